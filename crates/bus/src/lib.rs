@@ -1,0 +1,52 @@
+//! The Bus port: who holds a device's connection, and request and reply to it.
+//!
+//! [`LocalBus`] is the adapter of a single node: the node's own connection table is the whole truth.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ferrohub_core::bus::Bus;
+use ferrohub_core::connections::{CallEnd, CloseReason, Connections, MethodReply, OutgoingCall};
+use ferrohub_model::IdentityId;
+
+/// The bus of a single node.
+#[derive(Debug, Clone)]
+pub struct LocalBus {
+    connections: Arc<Connections>,
+}
+
+impl LocalBus {
+    /// A bus that reaches the connections of this node.
+    #[must_use]
+    pub fn new(connections: Arc<Connections>) -> Self {
+        Self { connections }
+    }
+}
+
+#[async_trait]
+impl Bus for LocalBus {
+    async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd> {
+        self.connections.call(target, call).await
+    }
+
+    async fn disconnect(&self, target: &IdentityId, reason: CloseReason) {
+        if let Some(connection) = self.connections.get(target) {
+            connection.close(reason);
+        }
+        if target.module_str().is_none() {
+            // Modules go with their device. Rare enough to look at every connection.
+            let device = target.as_str();
+            for module in
+                self.connections.select(|c| c.id.module_str().is_some() && c.id.device_str() == device)
+            {
+                module.close(reason);
+            }
+        }
+    }
+
+    async fn announce(&self, _: &IdentityId) {}
+
+    async fn is_connected(&self, target: &IdentityId) -> bool {
+        self.connections.get(target).is_some_and(|connection| connection.closed().is_none())
+    }
+}

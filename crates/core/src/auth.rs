@@ -1,0 +1,19 @@
+//! Who may do what: devices by token or certificate, services by token or Entra.
+
+mod certificate;
+mod device;
+mod entra;
+mod operation;
+mod policies;
+mod service;
+
+pub use certificate::{Authorities, Authority, CertificateError, PeerCertificate, thumbprint_sha256};
+pub use device::{DeviceAuthError, Verified};
+pub use entra::{Entra, EntraError};
+pub use operation::Operation;
+pub(crate) use policies::DEFAULTS as DEFAULT_POLICIES;
+pub use policies::{Policies, Policy, PolicySource};
+pub use service::Principal;
+pub(crate) use service::authorize;
+
+pub(crate) use device::authenticate;

@@ -1,0 +1,254 @@
+//! Device certificates: thumbprints, and chains to the authorities registered at the hub.
+//!
+//! TLS has already proven that the peer holds the private key; here is decided whether that means
+//! anything. Trust decisions about chains are webpki's; x509-parser only reads names and dates.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ferrohub_model::Timestamp;
+use ring::digest;
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::registry::Thumbprint;
+
+/// Why a certificate is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// It cannot be read.
+    #[error("it cannot be parsed")]
+    Malformed,
+    /// Its thumbprint is not one of the identity's.
+    #[error("its thumbprint is not one of the identity's")]
+    Thumbprint,
+    /// Now is before or after its validity.
+    #[error("it is expired or not yet valid")]
+    Validity,
+    /// Its subject has no common name, several, or another one.
+    #[error("its common name is not the identity's id")]
+    CommonName,
+    /// No verified authority of this hub stands behind it.
+    #[error("no verified authority of this hub issued it")]
+    UnknownAuthority,
+    /// It is not an authority's certificate.
+    #[error("it is not a certificate authority's certificate")]
+    NotAnAuthority,
+}
+
+/// What a peer presented in the TLS handshake: its certificate, then those that issued it.
+#[derive(Debug, Clone)]
+pub struct PeerCertificate {
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl PeerCertificate {
+    /// Takes the chain from the handshake; `None` if it is empty.
+    #[must_use]
+    pub fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        (!chain.is_empty()).then(|| Self { chain: chain.iter().map(|c| c.clone().into_owned()).collect() })
+    }
+
+    fn leaf(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |leaf| leaf.as_ref())
+    }
+
+    /// Whether the certificate's SHA-1 or SHA-256 is `thumbprint`.
+    #[must_use]
+    pub fn has_thumbprint(&self, thumbprint: &Thumbprint) -> bool {
+        let algorithm = match thumbprint.as_str().len() {
+            40 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            _ => &digest::SHA256,
+        };
+        hex(digest::digest(algorithm, self.leaf()).as_ref()) == thumbprint.as_str()
+    }
+
+    /// The end of the certificate's validity, if it is valid at `now`.
+    pub fn valid_at(&self, now: Timestamp) -> Result<Timestamp, CertificateError> {
+        validity(&parse(self.leaf())?, now)
+    }
+}
+
+/// SHA-256 of a certificate's DER: 64 hexadecimal digits, upper case.
+#[must_use]
+pub fn thumbprint_sha256(der: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, der).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(CertificateError::Malformed),
+    }
+}
+
+fn validity(certificate: &X509Certificate<'_>, now: Timestamp) -> Result<Timestamp, CertificateError> {
+    let (from, to) =
+        (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
+    if (from..=to).contains(&now.unix_seconds()) {
+        Ok(Timestamp::from_unix_seconds(to))
+    } else {
+        Err(CertificateError::Validity)
+    }
+}
+
+fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, CertificateError> {
+    let mut names = certificate.subject().iter_common_name();
+    match (names.next(), names.next()) {
+        (Some(name), None) => name.as_str().map_err(|_| CertificateError::CommonName),
+        _ => Err(CertificateError::CommonName),
+    }
+}
+
+/// An authority that may vouch for devices.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// What the operator calls it.
+    pub name: Arc<str>,
+    /// The certificate, DER.
+    pub certificate: CertificateDer<'static>,
+    /// Whether its owner proved to hold its private key, or the configuration vouches for it.
+    pub verified: bool,
+    /// The code that a proof must carry, while one is awaited.
+    pub verification_code: Option<String>,
+    /// Whether it is in the configuration, and so cannot be changed at run time.
+    pub configured: bool,
+    /// The subject's name, for people.
+    pub subject: String,
+    /// The validity.
+    pub valid: (Timestamp, Timestamp),
+    anchor: TrustAnchor<'static>,
+}
+
+impl Authority {
+    /// Reads a CA certificate. It must be one: basic constraints say so.
+    pub fn new(name: &str, der: Vec<u8>, verified: bool, configured: bool) -> Result<Self, CertificateError> {
+        let certificate = CertificateDer::from(der);
+        let anchor = webpki::anchor_from_trusted_cert(&certificate)
+            .map_err(|_| CertificateError::Malformed)?
+            .to_owned();
+        let parsed = parse(&certificate)?;
+        if !parsed.is_ca() {
+            return Err(CertificateError::NotAnAuthority);
+        }
+        let valid = (
+            Timestamp::from_unix_seconds(parsed.validity().not_before.timestamp()),
+            Timestamp::from_unix_seconds(parsed.validity().not_after.timestamp()),
+        );
+        let subject = parsed.subject().to_string();
+        Ok(Self {
+            name: name.into(),
+            certificate,
+            verified,
+            verification_code: None,
+            configured,
+            subject,
+            valid,
+            anchor,
+        })
+    }
+
+    /// Whether this authority issued `proof` and its common name is the awaited code.
+    pub fn is_proven_by(&self, proof: &[u8], now: Timestamp) -> Result<bool, CertificateError> {
+        let leaf = CertificateDer::from(proof);
+        chain_ends_at(&leaf, &[], std::slice::from_ref(&self.anchor), now)?;
+        let parsed = parse(proof)?;
+        Ok(self.verification_code.as_deref() == Some(common_name(&parsed)?))
+    }
+}
+
+/// The authorities of the hub.
+#[derive(Debug, Default)]
+pub struct Authorities(RwLock<BTreeMap<Arc<str>, Arc<Authority>>>);
+
+impl Authorities {
+    /// The authority of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Authority>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All authorities, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Authority>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn put(&self, authority: Authority) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(authority.name.clone(), Arc::new(authority));
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Holds a chain against the verified authorities and its common name against `id`.
+    /// Says which authority vouches, and until when: the earlier end of leaf and authority.
+    pub fn verify(
+        &self,
+        peer: &PeerCertificate,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<(Arc<str>, Timestamp), CertificateError> {
+        let (leaf, rest) = peer.chain.split_first().ok_or(CertificateError::Malformed)?;
+        let parsed = parse(leaf)?;
+        let leaf_end = validity(&parsed, now)?;
+        for authority in self.all() {
+            let lives = authority.valid.0 <= now && now <= authority.valid.1;
+            if authority.verified
+                && lives
+                && chain_ends_at(leaf, rest, std::slice::from_ref(&authority.anchor), now).is_ok()
+            {
+                // The chain comes first: nothing is said about the names in a certificate nobody vouches for.
+                if common_name(&parsed)? != id {
+                    return Err(CertificateError::CommonName);
+                }
+                return Ok((authority.name.clone(), leaf_end.min(authority.valid.1)));
+            }
+        }
+        Err(CertificateError::UnknownAuthority)
+    }
+}
+
+/// Devices' certificates are made by all kinds of tools; many carry no extended key usage, some only
+/// server authentication. What counts here is the chain, as it does for Azure.
+struct AnyUsage;
+
+impl ExtendedKeyUsageValidator for AnyUsage {
+    fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        Ok(())
+    }
+}
+
+fn chain_ends_at(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    anchors: &[TrustAnchor<'_>],
+    now: Timestamp,
+) -> Result<(), CertificateError> {
+    let seconds = u64::try_from(now.unix_seconds()).unwrap_or(0);
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    EndEntityCert::try_from(leaf)
+        .map_err(|_| CertificateError::Malformed)?
+        .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, anchors, intermediates, time, AnyUsage, None, None)
+        .map(|_| ())
+        .map_err(|error| match error {
+            webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => {
+                CertificateError::Validity
+            }
+            _ => CertificateError::UnknownAuthority,
+        })
+}

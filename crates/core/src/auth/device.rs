@@ -1,0 +1,173 @@
+//! A device proves itself with a token or a certificate.
+
+use ferrohub_model::device::Status;
+use ferrohub_model::sas::SasToken;
+use ferrohub_model::{Right, Timestamp};
+
+use super::{Authorities, CertificateError, PeerCertificate, Policies};
+use crate::connections::Credential;
+use crate::registry::{Authentication, Identity};
+
+/// Why a device was not let in. For logs and metrics; the device is only told "no".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceAuthError {
+    /// There is no such identity.
+    #[error("no such identity")]
+    UnknownIdentity,
+    /// The identity, or the module's device, is disabled.
+    #[error("the identity is disabled")]
+    Disabled,
+    /// Neither a password nor a certificate.
+    #[error("neither a token nor a certificate was presented")]
+    NoCredential,
+    /// The password is not a token.
+    #[error("the token is malformed: {0}")]
+    Malformed(#[from] ferrohub_model::sas::SasError),
+    /// The identity authenticates in another way.
+    #[error("the identity does not authenticate in this way")]
+    WrongKind,
+    /// No key of the identity or policy signed the token.
+    #[error("the token's signature does not match")]
+    BadSignature,
+    /// The token ran out.
+    #[error("the token expired at {0}")]
+    Expired(Timestamp),
+    /// The token is for something else.
+    #[error("the token is for another resource")]
+    WrongResource,
+    /// The policy is unknown.
+    #[error("the policy is unknown")]
+    UnknownPolicy,
+    /// The policy may not act as a device.
+    #[error("the policy lacks DeviceConnect")]
+    NoRight,
+    /// The certificate is not good for this identity.
+    #[error("the certificate is not accepted: {0}")]
+    Certificate(#[from] CertificateError),
+}
+
+impl DeviceAuthError {
+    /// A fixed word for metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownIdentity => "unknown_identity",
+            Self::Disabled => "disabled",
+            Self::NoCredential => "no_credential",
+            Self::Malformed(_) => "malformed_token",
+            Self::WrongKind => "wrong_kind",
+            Self::BadSignature => "bad_signature",
+            Self::Expired(_) => "expired",
+            Self::WrongResource => "wrong_resource",
+            Self::UnknownPolicy => "unknown_policy",
+            Self::NoRight => "no_right",
+            Self::Certificate(_) => "certificate",
+        }
+    }
+}
+
+/// With what an identity proved itself, and until when that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// With what.
+    pub credential: Credential,
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+/// Holds what a device presented against its identity.
+pub(crate) fn authenticate(
+    identity: &Identity,
+    token: Option<&str>,
+    certificate: Option<&PeerCertificate>,
+    host: &str,
+    policies: &Policies,
+    authorities: &Authorities,
+    now: Timestamp,
+) -> Result<Verified, DeviceAuthError> {
+    if identity.status == Status::Disabled {
+        return Err(DeviceAuthError::Disabled);
+    }
+    // An empty password is no password: it never stands for a token.
+    match (token.filter(|token| !token.is_empty()), certificate) {
+        (Some(token), _) => by_token(identity, token, host, policies, now),
+        (None, Some(certificate)) => by_certificate(identity, certificate, authorities, now),
+        (None, None) => Err(DeviceAuthError::NoCredential),
+    }
+}
+
+fn by_token(
+    identity: &Identity,
+    text: &str,
+    host: &str,
+    policies: &Policies,
+    now: Timestamp,
+) -> Result<Verified, DeviceAuthError> {
+    let token = SasToken::parse(text)?;
+    let resource = token
+        .resource()
+        .filter(|resource| resource.is_on_host(host))
+        .ok_or(DeviceAuthError::WrongResource)?;
+    let path = identity.id.resource_path();
+    let credential = match token.policy() {
+        None => {
+            let Authentication::Sas { primary, secondary } = &identity.authentication else {
+                return Err(DeviceAuthError::WrongKind);
+            };
+            if !resource.is(&path) {
+                return Err(DeviceAuthError::WrongResource);
+            }
+            if !token.is_signed_by(primary) && !token.is_signed_by(secondary) {
+                return Err(DeviceAuthError::BadSignature);
+            }
+            Credential::DeviceKey
+        }
+        Some(name) => {
+            // A policy stands in for the device's own key, not for its certificate.
+            if !matches!(identity.authentication, Authentication::Sas { .. }) {
+                return Err(DeviceAuthError::WrongKind);
+            }
+            let policy = policies.get(name).ok_or(DeviceAuthError::UnknownPolicy)?;
+            if !resource.covers(&path) {
+                return Err(DeviceAuthError::WrongResource);
+            }
+            if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
+                return Err(DeviceAuthError::BadSignature);
+            }
+            if !policy.rights.has(Right::DeviceConnect) {
+                return Err(DeviceAuthError::NoRight);
+            }
+            Credential::Policy { name: policy.name.clone() }
+        }
+    };
+    if token.expiry() <= now {
+        return Err(DeviceAuthError::Expired(token.expiry()));
+    }
+    Ok(Verified { credential, expires: token.expiry() })
+}
+
+fn by_certificate(
+    identity: &Identity,
+    certificate: &PeerCertificate,
+    authorities: &Authorities,
+    now: Timestamp,
+) -> Result<Verified, DeviceAuthError> {
+    match &identity.authentication {
+        Authentication::SelfSigned { primary, secondary } => {
+            let listed = [primary, secondary]
+                .into_iter()
+                .flatten()
+                .any(|thumbprint| certificate.has_thumbprint(thumbprint));
+            if !listed {
+                return Err(CertificateError::Thumbprint.into());
+            }
+            let expires = certificate.valid_at(now)?;
+            Ok(Verified { credential: Credential::Thumbprint, expires })
+        }
+        Authentication::CertificateAuthority => {
+            let (name, expires) = authorities.verify(certificate, identity.id.as_str(), now)?;
+            Ok(Verified { credential: Credential::Authority { name }, expires })
+        }
+        Authentication::Sas { .. } | Authentication::None => Err(DeviceAuthError::WrongKind),
+    }
+}

@@ -1,0 +1,82 @@
+//! A service proves itself with an `Authorization` header and may do what its principal may.
+
+use std::sync::Arc;
+
+use ferrohub_model::sas::SasToken;
+use ferrohub_model::{ErrorCode, HubError, Timestamp};
+
+use super::{Entra, Operation, Policies, Policy};
+
+/// Who a service request is from.
+#[derive(Debug, Clone)]
+pub enum Principal {
+    /// A shared access policy.
+    Policy(Arc<Policy>),
+    /// An Entra application or user, with its data actions.
+    Entra {
+        /// The `oid` or `sub` of the token.
+        subject: String,
+        /// Patterns of data actions its roles grant.
+        actions: Vec<&'static str>,
+    },
+}
+
+/// One text for every way to fail: a caller without the right learns nothing about why.
+/// The reason goes to the log and the metric.
+pub(crate) struct Refused {
+    /// A fixed word for logs and metrics.
+    pub(crate) reason: &'static str,
+    pub(crate) error: HubError,
+}
+
+impl Refused {
+    fn new(reason: &'static str) -> Self {
+        Self { reason, error: HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized") }
+    }
+}
+
+/// Holds the header against policies and issuers, and the operation against the principal's rights.
+pub(crate) async fn authorize(
+    header: Option<&str>,
+    operation: Operation,
+    host: &str,
+    policies: &Policies,
+    entra: Option<&Entra>,
+    now: Timestamp,
+) -> Result<Principal, Refused> {
+    let header = header.ok_or_else(|| Refused::new("no_token"))?;
+    let principal = match header.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
+            let entra = entra.ok_or_else(|| Refused::new("entra_off"))?;
+            let (subject, actions) =
+                entra.verify(token.trim(), now).await.map_err(|error| Refused::new(error.reason()))?;
+            Principal::Entra { subject, actions }
+        }
+        _ => Principal::Policy(policy_of(header, host, policies, now)?),
+    };
+    let allowed = match &principal {
+        Principal::Policy(policy) => operation.rights().iter().all(|right| policy.rights.has(*right)),
+        Principal::Entra { actions, .. } => operation
+            .data_action()
+            .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),
+    };
+    if allowed { Ok(principal) } else { Err(Refused::new("no_right")) }
+}
+
+fn policy_of(header: &str, host: &str, policies: &Policies, now: Timestamp) -> Result<Arc<Policy>, Refused> {
+    let token = SasToken::parse(header).map_err(|_| Refused::new("malformed"))?;
+    // A token without a policy is a device's; devices have no service rights.
+    let name = token.policy().ok_or_else(|| Refused::new("no_policy"))?;
+    let policy = policies.get(name).ok_or_else(|| Refused::new("unknown_policy"))?;
+    if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
+        return Err(Refused::new("bad_signature"));
+    }
+    if token.expiry() <= now {
+        return Err(Refused::new("expired"));
+    }
+    // Service tokens have no finer scope than the hub.
+    match token.resource() {
+        Some(resource) if resource.is_hub() && resource.is_on_host(host) => Ok(policy),
+        _ => Err(Refused::new("wrong_resource")),
+    }
+}

@@ -1,0 +1,25 @@
+//! The `Bus` port: who holds a device's connection, and request and reply to it.
+//!
+//! On one node the bus is the local [`Connections`](crate::connections::Connections) table. Between
+//! nodes it carries the same three verbs to the node that holds the connection.
+
+use async_trait::async_trait;
+use ferrohub_model::IdentityId;
+
+use crate::connections::{CallEnd, CloseReason, MethodReply, OutgoingCall};
+
+/// Reaches a device's connection wherever it is.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Calls a method on a device and waits for how it ends. Dropping the future cancels the call.
+    async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd>;
+
+    /// Closes the connection of `target`, and of its modules if it is a device, on every node.
+    async fn disconnect(&self, target: &IdentityId, reason: CloseReason);
+
+    /// Tells the other nodes that `target` is connected here now, so that they let go of older connections.
+    async fn announce(&self, target: &IdentityId);
+
+    /// Whether `target` is connected anywhere.
+    async fn is_connected(&self, target: &IdentityId) -> bool;
+}

@@ -1,0 +1,272 @@
+//! One device's connection, as the hub's rules see it: what it carries, not how.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use ferrohub_model::{IdentityId, Timestamp};
+use tokio::sync::oneshot;
+
+use super::in_flight::{Answer, CallEnd, InFlight, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
+use crate::session::{Session, Subscription};
+
+/// With what a connection authenticated; decides what ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A token signed by one of the identity's own keys.
+    DeviceKey,
+    /// A token signed by a shared access policy's key.
+    Policy {
+        /// The policy's name.
+        name: Arc<str>,
+    },
+    /// A certificate whose thumbprint the identity lists.
+    Thumbprint,
+    /// A certificate that chains to this registered authority.
+    Authority {
+        /// The authority's name.
+        name: Arc<str>,
+    },
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The device said goodbye.
+    Goodbye,
+    /// The transport ended without a goodbye.
+    Lost,
+    /// Nothing was heard for one and a half times the keep-alive.
+    KeepAlive,
+    /// The device broke the protocol or a limit.
+    ProtocolError,
+    /// A newer connection of the same identity took over.
+    TakenOver,
+    /// The token or certificate ran out.
+    Expired,
+    /// The identity was deleted.
+    Deleted,
+    /// The identity was disabled.
+    Disabled,
+    /// The keys, certificates or authority it authenticated with changed.
+    CredentialChanged,
+    /// The device does not read what it is sent.
+    SlowReader,
+    /// The hub is stopping.
+    Stopping,
+}
+
+impl CloseReason {
+    /// A fixed word for logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Goodbye => "goodbye",
+            Self::Lost => "lost",
+            Self::KeepAlive => "keep_alive",
+            Self::ProtocolError => "protocol_error",
+            Self::TakenOver => "taken_over",
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+            Self::Disabled => "disabled",
+            Self::CredentialChanged => "credential_changed",
+            Self::SlowReader => "slow_reader",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    fn call_end(self) -> CallEnd {
+        match self {
+            Self::TakenOver => CallEnd::TakenOver,
+            Self::Stopping => CallEnd::Stopping,
+            _ => CallEnd::Disconnected,
+        }
+    }
+}
+
+/// Something for the protocol head to do.
+#[derive(Debug, Clone)]
+pub enum Outgoing {
+    /// Send a method request.
+    Method(OutgoingMethod),
+    /// Close the transport.
+    Close(CloseReason),
+}
+
+/// One connection. Shared by its protocol head, the connection table and the calls on it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who is connected.
+    pub id: IdentityId,
+    /// With what it authenticated.
+    pub credential: Credential,
+    /// When the token or certificate runs out, if it does.
+    pub expires: Option<Timestamp>,
+    /// Since when.
+    pub connected: Timestamp,
+    /// Of the identity when it connected.
+    pub(crate) generation_id: String,
+    /// Of the identity when it connected; a different one means: look again.
+    pub(crate) etag: String,
+    last_activity: AtomicI64,
+    departed: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    session: Session,
+    calls: InFlight,
+    closed: Option<CloseReason>,
+    head: Option<Waker>,
+}
+
+/// A call that was handed to a connection; dropping it cancels the call.
+pub(super) struct PendingCall {
+    connection: Arc<Connection>,
+    id: RequestId,
+    pub(super) reply: oneshot::Receiver<Result<MethodReply, CallEnd>>,
+}
+
+impl Drop for PendingCall {
+    fn drop(&mut self) {
+        self.connection.lock().calls.cancel(self.id);
+    }
+}
+
+/// Why a call could not be handed to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotAccepted {
+    /// The connection is closed; a newer one may be in the table.
+    Closed,
+    /// The device does not listen for methods (yet).
+    NotListening,
+    /// The device has too many calls in flight.
+    Full,
+}
+
+impl Connection {
+    /// A connection that is not in the table yet.
+    #[must_use]
+    pub fn new(
+        identity: &crate::registry::Identity,
+        credential: Credential,
+        expires: Option<Timestamp>,
+        session: Session,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: identity.id.clone(),
+            credential,
+            expires,
+            connected: now,
+            generation_id: identity.generation_id.clone(),
+            etag: identity.etag.clone(),
+            last_activity: AtomicI64::new(now.unix_millis()),
+            departed: AtomicBool::new(false),
+            state: Mutex::new(State { session, ..State::default() }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way through a change, so a poisoned lock is still a sound one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next thing to do for the protocol head, which is woken when there is one.
+    /// Call it from one task only, again and again until it is pending. Nothing follows a close.
+    pub fn poll_outgoing(&self, cx: &mut Context<'_>) -> Poll<Outgoing> {
+        let mut state = self.lock();
+        if let Some(reason) = state.closed {
+            return Poll::Ready(Outgoing::Close(reason));
+        }
+        if let Some(method) = state.calls.next_unsent() {
+            return Poll::Ready(Outgoing::Method(method));
+        }
+        match &mut state.head {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// The device answered a call.
+    pub fn answer(&self, id: RequestId, reply: MethodReply) -> Answer {
+        self.lock().calls.answer(id, reply)
+    }
+
+    /// What the device listens for now.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.lock().session
+    }
+
+    /// The hub heard from the device.
+    pub fn touch(&self, now: Timestamp) {
+        self.last_activity.store(now.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// When the hub last heard from the device.
+    #[must_use]
+    pub fn last_activity(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.last_activity.load(Ordering::Relaxed))
+    }
+
+    /// Whether and why it is closed.
+    #[must_use]
+    pub fn closed(&self) -> Option<CloseReason> {
+        self.lock().closed
+    }
+
+    /// True the first time, so that the end of a connection is counted once.
+    pub(crate) fn depart(&self) -> bool {
+        !self.departed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn set_session(&self, session: Session) {
+        self.lock().session = session;
+    }
+
+    pub(super) fn listens_for_methods(&self) -> bool {
+        let state = self.lock();
+        state.closed.is_none() && state.session.has(Subscription::Methods)
+    }
+
+    /// Closes it: ends every call and wakes the protocol head. The first reason stays.
+    pub fn close(&self, reason: CloseReason) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        state.closed = Some(reason);
+        state.calls.end_all(reason.call_end());
+        if let Some(head) = state.head.take() {
+            drop(state);
+            head.wake();
+        }
+    }
+
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        call: &OutgoingCall,
+        limit: u16,
+    ) -> Result<PendingCall, NotAccepted> {
+        let (sender, reply) = oneshot::channel();
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return Err(NotAccepted::Closed);
+        }
+        if !state.session.has(Subscription::Methods) {
+            return Err(NotAccepted::NotListening);
+        }
+        let id = state
+            .calls
+            .insert(limit, call.name.clone(), call.payload.clone(), sender)
+            .map_err(|_| NotAccepted::Full)?;
+        if let Some(head) = state.head.take() {
+            drop(state);
+            head.wake();
+        }
+        Ok(PendingCall { connection: self.clone(), id, reply })
+    }
+}

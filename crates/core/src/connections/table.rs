@@ -1,0 +1,203 @@
+//! The table of connections of this node, in shards, and the callers that wait for a device.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ferrohub_model::IdentityId;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connection::{CloseReason, Connection, NotAccepted};
+use super::in_flight::{CallEnd, MethodReply, OutgoingCall};
+use crate::session::{Session, Subscription};
+
+/// Enough that two cores or sixty-four seldom meet on one lock.
+const SHARDS: usize = 64;
+
+/// What the table knows about one identity. There is none for an identity that is neither connected
+/// nor waited for.
+#[derive(Debug, Default)]
+struct Entry {
+    connection: Option<Arc<Connection>>,
+    /// Told when the device is there and listens; present while somebody waits.
+    arrival: Option<Arc<Notify>>,
+    waiting: usize,
+}
+
+type Shard = HashMap<IdentityId, Entry>;
+
+/// The connections that this node holds.
+#[derive(Debug)]
+pub struct Connections {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    in_flight_limit: u16,
+}
+
+impl Connections {
+    /// An empty table. Each connection carries at most `in_flight_limit` calls.
+    #[must_use]
+    pub fn new(in_flight_limit: u16) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            in_flight_limit,
+        }
+    }
+
+    fn shard(&self, id: &IdentityId) -> MutexGuard<'_, Shard> {
+        let index = self.hasher.hash_one(id) as usize % SHARDS;
+        #[allow(clippy::indexing_slicing)] // The index is below the length by construction.
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a connection in the table. The one it displaces, if any, is closed and returned.
+    pub fn attach(&self, connection: &Arc<Connection>) -> Option<Arc<Connection>> {
+        let mut shard = self.shard(&connection.id);
+        let entry = shard.entry(connection.id.clone()).or_default();
+        let displaced = entry.connection.replace(connection.clone());
+        if connection.listens_for_methods() {
+            Self::announce_arrival(entry);
+        }
+        drop(shard);
+        if let Some(displaced) = &displaced {
+            displaced.close(CloseReason::TakenOver);
+        }
+        displaced
+    }
+
+    /// Closes a connection and takes it out of the table, unless a newer one is already there.
+    pub fn detach(&self, connection: &Arc<Connection>, reason: CloseReason) {
+        connection.close(reason);
+        let mut shard = self.shard(&connection.id);
+        if let Some(entry) = shard.get_mut(&connection.id) {
+            if entry.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+                entry.connection = None;
+            }
+            Self::tidy(&mut shard, &connection.id);
+        }
+    }
+
+    /// Changes what a connection listens for, and tells callers that waited for it.
+    pub fn set_session(&self, connection: &Arc<Connection>, session: Session) {
+        connection.set_session(session);
+        if session.has(Subscription::Methods) {
+            let mut shard = self.shard(&connection.id);
+            if let Some(entry) = shard.get_mut(&connection.id) {
+                Self::announce_arrival(entry);
+            }
+        }
+    }
+
+    /// The connection of an identity, if this node holds one.
+    #[must_use]
+    pub fn get(&self, id: &IdentityId) -> Option<Arc<Connection>> {
+        self.shard(id).get(id)?.connection.clone()
+    }
+
+    /// Every connection of this node that `wanted` picks. Looks at each; not for a hot path.
+    pub fn select(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<Arc<Connection>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            found.extend(shard.values().filter_map(|entry| entry.connection.clone()).filter(|c| wanted(c)));
+        }
+        found
+    }
+
+    /// How many connections this node holds.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let count = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.values().filter(|entry| entry.connection.is_some()).count()
+        };
+        self.shards.iter().map(count).sum()
+    }
+
+    /// Calls a method on a device that is connected to this node, or connects in time.
+    /// Dropping the future cancels the call.
+    pub async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd> {
+        loop {
+            let connection = self.get(target);
+            let mut pending =
+                match connection.map(|connection| connection.accept(&call, self.in_flight_limit)) {
+                    Some(Ok(pending)) => pending,
+                    Some(Err(NotAccepted::Full)) => return Err(CallEnd::TooManyInFlight),
+                    // Closed: its head is about to take it out of the table, or a newer one is on its way in.
+                    Some(Err(NotAccepted::Closed | NotAccepted::NotListening)) | None => {
+                        self.arrival(target, call.connect_deadline).await?;
+                        continue;
+                    }
+                };
+            match timeout(call.response_timeout, &mut pending.reply).await {
+                // The device never saw it, so another connection may still carry it.
+                Ok(Ok(Err(CallEnd::NotSent))) => {}
+                Ok(Ok(end)) => return end,
+                // The sender was dropped without a word: the connection is gone.
+                Ok(Err(_)) => return Err(CallEnd::Disconnected),
+                Err(_) => return Err(CallEnd::TimedOut),
+            }
+        }
+    }
+
+    /// Waits until `target` is connected and listens for methods.
+    async fn arrival(&self, target: &IdentityId, deadline: Instant) -> Result<(), CallEnd> {
+        if deadline <= Instant::now() {
+            return Err(CallEnd::NotOnline);
+        }
+        let waiting = Waiting::new(self, target);
+        let notified = waiting.arrival.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        // It may have come between the caller's look and our entry in the table.
+        if self.get(target).is_some_and(|connection| connection.listens_for_methods()) {
+            return Ok(());
+        }
+        timeout_at(deadline, notified).await.map_err(|_| CallEnd::NotOnline)
+    }
+
+    fn announce_arrival(entry: &Entry) {
+        if let Some(arrival) = &entry.arrival {
+            arrival.notify_waiters();
+        }
+    }
+
+    fn tidy(shard: &mut Shard, id: &IdentityId) {
+        if shard.get(id).is_some_and(|entry| entry.connection.is_none() && entry.waiting == 0) {
+            shard.remove(id);
+        }
+    }
+}
+
+/// Somebody's place among those who wait for a device.
+struct Waiting<'a> {
+    table: &'a Connections,
+    target: &'a IdentityId,
+    arrival: Arc<Notify>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(table: &'a Connections, target: &'a IdentityId) -> Self {
+        let mut shard = table.shard(target);
+        let entry = shard.entry(target.clone()).or_default();
+        entry.waiting += 1;
+        let arrival = entry.arrival.get_or_insert_default().clone();
+        Self { table, target, arrival }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut shard = self.table.shard(self.target);
+        if let Some(entry) = shard.get_mut(self.target) {
+            entry.waiting -= 1;
+            if entry.waiting == 0 {
+                entry.arrival = None;
+            }
+            Connections::tidy(&mut shard, self.target);
+        }
+    }
+}

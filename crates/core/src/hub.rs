@@ -1,0 +1,205 @@
+//! The hub itself: its rules over its ports. Protocol heads hold one of these and nothing else.
+
+mod connect;
+mod devices;
+mod invoke_method;
+mod management;
+
+pub use connect::{ConnectRefusal, ConnectRequest, Connected};
+pub use invoke_method::MethodCall;
+pub use management::WhichKey;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
+use tracing::{error, info};
+
+use crate::auth::{Authorities, Authority, Entra, Operation, Policies, Policy, PolicySource, Principal};
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::connections::{CloseReason, Connection, Connections};
+use crate::limits::Limits;
+use crate::metrics::{self, Metrics};
+use crate::store::{Store, StoreError, StoredPolicy};
+
+/// What a hub needs to know before it starts.
+pub struct HubSettings {
+    /// The hub's name: what tokens, user names and connection strings carry.
+    pub host: String,
+    /// What it refuses to exceed.
+    pub limits: Limits,
+    /// Policies that the configuration sets; they hide stored ones of the same name.
+    pub policies: Vec<Policy>,
+    /// Authorities that the configuration vouches for.
+    pub authorities: Vec<Authority>,
+    /// Bearer tokens, if they are accepted.
+    pub entra: Option<Entra>,
+}
+
+/// One hub.
+pub struct Hub {
+    host: String,
+    limits: Limits,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    connections: Arc<Connections>,
+    policies: Policies,
+    authorities: Authorities,
+    entra: Option<Entra>,
+    metrics: Metrics,
+    /// One writer at a time for policies and authorities, which are read-modify-write.
+    management: tokio::sync::Mutex<()>,
+    stopping: AtomicBool,
+}
+
+impl Hub {
+    /// Starts a hub on its ports: loads policies and authorities, and makes the default policies
+    /// where there are none yet.
+    pub async fn start(
+        settings: HubSettings,
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+        connections: Arc<Connections>,
+        metrics: Metrics,
+    ) -> Result<Self, StoreError> {
+        let hub = Self {
+            host: settings.host,
+            limits: settings.limits,
+            store,
+            bus,
+            clock,
+            connections,
+            policies: Policies::default(),
+            authorities: Authorities::default(),
+            entra: settings.entra,
+            metrics,
+            management: tokio::sync::Mutex::new(()),
+            stopping: AtomicBool::new(false),
+        };
+        hub.load_policies(settings.policies).await?;
+        hub.load_authorities(settings.authorities).await?;
+        Ok(hub)
+    }
+
+    async fn load_policies(&self, configured: Vec<Policy>) -> Result<(), StoreError> {
+        let mut stored = self.store.policies().await?;
+        if stored.is_empty() {
+            for (name, rights) in crate::auth::DEFAULT_POLICIES {
+                let policy = StoredPolicy {
+                    name: name.to_owned(),
+                    rights,
+                    primary_key: SharedAccessKey::generate(),
+                    secondary_key: SharedAccessKey::generate(),
+                };
+                self.store.save_policy(&policy).await?;
+                stored.push(policy);
+            }
+            info!("made the default shared access policies with new keys");
+        }
+        for policy in stored {
+            self.policies.put(Policy {
+                name: policy.name.into(),
+                rights: policy.rights,
+                primary_key: policy.primary_key,
+                secondary_key: policy.secondary_key,
+                source: PolicySource::Store,
+            });
+        }
+        configured.into_iter().for_each(|policy| self.policies.put(policy));
+        Ok(())
+    }
+
+    async fn load_authorities(&self, configured: Vec<Authority>) -> Result<(), StoreError> {
+        for stored in self.store.authorities().await? {
+            match Authority::new(&stored.name, stored.certificate, stored.verified, false) {
+                Ok(mut authority) => {
+                    authority.verification_code = stored.verification_code;
+                    self.authorities.put(authority);
+                }
+                Err(reason) => {
+                    error!(name = stored.name, %reason, "a stored certificate authority is not usable")
+                }
+            }
+        }
+        configured.into_iter().for_each(|authority| self.authorities.put(authority));
+        Ok(())
+    }
+
+    /// The hub's name.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What it refuses to exceed.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What time it is for the hub.
+    #[must_use]
+    pub fn now(&self) -> ferrohub_model::Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether it is fit to serve: not stopping, and the store answers.
+    pub async fn is_ready(&self) -> bool {
+        !self.stopping.load(Ordering::Relaxed) && self.store.ping().await.is_ok()
+    }
+
+    /// Holds the `Authorization` header of a service request against what it asks for.
+    pub async fn authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, HubError> {
+        let entra = self.entra.as_ref();
+        crate::auth::authorize(header, operation, &self.host, &self.policies, entra, self.clock.now())
+            .await
+            .map_err(|refused| {
+                metrics::count(&self.metrics.unauthorized, refused.reason);
+                info!(reason = refused.reason, ?operation, "service request refused");
+                refused.error
+            })
+    }
+
+    /// Stops: new connects and calls are refused, calls in flight may finish within the grace period,
+    /// then connections close and the store flushes.
+    pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let deadline = tokio::time::Instant::now() + self.limits.shutdown_grace;
+        while self.metrics.calls_in_flight.get() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        for connection in self.connections.select(|_| true) {
+            self.disconnected(&connection, CloseReason::Stopping).await;
+        }
+        self.store.close().await;
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Closes the connections of this node that `wanted` picks.
+    fn close_where(&self, reason: CloseReason, wanted: impl Fn(&Connection) -> bool) {
+        for connection in self.connections.select(wanted) {
+            connection.close(reason);
+        }
+    }
+}
+
+/// A store that fails is the hub's fault, not the caller's; the log has the cause.
+fn store_failed(cause: StoreError) -> HubError {
+    if matches!(cause, StoreError::Closed) {
+        return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
+    }
+    error!(%cause, "the store failed");
+    HubError::new(ErrorCode::ServerError, "The hub could not reach its store.")
+}

@@ -1,0 +1,221 @@
+//! How a device's connection begins, changes what it listens for, and ends.
+
+use std::sync::Arc;
+
+use ferrohub_model::{IdentityId, Timestamp};
+use tracing::{info, warn};
+
+use super::Hub;
+use crate::auth::{DeviceAuthError, PeerCertificate, authenticate};
+use crate::connections::{CloseReason, Connection};
+use crate::metrics::count;
+use crate::session::Session;
+use crate::store::{Activity, StoreError, Written};
+
+/// What a device presents when it connects, whatever the protocol.
+#[derive(Debug)]
+pub struct ConnectRequest<'a> {
+    /// Who it says it is.
+    pub id: &'a IdentityId,
+    /// A shared access signature, if it sent one.
+    pub token: Option<&'a str>,
+    /// The certificate of the TLS handshake, if there was one.
+    pub certificate: Option<&'a PeerCertificate>,
+    /// Whether what it listened for before counts no more.
+    pub clean_session: bool,
+    /// The protocol's name, for the log.
+    pub protocol: &'static str,
+    /// Where it comes from, for the log.
+    pub peer: std::net::SocketAddr,
+}
+
+/// A connection that is in the table.
+#[derive(Debug)]
+pub struct Connected {
+    /// To be driven by the protocol head.
+    pub connection: Arc<Connection>,
+    /// Whether the hub remembered what the device listens for.
+    pub session_present: bool,
+}
+
+/// Why a connect was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectRefusal {
+    /// Not who it says it is, or not allowed.
+    #[error(transparent)]
+    NotAuthorized(#[from] DeviceAuthError),
+    /// Try again later.
+    #[error("the hub cannot take connections now")]
+    Unavailable,
+}
+
+impl Hub {
+    /// Lets a device in: authenticates it, puts its connection in the table, displaces an older one.
+    pub async fn connect(&self, request: &ConnectRequest<'_>) -> Result<Connected, ConnectRefusal> {
+        let result = self.try_connect(request).await;
+        match &result {
+            Ok(connected) => {
+                count(&self.metrics.connects, "accepted");
+                info!(
+                    device = %request.id, protocol = request.protocol, peer = %request.peer,
+                    session_present = connected.session_present, "connected"
+                );
+            }
+            Err(refusal) => {
+                let reason = match refusal {
+                    ConnectRefusal::NotAuthorized(error) => error.reason(),
+                    ConnectRefusal::Unavailable => "unavailable",
+                };
+                count(&self.metrics.connects, reason);
+                info!(device = %request.id, protocol = request.protocol, peer = %request.peer, %refusal, "connect refused");
+            }
+        }
+        result
+    }
+
+    async fn try_connect(&self, request: &ConnectRequest<'_>) -> Result<Connected, ConnectRefusal> {
+        if self.is_stopping() {
+            return Err(ConnectRefusal::Unavailable);
+        }
+        let unavailable = |cause: StoreError| {
+            warn!(%cause, "the store failed during a connect");
+            ConnectRefusal::Unavailable
+        };
+        let now = self.clock.now();
+        let (identity, stored) = self
+            .store
+            .identity_and_session(request.id)
+            .await
+            .map_err(unavailable)?
+            .ok_or(DeviceAuthError::UnknownIdentity)?;
+        self.require_enabled_parent(request.id).await?;
+        let verified = authenticate(
+            &identity,
+            request.token,
+            request.certificate,
+            &self.host,
+            &self.policies,
+            &self.authorities,
+            now,
+        )?;
+        if request.clean_session && stored.is_some() {
+            self.store.save_session(request.id, None).await.map_err(unavailable)?;
+        }
+        let session = stored.filter(|_| !request.clean_session);
+        let connection = Arc::new(Connection::new(
+            &identity,
+            verified.credential,
+            Some(verified.expires),
+            session.unwrap_or_default(),
+            now,
+        ));
+        if let Some(displaced) = self.connections.attach(&connection) {
+            self.left(&displaced, CloseReason::TakenOver);
+        }
+        self.metrics.connections.inc();
+        // A change of the identity disconnects whoever is in the table. One that came between our look
+        // and our entry found nobody there, so look once more.
+        if let Err(error) = self.look_again(request, &connection).await {
+            self.connections.detach(&connection, CloseReason::CredentialChanged);
+            self.left(&connection, CloseReason::CredentialChanged);
+            return Err(error);
+        }
+        self.bus.announce(request.id).await;
+        Ok(Connected { connection, session_present: session.is_some() })
+    }
+
+    async fn look_again(
+        &self,
+        request: &ConnectRequest<'_>,
+        connection: &Connection,
+    ) -> Result<(), ConnectRefusal> {
+        let identity = self.store.identity(request.id).await.map_err(|_| ConnectRefusal::Unavailable)?;
+        let identity = identity.ok_or(DeviceAuthError::UnknownIdentity)?;
+        let now = self.clock.now();
+        if identity.etag != connection.etag || identity.generation_id != connection.generation_id {
+            authenticate(
+                &identity,
+                request.token,
+                request.certificate,
+                &self.host,
+                &self.policies,
+                &self.authorities,
+                now,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A module connects only while its device is enabled.
+    async fn require_enabled_parent(&self, id: &IdentityId) -> Result<(), ConnectRefusal> {
+        if id.module_str().is_none() {
+            return Ok(());
+        }
+        let device =
+            ferrohub_model::DeviceId::new(id.device_str()).map_err(|_| DeviceAuthError::UnknownIdentity)?;
+        let device = self.store.identity(&device.into()).await.map_err(|_| ConnectRefusal::Unavailable)?;
+        match device {
+            Some(device) if device.status == ferrohub_model::device::Status::Enabled => Ok(()),
+            Some(_) => Err(DeviceAuthError::Disabled.into()),
+            None => Err(DeviceAuthError::UnknownIdentity.into()),
+        }
+    }
+
+    /// The device listens for something else now. With `durable`, that is on disk when this returns.
+    pub async fn set_session(
+        &self,
+        connection: &Arc<Connection>,
+        session: Session,
+        durable: bool,
+    ) -> Result<(), StoreError> {
+        if connection.session() == session {
+            return Ok(());
+        }
+        if durable {
+            let written = self.store.save_session(&connection.id, Some(&session)).await?;
+            if written == Written::NotFound {
+                connection.close(CloseReason::Deleted);
+                return Ok(());
+            }
+        }
+        self.connections.set_session(connection, session);
+        Ok(())
+    }
+
+    /// The connection's transport ended, or is about to: takes it out of the table and ends its calls.
+    /// A connection that was closed before keeps its first reason.
+    pub async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
+        let reason = connection.closed().unwrap_or(reason);
+        self.connections.detach(connection, reason);
+        if self.left(connection, reason) && reason != CloseReason::TakenOver {
+            let now = self.clock.now();
+            let activity = Activity {
+                id: connection.id.clone(),
+                generation_id: connection.generation_id.clone(),
+                connection_state_updated: now,
+                last_activity: connection.last_activity(),
+            };
+            if let Err(cause) = self.store.save_activity(&[activity]).await {
+                warn!(device = %connection.id, %cause, "when the device was last heard of is not on disk");
+            }
+        }
+    }
+
+    /// Counts and logs the end of a connection, the first time it is told of it.
+    fn left(&self, connection: &Connection, reason: CloseReason) -> bool {
+        if !connection.depart() {
+            return false;
+        }
+        self.metrics.connections.dec();
+        count(&self.metrics.disconnects, reason.name());
+        let seconds = (self.clock.now().unix_millis() - connection.connected.unix_millis()) / 1000;
+        info!(device = %connection.id, reason = reason.name(), seconds, "disconnected");
+        true
+    }
+
+    /// Whether the connection's token or certificate has run out.
+    #[must_use]
+    pub fn is_expired(&self, connection: &Connection, now: Timestamp) -> bool {
+        connection.expires.is_some_and(|expires| expires <= now)
+    }
+}

@@ -1,0 +1,177 @@
+//! `POST /twins/{id}/methods`: a method call from its acceptance to its one end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ferrohub_model::device::Status;
+use ferrohub_model::method::MethodName;
+use ferrohub_model::{ErrorCode, HubError, IdentityId};
+use tokio::time::Instant;
+use tracing::{info, trace};
+
+use super::{Hub, store_failed};
+use crate::connections::{CallEnd, MethodReply, OutgoingCall};
+use crate::metrics::{Metrics, count};
+
+/// A method call as its caller made it; checked.
+#[derive(Debug, Clone)]
+pub struct MethodCall {
+    /// The method's name.
+    pub name: MethodName,
+    /// JSON text, or `None` where the caller sent no payload.
+    pub payload: Option<Bytes>,
+    /// How long the device may take to answer, in seconds.
+    pub response_timeout: u32,
+    /// How long to wait for the device to connect, in seconds.
+    pub connect_timeout: u32,
+}
+
+/// Counts a call once, whatever ends it. If its future is dropped, the caller hung up.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    begun: Instant,
+    ended: bool,
+}
+
+impl<'a> Counted<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        metrics.calls_in_flight.inc();
+        Self { metrics, begun: Instant::now(), ended: false }
+    }
+
+    fn end(&mut self, outcome: &'static str) -> Duration {
+        self.ended = true;
+        let elapsed = self.begun.elapsed();
+        count(&self.metrics.method_calls, outcome);
+        self.metrics.method_call_seconds.observe(elapsed.as_secs_f64());
+        elapsed
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.calls_in_flight.dec();
+        if !self.ended {
+            self.end("cancelled");
+        }
+    }
+}
+
+impl Hub {
+    /// Calls a method on a device and waits for how it ends. Dropping the future cancels the call.
+    pub async fn invoke_method(
+        &self,
+        target: &IdentityId,
+        call: MethodCall,
+    ) -> Result<MethodReply, HubError> {
+        let mut counted = Counted::begin(&self.metrics);
+        let name = call.name.clone();
+        trace!(device = %target, method = %name, payload = ?call.payload, "method request");
+        let result = self.try_invoke(target, call).await;
+        let outcome = match &result {
+            Ok(_) => "answered",
+            Err((outcome, _)) => outcome,
+        };
+        let milliseconds = counted.end(outcome).as_millis() as u64;
+        info!(device = %target, method = %name, outcome, milliseconds, "method call");
+        if let Ok(reply) = &result {
+            trace!(device = %target, method = %name, status = reply.status, payload = ?reply.payload, "method response");
+        }
+        result.map_err(|(_, error)| error)
+    }
+
+    async fn try_invoke(
+        &self,
+        target: &IdentityId,
+        call: MethodCall,
+    ) -> Result<MethodReply, (&'static str, HubError)> {
+        if self.is_stopping() {
+            return Err(("refused", HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.")));
+        }
+        if call.payload.as_ref().is_some_and(|payload| payload.len() > self.limits.method_payload_bytes) {
+            let text = format!("The payload must have at most {} bytes.", self.limits.method_payload_bytes);
+            return Err(("refused", HubError::new(ErrorCode::MessageTooLarge, text)));
+        }
+        // Who is connected exists and is enabled; only for the others the registry is asked.
+        if !self.bus.is_connected(target).await {
+            self.require_callable(target).await.map_err(|error| ("refused", error))?;
+        }
+        let outgoing = OutgoingCall {
+            name: call.name,
+            payload: call.payload,
+            connect_deadline: Instant::now() + Duration::from_secs(call.connect_timeout.into()),
+            response_timeout: Duration::from_secs(call.response_timeout.into()),
+        };
+        let reply = self
+            .bus
+            .call(target, outgoing)
+            .await
+            .map_err(|end| explain(end, call.connect_timeout, call.response_timeout))?;
+        self.check_reply(&reply).map_err(|error| ("bad_response", error))?;
+        Ok(reply)
+    }
+
+    async fn require_callable(&self, target: &IdentityId) -> Result<(), HubError> {
+        let identity = self.store.identity(target).await.map_err(store_failed)?;
+        match identity {
+            Some(identity) if identity.status == Status::Enabled => Ok(()),
+            Some(_) => Err(HubError::new(ErrorCode::DeviceNotFound, format!("Device {target} is disabled."))),
+            None if target.module_str().is_some() => {
+                Err(HubError::new(ErrorCode::ModuleNotFound, target.to_string()))
+            }
+            None => {
+                Err(HubError::new(ErrorCode::DeviceNotFound, format!("Device {target} is not registered.")))
+            }
+        }
+    }
+
+    fn check_reply(&self, reply: &MethodReply) -> Result<(), HubError> {
+        let bad = |text: String| Err(HubError::new(ErrorCode::GenericBadGateway, text));
+        if reply.payload.len() > self.limits.method_payload_bytes {
+            return bad(format!(
+                "The device's response has more than {} bytes.",
+                self.limits.method_payload_bytes
+            ));
+        }
+        match serde_json::from_slice::<serde::de::IgnoredAny>(&reply.payload) {
+            Err(_) if !reply.payload.is_empty() => bad("The device's response is not JSON.".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The outcome for metric and log, and the error for the caller.
+fn explain(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'static str, HubError) {
+    match end {
+        CallEnd::NotOnline | CallEnd::NotSent => (
+            "not_online",
+            HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
+                .after_seconds(connect_timeout),
+        ),
+        CallEnd::TimedOut => (
+            "timed_out",
+            HubError::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device.")
+                .after_seconds(response_timeout),
+        ),
+        CallEnd::Disconnected => {
+            ("disconnected", HubError::new(ErrorCode::DeviceNotOnline, "Device unavailable"))
+        }
+        CallEnd::TakenOver => (
+            "taken_over",
+            HubError::new(
+                ErrorCode::ConnectionForcefullyClosedOnNewConnection,
+                "A newer connection of the device displaced the one that carried the call.",
+            ),
+        ),
+        CallEnd::TooManyInFlight => (
+            "refused",
+            HubError::new(
+                ErrorCode::DeviceMaximumInflightMethodExceeded,
+                "The device has as many calls in flight as it may.",
+            ),
+        ),
+        CallEnd::Stopping => {
+            ("refused", HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping."))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What the hub refuses to exceed. Each limit has a name, a default and a tested refusal.
+
+use std::time::Duration;
+
+/// Limits of the hub's rules. Those of a protocol live with its head.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Devices in the hub, modules included.
+    pub devices: u64,
+    /// Modules on one device.
+    pub modules_per_device: u64,
+    /// Calls in flight to one device.
+    pub in_flight_methods_per_device: u16,
+    /// Bytes of a method's payload, either way.
+    pub method_payload_bytes: usize,
+    /// Certificate authorities.
+    pub certificate_authorities: usize,
+    /// Shared access policies.
+    pub policies: usize,
+    /// How long a hub that stops lets calls finish.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            devices: 1_000_000,
+            modules_per_device: 50,
+            in_flight_methods_per_device: 128,
+            method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
+            certificate_authorities: 100,
+            policies: 16,
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the hub counts. The names are a contract: dashboards hang on them.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// One label, whose values are fixed words of the code, never text from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Label {
+    /// How or why.
+    pub outcome: &'static str,
+}
+
+/// Counters by one label.
+pub type Outcomes = Family<Label, Counter>;
+
+/// Adds one to the counter of `outcome`.
+pub fn count(family: &Outcomes, outcome: &'static str) {
+    family.get_or_create(&Label { outcome }).inc();
+}
+
+/// All metrics of the hub's rules.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Method calls by how they ended; every call is counted exactly once.
+    pub method_calls: Outcomes,
+    /// Answers from devices to a call that was not (or no longer) waiting.
+    pub stray_method_answers: Counter,
+    /// From accepting a call to its end, in seconds.
+    pub method_call_seconds: Histogram,
+    /// Connections that devices hold now.
+    pub connections: Gauge<i64, AtomicI64>,
+    /// Connects by how they ended.
+    pub connects: Outcomes,
+    /// Disconnects by reason.
+    pub disconnects: Outcomes,
+    /// Service requests refused, by reason.
+    pub unauthorized: Outcomes,
+    /// Calls in flight now.
+    pub calls_in_flight: Gauge<i64, AtomicI64>,
+}
+
+impl Metrics {
+    /// Makes the metrics and enters them in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            method_calls: Family::default(),
+            stray_method_answers: Counter::default(),
+            method_call_seconds: Histogram::new([
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+                60.0, 300.0,
+            ]),
+            connections: Gauge::default(),
+            connects: Family::default(),
+            disconnects: Family::default(),
+            unauthorized: Family::default(),
+            calls_in_flight: Gauge::default(),
+        };
+        registry.register(
+            "ferrohub_method_calls",
+            "Method calls by how they ended",
+            metrics.method_calls.clone(),
+        );
+        registry.register(
+            "ferrohub_stray_method_answers",
+            "Answers to calls that were not waiting: late, foreign or duplicate",
+            metrics.stray_method_answers.clone(),
+        );
+        registry.register(
+            "ferrohub_method_call_seconds",
+            "From accepting a method call to its end",
+            metrics.method_call_seconds.clone(),
+        );
+        registry.register(
+            "ferrohub_connections",
+            "Connections that devices hold now",
+            metrics.connections.clone(),
+        );
+        registry.register("ferrohub_connects", "Device connects by how they ended", metrics.connects.clone());
+        registry.register(
+            "ferrohub_disconnects",
+            "Device disconnects by reason",
+            metrics.disconnects.clone(),
+        );
+        registry.register(
+            "ferrohub_unauthorized",
+            "Service requests refused, by reason",
+            metrics.unauthorized.clone(),
+        );
+        registry.register(
+            "ferrohub_calls_in_flight",
+            "Method calls in flight now",
+            metrics.calls_in_flight.clone(),
+        );
+        metrics
+    }
+}

@@ -1,0 +1,134 @@
+//! The `Store` port: what must survive a restart.
+//!
+//! Every write that returns `Ok` is on disk. Writes of many callers share one commit, so an adapter
+//! is expected to be called concurrently. One conformance suite runs over every adapter.
+
+use async_trait::async_trait;
+use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
+
+use crate::registry::Identity;
+use crate::session::Session;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store is closing or gone; nothing was written.
+    #[error("the store is closed")]
+    Closed,
+    /// The medium or the database failed; nothing was written.
+    #[error("the store failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored cannot be understood.
+    #[error("the store holds something unreadable: {0}")]
+    Corrupt(String),
+}
+
+/// How a conditional write ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// It is on disk.
+    Done,
+    /// The identity was not there.
+    NotFound,
+    /// The identity was there already, or its etag was not the expected one.
+    Conflict,
+    /// The hub, or the device for its modules, holds as many as it may.
+    Full,
+}
+
+/// A shared access policy as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPolicy {
+    /// Its name; the `skn` of tokens.
+    pub name: String,
+    /// What it may do.
+    pub rights: Rights,
+    /// Either key signs.
+    pub primary_key: SharedAccessKey,
+    /// Either key signs.
+    pub secondary_key: SharedAccessKey,
+}
+
+/// A certificate authority for devices as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAuthority {
+    /// What the operator calls it.
+    pub name: String,
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Whether its owner proved to hold its private key; only then does it count.
+    pub verified: bool,
+    /// The code that the proof must carry, while one is awaited.
+    pub verification_code: Option<String>,
+}
+
+/// When an identity was connected or heard from; kept for people, not for decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    /// Who.
+    pub id: IdentityId,
+    /// Only counts for this generation, so that a re-created device does not inherit it.
+    pub generation_id: String,
+    /// When it last connected or disconnected.
+    pub connection_state_updated: Timestamp,
+    /// When the hub last heard from it.
+    pub last_activity: Timestamp,
+}
+
+/// Durable state of one hub.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Adds an identity. `Conflict` if the id is taken, `NotFound` if it is a module of a device that is
+    /// not there, `Full` if there are `limit` identities already (modules: on that device).
+    async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<Written, StoreError>;
+
+    /// Replaces an identity whose etag is still `expected_etag`. Leaves its activity times and session alone.
+    async fn update_identity(&self, identity: &Identity, expected_etag: &str) -> Result<Written, StoreError>;
+
+    /// Removes an identity, its modules and everything kept for them, if its etag is still `expected_etag`
+    /// (`None`: whatever it is).
+    async fn delete_identity(
+        &self,
+        id: &IdentityId,
+        expected_etag: Option<&str>,
+    ) -> Result<Written, StoreError>;
+
+    /// One identity.
+    async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError>;
+
+    /// One identity and its session (an empty one if there is none), in one read: what a connect needs.
+    async fn identity_and_session(
+        &self,
+        id: &IdentityId,
+    ) -> Result<Option<(Identity, Option<Session>)>, StoreError>;
+
+    /// The first `top` devices (no modules) in the order of their ids.
+    async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError>;
+
+    /// Keeps the session of an identity, or forgets it (`None`). `NotFound` if the identity is not there.
+    async fn save_session(&self, id: &IdentityId, session: Option<&Session>) -> Result<Written, StoreError>;
+
+    /// Keeps when identities were last heard of. Identities that are gone are passed over.
+    async fn save_activity(&self, activity: &[Activity]) -> Result<(), StoreError>;
+
+    /// All stored policies, by name.
+    async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError>;
+
+    /// Adds or replaces a policy.
+    async fn save_policy(&self, policy: &StoredPolicy) -> Result<(), StoreError>;
+
+    /// All stored certificate authorities, by name.
+    async fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError>;
+
+    /// Adds or replaces a certificate authority.
+    async fn save_authority(&self, authority: &StoredAuthority) -> Result<(), StoreError>;
+
+    /// Removes a certificate authority; `NotFound` if there is none of that name.
+    async fn delete_authority(&self, name: &str) -> Result<Written, StoreError>;
+
+    /// Whether the store answers: a read that touches the medium.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Finishes what was accepted and closes; later calls answer [`StoreError::Closed`].
+    async fn close(&self);
+}

@@ -1,0 +1,110 @@
+//! How a refusal looks on the REST wire. Every status, header and body of an error is made here.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ferrohub_model::{HubError, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::request::random_hex;
+
+/// The two bodies that Azure's clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `{"Message":"ErrorCode:Name;text","ExceptionMessage":"Tracking ID:…"}`: the registry and most others.
+    A,
+    /// `{"Message":"{…JSON as text…}","ExceptionMessage":""}`: methods and twins.
+    B,
+}
+
+/// A refusal on its way out.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    error: HubError,
+    shape: Shape,
+}
+
+impl ApiError {
+    pub(super) fn new(error: HubError, shape: Shape) -> Self {
+        Self { error, shape }
+    }
+}
+
+/// For `map_err`: the registry's shape.
+pub(super) fn a(error: HubError) -> ApiError {
+    ApiError::new(error, Shape::A)
+}
+
+/// For `map_err`: the shape of methods.
+pub(super) fn b(error: HubError) -> ApiError {
+    ApiError::new(error, Shape::B)
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn body(error: &HubError, shape: Shape) -> Value {
+    let now = now();
+    let tracking_id = format!("{}-G:0-TimeStamp:{}", random_hex(), now.tracking_form());
+    match shape {
+        Shape::A => json!({
+            "Message": format!("ErrorCode:{};{}", error.code.name(), error.message),
+            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
+        }),
+        Shape::B => {
+            let info = error.timeout_seconds.map(|seconds| {
+                let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+                json!({ "timeout": format!("{hours:02}:{minutes:02}:{seconds:02}") })
+            });
+            let inner = json!({
+                "errorCode": error.code.number(),
+                "trackingId": tracking_id,
+                "message": error.message,
+                "info": info.unwrap_or(Value::Object(Map::new())),
+                "timestampUtc": now,
+            });
+            json!({ "Message": inner.to_string(), "ExceptionMessage": "" })
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+            (
+                header::HeaderName::from_static("iothub-errorcode"),
+                HeaderValue::from_static(self.error.code.name()),
+            ),
+            (super::request::REQUEST_ID, super::request::fresh_request_id()),
+        ];
+        (status, headers, body(&self.error, self.shape).to_string()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrohub_model::ErrorCode;
+
+    #[test]
+    fn both_shapes_are_as_the_clients_parse_them() {
+        let error = HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
+            .after_seconds(65);
+        let a = body(&error, Shape::A);
+        assert_eq!(a["Message"], "ErrorCode:DeviceNotOnline;Timed out waiting for device to connect.");
+        assert!(a["ExceptionMessage"].as_str().unwrap().starts_with("Tracking ID:"));
+        let b = body(&error, Shape::B);
+        assert_eq!(b["ExceptionMessage"], "");
+        let inner: Value = serde_json::from_str(b["Message"].as_str().unwrap()).unwrap();
+        assert_eq!(inner["errorCode"], 404_103);
+        assert_eq!(inner["info"]["timeout"], "00:01:05");
+        let tracking = inner["trackingId"].as_str().unwrap();
+        assert!(
+            tracking.chars().take(32).all(|c| c.is_ascii_hexdigit()) && tracking.contains("-G:0-TimeStamp:")
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! `POST /twins/{id}/methods`: direct methods.
+
+use std::ops::RangeInclusive;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use bytes::Bytes;
+use ferrohub_core::MethodCall;
+use ferrohub_core::auth::Operation;
+use ferrohub_core::connections::MethodReply;
+use ferrohub_model::method::{
+    CONNECT_TIMEOUT_RANGE, DEFAULT_RESPONSE_TIMEOUT, MethodInvocation, MethodName, RESPONSE_TIMEOUT_RANGE,
+    Seconds,
+};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, ModuleId};
+
+use super::error::{ApiError, b};
+use super::request::{authorization, check_api_version, device_id, from_object, json_bytes, read_body};
+use super::server::Api;
+
+pub(super) async fn invoke_on_device(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    invoke(&api, &id, None, &uri, &headers, body).await.map_err(b)
+}
+
+pub(super) async fn invoke_on_module(
+    State(api): State<Api>,
+    Path((id, module)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    invoke(&api, &id, Some(&module), &uri, &headers, body).await.map_err(b)
+}
+
+async fn invoke(
+    api: &Api,
+    id: &str,
+    module: Option<&str>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, HubError> {
+    api.hub.authorize(authorization(headers), Operation::InvokeMethod).await?;
+    check_api_version(uri)?;
+    let device = device_id(id)?;
+    let target = match module {
+        None => IdentityId::device(&device),
+        Some(module) => {
+            let module = ModuleId::new(module).map_err(|error| {
+                HubError::new(ErrorCode::ArgumentInvalid, format!("The module id is not valid: {error}."))
+            })?;
+            IdentityId::module(&device, &module)
+        }
+    };
+    let call = read_call(&read_body(body, &api.limits).await?)?;
+    let reply = api.hub.invoke_method(&target, call).await?;
+    Ok(json_bytes(render(&reply)))
+}
+
+/// Reads the body of a call. The payload is a slice of it, verbatim.
+fn read_call(body: &Bytes) -> Result<MethodCall, HubError> {
+    let invocation: MethodInvocation<'_> = from_object(body)?;
+    let name = invocation
+        .method_name
+        .ok_or_else(|| HubError::new(ErrorCode::ArgumentNull, "methodName is required."))
+        .and_then(|name| {
+            MethodName::new(&name)
+                .map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))
+        })?;
+    Ok(MethodCall {
+        name,
+        payload: invocation.payload.map(|payload| body.slice_ref(payload.get().as_bytes())),
+        response_timeout: seconds(
+            "responseTimeoutInSeconds",
+            invocation.response_timeout_in_seconds,
+            &RESPONSE_TIMEOUT_RANGE,
+            DEFAULT_RESPONSE_TIMEOUT,
+        )?,
+        connect_timeout: seconds(
+            "connectTimeoutInSeconds",
+            invocation.connect_timeout_in_seconds,
+            &CONNECT_TIMEOUT_RANGE,
+            0,
+        )?,
+    })
+}
+
+fn seconds(
+    name: &str,
+    value: Option<Seconds>,
+    range: &RangeInclusive<i64>,
+    default: u32,
+) -> Result<u32, HubError> {
+    match value {
+        None => Ok(default),
+        Some(Seconds::Whole(value)) if range.contains(&value) => Ok(u32::try_from(value).unwrap_or(default)),
+        Some(_) => Err(HubError::new(
+            ErrorCode::ArgumentInvalid,
+            format!("{name} must be within [{}; {}].", range.start(), range.end()),
+        )),
+    }
+}
+
+/// `{"status":200,"payload":…}` with the device's own JSON, verbatim; an empty answer is `null`.
+fn render(reply: &MethodReply) -> Vec<u8> {
+    let payload: &[u8] = if reply.payload.is_empty() { b"null" } else { &reply.payload };
+    let mut body = Vec::with_capacity(payload.len() + 40);
+    body.extend_from_slice(b"{\"status\":");
+    body.extend_from_slice(reply.status.to_string().as_bytes());
+    body.extend_from_slice(b",\"payload\":");
+    body.extend_from_slice(payload);
+    body.push(b'}');
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> Result<MethodCall, HubError> {
+        read_call(&Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_call_is_read_with_its_payload_verbatim() {
+        let call = read(
+            r#"{"methodName":"m","payload":{ "a":1.0 },"responseTimeoutInSeconds":"5","timeoutInSeconds":1}"#,
+        )
+        .unwrap();
+        assert_eq!(call.payload.as_deref(), Some(&br#"{ "a":1.0 }"#[..]));
+        assert_eq!((call.response_timeout, call.connect_timeout), (5, 0));
+        assert_eq!(read(r#"{"methodName":"m"}"#).unwrap().payload, None);
+    }
+
+    #[test]
+    fn wrong_arguments_are_told_apart() {
+        for (text, code, message) in [
+            ("{", ErrorCode::IotHubFormatError, ""),
+            ("[]", ErrorCode::IotHubFormatError, ""),
+            ("{}", ErrorCode::ArgumentNull, "methodName is required."),
+            (r#"{"methodName":" "}"#, ErrorCode::ArgumentInvalid, "methodName must not be blank."),
+            (
+                r#"{"methodName":"m","responseTimeoutInSeconds":4}"#,
+                ErrorCode::ArgumentInvalid,
+                "responseTimeoutInSeconds must be within [5; 300].",
+            ),
+            (
+                r#"{"methodName":"m","connectTimeoutInSeconds":301}"#,
+                ErrorCode::ArgumentInvalid,
+                "connectTimeoutInSeconds must be within [0; 300].",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.code, code, "{text}");
+            assert!(message.is_empty() || error.message == message, "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn an_empty_answer_is_null() {
+        let render = |status, payload: &'static [u8]| {
+            String::from_utf8(render(&MethodReply { status, payload: Bytes::from_static(payload) })).unwrap()
+        };
+        assert_eq!(render(200, b""), r#"{"status":200,"payload":null}"#);
+        assert_eq!(render(-1, b" [1] "), r#"{"status":-1,"payload": [1] }"#);
+    }
+}

@@ -1,0 +1,145 @@
+//! What all operations read from a request and put on an answer.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use ferrohub_core::registry::IfMatch;
+use ferrohub_model::{DeviceId, ErrorCode, HubError};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::server::HttpLimits;
+
+/// Names one request in logs of both sides.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+/// The oldest version of the API that clients in the field speak.
+const OLDEST_API_VERSION: &str = "2016-11-14";
+
+/// 32 random hexadecimal digits.
+pub(super) fn random_hex() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// A new request id: a GUID.
+pub(super) fn fresh_request_id() -> HeaderValue {
+    let hex = random_hex();
+    let part = |from, to| hex.get(from..to).unwrap_or_default();
+    let guid = [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-");
+    HeaderValue::from_str(&guid).unwrap_or(HeaderValue::from_static("0"))
+}
+
+/// The `Authorization` header as text; `None` also where it is not text.
+pub(super) fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()
+}
+
+/// The `If-Match` header.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, HubError> {
+    match headers.get(header::IF_MATCH).map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(IfMatch::parse(text))),
+        Some(Err(_)) => Err(HubError::new(ErrorCode::ArgumentInvalid, "If-Match is not text.")),
+    }
+}
+
+/// Refuses an `api-version` that is not a date, or one before the oldest. One that is missing is taken
+/// for the newest: people try things out with curl.
+pub(super) fn check_api_version(uri: &Uri) -> Result<(), HubError> {
+    let Some(version) = query(uri, "api-version") else { return Ok(()) };
+    let date = version.strip_suffix("-preview").unwrap_or(version);
+    let shaped = date.len() == 10
+        && date
+            .bytes()
+            .enumerate()
+            .all(|(i, byte)| if matches!(i, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() });
+    if shaped && date >= OLDEST_API_VERSION {
+        Ok(())
+    } else {
+        Err(HubError::new(
+            ErrorCode::InvalidProtocolVersion,
+            format!("The api-version {version:?} is not supported."),
+        ))
+    }
+}
+
+/// The raw value of a query parameter.
+pub(super) fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query()?
+        .split('&')
+        .find_map(|part| part.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
+/// A device id from a path segment.
+pub(super) fn device_id(text: &str) -> Result<DeviceId, HubError> {
+    DeviceId::new(text).map_err(|error| {
+        HubError::new(ErrorCode::ArgumentInvalid, format!("The device id is not valid: {error}."))
+    })
+}
+
+/// Reads the whole body, within the limits of size and time.
+pub(super) async fn read_body(body: Body, limits: &HttpLimits) -> Result<Bytes, HubError> {
+    let collected =
+        tokio::time::timeout(limits.request_timeout, Limited::new(body, limits.body_bytes).collect());
+    match collected.await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(HubError::new(
+            ErrorCode::MessageTooLarge,
+            format!("The body must have at most {} bytes.", limits.body_bytes),
+        )),
+        Ok(Err(_)) => Err(HubError::new(ErrorCode::IotHubFormatError, "The body was cut short.")),
+        Err(_) => Err(HubError::new(ErrorCode::IotHubFormatError, "The body did not arrive in time.")),
+    }
+}
+
+/// Reads a JSON body.
+pub(super) async fn read_json<T: DeserializeOwned>(body: Body, limits: &HttpLimits) -> Result<T, HubError> {
+    from_object(&read_body(body, limits).await?)
+}
+
+/// Reads a JSON object. Serde would take an array for a struct as well; no client means that.
+pub(super) fn from_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HubError> {
+    let malformed = |reason: &dyn std::fmt::Display| {
+        HubError::new(ErrorCode::IotHubFormatError, format!("The body is not valid: {reason}."))
+    };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(malformed(&"it is not a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| malformed(&error))
+}
+
+/// A JSON answer with status 200.
+pub(super) fn json(value: &impl Serialize) -> Result<Response, HubError> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => Ok(json_bytes(bytes)),
+        Err(_) => Err(HubError::new(ErrorCode::ServerError, "The answer could not be written.")),
+    }
+}
+
+/// JSON text as an answer with status 200.
+pub(super) fn json_bytes(bytes: Vec<u8>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+        (REQUEST_ID, fresh_request_id()),
+    ];
+    (headers, bytes).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn api_versions_are_dates_since_2016() {
+        let check = |query: &str| check_api_version(&format!("/devices?{query}").parse().unwrap());
+        for good in
+            ["", "api-version=2021-04-12", "api-version=2016-11-14", "a=b&api-version=2020-10-01-preview"]
+        {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["api-version=", "api-version=2015-01-01", "api-version=latest", "api-version=2021-4-12"] {
+            assert_eq!(check(bad).unwrap_err().code, ErrorCode::InvalidProtocolVersion, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `GET /$iothub/websocket`: MQTT inside binary WebSocket frames, for devices that may only use 443.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Buf as _, Bytes};
+use ferrohub_core::Hub;
+use ferrohub_model::{ErrorCode, HubError};
+use futures_util::{Sink as _, Stream as _};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tracing::debug;
+
+use super::error::{ApiError, a};
+use super::server::Socket;
+use crate::listener::Place;
+use crate::mqtt::{self, MqttLimits};
+use crate::peer::Peer;
+
+const SUBPROTOCOL: &str = "mqtt";
+/// Largest frame: one MQTT packet of the largest size, and some.
+const MAX_FRAME: usize = 512 * 1024;
+
+pub(super) async fn upgrade(
+    Extension(socket): Extension<Socket>,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    let accept = accept_key(request.headers()).map_err(a)?;
+    let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+        return Err(a(bad("This connection cannot become a WebSocket.")));
+    };
+    socket.become_websocket(upgrade);
+    let headers = [
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::SEC_WEBSOCKET_ACCEPT, accept),
+        (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
+    ];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response())
+}
+
+/// Serves a device on a connection that has left HTTP.
+pub(super) async fn serve(upgrade: OnUpgrade, peer: Peer, hub: Arc<Hub>, limits: MqttLimits, place: Place) {
+    let peer = Peer { protocol: "mqtt-ws", ..peer };
+    match upgrade.await {
+        Ok(upgraded) => {
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(MAX_FRAME))
+                .max_frame_size(Some(MAX_FRAME))
+                .read_buffer_size(4 * 1024)
+                .write_buffer_size(0)
+                .max_write_buffer_size(2 * MAX_FRAME);
+            let socket =
+                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+            mqtt::serve(Frames { socket, input: Bytes::new() }, peer, hub, limits, place).await;
+        }
+        Err(error) => debug!(peer = %peer.address, %error, "the WebSocket did not come about"),
+    }
+}
+
+fn bad(text: &'static str) -> HubError {
+    HubError::new(ErrorCode::ArgumentInvalid, text)
+}
+
+fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HubError> {
+    let has = |name, word: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value: &HeaderValue| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|value| value.trim().eq_ignore_ascii_case(word))
+    };
+    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
+        return Err(bad("This path is a WebSocket: ask for an upgrade."));
+    }
+    if !has(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err(bad("Only version 13 of WebSocket is spoken here."));
+    }
+    if !has(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        return Err(bad("Only the subprotocol mqtt is spoken here."));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| bad("Sec-WebSocket-Key is missing."))?;
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| bad("Sec-WebSocket-Key is malformed."))
+}
+
+/// The bytes inside binary frames, as a stream. Packets and frames need not end together.
+struct Frames<S> {
+    socket: WebSocketStream<S>,
+    input: Bytes,
+}
+
+fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::other(error)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.input.is_empty() {
+            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(Message::Binary(bytes))) => self.input = bytes,
+                // Answered by the socket itself at the next write.
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
+                Some(Ok(_)) => return Poll::Ready(Err(broken("only binary frames carry MQTT"))),
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+            }
+        }
+        let length = self.input.len().min(buffer.remaining());
+        if let Some(chunk) = self.input.get(..length) {
+            buffer.put_slice(chunk);
+        }
+        self.input.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken)?;
+        let chunk = bytes.get(..bytes.len().min(MAX_FRAME)).unwrap_or(bytes);
+        Pin::new(&mut self.socket)
+            .start_send(Message::Binary(Bytes::copy_from_slice(chunk)))
+            .map_err(broken)?;
+        Poll::Ready(Ok(chunk.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx).map_err(broken)
+    }
+}

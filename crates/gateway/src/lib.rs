@@ -1,0 +1,19 @@
+//! Listeners, TLS, and one head per protocol: bytes to calls on the hub, and back. No rules live here.
+//!
+//! [`Gateway::bind`] opens the listeners, [`Gateway::serve`] runs them until the hub stops. Start reading
+//! at `listener.rs` (how a socket becomes a peer), then `mqtt.rs` (devices) and `https.rs` (services).
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+mod admin;
+mod gateway;
+mod https;
+mod listener;
+mod metrics;
+mod mqtt;
+mod peer;
+pub mod tls;
+
+pub use gateway::{BindError, Gateway, GatewayLimits, Listen, Service};
+pub use metrics::GatewayMetrics;
+pub use mqtt::MqttLimits;

@@ -1,0 +1,134 @@
+//! How a socket becomes a peer: bounded in number, bounded in time, and nothing allocated for TLS
+//! before the peer has sent its first byte.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrohub_core::auth::PeerCertificate;
+use ferrohub_core::metrics::count;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+
+use crate::metrics::GatewayMetrics;
+use crate::peer::Peer;
+
+/// What all listeners share.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    /// Sockets that may be open at once.
+    pub(crate) sockets: Arc<Semaphore>,
+    /// Sockets whose peer may be unknown at once.
+    pub(crate) strangers: Arc<Semaphore>,
+    /// How long a stranger may take for the TLS handshake.
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) metrics: GatewayMetrics,
+}
+
+/// A socket after its handshake.
+pub(crate) struct Accepted {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) peer: Peer,
+    pub(crate) place: Place,
+}
+
+/// A socket's place among those that may be open, and among those whose peer is unknown. To be kept
+/// as long as the socket.
+pub(crate) struct Place {
+    metrics: GatewayMetrics,
+    _open: OwnedSemaphorePermit,
+    stranger: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// The peer is authenticated: its place among the strangers is free.
+    pub(crate) fn known(&mut self) {
+        self.stranger = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.sockets.dec();
+    }
+}
+
+/// Accepts until `stop` says so, and runs `serve` for each socket. Returns when the last one has ended.
+pub(crate) async fn accept<F>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    protocol: &'static str,
+    admission: Admission,
+    mut stop: watch::Receiver<bool>,
+    serve: impl Fn(Accepted) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let acceptor = TlsAcceptor::from(tls);
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+            // Finished tasks are reaped as they come, not when the listener stops.
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: wait until some are free instead of spinning.
+                warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(_open) = admission.sockets.clone().try_acquire_owned() else {
+            count(&admission.metrics.rejected, "too_many_sockets");
+            continue;
+        };
+        let Ok(stranger) = admission.strangers.clone().try_acquire_owned() else {
+            count(&admission.metrics.rejected, "too_many_strangers");
+            continue;
+        };
+        admission.metrics.sockets.inc();
+        let place = Place { metrics: admission.metrics.clone(), _open, stranger: Some(stranger) };
+        let (acceptor, limit, serve) = (acceptor.clone(), admission.handshake_timeout, serve.clone());
+        tasks.spawn(async move {
+            match tokio::time::timeout(limit, handshake(socket, &acceptor)).await {
+                Ok(Ok(stream)) => {
+                    let certificate = stream.get_ref().1.peer_certificates().and_then(PeerCertificate::new);
+                    serve(Accepted { stream, peer: Peer { address, certificate, protocol }, place }).await;
+                }
+                Ok(Err(error)) => rejected(&place.metrics, address, protocol, "handshake_failed", &error),
+                Err(elapsed) => {
+                    rejected(&place.metrics, address, protocol, "handshake_timeout", &elapsed.into())
+                }
+            }
+        });
+    }
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn handshake(socket: TcpStream, acceptor: &TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+    socket.set_nodelay(true)?;
+    socket.readable().await?;
+    acceptor.accept(socket).await
+}
+
+fn rejected(
+    metrics: &GatewayMetrics,
+    peer: SocketAddr,
+    protocol: &str,
+    reason: &'static str,
+    error: &io::Error,
+) {
+    count(&metrics.rejected, reason);
+    debug!(%peer, protocol, reason, %error, "no TLS connection");
+}

@@ -1,0 +1,12 @@
+//! The MQTT head: packets of a device into calls on the hub, and back.
+//!
+//! One task per connection drives three things: the socket, the sans-IO machine, and the hub's side of
+//! the connection. An idle connection holds no buffer: input is read into one that all connections of
+//! a thread share, and output is given away once it is written.
+
+mod connect;
+mod driver;
+mod head;
+
+pub use driver::MqttLimits;
+pub(crate) use driver::serve;

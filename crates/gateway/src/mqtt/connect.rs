@@ -1,0 +1,108 @@
+//! CONNECT: the rules of IoT Hub for client id, user name, password and will.
+
+use ferrohub_core::connections::CloseReason;
+use ferrohub_core::{ConnectRefusal, ConnectRequest};
+use ferrohub_model::IdentityId;
+use ferrohub_model::mqtt_username::MqttUsername;
+use ferrohub_mqtt::server::Connection as Machine;
+use ferrohub_mqtt::{Connect, Refusal};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::head::Head;
+
+impl Head {
+    pub(super) async fn connect(
+        &mut self,
+        machine: &mut Machine,
+        connect: &Connect,
+    ) -> Result<(), CloseReason> {
+        match self.admit(connect).await {
+            Ok(session_present) => {
+                self.place.known();
+                machine.accept(session_present, Instant::now().into_std()).map_err(|error| {
+                    debug!(peer = %self.peer.address, %error, "protocol error right behind CONNECT");
+                    CloseReason::ProtocolError
+                })
+            }
+            Err(refusal) => {
+                machine.reject(refusal);
+                Err(CloseReason::ProtocolError)
+            }
+        }
+    }
+
+    async fn admit(&mut self, connect: &Connect) -> Result<bool, Refusal> {
+        let refuse = |refusal: Refusal, reason: &str| {
+            info!(client_id = connect.client_id.as_str(), peer = %self.peer.address, reason, "connect refused");
+            refusal
+        };
+        let id = IdentityId::parse(connect.client_id.as_str())
+            .map_err(|_| refuse(Refusal::ClientId, "the client id is not a device or module id"))?;
+        let username = connect.username.as_ref().and_then(|name| MqttUsername::parse(name.as_str()));
+        let username = username
+            .ok_or_else(|| refuse(Refusal::BadCredentials, "the user name is missing or malformed"))?;
+        if !username.host.eq_ignore_ascii_case(self.hub.host()) {
+            return Err(refuse(Refusal::NotAuthorized, "the user name names another hub"));
+        }
+        if username.identity != id.as_str() {
+            return Err(refuse(
+                Refusal::NotAuthorized,
+                "the user name names another identity than the client id",
+            ));
+        }
+        let token = match connect.password.as_deref().map(std::str::from_utf8) {
+            None => None,
+            Some(Ok(token)) => Some(token),
+            Some(Err(_)) => return Err(refuse(Refusal::BadCredentials, "the password is not text")),
+        };
+        if let Some(will) = &connect.will
+            && !is_telemetry_topic(will.topic.as_str(), &id)
+        {
+            return Err(refuse(
+                Refusal::NotAuthorized,
+                "the will is not for the device's own telemetry topic",
+            ));
+        }
+        let request = ConnectRequest {
+            id: &id,
+            token,
+            certificate: self.peer.certificate.as_ref(),
+            clean_session: connect.clean_session,
+            protocol: self.peer.protocol,
+            peer: self.peer.address,
+        };
+        let connected = self.hub.connect(&request).await.map_err(|refusal| match refusal {
+            ConnectRefusal::NotAuthorized(_) => Refusal::NotAuthorized,
+            ConnectRefusal::Unavailable => Refusal::ServerUnavailable,
+        })?;
+        self.expires = connected.connection.expires.and_then(|expires| self.instant_of(expires));
+        self.durable = !connect.clean_session;
+        self.connection = Some(connected.connection);
+        Ok(connected.session_present)
+    }
+}
+
+fn is_telemetry_topic(topic: &str, id: &IdentityId) -> bool {
+    let own = format!("{}/messages/events", id.resource_path());
+    // Topics have no leading slash where resources have one.
+    let rest = own.strip_prefix('/').and_then(|own| topic.strip_prefix(own));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_will_goes_to_the_devices_own_telemetry() {
+        let device = IdentityId::parse("d").unwrap();
+        let module = IdentityId::parse("d/m").unwrap();
+        assert!(is_telemetry_topic("devices/d/messages/events/", &device));
+        assert!(is_telemetry_topic("devices/d/messages/events/a=b", &device));
+        assert!(is_telemetry_topic("devices/d/modules/m/messages/events/", &module));
+        assert!(!is_telemetry_topic("devices/e/messages/events/", &device));
+        assert!(!is_telemetry_topic("devices/d/messages/eventsx", &device));
+        assert!(!is_telemetry_topic("devices/d/messages/events/", &module));
+    }
+}

@@ -1,0 +1,217 @@
+//! Moves bytes between one socket and one machine, until either side ends.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use ferrohub_core::Hub;
+use ferrohub_core::connections::{CloseReason, Outgoing};
+use ferrohub_mqtt::ProtocolError;
+use ferrohub_mqtt::server::{Config, Connection as Machine};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
+
+use super::head::Head;
+use crate::listener::Place;
+use crate::peer::Peer;
+
+/// Limits of the MQTT head.
+#[derive(Debug, Clone)]
+pub struct MqttLimits {
+    /// Limits of the protocol machine.
+    pub machine: Arc<Config>,
+    /// How long a device may leave what it is sent unread.
+    pub write_timeout: Duration,
+}
+
+/// Enough for a TLS record.
+const READ_BUFFER: usize = 16 * 1024;
+
+thread_local! {
+    /// Input of whichever connection is being read; the machine keeps only what is incomplete.
+    static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
+}
+
+/// What made the driver wake up.
+enum Wake {
+    /// Input was handed to the machine.
+    Input(Result<(), ProtocolError>),
+    /// The peer closed its side, or the transport failed.
+    Ended,
+    /// The hub has something to send or says to close.
+    Outgoing(Outgoing),
+    /// A deadline passed.
+    Timer,
+    /// All output is with the operating system.
+    Written,
+}
+
+struct Driver<S> {
+    stream: S,
+    machine: Machine,
+    output: BytesMut,
+    /// Whether something was written since the last flush.
+    unflushed: bool,
+}
+
+/// Serves one device's connection until it ends.
+pub(crate) async fn serve<S>(stream: S, peer: Peer, hub: Arc<Hub>, limits: MqttLimits, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let now = Instant::now().into_std();
+    let mut driver = Driver {
+        stream,
+        machine: Machine::new(limits.machine.clone(), now),
+        output: BytesMut::new(),
+        unflushed: false,
+    };
+    let mut head = Head::new(hub.clone(), peer, place);
+    let reason = driver.run(&mut head, &limits).await;
+    let reason = head.connection.as_ref().and_then(|connection| connection.closed()).unwrap_or(reason);
+    if let Some(connection) = &head.connection {
+        hub.disconnected(connection, reason).await;
+    } else {
+        debug!(peer = %head.peer.address, reason = reason.name(), "closed before it was connected");
+    }
+    // What is left to send may be the CONNACK that tells why.
+    let _ = tokio::time::timeout(limits.write_timeout, driver.finish()).await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    async fn run(&mut self, head: &mut Head, limits: &MqttLimits) -> CloseReason {
+        let mut timer = pin!(sleep_until(Instant::now()));
+        let mut write_deadline: Option<Instant> = None;
+        loop {
+            self.machine.poll_transmit(&mut self.output);
+            write_deadline = match (self.output.is_empty() && !self.unflushed, write_deadline) {
+                (true, _) => None,
+                (false, None) => Some(Instant::now() + limits.write_timeout),
+                (false, running) => running,
+            };
+            self.arm(timer.as_mut(), head.expires, write_deadline);
+            let outcome = match poll_fn(|cx| self.poll_wake(cx, head, timer.as_mut())).await {
+                Wake::Input(result) => {
+                    head.heard();
+                    // Events of packets before an offending one still count.
+                    match (head.handle_events(&mut self.machine).await, result) {
+                        (Err(reason), _) => Err(reason),
+                        (Ok(()), Err(error)) => Err(self.protocol_error(head, &error)),
+                        (Ok(()), Ok(())) => Ok(()),
+                    }
+                }
+                Wake::Outgoing(Outgoing::Method(method)) => head.send_method(&mut self.machine, &method),
+                Wake::Outgoing(Outgoing::Close(reason)) => Err(reason),
+                Wake::Ended => Err(CloseReason::Lost),
+                Wake::Written => Ok(()),
+                Wake::Timer => self.timed_out(head, write_deadline),
+            };
+            match outcome {
+                Err(reason) => return reason,
+                Ok(()) if self.machine.is_closed() => return CloseReason::ProtocolError,
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Output first, then input, then what the hub wants to send: nobody who does not read is read or
+    /// sent more.
+    fn poll_wake(&mut self, cx: &mut Context<'_>, head: &Head, timer: Pin<&mut Sleep>) -> Poll<Wake> {
+        if !self.output.is_empty() || self.unflushed {
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Wake::Written),
+                Poll::Ready(Err(_)) => return Poll::Ready(Wake::Ended),
+                Poll::Pending => {}
+            }
+            // A hub that wants to close does not wait for a device that does not read.
+            if let Some(reason) = head.connection.as_ref().and_then(|connection| connection.closed()) {
+                return Poll::Ready(Wake::Outgoing(Outgoing::Close(reason)));
+            }
+        } else {
+            if self.machine.wants_read()
+                && let Poll::Ready(wake) = self.poll_read(cx)
+            {
+                return Poll::Ready(wake);
+            }
+            if let Some(connection) = &head.connection
+                && let Poll::Ready(outgoing) = connection.poll_outgoing(cx)
+            {
+                return Poll::Ready(Wake::Outgoing(outgoing));
+            }
+        }
+        ready!(timer.poll(cx));
+        Poll::Ready(Wake::Timer)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        INPUT.with_borrow_mut(|input| {
+            let mut buffer = ReadBuf::new(input);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => Poll::Ready(Wake::Ended),
+                Ok(()) => Poll::Ready(Wake::Input(
+                    self.machine.handle_input(buffer.filled(), Instant::now().into_std()),
+                )),
+                Err(_) => Poll::Ready(Wake::Ended),
+            }
+        })
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.output.advance(written),
+            }
+            self.unflushed = true;
+        }
+        self.output = BytesMut::new();
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// One timer for the machine, the credential and the slow reader. It is left where it is while the
+    /// next deadline lies behind it: it fires early, and is set anew.
+    fn arm(&self, mut timer: Pin<&mut Sleep>, expires: Option<Instant>, write_deadline: Option<Instant>) {
+        let machine = self.machine.poll_timeout().map(Instant::from_std);
+        let Some(next) = [machine, expires, write_deadline].into_iter().flatten().min() else { return };
+        if timer.is_elapsed() || next < timer.deadline() {
+            timer.as_mut().reset(next);
+        }
+    }
+
+    fn timed_out(&mut self, head: &Head, write_deadline: Option<Instant>) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        if head.expires.is_some_and(|expires| expires <= now) {
+            return Err(CloseReason::Expired);
+        }
+        if write_deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(CloseReason::SlowReader);
+        }
+        match self.machine.handle_timeout(now.into_std()) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.protocol_error(head, &error)),
+        }
+    }
+
+    fn protocol_error(&self, head: &Head, error: &ProtocolError) -> CloseReason {
+        debug!(peer = %head.peer.address, device = head.connection.as_ref().map(|c| c.id.as_str()), %error, "protocol error");
+        match error {
+            ProtocolError::KeepAliveTimeout | ProtocolError::ConnectTimeout => CloseReason::KeepAlive,
+            _ => CloseReason::ProtocolError,
+        }
+    }
+
+    /// Sends what is left, then closes the transport.
+    async fn finish(&mut self) -> io::Result<()> {
+        self.machine.poll_transmit(&mut self.output);
+        poll_fn(|cx| self.poll_write(cx)).await?;
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+    }
+}

@@ -1,0 +1,160 @@
+//! What each packet of a device means to the hub.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrohub_core::Hub;
+use ferrohub_core::connections::{Answer, CloseReason, Connection, MethodReply, OutgoingMethod, RequestId};
+use ferrohub_core::session::Subscription;
+use ferrohub_model::topic;
+use ferrohub_mqtt::server::{Connection as Machine, Event};
+use ferrohub_mqtt::{Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::listener::Place;
+use crate::peer::Peer;
+
+/// One device's side of the hub.
+pub(super) struct Head {
+    pub(super) hub: Arc<Hub>,
+    pub(super) peer: Peer,
+    /// There once the device is let in.
+    pub(super) connection: Option<Arc<Connection>>,
+    /// When its credential runs out.
+    pub(super) expires: Option<Instant>,
+    /// Whether what it listens for outlives the connection.
+    pub(super) durable: bool,
+    pub(super) place: Place,
+}
+
+impl Head {
+    pub(super) fn new(hub: Arc<Hub>, peer: Peer, place: Place) -> Self {
+        Self { hub, peer, connection: None, expires: None, durable: false, place }
+    }
+
+    /// The device said something.
+    pub(super) fn heard(&self) {
+        if let Some(connection) = &self.connection {
+            connection.touch(self.hub.now());
+        }
+    }
+
+    /// Acts on everything the machine has to tell. An error ends the connection.
+    pub(super) async fn handle_events(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
+        while let Some(event) = machine.poll_event() {
+            match event {
+                Event::Connect(connect) => self.connect(machine, &connect).await?,
+                Event::Subscribe(subscribe) => self.subscribe(machine, &subscribe).await?,
+                Event::Unsubscribe(unsubscribe) => self.unsubscribe(machine, &unsubscribe).await?,
+                Event::Publish(publish) => self.publish(machine, publish)?,
+                // Nothing is sent at QoS 1 that somebody waits for.
+                Event::PubAck(_) => {}
+                Event::Disconnect => return Err(CloseReason::Goodbye),
+            }
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&mut self, machine: &mut Machine, subscribe: &Subscribe) -> Result<(), CloseReason> {
+        let connection = self.connected()?;
+        let mut session = connection.session();
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        for (filter, qos) in &subscribe.filters {
+            codes.push(match subscription(filter.as_str()) {
+                Some(subscription) => {
+                    let granted = (*qos).min(QoS::AtLeastOnce);
+                    session = session.with(subscription, granted == QoS::AtLeastOnce);
+                    SubscribeCode::Granted(granted)
+                }
+                None => {
+                    debug!(device = %connection.id, filter = filter.as_str(), "subscription refused");
+                    SubscribeCode::Failure
+                }
+            });
+        }
+        self.save(connection, session).await?;
+        machine.suback(subscribe.packet_id, &codes);
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &mut self,
+        machine: &mut Machine,
+        unsubscribe: &Unsubscribe,
+    ) -> Result<(), CloseReason> {
+        let connection = self.connected()?;
+        let mut session = connection.session();
+        for subscription in unsubscribe.filters.iter().filter_map(|filter| subscription(filter.as_str())) {
+            session = session.without(subscription);
+        }
+        self.save(connection, session).await?;
+        machine.unsuback(unsubscribe.packet_id);
+        Ok(())
+    }
+
+    async fn save(
+        &self,
+        connection: &Arc<Connection>,
+        session: ferrohub_core::session::Session,
+    ) -> Result<(), CloseReason> {
+        self.hub.set_session(connection, session, self.durable).await.map_err(|cause| {
+            // Not acknowledged, so the device knows that it does not hold.
+            warn!(device = %connection.id, %cause, "a subscription is not on disk");
+            CloseReason::ProtocolError
+        })
+    }
+
+    fn publish(&self, machine: &mut Machine, publish: Publish) -> Result<(), CloseReason> {
+        let connection = self.connected()?;
+        let topic = publish.topic.as_str();
+        if !topic::is_method_response(topic) {
+            // MQTT 3.1.1 has no way to say no to a message but to close.
+            debug!(device = %connection.id, topic, "published to a topic that the hub does not serve");
+            return Err(CloseReason::ProtocolError);
+        }
+        let Some((status, request_id)) = topic::parse_method_response(topic) else {
+            debug!(device = %connection.id, topic, "malformed method response topic");
+            return Err(CloseReason::ProtocolError);
+        };
+        let reply = MethodReply { status, payload: publish.payload };
+        let answer = RequestId::parse(request_id).map_or(Answer::Stray, |id| connection.answer(id, reply));
+        if answer == Answer::Stray {
+            self.hub.metrics().stray_method_answers.inc();
+            debug!(device = %connection.id, "an answer that no call waits for");
+        }
+        if let Some(packet_id) = publish.packet_id {
+            machine.puback(packet_id);
+        }
+        Ok(())
+    }
+
+    /// Hands a method request to the machine, at QoS 0 as Azure does: a call is never sent twice.
+    pub(super) fn send_method(
+        &self,
+        machine: &mut Machine,
+        method: &OutgoingMethod,
+    ) -> Result<(), CloseReason> {
+        let topic = topic::MethodRequest { name: method.name.as_str(), request_id: &method.request_id };
+        let payload = method.payload.as_deref().unwrap_or_default();
+        machine.publish(topic, QoS::AtMostOnce, payload).map(|_| ()).map_err(|error| {
+            warn!(peer = %self.peer.address, %error, "a method request could not be sent");
+            CloseReason::ProtocolError
+        })
+    }
+
+    fn connected(&self) -> Result<&Arc<Connection>, CloseReason> {
+        self.connection.as_ref().ok_or(CloseReason::ProtocolError)
+    }
+
+    /// The monotonic instant of a wall-clock time to come.
+    pub(super) fn instant_of(&self, moment: ferrohub_model::Timestamp) -> Option<Instant> {
+        let left = moment.unix_millis().saturating_sub(self.hub.now().unix_millis());
+        // A moment too far away for the clock never comes.
+        Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+    }
+}
+
+fn subscription(filter: &str) -> Option<Subscription> {
+    (filter == topic::METHODS_FILTER).then_some(Subscription::Methods)
+}

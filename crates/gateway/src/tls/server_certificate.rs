@@ -1,0 +1,86 @@
+//! The server's certificate, exchanged under running listeners when its files change.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::ServerConfig;
+use rustls::crypto::ring::{Ticketer, default_provider, sign::any_supported_type};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::client_certificates::AskButNeverRequire;
+use super::private_ca::{CertificateFiles, PkiError};
+
+/// The certificate in use.
+pub struct ServerCertificate {
+    files: CertificateFiles,
+    key: RwLock<Arc<CertifiedKey>>,
+}
+
+impl ServerCertificate {
+    /// Reads chain and key, and checks that they belong together.
+    pub fn load(files: CertificateFiles) -> Result<Self, PkiError> {
+        let key = RwLock::new(Arc::new(read(&files)?));
+        Ok(Self { files, key })
+    }
+
+    /// Reads the files again. New handshakes use what they hold now.
+    pub fn reload(&self) -> Result<(), PkiError> {
+        let key = Arc::new(read(&self.files)?);
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+        Ok(())
+    }
+
+    /// The files it came from.
+    #[must_use]
+    pub fn files(&self) -> &CertificateFiles {
+        &self.files
+    }
+}
+
+impl fmt::Debug for ServerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerCertificate").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for ServerCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.key.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+fn read(files: &CertificateFiles) -> Result<CertifiedKey, PkiError> {
+    let content = |path: &std::path::Path, reason: &dyn fmt::Display| PkiError::Content {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| content(&files.certificate, &error))?;
+    if chain.is_empty() {
+        return Err(content(&files.certificate, &"there is no certificate in it"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.private_key)
+        .map_err(|error| content(&files.private_key, &error))?;
+    let key = any_supported_type(&key).map_err(|error| content(&files.private_key, &error))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(error) => Err(content(&files.private_key, &format!("it is not the certificate's key: {error}"))),
+    }
+}
+
+/// TLS 1.2 and 1.3, client certificates asked for, sessions resumable by ticket; `alpn` in order of preference.
+pub fn server_config(certificate: Arc<ServerCertificate>, alpn: &[&[u8]]) -> Result<ServerConfig, PkiError> {
+    let provider = Arc::new(default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_client_cert_verifier(Arc::new(AskButNeverRequire::new(provider)))
+        .with_cert_resolver(certificate);
+    config.ticketer = Ticketer::new()?;
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}

@@ -1,0 +1,149 @@
+//! A device in the registry, as its JSON crosses the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::timestamp::Timestamp;
+
+/// Whether an identity may authenticate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It may.
+    #[default]
+    Enabled,
+    /// It may not, and is disconnected.
+    Disabled,
+}
+
+impl Status {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// Whether an identity has a connection now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ConnectionState {
+    /// It has.
+    Connected,
+    /// It has not.
+    #[default]
+    Disconnected,
+}
+
+/// How an identity proves itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AuthenticationType {
+    /// With tokens signed by one of its two keys.
+    #[default]
+    Sas,
+    /// With a certificate of one of two thumbprints.
+    SelfSigned,
+    /// With a certificate that chains to a CA registered at the hub.
+    CertificateAuthority,
+    /// Not at all: it cannot connect.
+    None,
+}
+
+impl AuthenticationType {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sas => "sas",
+            Self::SelfSigned => "selfSigned",
+            Self::CertificateAuthority => "certificateAuthority",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The two keys of an identity; base64 text so that a half-filled request can be told apart.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SymmetricKeyPair {
+    /// Base64 of 16 to 64 bytes.
+    pub primary_key: Option<String>,
+    /// Base64 of 16 to 64 bytes.
+    pub secondary_key: Option<String>,
+}
+
+impl std::fmt::Debug for SymmetricKeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SymmetricKeyPair(***)")
+    }
+}
+
+/// The two thumbprints of an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct X509Thumbprints {
+    /// SHA-1 (40) or SHA-256 (64) of the certificate's DER, in hexadecimal digits.
+    pub primary_thumbprint: Option<String>,
+    /// The same, of a second certificate.
+    pub secondary_thumbprint: Option<String>,
+}
+
+/// The `authentication` object of an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Authentication {
+    /// The keys, for type `sas`.
+    pub symmetric_key: Option<SymmetricKeyPair>,
+    /// The thumbprints, for type `selfSigned`.
+    pub x509_thumbprint: Option<X509Thumbprints>,
+    /// Which of the ways counts; `sas` if it is left out.
+    #[serde(rename = "type")]
+    pub kind: Option<AuthenticationType>,
+}
+
+/// The `capabilities` object of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Capabilities {
+    /// Whether other devices may connect through this one.
+    pub iot_edge: bool,
+}
+
+/// A device identity. In a request only some fields are set and only some of those count;
+/// in an answer of the hub all are.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Device {
+    /// The device's name.
+    pub device_id: String,
+    /// New each time the device is created; tells a re-created one from the old.
+    pub generation_id: Option<String>,
+    /// Changes with each change of the identity; without quotes.
+    pub etag: Option<String>,
+    /// Whether it is connected now.
+    pub connection_state: Option<ConnectionState>,
+    /// Whether it may connect.
+    pub status: Option<Status>,
+    /// Why, for people; at most 128 characters.
+    pub status_reason: Option<String>,
+    /// When `connection_state` last changed.
+    pub connection_state_updated_time: Option<Timestamp>,
+    /// When `status` last changed.
+    pub status_updated_time: Option<Timestamp>,
+    /// When the hub last heard from it.
+    pub last_activity_time: Option<Timestamp>,
+    /// Messages waiting for it.
+    pub cloud_to_device_message_count: Option<u32>,
+    /// How it proves itself.
+    pub authentication: Option<Authentication>,
+    /// What it can do.
+    pub capabilities: Option<Capabilities>,
+    /// Which edge device it belongs to or is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_scope: Option<String>,
+    /// The scopes above an edge device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_scopes: Option<Vec<String>>,
+}

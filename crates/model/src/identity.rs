@@ -1,0 +1,211 @@
+//! Who a connection or a call is for: a device, or a module on a device.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Longest device or module id, in characters (all of them are ASCII, so also in bytes).
+pub const MAX_ID_LENGTH: usize = 128;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    /// The id has no characters.
+    #[error("the id is empty")]
+    Empty,
+    /// The id is longer than [`MAX_ID_LENGTH`].
+    #[error("the id has {0} characters; at most {MAX_ID_LENGTH} are allowed")]
+    TooLong(usize),
+    /// The id has a character outside the allowed set.
+    #[error(
+        "the id contains {0:?}; allowed are ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '"
+    )]
+    Character(char),
+}
+
+fn check(text: &str) -> Result<(), InvalidId> {
+    if text.is_empty() {
+        return Err(InvalidId::Empty);
+    }
+    if let Some(character) = text.chars().find(|c| !is_id_character(*c)) {
+        return Err(InvalidId::Character(character));
+    }
+    if text.len() > MAX_ID_LENGTH {
+        return Err(InvalidId::TooLong(text.len()));
+    }
+    Ok(())
+}
+
+fn is_id_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-:.+%_#*?!(),=@;$'".contains(c)
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks length and characters; ids are case-sensitive.
+            pub fn new(text: &str) -> Result<Self, InvalidId> {
+                check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The id as it is written in paths and topics before any encoding.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id! {
+    /// The name of a device in a hub: 1 to 128 ASCII characters, case-sensitive.
+    DeviceId
+}
+id! {
+    /// The name of a module on a device; same rules as [`DeviceId`].
+    ModuleId
+}
+
+/// A device or a module: whatever can authenticate, connect and be called.
+///
+/// Held as one text in the form of the MQTT client id, `device` or `device/module` (a slash is not
+/// legal inside either part), so that it costs one pointer wherever it is a key.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdentityId(Arc<str>);
+
+impl IdentityId {
+    /// A device itself.
+    #[must_use]
+    pub fn device(device: &DeviceId) -> Self {
+        Self(device.0.clone())
+    }
+
+    /// A module on a device.
+    #[must_use]
+    pub fn module(device: &DeviceId, module: &ModuleId) -> Self {
+        Self(format!("{device}/{module}").into())
+    }
+
+    /// Reads the form of the MQTT client id: `device` or `device/module`.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        match text.split_once('/') {
+            None => check(text)?,
+            Some((device, module)) => {
+                check(device)?;
+                check(module)?;
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The form of the MQTT client id: `device` or `device/module`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The device part.
+    #[must_use]
+    pub fn device_str(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(device, _)| device)
+    }
+
+    /// The module part, if this is a module.
+    #[must_use]
+    pub fn module_str(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(_, module)| module)
+    }
+
+    /// The resource a token must cover to act as this identity, without the host:
+    /// `/devices/{id}` or `/devices/{id}/modules/{module}`.
+    #[must_use]
+    pub fn resource_path(&self) -> String {
+        match self.module_str() {
+            None => format!("/devices/{}", self.as_str()),
+            Some(module) => format!("/devices/{}/modules/{module}", self.device_str()),
+        }
+    }
+}
+
+impl fmt::Display for IdentityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for IdentityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl From<DeviceId> for IdentityId {
+    fn from(device: DeviceId) -> Self {
+        Self(device.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_keep_the_characters_azure_allows_and_no_others() {
+        assert!(DeviceId::new("a-b:c.d+e%f_g#h*i?j!k(l)m,n=o@p;q$r's").is_ok());
+        assert_eq!(DeviceId::new("a/b"), Err(InvalidId::Character('/')));
+        assert_eq!(DeviceId::new("a b"), Err(InvalidId::Character(' ')));
+        assert_eq!(DeviceId::new("é"), Err(InvalidId::Character('é')));
+        assert_eq!(DeviceId::new(""), Err(InvalidId::Empty));
+        assert_eq!(DeviceId::new(&"a".repeat(129)), Err(InvalidId::TooLong(129)));
+        assert!(DeviceId::new(&"a".repeat(128)).is_ok());
+    }
+
+    #[test]
+    fn an_identity_is_a_device_or_a_module_and_nothing_deeper() {
+        let module = IdentityId::parse("d/m").unwrap();
+        assert_eq!((module.device_str(), module.module_str()), ("d", Some("m")));
+        assert_eq!(module.resource_path(), "/devices/d/modules/m");
+        assert_eq!(IdentityId::parse("d").unwrap().resource_path(), "/devices/d");
+        assert!(IdentityId::parse("d/m/x").is_err());
+        assert!(IdentityId::parse("d/").is_err());
+        assert!(IdentityId::parse("/m").is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! Shared access keys: secrets that sign tokens.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Fewest bytes in a key that a caller may set.
+pub const MIN_KEY_BYTES: usize = 16;
+/// Most bytes in a key that a caller may set.
+pub const MAX_KEY_BYTES: usize = 64;
+const GENERATED_KEY_BYTES: usize = 32;
+
+/// Why a text is not a shared access key. Never repeats the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// Not standard base64 with padding.
+    #[error("the key is not valid base64")]
+    Base64,
+    /// Too short or too long once decoded.
+    #[error("the key has {0} bytes; {MIN_KEY_BYTES} to {MAX_KEY_BYTES} are allowed")]
+    Length(usize),
+}
+
+/// A secret of 16 to 64 bytes, written as base64. Its `Debug` form never shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedAccessKey(Box<[u8]>);
+
+impl SharedAccessKey {
+    /// Decodes standard base64 and checks the length.
+    pub fn from_base64(text: &str) -> Result<Self, InvalidKey> {
+        let bytes = STANDARD.decode(text).map_err(|_| InvalidKey::Base64)?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// Takes raw bytes and checks the length.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidKey> {
+        if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&bytes.len()) {
+            return Err(InvalidKey::Length(bytes.len()));
+        }
+        Ok(Self(bytes.into()))
+    }
+
+    /// A new random key of 32 bytes.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give, where going on would be worse.
+    #[must_use]
+    #[allow(clippy::expect_used)] // A predictable key is worse than no process.
+    pub fn generate() -> Self {
+        let mut bytes = [0u8; GENERATED_KEY_BYTES];
+        SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
+        Self(bytes.into())
+    }
+
+    /// The key as it is written in connection strings and registry JSON.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(&self.0)
+    }
+
+    /// HMAC-SHA256 of `message` under this key.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let mut signature = [0u8; 32];
+        signature.copy_from_slice(hmac::sign(&key, message).as_ref());
+        signature
+    }
+
+    /// Whether `signature` is the HMAC-SHA256 of `message` under this key, in constant time.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        hmac::verify(&key, message, signature).is_ok()
+    }
+}
+
+impl fmt::Debug for SharedAccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedAccessKey(***)")
+    }
+}
+
+impl Serialize for SharedAccessKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_base64())
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedAccessKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::from_base64(&text).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,28 @@
+//! The words of the hub: everything that two parties say to each other, as types.
+//!
+//! Ids, shared access keys and tokens, connection strings, the error table, and the JSON that crosses
+//! the wire. No I/O, no async, no clock: where time matters it is an argument. The hub and both SDKs
+//! build on this crate, so that each fact about the protocol is written once.
+//!
+//! Start reading at [`identity`] (who a message is from or for), [`sas`] (how it is proven) and
+//! [`error`] (what the hub answers when it refuses).
+
+pub mod connection_string;
+pub mod device;
+pub mod error;
+pub mod identity;
+pub mod key;
+pub mod method;
+pub mod mqtt_username;
+pub mod percent;
+pub mod rights;
+pub mod sas;
+pub mod timestamp;
+pub mod topic;
+
+pub use connection_string::{ConnectionStringError, DeviceConnectionString, ServiceConnectionString};
+pub use error::{ErrorCode, HubError};
+pub use identity::{DeviceId, IdentityId, InvalidId, ModuleId};
+pub use key::{InvalidKey, SharedAccessKey};
+pub use rights::{Right, Rights};
+pub use timestamp::Timestamp;

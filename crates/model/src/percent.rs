@@ -1,0 +1,81 @@
+//! Percent-encoding (RFC 3986): `%XX` only; a plus sign is a plus sign.
+
+use std::fmt;
+
+/// Shows a text with all but the unreserved characters `A-Z a-z 0-9 - . _ ~` encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoded<'a>(pub &'a str);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.bytes().position(|byte| !is_unreserved(byte)) {
+            let (plain, tail) = rest.split_at(at);
+            let mut others = tail.chars();
+            f.write_str(plain)?;
+            if let Some(other) = others.next() {
+                for byte in other.encode_utf8(&mut [0; 4]).bytes() {
+                    write!(f, "%{byte:02X}")?;
+                }
+            }
+            rest = others.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Encodes all but the unreserved characters.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    Encoded(text).to_string()
+}
+
+/// Appends the encoded form of `text` to `out`.
+pub fn encode_into(text: &str, out: &mut String) {
+    use fmt::Write as _;
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{}", Encoded(text));
+}
+
+/// Decodes every `%XX`. `None` if an escape is cut short or not hexadecimal, or the result is not UTF-8.
+#[must_use]
+pub fn decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoding_undoes_encoding() {
+        for text in ["", "a b", "a+b/c", "100%", "é€😀", "\0\u{7f}"] {
+            assert_eq!(decode(&encode(text)).as_deref(), Some(text));
+        }
+        assert_eq!(encode("host/devices/d 1"), "host%2Fdevices%2Fd%201");
+    }
+
+    #[test]
+    fn broken_escapes_are_refused() {
+        for text in ["%", "%2", "%zz", "%+1", "%ff"] {
+            assert_eq!(decode(text), None, "{text}");
+        }
+        assert_eq!(decode("a+b").as_deref(), Some("a+b"));
+        assert_eq!(decode("%2f").as_deref(), Some("/"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Reading fields (1.5) off a packet's body, without a panic and without a copy where the source can be shared.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::DecodeError;
+use crate::{PacketId, PacketKind, Utf8};
+
+/// Where a body's bytes are, and how to keep some of them.
+pub(crate) trait Body {
+    fn bytes(&self) -> &[u8];
+    /// The bytes in `range`, which is inside the body.
+    fn keep(&self, range: Range<usize>) -> Bytes;
+}
+
+impl Body for &[u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn keep(&self, range: Range<usize>) -> Bytes {
+        Bytes::copy_from_slice(self.get(range).unwrap_or_default())
+    }
+}
+
+impl Body for Bytes {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn keep(&self, range: Range<usize>) -> Bytes {
+        self.slice(range)
+    }
+}
+
+/// A position in the body of a `kind` packet.
+pub(crate) struct Reader<'a, B> {
+    kind: PacketKind,
+    body: &'a B,
+    at: usize,
+}
+
+impl<'a, B: Body> Reader<'a, B> {
+    pub(crate) fn new(kind: PacketKind, body: &'a B) -> Self {
+        Self { kind, body, at: 0 }
+    }
+
+    fn short(&self) -> DecodeError {
+        DecodeError::Length(self.kind)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let array = self.body.bytes().get(self.at..).and_then(|rest| rest.first_chunk::<N>());
+        let array = *array.ok_or_else(|| self.short())?;
+        self.at += N;
+        Ok(array)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
+        PacketId::new(self.u16()?).ok_or(DecodeError::ZeroPacketId)
+    }
+
+    /// Bytes behind a two-byte length, seen but not kept.
+    pub(crate) fn field(&mut self) -> Result<(&'a [u8], Range<usize>), DecodeError> {
+        let len = usize::from(self.u16()?);
+        let range = self.at..self.at + len;
+        let bytes = self.body.bytes().get(range.clone()).ok_or_else(|| self.short())?;
+        self.at = range.end;
+        Ok((bytes, range))
+    }
+
+    pub(crate) fn binary(&mut self) -> Result<Bytes, DecodeError> {
+        let (_, range) = self.field()?;
+        Ok(self.body.keep(range))
+    }
+
+    pub(crate) fn text(&mut self) -> Result<Utf8, DecodeError> {
+        let (bytes, range) = self.field()?;
+        Utf8::check(bytes)?;
+        Ok(Utf8::checked(self.body.keep(range)))
+    }
+
+    pub(crate) fn topic_filter(&mut self) -> Result<Utf8, DecodeError> {
+        let text = self.text()?;
+        if text.as_bytes().is_empty() { Err(DecodeError::EmptyTopic) } else { Ok(text) }
+    }
+
+    pub(crate) fn topic_name(&mut self, wildcards: bool) -> Result<Utf8, DecodeError> {
+        let topic = self.topic_filter()?;
+        if !wildcards && Utf8::has_wildcard(topic.as_bytes()) {
+            return Err(DecodeError::Wildcard);
+        }
+        Ok(topic)
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at >= self.body.bytes().len()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> Bytes {
+        self.body.keep(self.at..self.body.bytes().len())
+    }
+
+    /// What is left and not looked at, one byte each.
+    pub(crate) fn rest_bytes(self) -> &'a [u8] {
+        self.body.bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+        if self.is_at_end() { Ok(()) } else { Err(self.short()) }
+    }
+}

@@ -1,0 +1,118 @@
+//! Writing a PUBLISH whose topic is formatted straight into the buffer.
+
+use std::{
+    fmt::{self, Write},
+    ops::Range,
+};
+
+use bytes::{BufMut, BytesMut};
+
+use super::{EncodeError, MAX_REMAINING_LENGTH, header};
+use crate::{PacketId, PacketKind, QoS, Utf8};
+
+/// A PUBLISH without topic and payload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PublishHead {
+    pub(crate) dup: bool,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) packet_id: Option<PacketId>,
+    pub(crate) wildcards: bool,
+}
+
+/// The longest fixed header, and the topic's length.
+const RESERVED: usize = 5 + 2;
+
+/// Appends a PUBLISH to `out` and tells where in `out` its topic is. After an error `out` is as it was.
+pub(crate) fn publish(
+    out: &mut BytesMut,
+    head: PublishHead,
+    topic: &dyn fmt::Display,
+    payload: &[u8],
+) -> Result<Range<usize>, EncodeError> {
+    if head.packet_id.is_some() != (head.qos != QoS::AtMostOnce) || head.dup && head.packet_id.is_none() {
+        return Err(EncodeError::PacketId);
+    }
+    let start = out.len();
+    let written = write(out, head, topic, payload);
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written
+}
+
+fn write(
+    out: &mut BytesMut,
+    head: PublishHead,
+    topic: &dyn fmt::Display,
+    payload: &[u8],
+) -> Result<Range<usize>, EncodeError> {
+    // The header's length depends on the topic's, which is known once it is written: leave room for the longest
+    // header, and close the gap by moving the topic, which is short, before the payload is written.
+    let start = out.len();
+    out.reserve(RESERVED + 64 + payload.len());
+    out.put_bytes(0, RESERVED);
+    let topic_len = put_topic(out, topic, head.wildcards)?;
+
+    let remaining_length = 2 + topic_len + head.packet_id.map_or(0, |_| 2) + payload.len();
+    if remaining_length > MAX_REMAINING_LENGTH {
+        return Err(EncodeError::TooLarge);
+    }
+    let header_len = 1 + header::length_len(remaining_length);
+    let topic_at = start + header_len + 2;
+    out.copy_within(start + RESERVED..start + RESERVED + topic_len, topic_at);
+    out.truncate(topic_at + topic_len);
+
+    let flags = u8::from(head.dup) << 3 | (head.qos as u8) << 1 | u8::from(head.retain);
+    let front = [(PacketKind::Publish as u8) << 4 | flags]
+        .into_iter()
+        .chain(header::length_bytes(remaining_length).into_iter().take(header_len - 1))
+        .chain((topic_len as u16).to_be_bytes());
+    for (place, byte) in out.iter_mut().skip(start).zip(front) {
+        *place = byte;
+    }
+    if let Some(packet_id) = head.packet_id {
+        out.put_u16(packet_id.get());
+    }
+    out.put_slice(payload);
+    Ok(topic_at..topic_at + topic_len)
+}
+
+/// Appends the topic and returns how many bytes it has, at most 65 535.
+fn put_topic(out: &mut BytesMut, topic: &dyn fmt::Display, wildcards: bool) -> Result<usize, EncodeError> {
+    let start = out.len();
+    let mut writer = TopicWriter { out, left: Utf8::MAX_LEN, overflow: false };
+    let formatted = write!(writer, "{topic}");
+    if writer.overflow {
+        return Err(EncodeError::FieldTooLong);
+    }
+    formatted.map_err(|fmt::Error| EncodeError::Format)?;
+    let bytes = out.get(start..).unwrap_or_default();
+    if bytes.is_empty() {
+        return Err(EncodeError::EmptyTopic);
+    }
+    if bytes.contains(&0) || !wildcards && Utf8::has_wildcard(bytes) {
+        return Err(EncodeError::TopicCharacter);
+    }
+    Ok(bytes.len())
+}
+
+struct TopicWriter<'a> {
+    out: &'a mut BytesMut,
+    left: usize,
+    overflow: bool,
+}
+
+impl Write for TopicWriter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match self.left.checked_sub(text.len()) {
+            Some(left) => self.left = left,
+            None => {
+                self.overflow = true;
+                return Err(fmt::Error);
+            }
+        }
+        self.out.put_slice(text.as_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Topic filters (4.7).
+
+/// Whether the wildcards of `filter` stand where they may: `+` fills a level, `#` fills the last one
+/// (MQTT-4.7.1-2, MQTT-4.7.1-3).
+pub fn is_valid(filter: &str) -> bool {
+    if filter.is_empty() || filter.len() > crate::Utf8::MAX_LEN || filter.contains('\0') {
+        return false;
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        match level {
+            "+" => {}
+            "#" => return levels.peek().is_none(),
+            level if level.contains(['+', '#']) => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Whether `topic` is among what `filter` asks for. `filter` is taken to be valid.
+///
+/// `a/#` matches `a` too (4.7.1.2), and a wildcard in the first level matches no topic that begins with `$`
+/// (MQTT-4.7.2-1).
+pub fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut topic_levels = topic.split('/');
+    for level in filter.split('/') {
+        match (level, topic_levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (level, Some(topic_level)) if level == topic_level => {}
+            _ => return false,
+        }
+    }
+    topic_levels.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_must_fill_a_level() {
+        for valid in ["#", "+", "/", "a", "a/#", "+/+", "a/+/b", "/#", "$iothub/methods/POST/#", "a//b"] {
+            assert!(is_valid(valid), "{valid}");
+        }
+        for invalid in ["", "a#", "a/#/b", "#/", "a+", "a/b+/c", "+a", "##", "a\0"] {
+            assert!(!is_valid(invalid), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn matches_as_the_specification_says() {
+        for (filter, topic) in [
+            ("sport/tennis/player1/#", "sport/tennis/player1"),
+            ("sport/tennis/player1/#", "sport/tennis/player1/ranking"),
+            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon"),
+            ("sport/#", "sport"),
+            ("#", "a/b"),
+            ("sport/tennis/+", "sport/tennis/player1"),
+            ("sport/+", "sport/"),
+            ("+/+", "/finance"),
+            ("/+", "/finance"),
+            ("$SYS/#", "$SYS/"),
+            ("$SYS/monitor/+", "$SYS/monitor/Clients"),
+            ("$iothub/methods/POST/#", "$iothub/methods/POST/reboot/?$rid=1"),
+        ] {
+            assert!(matches(filter, topic), "{filter} {topic}");
+        }
+        for (filter, topic) in [
+            ("sport/tennis/+", "sport/tennis/player1/ranking"),
+            ("sport/+", "sport"),
+            ("+", "/finance"),
+            ("#", "$SYS/a"),
+            ("+/monitor/Clients", "$SYS/monitor/Clients"),
+            ("a/b", "a"),
+            ("a", "a/b"),
+            ("ACCOUNTS", "Accounts"),
+        ] {
+            assert!(!matches(filter, topic), "{filter} {topic}");
+        }
+    }
+}

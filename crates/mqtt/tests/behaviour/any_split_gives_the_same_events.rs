@@ -1,0 +1,92 @@
+//! The network may cut a stream anywhere: no one can tell from events, answers and errors.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::BytesMut;
+use ferrohub_mqtt::{Connect, Packet, ProtocolError, client, server};
+use proptest::{collection::vec, prelude::*};
+
+use crate::packets::{connect, damaged, packet, packet_of_client, stream};
+
+type Seen<E> = (Vec<E>, Vec<u8>, Result<(), ProtocolError>);
+
+fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Seen<server::Event> {
+    let now = Instant::now();
+    let config = server::Config { max_held_input: 1024 * 1024, ..server::Config::default() };
+    let mut server = server::Connection::new(Arc::new(config), now);
+    let mut events = Vec::new();
+    let mut result = Ok(());
+    for piece in pieces {
+        result = result.and(server.handle_input(piece, now));
+        while let Some(event) = server.poll_event() {
+            if matches!(event, server::Event::Connect(_)) {
+                result = result.and(server.accept(false, now));
+            }
+            events.push(event);
+        }
+    }
+    let mut out = BytesMut::new();
+    server.poll_transmit(&mut out);
+    (events, out.to_vec(), result)
+}
+
+fn listen<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Seen<client::Event> {
+    let now = Instant::now();
+    // Its own PUBACK goes out when an event is polled, unless the connection ended meanwhile: leave it out.
+    let config = client::Config { auto_puback: false, ..client::Config::default() };
+    let session = client::Session::default();
+    let mut client =
+        client::Connection::connect(Arc::new(config), &Connect::default(), session, now).unwrap();
+    let mut events = Vec::new();
+    let mut result = Ok(());
+    for piece in pieces {
+        result = result.and(client.handle_input(piece, now));
+        events.extend(std::iter::from_fn(|| client.poll_event()));
+    }
+    let mut out = BytesMut::new();
+    client.poll_transmit(&mut out);
+    (events, out.to_vec(), result)
+}
+
+/// `bytes` in pieces of these sizes, over and over; an empty piece may be among them.
+fn pieces<'a>(bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = bytes;
+    sizes.iter().cycle().map_while(move |&size| {
+        let (piece, tail) = rest.split_at(size.min(rest.len()));
+        let more = !rest.is_empty();
+        rest = tail;
+        more.then_some(piece)
+    })
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        Just(vec![1]),
+        vec(0..20_usize, 0..6).prop_map(|mut sizes| {
+            sizes.push(7);
+            sizes
+        })
+    ]
+}
+
+proptest! {
+    #[test]
+    fn of_a_server(connect in connect(), packets in vec(packet_of_client(), 0..8), end in damaged(), sizes in sizes()) {
+        let mut bytes = stream(&[Packet::Connect(Box::new(connect))]);
+        bytes.extend(stream(&packets));
+        let whole = serve(std::iter::once(&bytes[..]));
+        prop_assert_eq!(whole.2, Ok(()));
+        prop_assert_eq!(serve(pieces(&bytes, &sizes)), whole);
+
+        bytes.extend(end);
+        prop_assert_eq!(serve(pieces(&bytes, &sizes)), serve(std::iter::once(&bytes[..])));
+    }
+
+    #[test]
+    fn of_a_client(packets in vec(packet(), 0..6), end in damaged(), sizes in sizes()) {
+        let mut bytes = b"\x20\x02\x00\x00".to_vec();
+        bytes.extend(stream(&packets));
+        bytes.extend(end);
+        prop_assert_eq!(listen(pieces(&bytes, &sizes)), listen(std::iter::once(&bytes[..])));
+    }
+}

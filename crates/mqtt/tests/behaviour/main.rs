@@ -1,0 +1,11 @@
+//! What the codec and the machines do, seen from outside. One program, so that it links once.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod any_split_gives_the_same_events;
+mod client_and_server;
+mod codec_agrees_with_rumqttc;
+mod every_packet_survives_a_round_trip;
+mod golden_bytes;
+mod hostile_bytes_are_refused;
+mod packets;
+mod pair;

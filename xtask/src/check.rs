@@ -1,0 +1,179 @@
+//! `cargo xtask check`: the layers. Arrows only point down, and the words and wires touch no I/O.
+//!
+//! Read from `cargo metadata`, so it sees what cargo builds. Only what ends up in the product counts:
+//! normal and build dependencies. Tests may use anything.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::command::{cargo, run_quietly};
+
+/// What a crate of ours may use.
+struct Layer {
+    name: &'static str,
+    /// Crates of ours, one layer or more below.
+    ours: Ours,
+    /// Crates of others it must not know, with the reason.
+    never: &'static [(&'static str, &'static [&'static str])],
+}
+
+enum Ours {
+    Only(&'static [&'static str]),
+    Anything,
+}
+
+const NO_IO: (&str, &[&str]) = (
+    "it does no I/O and spawns nothing",
+    &["tokio", "tokio-rustls", "tokio-tungstenite", "axum", "hyper", "hyper-util", "rusqlite", "rustls"],
+);
+const NO_HEADS: (&str, &[&str]) = (
+    "the rules know no protocol, no socket and no database",
+    &["tokio-rustls", "tokio-tungstenite", "axum", "http", "hyper", "hyper-util", "rusqlite", "rustls"],
+);
+const NO_DATABASE: (&str, &[&str]) = ("the edge reaches data only through core", &["rusqlite"]);
+const NO_SERVER: (&str, &[&str]) = ("an SDK is not a server", &["axum", "rusqlite"]);
+
+use Ours::{Anything, Only};
+
+/// Every crate of the workspace, from the bottom up.
+const LAYERS: &[Layer] = &[
+    Layer { name: "ferrohub-model", ours: Only(&[]), never: &[NO_IO] },
+    Layer { name: "ferrohub-mqtt", ours: Only(&[]), never: &[NO_IO] },
+    Layer { name: "ferrohub-core", ours: Only(&["ferrohub-model"]), never: &[NO_HEADS] },
+    Layer { name: "ferrohub-store", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
+    Layer { name: "ferrohub-bus", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
+    Layer {
+        name: "ferrohub-gateway",
+        ours: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
+        never: &[NO_DATABASE],
+    },
+    Layer { name: "ferrohub-device", ours: Only(&["ferrohub-model", "ferrohub-mqtt"]), never: &[NO_SERVER] },
+    Layer { name: "ferrohub-service", ours: Only(&["ferrohub-model"]), never: &[NO_SERVER] },
+    Layer { name: "ferrohub", ours: Anything, never: &[] },
+    Layer { name: "ferrohub-acceptance", ours: Anything, never: &[] },
+    Layer { name: "xtask", ours: Only(&[]), never: &[] },
+];
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    ensure!(arguments.is_empty(), "`cargo xtask check` takes no arguments");
+    println!("{}", layers()?);
+    Ok(())
+}
+
+/// Checks every crate of the workspace. Returns what was found good, for people.
+pub(crate) fn layers() -> Result<String> {
+    let metadata = run_quietly(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("`cargo metadata` did not print JSON")?;
+    let crates = dependencies(&metadata)?;
+    let violations = violations(&crates);
+    if violations.is_empty() {
+        return Ok(format!("{} crates keep to their layers", crates.len()));
+    }
+    bail!("the layers are broken:\n  {}", violations.join("\n  "));
+}
+
+/// The product dependencies of each crate of the workspace, by package name.
+type Crates = BTreeMap<String, Vec<String>>;
+
+fn dependencies(metadata: &Value) -> Result<Crates> {
+    let packages = metadata["packages"].as_array().context("`cargo metadata` has no packages")?;
+    let mut crates = Crates::new();
+    for package in packages {
+        let name = package["name"].as_str().context("a package without a name")?;
+        let used = package["dependencies"].as_array().into_iter().flatten();
+        let used = used
+            .filter(|dependency| dependency["kind"].as_str() != Some("dev"))
+            .filter_map(|dependency| Some(dependency["name"].as_str()?.to_owned()))
+            .collect();
+        crates.insert(name.to_owned(), used);
+    }
+    Ok(crates)
+}
+
+fn violations(crates: &Crates) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (name, used) in crates {
+        let Some(layer) = LAYERS.iter().find(|layer| layer.name == name) else {
+            violations.push(format!("{name} has no layer: say in xtask/src/check.rs what it may use"));
+            continue;
+        };
+        for dependency in used {
+            let is_ours = crates.contains_key(dependency);
+            if let Only(allowed) = &layer.ours
+                && is_ours
+                && !allowed.contains(&dependency.as_str())
+            {
+                violations.push(format!("{name} must not use {dependency}: arrows only point down"));
+            }
+            for (reason, banned) in layer.never {
+                if banned.contains(&dependency.as_str()) {
+                    violations.push(format!("{name} must not use {dependency}: {reason}"));
+                }
+            }
+        }
+    }
+    for layer in LAYERS {
+        if !crates.contains_key(layer.name) {
+            violations
+                .push(format!("there is no {} any more: remove it from xtask/src/check.rs", layer.name));
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole_workspace() -> Crates {
+        LAYERS.iter().map(|layer| (layer.name.to_owned(), Vec::new())).collect()
+    }
+
+    fn with(name: &str, dependency: &str) -> Vec<String> {
+        let mut crates = whole_workspace();
+        crates.insert(name.to_owned(), vec![dependency.to_owned()]);
+        violations(&crates)
+    }
+
+    #[test]
+    fn an_arrow_that_points_down_is_fine() {
+        assert_eq!(with("ferrohub-gateway", "ferrohub-core"), Vec::<String>::new());
+        assert_eq!(with("ferrohub-model", "serde"), Vec::<String>::new());
+        assert_eq!(with("ferrohub-acceptance", "ferrohub"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_arrow_that_points_up_or_sideways_is_told() {
+        for (name, dependency) in [
+            ("ferrohub-core", "ferrohub-gateway"),
+            ("ferrohub-model", "ferrohub-mqtt"),
+            ("ferrohub-store", "ferrohub-bus"),
+            ("ferrohub-service", "ferrohub-core"),
+        ] {
+            assert_eq!(with(name, dependency).len(), 1, "{name} -> {dependency}");
+        }
+    }
+
+    #[test]
+    fn io_in_a_crate_without_io_is_told() {
+        assert_eq!(with("ferrohub-mqtt", "tokio").len(), 1);
+        assert_eq!(with("ferrohub-core", "axum").len(), 1);
+    }
+
+    #[test]
+    fn a_crate_without_a_layer_is_told() {
+        assert_eq!(with("ferrohub-surprise", "serde").len(), 1);
+    }
+
+    #[test]
+    fn dev_dependencies_do_not_count() {
+        let metadata = serde_json::json!({ "packages": [{ "name": "ferrohub-mqtt", "dependencies": [
+            { "name": "bytes", "kind": null },
+            { "name": "tokio", "kind": "dev" },
+        ]}]});
+        let crates = dependencies(&metadata).expect("good metadata");
+        assert_eq!(crates["ferrohub-mqtt"], ["bytes"]);
+    }
+}

@@ -1,0 +1,54 @@
+//! The project's own commands, one file each: `cargo xtask <command>`.
+//!
+//! `cargo xtask test` is the gate: what it passes is fit to merge, and nothing else decides that.
+#![allow(clippy::print_stdout, reason = "a command-line tool talks to whoever called it")]
+
+mod check;
+mod command;
+mod python;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Ferrohub's own commands
+
+  cargo xtask test [--quick] [-- FILTER...]
+        The gate: Python clients, format, layers, lints, tests, documentation.
+        --quick leaves the documentation out; FILTER goes to nextest as it is.
+
+  cargo xtask check
+        Only the layers: which crate may use which (read from `cargo metadata`).
+
+  cargo xtask python
+        Only the Python clients: makes target/venv hold what tests/python/requirements.txt pins.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (name, rest) = match arguments.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let result = match name {
+        "test" => test::run_command(rest),
+        "check" => check::run(rest),
+        "python" => python::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("there is no command `{name}`\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `cargo xtask python`: the Python environment of the acceptance tests.
+//!
+//! Holds Microsoft's packages exactly as published, in the versions `tests/python/requirements.txt`
+//! pins. A copy of that file inside the environment says what is installed, so a second run does
+//! nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::command::{is_root, program, run_quietly, works};
+use crate::workspace;
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    ensure!(arguments.is_empty(), "`cargo xtask python` takes no arguments");
+    println!("{}", prepare()?);
+    Ok(())
+}
+
+/// Makes the environment hold what is pinned. Returns what was done, for people.
+pub(crate) fn prepare() -> Result<&'static str> {
+    let requirements = workspace::root().join("tests/python/requirements.txt");
+    let wanted =
+        fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let venv = workspace::venv();
+    let stamp = venv.join("installed-requirements.txt");
+    let python = venv.join("bin/python");
+    let installed = fs::read(&stamp).ok();
+    if installed.as_deref() == Some(wanted.as_slice()) && works(program(&python).arg("--version")) {
+        return Ok("the Python clients are up to date");
+    }
+    // Half an environment is worse than none.
+    if venv.exists() {
+        fs::remove_dir_all(&venv).with_context(|| format!("cannot remove the old {}", venv.display()))?;
+    }
+    create(&venv)?;
+    run_quietly(
+        program(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            // Everything is pinned: what is not in the file must not slip in.
+            .args(["--no-deps", "--requirement"])
+            .arg(&requirements),
+    )
+    .context("cannot install the Python clients")?;
+    run_quietly(program(&python).args(["-m", "pip", "--disable-pip-version-check", "check"]))
+        .context("tests/python/requirements.txt does not fit together")?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok("installed the Python clients")
+}
+
+fn create(venv: &Path) -> Result<()> {
+    let make = || run_quietly(program(Path::new("python3")).args(["-m", "venv"]).arg(venv));
+    let Err(error) = make() else { return Ok(()) };
+    // Debian splits the module off into a package of its own.
+    let has_apt = works(Command::new("apt-get").arg("--version"));
+    ensure!(
+        has_apt && is_root(),
+        "{error:#}\nPython 3 with its `venv` module is needed (on Debian: apt-get install python3-venv)"
+    );
+    println!("   `python3 -m venv` does not work: installing Debian's python3-venv");
+    let _ = fs::remove_dir_all(venv);
+    let apt = |arguments: &[&str]| {
+        run_quietly(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+    };
+    apt(&["update", "--quiet"])?;
+    apt(&["install", "--yes", "--no-install-recommends", "python3-venv"])?;
+    make().context("`python3 -m venv` does not work, even with Debian's python3-venv")?;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! `cargo xtask test`: the gate.
+//!
+//! The cheap steps come first, so that a slip is told within seconds. Every step is announced, and
+//! the first that fails ends the run.
+
+mod privileged_ports;
+mod steps;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::command::{cargo, run, run_quietly, works};
+use crate::{check, python};
+use privileged_ports::PrivilegedPorts;
+use steps::Steps;
+
+struct Options {
+    quick: bool,
+    /// Arguments for nextest, as given after `--`.
+    filter: Vec<String>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self { quick: false, filter: Vec::new() };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--quick" => options.quick = true,
+                "--" => options.filter = arguments.by_ref().cloned().collect(),
+                other => bail!("`cargo xtask test` does not know `{other}`"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
+    steps.step("Python clients", || {
+        println!("   {}", python::prepare()?);
+        Ok(())
+    })?;
+    steps.step("format", || run(cargo().args(["fmt", "--all", "--check"])))?;
+    steps.step("layers", || {
+        println!("   {}", check::layers()?);
+        Ok(())
+    })?;
+    steps.step("lints", || {
+        run(cargo()
+            .args(["clippy", "--quiet", "--workspace", "--all-targets"])
+            .args(["--", "-D", "warnings"]))
+    })?;
+    steps.step("build", || {
+        // The acceptance tests start this very binary.
+        run(cargo().args(["build", "--quiet", "--package", "ferrohub"]))?;
+        install_nextest()?;
+        run(cargo().args(["nextest", "run", "--workspace", "--no-run", "--cargo-quiet"]))
+    })?;
+    steps.step("tests", || {
+        let ports = PrivilegedPorts::find()?;
+        run(ports.cargo().args(["nextest", "run", "--workspace", "--cargo-quiet"]).args(&options.filter))
+    })?;
+    if options.quick {
+        return Ok(());
+    }
+    steps.step("examples in the documentation", || {
+        run(cargo().args(["test", "--quiet", "--doc", "--workspace"]))
+    })?;
+    steps.step("documentation", || {
+        run(cargo().args(["doc", "--quiet", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))
+    })
+}
+
+pub(crate) fn run_command(arguments: &[String]) -> Result<()> {
+    let options = Options::parse(arguments)?;
+    let mut steps = Steps::start();
+    let result = gate(&options, &mut steps);
+    steps.finish(result.is_ok());
+    result
+}
+
+fn install_nextest() -> Result<()> {
+    if works(cargo().args(["nextest", "--version"])) {
+        return Ok(());
+    }
+    println!("   cargo-nextest is missing: building it (once, a few minutes)");
+    run_quietly(cargo().args(["install", "--quiet", "--locked", "cargo-nextest"]))
+        .context("cannot install cargo-nextest")?;
+    Ok(())
+}
