@@ -1,1 +1,34 @@
-//! Acceptance tests.
+//! Acceptance tests: the real `ferrohub` binary against Microsoft's own Python packages, unmodified.
+//!
+//! - [`Hub`] starts the binary with its own data directory on its own loopback address, because the
+//!   clients hard-wire ports 8883 and 443; so tests run side by side.
+//! - [`Service`] is a back end (`azure-iot-hub`), [`Device`] a device (`azure-iot-device`), each a
+//!   Python program under `tests/python` that takes orders as JSON lines. [`Script`] runs a program to
+//!   its end, such as the tutorial's own code.
+//! - [`sas`] and [`certificate`] make credentials of every kind, good and bad, without the hub's code:
+//!   the referee must not share the player's mistakes.
+//!
+//! `cargo xtask test` prepares what is needed (the binary, `target/venv`) and runs everything. What a
+//! program and the hub wrote is printed when its owner is dropped; nextest shows it for failures only.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+mod address;
+pub mod certificate;
+mod device;
+mod hub;
+mod identity;
+mod peer;
+mod python;
+pub mod raw_connect;
+pub mod sas;
+mod service;
+mod wait;
+
+pub use address::Address;
+pub use device::{Client, Device, DeviceBuilder, Request};
+pub use hub::{Hub, HubBuilder};
+pub use identity::Identity;
+pub use peer::{Failure, Pending};
+pub use python::{Running, Script};
+pub use service::{Answer, HttpAnswer, Method, PendingAnswer, Refusal, Service};
+pub use wait::eventually;

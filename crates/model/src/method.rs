@@ -118,6 +118,9 @@ impl<'de> Deserialize<'de> for Seconds {
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<Seconds, E> {
                 Ok(Seconds::Invalid)
             }
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Seconds, E> {
+                Ok(Seconds::Invalid)
+            }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Seconds, E> {
                 Ok(value.trim().parse().map_or(Seconds::Invalid, Seconds::Whole))
             }
@@ -147,6 +150,7 @@ mod tests {
         assert_eq!(parse("-1"), Seconds::Whole(-1));
         assert_eq!(parse("1.5"), Seconds::Invalid);
         assert_eq!(parse("\"abc\""), Seconds::Invalid);
+        assert_eq!(parse("true"), Seconds::Invalid);
     }
 
     #[test]

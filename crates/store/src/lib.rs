@@ -1,1 +1,23 @@
-//! The Store port over SQLite.
+//! The [`Store`](ferrohub_core::store::Store) port over SQLite.
+//!
+//! One file, `hub.db`, in the hub's data folder, which one process holds at a time. One thread writes:
+//! it takes every write that is waiting, puts them into one transaction, and answers them when that is
+//! on disk (`synchronous=FULL`), so that many callers share one `fsync`. Reads go to a few read-only
+//! connections beside it and never wait for the writer.
+//!
+//! Read on in [`SqliteStore`], then `writer.rs`; the tables are in `migrations/`.
+#![forbid(unsafe_code)]
+
+mod error;
+mod folder;
+mod metrics;
+mod readers;
+mod rows;
+mod schema;
+mod sqlite;
+mod statements;
+mod writer;
+
+pub use error::OpenError;
+pub use metrics::StoreMetrics;
+pub use sqlite::{SqliteStore, read_policies};

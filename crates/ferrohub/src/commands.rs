@@ -1,0 +1,5 @@
+//! One module per command.
+
+pub(crate) mod config;
+pub(crate) mod env;
+pub(crate) mod serve;

@@ -1,0 +1,207 @@
+//! The shape of the configuration, as the file writes it.
+
+use std::path::PathBuf;
+
+use ferrohub_model::{Right, SharedAccessKey};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The effective configuration.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) hostname: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: ListenConfig,
+    pub(crate) tls: TlsConfig,
+    pub(crate) log: LogConfig,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) entra: EntraConfig,
+    #[serde(rename = "policy")]
+    pub(crate) policies: Vec<PolicyConfig>,
+    #[serde(rename = "device_ca")]
+    pub(crate) device_cas: Vec<AuthorityConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hostname: "localhost".to_owned(),
+            data_dir: PathBuf::from("ferrohub-data"),
+            listen: ListenConfig::default(),
+            tls: TlsConfig::default(),
+            log: LogConfig::default(),
+            limits: LimitsConfig::default(),
+            entra: EntraConfig::default(),
+            policies: Vec::new(),
+            device_cas: Vec::new(),
+        }
+    }
+}
+
+/// `[listen]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ListenConfig {
+    pub(crate) mqtt: String,
+    pub(crate) https: String,
+    pub(crate) admin: String,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            mqtt: "[::]:8883".to_owned(),
+            https: "[::]:443".to_owned(),
+            admin: "127.0.0.1:9464".to_owned(),
+        }
+    }
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) private_key: Option<PathBuf>,
+    pub(crate) names: Vec<String>,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsConfig {
+    pub(crate) devices: u64,
+    pub(crate) modules_per_device: u64,
+    pub(crate) in_flight_methods_per_device: u16,
+    pub(crate) method_payload_bytes: usize,
+    pub(crate) certificate_authorities: usize,
+    pub(crate) sockets: usize,
+    pub(crate) strangers: usize,
+    pub(crate) handshake_timeout_seconds: u64,
+    pub(crate) connect_timeout_seconds: u64,
+    pub(crate) write_timeout_seconds: u64,
+    pub(crate) keep_alive_cap_seconds: u64,
+    pub(crate) mqtt_packet_bytes: usize,
+    pub(crate) http_body_bytes: usize,
+    pub(crate) http_request_timeout_seconds: u64,
+    pub(crate) shutdown_grace_seconds: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            devices: 1_000_000,
+            modules_per_device: 50,
+            in_flight_methods_per_device: 128,
+            method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
+            certificate_authorities: 100,
+            sockets: 1_000_000,
+            strangers: 4096,
+            handshake_timeout_seconds: 10,
+            connect_timeout_seconds: 30,
+            write_timeout_seconds: 30,
+            keep_alive_cap_seconds: 1767,
+            mqtt_packet_bytes: 272 * 1024,
+            http_body_bytes: 1024 * 1024,
+            http_request_timeout_seconds: 30,
+            shutdown_grace_seconds: 10,
+        }
+    }
+}
+
+/// `[[policy]]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyConfig {
+    pub(crate) name: String,
+    #[serde(deserialize_with = "rights")]
+    pub(crate) rights: Vec<&'static str>,
+    #[serde(serialize_with = "masked")]
+    pub(crate) primary_key: SharedAccessKey,
+    #[serde(serialize_with = "masked")]
+    pub(crate) secondary_key: SharedAccessKey,
+}
+
+fn rights<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<&'static str>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names
+        .iter()
+        .map(|name| {
+            Right::from_name(name).map(Right::name).ok_or_else(|| {
+                let known = Right::ALL.map(Right::name).join(", ");
+                serde::de::Error::custom(format!("there is no right {name:?}; the rights are {known}"))
+            })
+        })
+        .collect()
+}
+
+/// What a secret looks like when the configuration is shown.
+fn masked<T, S: Serializer>(_: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("***")
+}
+
+/// `[[device_ca]]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthorityConfig {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    pub(crate) file: PathBuf,
+}
+
+/// `[entra]`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EntraConfig {
+    pub(crate) development: bool,
+    pub(crate) tenants: Vec<String>,
+    pub(crate) audiences: Vec<String>,
+    #[serde(rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) issuers: Vec<IssuerConfig>,
+    #[serde(rename = "assignment", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) assignments: Vec<AssignmentConfig>,
+}
+
+/// `[[entra.issuer]]`: an OpenID Connect issuer that is not Microsoft's.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssuerConfig {
+    pub(crate) issuer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// `[[entra.assignment]]`: a role for a principal whose token does not name it.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AssignmentConfig {
+    pub(crate) principal: String,
+    pub(crate) role: String,
+}

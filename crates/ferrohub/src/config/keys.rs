@@ -1,0 +1,66 @@
+//! Every key of the configuration that has one value: its path, and what it is for.
+
+/// One key. Its name in the environment is `FERROHUB_` and the path in capitals, dots as underscores.
+pub(crate) struct Key {
+    pub(crate) path: &'static str,
+    pub(crate) about: &'static str,
+}
+
+const fn key(path: &'static str, about: &'static str) -> Key {
+    Key { path, about }
+}
+
+/// In the order of the documentation.
+pub(crate) const KEYS: &[Key] = &[
+    key(
+        "hostname",
+        "The hub's name: what connection strings, tokens and user names carry, and the certificate certifies.",
+    ),
+    key("data_dir", "The folder for everything that must survive a restart."),
+    key("listen.mqtt", "Where MQTT over TLS listens. Device SDKs hard-wire port 8883."),
+    key(
+        "listen.https",
+        "Where HTTPS and MQTT over WebSocket listen. Device SDKs hard-wire port 443; where it is not permitted, 8443 is used.",
+    ),
+    key(
+        "listen.admin",
+        "Where health (/healthz, /readyz) and metrics (/metrics) are told, without TLS; must be a loopback address.",
+    ),
+    key("tls.certificate", "PEM file with the server's certificate chain; without it the hub makes its own."),
+    key("tls.private_key", "PEM file with the private key of tls.certificate."),
+    key("tls.names", "More names and addresses for the certificate that the hub makes."),
+    key(
+        "log.level",
+        "error, warn, info, debug or trace, or a filter such as ferrohub_core=debug,warn. Payloads show only at trace.",
+    ),
+    key("log.format", "text or json."),
+    key(
+        "entra.development",
+        "Runs a token issuer for development inside the hub; needs listen.https on loopback.",
+    ),
+    key("entra.tenants", "Tenant ids of Microsoft Entra whose tokens are accepted."),
+    key("entra.audiences", "Audiences to accept besides https://iothubs.azure.net."),
+    key("limits.devices", "Devices and modules in the hub."),
+    key("limits.modules_per_device", "Modules on one device."),
+    key(
+        "limits.in_flight_methods_per_device",
+        "Method calls in flight to one device; more are refused with 403800.",
+    ),
+    key("limits.method_payload_bytes", "Payload of a method call, either way."),
+    key("limits.certificate_authorities", "Certificate authorities for devices."),
+    key("limits.sockets", "Sockets open at once."),
+    key("limits.strangers", "Sockets open at once whose peer has not authenticated yet."),
+    key("limits.handshake_timeout_seconds", "How long a peer may take for the TLS handshake."),
+    key("limits.connect_timeout_seconds", "How long a device may take from the handshake to CONNECT."),
+    key("limits.write_timeout_seconds", "How long a device may leave what it is sent unread."),
+    key("limits.keep_alive_cap_seconds", "Longest silence of a device, whatever keep-alive it asked for."),
+    key("limits.mqtt_packet_bytes", "Largest MQTT packet."),
+    key("limits.http_body_bytes", "Largest body of an HTTP request."),
+    key("limits.http_request_timeout_seconds", "How long a caller may take to send a request."),
+    key("limits.shutdown_grace_seconds", "How long a hub that stops lets calls finish."),
+];
+
+/// The name of a key in the environment.
+pub(crate) fn environment_name(path: &str) -> String {
+    format!("FERROHUB_{}", path.to_ascii_uppercase().replace('.', "_"))
+}

@@ -1,0 +1,206 @@
+//! Puts file, environment and flags together.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use toml::{Table, Value};
+
+use super::file::Config;
+use super::keys::{KEYS, environment_name};
+use super::nearest::nearest;
+
+/// Variables that begin with `FERROHUB_` and are not configuration.
+const OTHER_VARIABLES: [&str; 2] = ["FERROHUB_CONFIG", "FERROHUB_LOGIN"];
+
+/// Flags, by the path of the key they set.
+pub(crate) type Overrides = Vec<(&'static str, String)>;
+
+/// Reads the configuration. `file` must exist if it is given.
+pub(crate) fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: &Overrides,
+) -> anyhow::Result<Config> {
+    let mut table = Table::new();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        // Read alone first: errors then point at the line.
+        let parsed: Result<Config, _> = toml::from_str(&text);
+        if let Err(error) = parsed {
+            bail!("{}: {}", path.display(), with_suggestion(&error));
+        }
+        table = toml::from_str(&text)?;
+    }
+    for (name, value) in environment {
+        if !name.starts_with("FERROHUB_") || OTHER_VARIABLES.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(key) = KEYS.iter().find(|key| environment_name(key.path) == name) else {
+            let names: Vec<String> = KEYS.iter().map(|key| environment_name(key.path)).collect();
+            match nearest(&name, names.iter().map(String::as_str)) {
+                Some(near) => bail!("the environment variable {name} is not known; did you mean {near}?"),
+                None => bail!("the environment variable {name} is not known"),
+            }
+        };
+        set(&mut table, key.path, &value).with_context(|| format!("environment variable {name}"))?;
+    }
+    for (path, value) in flags {
+        set(&mut table, path, value)?;
+    }
+    let mut config: Config =
+        Value::Table(table).try_into().map_err(|error| anyhow::anyhow!(with_suggestion(&error)))?;
+    if let Some(folder) = file.and_then(Path::parent) {
+        make_absolute(&mut config, folder);
+    }
+    check(&config)?;
+    Ok(config)
+}
+
+/// Relative paths in a file are relative to the file.
+fn make_absolute(config: &mut Config, folder: &Path) {
+    let authorities = config.device_cas.iter_mut().map(|ca| &mut ca.file);
+    let issuers = config.entra.issuers.iter_mut().filter_map(|issuer| issuer.ca_file.as_mut());
+    let tls = [config.tls.certificate.as_mut(), config.tls.private_key.as_mut()].into_iter().flatten();
+    for path in authorities.chain(issuers).chain(tls).chain([&mut config.data_dir]) {
+        *path = folder.join(&*path);
+    }
+}
+
+fn set(table: &mut Table, path: &str, text: &str) -> anyhow::Result<()> {
+    let mut place = table;
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            place.insert(part.to_owned(), value(path, text)?);
+            return Ok(());
+        }
+        let inner = place.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        place = inner.as_table_mut().with_context(|| format!("{path}: {part} is not a table"))?;
+    }
+    Ok(())
+}
+
+/// Text from environment or flags as the kind of value the key has.
+fn value(path: &str, text: &str) -> anyhow::Result<Value> {
+    let default = Value::try_from(Config::default())?;
+    let kind = path.split('.').try_fold(&default, |value, part| value.get(part));
+    Ok(match kind {
+        Some(Value::Integer(_)) => {
+            Value::Integer(text.parse().with_context(|| format!("{path} must be a whole number"))?)
+        }
+        Some(Value::Boolean(_)) => {
+            Value::Boolean(text.parse().with_context(|| format!("{path} must be true or false"))?)
+        }
+        Some(Value::Array(_)) => Value::Array(
+            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect(),
+        ),
+        _ => Value::from(text),
+    })
+}
+
+/// Adds "did you mean" to serde's "unknown field".
+fn with_suggestion(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let message = error.message();
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    match quoted.split_first() {
+        Some((unknown, known)) if message.starts_with("unknown field") => {
+            match nearest(unknown, known.iter().copied()) {
+                Some(near) => format!("{}\ndid you mean `{near}`?", text.trim_end()),
+                None => text,
+            }
+        }
+        _ => text,
+    }
+}
+
+fn check(config: &Config) -> anyhow::Result<()> {
+    if config.hostname.is_empty() || config.hostname.contains(['/', ':', ' ', ';', '=']) {
+        bail!("hostname must be a host name or an IPv4 address, without port: {:?}", config.hostname);
+    }
+    if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
+        bail!("tls.certificate and tls.private_key belong together: set both or none");
+    }
+    let mut names: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(name) =
+        names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first())
+    {
+        bail!("policy {name} is there twice");
+    }
+    if config.policies.len() > ferrohub_core::limits::Limits::default().policies {
+        bail!("there are more policies than the hub may have");
+    }
+    Ok(())
+}
+
+/// Where the configuration is looked for when nobody says: nowhere else than the current folder.
+pub(crate) fn default_file() -> Option<PathBuf> {
+    let path = PathBuf::from("ferrohub.toml");
+    path.exists().then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str, environment: &[(&str, &str)], flags: &Overrides) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("hub.toml");
+        std::fs::write(&path, text)?;
+        load(
+            Some(&path),
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            flags,
+        )
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let text = "hostname = \"a\"\n[limits]\ndevices = 1\n[listen]\nmqtt = \"x:1\"";
+        let config = load_text(text, &[], &vec![]).unwrap();
+        assert_eq!((config.hostname.as_str(), config.limits.devices), ("a", 1));
+        let environment =
+            [("FERROHUB_HOSTNAME", "b"), ("FERROHUB_LIMITS_DEVICES", "2"), ("FERROHUB_TLS_NAMES", "x, y")];
+        let config = load_text(text, &environment, &vec![("hostname", "c".to_owned())]).unwrap();
+        assert_eq!(
+            (config.hostname.as_str(), config.limits.devices, config.listen.mqtt.as_str()),
+            ("c", 2, "x:1")
+        );
+        assert_eq!(config.tls.names, ["x", "y"]);
+    }
+
+    #[test]
+    fn unknown_names_are_errors_with_a_suggestion() {
+        for (text, environment, expected) in [
+            ("hostnam = \"a\"", &[][..], "did you mean `hostname`?"),
+            ("[listen]\nhttp = \"a\"", &[][..], "did you mean `https`?"),
+            ("", &[("FERROHUB_HOSTNAM", "x")][..], "did you mean FERROHUB_HOSTNAME?"),
+            ("[limits]\ndevices = \"many\"", &[][..], "devices"),
+            ("", &[("FERROHUB_LIMITS_DEVICES", "many")][..], "whole number"),
+        ] {
+            let error = format!("{:#}", load_text(text, environment, &vec![]).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked_when_shown() {
+        let text = "[[policy]]\nname = \"p\"\nrights = [\"ServiceConnect\"]\nprimary_key = \"AAECAwQFBgcICQoLDA0ODw==\"\nsecondary_key = \"AAECAwQFBgcICQoLDA0ODw==\"";
+        let shown = toml::to_string(&load_text(text, &[], &vec![]).unwrap()).unwrap();
+        assert!(!shown.contains("AAEC") && shown.contains("***"), "{shown}");
+    }
+
+    #[test]
+    fn every_key_is_one_of_the_configuration() {
+        for key in KEYS.iter().filter(|key| !["tls.certificate", "tls.private_key"].contains(&key.path)) {
+            let default = Value::try_from(Config::default()).unwrap();
+            assert!(
+                key.path.split('.').try_fold(&default, |value, part| value.get(part)).is_some(),
+                "{}",
+                key.path
+            );
+        }
+    }
+}

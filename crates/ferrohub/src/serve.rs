@@ -1,0 +1,200 @@
+//! Assembles a hub from its configuration and runs it until it is told to stop.
+
+mod limits;
+mod listen;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use ferrohub_bus::LocalBus;
+use ferrohub_core::auth::{Authority, Policy, PolicySource};
+use ferrohub_core::clock::Clock;
+use ferrohub_core::connections::Connections;
+use ferrohub_core::metrics::Metrics;
+use ferrohub_core::{Hub, HubSettings};
+use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
+use ferrohub_gateway::{GatewayMetrics, Service};
+use ferrohub_model::{Right, Rights, Timestamp};
+use ferrohub_store::{SqliteStore, StoreMetrics};
+use prometheus_client::registry::Registry;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::endpoints::Endpoints;
+use crate::logging;
+
+/// How often the server's certificate is looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(3600);
+
+/// Wall-clock time of the operating system.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Runs a hub until SIGTERM or SIGINT.
+pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+    logging::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(stop_on_signal(stop)?);
+        serve(config, stopping).await
+    })
+}
+
+/// The future that waits for signals: the first stops the hub, the second ends the process at once.
+fn stop_on_signal(stop: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for told_before in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if told_before {
+                warn!("told to stop a second time: ending at once");
+                std::process::exit(130);
+            }
+            info!("stopping: calls in flight may finish");
+            let _ = stop.send(true);
+        }
+    })
+}
+
+async fn serve(config: Config, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let mut registry = Registry::default();
+    let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
+    let (certificate, private_ca) = certificate(&config)?;
+    let certificate = Arc::new(certificate);
+    let gateway = listen::bind(&config)?;
+    let listening = gateway.listening();
+
+    let metrics = Metrics::register(&mut registry);
+    let gateway_metrics = GatewayMetrics::register(&mut registry);
+    let limits = limits::of_core(&config.limits);
+    let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
+    let settings = HubSettings {
+        host: config.hostname.clone(),
+        limits,
+        policies: policies(&config),
+        authorities: authorities(&config)?,
+        entra: None,
+    };
+    let bus = Arc::new(LocalBus::new(connections.clone()));
+    let hub = Hub::start(settings, Arc::new(store), bus, Arc::new(SystemClock), connections, metrics).await?;
+
+    let first = |addresses: &[std::net::SocketAddr]| {
+        addresses.first().copied().context("there is no address to listen on")
+    };
+    let endpoints = Endpoints {
+        hostname: config.hostname.clone(),
+        mqtt: first(&listening.mqtt)?,
+        https: first(&listening.https)?,
+        admin: first(&listening.admin)?,
+        ca_certificate: private_ca.as_ref().map(|ca| ca.certificate_path().to_string_lossy().into_owned()),
+    };
+    endpoints.write(&config.data_dir)?;
+    tokio::spawn(keep_certificate(certificate.clone(), private_ca));
+    info!(
+        hostname = config.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https, admin = %endpoints.admin,
+        "ready"
+    );
+    let service = Service {
+        hub: Arc::new(hub),
+        certificate,
+        limits: limits::of_gateway(&config.limits),
+        metrics: gateway_metrics,
+        registry: Arc::new(registry),
+        extra_routes: axum::Router::new(),
+    };
+    gateway.serve(service, stopping).await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// The configured certificate, or one below the hub's own CA.
+fn certificate(config: &Config) -> anyhow::Result<(ServerCertificate, Option<PrivateCa>)> {
+    if let (Some(certificate), Some(private_key)) = (&config.tls.certificate, &config.tls.private_key) {
+        let files = CertificateFiles { certificate: certificate.clone(), private_key: private_key.clone() };
+        return Ok((ServerCertificate::load(files)?, None));
+    }
+    let mut names = vec![config.hostname.clone()];
+    names.extend(config.tls.names.iter().cloned());
+    for name in ["localhost", "127.0.0.1", "::1"] {
+        names.push(name.to_owned());
+    }
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    let folder = std::path::absolute(config.data_dir.join("tls"))?;
+    let ca = PrivateCa::new(&folder, names);
+    let files = ca.ensure(SystemTime::now()).context("cannot make the hub's certificates")?;
+    Ok((ServerCertificate::load(files)?, Some(ca)))
+}
+
+/// Renews the hub's own certificate before it expires, and picks up files that somebody else renewed.
+async fn keep_certificate(certificate: Arc<ServerCertificate>, private_ca: Option<PrivateCa>) {
+    let mut known = std::fs::read(&certificate.files().certificate).ok();
+    loop {
+        tokio::time::sleep(CERTIFICATE_CHECK).await;
+        if let Some(ca) = &private_ca
+            && let Err(cause) = ca.ensure(SystemTime::now())
+        {
+            error!(%cause, "the server's certificate could not be renewed");
+        }
+        let current = std::fs::read(&certificate.files().certificate).ok();
+        if current != known {
+            match certificate.reload() {
+                Ok(()) => {
+                    info!("the server's certificate was exchanged");
+                    known = current;
+                }
+                Err(cause) => error!(%cause, "the server's new certificate is not usable; the old one stays"),
+            }
+        }
+    }
+}
+
+fn policies(config: &Config) -> Vec<Policy> {
+    let policy = |policy: &crate::config::PolicyConfig| {
+        let rights: Vec<Right> = policy.rights.iter().filter_map(|name| Right::from_name(name)).collect();
+        Policy {
+            name: policy.name.as_str().into(),
+            rights: Rights::of(&rights),
+            primary_key: policy.primary_key.clone(),
+            secondary_key: policy.secondary_key.clone(),
+            source: PolicySource::Configuration,
+        }
+    };
+    config.policies.iter().map(policy).collect()
+}
+
+fn authorities(config: &Config) -> anyhow::Result<Vec<Authority>> {
+    let mut authorities = Vec::new();
+    for ca in &config.device_cas {
+        let stem = ca.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = ca.name.clone().unwrap_or(stem);
+        let der = read_certificate(&ca.file)?;
+        let authority =
+            Authority::new(&name, der, true, true).with_context(|| ca.file.display().to_string())?;
+        authorities.push(authority);
+    }
+    Ok(authorities)
+}
+
+fn read_certificate(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let certificate = CertificateDer::from_pem_file(path)
+        .with_context(|| format!("cannot read the certificate {}", path.display()))?;
+    Ok(certificate.to_vec())
+}

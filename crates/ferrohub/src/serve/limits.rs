@@ -1,0 +1,44 @@
+//! The configured limits, as the layers below take them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrohub_core::limits::Limits;
+use ferrohub_gateway::{GatewayLimits, MqttLimits};
+
+use crate::config::LimitsConfig;
+
+pub(super) fn of_core(config: &LimitsConfig) -> Limits {
+    Limits {
+        devices: config.devices,
+        modules_per_device: config.modules_per_device,
+        in_flight_methods_per_device: config.in_flight_methods_per_device,
+        method_payload_bytes: config.method_payload_bytes,
+        certificate_authorities: config.certificate_authorities,
+        shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
+        ..Limits::default()
+    }
+}
+
+pub(super) fn of_gateway(config: &LimitsConfig) -> GatewayLimits {
+    let machine = ferrohub_mqtt::server::Config {
+        limits: ferrohub_mqtt::Limits {
+            max_packet_size: config.mqtt_packet_bytes,
+            ..ferrohub_mqtt::Limits::default()
+        },
+        connect_timeout: Duration::from_secs(config.connect_timeout_seconds),
+        keep_alive_cap: Duration::from_secs(config.keep_alive_cap_seconds),
+        ..ferrohub_mqtt::server::Config::default()
+    };
+    GatewayLimits {
+        sockets: config.sockets,
+        strangers: config.strangers,
+        handshake_timeout: Duration::from_secs(config.handshake_timeout_seconds),
+        mqtt: MqttLimits {
+            machine: Arc::new(machine),
+            write_timeout: Duration::from_secs(config.write_timeout_seconds),
+        },
+        http_body_bytes: config.http_body_bytes,
+        http_request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
+    }
+}

@@ -1,0 +1,73 @@
+//! From configured addresses to open listeners.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+
+use anyhow::{Context as _, bail};
+use ferrohub_gateway::{BindError, Gateway, Listen};
+use tracing::warn;
+
+use crate::config::Config;
+
+/// The port that clients hard-wire, and the one used where that is not permitted.
+const HTTPS_PORT: u16 = 443;
+const FALLBACK_HTTPS_PORT: u16 = 8443;
+
+/// Opens the listeners.
+pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
+    let mut listen = Listen {
+        mqtt: resolve("listen.mqtt", &config.listen.mqtt)?,
+        https: resolve("listen.https", &config.listen.https)?,
+        admin: resolve("listen.admin", &config.listen.admin)?,
+    };
+    if let Some(address) = listen.admin.iter().find(|address| !address.ip().is_loopback()) {
+        bail!("listen.admin must be a loopback address, because it asks nobody who they are: {address}");
+    }
+    loop {
+        match Gateway::bind(&listen) {
+            Ok(gateway) => return Ok(gateway),
+            Err(BindError::Io { address, source, .. })
+                if address.port() == HTTPS_PORT && source.kind() == ErrorKind::PermissionDenied =>
+            {
+                warn!(
+                    "not permitted to listen on port 443: HTTPS is on 8443 instead. Services connect with \
+                     HostName=…:8443; devices that use WebSocket cannot, their SDKs hard-wire 443. Remedy: \
+                     sudo setcap cap_net_bind_service=+ep $(command -v ferrohub)"
+                );
+                listen.https.iter_mut().for_each(|address| address.set_port(FALLBACK_HTTPS_PORT));
+            }
+            // A machine without IPv6 cannot listen on `[::]`.
+            Err(BindError::Io { address, source, .. })
+                if address.ip().is_unspecified() && address.is_ipv6() && is_without_ipv6(&source) =>
+            {
+                for address in [&mut listen.mqtt, &mut listen.https, &mut listen.admin].into_iter().flatten()
+                {
+                    if address.is_ipv6() && address.ip().is_unspecified() {
+                        *address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+                    }
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_without_ipv6(error: &std::io::Error) -> bool {
+    // EAFNOSUPPORT has no kind of its own on this toolchain.
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// A name stands for all of its addresses, so that `localhost` is both 127.0.0.1 and ::1.
+fn resolve(key: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = text
+        .to_socket_addrs()
+        .with_context(|| format!("{key} must be an address and a port, such as 127.0.0.1:8883: {text:?}"))?
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() {
+        bail!("{key}: {text:?} has no address");
+    }
+    Ok(addresses)
+}

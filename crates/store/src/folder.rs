@@ -1,0 +1,47 @@
+//! The data folder: private to its owner, and held by one process at a time.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::OpenError;
+
+/// A data folder that is ours until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// The operating system drops the lock when the file closes, however the process ends.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if it is not there, and takes it.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Folder { folder: path.to_path_buf(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let lock = private_file(&path.join("hub.lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { folder: path.to_path_buf() }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        // SQLite gives its journal the mode of the database, so the mode must be right before it opens it.
+        private_file(&database(path)).map_err(failed)?;
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Where the database is in a data folder.
+pub(crate) fn database(folder: &Path) -> PathBuf {
+    folder.join("hub.db")
+}
+
+/// Opens a file that only its owner may read, and makes it if it is not there.
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}

@@ -1,0 +1,57 @@
+//! The connections that read. They see what is committed and wait for nobody.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ferrohub_core::store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use crate::error::store_error;
+
+/// A few read-only connections, each used by one read at a time.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    /// As many permits as connections; closed when the store is.
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(crate) fn new(connections: Vec<Connection>) -> Self {
+        let permits = Arc::new(Semaphore::new(connections.len()));
+        Self { idle: Arc::new(Mutex::new(connections)), permits }
+    }
+
+    /// Runs `query` on a thread that may wait for the disk.
+    pub(crate) async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let idle = self.idle.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let connection = lock(&idle).pop().ok_or(StoreError::Closed)?;
+            let answer = query(&connection).map_err(store_error);
+            lock(&idle).push(connection);
+            drop(permit);
+            answer
+        });
+        task.await.unwrap_or_else(|cause| Err(StoreError::Failed(Box::new(cause))))
+    }
+
+    /// Waits for the reads that run, and closes the connections.
+    pub(crate) async fn close(&self, count: usize) {
+        let all = u32::try_from(count).unwrap_or(u32::MAX);
+        if let Ok(permits) = self.permits.acquire_many(all).await {
+            self.permits.close();
+            drop(permits);
+        }
+        lock(&self.idle).clear();
+    }
+}
+
+/// A list of connections is whole even if a holder of the lock panicked.
+fn lock(idle: &Mutex<Vec<Connection>>) -> MutexGuard<'_, Vec<Connection>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,117 @@
+//! Rows to the hub's own types and back.
+
+use std::error::Error;
+
+use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
+use ferrohub_core::session::Session;
+use ferrohub_core::store::{StoredAuthority, StoredPolicy};
+use ferrohub_model::device::Status;
+use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
+use rusqlite::Row;
+use rusqlite::types::Type;
+
+/// The columns of an identity, in the order that [`identity`] reads.
+pub(crate) const IDENTITY: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
+     status_updated, authentication, primary_secret, secondary_secret, iot_edge, device_scope, parent_scopes, \
+     managed_by, connection_state_updated, last_activity, session";
+
+/// Something in a row that this program never writes.
+fn unreadable(column: usize, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Ok(Timestamp::from_unix_millis(row.get(column)?))
+}
+
+fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<SharedAccessKey> {
+    let text: String = row.get(column)?;
+    SharedAccessKey::from_base64(&text).map_err(|error| unreadable(column, error))
+}
+
+fn thumbprint(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Thumbprint>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| Thumbprint::parse(&text).ok_or_else(|| unreadable(column, "not a thumbprint")))
+        .transpose()
+}
+
+fn authentication(row: &Row<'_>) -> rusqlite::Result<Authentication> {
+    Ok(match row.get::<_, i64>(7)? {
+        0 => Authentication::Sas { primary: key(row, 8)?, secondary: key(row, 9)? },
+        1 => Authentication::SelfSigned { primary: thumbprint(row, 8)?, secondary: thumbprint(row, 9)? },
+        2 => Authentication::CertificateAuthority,
+        3 => Authentication::None,
+        other => return Err(unreadable(7, format!("there is no authentication {other}"))),
+    })
+}
+
+/// The columns `authentication`, `primary_secret` and `secondary_secret`.
+pub(crate) fn secrets(authentication: &Authentication) -> (i64, Option<String>, Option<String>) {
+    let digits = |thumbprint: &Option<Thumbprint>| thumbprint.as_ref().map(|one| one.as_str().to_owned());
+    match authentication {
+        Authentication::Sas { primary, secondary } => {
+            (0, Some(primary.to_base64()), Some(secondary.to_base64()))
+        }
+        Authentication::SelfSigned { primary, secondary } => (1, digits(primary), digits(secondary)),
+        Authentication::CertificateAuthority => (2, None, None),
+        Authentication::None => (3, None, None),
+    }
+}
+
+/// The column `parent_scopes`.
+pub(crate) fn parent_scopes(identity: &Identity) -> String {
+    serde_json::Value::from(identity.parent_scopes.as_slice()).to_string()
+}
+
+/// The columns `device_id` and `module_id`.
+pub(crate) fn key_of(id: &IdentityId) -> (&str, &str) {
+    (id.device_str(), id.module_str().unwrap_or(""))
+}
+
+/// An identity and its session, from a row of the columns [`IDENTITY`].
+pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Session>)> {
+    let mut id: String = row.get(0)?;
+    let module: String = row.get(1)?;
+    if !module.is_empty() {
+        id.push('/');
+        id.push_str(&module);
+    }
+    let scopes: String = row.get(12)?;
+    let identity = Identity {
+        id: IdentityId::parse(&id).map_err(|error| unreadable(0, error))?,
+        generation_id: row.get(2)?,
+        etag: row.get(3)?,
+        status: if row.get(4)? { Status::Disabled } else { Status::Enabled },
+        status_reason: row.get(5)?,
+        status_updated: time(row, 6)?,
+        authentication: authentication(row)?,
+        iot_edge: row.get(10)?,
+        device_scope: row.get(11)?,
+        parent_scopes: serde_json::from_str(&scopes).map_err(|error| unreadable(12, error))?,
+        managed_by: row.get(13)?,
+        connection_state_updated: time(row, 14)?,
+        last_activity: time(row, 15)?,
+    };
+    let session: Option<u32> = row.get(16)?;
+    Ok((identity, session.map(Session::from_bits)))
+}
+
+/// A policy, from a row of its table.
+pub(crate) fn policy(row: &Row<'_>) -> rusqlite::Result<StoredPolicy> {
+    Ok(StoredPolicy {
+        name: row.get(0)?,
+        rights: Rights::from_bits(row.get(1)?),
+        primary_key: key(row, 2)?,
+        secondary_key: key(row, 3)?,
+    })
+}
+
+/// An authority, from a row of its table.
+pub(crate) fn authority(row: &Row<'_>) -> rusqlite::Result<StoredAuthority> {
+    Ok(StoredAuthority {
+        name: row.get(0)?,
+        certificate: row.get(1)?,
+        verified: row.get(2)?,
+        verification_code: row.get(3)?,
+    })
+}

@@ -1,0 +1,175 @@
+//! The store itself: opens the data folder and answers the port.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ferrohub_core::registry::Identity;
+use ferrohub_core::session::Session;
+use ferrohub_core::store::{Activity, Store, StoreError, StoredAuthority, StoredPolicy, Written};
+use ferrohub_model::IdentityId;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::folder::{Folder, database};
+use crate::metrics::StoreMetrics;
+use crate::readers::Readers;
+use crate::writer::Writer;
+use crate::{OpenError, schema, statements};
+
+/// Read-only connections. A read by key takes microseconds when the page is in memory.
+const READERS: usize = 4;
+
+/// How long to wait for another process, such as a backup, that has the database locked.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A hub's state in `hub.db` in its data folder.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    /// Held until the store is closed.
+    folder: Mutex<Option<Folder>>,
+}
+
+impl SqliteStore {
+    /// Opens the data folder, makes it (mode 0700, its files 0600) if it is not there, and brings an older
+    /// database to this version's schema.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] if another hub holds the folder, [`OpenError::TooNew`] if a newer version wrote
+    /// it; nothing is changed then.
+    pub fn open(folder: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
+        let folder = Folder::open(folder)?;
+        let path = folder.path();
+        let failed = |source| OpenError::Database { file: database(path), source };
+
+        let mut connection =
+            connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        schema::check(&connection, path)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        // With WAL, FULL is what makes a commit survive the loss of power.
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(failed)?;
+        schema::migrate(&mut connection, path)?;
+
+        let readers = (0..READERS).map(|_| reader(path)).collect::<Result<Vec<_>, _>>()?;
+        let writer = Writer::start(connection, metrics)
+            .map_err(|source| OpenError::Folder { folder: path.to_path_buf(), source })?;
+        Ok(Self { writer, readers: Readers::new(readers), folder: Mutex::new(Some(folder)) })
+    }
+}
+
+/// The policies in a data folder, whether a hub runs on it or not: what the owner of the folder needs
+/// to speak to the hub.
+///
+/// # Errors
+/// [`OpenError::Missing`] if no hub has used the folder yet.
+pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
+    let file = database(folder);
+    if !file.exists() {
+        return Err(OpenError::Missing { folder: folder.to_path_buf() });
+    }
+    let connection = reader(folder)?;
+    if schema::check(&connection, folder)? == 0 {
+        return Err(OpenError::Missing { folder: folder.to_path_buf() });
+    }
+    statements::policies(&connection).map_err(|source| OpenError::Database { file, source })
+}
+
+fn reader(folder: &Path) -> Result<Connection, OpenError> {
+    connect(folder, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+fn connect(folder: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let open = || {
+        let connection = Connection::open_with_flags(database(folder), flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(connection)
+    };
+    open().map_err(|source| OpenError::Database { file: database(folder), source })
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<Written, StoreError> {
+        let identity = identity.clone();
+        self.writer.write(move |db| statements::create_identity(db, &identity, limit)).await
+    }
+
+    async fn update_identity(&self, identity: &Identity, expected_etag: &str) -> Result<Written, StoreError> {
+        let (identity, expected) = (identity.clone(), expected_etag.to_owned());
+        self.writer.write(move |db| statements::update_identity(db, &identity, &expected)).await
+    }
+
+    async fn delete_identity(
+        &self,
+        id: &IdentityId,
+        expected_etag: Option<&str>,
+    ) -> Result<Written, StoreError> {
+        let (id, expected) = (id.clone(), expected_etag.map(str::to_owned));
+        self.writer.write(move |db| statements::delete_identity(db, &id, expected.as_deref())).await
+    }
+
+    async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError> {
+        Ok(self.identity_and_session(id).await?.map(|(identity, _)| identity))
+    }
+
+    async fn identity_and_session(
+        &self,
+        id: &IdentityId,
+    ) -> Result<Option<(Identity, Option<Session>)>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |db| statements::identity_and_session(db, &id)).await
+    }
+
+    async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError> {
+        self.readers.read(move |db| statements::devices(db, top)).await
+    }
+
+    async fn save_session(&self, id: &IdentityId, session: Option<&Session>) -> Result<Written, StoreError> {
+        let (id, session) = (id.clone(), session.copied());
+        self.writer.write(move |db| statements::save_session(db, &id, session)).await
+    }
+
+    async fn save_activity(&self, activity: &[Activity]) -> Result<(), StoreError> {
+        let activity = activity.to_vec();
+        self.writer.write(move |db| statements::save_activity(db, &activity)).await
+    }
+
+    async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
+        self.readers.read(statements::policies).await
+    }
+
+    async fn save_policy(&self, policy: &StoredPolicy) -> Result<(), StoreError> {
+        let policy = policy.clone();
+        self.writer.write(move |db| statements::save_policy(db, &policy)).await
+    }
+
+    async fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError> {
+        self.readers.read(statements::authorities).await
+    }
+
+    async fn save_authority(&self, authority: &StoredAuthority) -> Result<(), StoreError> {
+        let authority = authority.clone();
+        self.writer.write(move |db| statements::save_authority(db, &authority)).await
+    }
+
+    async fn delete_authority(&self, name: &str) -> Result<Written, StoreError> {
+        let name = name.to_owned();
+        self.writer.write(move |db| statements::delete_authority(db, &name)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.readers.read(|db| db.query_row("SELECT devices FROM registry_size", [], |_| Ok(()))).await
+    }
+
+    async fn close(&self) {
+        // The last connection to close removes the journal's files, so the readers go first.
+        self.readers.close(READERS).await;
+        self.writer.close().await;
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

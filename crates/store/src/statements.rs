@@ -1,0 +1,9 @@
+//! What is asked of SQLite: one function for each operation of the port.
+//!
+//! The functions that write run inside a transaction of the writer's.
+
+mod identities;
+mod settings;
+
+pub(crate) use identities::*;
+pub(crate) use settings::*;

@@ -1,0 +1,161 @@
+//! Devices and modules.
+
+use ferrohub_core::registry::Identity;
+use ferrohub_core::session::Session;
+use ferrohub_core::store::{Activity, Written};
+use ferrohub_model::IdentityId;
+use ferrohub_model::device::Status;
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use crate::rows::{self, IDENTITY, key_of};
+
+pub(crate) fn create_identity(db: &Connection, identity: &Identity, limit: u64) -> Result<Written> {
+    let (device, module) = key_of(&identity.id);
+    if !module.is_empty() && !exists(db, device, "")? {
+        return Ok(Written::NotFound);
+    }
+    if exists(db, device, module)? {
+        return Ok(Written::Conflict);
+    }
+    if siblings(db, device, module)? >= limit {
+        return Ok(Written::Full);
+    }
+    let (authentication, primary, secondary) = rows::secrets(&identity.authentication);
+    db.prepare_cached(&format!(
+        "INSERT INTO identity ({IDENTITY}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL)"
+    ))?
+    .execute(params![
+        device,
+        module,
+        identity.generation_id,
+        identity.etag,
+        identity.status == Status::Disabled,
+        identity.status_reason,
+        identity.status_updated.unix_millis(),
+        authentication,
+        primary,
+        secondary,
+        identity.iot_edge,
+        identity.device_scope,
+        rows::parent_scopes(identity),
+        identity.managed_by,
+        identity.connection_state_updated.unix_millis(),
+        identity.last_activity.unix_millis(),
+    ])?;
+    Ok(Written::Done)
+}
+
+pub(crate) fn update_identity(db: &Connection, identity: &Identity, expected_etag: &str) -> Result<Written> {
+    let (device, module) = key_of(&identity.id);
+    let (authentication, primary, secondary) = rows::secrets(&identity.authentication);
+    let changed = db
+        .prepare_cached(
+            "UPDATE identity SET etag = ?, disabled = ?, status_reason = ?, status_updated = ?, \
+             authentication = ?, primary_secret = ?, secondary_secret = ?, iot_edge = ?, device_scope = ?, \
+             parent_scopes = ?, managed_by = ? \
+             WHERE device_id = ? AND module_id = ? AND etag = ? AND generation_id = ?",
+        )?
+        .execute(params![
+            identity.etag,
+            identity.status == Status::Disabled,
+            identity.status_reason,
+            identity.status_updated.unix_millis(),
+            authentication,
+            primary,
+            secondary,
+            identity.iot_edge,
+            identity.device_scope,
+            rows::parent_scopes(identity),
+            identity.managed_by,
+            device,
+            module,
+            expected_etag,
+            identity.generation_id,
+        ])?;
+    done_or_why_not(db, changed, device, module)
+}
+
+pub(crate) fn delete_identity(
+    db: &Connection,
+    id: &IdentityId,
+    expected_etag: Option<&str>,
+) -> Result<Written> {
+    let (device, module) = key_of(id);
+    let deleted = db
+        .prepare_cached(
+            "DELETE FROM identity WHERE device_id = ?1 AND module_id = ?2 AND (?3 IS NULL OR etag = ?3)",
+        )?
+        .execute(params![device, module, expected_etag])?;
+    if deleted == 1 && module.is_empty() {
+        db.prepare_cached("DELETE FROM identity WHERE device_id = ?")?.execute([device])?;
+    }
+    done_or_why_not(db, deleted, device, module)
+}
+
+pub(crate) fn identity_and_session(
+    db: &Connection,
+    id: &IdentityId,
+) -> Result<Option<(Identity, Option<Session>)>> {
+    let (device, module) = key_of(id);
+    db.prepare_cached(&format!("SELECT {IDENTITY} FROM identity WHERE device_id = ? AND module_id = ?"))?
+        .query_row([device, module], rows::identity)
+        .optional()
+}
+
+pub(crate) fn devices(db: &Connection, top: usize) -> Result<Vec<Identity>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {IDENTITY} FROM identity WHERE module_id = '' ORDER BY device_id LIMIT ?"
+    ))?;
+    let found = statement.query_map([i64::try_from(top).unwrap_or(i64::MAX)], rows::identity)?;
+    found.map(|one| one.map(|(identity, _)| identity)).collect()
+}
+
+pub(crate) fn save_session(db: &Connection, id: &IdentityId, session: Option<Session>) -> Result<Written> {
+    let (device, module) = key_of(id);
+    let changed = db
+        .prepare_cached("UPDATE identity SET session = ? WHERE device_id = ? AND module_id = ?")?
+        .execute(params![session.map(Session::bits), device, module])?;
+    Ok(if changed == 1 { Written::Done } else { Written::NotFound })
+}
+
+pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()> {
+    let mut statement = db.prepare_cached(
+        "UPDATE identity SET connection_state_updated = ?, last_activity = ? \
+         WHERE device_id = ? AND module_id = ? AND generation_id = ?",
+    )?;
+    for one in activity {
+        let (device, module) = key_of(&one.id);
+        statement.execute(params![
+            one.connection_state_updated.unix_millis(),
+            one.last_activity.unix_millis(),
+            device,
+            module,
+            one.generation_id,
+        ])?;
+    }
+    Ok(())
+}
+
+fn exists(db: &Connection, device: &str, module: &str) -> Result<bool> {
+    db.prepare_cached("SELECT 1 FROM identity WHERE device_id = ? AND module_id = ?")?
+        .exists([device, module])
+}
+
+/// How many identities share the limit with this one: all devices, or the modules of its device.
+fn siblings(db: &Connection, device: &str, module: &str) -> Result<u64> {
+    let count: i64 = if module.is_empty() {
+        db.prepare_cached("SELECT devices FROM registry_size")?.query_row([], |row| row.get(0))
+    } else {
+        db.prepare_cached("SELECT count(*) FROM identity WHERE device_id = ? AND module_id <> ''")?
+            .query_row([device], |row| row.get(0))
+    }?;
+    Ok(count.unsigned_abs())
+}
+
+fn done_or_why_not(db: &Connection, changed: usize, device: &str, module: &str) -> Result<Written> {
+    Ok(match changed {
+        0 if exists(db, device, module)? => Written::Conflict,
+        0 => Written::NotFound,
+        _ => Written::Done,
+    })
+}

@@ -1,0 +1,166 @@
+//! The one thread that writes, and how many callers share its commits.
+//!
+//! While a commit waits for the disk, writes queue up; the next transaction takes them all. So a lone
+//! write costs one `fsync`, and a crowd of them hardly more.
+
+use std::thread;
+
+use ferrohub_core::store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use crate::error::store_error;
+use crate::metrics::StoreMetrics;
+
+/// Writes that may wait. Who comes later waits for a place.
+const QUEUE: usize = 1024;
+
+/// Writes in one transaction at most, so that none waits long for the others.
+const MAX_GROUP: usize = 512;
+
+/// A write and whoever waits for it.
+trait Job: Send {
+    /// Runs inside the group's transaction.
+    fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
+    /// Tells the caller, once it is known whether the transaction is on disk.
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+enum Message {
+    Write(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+struct Write<F, T> {
+    work: Option<F>,
+    outcome: Option<rusqlite::Result<T>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Job for Write<F, T>
+where
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let Some(work) = self.work.take() else { return Ok(()) };
+        // A write that fails half-way must not leave its first half to the others' commit.
+        db.prepare_cached("SAVEPOINT write")?.execute([])?;
+        let outcome = work(db);
+        if outcome.is_err() {
+            db.prepare_cached("ROLLBACK TO write")?.execute([])?;
+        }
+        self.outcome = Some(outcome);
+        db.prepare_cached("RELEASE write")?.execute([])?;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { outcome, reply, .. } = *self;
+        let answer = committed.and_then(|()| match outcome {
+            Some(outcome) => outcome.map_err(store_error),
+            None => Err(StoreError::Closed),
+        });
+        // The caller may have gone; the write stands all the same.
+        let _ = reply.send(answer);
+    }
+}
+
+/// A handle to the thread that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends after [`Writer::close`], or when this is dropped.
+    pub(crate) fn start(db: Connection, metrics: StoreMetrics) -> std::io::Result<Self> {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        thread::Builder::new().name("store-writer".to_owned()).spawn(move || run(db, messages, &metrics))?;
+        Ok(Self { queue })
+    }
+
+    /// Runs `work` in a transaction and answers when that is on disk. `work` either succeeds or leaves no
+    /// trace. A caller that stops waiting does not stop the write.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let write = Write { work: Some(work), outcome: None, reply };
+        self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Finishes what was accepted, empties the journal into the database and closes it.
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.queue.send(Message::Close(reply)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMetrics) {
+    let mut closing = Vec::new();
+    let mut group = Vec::new();
+    while let Some(first) = messages.blocking_recv() {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Write(job) => group.push(job),
+                Message::Close(reply) => {
+                    // What is in the queue was accepted and still gets written; nothing more comes in.
+                    messages.close();
+                    closing.push(reply);
+                }
+            }
+            next = if group.len() < MAX_GROUP { messages.try_recv().ok() } else { None };
+        }
+        if !group.is_empty() {
+            commit(&db, &mut group, metrics);
+        }
+    }
+    if let Err(cause) = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        warn!(%cause, "the journal could not be emptied; the next start does it");
+    }
+    if let Err((_, cause)) = db.close() {
+        error!(%cause, "the database did not close");
+    }
+    for reply in closing {
+        let _ = reply.send(());
+    }
+}
+
+/// Runs a group of writes in one transaction and answers them all.
+fn commit(db: &Connection, group: &mut Vec<Box<dyn Job>>, metrics: &StoreMetrics) {
+    let size = group.len();
+    match transact(db, group) {
+        Ok(()) => {
+            metrics.commits.inc();
+            metrics.writes.inc_by(size as u64);
+            group.drain(..).for_each(|job| job.finish(Ok(())));
+        }
+        Err(cause) => {
+            error!(%cause, writes = size, "a transaction failed; nothing of it was written");
+            if !db.is_autocommit()
+                && let Err(cause) = db.execute_batch("ROLLBACK")
+            {
+                error!(%cause, "the failed transaction could not be rolled back");
+            }
+            let text = cause.to_string();
+            group.drain(..).for_each(|job| job.finish(Err(StoreError::Failed(text.clone().into()))));
+        }
+    }
+}
+
+fn transact(db: &Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for job in group {
+        job.run(db)?;
+    }
+    db.prepare_cached("COMMIT")?.execute([])?;
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! What the tests of the store share.
+#![allow(clippy::unwrap_used, dead_code, missing_docs, reason = "a test ends by panicking")]
+
+use ferrohub_core::registry::{Authentication, Identity};
+use ferrohub_model::device::Status;
+use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
+use ferrohub_store::{SqliteStore, StoreMetrics};
+
+pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
+    SqliteStore::open(folder, StoreMetrics::default()).unwrap()
+}
+
+pub(crate) fn id(text: &str) -> IdentityId {
+    IdentityId::parse(text).unwrap()
+}
+
+/// An identity with every field set to something that is not its default.
+pub(crate) fn identity(text: &str) -> Identity {
+    Identity {
+        id: id(text),
+        generation_id: "17".to_owned(),
+        etag: "one".to_owned(),
+        status: Status::Disabled,
+        status_reason: Some("in repair".to_owned()),
+        status_updated: Timestamp::from_unix_millis(1_700_000_000_123),
+        authentication: Authentication::Sas {
+            primary: SharedAccessKey::from_bytes(&[1; 32]).unwrap(),
+            secondary: SharedAccessKey::from_bytes(&[2; 16]).unwrap(),
+        },
+        iot_edge: true,
+        device_scope: Some("ms-azure-iot-edge://edge-1".to_owned()),
+        parent_scopes: vec!["ms-azure-iot-edge://\"a\"".to_owned(), "b\nc".to_owned()],
+        managed_by: Some("IotEdge".to_owned()),
+        connection_state_updated: Timestamp::from_unix_millis(5),
+        last_activity: Timestamp::from_unix_millis(-62_135_596_800_000),
+    }
+}

@@ -1,0 +1,210 @@
+//! What any adapter of the port must do. Each test gets a fresh store.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+
+mod common;
+
+use common::{id, identity, open};
+use ferrohub_core::registry::{Authentication, Thumbprint};
+use ferrohub_core::session::{Session, Subscription};
+use ferrohub_core::store::{Activity, Store, StoreError, StoredAuthority, StoredPolicy, Written};
+use ferrohub_model::device::Status;
+use ferrohub_model::{Right, Rights, SharedAccessKey, Timestamp};
+
+/// Runs the test on every adapter there is.
+async fn on_every_store<F: AsyncFn(&dyn Store)>(test: F) {
+    let folder = tempfile::tempdir().unwrap();
+    test(&open(folder.path())).await;
+}
+
+#[tokio::test]
+async fn an_identity_comes_back_as_it_was() {
+    on_every_store(async |store| {
+        let mut device = identity("dev");
+        for (number, authentication) in [
+            device.authentication.clone(),
+            Authentication::SelfSigned { primary: Thumbprint::parse(&"a1".repeat(20)), secondary: None },
+            Authentication::SelfSigned { primary: None, secondary: Thumbprint::parse(&"b2".repeat(32)) },
+            Authentication::CertificateAuthority,
+            Authentication::None,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            device.id = id(&format!("dev{number}"));
+            device.authentication = authentication;
+            assert_eq!(store.create_identity(&device, 10).await.unwrap(), Written::Done);
+            assert_eq!(store.identity(&device.id).await.unwrap().unwrap(), device);
+        }
+        assert!(store.identity(&id("other")).await.unwrap().is_none());
+        assert!(store.identity(&id("DEV0")).await.unwrap().is_none(), "ids tell capitals from small letters");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_is_created_once() {
+    on_every_store(async |store| {
+        assert_eq!(store.create_identity(&identity("dev"), 10).await.unwrap(), Written::Done);
+        let mut again = identity("dev");
+        again.etag = "two".to_owned();
+        assert_eq!(store.create_identity(&again, 10).await.unwrap(), Written::Conflict);
+        // Being there already is said before being full.
+        assert_eq!(store.create_identity(&again, 1).await.unwrap(), Written::Conflict);
+        assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap().etag, "one");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn limits_count_devices_and_the_modules_of_each() {
+    on_every_store(async |store| {
+        let create = async |name: &str, limit| store.create_identity(&identity(name), limit).await.unwrap();
+        assert_eq!(create("a/m1", 2).await, Written::NotFound, "a module needs its device");
+        assert_eq!(create("a", 2).await, Written::Done);
+        assert_eq!(create("a/m1", 2).await, Written::Done);
+        assert_eq!(create("a/m2", 2).await, Written::Done);
+        assert_eq!(create("a/m3", 2).await, Written::Full);
+        assert_eq!(create("b", 2).await, Written::Done, "modules do not count as devices");
+        assert_eq!(create("b/m1", 2).await, Written::Done, "each device has its own modules");
+        assert_eq!(create("c", 2).await, Written::Full);
+        assert_eq!(store.delete_identity(&id("a"), None).await.unwrap(), Written::Done);
+        assert_eq!(create("c", 2).await, Written::Done);
+        assert_eq!(create("d", 2).await, Written::Full);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_needs_the_etag_and_leaves_session_and_activity() {
+    on_every_store(async |store| {
+        let session = Session::default().with(Subscription::Methods, true);
+        store.create_identity(&identity("dev"), 10).await.unwrap();
+        store.save_session(&id("dev"), Some(&session)).await.unwrap();
+        let mut changed = identity("dev");
+        changed.etag = "two".to_owned();
+        changed.status = Status::Enabled;
+        changed.status_reason = None;
+        changed.authentication = Authentication::CertificateAuthority;
+        changed.parent_scopes.clear();
+        changed.last_activity = Timestamp::from_unix_millis(99);
+        assert_eq!(store.update_identity(&changed, "other").await.unwrap(), Written::Conflict);
+        assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), identity("dev"));
+        assert_eq!(store.update_identity(&changed, "one").await.unwrap(), Written::Done);
+        let (read, kept) = store.identity_and_session(&id("dev")).await.unwrap().unwrap();
+        assert_eq!(kept, Some(session));
+        assert_eq!(read.last_activity, identity("dev").last_activity);
+        changed.last_activity = read.last_activity;
+        assert_eq!(read, changed);
+        assert_eq!(store.update_identity(&identity("gone"), "one").await.unwrap(), Written::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_device_leaves_nothing() {
+    on_every_store(async |store| {
+        for name in ["a", "a/m", "ab", "ab/m"] {
+            store.create_identity(&identity(name), 10).await.unwrap();
+        }
+        store.save_session(&id("a"), Some(&Session::from_bits(1))).await.unwrap();
+        assert_eq!(store.delete_identity(&id("a"), Some("other")).await.unwrap(), Written::Conflict);
+        assert!(store.identity(&id("a/m")).await.unwrap().is_some());
+        assert_eq!(store.delete_identity(&id("a"), Some("one")).await.unwrap(), Written::Done);
+        assert_eq!(store.delete_identity(&id("a"), None).await.unwrap(), Written::NotFound);
+        assert!(store.identity(&id("a/m")).await.unwrap().is_none());
+        assert!(store.identity(&id("ab/m")).await.unwrap().is_some());
+        store.create_identity(&identity("a"), 10).await.unwrap();
+        let (_, session) = store.identity_and_session(&id("a")).await.unwrap().unwrap();
+        assert_eq!(session, None, "a new device does not inherit the old one's session");
+        assert_eq!(store.delete_identity(&id("ab/m"), None).await.unwrap(), Written::Done);
+        assert!(store.identity(&id("ab")).await.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_and_activity_are_kept() {
+    on_every_store(async |store| {
+        store.create_identity(&identity("dev"), 10).await.unwrap();
+        let session = Session::default().with(Subscription::Methods, false);
+        assert_eq!(store.save_session(&id("dev"), Some(&session)).await.unwrap(), Written::Done);
+        assert_eq!(store.identity_and_session(&id("dev")).await.unwrap().unwrap().1, Some(session));
+        assert_eq!(store.save_session(&id("dev"), None).await.unwrap(), Written::Done);
+        assert_eq!(store.identity_and_session(&id("dev")).await.unwrap().unwrap().1, None);
+        assert_eq!(store.save_session(&id("gone"), None).await.unwrap(), Written::NotFound);
+
+        let seen = |name: &str, generation: &str| Activity {
+            id: id(name),
+            generation_id: generation.to_owned(),
+            connection_state_updated: Timestamp::from_unix_millis(70),
+            last_activity: Timestamp::from_unix_millis(80),
+        };
+        store.save_activity(&[seen("gone", "17"), seen("dev", "16")]).await.unwrap();
+        assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), identity("dev"));
+        store.save_activity(&[seen("dev", "17")]).await.unwrap();
+        let read = store.identity(&id("dev")).await.unwrap().unwrap();
+        assert_eq!(read.connection_state_updated, Timestamp::from_unix_millis(70));
+        assert_eq!(read.last_activity, Timestamp::from_unix_millis(80));
+        assert_eq!(read.etag, "one", "being seen is not a change");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn devices_are_listed_in_order_without_modules() {
+    on_every_store(async |store| {
+        for name in ["b", "a", "a/m", "c"] {
+            store.create_identity(&identity(name), 10).await.unwrap();
+        }
+        let names = async |top| -> Vec<String> {
+            store.devices(top).await.unwrap().iter().map(|one| one.id.as_str().to_owned()).collect()
+        };
+        assert_eq!(names(10).await, ["a", "b", "c"]);
+        assert_eq!(names(2).await, ["a", "b"]);
+        assert!(names(0).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn policies_and_authorities_are_kept_by_name() {
+    on_every_store(async |store| {
+        let policy = |name: &str, byte| StoredPolicy {
+            name: name.to_owned(),
+            rights: Rights::of(&[Right::ServiceConnect]),
+            primary_key: SharedAccessKey::from_bytes(&[byte; 32]).unwrap(),
+            secondary_key: SharedAccessKey::from_bytes(&[9; 64]).unwrap(),
+        };
+        store.save_policy(&policy("b", 1)).await.unwrap();
+        store.save_policy(&policy("a", 2)).await.unwrap();
+        store.save_policy(&policy("b", 3)).await.unwrap();
+        assert_eq!(store.policies().await.unwrap(), [policy("a", 2), policy("b", 3)]);
+
+        let authority = |verified, code: Option<&str>| StoredAuthority {
+            name: "factory".to_owned(),
+            certificate: vec![0x30, 0x00, 0xFF],
+            verified,
+            verification_code: code.map(str::to_owned),
+        };
+        store.save_authority(&authority(false, Some("42"))).await.unwrap();
+        assert_eq!(store.authorities().await.unwrap(), [authority(false, Some("42"))]);
+        store.save_authority(&authority(true, None)).await.unwrap();
+        assert_eq!(store.authorities().await.unwrap(), [authority(true, None)]);
+        assert_eq!(store.delete_authority("factory").await.unwrap(), Written::Done);
+        assert_eq!(store.delete_authority("factory").await.unwrap(), Written::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    on_every_store(async |store| {
+        store.ping().await.unwrap();
+        store.close().await;
+        assert!(matches!(store.ping().await, Err(StoreError::Closed)));
+        assert!(matches!(store.create_identity(&identity("a"), 10).await, Err(StoreError::Closed)));
+        assert!(matches!(store.identity(&id("a")).await, Err(StoreError::Closed)));
+        store.close().await;
+    })
+    .await;
+}

@@ -1,0 +1,162 @@
+//! What is special about SQLite: the folder, the schema, the commits, the restarts.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use common::{id, identity, open};
+use ferrohub_core::store::{Store, StoreError, StoredPolicy, Written};
+use ferrohub_model::{Rights, SharedAccessKey};
+use ferrohub_store::{OpenError, SqliteStore, StoreMetrics, read_policies};
+use rusqlite::Connection;
+use tempfile::tempdir;
+
+fn policy() -> StoredPolicy {
+    StoredPolicy {
+        name: "owner".to_owned(),
+        rights: Rights::ALL,
+        primary_key: SharedAccessKey::from_bytes(&[1; 32]).unwrap(),
+        secondary_key: SharedAccessKey::from_bytes(&[2; 32]).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let folder = tempdir().unwrap();
+    let store = open(folder.path());
+    store.create_identity(&identity("dev"), 10).await.unwrap();
+    store.close().await;
+    assert!(!folder.path().join("hub.db-wal").exists(), "closing empties the journal");
+    let store = open(folder.path());
+    assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), identity("dev"));
+}
+
+#[tokio::test]
+async fn a_crowd_of_writes_shares_commits() {
+    let folder = tempdir().unwrap();
+    let metrics = StoreMetrics::default();
+    let store = Arc::new(SqliteStore::open(folder.path(), metrics.clone()).unwrap());
+    let creates: Vec<_> = (0..256)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.create_identity(&identity(&format!("d{number}")), 1000).await })
+        })
+        .collect();
+    for create in creates {
+        assert_eq!(create.await.unwrap().unwrap(), Written::Done);
+    }
+    assert_eq!(metrics.writes.get(), 256);
+    // The current-thread runtime fills the queue before it waits, so hardly any write goes alone.
+    assert!(metrics.commits.get() <= 256 / 20, "{} commits", metrics.commits.get());
+    assert_eq!(store.devices(1000).await.unwrap().len(), 256);
+}
+
+#[tokio::test]
+async fn closing_finishes_what_was_accepted() {
+    let folder = tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    let writes: Vec<_> = (0..100)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.create_identity(&identity(&format!("d{number}")), 1000).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    store.close().await;
+    let mut done = 0;
+    for write in writes {
+        match write.await.unwrap() {
+            Ok(written) => {
+                assert_eq!(written, Written::Done);
+                done += 1;
+            }
+            Err(error) => assert!(matches!(error, StoreError::Closed)),
+        }
+    }
+    assert_eq!(open(folder.path()).devices(1000).await.unwrap().len(), done);
+}
+
+#[tokio::test]
+async fn a_folder_has_one_hub() {
+    let folder = tempdir().unwrap();
+    let store = open(folder.path());
+    let second = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
+    assert!(matches!(second, OpenError::InUse { .. }), "{second}");
+    store.close().await;
+    open(folder.path());
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_left_alone() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("hub.db");
+    open(folder.path()).close().await;
+    let raise = |version: u32| {
+        Connection::open(&file).unwrap().pragma_update(None, "user_version", version).unwrap();
+    };
+    raise(99);
+    let before = fs::read(&file).unwrap();
+    let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
+    assert!(matches!(error, OpenError::TooNew { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(read_policies(folder.path()).unwrap_err(), OpenError::TooNew { .. }));
+    assert_eq!(fs::read(&file).unwrap(), before);
+    raise(1);
+    open(folder.path());
+}
+
+#[test]
+fn another_programs_database_is_left_alone() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("hub.db");
+    Connection::open(&file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
+    let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    fs::write(&file, "this is not a database, just some text that somebody put here").unwrap();
+    let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
+    assert!(matches!(error, OpenError::Database { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_it() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("deep/data");
+    let store = open(&data);
+    store.save_policy(&policy()).await.unwrap();
+    assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    let mut files = 0;
+    for file in fs::read_dir(&data).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+        files += 1;
+    }
+    assert!(files >= 3, "the database, its journal and the lock");
+}
+
+#[tokio::test]
+async fn policies_can_be_read_beside_a_running_hub_and_after_it() {
+    let folder = tempdir().unwrap();
+    let missing = read_policies(folder.path()).unwrap_err();
+    assert!(matches!(missing, OpenError::Missing { .. }), "{missing}");
+    let store = open(folder.path());
+    store.save_policy(&policy()).await.unwrap();
+    assert_eq!(read_policies(folder.path()).unwrap(), [policy()]);
+    store.close().await;
+    assert_eq!(read_policies(folder.path()).unwrap(), [policy()]);
+}
+
+#[tokio::test]
+async fn an_unreadable_row_is_told() {
+    let folder = tempdir().unwrap();
+    let store = open(folder.path());
+    store.create_identity(&identity("dev"), 10).await.unwrap();
+    Connection::open(folder.path().join("hub.db"))
+        .unwrap()
+        .execute("UPDATE identity SET primary_secret = 'no key'", [])
+        .unwrap();
+    let error = store.identity(&id("dev")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+    assert!(!error.to_string().contains("no key"), "a secret must not get into a message: {error}");
+}

@@ -1,0 +1,43 @@
+"""How a test's device is made and what it answers: the same for both kinds of client."""
+
+from azure.iot.device import X509
+
+
+def create(client_class, config):
+    """A client of either kind, made from what the test gave."""
+    options = config.get("options", {})
+    if "connection_string" in config:
+        return client_class.create_from_connection_string(
+            config["connection_string"], **options
+        )
+    if "sastoken" in config:
+        return client_class.create_from_sastoken(config["sastoken"], **options)
+    x509 = config["x509"]
+    return client_class.create_from_x509_certificate(
+        hostname=x509["hostname"],
+        device_id=x509["device_id"],
+        x509=X509(cert_file=x509["cert_file"], key_file=x509["key_file"]),
+        **options,
+    )
+
+
+def answer(request):
+    """The answer to a call: (seconds to wait, status, payload), or None for no answer at all."""
+    name, payload = request.name, request.payload
+    if name == "rebootDevice":
+        return 0, 200, {"Response": "This is the response from the device"}
+    if name == "echo":
+        return 0, 200, payload
+    if name == "answer":
+        return payload.get("seconds", 0), payload["status"], payload.get("payload")
+    if name == "silence":
+        return None
+    return 0, 404, {"Response": "Unknown method"}
+
+
+def request_fields(request):
+    return {
+        "request_id": request.request_id,
+        "name": request.name,
+        "payload": request.payload,
+    }

@@ -1,0 +1,56 @@
+"""A device on Microsoft's synchronous client, told what to do by the test.
+
+What it does with a method call is said by the method's name: see `answers.answer`.
+Argument: {"connection_string" | "x509" | "sastoken": ..., "options": {...}}.
+"""
+
+import json
+import sys
+import time
+
+from azure.iot.device import IoTHubDeviceClient, MethodResponse
+
+import peer
+from answers import answer, create, request_fields
+
+
+def main():
+    client = create(IoTHubDeviceClient, json.loads(sys.argv[1]))
+
+    def on_method_request(request):
+        peer.event("request", **request_fields(request))
+        todo = answer(request)
+        if todo is None:
+            return
+        seconds, status, payload = todo
+        time.sleep(seconds)
+        client.send_method_response(MethodResponse(request.request_id, status, payload))
+        peer.event("answered", request_id=request.request_id)
+
+    def on_connection_state_change():
+        peer.event("connection", connected=client.connected)
+
+    def on_background_exception(error):
+        peer.event("background_exception", **peer.describe(error))
+
+    client.on_connection_state_change = on_connection_state_change
+    client.on_background_exception = on_background_exception
+
+    def listen():
+        client.on_method_request_received = on_method_request
+
+    def update_sastoken(sastoken):
+        client.update_sastoken(sastoken)
+
+    peer.serve(
+        {
+            "connect": client.connect,
+            "listen": listen,
+            "disconnect": client.disconnect,
+            "shutdown": client.shutdown,
+            "update_sastoken": update_sastoken,
+        }
+    )
+
+
+main()

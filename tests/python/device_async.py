@@ -1,0 +1,62 @@
+"""The same device on Microsoft's asynchronous client."""
+
+import asyncio
+import json
+import sys
+import threading
+
+from azure.iot.device import MethodResponse
+from azure.iot.device.aio import IoTHubDeviceClient
+
+import peer
+from answers import answer, create, request_fields
+
+
+async def start(config):
+    client = create(IoTHubDeviceClient, config)
+
+    async def on_method_request(request):
+        peer.event("request", **request_fields(request))
+        todo = answer(request)
+        if todo is None:
+            return
+        seconds, status, payload = todo
+        await asyncio.sleep(seconds)
+        await client.send_method_response(MethodResponse(request.request_id, status, payload))
+        peer.event("answered", request_id=request.request_id)
+
+    async def on_connection_state_change():
+        peer.event("connection", connected=client.connected)
+
+    async def on_background_exception(error):
+        peer.event("background_exception", **peer.describe(error))
+
+    client.on_connection_state_change = on_connection_state_change
+    client.on_background_exception = on_background_exception
+    return client, on_method_request
+
+
+def main():
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+
+    def wait(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    client, on_method_request = wait(start(json.loads(sys.argv[1])))
+
+    async def listen():
+        await client.connect()
+        client.on_method_request_received = on_method_request
+
+    peer.serve(
+        {
+            "connect": lambda: wait(client.connect()),
+            "listen": lambda: wait(listen()),
+            "disconnect": lambda: wait(client.disconnect()),
+            "shutdown": lambda: wait(client.shutdown()),
+        }
+    )
+
+
+main()

@@ -1,0 +1,40 @@
+"""One MQTT connection with any credentials at all, by paho-mqtt alone.
+
+Argument: {"host", "client_id", "username", "password", "cert_file", "key_file", "seconds"}.
+Prints {"return_code": n, "session_present": bool}, or {"error": ...} when there was no CONNACK.
+"""
+
+import json
+import ssl
+import sys
+import threading
+
+import paho.mqtt.client as mqtt
+
+config = json.loads(sys.argv[1])
+answered = threading.Event()
+seen = {}
+
+
+def on_connect(client, userdata, flags, rc):
+    # paho tries again after a refusal: only the first word counts.
+    if not answered.is_set():
+        seen.update(return_code=rc, session_present=bool(flags["session present"]))
+        answered.set()
+
+
+client = mqtt.Client(config["client_id"], clean_session=False, protocol=mqtt.MQTTv311)
+client.on_connect = on_connect
+context = ssl.create_default_context()
+if config.get("cert_file"):
+    context.load_cert_chain(config["cert_file"], config["key_file"])
+client.tls_set_context(context)
+client.username_pw_set(config["username"], config.get("password"))
+try:
+    client.connect(config["host"], 8883, keepalive=60)
+    client.loop_start()
+    if not answered.wait(config.get("seconds", 15)):
+        seen["error"] = "closed without CONNACK"
+except OSError as error:
+    seen["error"] = f"{type(error).__name__}: {error}"
+print(json.dumps(seen), flush=True)

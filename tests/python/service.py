@@ -1,0 +1,116 @@
+"""A back end on Microsoft's service client, told what to do by the test.
+
+Argument: {"connection_string": ...} or {"entra": {"host", "tenant_id", "client_id",
+"client_secret", "authority"}}.
+"""
+
+import json
+import sys
+
+import jwt
+import requests
+from azure.identity import ClientSecretCredential
+from azure.iot.hub import IoTHubRegistryManager
+from azure.iot.hub.models import CloudToDeviceMethod
+
+import peer
+
+
+def entra_credential(entra):
+    return ClientSecretCredential(
+        entra["tenant_id"],
+        entra["client_id"],
+        entra["client_secret"],
+        authority=entra["authority"],
+        disable_instance_discovery=True,
+    )
+
+
+def create(config):
+    if "connection_string" in config:
+        return IoTHubRegistryManager.from_connection_string(config["connection_string"])
+    return IoTHubRegistryManager.from_token_credential(
+        config["entra"]["host"], entra_credential(config["entra"])
+    )
+
+
+def main():
+    config = json.loads(sys.argv[1])
+    manager = create(config)
+
+    def create_device_with_sas(device_id, primary_key=None, secondary_key=None, status="enabled"):
+        device = manager.create_device_with_sas(device_id, primary_key, secondary_key, status)
+        return device.serialize(keep_readonly=True)
+
+    def create_device_with_x509(
+        device_id, primary_thumbprint, secondary_thumbprint=None, status="enabled"
+    ):
+        device = manager.create_device_with_x509(
+            device_id, primary_thumbprint, secondary_thumbprint, status
+        )
+        return device.serialize(keep_readonly=True)
+
+    def create_device_with_certificate_authority(device_id, status="enabled"):
+        device = manager.create_device_with_certificate_authority(device_id, status)
+        return device.serialize(keep_readonly=True)
+
+    def update_device_with_sas(device_id, etag, primary_key, secondary_key, status="enabled"):
+        device = manager.update_device_with_sas(
+            device_id, etag, primary_key, secondary_key, status
+        )
+        return device.serialize(keep_readonly=True)
+
+    def get_device(device_id):
+        return manager.get_device(device_id).serialize(keep_readonly=True)
+
+    def get_devices(max_number_of_devices=None):
+        devices = manager.get_devices(max_number_of_devices)
+        return [device.serialize(keep_readonly=True) for device in devices]
+
+    def delete_device(device_id, etag=None):
+        manager.delete_device(device_id, etag)
+
+    def invoke(device_id, **method):
+        result = manager.invoke_device_method(device_id, CloudToDeviceMethod(**method))
+        return {"status": result.status, "payload": result.payload}
+
+    def http(method, url, headers=None, body=None):
+        """One request with `requests` alone, for what the service client cannot be made to send."""
+        data = body.encode() if isinstance(body, str) else body
+        response = requests.request(method, url, headers=headers, data=data, timeout=100)
+        return peer.response_fields(response)
+
+    def entra_token(scope="https://iothubs.azure.net/.default"):
+        """The token the service client would send."""
+        return entra_credential(config["entra"]).get_token(scope).token
+
+    def read_token(token):
+        """A token's header and claims, believed without proof."""
+        return {
+            "header": jwt.get_unverified_header(token),
+            "claims": jwt.decode(token, options={"verify_signature": False}),
+        }
+
+    def forge_token(claims, algorithm, key=None, headers=None):
+        """A token of the test's own making."""
+        return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
+
+    peer.serve(
+        {
+            "create_device_with_sas": create_device_with_sas,
+            "create_device_with_x509": create_device_with_x509,
+            "create_device_with_certificate_authority": create_device_with_certificate_authority,
+            "update_device_with_sas": update_device_with_sas,
+            "get_device": get_device,
+            "get_devices": get_devices,
+            "delete_device": delete_device,
+            "invoke": invoke,
+            "http": http,
+            "entra_token": entra_token,
+            "read_token": read_token,
+            "forge_token": forge_token,
+        }
+    )
+
+
+main()

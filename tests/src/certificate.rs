@@ -1,0 +1,156 @@
+//! Client certificates of every kind, good and bad.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use ring::digest;
+
+/// A certificate and its key as files, the way the device client wants them.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// PEM: the leaf, then whatever leads to its authority.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+    der: Vec<u8>,
+}
+
+impl CertificateFiles {
+    /// SHA-1 of the leaf, in upper-case hex: what most people register.
+    #[must_use]
+    pub fn sha1(&self) -> String {
+        self.thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY)
+    }
+
+    /// SHA-256 of the leaf, in upper-case hex.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        self.thumbprint(&digest::SHA256)
+    }
+
+    fn thumbprint(&self, algorithm: &'static digest::Algorithm) -> String {
+        let mut hex = String::new();
+        for byte in digest::digest(algorithm, &self.der).as_ref() {
+            let _ = write!(hex, "{byte:02X}");
+        }
+        hex
+    }
+}
+
+/// When a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Now.
+    Now,
+    /// No longer.
+    Expired,
+    /// Not yet.
+    NotYet,
+}
+
+fn leaf(common_name: &str, validity: Validity) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    let (from, until) = match validity {
+        Validity::Now => (2020, 2090),
+        Validity::Expired => (2020, 2021),
+        Validity::NotYet => (2089, 2090),
+    };
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(until, 1, 1);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+fn write(folder: &Path, name: &str, chain: &str, key: &KeyPair, der: &[u8]) -> CertificateFiles {
+    let files = CertificateFiles {
+        certificate: folder.join(format!("{name}.pem")),
+        key: folder.join(format!("{name}.key")),
+        der: der.to_vec(),
+    };
+    fs::write(&files.certificate, chain).expect("a certificate file");
+    fs::write(&files.key, key.serialize_pem()).expect("a key file");
+    files
+}
+
+/// A self-signed certificate with this common name.
+#[must_use]
+pub fn self_signed(folder: &Path, common_name: &str, validity: Validity) -> CertificateFiles {
+    let key = KeyPair::generate().expect("a key");
+    let params = leaf(common_name, validity);
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let name = format!("self-signed-{common_name}");
+    write(folder, &name, &certificate.pem(), &key, certificate.der())
+}
+
+/// A certificate authority, or one below another.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// PEM of what stands between a leaf and the root, this one included; empty for a root.
+    chain: String,
+    name: String,
+}
+
+impl Authority {
+    /// A root of that name.
+    #[must_use]
+    pub fn root(name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(Self::params(name), key).expect("a root");
+        Self { issuer, chain: String::new(), name: name.to_owned() }
+    }
+
+    /// An authority below this one.
+    #[must_use]
+    pub fn intermediate(&self, name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::signed_by(Self::params(name), key, &self.issuer);
+        let issuer = issuer.expect("an intermediate");
+        let chain = format!("{}{}", issuer.pem(), self.chain);
+        Self { issuer, chain, name: name.to_owned() }
+    }
+
+    /// Something below this one that may not sign: an ordinary certificate that plays authority.
+    #[must_use]
+    pub fn impostor(&self, name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let params = leaf(name, Validity::Now);
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).expect("an impostor");
+        let chain = format!("{}{}", issuer.pem(), self.chain);
+        Self { issuer, chain, name: name.to_owned() }
+    }
+
+    fn params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2090, 1, 1);
+        params
+    }
+
+    /// A leaf with this common name, followed by the chain up to the root.
+    #[must_use]
+    pub fn sign(&self, folder: &Path, common_name: &str, validity: Validity) -> CertificateFiles {
+        let key = KeyPair::generate().expect("a key");
+        let params = leaf(common_name, validity);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let chain = format!("{}{}", certificate.pem(), self.chain);
+        let name = format!("{}-{common_name}", self.name);
+        write(folder, &name, &chain, &key, certificate.der())
+    }
+
+    /// Writes the authority's certificate, for the hub's configuration.
+    #[must_use]
+    pub fn write(&self, folder: &Path) -> PathBuf {
+        let path = folder.join(format!("{}.pem", self.name));
+        fs::write(&path, self.issuer.pem()).expect("a certificate file");
+        path
+    }
+}

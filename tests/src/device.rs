@@ -1,0 +1,178 @@
+//! A device on Microsoft's device client.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::certificate::CertificateFiles;
+use crate::peer::{Failure, Peer};
+use crate::{Hub, Identity, Script};
+
+/// How long a device may take to hear of a call, or to notice a change of its connection.
+const EVENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Which of the two clients of `azure-iot-device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// `azure.iot.device.IoTHubDeviceClient`
+    Sync,
+    /// `azure.iot.device.aio.IoTHubDeviceClient`
+    Async,
+}
+
+/// A call as the device saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The hub's number for it.
+    pub request_id: String,
+    /// The method's name.
+    pub name: String,
+    /// What the caller sent.
+    pub payload: Value,
+}
+
+/// How a device shall be made.
+#[must_use]
+pub struct DeviceBuilder {
+    client: Client,
+    config: Value,
+}
+
+impl DeviceBuilder {
+    /// With the asynchronous client.
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// One of the client's own options, such as `websockets` or `sastoken_ttl`.
+    pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.config["options"][name] = value.into();
+        self
+    }
+
+    /// Starts the program; nothing is sent yet.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self, hub: &Hub) -> Device {
+        let program = match self.client {
+            Client::Sync => "device.py",
+            Client::Async => "device_async.py",
+        };
+        Device(Peer::start(Script::new(hub, program).arg(self.config.to_string())))
+    }
+
+    /// Starts the program, connects and sets the handler for method calls.
+    #[must_use]
+    #[track_caller]
+    pub fn listen(self, hub: &Hub) -> Device {
+        let device = self.start(hub);
+        device.listen().expect("the device connects and listens");
+        device
+    }
+}
+
+/// A device that runs. What it answers to which method is in `tests/python/answers.py`.
+pub struct Device(Peer);
+
+impl Device {
+    /// A device with its primary key.
+    pub fn of(identity: &Identity) -> DeviceBuilder {
+        Self::with_connection_string(&identity.connection_string())
+    }
+
+    /// `create_from_connection_string`
+    pub fn with_connection_string(connection_string: &str) -> DeviceBuilder {
+        Self::with(json!({ "connection_string": connection_string, "options": {} }))
+    }
+
+    /// `create_from_sastoken`
+    pub fn with_token(token: &str) -> DeviceBuilder {
+        Self::with(json!({ "sastoken": token, "options": {} }))
+    }
+
+    /// `create_from_x509_certificate`
+    pub fn with_certificate(hub: &Hub, device_id: &str, certificate: &CertificateFiles) -> DeviceBuilder {
+        Self::with(json!({
+            "x509": {
+                "hostname": hub.name(),
+                "device_id": device_id,
+                "cert_file": certificate.certificate,
+                "key_file": certificate.key,
+            },
+            "options": {},
+        }))
+    }
+
+    fn with(config: Value) -> DeviceBuilder {
+        DeviceBuilder { client: Client::Sync, config }
+    }
+
+    /// Sets the handler for method calls, which connects first if need be.
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn listen(&self) -> Result<(), Failure> {
+        self.0.call("listen", &json!({})).map(drop)
+    }
+
+    /// `connect()`
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn connect(&self) -> Result<(), Failure> {
+        self.0.call("connect", &json!({})).map(drop)
+    }
+
+    /// `disconnect()`
+    #[track_caller]
+    pub fn disconnect(&self) {
+        self.0.call("disconnect", &json!({})).expect("the device disconnects");
+    }
+
+    /// `shutdown()`
+    #[track_caller]
+    pub fn shutdown(&self) {
+        self.0.call("shutdown", &json!({})).expect("the device shuts down");
+    }
+
+    /// Ends the device without a word, as a power cut does.
+    pub fn kill(&self) {
+        self.0.kill();
+    }
+
+    /// Waits for the next call.
+    #[must_use]
+    #[track_caller]
+    pub fn next_request(&self) -> Request {
+        request(&self.0.event(EVENT_LIMIT, |event| event["event"] == "request"))
+    }
+
+    /// The calls it has seen and nobody has asked for yet.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        let events = self.0.events(|event| event["event"] == "request");
+        events.iter().map(request).collect()
+    }
+
+    /// Waits until the client says it is connected, or no longer.
+    #[track_caller]
+    pub fn wait_until_connected(&self, connected: bool, limit: Duration) {
+        self.0.event(limit, |event| event["event"] == "connection" && event["connected"] == connected);
+    }
+
+    /// How often the client said it had connected, since the last time of asking.
+    #[must_use]
+    pub fn connects(&self) -> usize {
+        let of_connection = |event: &Value| event["event"] == "connection";
+        let events = self.0.events(of_connection);
+        events.iter().filter(|event| event["connected"] == true).count()
+    }
+}
+
+fn request(event: &Value) -> Request {
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+    Request { request_id: text("request_id"), name: text("name"), payload: event["payload"].clone() }
+}

@@ -1,0 +1,184 @@
+//! The real binary, started for one test.
+
+mod environment;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::Address;
+use process::Process;
+
+/// How a hub shall be started.
+#[must_use]
+pub struct HubBuilder {
+    folder: TempDir,
+    tables: String,
+    localhost: bool,
+}
+
+impl HubBuilder {
+    /// The test's folder, gone when the hub is dropped.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// More configuration: whole tables of TOML.
+    pub fn config(mut self, tables: &str) -> Self {
+        self.tables.push_str(tables);
+        self.tables.push('\n');
+        self
+    }
+
+    /// With the development issuer for Entra tokens.
+    pub fn with_development_issuer(self) -> Self {
+        self.config("[entra]\ndevelopment = true")
+    }
+
+    /// On `localhost`, with all its addresses, instead of an address of its own.
+    ///
+    /// Only one such hub can run at a time: the test's name must contain `localhost`.
+    pub fn on_localhost(mut self) -> Self {
+        self.localhost = true;
+        self
+    }
+
+    /// Starts the hub and waits until it is ready.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Hub {
+        let address = (!self.localhost).then(Address::reserve);
+        let name = match &address {
+            Some(address) => address.ip().to_string(),
+            None => "localhost".to_owned(),
+        };
+        let config = self.folder.path().join("hub.toml");
+        let data = self.folder.path().join("data");
+        let text = format!(
+            "hostname = \"{name}\"\ndata_dir = \"{}\"\n\n[listen]\nmqtt = \"{name}:8883\"\n\
+             https = \"{name}:443\"\nadmin = \"{name}:9464\"\n\n{}",
+            data.display(),
+            self.tables
+        );
+        fs::write(&config, text).expect("a configuration file");
+        let process = Process::start(&config, &name);
+        let environment = environment::read(&config);
+        Hub { process: Some(process), environment, name, folder: self.folder, _address: address }
+    }
+}
+
+/// A hub that runs. Dropping it kills it and removes its data.
+pub struct Hub {
+    process: Option<Process>,
+    environment: BTreeMap<String, String>,
+    name: String,
+    folder: TempDir,
+    _address: Option<Address>,
+}
+
+impl Hub {
+    /// A hub with the least configuration.
+    #[must_use]
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// A hub with more configuration.
+    pub fn builder() -> HubBuilder {
+        HubBuilder {
+            folder: TempDir::new().expect("a folder for the test"),
+            tables: String::new(),
+            localhost: false,
+        }
+    }
+
+    /// The hub's name, as it stands in connection strings.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its HTTPS interface is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.name)
+    }
+
+    /// The test's folder, gone when the hub is dropped.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What `ferrohub env` printed.
+    #[must_use]
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    /// One variable of what `ferrohub env` printed.
+    #[must_use]
+    #[track_caller]
+    pub fn variable(&self, name: &str) -> &str {
+        let value = self.environment.get(name);
+        value.unwrap_or_else(|| panic!("`ferrohub env` did not print {name}"))
+    }
+
+    /// What the hub wrote to `endpoints.json` when it became ready.
+    #[must_use]
+    #[track_caller]
+    pub fn endpoints(&self) -> Value {
+        let path = self.folder.path().join("data/endpoints.json");
+        let text = fs::read_to_string(path).expect("endpoints.json");
+        serde_json::from_str(&text).expect("endpoints.json holds JSON")
+    }
+
+    /// What the hub has written to its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// The metrics, as its admin listener tells them.
+    #[must_use]
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        process::get(&self.name, "/metrics").expect("the metrics")
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("a hub that runs");
+        process.terminate(Duration::from_secs(30))
+    }
+
+    /// Ends it at once (SIGKILL), as a power cut does.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.process.take().expect("a hub that runs").kill();
+    }
+
+    /// Starts it again on the same data, after [`Hub::stop`] or [`Hub::kill`].
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the hub still runs");
+        let config = self.folder.path().join("hub.toml");
+        self.process = Some(Process::start(&config, &self.name));
+    }
+
+    /// Stops it in good order and starts it again.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+}

@@ -1,0 +1,100 @@
+//! The hub's process: started, watched until ready, ended by its own id.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::eventually;
+use crate::python::target_dir;
+
+const READY_LIMIT: Duration = Duration::from_secs(20);
+const ADMIN_PORT: u16 = 9464;
+
+/// The program under test: the one built next to us, unless `HUB_BINARY` names another.
+#[track_caller]
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("HUB_BINARY") {
+        return path.into();
+    }
+    let path = target_dir().join("debug/ferrohub");
+    assert!(path.exists(), "{} is missing: run `cargo build -p ferrohub`", path.display());
+    path
+}
+
+/// A command of the program under test, with no configuration but what the test gives.
+#[track_caller]
+pub(super) fn command(name: &str, config: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.arg(name).arg("--config").arg(config);
+    for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("FERROHUB_")) {
+        command.env_remove(variable);
+    }
+    command
+}
+
+pub(super) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    #[track_caller]
+    pub(super) fn start(config: &Path, host: &str) -> Self {
+        let log = config.with_extension("log");
+        let open = || OpenOptions::new().create(true).append(true).open(&log);
+        let child = command("serve", config)
+            .stdin(Stdio::null())
+            .stdout(open().expect("a log file"))
+            .stderr(open().expect("a log file"))
+            .spawn()
+            .expect("`ferrohub serve` starts");
+        let mut process = Self { child, log };
+        eventually("the hub is ready", READY_LIMIT, || {
+            if let Some(status) = process.child.try_wait().expect("the hub's status") {
+                panic!("the hub ended with {status} before it was ready");
+            }
+            get(host, "/readyz")
+        });
+        process
+    }
+
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(super) fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        let kill = format!("kill -TERM {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send SIGTERM");
+        eventually("the hub stops", limit, || self.child.try_wait().expect("the hub's status"))
+    }
+
+    pub(super) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        eprintln!("---- the hub wrote:\n{}", self.log());
+        // The next process on the same data starts a log of its own.
+        let _ = fs::remove_file(&self.log);
+    }
+}
+
+/// The body of a plain HTTP answer with status 200.
+pub(super) fn get(host: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((host, ADMIN_PORT)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+}

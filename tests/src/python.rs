@@ -1,0 +1,180 @@
+//! Running the programs under `tests/python` with the pinned packages.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
+
+use crate::Hub;
+
+/// Cargo's output directory: the one this very program was built into.
+pub(crate) fn target_dir() -> PathBuf {
+    let program = std::env::current_exe().expect("a path of our own");
+    // target/<profile>/deps/<test>
+    program.ancestors().nth(3).expect("a program inside the target directory").to_owned()
+}
+
+/// Set around every Python program: the machine's own settings must not leak into a test.
+const NOT_OURS: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+];
+
+/// A program under `tests/python`, not started yet.
+pub struct Script {
+    name: String,
+    command: Command,
+}
+
+impl Script {
+    /// The program of that file name, in the environment that `ferrohub env` prints for this hub.
+    #[must_use]
+    pub fn new(hub: &Hub, name: &str) -> Self {
+        let python = target_dir().join("venv/bin/python");
+        assert!(python.exists(), "{} is missing: run `cargo xtask python` once", python.display());
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
+        let mut command = Command::new(python);
+        command
+            // The folder is part of the source: nothing may be written there.
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONWARNINGS", "ignore::DeprecationWarning")
+            .envs(hub.environment())
+            .arg(folder.join(name));
+        for variable in NOT_OURS {
+            command.env_remove(variable);
+        }
+        Self { name: name.to_owned(), command }
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<str>) -> Self {
+        self.command.arg(argument.as_ref());
+        self
+    }
+
+    /// One more environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs the program to its end and returns what it wrote to its standard output.
+    ///
+    /// # Panics
+    /// When it takes longer than `limit` or ends with an error.
+    #[must_use]
+    #[track_caller]
+    pub fn output(self, limit: Duration) -> String {
+        let mut running = self.start();
+        running.close_input();
+        let deadline = Instant::now() + limit;
+        let mut output = String::new();
+        while let Some(line) = running.next_line_before(deadline) {
+            output.push_str(&line);
+            output.push('\n');
+        }
+        let status = running.child.wait().expect("an exit status");
+        assert!(status.success(), "{} ended with {status}", running.name);
+        output
+    }
+
+    /// Starts the program.
+    #[must_use]
+    #[track_caller]
+    pub fn start(mut self) -> Running {
+        let errors = NamedTempFile::new().expect("a file for the program's errors");
+        let to = errors.reopen().expect("the file for the program's errors");
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(to)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));
+        let (sender, lines) = channel();
+        let stdout = child.stdout.take().expect("a piped output");
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Running { name: self.name, child, lines, errors }
+    }
+}
+
+/// A program that runs; killed when dropped.
+pub struct Running {
+    name: String,
+    child: Child,
+    lines: Receiver<String>,
+    errors: NamedTempFile,
+}
+
+impl Running {
+    /// The next line of its standard output; `None` when it has closed it.
+    ///
+    /// # Panics
+    /// When there is none within `limit`.
+    #[track_caller]
+    pub fn next_line(&mut self, limit: Duration) -> Option<String> {
+        self.next_line_before(Instant::now() + limit)
+    }
+
+    #[track_caller]
+    fn next_line_before(&mut self, deadline: Instant) -> Option<String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("{} did not end in time", self.name),
+        }
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn write_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("an open input");
+        writeln!(input, "{line}").unwrap_or_else(|error| panic!("{} is gone: {error}", self.name));
+    }
+
+    /// Closes its standard input, which our programs take as the request to end.
+    pub fn close_input(&mut self) {
+        self.child.stdin = None;
+    }
+
+    /// Ends the program at once, as a power cut ends a device.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Takes the channel of its output lines, for a reader of its own.
+    pub(crate) fn take_lines(&mut self) -> Receiver<String> {
+        std::mem::replace(&mut self.lines, channel().1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        let errors = fs::read_to_string(self.errors.path()).unwrap_or_default();
+        if !errors.is_empty() {
+            eprintln!("---- {} wrote:\n{errors}", self.name);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Who a device is: keys, tokens and certificates, good and bad.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+use std::time::Duration;
+
+use ferrohub_acceptance::{
+    Device, Hub, Identity, Method, Service,
+    certificate::{self, Authority, CertificateFiles, Validity},
+    raw_connect::{Connect, Outcome},
+    sas::{self, Token},
+};
+use serde_json::json;
+
+const REFUSED: Outcome = Outcome::Connack(5);
+const ACCEPTED: Outcome = Outcome::Connack(0);
+
+fn token<'a>(identity: &'a Identity, resource: &'a str) -> Token<'a> {
+    Token { resource, key: &identity.primary_key, expiry: sas::now() + 300, policy: None }
+}
+
+#[track_caller]
+fn connect(hub: &Hub, device_id: &str, password: &str) -> Outcome {
+    Connect::device(hub, device_id).password(password).run(hub)
+}
+
+/// What the client makes of a refusal.
+#[track_caller]
+fn assert_credentials_refused(device: &Device) {
+    let failure = device.connect().unwrap_err();
+    assert_eq!(failure.exception, "CredentialError", "{failure:?}");
+}
+
+#[test]
+fn a_token_of_the_devices_own_making_is_accepted() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("a");
+    let own = token(&identity, &identity.resource()).sign();
+    assert_eq!(connect(&hub, "a", &own), ACCEPTED);
+    let device = Device::with_token(&own).listen(&hub);
+    assert_eq!(service.invoke("a", Method::new("rebootDevice")).unwrap().status, 200);
+    drop(device);
+    // A host is the same host in capitals.
+    let upper_case_host = identity.resource().to_uppercase().replace("/DEVICES/A", "/devices/a");
+    assert_eq!(connect(&hub, "a", &token(&identity, &upper_case_host).sign()), ACCEPTED);
+}
+
+#[test]
+fn a_forged_token_is_refused() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let (a, b) = (service.create_device("a"), service.create_device("b"));
+    let forged = Token { key: &b.primary_key, ..token(&a, &a.resource()) }.sign();
+    assert_eq!(connect(&hub, "a", &forged), REFUSED);
+    assert_credentials_refused(&Device::with_token(&forged).start(&hub));
+    let wrong_key = Device::with_connection_string(&a.connection_string_with(&b.primary_key));
+    assert_credentials_refused(&wrong_key.start(&hub));
+}
+
+#[test]
+fn an_expired_token_is_refused() {
+    let hub = Hub::start();
+    let identity = Service::owner(&hub).create_device("a");
+    for expiry in [sas::now() - 1, 1, 0, -1] {
+        let expired = Token { expiry, ..token(&identity, &identity.resource()) }.sign();
+        assert_eq!(connect(&hub, "a", &expired), REFUSED, "{expiry}");
+    }
+}
+
+#[test]
+fn a_token_for_something_else_is_refused() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let (a, ab) = (service.create_device("a"), service.create_device("ab"));
+    let host = hub.name();
+    for (device, resource) in [
+        // One id is the beginning of the other: segments count, not letters.
+        (&ab, format!("{host}/devices/a")),
+        (&a, format!("{host}/devices/ab")),
+        (&a, format!("{host}/devices/A")),
+        (&a, format!("{host}/devices")),
+        (&a, host.to_owned()),
+        (&a, format!("{host}/devices/")),
+        (&a, format!("{host}/devices/a/modules/m")),
+        (&a, "other.azure-devices.net/devices/a".to_owned()),
+        (&a, format!("x{host}/devices/a")),
+        (&a, String::new()),
+    ] {
+        let token = token(device, &resource).sign();
+        assert_eq!(connect(&hub, &device.device_id, &token), REFUSED, "{resource}");
+    }
+}
+
+#[test]
+fn a_device_cannot_speak_for_another() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let (a, b) = (service.create_device("a"), service.create_device("b"));
+    let good = token(&a, &a.resource()).sign();
+    assert_eq!(connect(&hub, "b", &good), REFUSED, "the other device's name");
+    let mut mixed = Connect::device(&hub, "a").password(good.as_str());
+    mixed.client_id = "b";
+    assert_eq!(mixed.run(&hub), REFUSED, "client id b, user name a");
+    let own = token(&b, &b.resource()).sign();
+    let mut mixed = Connect::device(&hub, "a").password(own);
+    mixed.client_id = "b";
+    assert_eq!(mixed.run(&hub), REFUSED, "client id and token b, user name a");
+    let mut elsewhere = Connect::device(&hub, "a").password(good);
+    elsewhere.username = "other.azure-devices.net/a/?api-version=2019-10-01".to_owned();
+    assert_eq!(elsewhere.run(&hub), REFUSED, "another hub's name");
+}
+
+#[test]
+fn nonsense_and_nothing_are_refused() {
+    let hub = Hub::start();
+    let identity = Service::owner(&hub).create_device("a");
+    let good = token(&identity, &identity.resource()).sign();
+    for bad in [
+        "",
+        "x",
+        "SharedAccessSignature",
+        "SharedAccessSignature sr=&sig=&se=",
+        &identity.primary_key,
+        &good.replace("sig=", "sig=A"),
+        &good[..good.len() - 3],
+        &format!("{good}&skn=nobody"),
+        &format!("{good}&skn=iothubowner"),
+    ] {
+        assert_eq!(connect(&hub, "a", bad), REFUSED, "{bad}");
+    }
+    assert_eq!(Connect::device(&hub, "a").run(&hub), REFUSED, "no password at all");
+    assert_eq!(connect(&hub, "nobody", &good), REFUSED, "a device nobody registered");
+}
+
+#[test]
+fn a_policy_with_the_right_may_speak_for_a_device_and_one_without_may_not() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("a");
+    let key = |variable: &str| {
+        let string = hub.variable(variable);
+        string.split_once("SharedAccessKey=").unwrap().1.to_owned()
+    };
+    let owner_key = key("IOTHUB_CONNECTION_STRING");
+    let service_key = key("IOTHUB_SERVICE_CONNECTION_STRING");
+    let resource = identity.resource();
+    let owner = Token { key: &owner_key, policy: Some("iothubowner"), ..token(&identity, &resource) };
+    let devices = format!("{}/devices", hub.name());
+    assert_eq!(connect(&hub, "a", &owner.sign()), ACCEPTED);
+    assert_eq!(connect(&hub, "a", &Token { resource: &devices, ..owner.clone() }.sign()), ACCEPTED);
+    assert_eq!(connect(&hub, "a", &Token { resource: hub.name(), ..owner.clone() }.sign()), ACCEPTED);
+    assert_eq!(connect(&hub, "nobody", &Token { resource: &devices, ..owner }.sign()), REFUSED);
+    let other = Token { key: &service_key, policy: Some("service"), ..token(&identity, &resource) };
+    assert_eq!(connect(&hub, "a", &other.sign()), REFUSED);
+}
+
+#[test]
+fn a_key_that_was_replaced_opens_nothing_any_more() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let old = service.create_device("a");
+    let device = Device::of(&old).option("connection_retry_interval", 1).listen(&hub);
+    device.wait_until_connected(true, Duration::from_secs(5));
+    let new_key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let update = json!({
+        "device_id": "a",
+        "etag": old.document["etag"],
+        "primary_key": new_key,
+        "secondary_key": new_key,
+    });
+    service.call("update_device_with_sas", &update).unwrap();
+    // Who came in with the old key is out, and stays out.
+    device.wait_until_connected(false, Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(device.connects(), 0);
+    assert_credentials_refused(&Device::of(&old).start(&hub));
+    let with_new_key = Device::with_connection_string(&old.connection_string_with(new_key)).listen(&hub);
+    assert_eq!(service.invoke("a", Method::new("rebootDevice")).unwrap().status, 200);
+    drop(with_new_key);
+}
+
+#[test]
+fn a_device_that_is_disabled_is_out_until_it_is_enabled_again() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("a");
+    let device = Device::of(&identity).listen(&hub);
+    device.wait_until_connected(true, Duration::from_secs(5));
+    let set = |status: &str| {
+        let update = json!({
+            "device_id": "a",
+            "etag": "*",
+            "primary_key": identity.primary_key,
+            "secondary_key": identity.secondary_key,
+            "status": status,
+        });
+        service.call("update_device_with_sas", &update).unwrap()
+    };
+    assert_eq!(set("disabled")["status"], "disabled");
+    device.wait_until_connected(false, Duration::from_secs(10));
+    let refusal = service.invoke("a", Method::new("m")).unwrap_err();
+    assert_eq!(refusal.http.error_code(), "DeviceNotFound");
+    assert_credentials_refused(&Device::of(&identity).start(&hub));
+    set("enabled");
+    let _device = Device::of(&identity).listen(&hub);
+    assert_eq!(service.invoke("a", Method::new("rebootDevice")).unwrap().status, 200);
+}
+
+#[test]
+fn a_device_that_is_deleted_is_out() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("a");
+    let device = Device::of(&identity).listen(&hub);
+    device.wait_until_connected(true, Duration::from_secs(5));
+    service.call("delete_device", &json!({ "device_id": "a" })).unwrap();
+    device.wait_until_connected(false, Duration::from_secs(10));
+    let refusal = service.invoke("a", Method::new("m")).unwrap_err();
+    assert_eq!(refusal.http.error_code(), "DeviceNotFound");
+    assert_credentials_refused(&Device::of(&identity).start(&hub));
+    // A device of the same name is another device: new keys, and nothing of the old one's session.
+    let again = service.create_device("a");
+    assert_ne!(again.primary_key, identity.primary_key);
+    assert_ne!(again.document["generationId"], identity.document["generationId"]);
+    assert_credentials_refused(&Device::of(&identity).start(&hub));
+    let successor = Device::of(&again).start(&hub);
+    successor.connect().unwrap();
+    let refusal = service.invoke("a", Method::new("m")).unwrap_err();
+    assert_eq!(refusal.http.error_code(), "DeviceNotOnline");
+}
+
+#[test]
+fn a_certificate_with_another_thumbprint_is_refused() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let registered = certificate::self_signed(hub.folder(), "a", Validity::Now);
+    let arguments = json!({ "device_id": "a", "primary_thumbprint": registered.sha256() });
+    service.call("create_device_with_x509", &arguments).unwrap();
+    assert_eq!(Connect::device(&hub, "a").certificate(&registered).run(&hub), ACCEPTED);
+    // The same name, another key.
+    let folder = hub.folder().join("other");
+    std::fs::create_dir(&folder).unwrap();
+    let other = certificate::self_signed(&folder, "a", Validity::Now);
+    assert_eq!(Connect::device(&hub, "a").certificate(&other).run(&hub), REFUSED);
+    assert_credentials_refused(&Device::with_certificate(&hub, "a", &other).start(&hub));
+    assert_eq!(Connect::device(&hub, "a").run(&hub), REFUSED, "no certificate");
+    let sas = service.create_device("sas");
+    assert_eq!(Connect::device(&hub, "sas").certificate(&registered).run(&hub), REFUSED);
+    let key = Token { resource: &format!("{}/devices/a", hub.name()), ..token(&sas, "") };
+    assert_eq!(connect(&hub, "a", &key.sign()), REFUSED, "a token for a device of thumbprints");
+}
+
+#[test]
+fn a_registered_certificate_that_has_expired_is_refused() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    for (id, validity) in [("expired", Validity::Expired), ("not-yet", Validity::NotYet)] {
+        let files = certificate::self_signed(hub.folder(), id, validity);
+        let arguments = json!({ "device_id": id, "primary_thumbprint": files.sha1() });
+        service.call("create_device_with_x509", &arguments).unwrap();
+        assert_eq!(Connect::device(&hub, id).certificate(&files).run(&hub), REFUSED, "{id}");
+        assert_credentials_refused(&Device::with_certificate(&hub, id, &files).start(&hub));
+    }
+}
+
+#[test]
+fn only_the_right_certificate_of_a_trusted_authority_is_accepted() {
+    let root = Authority::root("Fleet Root");
+    let builder = Hub::builder();
+    let file = root.write(builder.folder());
+    let hub = builder.config(&format!("[[device_ca]]\nfile = \"{}\"", file.display())).start();
+    let service = Service::owner(&hub);
+    for id in ["a", "ab"] {
+        let arguments = json!({ "device_id": id });
+        service.call("create_device_with_certificate_authority", &arguments).unwrap();
+    }
+    let folder = hub.folder();
+    let connect = |files: &CertificateFiles| Connect::device(&hub, "a").certificate(files).run(&hub);
+    assert_eq!(connect(&root.sign(folder, "a", Validity::Now)), ACCEPTED);
+    let strangers = Authority::root("Strangers");
+    // The same name as the trusted one, another key.
+    let twin = Authority::root("Fleet Root");
+    let twin_folder = folder.join("twin");
+    std::fs::create_dir(&twin_folder).unwrap();
+    for (what, files) in [
+        ("another device's", root.sign(folder, "ab", Validity::Now)),
+        ("another case", root.sign(folder, "A", Validity::Now)),
+        ("no name", root.sign(folder, "", Validity::Now)),
+        ("expired", root.sign(&twin_folder, "a", Validity::Expired)),
+        ("self-signed", certificate::self_signed(folder, "a", Validity::Now)),
+        ("unknown authority", strangers.sign(folder, "a", Validity::Now)),
+        ("authority of the same name", twin.sign(&twin_folder, "a", Validity::Now)),
+        ("signed by a leaf", root.impostor("ab").sign(folder, "a", Validity::Now)),
+    ] {
+        assert_eq!(connect(&files), REFUSED, "{what}");
+    }
+    let expired = root.sign(folder, "a", Validity::NotYet);
+    assert_credentials_refused(&Device::with_certificate(&hub, "a", &expired).start(&hub));
+    let stranger = strangers.sign(folder, "a", Validity::Now);
+    assert_credentials_refused(&Device::with_certificate(&hub, "a", &stranger).start(&hub));
+}
