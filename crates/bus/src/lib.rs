@@ -30,16 +30,14 @@ impl Bus for LocalBus {
     }
 
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason) {
-        if let Some(connection) = self.connections.get(target) {
-            connection.close(reason);
-        }
+        self.connections.close(target, reason);
         if target.module_str().is_none() {
             // Modules go with their device. Rare enough to look at every connection.
             let device = target.as_str();
             for module in
                 self.connections.select(|c| c.id.module_str().is_some() && c.id.device_str() == device)
             {
-                module.close(reason);
+                self.connections.close(&module.id, reason);
             }
         }
     }

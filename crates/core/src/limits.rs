@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Limits of the hub's rules. Those of a protocol live with its head.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Devices in the hub, modules included.
+    /// Devices in the hub.
     pub devices: u64,
     /// Modules on one device.
     pub modules_per_device: u64,
@@ -17,6 +17,8 @@ pub struct Limits {
     pub certificate_authorities: usize,
     /// Shared access policies.
     pub policies: usize,
+    /// How long a device that said goodbye may take to come back and answer the calls it left.
+    pub reconnect_grace: Duration,
     /// How long a hub that stops lets calls finish.
     pub shutdown_grace: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for Limits {
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             certificate_authorities: 100,
             policies: 16,
+            reconnect_grace: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(10),
         }
     }

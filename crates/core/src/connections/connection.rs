@@ -117,8 +117,21 @@ pub struct Connection {
 struct State {
     session: Session,
     calls: InFlight,
+    /// Connections before this one that the device left with calls open; it may answer them here.
+    /// Boxed, because there hardly ever are any.
+    #[allow(clippy::box_collection, reason = "eight bytes in each idle connection instead of 24")]
+    inherited: Option<Box<Vec<Arc<Connection>>>>,
     closed: Option<CloseReason>,
     head: Option<Waker>,
+}
+
+impl State {
+    fn end_calls(&mut self, end: CallEnd) {
+        self.calls.end_all(end);
+        for earlier in self.inherited.take().into_iter().flat_map(|earlier| *earlier) {
+            earlier.end_calls(end);
+        }
+    }
 }
 
 /// A call that was handed to a connection; dropping it cancels the call.
@@ -190,9 +203,49 @@ impl Connection {
         Poll::Pending
     }
 
-    /// The device answered a call.
+    /// The device answered a call of this connection, or one it had when it said goodbye on an earlier one.
     pub fn answer(&self, id: RequestId, reply: MethodReply) -> Answer {
-        self.lock().calls.answer(id, reply)
+        let mut state = self.lock();
+        let Some(inherited) = &mut state.inherited else { return state.calls.answer(id, reply) };
+        // A request id is unique in the process, so only one of them can know it.
+        let owner = inherited.iter().find(|earlier| earlier.lock().calls.has(id)).cloned();
+        match owner {
+            Some(owner) => {
+                let answer = owner.lock().calls.answer(id, reply);
+                inherited.retain(|earlier| earlier.has_calls());
+                if inherited.is_empty() {
+                    state.inherited = None;
+                }
+                answer
+            }
+            None => state.calls.answer(id, reply),
+        }
+    }
+
+    /// Whether calls are open on it or on those it inherited from.
+    pub(super) fn has_calls(&self) -> bool {
+        let state = self.lock();
+        !state.calls.is_empty() || state.inherited.is_some()
+    }
+
+    /// Takes on the calls that `earlier` was left with.
+    pub(super) fn inherit(&self, earlier: &Arc<Self>) {
+        let mut before = earlier.lock();
+        let mut inherited = before.inherited.take().unwrap_or_default();
+        let has_calls = !before.calls.is_empty();
+        drop(before);
+        inherited.retain(|one| one.has_calls());
+        if has_calls {
+            inherited.push(earlier.clone());
+        }
+        if !inherited.is_empty() {
+            self.lock().inherited.get_or_insert_default().append(&mut inherited);
+        }
+    }
+
+    /// Ends the calls that are still open on it.
+    pub(super) fn end_calls(&self, end: CallEnd) {
+        self.lock().end_calls(end);
     }
 
     /// What the device listens for now.
@@ -232,14 +285,19 @@ impl Connection {
         state.closed.is_none() && state.session.has(Subscription::Methods)
     }
 
-    /// Closes it: ends every call and wakes the protocol head. The first reason stays.
+    /// Closes it and wakes the protocol head. The first reason stays. Every call ends, except where the
+    /// device said goodbye: it may be on its way to a new connection, to answer there what it was asked here.
     pub fn close(&self, reason: CloseReason) {
         let mut state = self.lock();
         if state.closed.is_some() {
             return;
         }
         state.closed = Some(reason);
-        state.calls.end_all(reason.call_end());
+        if reason == CloseReason::Goodbye {
+            state.calls.end_unsent();
+        } else {
+            state.end_calls(reason.call_end());
+        }
         if let Some(head) = state.head.take() {
             drop(state);
             head.wake();

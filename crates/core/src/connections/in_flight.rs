@@ -193,6 +193,25 @@ impl InFlight {
         self.remove(id);
     }
 
+    /// Whether no call is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.len() == self.free.len()
+    }
+
+    /// Whether this call is open.
+    pub(super) fn has(&self, id: RequestId) -> bool {
+        self.slots.get(id.slot()).and_then(Option::as_ref).is_some_and(|call| call.id == id)
+    }
+
+    /// Ends the calls that the device has not been told of.
+    pub(super) fn end_unsent(&mut self) {
+        for id in std::mem::take(&mut self.unsent) {
+            if let Some(call) = self.remove(id) {
+                let _ = call.reply.send(Err(CallEnd::NotSent));
+            }
+        }
+    }
+
     /// Ends every call.
     pub(super) fn end_all(&mut self, end: CallEnd) {
         self.unsent = VecDeque::new();

@@ -21,6 +21,8 @@ const SHARDS: usize = 64;
 #[derive(Debug, Default)]
 struct Entry {
     connection: Option<Arc<Connection>>,
+    /// The connection that the device left with calls open, until it comes back or its time is up.
+    parted: Option<Arc<Connection>>,
     /// Told when the device is there and listens; present while somebody waits.
     arrival: Option<Arc<Notify>>,
     waiting: usize,
@@ -54,10 +56,20 @@ impl Connections {
     }
 
     /// Puts a connection in the table. The one it displaces, if any, is closed and returned.
-    pub fn attach(&self, connection: &Arc<Connection>) -> Option<Arc<Connection>> {
+    /// With `resumes`, calls that an earlier connection was left with can be answered on this one.
+    pub fn attach(&self, connection: &Arc<Connection>, resumes: bool) -> Option<Arc<Connection>> {
         let mut shard = self.shard(&connection.id);
         let entry = shard.entry(connection.id.clone()).or_default();
         let displaced = entry.connection.replace(connection.clone());
+        let parted = entry.parted.take();
+        // Under the shard's lock: whoever displaces this one must find what it inherited.
+        for earlier in displaced.iter().chain(&parted).filter(|earlier| earlier.closed().is_some()) {
+            if resumes {
+                connection.inherit(earlier);
+            } else {
+                earlier.end_calls(CallEnd::Disconnected);
+            }
+        }
         if connection.listens_for_methods() {
             Self::announce_arrival(entry);
         }
@@ -69,14 +81,50 @@ impl Connections {
     }
 
     /// Closes a connection and takes it out of the table, unless a newer one is already there.
-    pub fn detach(&self, connection: &Arc<Connection>, reason: CloseReason) {
+    /// True if calls are left on it for the device to answer on its next connection; they end with
+    /// [`Connections::abandon`].
+    pub fn detach(&self, connection: &Arc<Connection>, reason: CloseReason) -> bool {
         connection.close(reason);
         let mut shard = self.shard(&connection.id);
-        if let Some(entry) = shard.get_mut(&connection.id) {
-            if entry.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
-                entry.connection = None;
+        let Some(entry) = shard.get_mut(&connection.id) else { return false };
+        let is_current = entry.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection));
+        if is_current {
+            entry.connection = None;
+            if connection.has_calls() {
+                entry.parted = Some(connection.clone());
+                return true;
             }
+        }
+        Self::tidy(&mut shard, &connection.id);
+        false
+    }
+
+    /// The device did not come back in time: ends the calls that this connection was left with.
+    pub fn abandon(&self, connection: &Arc<Connection>) {
+        let mut shard = self.shard(&connection.id);
+        let Some(entry) = shard.get_mut(&connection.id) else { return };
+        if entry.parted.as_ref().is_some_and(|parted| Arc::ptr_eq(parted, connection)) {
+            entry.parted = None;
             Self::tidy(&mut shard, &connection.id);
+            drop(shard);
+            connection.end_calls(CallEnd::Disconnected);
+        }
+    }
+
+    /// Closes the connection of an identity, and ends the calls of one that the device has left.
+    pub fn close(&self, id: &IdentityId, reason: CloseReason) {
+        let (connection, parted) = {
+            let mut shard = self.shard(id);
+            let Some(entry) = shard.get_mut(id) else { return };
+            let found = (entry.connection.clone(), entry.parted.take());
+            Self::tidy(&mut shard, id);
+            found
+        };
+        if let Some(connection) = connection {
+            connection.close(reason);
+        }
+        if let Some(parted) = parted {
+            parted.end_calls(CallEnd::Disconnected);
         }
     }
 
@@ -166,7 +214,9 @@ impl Connections {
     }
 
     fn tidy(shard: &mut Shard, id: &IdentityId) {
-        if shard.get(id).is_some_and(|entry| entry.connection.is_none() && entry.waiting == 0) {
+        let unused =
+            |entry: &Entry| entry.connection.is_none() && entry.parted.is_none() && entry.waiting == 0;
+        if shard.get(id).is_some_and(unused) {
             shard.remove(id);
         }
     }

@@ -109,7 +109,7 @@ impl Hub {
             session.unwrap_or_default(),
             now,
         ));
-        if let Some(displaced) = self.connections.attach(&connection) {
+        if let Some(displaced) = self.connections.attach(&connection, !request.clean_session) {
             self.left(&displaced, CloseReason::TakenOver);
         }
         self.metrics.connections.inc();
@@ -182,11 +182,20 @@ impl Hub {
         Ok(())
     }
 
-    /// The connection's transport ended, or is about to: takes it out of the table and ends its calls.
+    /// The connection's transport ended, or is about to: takes it out of the table and ends its calls; those
+    /// of a device that said goodbye only after [`Limits::reconnect_grace`](crate::limits::Limits), because
+    /// Microsoft's clients renew a token by going and coming back, and answer then.
     /// A connection that was closed before keeps its first reason.
     pub async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let reason = connection.closed().unwrap_or(reason);
-        self.connections.detach(connection, reason);
+        if self.connections.detach(connection, reason) {
+            let (connections, connection) = (self.connections.clone(), connection.clone());
+            let grace = self.limits.reconnect_grace;
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                connections.abandon(&connection);
+            });
+        }
         if self.left(connection, reason) && reason != CloseReason::TakenOver {
             let now = self.clock.now();
             let activity = Activity {

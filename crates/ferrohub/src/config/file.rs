@@ -109,6 +109,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) mqtt_packet_bytes: usize,
     pub(crate) http_body_bytes: usize,
     pub(crate) http_request_timeout_seconds: u64,
+    pub(crate) reconnect_grace_seconds: u64,
     pub(crate) shutdown_grace_seconds: u64,
 }
 
@@ -129,6 +130,7 @@ impl Default for LimitsConfig {
             mqtt_packet_bytes: 272 * 1024,
             http_body_bytes: 1024 * 1024,
             http_request_timeout_seconds: 30,
+            reconnect_grace_seconds: 5,
             shutdown_grace_seconds: 10,
         }
     }

@@ -40,7 +40,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("entra.tenants", "Tenant ids of Microsoft Entra whose tokens are accepted."),
     key("entra.audiences", "Audiences to accept besides https://iothubs.azure.net."),
-    key("limits.devices", "Devices and modules in the hub."),
+    key("limits.devices", "Devices in the hub."),
     key("limits.modules_per_device", "Modules on one device."),
     key(
         "limits.in_flight_methods_per_device",
@@ -57,6 +57,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.mqtt_packet_bytes", "Largest MQTT packet."),
     key("limits.http_body_bytes", "Largest body of an HTTP request."),
     key("limits.http_request_timeout_seconds", "How long a caller may take to send a request."),
+    key(
+        "limits.reconnect_grace_seconds",
+        "How long a device that disconnected in good order may take to come back and answer the calls it left.",
+    ),
     key("limits.shutdown_grace_seconds", "How long a hub that stops lets calls finish."),
 ];
 

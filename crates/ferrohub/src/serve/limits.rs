@@ -15,6 +15,7 @@ pub(super) fn of_core(config: &LimitsConfig) -> Limits {
         in_flight_methods_per_device: config.in_flight_methods_per_device,
         method_payload_bytes: config.method_payload_bytes,
         certificate_authorities: config.certificate_authorities,
+        reconnect_grace: Duration::from_secs(config.reconnect_grace_seconds),
         shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
         ..Limits::default()
     }
