@@ -80,6 +80,31 @@ def main():
         response = requests.request(method, url, headers=headers, data=data, timeout=100)
         return peer.response_fields(response)
 
+    def create_until_failure(url, prefix, headers):
+        """Creates devices one after the other until the hub is gone: [[id, generation], ...] of those it
+        acknowledged."""
+        acknowledged = []
+        with requests.Session() as session:
+            while True:
+                device_id = f"{prefix}-{len(acknowledged)}"
+                target = f"{url}/devices/{device_id}?api-version=2021-04-12"
+                try:
+                    answer = session.put(target, json={"deviceId": device_id}, headers=headers)
+                except requests.RequestException:
+                    return acknowledged
+                answer.raise_for_status()
+                acknowledged.append([device_id, answer.json()["generationId"]])
+
+    def generations(url, device_ids, headers):
+        """The generation of each device, None for one that is not there."""
+        found = []
+        with requests.Session() as session:
+            for device_id in device_ids:
+                target = f"{url}/devices/{device_id}?api-version=2021-04-12"
+                answer = session.get(target, headers=headers)
+                found.append(answer.json().get("generationId"))
+        return found
+
     def entra_token(scope="https://iothubs.azure.net/.default"):
         """The token the service client would send."""
         return entra_credential(config["entra"]).get_token(scope).token
@@ -106,6 +131,8 @@ def main():
             "delete_device": delete_device,
             "invoke": invoke,
             "http": http,
+            "create_until_failure": create_until_failure,
+            "generations": generations,
             "entra_token": entra_token,
             "read_token": read_token,
             "forge_token": forge_token,

@@ -154,6 +154,28 @@ impl Hub {
         process::get(&self.name, "/metrics").expect("the metrics")
     }
 
+    /// Files and sockets that the hub has open.
+    #[must_use]
+    #[track_caller]
+    pub fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process_id());
+        fs::read_dir(folder).expect("the hub's open files").count()
+    }
+
+    /// KiB of memory that the hub's process holds.
+    #[must_use]
+    #[track_caller]
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB")
+    }
+
+    #[track_caller]
+    fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("a hub that runs").id()
+    }
+
     /// Asks it to stop (SIGTERM) and waits for its end.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {

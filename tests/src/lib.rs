@@ -20,6 +20,7 @@ mod identity;
 mod peer;
 mod python;
 pub mod raw_connect;
+pub mod raw_tls;
 pub mod sas;
 mod service;
 mod wait;

@@ -146,6 +146,11 @@ impl Running {
         }
     }
 
+    /// The next line of its standard output, if it is there already.
+    pub fn line_if_there(&mut self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
     /// Writes a line to its standard input.
     pub(crate) fn write_line(&mut self, line: &str) {
         let input = self.child.stdin.as_mut().expect("an open input");

@@ -224,6 +224,12 @@ impl Service {
         Ok(self.peer.call(operation, arguments)?)
     }
 
+    /// Any operation of `tests/python/service.py`, in the background.
+    #[track_caller]
+    pub fn begin(&self, operation: &str, arguments: &Value) -> Pending {
+        self.peer.begin(operation, arguments)
+    }
+
     /// `invoke_device_method`, waiting for the answer.
     ///
     /// # Errors

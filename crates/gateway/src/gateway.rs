@@ -16,6 +16,7 @@ use crate::https::{self, HttpLimits};
 use crate::listener::{Accepted, Admission, accept};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::{self, MqttLimits};
+use crate::strangers::Strangers;
 use crate::tls::{PkiError, ServerCertificate, server_config};
 
 /// Waiting connections the operating system keeps for a listener.
@@ -116,7 +117,7 @@ impl Gateway {
         let https_tls = Arc::new(server_config(certificate, &[b"h2", b"http/1.1"])?);
         let admission = Admission {
             sockets: Arc::new(Semaphore::new(limits.sockets)),
-            strangers: Arc::new(Semaphore::new(limits.strangers)),
+            strangers: Strangers::new(limits.strangers),
             handshake_timeout: limits.handshake_timeout,
             metrics: metrics.clone(),
         };

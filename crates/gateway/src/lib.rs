@@ -12,6 +12,7 @@ mod listener;
 mod metrics;
 mod mqtt;
 mod peer;
+mod strangers;
 pub mod tls;
 
 pub use gateway::{BindError, Gateway, GatewayLimits, Listen, Service};

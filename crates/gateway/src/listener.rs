@@ -18,14 +18,15 @@ use tracing::{debug, warn};
 
 use crate::metrics::GatewayMetrics;
 use crate::peer::Peer;
+use crate::strangers::{Stranger, Strangers};
 
 /// What all listeners share.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
     /// Sockets that may be open at once.
     pub(crate) sockets: Arc<Semaphore>,
-    /// Sockets whose peer may be unknown at once.
-    pub(crate) strangers: Arc<Semaphore>,
+    /// Places for sockets whose peer is unknown.
+    pub(crate) strangers: Arc<Strangers>,
     /// How long a stranger may take for the TLS handshake.
     pub(crate) handshake_timeout: Duration,
     pub(crate) metrics: GatewayMetrics,
@@ -43,13 +44,21 @@ pub(crate) struct Accepted {
 pub(crate) struct Place {
     metrics: GatewayMetrics,
     _open: OwnedSemaphorePermit,
-    stranger: Option<OwnedSemaphorePermit>,
+    stranger: Stranger,
 }
 
 impl Place {
-    /// The peer is authenticated: its place among the strangers is free.
-    pub(crate) fn known(&mut self) {
-        self.stranger = None;
+    /// The peer shows who it is: it is no stranger any more and is not turned out, so call this before
+    /// anything begins that must not be dropped half-way.
+    /// False if it was turned out already; it must end then.
+    #[must_use]
+    pub(crate) fn known(&self) -> bool {
+        self.stranger.leave()
+    }
+
+    /// The peer was not who it said: it may stay, as a stranger.
+    pub(crate) fn unknown(&mut self) {
+        self.stranger.come_back();
     }
 }
 
@@ -92,23 +101,33 @@ pub(crate) async fn accept<F>(
             count(&admission.metrics.rejected, "too_many_sockets");
             continue;
         };
-        let Ok(stranger) = admission.strangers.clone().try_acquire_owned() else {
-            count(&admission.metrics.rejected, "too_many_strangers");
-            continue;
+        let stranger = tokio::select! {
+            stranger = admission.strangers.place() => stranger,
+            _ = stop.wait_for(|stop| *stop) => break,
         };
+        let turned_out = stranger.turned_out();
         admission.metrics.sockets.inc();
-        let place = Place { metrics: admission.metrics.clone(), _open, stranger: Some(stranger) };
+        let metrics = admission.metrics.clone();
+        let place = Place { metrics: metrics.clone(), _open, stranger };
         let (acceptor, limit, serve) = (acceptor.clone(), admission.handshake_timeout, serve.clone());
-        tasks.spawn(async move {
-            match tokio::time::timeout(limit, handshake(socket, &acceptor)).await {
+        let run = async move {
+            // Each in a box of its own, so that neither the silent nor the served carry the other's state.
+            match tokio::time::timeout(limit, Box::pin(handshake(socket, &acceptor))).await {
                 Ok(Ok(stream)) => {
                     let certificate = stream.get_ref().1.peer_certificates().and_then(PeerCertificate::new);
-                    serve(Accepted { stream, peer: Peer { address, certificate, protocol }, place }).await;
+                    let peer = Peer { address, certificate, protocol };
+                    Box::pin(serve(Accepted { stream, peer, place })).await;
                 }
                 Ok(Err(error)) => rejected(&place.metrics, address, protocol, "handshake_failed", &error),
                 Err(elapsed) => {
                     rejected(&place.metrics, address, protocol, "handshake_timeout", &elapsed.into())
                 }
+            }
+        };
+        tasks.spawn(async move {
+            tokio::select! {
+                () = run => {}
+                () = turned_out.notified() => count(&metrics.rejected, "turned_out"),
             }
         });
     }

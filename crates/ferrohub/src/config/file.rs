@@ -122,7 +122,7 @@ impl Default for LimitsConfig {
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             certificate_authorities: 100,
             sockets: 1_000_000,
-            strangers: 4096,
+            strangers: 2048,
             handshake_timeout_seconds: 10,
             connect_timeout_seconds: 30,
             write_timeout_seconds: 30,

@@ -49,7 +49,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.method_payload_bytes", "Payload of a method call, either way."),
     key("limits.certificate_authorities", "Certificate authorities for devices."),
     key("limits.sockets", "Sockets open at once."),
-    key("limits.strangers", "Sockets open at once whose peer has not authenticated yet."),
+    key(
+        "limits.strangers",
+        "Sockets open at once whose peer has not authenticated yet; the longest silent ones make room for newcomers.",
+    ),
     key("limits.handshake_timeout_seconds", "How long a peer may take for the TLS handshake."),
     key("limits.connect_timeout_seconds", "How long a device may take from the handshake to CONNECT."),
     key("limits.write_timeout_seconds", "How long a device may leave what it is sent unread."),

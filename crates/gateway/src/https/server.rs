@@ -51,17 +51,37 @@ pub(super) struct Socket(Arc<Mutex<SocketState>>);
 
 struct SocketState {
     place: Option<Place>,
+    /// Whether a request on it was allowed.
+    trusted: bool,
     /// There once a request asked for MQTT instead of HTTP.
     upgrade: Option<OnUpgrade>,
 }
 
 impl Socket {
     fn new(place: Place) -> Self {
-        Self(Arc::new(Mutex::new(SocketState { place: Some(place), upgrade: None })))
+        Self(Arc::new(Mutex::new(SocketState { place: Some(place), trusted: false, upgrade: None })))
     }
 
     fn lock(&self) -> MutexGuard<'_, SocketState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request begins: it is not dropped because strangers are many.
+    fn begin_request(&self) -> bool {
+        self.lock().place.as_ref().is_some_and(Place::known)
+    }
+
+    /// The request that [`Socket::begin_request`] told to be a stranger's has ended.
+    fn end_request(&self, was_stranger: bool, allowed: bool) {
+        let mut socket = self.lock();
+        socket.trusted |= allowed;
+        // A device on its way to a WebSocket is still a stranger.
+        if was_stranger
+            && !socket.trusted
+            && let Some(place) = &mut socket.place
+        {
+            place.unknown();
+        }
     }
 
     /// Leaves HTTP once the answer to this request is written.
@@ -163,13 +183,9 @@ async fn count_request(
     request: Request,
     next: Next,
 ) -> Response {
+    let was_stranger = socket.begin_request();
     let response = next.run(request).await;
-    // Whoever was let in is no stranger; a device on its way to a WebSocket still is.
-    if response.status().is_success()
-        && let Some(place) = &mut socket.lock().place
-    {
-        place.known();
-    }
+    socket.end_request(was_stranger, response.status().is_success());
     let class = match response.status().as_u16() {
         100..200 => "1xx",
         200..300 => "2xx",

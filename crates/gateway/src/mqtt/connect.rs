@@ -17,9 +17,12 @@ impl Head {
         machine: &mut Machine,
         connect: &Connect,
     ) -> Result<(), CloseReason> {
+        // Once it is in the connection table, nothing may drop this task.
+        if !self.place.known() {
+            return Err(CloseReason::ProtocolError);
+        }
         match self.admit(connect).await {
             Ok(session_present) => {
-                self.place.known();
                 machine.accept(session_present, Instant::now().into_std()).map_err(|error| {
                     debug!(peer = %self.peer.address, %error, "protocol error right behind CONNECT");
                     CloseReason::ProtocolError

@@ -1,0 +1,121 @@
+//! A TLS connection on which a test writes what no client would.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::Hub;
+
+/// How long the hub may take to say or do what a test waits for.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A TLS connection to the hub.
+pub struct RawTls(StreamOwned<ClientConnection, TcpStream>);
+
+impl RawTls {
+    /// Connects to the hub's MQTT listener.
+    #[must_use]
+    #[track_caller]
+    pub fn mqtt(hub: &Hub) -> Self {
+        Self::connect(hub, 8883)
+    }
+
+    /// Connects to the hub's HTTPS listener.
+    #[must_use]
+    #[track_caller]
+    pub fn https(hub: &Hub) -> Self {
+        Self::connect(hub, 443)
+    }
+
+    #[track_caller]
+    fn connect(hub: &Hub, port: u16) -> Self {
+        let ip: IpAddr = hub.name().parse().expect("a hub on an address of its own");
+        let stream = TcpStream::connect(SocketAddr::new(ip, port)).expect("the hub listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+        stream.set_write_timeout(Some(LIMIT)).expect("a time limit");
+        stream.set_nodelay(true).expect("no delay");
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_file(hub.variable("SSL_CERT_FILE")).expect("the hub's CA");
+        roots.add(ca).expect("a root");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connection = ClientConnection::new(Arc::new(config), ServerName::from(ip)).expect("a TLS client");
+        let mut tls = StreamOwned::new(connection, stream);
+        while tls.conn.is_handshaking() {
+            tls.conn.complete_io(&mut tls.sock).expect("the TLS handshake");
+        }
+        Self(tls)
+    }
+
+    /// Sends bytes. The hub may have closed already: what it says counts, see [`RawTls::read_to_end`].
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.0.write_all(bytes).and_then(|()| self.0.flush());
+    }
+
+    /// Reads exactly so many bytes.
+    #[track_caller]
+    pub fn read(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.0.read_exact(&mut bytes).expect("more bytes from the hub");
+        bytes
+    }
+
+    /// Reads until the hub closes.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.0.read(&mut buffer) {
+                Ok(0) => return bytes,
+                Ok(count) => bytes.extend(&buffer[..count]),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    panic!("the hub does not close; so far it said {bytes:?}")
+                }
+                // Reset: the hub closed with bytes of ours unread.
+                Err(_) => return bytes,
+            }
+        }
+    }
+}
+
+/// An MQTT CONNECT packet with clean session off.
+#[must_use]
+pub fn connect_packet(client_id: &str, username: &str, password: &str, keep_alive: u16) -> Vec<u8> {
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0b1100_0000];
+    body.extend(keep_alive.to_be_bytes());
+    for text in [client_id, username, password] {
+        body.extend(u16::try_from(text.len()).expect("a short text").to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    packet(0x10, &body)
+}
+
+/// An MQTT packet: first byte, Remaining Length, body.
+#[must_use]
+pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut left = body.len();
+    loop {
+        let digit = u8::try_from(left % 128).expect("seven bits");
+        left /= 128;
+        bytes.push(if left > 0 { digit | 128 } else { digit });
+        if left == 0 {
+            break;
+        }
+    }
+    bytes.extend(body);
+    bytes
+}

@@ -1,0 +1,286 @@
+//! Peers that are broken or mean it badly: the hub refuses them, keeps its memory, and serves the others.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ferrohub_acceptance::raw_tls::{RawTls, connect_packet, packet};
+use ferrohub_acceptance::{Device, Hub, Identity, Method, Service, eventually, sas};
+
+/// A CONNECT that is good.
+fn connect(hub: &Hub, identity: &Identity, keep_alive: u16) -> Vec<u8> {
+    let id = &identity.device_id;
+    let token = sas::Token {
+        resource: &format!("{}/devices/{id}", hub.name()),
+        key: &identity.primary_key,
+        expiry: sas::now() + 600,
+        policy: None,
+    };
+    let username = format!("{}/{id}/?api-version=2021-04-12", hub.name());
+    connect_packet(id, &username, &token.sign(), keep_alive)
+}
+
+const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+
+/// SUBSCRIBE to methods at QoS 0, packet id 1.
+fn subscribe() -> Vec<u8> {
+    let filter = b"$iothub/methods/POST/#";
+    let mut body = vec![0, 1, 0, u8::try_from(filter.len()).unwrap()];
+    body.extend(filter);
+    body.push(0);
+    packet(0x82, &body)
+}
+
+#[track_caller]
+fn still_serves(hub: &Hub, service: &Service, identity: &Identity) {
+    let _device = Device::of(identity).listen(hub);
+    let answer = service.invoke(&identity.device_id, Method::new("echo").payload("well")).expect("an answer");
+    assert_eq!(answer.payload, "well");
+}
+
+#[test]
+fn whoever_does_not_begin_with_connect_is_closed_without_a_word() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    for (what, bytes) in [
+        ("PINGREQ", vec![0xC0, 0]),
+        ("SUBSCRIBE", subscribe()),
+        ("PUBLISH", packet(0x30, b"\0\x01a")),
+        ("DISCONNECT", vec![0xE0, 0]),
+        ("CONNACK, which only servers send", CONNACK.to_vec()),
+        ("a packet of no known type", vec![0x00, 0]),
+        ("a Remaining Length of five bytes", vec![0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),
+        ("the hugest packet", vec![0x10, 0xFF, 0xFF, 0xFF, 0x7F]),
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+        ("another protocol's name", packet(0x10, b"\0\x04MQXX\x04\x02\0\x3c\0\x01a")),
+        ("text that is not UTF-8", packet(0x10, b"\0\x04MQTT\x04\x02\0\x3c\0\x01\xff")),
+        ("a text longer than its packet", packet(0x10, b"\0\x04MQTT\x04\x02\0\x3c\xff\xff")),
+    ] {
+        let mut peer = RawTls::mqtt(&hub);
+        peer.send(&bytes);
+        assert_eq!(peer.read_to_end(), b"", "{what}");
+    }
+    still_serves(&hub, &service, &identity);
+}
+
+#[test]
+fn who_breaks_the_protocol_after_connect_is_closed() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    for (what, bytes) in [
+        ("a second CONNECT", connect(&hub, &identity, 60)),
+        ("a reserved flag", vec![0xC1, 0]),
+        ("SUBSCRIBE without its flags", packet(0x80, b"\0\x01\0\x01a\0")),
+        ("SUBSCRIBE to nothing", packet(0x82, b"\0\x01")),
+        ("QoS 3", packet(0x36, b"\0\x01a\0\x01")),
+        ("QoS 2", packet(0x34, b"\0\x01a\0\x01")),
+        ("the hugest packet", vec![0x30, 0xFF, 0xFF, 0xFF, 0x7F]),
+        ("a topic with a wildcard", packet(0x30, b"\0\x03a/#")),
+        ("a topic that no device has", packet(0x30, b"\0\x05hello")),
+    ] {
+        let mut peer = RawTls::mqtt(&hub);
+        peer.send(&connect(&hub, &identity, 60));
+        assert_eq!(peer.read(4), CONNACK, "{what}");
+        peer.send(&bytes);
+        assert_eq!(peer.read_to_end(), b"", "{what}");
+    }
+    still_serves(&hub, &service, &identity);
+}
+
+#[test]
+fn one_byte_at_a_time_is_as_good_as_all_at_once() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let mut peer = RawTls::mqtt(&hub);
+    for byte in connect(&hub, &identity, 60).into_iter().chain(subscribe()) {
+        peer.send(&[byte]);
+    }
+    assert_eq!(peer.read(4), CONNACK);
+    assert_eq!(peer.read(5), [0x90, 3, 0, 1, 0]);
+    let pending = service.begin_invoke("dev1", Method::new("m"));
+    assert_eq!(peer.read(1), [0x30]);
+    let length = usize::from(peer.read(1)[0]);
+    let publish = String::from_utf8(peer.read(length)).unwrap();
+    let rid = publish.split_once("?$rid=").expect("a request id").1.trim_end_matches("\"\"");
+    let topic = format!("$iothub/methods/res/207/?$rid={rid}");
+    let mut body = vec![0, u8::try_from(topic.len()).unwrap()];
+    body.extend(topic.as_bytes());
+    body.extend(b"[1]");
+    for byte in packet(0x30, &body) {
+        peer.send(&[byte]);
+    }
+    assert_eq!(pending.wait().expect("an answer").status, 207);
+}
+
+#[test]
+fn silence_ends_a_connection() {
+    let hub =
+        Hub::builder().config("[limits]\nhandshake_timeout_seconds = 1\nconnect_timeout_seconds = 2").start();
+    let identity = Service::owner(&hub).create_device("dev1");
+    let began = Instant::now();
+    assert_eq!(RawTls::mqtt(&hub).read_to_end(), b"", "without CONNECT");
+    assert!(began.elapsed() >= Duration::from_secs(2), "not before its time: {:?}", began.elapsed());
+    let mut quiet = RawTls::mqtt(&hub);
+    quiet.send(&connect(&hub, &identity, 1));
+    assert_eq!(quiet.read(4), CONNACK);
+    assert_eq!(quiet.read_to_end(), b"", "one and a half times the keep-alive");
+    assert!(hub.log().contains("reason=\"keep_alive\""), "{}", hub.log());
+}
+
+#[test]
+fn heavy_ten_thousand_half_open_connections_take_little_and_hold_nobody_up() {
+    let hub = Hub::builder().config("[limits]\nhandshake_timeout_seconds = 60").start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    still_serves(&hub, &service, &identity);
+    let before = hub.resident_kib();
+    // The first bytes of a TLS record that promises a ClientHello of 16 KiB, and never another.
+    let promise = [0x16, 3, 1, 0x40, 0];
+    let half_open: Vec<TcpStream> = (0..10_000)
+        .map(|number| {
+            let port = if number % 2 == 0 { 8883 } else { 443 };
+            let mut stream = TcpStream::connect((hub.name(), port)).expect("the hub listens");
+            if number % 4 < 2 {
+                // The hub may have closed it already: it takes only so many strangers.
+                let _ = stream.write_all(&promise);
+            }
+            stream
+        })
+        .collect();
+    let grown = hub.resident_kib().saturating_sub(before);
+    eprintln!("10,000 half-open connections: {grown} KiB more");
+    assert!(grown < 64 * 1024, "{grown} KiB");
+    still_serves(&hub, &service, &identity);
+    drop(half_open);
+}
+
+#[test]
+fn a_device_that_does_not_read_is_closed_and_costs_little() {
+    let hub = Hub::builder().config("[limits]\nwrite_timeout_seconds = 3").start();
+    let service = Service::owner(&hub);
+    let slow = service.create_device("slow");
+    let other = service.create_device("other");
+    let mut peer = RawTls::mqtt(&hub);
+    peer.send(&connect(&hub, &slow, 600));
+    assert_eq!(peer.read(4), CONNACK);
+    peer.send(&subscribe());
+    assert_eq!(peer.read(5), [0x90, 3, 0, 1, 0]);
+    let before = hub.resident_kib();
+    // 12.5 MB, far more than the sockets hold between them.
+    let calls: Vec<_> = (0..100)
+        .map(|_| service.begin_invoke("slow", Method::new("m").payload("x".repeat(125_000))))
+        .collect();
+    still_serves(&hub, &service, &other);
+    for call in calls {
+        let refusal = call.wait().unwrap_err();
+        assert_eq!(refusal.http.error_code(), "DeviceNotOnline");
+    }
+    let grown = hub.resident_kib().saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB");
+    assert!(hub.log().contains("reason=\"slow_reader\""), "{}", hub.log());
+}
+
+#[test]
+fn the_https_side_bears_nonsense() {
+    let hub = Hub::builder().config("[limits]\nhttp_request_timeout_seconds = 2").start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let begins = |bytes: &[u8]| {
+        let mut peer = RawTls::https(&hub);
+        peer.send(bytes);
+        String::from_utf8_lossy(&peer.read_to_end()).into_owned()
+    };
+    let close = "Connection: close\r\n\r\n";
+    for (what, request, expected) in [
+        ("noise", "\x16\x03\x01\x02\x00\r\n\r\n".to_owned(), "HTTP/1.1 400"),
+        ("half a request", "GET /devices HTTP/1.1\r\nHost".to_owned(), ""),
+        // The refusal may be lost when the hub closes with the rest unread.
+        ("a head that never ends", format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(20_000)), ""),
+        (
+            "a body that does not come",
+            "POST /twins/dev1/methods HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{".to_owned(),
+            "HTTP/1.1 401",
+        ),
+        (
+            "two lengths",
+            format!(
+                "PUT /devices/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n{close}"
+            ),
+            "HTTP/1.1 400",
+        ),
+        ("a version that is none", format!("GET / HTTP/9.9\r\n{close}"), "HTTP/1.1 400"),
+        (
+            "a path that leads nowhere",
+            format!("GET /%ff%00/../x HTTP/1.1\r\nHost: a\r\n{close}"),
+            "HTTP/1.1 404",
+        ),
+        (
+            "a WebSocket without a key",
+            format!("GET /$iothub/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n{close}"),
+            "HTTP/1.1 400",
+        ),
+    ] {
+        let answer = begins(request.as_bytes());
+        assert!(answer.starts_with(expected), "{what}: {answer}");
+    }
+    let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(2_000_000));
+    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let answer = service.http("PUT", "/devices/dev2?api-version=2021-04-12", Some(&token), Some(&huge));
+    assert_eq!((answer.status, answer.error_code()), (413, "MessageTooLarge"));
+    still_serves(&hub, &service, &identity);
+}
+
+#[test]
+fn http2_that_breaks_its_rules_is_closed() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for (what, frames) in [
+        ("a frame that is too large", &b"\xff\xff\xff\x00\x00\x00\x00\x00\x01"[..]),
+        ("data on stream 0", b"\x00\x00\x01\x00\x00\x00\x00\x00\x00a"),
+        ("headers that are no HPACK", b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff"),
+    ] {
+        let mut peer = RawTls::https(&hub);
+        peer.send(preface);
+        peer.send(b"\0\0\0\x04\0\0\0\0\0");
+        peer.send(frames);
+        let said = peer.read_to_end();
+        assert!(said.windows(4).any(|frame| frame[3] == 7), "{what}: GOAWAY is told: {said:?}");
+    }
+    still_serves(&hub, &service, &identity);
+}
+
+#[test]
+fn strangers_do_not_keep_devices_out() {
+    let hub = Hub::builder().config("[limits]\nstrangers = 500\nhandshake_timeout_seconds = 60").start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let flood: Vec<_> = (0..4)
+        .map(|_| {
+            let name = hub.name().to_owned();
+            thread::spawn(move || {
+                let until = Instant::now() + Duration::from_secs(8);
+                let mut held = Vec::new();
+                while Instant::now() < until {
+                    held.push(TcpStream::connect((name.as_str(), 8883)));
+                    thread::sleep(Duration::from_millis(10));
+                }
+            })
+        })
+        .collect();
+    // All places are taken, and would be for a minute.
+    eventually("strangers are turned out", Duration::from_secs(5), || {
+        hub.metrics().contains("ferrohub_rejected_sockets_total{outcome=\"turned_out\"}").then_some(())
+    });
+    still_serves(&hub, &service, &identity);
+    for thread in flood {
+        thread.join().unwrap();
+    }
+    eventually("the strangers are gone", Duration::from_secs(10), || (hub.open_files() < 60).then_some(()));
+}
