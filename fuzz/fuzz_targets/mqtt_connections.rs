@@ -18,9 +18,7 @@ fuzz_target!(|input: &[u8]| {
 
     let mut server = server::Connection::new(Arc::default(), now);
     if connected {
-        server
-            .handle_input(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02d1", now)
-            .unwrap();
+        server.handle_input(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02d1", now).unwrap();
         server.accept(false, now).unwrap();
         server.publish("a", QoS::AtLeastOnce, b"").unwrap();
     }
@@ -29,10 +27,9 @@ fuzz_target!(|input: &[u8]| {
         while let Some(event) = server.poll_event() {
             match event {
                 server::Event::Connect(_) => ended |= server.accept(false, now).is_err(),
-                server::Event::Publish(publish) => publish
-                    .packet_id
-                    .into_iter()
-                    .for_each(|packet_id| server.puback(packet_id)),
+                server::Event::Publish(publish) => {
+                    publish.packet_id.into_iter().for_each(|packet_id| server.puback(packet_id))
+                }
                 _ => {}
             }
         }
@@ -41,8 +38,7 @@ fuzz_target!(|input: &[u8]| {
     }
 
     let session = client::Session::default();
-    let mut client =
-        client::Connection::connect(Arc::default(), &Connect::default(), session, now).unwrap();
+    let mut client = client::Connection::connect(Arc::default(), &Connect::default(), session, now).unwrap();
     if connected {
         client.handle_input(b"\x20\x02\x00\x00", now).unwrap();
         client.subscribe(&[("a", QoS::AtMostOnce)]).unwrap();

@@ -5,6 +5,7 @@
 
 mod check;
 mod command;
+mod fuzz;
 mod python;
 mod test;
 mod workspace;
@@ -15,11 +16,14 @@ const USAGE: &str = "\
 Ferrohub's own commands
 
   cargo xtask test [--quick] [-- FILTER...]
-        The gate: Python clients, format, layers, lints, tests, documentation.
-        --quick leaves the documentation out; FILTER goes to nextest as it is.
+        The gate: Python clients, format, layers, lints, tests, fuzzing, documentation.
+        --quick leaves fuzzing and documentation out; FILTER goes to nextest as it is.
 
   cargo xtask check
         Only the layers: which crate may use which (read from `cargo metadata`).
+
+  cargo xtask fuzz [TARGET [SECONDS]]
+        libFuzzer on the targets under fuzz/: all for 10 s each, or one for as long as you like.
 
   cargo xtask python
         Only the Python clients: makes target/venv hold what tests/python/requirements.txt pins.
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
     let result = match name {
         "test" => test::run_command(rest),
         "check" => check::run(rest),
+        "fuzz" => fuzz::run_command(rest),
         "python" => python::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

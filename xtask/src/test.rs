@@ -9,7 +9,7 @@ mod steps;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, run, run_quietly, works};
-use crate::{check, python};
+use crate::{check, fuzz, python};
 use privileged_ports::PrivilegedPorts;
 use steps::Steps;
 
@@ -39,7 +39,10 @@ fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
         println!("   {}", python::prepare()?);
         Ok(())
     })?;
-    steps.step("format", || run(cargo().args(["fmt", "--all", "--check"])))?;
+    steps.step("format", || {
+        run(cargo().args(["fmt", "--all", "--check"]))?;
+        run(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
+    })?;
     steps.step("layers", || {
         println!("   {}", check::layers()?);
         Ok(())
@@ -62,6 +65,7 @@ fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
     if options.quick {
         return Ok(());
     }
+    steps.step("fuzzing", || fuzz::fuzz(fuzz::SHORT, None))?;
     steps.step("examples in the documentation", || {
         run(cargo().args(["test", "--quiet", "--doc", "--workspace"]))
     })?;

@@ -1,0 +1,34 @@
+//! The texts that strangers send before anybody trusts them: tokens, connection strings, user names, topics, and
+//! the body of a method call. None may panic, and what is accepted means the same when it is written again.
+#![no_main]
+
+use ferrohub_model::method::{MethodInvocation, MethodName};
+use ferrohub_model::mqtt_username::MqttUsername;
+use ferrohub_model::sas::SasToken;
+use ferrohub_model::{DeviceConnectionString, IdentityId, ServiceConnectionString, SharedAccessKey, topic};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let _ = serde_json::from_slice::<MethodInvocation<'_>>(input);
+    let Ok(text) = std::str::from_utf8(input) else { return };
+
+    if let Ok(token) = SasToken::parse(text) {
+        let stranger = SharedAccessKey::from_bytes(b"nobody signs with this key").unwrap();
+        assert!(!token.is_signed_by(&stranger));
+        let _ = token.resource();
+    }
+    if let Ok(parsed) = text.parse::<DeviceConnectionString>() {
+        let again: DeviceConnectionString = parsed.reveal().parse().unwrap();
+        assert_eq!(again.reveal(), parsed.reveal());
+    }
+    if let Ok(parsed) = text.parse::<ServiceConnectionString>() {
+        let again: ServiceConnectionString = parsed.reveal().parse().unwrap();
+        assert_eq!(again.reveal(), parsed.reveal());
+    }
+    if let Ok(id) = IdentityId::parse(text) {
+        assert_eq!(id.as_str(), text);
+    }
+    let _ = MqttUsername::parse(text);
+    let _ = MethodName::new(text);
+    let _ = topic::parse_method_response(text);
+});
