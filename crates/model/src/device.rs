@@ -147,3 +147,61 @@ pub struct Device {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_scopes: Option<Vec<String>>,
 }
+
+impl Device {
+    /// A device to be created: enabled, with keys that the hub makes.
+    pub fn new(device_id: impl Into<String>) -> Self {
+        Self { device_id: device_id.into(), ..Self::default() }
+    }
+
+    /// The same with keys of its own, in base64.
+    #[must_use]
+    pub fn with_keys(self, primary: impl Into<String>, secondary: impl Into<String>) -> Self {
+        let keys =
+            SymmetricKeyPair { primary_key: Some(primary.into()), secondary_key: Some(secondary.into()) };
+        self.with_authentication(Authentication {
+            symmetric_key: Some(keys),
+            kind: Some(AuthenticationType::Sas),
+            ..Authentication::default()
+        })
+    }
+
+    /// The same with a self-signed certificate, known by its SHA-1 or SHA-256 thumbprint, or by that of a second one.
+    #[must_use]
+    pub fn with_thumbprints(self, primary: impl Into<String>, secondary: Option<String>) -> Self {
+        let thumbprints =
+            X509Thumbprints { primary_thumbprint: Some(primary.into()), secondary_thumbprint: secondary };
+        self.with_authentication(Authentication {
+            x509_thumbprint: Some(thumbprints),
+            kind: Some(AuthenticationType::SelfSigned),
+            ..Authentication::default()
+        })
+    }
+
+    /// The same with a certificate from a certificate authority that the hub knows; its common name is the device's id.
+    #[must_use]
+    pub fn with_certificate_authority(self) -> Self {
+        self.with_authentication(Authentication {
+            kind: Some(AuthenticationType::CertificateAuthority),
+            ..Authentication::default()
+        })
+    }
+
+    /// The same with this status.
+    #[must_use]
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    fn with_authentication(mut self, authentication: Authentication) -> Self {
+        self.authentication = Some(authentication);
+        self
+    }
+
+    /// The primary key, where the device has one and the answer showed it.
+    #[must_use]
+    pub fn primary_key(&self) -> Option<&str> {
+        self.authentication.as_ref()?.symmetric_key.as_ref()?.primary_key.as_deref()
+    }
+}

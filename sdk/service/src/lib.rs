@@ -1,1 +1,52 @@
-//! Service SDK.
+//! Service SDK for Azure IoT Hub and Ferrohub: what a back end needs to manage devices and call them.
+//!
+//! # Quick start
+//!
+//! ```no_run
+//! use ferrohub_service::{DirectMethod, ServiceClient};
+//! use serde_json::json;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = ServiceClient::from_connection_string(&std::env::var("IOTHUB_CONNECTION_STRING")?)?;
+//! let method = DirectMethod::new("rebootDevice").payload(&json!({ "delaySeconds": 5 }))?;
+//! let response = client.invoke_method("myDevice", &method).await?;
+//! println!("{}: {}", response.status, response.payload);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go on
+//!
+//! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and its siblings) and method calls.
+//! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`], or a [`TokenCredential`] of your own:
+//!   Microsoft Entra instead of a shared access policy.
+//! * [`ServiceClient::builder`]: certificate authorities, ports, time-outs.
+//! * [`Error`]: a [kind](ErrorKind) to act on, the hub's code and tracking id, and whether a retry makes sense.
+//! * [`ServiceClient::management`]: a Ferrohub's own policies and certificate authorities.
+//!
+//! It runs on a tokio runtime with time and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3; certificates are
+//! checked against what the machine trusts (`SSL_CERT_FILE` is honoured) and what the builder adds.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod authorization;
+mod builder;
+mod client;
+mod credential;
+mod error;
+mod http_client;
+mod management;
+mod method;
+mod registry;
+mod uri;
+
+pub use builder::Builder;
+pub use client::ServiceClient;
+pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
+pub use error::{BoxError, Error, ErrorKind};
+pub use ferrohub_model::device::{
+    Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
+    X509Thumbprints,
+};
+pub use management::{CertificateAuthority, Key, Management, Policy};
+pub use method::{DirectMethod, DirectMethodResponse};
