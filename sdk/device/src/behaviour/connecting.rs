@@ -1,0 +1,117 @@
+//! The first connection.
+
+use std::time::Duration;
+
+use ferrohub_model::mqtt_username::MqttUsername;
+use ferrohub_model::sas::SasToken;
+use ferrohub_mqtt::Refusal;
+use tokio::time::Instant;
+
+use super::fake_hub::{FakeHub, KEY, connecting};
+use crate::{DeviceClient, DisconnectReason, ErrorKind, Status};
+
+#[tokio::test(start_paused = true)]
+async fn a_device_says_who_it_is_and_proves_it() {
+    let mut hub = FakeHub::new();
+    let client = hub.client_with(|b| {
+        b.module("m").model_id("dtmi:x;1").product_info("pump/2").keep_alive(Duration::from_secs(9))
+    });
+    let connecting = connecting(&client);
+    let (mut peer, connect) = hub.connect().await;
+    assert_eq!(connect.client_id, "d1/m");
+    assert!(!connect.clean_session && connect.keep_alive == 9 && connect.will.is_none());
+    let username = MqttUsername::parse(&connect.username.unwrap()).unwrap();
+    assert_eq!((username.host.as_str(), username.identity.as_str()), ("hub.test", "d1/m"));
+    assert_eq!(username.model_id.as_deref(), Some("dtmi:x;1"));
+    let client_type = username.client_type.unwrap();
+    assert!(client_type.starts_with("ferrohub-device/") && client_type.ends_with(" pump/2"), "{client_type}");
+    let password = connect.password.unwrap();
+    let token = SasToken::parse(std::str::from_utf8(&password).unwrap()).unwrap();
+    assert!(token.is_signed_by(&ferrohub_model::SharedAccessKey::from_base64(KEY).unwrap()));
+    let resource = token.resource().unwrap();
+    assert!(resource.is("/devices/d1/modules/m") && resource.is_on_host("hub.test"));
+
+    assert!(!connecting.is_finished());
+    peer.accept(false).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!connecting.is_finished(), "connected means: can be called");
+    peer.take_subscribe().await;
+    connecting.await.unwrap().unwrap();
+    assert!(client.status().current().is_connected());
+    client.connect().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_failure_is_reported_and_not_repeated() {
+    for (refusal, kind, retryable) in [
+        (Refusal::ProtocolVersion, ErrorKind::Rejected, false),
+        (Refusal::ClientId, ErrorKind::Rejected, false),
+        (Refusal::ServerUnavailable, ErrorKind::Unavailable, true),
+        (Refusal::BadCredentials, ErrorKind::Unauthorized, false),
+        (Refusal::NotAuthorized, ErrorKind::Unauthorized, false),
+    ] {
+        let mut hub = FakeHub::new();
+        let client = hub.client();
+        let connecting = connecting(&client);
+        hub.refuse(refusal).await;
+        let error = connecting.await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (kind, retryable));
+        assert!(matches!(
+            client.status().current(),
+            Status::Disconnected { reason: DisconnectReason::Failed(_) }
+        ));
+        assert!(hub.is_left_alone_for(Duration::from_secs(3600)).await);
+        hub.connected(&client).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_closes_or_keeps_silent_is_told_apart() {
+    let mut hub = FakeHub::new();
+    let client = hub.client();
+    let attempt = connecting(&client);
+    drop(hub.incoming().await);
+    assert_eq!(attempt.await.unwrap().unwrap_err().kind(), ErrorKind::Network);
+
+    let attempt = connecting(&client);
+    let silent = hub.incoming().await;
+    let since = Instant::now();
+    assert_eq!(attempt.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(since.elapsed().as_secs(), 30);
+    drop(silent);
+
+    drop(hub);
+    assert_eq!(client.connect().await.unwrap_err().kind(), ErrorKind::Network);
+}
+
+#[tokio::test(start_paused = true)]
+async fn disconnecting_stops_an_attempt() {
+    let mut hub = FakeHub::new();
+    let client = hub.client();
+    let attempt = connecting(&client);
+    let silent = hub.incoming().await;
+    client.disconnect().await;
+    assert_eq!(attempt.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    drop(silent);
+    hub.connected(&client).await;
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_it_is_tried() {
+    let kind = |builder: crate::Builder| builder.build().unwrap_err().kind();
+    let pem = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+    let builder = || DeviceClient::builder("h", "d").ca_pem(pem.clone()).symmetric_key(KEY);
+    assert!(builder().build().is_ok());
+    assert_eq!(kind(DeviceClient::builder("h", "d").ca_pem(pem.clone())), ErrorKind::InvalidArgument);
+    assert_eq!(kind(builder().symmetric_key("no key")), ErrorKind::InvalidArgument);
+    assert_eq!(kind(builder().module("a/b")), ErrorKind::InvalidArgument);
+    assert_eq!(kind(builder().gateway_host("a b")), ErrorKind::InvalidArgument);
+    assert_eq!(kind(builder().keep_alive(Duration::from_secs(1178))), ErrorKind::InvalidArgument);
+    assert_eq!(kind(builder().max_concurrent_methods(0)), ErrorKind::InvalidArgument);
+    assert_eq!(kind(builder().token_ttl(Duration::ZERO)), ErrorKind::InvalidArgument);
+    assert_eq!(kind(builder().ca_pem("/etc/ca.pem")), ErrorKind::InvalidArgument);
+    let text = format!("HostName=h;DeviceId=d;SharedAccessKeyName=p;SharedAccessKey={KEY}");
+    let error = DeviceClient::from_connection_string(&text).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(!format!("{error} {error:?}").contains(KEY));
+}

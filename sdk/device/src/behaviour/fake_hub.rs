@@ -1,0 +1,245 @@
+//! A hub that does what the test says.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use ferrohub_model::topic;
+use ferrohub_mqtt::server::{Config, Connection, Event};
+use ferrohub_mqtt::{Connect, PacketId, Publish, QoS, Refusal, SubscribeCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::transport::{BoxStream, Dialer};
+use crate::{Builder, DeviceClient, Error};
+
+pub(super) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// The listening side.
+pub(super) struct FakeHub {
+    incoming: mpsc::Receiver<DuplexStream>,
+    dialer: Dialer,
+}
+
+/// One connection of a client.
+pub(super) struct Peer {
+    stream: DuplexStream,
+    machine: Connection,
+}
+
+/// An answer as the hub reads it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) status: i32,
+    pub(super) request_id: String,
+    pub(super) payload: String,
+    pub(super) dup: bool,
+    pub(super) packet_id: Option<PacketId>,
+}
+
+/// Longer than any test: a wait that never ends fails instead.
+pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10_000), future).await.unwrap_or_else(|_| panic!("never happened: {what}"))
+}
+
+impl FakeHub {
+    pub(super) fn new() -> Self {
+        let (sender, incoming) = mpsc::channel::<DuplexStream>(16);
+        let dialer = Dialer::Test(Arc::new(move || {
+            let sender = sender.clone();
+            Box::pin(async move {
+                let (near, far) = duplex(64 * 1024);
+                let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
+                sender.send(far).await.map_err(refused)?;
+                Ok(Box::new(near) as BoxStream)
+            })
+        }));
+        Self { incoming, dialer }
+    }
+
+    pub(super) fn client(&self) -> DeviceClient {
+        self.client_with(|builder| builder)
+    }
+
+    pub(super) fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
+        let builder = change(DeviceClient::builder("hub.test", "d1").symmetric_key(KEY));
+        builder.build_with(self.dialer.clone()).unwrap()
+    }
+
+    /// The next connection, before anything is said on it.
+    pub(super) async fn incoming(&mut self) -> Peer {
+        let stream = soon("a connection", self.incoming.recv()).await.unwrap();
+        Peer { stream, machine: Connection::new(Arc::new(Config::default()), Instant::now().into_std()) }
+    }
+
+    /// The next connection and its CONNECT.
+    pub(super) async fn connect(&mut self) -> (Peer, Box<Connect>) {
+        let mut peer = self.incoming().await;
+        match peer.next().await {
+            Event::Connect(connect) => (peer, connect),
+            event => panic!("{event:?}"),
+        }
+    }
+
+    /// Lets the next connection in, which must then subscribe.
+    pub(super) async fn serve(&mut self) -> Peer {
+        let (mut peer, _) = self.connect().await;
+        peer.accept(false).await;
+        peer.take_subscribe().await;
+        peer
+    }
+
+    pub(super) async fn refuse(&mut self, refusal: Refusal) {
+        let (mut peer, _) = self.connect().await;
+        peer.machine.reject(refusal);
+        peer.flush().await;
+    }
+
+    /// A client that is connected.
+    pub(super) async fn connected(&mut self, client: &DeviceClient) -> Peer {
+        let connecting = connecting(client);
+        let peer = self.serve().await;
+        connecting.await.unwrap().unwrap();
+        peer
+    }
+
+    /// Whether a client stays away for this long.
+    pub(super) async fn is_left_alone_for(&mut self, duration: Duration) -> bool {
+        timeout(duration, self.incoming.recv()).await.is_err()
+    }
+}
+
+pub(super) fn connecting(client: &DeviceClient) -> JoinHandle<Result<(), Error>> {
+    let client = client.clone();
+    tokio::spawn(async move { client.connect().await })
+}
+
+impl Peer {
+    pub(super) async fn accept(&mut self, session_present: bool) {
+        self.machine.accept(session_present, Instant::now().into_std()).unwrap();
+        self.flush().await;
+    }
+
+    pub(super) async fn take_subscribe(&mut self) {
+        match self.next().await {
+            Event::Subscribe(subscribe) => {
+                assert_eq!(subscribe.filters.len(), 1);
+                assert_eq!(subscribe.filters[0].0, topic::METHODS_FILTER);
+                self.machine.suback(subscribe.packet_id, &[SubscribeCode::Granted(QoS::AtMostOnce)]);
+                self.flush().await;
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+
+    pub(super) async fn take_unsubscribe(&mut self) {
+        match self.next().await {
+            Event::Unsubscribe(unsubscribe) => {
+                self.machine.unsuback(unsubscribe.packet_id);
+                self.flush().await;
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+
+    /// What the client does next, answering its pings meanwhile.
+    pub(super) async fn next(&mut self) -> Event {
+        self.try_next().await.expect("the client closed the connection")
+    }
+
+    /// None when the client closed.
+    pub(super) async fn try_next(&mut self) -> Option<Event> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(event) = self.machine.poll_event() {
+                return Some(event);
+            }
+            self.flush().await;
+            let count = soon("a packet", self.stream.read(&mut buffer)).await.unwrap();
+            if count == 0 {
+                return None;
+            }
+            self.machine.handle_input(&buffer[..count], Instant::now().into_std()).unwrap();
+        }
+    }
+
+    /// Whether the client says nothing that is worth an event.
+    pub(super) async fn is_quiet_for(&mut self, duration: Duration) -> bool {
+        timeout(duration, self.try_next()).await.is_err()
+    }
+
+    pub(super) async fn call(&mut self, request_id: &str, name: &str, payload: &str) {
+        let topic = topic::MethodRequest { name, request_id: &request_id };
+        self.machine.publish(topic, QoS::AtMostOnce, payload.as_bytes()).unwrap();
+        self.flush().await;
+    }
+
+    pub(super) async fn call_at_least_once(&mut self, request_id: &str, name: &str) {
+        let topic = topic::MethodRequest { name, request_id: &request_id };
+        self.machine.publish(topic, QoS::AtLeastOnce, b"null").unwrap();
+        self.flush().await;
+    }
+
+    /// The next answer, acknowledged.
+    pub(super) async fn answer(&mut self) -> Answered {
+        let answered = self.answer_without_puback().await;
+        if let Some(packet_id) = answered.packet_id {
+            self.machine.puback(packet_id);
+            self.flush().await;
+        }
+        answered
+    }
+
+    pub(super) async fn answer_without_puback(&mut self) -> Answered {
+        loop {
+            match self.next().await {
+                Event::Publish(publish) => return Answered::read(&publish),
+                Event::PubAck(_) => {}
+                event => panic!("{event:?}"),
+            }
+        }
+    }
+
+    pub(super) async fn acknowledge(&mut self, packet_id: Option<PacketId>) {
+        self.machine.puback(packet_id.unwrap());
+        self.flush().await;
+    }
+
+    pub(super) async fn unsuback(&mut self, packet_id: PacketId) {
+        self.machine.unsuback(packet_id);
+        self.flush().await;
+    }
+
+    pub(super) async fn suback(&mut self, packet_id: PacketId) {
+        self.machine.suback(packet_id, &[SubscribeCode::Granted(QoS::AtMostOnce)]);
+        self.flush().await;
+    }
+
+    pub(super) async fn flush(&mut self) {
+        let mut out = BytesMut::new();
+        self.machine.poll_transmit(&mut out);
+        // A client that is gone is no business of the hub's.
+        let _ = self.stream.write_all(&out).await;
+    }
+}
+
+impl Answered {
+    fn read(publish: &Publish) -> Self {
+        let (status, request_id) = topic::parse_method_response(publish.topic.as_str()).unwrap();
+        Self {
+            status,
+            request_id: request_id.to_owned(),
+            payload: String::from_utf8(publish.payload.to_vec()).unwrap(),
+            dup: publish.dup,
+            packet_id: publish.packet_id,
+        }
+    }
+
+    pub(super) fn is(&self, request_id: &str, status: i32, payload: &str) -> bool {
+        (self.request_id.as_str(), self.status, self.payload.as_str()) == (request_id, status, payload)
+    }
+}

@@ -1,0 +1,94 @@
+//! The calls that one connection brought, and the answers that wait for their PUBACK.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use ferrohub_mqtt::PacketId;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::method::Answer;
+
+type Acknowledged = oneshot::Sender<Result<(), Error>>;
+
+#[derive(Default)]
+pub(super) struct Calls {
+    open: FuturesUnordered<Call>,
+    /// Who waits to hear that the hub has an answer.
+    unacknowledged: HashMap<PacketId, Acknowledged>,
+}
+
+/// A call that is worked on; done when it is answered, or when nobody is left who could.
+struct Call {
+    request_id: String,
+    name: String,
+    answer: oneshot::Receiver<Answer>,
+}
+
+/// A call that is over.
+pub(super) struct Done {
+    pub(super) request_id: String,
+    pub(super) name: String,
+    /// None if whoever had it dropped it, or panicked.
+    pub(super) answer: Option<Answer>,
+}
+
+impl Calls {
+    pub(super) fn insert(&mut self, request_id: String, name: String, answer: oneshot::Receiver<Answer>) {
+        self.open.push(Call { request_id, name, answer });
+    }
+
+    pub(super) fn contains(&self, request_id: &str) -> bool {
+        self.open.iter().any(|call| call.request_id == request_id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The next call that is over; none if there are no calls.
+    pub(super) async fn next(&mut self) -> Option<Done> {
+        self.open.next().await
+    }
+
+    /// The hub ended all calls. Who answers now is told that it is too late.
+    pub(super) fn end(&mut self) {
+        self.open = FuturesUnordered::new();
+    }
+
+    pub(super) fn sent(&mut self, packet_id: PacketId, acknowledged: Acknowledged) {
+        self.unacknowledged.insert(packet_id, acknowledged);
+    }
+
+    pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
+        if let Some(acknowledged) = self.unacknowledged.remove(&packet_id) {
+            // Handlers do not wait for it.
+            let _ = acknowledged.send(Ok(()));
+        }
+    }
+
+    /// The answers on their way are not sent again: the calls they belong to are over.
+    pub(super) fn forget_unacknowledged(&mut self) {
+        for (_, acknowledged) in self.unacknowledged.drain() {
+            let _ = acknowledged.send(Err(Error::call_ended()));
+        }
+    }
+}
+
+impl Future for Call {
+    type Output = Done;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx)).ok();
+        let call = &mut *self;
+        Poll::Ready(Done {
+            request_id: std::mem::take(&mut call.request_id),
+            name: std::mem::take(&mut call.name),
+            answer,
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! One connection: a stream of bytes and the protocol machine that reads it.
+
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use ferrohub_mqtt::client::{Config, Connection, Event, Session};
+use ferrohub_mqtt::{Connect, ProtocolError};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::error::{Error, ErrorKind};
+use crate::transport::{BoxStream, stream_error};
+
+/// Requests are small; the largest comes in a few dozen reads.
+const READ_BUFFER: usize = 4 * 1024;
+/// With more than this unsent, the hub is not read: it would only ask for more answers.
+const MAX_UNSENT: usize = 64 * 1024;
+/// How long the goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) struct Link {
+    pub(super) machine: Connection,
+    /// Events that were taken too early.
+    early: VecDeque<Event>,
+    stream: BoxStream,
+    output: BytesMut,
+    /// Whether something was written since the last flush.
+    unflushed: bool,
+    input: Box<[u8]>,
+    timer: Pin<Box<Sleep>>,
+    /// What ended it, told after the events before.
+    error: Option<Error>,
+}
+
+impl Link {
+    /// Begins MQTT on a stream: CONNECT goes out with the first [`next`](Self::next).
+    pub(super) fn new(
+        stream: BoxStream,
+        connect: &Connect,
+        session: Session,
+        config: Arc<Config>,
+    ) -> Result<Self, Error> {
+        let now = Instant::now();
+        let machine = Connection::connect(config, connect, session, now.into_std()).map_err(|error| {
+            Error::caused(ErrorKind::InvalidArgument, "the device cannot be named in MQTT", error)
+        })?;
+        Ok(Self {
+            machine,
+            early: VecDeque::new(),
+            stream,
+            output: BytesMut::new(),
+            unflushed: false,
+            input: vec![0; READ_BUFFER].into_boxed_slice(),
+            timer: Box::pin(sleep_until(now)),
+            error: None,
+        })
+    }
+
+    /// Sends what is to be sent and waits for what the hub does next. Can be dropped at any time without loss. An error
+    /// is the end.
+    pub(super) async fn next(&mut self) -> Result<Event, Error> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Gives events back, to be told again before all others.
+    pub(super) fn put_back(&mut self, events: Vec<Event>) {
+        self.early.extend(events);
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        loop {
+            if let Some(event) = self.early.pop_front().or_else(|| self.machine.poll_event()) {
+                return Poll::Ready(Ok(event));
+            }
+            if let Some(error) = &self.error {
+                return Poll::Ready(Err(error.clone()));
+            }
+            if let Poll::Ready(Err(error)) = self.poll_send(cx) {
+                // The hub closed. What it said before may tell why: a CONNACK, or TLS that does not take our certificate.
+                let said = self.poll_read(cx);
+                self.error = Some(match said {
+                    Poll::Ready(Err(said)) if said.kind() != ErrorKind::Network => said,
+                    _ => lost(error),
+                });
+                continue;
+            }
+            if self.poll_timer(cx).is_ready() {
+                let outcome = self.machine.handle_timeout(Instant::now().into_std());
+                self.error = outcome.err().map(broken);
+                continue;
+            }
+            if !self.machine.wants_read() || self.output.len() > MAX_UNSENT {
+                return Poll::Pending;
+            }
+            let outcome = ready!(self.poll_read(cx));
+            self.error = outcome.err();
+        }
+    }
+
+    /// Ready when all output is with the operating system.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.machine.poll_transmit(&mut self.output);
+        while !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.output.advance(written),
+            }
+            self.unflushed = true;
+        }
+        self.output = BytesMut::new();
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut buffer = ReadBuf::new(&mut self.input);
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            return Poll::Ready(Err(lost(error)));
+        }
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Err(Error::new(ErrorKind::Network, "the hub closed the connection")));
+        }
+        let outcome = self.machine.handle_input(buffer.filled(), Instant::now().into_std());
+        Poll::Ready(outcome.map_err(broken))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.machine.poll_timeout().map(Instant::from_std) else {
+            return Poll::Pending;
+        };
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+
+    /// Says goodbye, if anybody listens. What was not acknowledged is left for the next connection.
+    pub(super) async fn close(mut self) -> Session {
+        self.machine.disconnect();
+        let goodbye = async {
+            poll_fn(|cx| self.poll_send(cx)).await?;
+            poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+        };
+        // The hub notices the end without it as well.
+        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+        self.machine.into_session()
+    }
+
+    pub(super) fn into_session(self) -> Session {
+        self.machine.into_session()
+    }
+}
+
+fn lost(error: io::Error) -> Error {
+    stream_error(error, "the connection was lost")
+}
+
+fn broken(error: ProtocolError) -> Error {
+    let kind = match error {
+        ProtocolError::ConnectTimeout | ProtocolError::PingTimeout => ErrorKind::Timeout,
+        _ => ErrorKind::Protocol,
+    };
+    Error::caused(kind, format!("the hub: {error}"), error)
+}

@@ -1,0 +1,13 @@
+//! Direct methods: what the hub asks, what the device answers, and who in the application does it.
+
+mod handlers;
+mod reply;
+mod request;
+mod requests;
+mod response;
+
+pub(crate) use handlers::{Handlers, Taker, handler};
+pub(crate) use reply::{Answer, Reply};
+pub use request::MethodRequest;
+pub use requests::MethodRequests;
+pub use response::MethodResponse;

@@ -1,0 +1,83 @@
+//! Which part of the application takes which method.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::mpsc;
+
+use super::{MethodRequest, MethodRequests, MethodResponse};
+
+type HandlerFuture = Pin<Box<dyn Future<Output = MethodResponse> + Send>>;
+pub(crate) type Handler = Arc<dyn Fn(MethodRequest) -> HandlerFuture + Send + Sync>;
+
+/// Who takes a call.
+pub(crate) enum Taker {
+    Handler(Handler),
+    Stream(mpsc::Sender<MethodRequest>),
+    Nobody,
+}
+
+/// By name first, then the stream if one is open, then the handler for the rest.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    named: HashMap<String, Handler>,
+    stream: Option<mpsc::Sender<MethodRequest>>,
+    unhandled: Option<Handler>,
+}
+
+impl Handlers {
+    pub(crate) fn insert(&self, name: String, handler: Handler) {
+        self.write(|table| table.named.insert(name, handler));
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        self.write(|table| table.named.remove(name)).is_some()
+    }
+
+    pub(crate) fn set_unhandled(&self, handler: Handler) {
+        self.write(|table| table.unhandled = Some(handler));
+    }
+
+    /// `capacity` is the limit of calls that are worked on: the stream can never be full before that is reached.
+    pub(crate) fn open_stream(&self, capacity: usize) -> MethodRequests {
+        let (sender, receiver) = mpsc::channel(capacity);
+        self.write(|table| table.stream = Some(sender));
+        MethodRequests::new(receiver)
+    }
+
+    pub(crate) fn taker(&self, name: &str) -> Taker {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handler) = table.named.get(name) {
+            return Taker::Handler(handler.clone());
+        }
+        match (&table.stream, &table.unhandled) {
+            (Some(stream), _) if !stream.is_closed() => Taker::Stream(stream.clone()),
+            (_, Some(handler)) => Taker::Handler(handler.clone()),
+            (_, None) => Taker::Nobody,
+        }
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Wraps what the application gave: a function from a request to a future of something like a response.
+pub(crate) fn handler<F, Fut>(function: F) -> Handler
+where
+    F: Fn(MethodRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<MethodResponse>,
+{
+    Arc::new(move |request| {
+        let future = function(request);
+        Box::pin(async move { future.await.into() })
+    })
+}

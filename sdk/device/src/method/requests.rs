@@ -1,0 +1,47 @@
+//! Method calls as a stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+
+use super::MethodRequest;
+
+/// The method calls that no handler is registered for, in the order in which they came; from
+/// [`DeviceClient::method_requests`](crate::DeviceClient::method_requests).
+///
+/// Calls that ended while they waited here are passed over. The stream outlives connections; it ends when the client is
+/// gone, or when `method_requests` is called again.
+#[derive(Debug)]
+pub struct MethodRequests {
+    receiver: mpsc::Receiver<MethodRequest>,
+}
+
+impl MethodRequests {
+    pub(super) fn new(receiver: mpsc::Receiver<MethodRequest>) -> Self {
+        Self { receiver }
+    }
+
+    /// The next call; `None` at the end. The same as `StreamExt::next`, without the trait.
+    pub async fn next(&mut self) -> Option<MethodRequest> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<MethodRequest>> {
+        loop {
+            match ready!(self.receiver.poll_recv(cx)) {
+                Some(request) if !request.is_pending() => {}
+                next => return Poll::Ready(next),
+            }
+        }
+    }
+}
+
+impl Stream for MethodRequests {
+    type Item = MethodRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<MethodRequest>> {
+        self.poll(cx)
+    }
+}
