@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands;
 use crate::config::{self, Config};
+use crate::failure;
 
 /// An IoT hub you run yourself: devices and back ends written for Azure IoT Hub work against it.
 ///
-/// Exit codes: 0 done; 1 failed, the message says why; 2 the command line is wrong.
+/// Exit codes: 0 done; 1 failed, the message says why; 2 the command line is wrong; 3 `invoke`: the device answered
+/// with a status of 400 or more.
 #[derive(Debug, Parser)]
 #[command(version, name = "ferrohub", max_term_width = 100)]
 struct Cli {
@@ -49,26 +51,72 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show everything at once: a hub, a device, a back end, and a method call
+    Demo(commands::demo::Demo),
     /// Run the hub
     Serve(commands::serve::Serve),
     /// Print what a client's shell needs: eval "$(ferrohub env)"
     Env(commands::env::Env),
     /// Print the effective configuration, secrets masked
     Config(commands::config::ConfigCommand),
+    /// Manage devices
+    Device(commands::device::DeviceCommand),
+    /// Call a method on a device
+    Invoke(commands::invoke::Invoke),
+    /// Be one device or many, and answer methods
+    Simulate(commands::simulate::Simulate),
+    /// Manage the hub's shared access policies
+    Policy(commands::policy::PolicyCommand),
+    /// Manage the certificate authorities whose devices may connect
+    Ca(commands::ca::CaCommand),
+    /// Print completions for a shell
+    Completions(commands::completions::Completions),
+}
+
+/// The whole command line, for completions.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
-        Command::Serve(serve) => serve.run(&cli.common),
-        Command::Env(env) => env.run(&cli.common),
-        Command::Config(config) => config.run(&cli.common),
+    let Cli { common, command } = Cli::parse();
+    let result = match command {
+        Command::Demo(demo) => demo.run(),
+        Command::Serve(serve) => serve.run(&common),
+        Command::Env(env) => env.run(&common),
+        Command::Config(config) => config.run(&common),
+        Command::Device(device) => device.run(&common),
+        Command::Simulate(simulate) => simulate.run(&common),
+        Command::Policy(policy) => policy.run(&common),
+        Command::Ca(ca) => ca.run(&common),
+        Command::Completions(completions) => {
+            completions.run();
+            Ok(())
+        }
+        // Its exit code tells what the device said.
+        Command::Invoke(invoke) => match invoke.run(&common) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ferrohub: {error:#}");
+            if let Some(hint) = failure::what_next(&error) {
+                eprintln!("{hint}");
+            }
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        command().debug_assert();
     }
 }

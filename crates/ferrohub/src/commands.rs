@@ -1,5 +1,17 @@
-//! One module per command.
+//! One module for each command.
 
+pub(crate) mod ca;
+pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod device;
 pub(crate) mod env;
+pub(crate) mod invoke;
+pub(crate) mod policy;
 pub(crate) mod serve;
+pub(crate) mod simulate;
+
+/// Runs a command that waits for others, on one thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}

@@ -6,7 +6,10 @@ mod cli;
 mod commands;
 mod config;
 mod endpoints;
+mod failure;
 mod logging;
+mod login;
+mod output;
 mod serve;
 
 use std::process::ExitCode;

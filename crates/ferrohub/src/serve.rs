@@ -3,6 +3,7 @@
 mod limits;
 mod listen;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,7 +16,7 @@ use ferrohub_core::connections::Connections;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::{Hub, HubSettings};
 use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
-use ferrohub_gateway::{GatewayMetrics, Service};
+use ferrohub_gateway::{Gateway, GatewayMetrics, Service};
 use ferrohub_model::{Right, Rights, Timestamp};
 use ferrohub_store::{SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
@@ -74,54 +75,82 @@ fn stop_on_signal(stop: watch::Sender<bool>) -> anyhow::Result<impl Future<Outpu
 }
 
 async fn serve(config: Config, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
-    let mut registry = Registry::default();
-    let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
-    let (certificate, private_ca) = certificate(&config)?;
-    let certificate = Arc::new(certificate);
-    let gateway = listen::bind(&config)?;
-    let listening = gateway.listening();
+    Server::open(&config).await?.run(stopping).await
+}
 
-    let metrics = Metrics::register(&mut registry);
-    let gateway_metrics = GatewayMetrics::register(&mut registry);
-    let limits = limits::of_core(&config.limits);
-    let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
-    let settings = HubSettings {
-        host: config.hostname.clone(),
-        limits,
-        policies: policies(&config),
-        authorities: authorities(&config)?,
-        entra: None,
-    };
-    let bus = Arc::new(LocalBus::new(connections.clone()));
-    let hub = Hub::start(settings, Arc::new(store), bus, Arc::new(SystemClock), connections, metrics).await?;
+/// A hub that listens, and serves once it runs.
+pub(crate) struct Server {
+    gateway: Gateway,
+    service: Service,
+    endpoints: Endpoints,
+    private_ca: Option<PrivateCa>,
+}
 
-    let first = |addresses: &[std::net::SocketAddr]| {
-        addresses.first().copied().context("there is no address to listen on")
-    };
-    let endpoints = Endpoints {
-        hostname: config.hostname.clone(),
-        mqtt: first(&listening.mqtt)?,
-        https: first(&listening.https)?,
-        admin: first(&listening.admin)?,
-        ca_certificate: private_ca.as_ref().map(|ca| ca.certificate_path().to_string_lossy().into_owned()),
-    };
-    endpoints.write(&config.data_dir)?;
-    tokio::spawn(keep_certificate(certificate.clone(), private_ca));
-    info!(
-        hostname = config.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https, admin = %endpoints.admin,
-        "ready"
-    );
-    let service = Service {
-        hub: Arc::new(hub),
-        certificate,
-        limits: limits::of_gateway(&config.limits),
-        metrics: gateway_metrics,
-        registry: Arc::new(registry),
-        extra_routes: axum::Router::new(),
-    };
-    gateway.serve(service, stopping).await?;
-    info!("stopped");
-    Ok(())
+impl Server {
+    /// Opens the store and the listeners, and puts everything together.
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let mut registry = Registry::default();
+        let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
+        let (certificate, private_ca) = certificate(config)?;
+        let gateway = listen::bind(config)?;
+        let listening = gateway.listening();
+
+        let metrics = Metrics::register(&mut registry);
+        let gateway_metrics = GatewayMetrics::register(&mut registry);
+        let limits = limits::of_core(&config.limits);
+        let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
+        let settings = HubSettings {
+            host: config.hostname.clone(),
+            limits,
+            policies: policies(config),
+            authorities: authorities(config)?,
+            entra: None,
+        };
+        let bus = Arc::new(LocalBus::new(connections.clone()));
+        let hub =
+            Hub::start(settings, Arc::new(store), bus, Arc::new(SystemClock), connections, metrics).await?;
+
+        let first =
+            |addresses: &[SocketAddr]| addresses.first().copied().context("there is no address to listen on");
+        let endpoints = Endpoints {
+            hostname: config.hostname.clone(),
+            mqtt: first(&listening.mqtt)?,
+            https: first(&listening.https)?,
+            admin: first(&listening.admin)?,
+            ca_certificate: private_ca
+                .as_ref()
+                .map(|ca| ca.certificate_path().to_string_lossy().into_owned()),
+        };
+        endpoints.write(&config.data_dir)?;
+        let service = Service {
+            hub: Arc::new(hub),
+            certificate: Arc::new(certificate),
+            limits: limits::of_gateway(&config.limits),
+            metrics: gateway_metrics,
+            registry: Arc::new(registry),
+            extra_routes: axum::Router::new(),
+        };
+        Ok(Self { gateway, service, endpoints, private_ca })
+    }
+
+    /// Where it listens.
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Serves until told to stop, and drains.
+    pub(crate) async fn run(self, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let Self { gateway, service, endpoints, private_ca } = self;
+        let renewal = tokio::spawn(keep_certificate(service.certificate.clone(), private_ca));
+        info!(
+            hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
+            admin = %endpoints.admin, "ready"
+        );
+        gateway.serve(service, stopping).await?;
+        renewal.abort();
+        info!("stopped");
+        Ok(())
+    }
 }
 
 /// The configured certificate, or one below the hub's own CA.

@@ -1,0 +1,125 @@
+//! `ferrohub ca`: certificate authorities whose devices may connect.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ferrohub_service::CertificateAuthority;
+
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{Output, details, table};
+
+/// Flags of `ferrohub ca`.
+#[derive(Debug, Args)]
+pub(crate) struct CaCommand {
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Add a certificate authority; its devices get in once it is verified
+    Add {
+        /// What to call it
+        name: String,
+        /// Its certificate, PEM
+        certificate: PathBuf,
+    },
+    /// Prove to hold its private key: without a certificate, ask for the code that it must carry
+    Verify {
+        /// Its name
+        name: String,
+        /// A certificate with the code as common name, signed by the authority; PEM
+        certificate: Option<PathBuf>,
+    },
+    /// List the certificate authorities
+    List,
+    /// Remove a certificate authority; its devices are disconnected
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+impl CaCommand {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        super::block_on(async {
+            let access = self.login.access(common)?;
+            let management = access.client.management();
+            match self.what {
+                What::Add { name, certificate } => {
+                    let added = management.add_certificate_authority(&name, &read(&certificate)?).await?;
+                    self.output.print(&added, show)?;
+                    if !added.verified {
+                        eprintln!(
+                            "Its devices get in once you prove that you hold its key: ferrohub ca verify {name}"
+                        );
+                    }
+                    Ok(())
+                }
+                What::Verify { name, certificate: Some(certificate) } => {
+                    let proof = read(&certificate)?;
+                    self.output.print(&management.verify_certificate_authority(&name, &proof).await?, show)
+                }
+                What::Verify { name, certificate: None } => {
+                    let code = management.challenge_certificate_authority(&name).await?;
+                    eprintln!(
+                        "Sign a certificate with this code as its common name, and hand it in with\n  \
+                         ferrohub ca verify {name} CERTIFICATE.pem"
+                    );
+                    self.output.print(&serde_json::json!({ "verificationCode": code }), |_| {
+                        details([("Code", code.clone())])
+                    })
+                }
+                What::List => {
+                    self.output.print(&management.certificate_authorities().await?, |all| list(all))
+                }
+                What::Remove { name } => {
+                    management.remove_certificate_authority(&name).await?;
+                    eprintln!("{name} is removed");
+                    Ok(())
+                }
+            }
+        })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn verified(authority: &CertificateAuthority) -> &'static str {
+    if authority.verified { "yes" } else { "no" }
+}
+
+fn list(authorities: &[CertificateAuthority]) -> comfy_table::Table {
+    let mut table = table(["NAME", "VERIFIED", "SUBJECT", "GOOD UNTIL", "FROM"]);
+    for authority in authorities {
+        table.add_row([
+            authority.name.as_str(),
+            verified(authority),
+            &authority.subject,
+            &authority.not_after,
+            &authority.source,
+        ]);
+    }
+    table
+}
+
+fn show(authority: &CertificateAuthority) -> comfy_table::Table {
+    details([
+        ("Name", authority.name.clone()),
+        ("Verified", verified(authority).to_owned()),
+        ("Subject", authority.subject.clone()),
+        ("Thumbprint", authority.thumbprint.clone()),
+        ("Good from", authority.not_before.clone()),
+        ("Good until", authority.not_after.clone()),
+        ("From", authority.source.clone()),
+    ])
+}

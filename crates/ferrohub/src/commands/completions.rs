@@ -1,0 +1,18 @@
+//! `ferrohub completions`.
+
+use clap::Args;
+use clap_complete::Shell;
+
+/// Flags of `ferrohub completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self) {
+        clap_complete::generate(self.shell, &mut crate::cli::command(), "ferrohub", &mut std::io::stdout());
+    }
+}

@@ -1,0 +1,205 @@
+//! `ferrohub demo`: the whole story in one command. A hub, a device and a back end, and one method call.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use ferrohub_device::{MethodRequest, MethodResponse};
+use ferrohub_service::{Device, DirectMethod};
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+
+use crate::config::{Config, LogConfig};
+use crate::endpoints::Endpoints;
+use crate::login::{self, Access};
+use crate::serve::Server;
+use crate::{logging, output};
+
+use super::simulate;
+
+const DEVICE: &str = "myDevice";
+const METHOD: &str = "rebootDevice";
+/// How long the simulated reboot takes.
+const REBOOT: Duration = Duration::from_millis(500);
+
+/// Flags of `ferrohub demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave the hub running, and print what to paste to try the Python tutorial against it
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Demo {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        logging::start(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.show())
+    }
+
+    async fn show(self) -> anyhow::Result<()> {
+        let folder = tempfile::Builder::new().prefix("ferrohub-demo-").tempdir()?;
+        let data_dir = folder.path().join("data");
+        let config = config(&data_dir)?;
+
+        let begun = Instant::now();
+        let server = Server::open(&config).await?;
+        let endpoints = server.endpoints().clone();
+        let (stop, stopping) = watch::channel(false);
+        let hub = tokio::spawn(server.run(stopping));
+        say(
+            "hub",
+            &format!(
+                "runs after {} on an empty store: MQTT on port {}, HTTPS on port {}",
+                took(begun),
+                endpoints.mqtt.port(),
+                endpoints.https.port()
+            ),
+        )?;
+
+        tell(&config, &endpoints).await?;
+
+        if self.keep {
+            keep(&data_dir, &endpoints)?;
+            tokio::signal::ctrl_c().await?;
+        }
+        let _ = stop.send(true);
+        hub.await??;
+        say("hub", "stopped in good order")
+    }
+}
+
+/// The tutorial's story.
+async fn tell(config: &Config, endpoints: &Endpoints) -> anyhow::Result<()> {
+    let access = Access::local(&login::owner(config, endpoints)?, endpoints)?;
+    let begun = Instant::now();
+    let registered = access.client.create_device(&Device::new(DEVICE)).await?;
+    say(
+        "back end → hub",
+        &format!("PUT /devices/{DEVICE}: registered, the hub made its keys ({})", took(begun)),
+    )?;
+
+    let device = simulate::client(&access, &registered, false)?;
+    let asked = Arc::new(Notify::new());
+    let handler_asked = asked.clone();
+    device.on_method(METHOD, move |request: MethodRequest| {
+        let asked = handler_asked.clone();
+        async move {
+            let _ = say("hub → device", &format!("{METHOD} {}", request.payload()));
+            asked.notify_one();
+            MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
+        }
+    });
+    let begun = Instant::now();
+    device.connect().await?;
+    say("device → hub", &format!("connected with MQTT over TLS, listens for methods ({})", took(begun)))?;
+
+    // The tutorial's policy, which may do nothing else.
+    let service = login::policy(config, endpoints, "service")?.context("the hub has no policy `service`")?;
+    let service = Access::local(&service, endpoints)?.client;
+    let call = DirectMethod::new(METHOD)
+        .payload(&json!({ "input1": "someInput", "input2": "anotherInput" }))?
+        .response_timeout(Duration::from_secs(60));
+    say("back end → hub", &format!("POST /twins/{DEVICE}/methods: call {METHOD} on {DEVICE}"))?;
+    let begun = Instant::now();
+    let response = service.invoke_method(DEVICE, &call).await?;
+    let round_trip = took(begun);
+    say("hub → back end", &format!("status {}, payload {}", response.status, response.payload))?;
+    say("", &format!("round trip {round_trip}, the first on its connection"))?;
+    ensure!(response.status == 200, "the device answered with status {}", response.status);
+
+    asked.notified().await;
+    device.disconnect().await;
+    say("device", "rebooting: gone")?;
+    tokio::time::sleep(REBOOT).await;
+    let back = device.clone();
+    let coming = tokio::spawn(async move { back.connect().await });
+    // It is still on its way, and the hub waits for it.
+    let begun = Instant::now();
+    let response = service.invoke_method(DEVICE, &call.connect_timeout(Duration::from_secs(30))).await?;
+    coming.await??;
+    say("device → hub", "back; a call that waited for it was delivered at once")?;
+    say("hub → back end", &format!("status {}, {} after the call", response.status, took(begun)))?;
+    device.disconnect().await;
+    Ok(())
+}
+
+fn keep(data_dir: &Path, endpoints: &Endpoints) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("a path of our own")?;
+    let (program, data_dir) = (program.display(), data_dir.display());
+    output::line(&format!(
+        "
+The hub goes on until Ctrl-C. In another shell, for Microsoft's Python packages:
+
+  eval \"$({program} env --data-dir {data_dir})\"
+  export IOTHUB_DEVICE_CONNECTION_STRING=\"$({program} device connection-string {DEVICE} --data-dir {data_dir})\"
+  pip install azure-iot-device azure-iot-hub
+
+The device, then the back end:
+
+  python -c '
+import os, time
+from azure.iot.device import IoTHubDeviceClient, MethodResponse
+client = IoTHubDeviceClient.create_from_connection_string(os.environ[\"IOTHUB_DEVICE_CONNECTION_STRING\"])
+def answer(request):
+    print(request.name, request.payload)
+    client.send_method_response(MethodResponse(request.request_id, 200, {{\"Response\": \"rebooting\"}}))
+client.on_method_request_received = answer
+time.sleep(600)'
+
+  python -c '
+import os
+from azure.iot.hub import IoTHubRegistryManager
+from azure.iot.hub.models import CloudToDeviceMethod
+hub = IoTHubRegistryManager.from_connection_string(os.environ[\"IOTHUB_CONNECTION_STRING\"])
+print(hub.invoke_device_method(\"{DEVICE}\", CloudToDeviceMethod(method_name=\"{METHOD}\", payload=\"now\")))'
+"
+    ))?;
+    if endpoints.mqtt.port() != MQTT_PORT {
+        output::line(&format!(
+            "Microsoft's device packages always use port {MQTT_PORT}, so they cannot reach this hub: free the port."
+        ))?;
+    }
+    Ok(())
+}
+
+const MQTT_PORT: u16 = 8883;
+const HTTPS_PORT: u16 = 443;
+const ADMIN_PORT: u16 = 9464;
+
+/// A hub on loopback, on the standard ports where they can be had.
+fn config(data_dir: &Path) -> anyhow::Result<Config> {
+    let mut config = Config { data_dir: data_dir.to_path_buf(), ..Config::default() };
+    config.listen.mqtt = address("MQTT", MQTT_PORT)?;
+    config.listen.https = address("HTTPS", HTTPS_PORT)?;
+    config.listen.admin = address("health and metrics", ADMIN_PORT)?;
+    Ok(config)
+}
+
+fn address(what: &str, port: u16) -> anyhow::Result<String> {
+    let standard = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    match TcpListener::bind(standard) {
+        Ok(_) => Ok(standard.to_string()),
+        Err(error) => {
+            let why = match error.kind() {
+                ErrorKind::AddrInUse => "is taken".to_owned(),
+                ErrorKind::PermissionDenied => "is not permitted".to_owned(),
+                _ => format!("cannot be used ({error})"),
+            };
+            say("hub", &format!("port {port} for {what} {why}: a free port takes its place"))?;
+            Ok(SocketAddr::new(standard.ip(), 0).to_string())
+        }
+    }
+}
+
+fn say(who: &str, what: &str) -> anyhow::Result<()> {
+    output::line(&format!("{who:>16}  {what}"))
+}
+
+fn took(since: Instant) -> String {
+    format!("{:.1} ms", since.elapsed().as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,78 @@
+//! `ferrohub invoke`: call a method on a device.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use ferrohub_service::DirectMethod;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{Output, details};
+
+/// The device answered, and its status says that something went wrong.
+pub(crate) const DEVICE_SAID_NO: u8 = 3;
+
+/// Flags of `ferrohub invoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Invoke {
+    /// The device's id, or DEVICE/MODULE
+    device: String,
+    /// The method's name
+    method: String,
+    /// What to send along
+    #[arg(long, value_name = "JSON")]
+    payload: Option<String>,
+    /// How many seconds the device may take to answer, 5 to 300
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+    /// How many seconds to wait for a device that is not connected, up to 300
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    connect_timeout: u64,
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Answered {
+    status: i32,
+    payload: Box<RawValue>,
+    milliseconds: u64,
+}
+
+impl Invoke {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
+        let mut method = DirectMethod::new(&self.method)
+            .response_timeout(Duration::from_secs(self.timeout))
+            .connect_timeout(Duration::from_secs(self.connect_timeout));
+        if let Some(payload) = self.payload {
+            let payload = RawValue::from_string(payload)
+                .context("--payload is not JSON; a text needs quotes of its own: --payload '\"text\"'")?;
+            method = method.payload_json(payload);
+        }
+        let answered = super::block_on(async {
+            let client = self.login.access(common)?.client;
+            let begun = Instant::now();
+            let response = match self.device.split_once('/') {
+                Some((device, module)) => client.invoke_module_method(device, module, &method).await?,
+                None => client.invoke_method(&self.device, &method).await?,
+            };
+            let milliseconds = begun.elapsed().as_millis() as u64;
+            Ok(Answered { status: response.status, payload: response.payload, milliseconds })
+        })?;
+        self.output.print(&answered, |answered| {
+            details([
+                ("Status", answered.status.to_string()),
+                ("Payload", answered.payload.to_string()),
+                ("Took", format!("{} ms", answered.milliseconds)),
+            ])
+        })?;
+        Ok(if answered.status >= 400 { ExitCode::from(DEVICE_SAID_NO) } else { ExitCode::SUCCESS })
+    }
+}

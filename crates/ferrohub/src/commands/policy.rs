@@ -1,0 +1,105 @@
+//! `ferrohub policy`: the hub's shared access policies.
+
+use clap::{Args, Subcommand, ValueEnum};
+use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
+use ferrohub_service::{Key, Policy};
+
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{Output, details, table};
+
+/// Flags of `ferrohub policy`.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCommand {
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List the policies and their rights
+    List,
+    /// Show a policy with its keys and connection string
+    Show {
+        /// The policy's name
+        name: String,
+    },
+    /// Replace one of a policy's keys by a new random one; the other goes on being good
+    RegenerateKey {
+        /// The policy's name
+        name: String,
+        /// Which
+        #[arg(value_enum)]
+        key: WhichKey,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WhichKey {
+    /// The first
+    Primary,
+    /// The second
+    Secondary,
+}
+
+impl PolicyCommand {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        super::block_on(async {
+            let access = self.login.access(common)?;
+            let management = access.client.management();
+            let policy = match self.what {
+                What::List => {
+                    // Keys only where one is asked for.
+                    return match self.output {
+                        Output::Table => Output::Table.print(&management.policies().await?, |all| list(all)),
+                        Output::Json => {
+                            Output::Json.print(&names(&management.policies().await?), |_| table([]))
+                        }
+                    };
+                }
+                What::Show { name } => management.policy(&name).await?,
+                What::RegenerateKey { name, key } => {
+                    let key = match key {
+                        WhichKey::Primary => Key::Primary,
+                        WhichKey::Secondary => Key::Secondary,
+                    };
+                    management.regenerate_key(&name, key).await?
+                }
+            };
+            self.output.print(&policy, |policy| show(&access.host, policy))
+        })
+    }
+}
+
+/// Policies without their keys.
+fn names(policies: &[Policy]) -> serde_json::Value {
+    let one = |policy: &Policy| serde_json::json!({ "name": policy.name, "rights": policy.rights, "source": policy.source });
+    policies.iter().map(one).collect()
+}
+
+fn list(policies: &[Policy]) -> comfy_table::Table {
+    let mut table = table(["NAME", "RIGHTS", "FROM"]);
+    for policy in policies {
+        table.add_row([policy.name.as_str(), &policy.rights.join(", "), &policy.source]);
+    }
+    table
+}
+
+fn show(host: &str, policy: &Policy) -> comfy_table::Table {
+    let login = SharedAccessKey::from_base64(&policy.primary_key).map(|key| {
+        ServiceConnectionString { host_name: host.to_owned(), policy: policy.name.clone(), key }.reveal()
+    });
+    details([
+        ("Name", policy.name.clone()),
+        ("Rights", policy.rights.join(", ")),
+        ("From", policy.source.clone()),
+        ("Primary key", policy.primary_key.clone()),
+        ("Secondary key", policy.secondary_key.clone()),
+        ("Connection string", login.unwrap_or_default()),
+    ])
+}

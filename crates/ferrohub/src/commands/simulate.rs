@@ -1,0 +1,221 @@
+//! `ferrohub simulate`: devices that answer methods.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use ferrohub_device::{DeviceClient, MethodRequest, MethodResponse, Transport};
+use ferrohub_service::{Device, ErrorKind};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::cli::Common;
+use crate::login::{Access, Login};
+
+use super::device::connection_string;
+
+/// Registrations and connects under way at once.
+const AT_ONCE: usize = 64;
+/// With more devices than this, calls are counted instead of told.
+const TELL_CALLS_UP_TO: usize = 20;
+
+/// Flags of `ferrohub simulate`.
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, multiple = false, args = ["device", "count"])]
+pub(crate) struct Simulate {
+    /// A device that is registered; may be given more than once
+    #[arg(long, value_name = "ID")]
+    device: Vec<String>,
+    /// So many devices, named sim-1, sim-2 and so on; those that are missing are registered
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: Option<u32>,
+    /// Another beginning for the names that --count makes
+    #[arg(long, default_value = "sim-", value_name = "TEXT")]
+    prefix: String,
+    /// How many seconds a device takes to answer
+    #[arg(long, default_value_t = 0.0, value_name = "SECONDS")]
+    delay: f64,
+    /// How many seconds a device is away after it answered rebootDevice
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    reboot: f64,
+    /// MQTT in a WebSocket
+    #[arg(long)]
+    websocket: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+/// What all simulated devices share.
+struct Fleet {
+    delay: Duration,
+    reboot: Duration,
+    bar: ProgressBar,
+    tell: bool,
+    calls: AtomicU64,
+    connected: AtomicU64,
+}
+
+impl Simulate {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.simulate(common))
+    }
+
+    async fn simulate(self, common: &Common) -> anyhow::Result<()> {
+        let seconds = |name: &str, seconds: f64| {
+            Duration::try_from_secs_f64(seconds)
+                .with_context(|| format!("--{name} must be zero or more seconds"))
+        };
+        let access = Arc::new(self.login.access(common)?);
+        let ids: Vec<String> = match self.count {
+            Some(count) => (1..=count).map(|number| format!("{}{number}", self.prefix)).collect(),
+            None => self.device.clone(),
+        };
+        let bar = ProgressBar::new(ids.len() as u64)
+            .with_style(style("{pos} of {len} devices connected {bar:30}")?);
+        let fleet = Arc::new(Fleet {
+            delay: seconds("delay", self.delay)?,
+            reboot: seconds("reboot", self.reboot)?,
+            bar: bar.clone(),
+            tell: ids.len() <= TELL_CALLS_UP_TO,
+            calls: AtomicU64::new(0),
+            connected: AtomicU64::new(0),
+        });
+        let devices = self.connect_all(&access, &ids, &fleet).await?;
+        bar.println(format!("{} devices answer methods; press Ctrl-C to end", devices.len()));
+        bar.set_style(style("{msg}")?);
+        let mut every_second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => break,
+                _ = every_second.tick() => bar.set_message(format!(
+                    "{} connected, {} calls answered",
+                    fleet.connected.load(Ordering::Relaxed),
+                    fleet.calls.load(Ordering::Relaxed),
+                )),
+            }
+        }
+        bar.finish_and_clear();
+        let mut leaving = JoinSet::new();
+        for device in devices {
+            leaving.spawn(async move { device.disconnect().await });
+        }
+        leaving.join_all().await;
+        eprintln!("{} calls answered", fleet.calls.load(Ordering::Relaxed));
+        Ok(())
+    }
+
+    /// Registers where needed, connects, and starts each device's reboots. The first failure ends it.
+    async fn connect_all(
+        &self,
+        access: &Arc<Access>,
+        ids: &[String],
+        fleet: &Arc<Fleet>,
+    ) -> anyhow::Result<Vec<DeviceClient>> {
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        let mut connecting = JoinSet::new();
+        for id in ids {
+            let (access, fleet, permits, id) = (access.clone(), fleet.clone(), permits.clone(), id.clone());
+            let (register, websocket) = (self.count.is_some(), self.websocket);
+            connecting.spawn(async move {
+                let _permit = permits.acquire_owned().await?;
+                let device = find(&access, &id, register).await.with_context(|| id.clone())?;
+                let client = client(&access, &device, websocket)?;
+                behave(&client, &fleet);
+                client.connect().await.with_context(|| id)?;
+                fleet.connected.fetch_add(1, Ordering::Relaxed);
+                fleet.bar.inc(1);
+                anyhow::Ok(client)
+            });
+        }
+        let mut clients = Vec::with_capacity(ids.len());
+        while let Some(connected) = connecting.join_next().await {
+            clients.push(connected??);
+        }
+        Ok(clients)
+    }
+}
+
+fn style(template: &str) -> anyhow::Result<ProgressStyle> {
+    Ok(ProgressStyle::with_template(template)?)
+}
+
+async fn find(access: &Access, id: &str, register: bool) -> anyhow::Result<Device> {
+    match access.client.get_device(id).await {
+        Ok(device) => Ok(device),
+        Err(error) if register && error.kind() == ErrorKind::NotFound => {
+            Ok(access.client.create_device(&Device::new(id)).await?)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("it is not registered; `ferrohub device create {id}` does that")
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A client of a registered device, with its key.
+pub(crate) fn client(access: &Access, device: &Device, websocket: bool) -> anyhow::Result<DeviceClient> {
+    let login = connection_string(access, device, false)?;
+    if !login.reveal().contains("SharedAccessKey=") {
+        bail!("{} connects with a certificate, which only its owner has", device.device_id);
+    }
+    let mut builder = DeviceClient::builder_from_connection_string(&login.reveal())?;
+    if websocket {
+        builder = builder.transport(Transport::MqttWebSocket);
+    }
+    if let Some(local) = &access.local {
+        let address = if websocket { local.https } else { local.mqtt };
+        builder = builder.port(address.port()).connect_to(address);
+        if let Some(ca) = &local.ca {
+            builder = builder.ca_pem(ca.clone());
+        }
+    }
+    Ok(builder.build()?)
+}
+
+/// Any method is answered with 200 and what it was asked with; rebootDevice drops the connection after that.
+fn behave(client: &DeviceClient, fleet: &Arc<Fleet>) {
+    let (reboot, mut reboots) = mpsc::channel::<()>(1);
+    let id = client.device_id().to_owned();
+    let answering = fleet.clone();
+    client.on_unhandled_method(move |request: MethodRequest| {
+        let (fleet, reboot, id) = (answering.clone(), reboot.clone(), id.clone());
+        async move {
+            tokio::time::sleep(fleet.delay).await;
+            let rebooting = request.name() == "rebootDevice";
+            if rebooting {
+                // One reboot is enough for all who ask before it begins.
+                let _ = reboot.try_send(());
+            }
+            fleet.calls.fetch_add(1, Ordering::Relaxed);
+            if fleet.tell {
+                let then = if rebooting { ", then it reboots" } else { "" };
+                fleet.bar.println(format!("{id}: {} {} → 200{then}", request.name(), request.payload()));
+            }
+            let payload = serde_json::from_str::<&RawValue>(request.payload()).ok();
+            MethodResponse::new(200).payload(&json!({
+                "device": id, "method": request.name(), "payload": payload,
+            }))
+        }
+    });
+    // The handler must not keep the client alive, but this may: it ends with the process.
+    let (client, fleet) = (client.clone(), fleet.clone());
+    tokio::spawn(async move {
+        while reboots.recv().await.is_some() {
+            // Sends the answer first.
+            client.disconnect().await;
+            fleet.connected.fetch_sub(1, Ordering::Relaxed);
+            tokio::time::sleep(fleet.reboot).await;
+            while let Err(error) = client.connect().await {
+                fleet.bar.println(format!("{} cannot come back yet: {error}", client.device_id()));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            fleet.connected.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+}

@@ -1,0 +1,130 @@
+//! How a command gets to a hub: with a connection string, or as the owner of its data folder.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::Context as _;
+use clap::Args;
+use ferrohub_model::ServiceConnectionString;
+use ferrohub_service::ServiceClient;
+
+use crate::cli::Common;
+use crate::config::Config;
+use crate::endpoints::Endpoints;
+
+/// The policy that may do everything.
+const OWNER: &str = "iothubowner";
+
+/// The flag of commands that talk to a hub.
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// Connection string of a shared access policy [default: that of the owner, from the data folder]
+    #[arg(long, value_name = "CONNECTION STRING", env = "IOTHUB_CONNECTION_STRING", hide_env_values = true)]
+    login: Option<String>,
+}
+
+/// A way to a hub.
+pub(crate) struct Access {
+    /// For the service API.
+    pub(crate) client: ServiceClient,
+    /// The hub's name, without port.
+    pub(crate) host: String,
+    /// Where it listens, if it runs here.
+    pub(crate) local: Option<Local>,
+}
+
+/// A hub on this machine.
+pub(crate) struct Local {
+    pub(crate) mqtt: SocketAddr,
+    pub(crate) https: SocketAddr,
+    /// The certificate of its own CA, PEM.
+    pub(crate) ca: Option<Vec<u8>>,
+}
+
+impl Login {
+    /// Finds the hub. Nothing is sent yet.
+    pub(crate) fn access(&self, common: &Common) -> anyhow::Result<Access> {
+        let config = common.load(Vec::new())?;
+        let login: Option<ServiceConnectionString> = match &self.login {
+            Some(text) => Some(text.parse().context(
+                "the connection string cannot be used; it looks like \
+                 HostName=…;SharedAccessKeyName=…;SharedAccessKey=…",
+            )?),
+            None => None,
+        };
+        let endpoints = Endpoints::read(&config.data_dir);
+        match (login, endpoints) {
+            // Here or elsewhere? The hub of the data folder is the one meant if the names agree.
+            (Some(login), Ok(endpoints)) if login.host_name == endpoints.host_for_services() => {
+                Access::local(&login, &endpoints)
+            }
+            (Some(login), _) => Access::remote(&login),
+            (None, endpoints) => {
+                let endpoints = endpoints.context(
+                    "there is no hub to talk to: give --login, set IOTHUB_CONNECTION_STRING, or name the \
+                     hub's data folder with --data-dir",
+                )?;
+                Access::local(&owner(&config, &endpoints)?, &endpoints)
+            }
+        }
+    }
+}
+
+/// The connection string of the owner, whose keys are in the configuration or in the data folder.
+pub(crate) fn owner(config: &Config, endpoints: &Endpoints) -> anyhow::Result<ServiceConnectionString> {
+    policy(config, endpoints, OWNER)?.with_context(|| format!("the hub has no policy {OWNER}"))
+}
+
+/// The connection string of a policy of the hub on this data folder.
+pub(crate) fn policy(
+    config: &Config,
+    endpoints: &Endpoints,
+    name: &str,
+) -> anyhow::Result<Option<ServiceConnectionString>> {
+    let configured = config.policies.iter().find(|policy| policy.name == name);
+    let key = match configured {
+        Some(policy) => Some(policy.primary_key.clone()),
+        None => {
+            let stored = ferrohub_store::read_policies(&config.data_dir)?;
+            stored.into_iter().find(|policy| policy.name == name).map(|policy| policy.primary_key)
+        }
+    };
+    Ok(key.map(|key| ServiceConnectionString {
+        host_name: endpoints.host_for_services(),
+        policy: name.to_owned(),
+        key,
+    }))
+}
+
+impl Access {
+    /// A hub on this machine: reached on loopback, whatever its name resolves to.
+    pub(crate) fn local(login: &ServiceConnectionString, endpoints: &Endpoints) -> anyhow::Result<Self> {
+        let ca = match &endpoints.ca_certificate {
+            Some(path) => Some(std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
+            None => None,
+        };
+        let local = Local { mqtt: reachable(endpoints.mqtt), https: reachable(endpoints.https), ca };
+        let mut builder = ServiceClient::builder().connection_string(&login.reveal()).connect_to(local.https);
+        if let Some(ca) = &local.ca {
+            builder = builder.root_certificates(ca.clone());
+        }
+        Ok(Self { client: builder.build()?, host: endpoints.hostname.clone(), local: Some(local) })
+    }
+
+    fn remote(login: &ServiceConnectionString) -> anyhow::Result<Self> {
+        let host = match login.host_name.rsplit_once(':') {
+            Some((host, _)) => host.to_owned(),
+            None => login.host_name.clone(),
+        };
+        Ok(Self { client: ServiceClient::from_connection_string(&login.reveal())?, host, local: None })
+    }
+}
+
+/// Who listens everywhere is reached on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        // A socket on `[::]` takes IPv4 as well, where the machine has no IPv6 to connect from.
+        let ip = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
+        address.set_ip(ip);
+    }
+    address
+}

@@ -1,0 +1,59 @@
+//! What commands print: a table for people, JSON for programs.
+
+use std::io::Write as _;
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+/// `--output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+impl Output {
+    /// Prints `value`: as JSON, or as the table that `table` makes of it.
+    pub(crate) fn print<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+        table: impl FnOnce(&T) -> Table,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Json => line(&serde_json::to_string_pretty(value)?),
+            Self::Table => line(&table(value).to_string()),
+        }
+    }
+}
+
+/// A table with these headings.
+pub(crate) fn table<const N: usize>(headings: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    table
+}
+
+/// A table of names and values, one below the other.
+pub(crate) fn details(rows: impl IntoIterator<Item = (&'static str, String)>) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    for (name, value) in rows {
+        table.add_row([name, &value]);
+    }
+    table
+}
+
+/// Prints a line to standard output.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in text.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
