@@ -12,6 +12,8 @@ import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import peer
 
@@ -120,6 +122,15 @@ def main():
         """A token of the test's own making."""
         return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
 
+    def new_key():
+        """A private key that nobody knows."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode()
+
     peer.serve(
         {
             "create_device_with_sas": create_device_with_sas,
@@ -136,6 +147,7 @@ def main():
             "entra_token": entra_token,
             "read_token": read_token,
             "forge_token": forge_token,
+            "new_key": new_key,
         }
     )
 

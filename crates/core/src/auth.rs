@@ -9,7 +9,10 @@ mod service;
 
 pub use certificate::{Authorities, Authority, CertificateError, PeerCertificate, thumbprint_sha256};
 pub use device::{DeviceAuthError, Verified};
-pub use entra::{Entra, EntraError};
+pub use entra::{
+    AUDIENCE, Entra, EntraError, EntraSettings, InvalidKeySet, Issuer, KeySet, KeySource, KeySourceError,
+    Role, UnknownRole,
+};
 pub use operation::Operation;
 pub(crate) use policies::DEFAULTS as DEFAULT_POLICIES;
 pub use policies::{Policies, Policy, PolicySource};

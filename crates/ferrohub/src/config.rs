@@ -8,6 +8,8 @@ mod keys;
 mod load;
 mod nearest;
 
-pub(crate) use file::{Config, LimitsConfig, LogConfig, LogFormat, PolicyConfig};
+pub(crate) use file::{
+    AssignmentConfig, Config, EntraConfig, LimitsConfig, LogConfig, LogFormat, PolicyConfig,
+};
 pub(crate) use keys::{KEYS, environment_name};
 pub(crate) use load::{Overrides, default_file, load};

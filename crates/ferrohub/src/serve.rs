@@ -1,5 +1,6 @@
 //! Assembles a hub from its configuration and runs it until it is told to stop.
 
+mod entra;
 mod limits;
 mod listen;
 
@@ -95,6 +96,8 @@ impl Server {
         let gateway = listen::bind(config)?;
         let listening = gateway.listening();
 
+        let entra = entra::set_up(config, &listening.https)?;
+
         let metrics = Metrics::register(&mut registry);
         let gateway_metrics = GatewayMetrics::register(&mut registry);
         let limits = limits::of_core(&config.limits);
@@ -104,7 +107,7 @@ impl Server {
             limits,
             policies: policies(config),
             authorities: authorities(config)?,
-            entra: None,
+            entra: entra.verifier,
         };
         let bus = Arc::new(LocalBus::new(connections.clone()));
         let hub =
@@ -128,7 +131,7 @@ impl Server {
             limits: limits::of_gateway(&config.limits),
             metrics: gateway_metrics,
             registry: Arc::new(registry),
-            extra_routes: axum::Router::new(),
+            extra_routes: entra.routes,
         };
         Ok(Self { gateway, service, endpoints, private_ca })
     }

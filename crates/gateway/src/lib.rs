@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod admin;
+pub mod entra;
 mod gateway;
 mod https;
 mod listener;

@@ -48,9 +48,9 @@ pub(crate) async fn authorize(
     let principal = match header.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
             let entra = entra.ok_or_else(|| Refused::new("entra_off"))?;
-            let (subject, actions) =
+            let verified =
                 entra.verify(token.trim(), now).await.map_err(|error| Refused::new(error.reason()))?;
-            Principal::Entra { subject, actions }
+            Principal::Entra { subject: verified.subject, actions: verified.actions }
         }
         _ => Principal::Policy(policy_of(header, host, policies, now)?),
     };

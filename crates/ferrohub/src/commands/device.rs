@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use ferrohub_model::connection_string::DeviceCredential;
-use ferrohub_model::{DeviceConnectionString, DeviceId, IdentityId, SharedAccessKey};
+use ferrohub_model::{DeviceConnectionString, DeviceId, IdentityId, SharedAccessKey, Timestamp};
 use ferrohub_service::{AuthenticationType, Device, Status};
 
 use crate::cli::Common;
@@ -226,6 +226,14 @@ fn state(device: &Device) -> String {
     device.connection_state.map(|state| format!("{state:?}")).unwrap_or_default()
 }
 
+/// The year 1 stands for never.
+fn when(time: Option<Timestamp>) -> String {
+    match time {
+        Some(time) if time > Timestamp::from_unix_millis(0) => time.to_string(),
+        _ => "never".to_owned(),
+    }
+}
+
 fn list(devices: &[Device]) -> comfy_table::Table {
     let mut table = table(["ID", "STATUS", "STATE", "AUTHENTICATION", "LAST ACTIVITY"]);
     for device in devices {
@@ -234,22 +242,20 @@ fn list(devices: &[Device]) -> comfy_table::Table {
             device.status.map(Status::name).unwrap_or_default(),
             &state(device),
             kind(device),
-            &device.last_activity_time.map(|time| time.to_string()).unwrap_or_default(),
+            &when(device.last_activity_time),
         ]);
     }
     table
 }
 
 fn show(device: &Device) -> comfy_table::Table {
-    let time =
-        |time: Option<ferrohub_model::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
     let mut rows = vec![
         ("ID", device.device_id.clone()),
         ("Status", device.status.map(Status::name).unwrap_or_default().to_owned()),
         ("Reason", device.status_reason.clone().unwrap_or_default()),
         ("State", state(device)),
-        ("State since", time(device.connection_state_updated_time)),
-        ("Last activity", time(device.last_activity_time)),
+        ("State since", when(device.connection_state_updated_time)),
+        ("Last activity", when(device.last_activity_time)),
         ("Authentication", kind(device).to_owned()),
     ];
     if let Some(authentication) = &device.authentication {

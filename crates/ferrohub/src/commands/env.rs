@@ -2,7 +2,9 @@
 
 use std::io::Write as _;
 
+use anyhow::Context as _;
 use clap::Args;
+use ferrohub_gateway::entra::DevelopmentCredentials;
 
 use crate::cli::Common;
 use crate::endpoints::Endpoints;
@@ -28,6 +30,15 @@ impl Env {
             if let Some(login) = login::policy(&config, &endpoints, name)? {
                 exports.push((variable, login.reveal()));
             }
+        }
+        if config.entra.development {
+            let entra = DevelopmentCredentials::read(&config.data_dir)
+                .context("cannot read what the development issuer keeps; has the hub run with it?")?;
+            exports.push(("AZURE_TENANT_ID", entra.tenant));
+            exports.push(("AZURE_CLIENT_ID", entra.client_id));
+            exports.push(("AZURE_CLIENT_SECRET", entra.client_secret));
+            exports.push(("AZURE_AUTHORITY_HOST", format!("https://{}", endpoints.host_for_services())));
+            exports.push(("IOTHUB_HOSTNAME", endpoints.host_for_services()));
         }
         let mut out = std::io::stdout().lock();
         for (name, value) in exports {

@@ -60,6 +60,17 @@ struct Fleet {
     connected: AtomicU64,
 }
 
+impl Fleet {
+    /// Tells people something, above the progress bar where there is one.
+    fn tell(&self, text: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
+}
+
 impl Simulate {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -87,7 +98,7 @@ impl Simulate {
             connected: AtomicU64::new(0),
         });
         let devices = self.connect_all(&access, &ids, &fleet).await?;
-        bar.println(format!("{} devices answer methods; press Ctrl-C to end", devices.len()));
+        fleet.tell(&format!("{} devices answer methods; press Ctrl-C to end", devices.len()));
         bar.set_style(style("{msg}")?);
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -195,7 +206,7 @@ fn behave(client: &DeviceClient, fleet: &Arc<Fleet>) {
             fleet.calls.fetch_add(1, Ordering::Relaxed);
             if fleet.tell {
                 let then = if rebooting { ", then it reboots" } else { "" };
-                fleet.bar.println(format!("{id}: {} {} → 200{then}", request.name(), request.payload()));
+                fleet.tell(&format!("{id}: {} {} → 200{then}", request.name(), request.payload()));
             }
             let payload = serde_json::from_str::<&RawValue>(request.payload()).ok();
             MethodResponse::new(200).payload(&json!({
@@ -212,7 +223,7 @@ fn behave(client: &DeviceClient, fleet: &Arc<Fleet>) {
             fleet.connected.fetch_sub(1, Ordering::Relaxed);
             tokio::time::sleep(fleet.reboot).await;
             while let Err(error) = client.connect().await {
-                fleet.bar.println(format!("{} cannot come back yet: {error}", client.device_id()));
+                fleet.tell(&format!("{} cannot come back yet: {error}", client.device_id()));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             fleet.connected.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,249 @@
+//! Tokens, good and bad.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use serde_json::{Value, json};
+
+use super::*;
+
+const ISSUER: &str = "https://login.example/tenant/v2.0";
+const NOW: i64 = 1_800_000_000;
+
+/// An issuer inside the test.
+#[derive(Debug)]
+struct FakeIssuer {
+    key: EcdsaKeyPair,
+    key_id: Mutex<String>,
+    fetches: Mutex<usize>,
+    down: Mutex<bool>,
+}
+
+impl FakeIssuer {
+    fn new() -> Arc<Self> {
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
+        Arc::new(Self {
+            key,
+            key_id: Mutex::new("k1".to_owned()),
+            fetches: Mutex::default(),
+            down: Mutex::default(),
+        })
+    }
+
+    fn key_set(&self) -> Value {
+        let point = self.key.public_key().as_ref();
+        let part = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
+        json!({ "keys": [
+            { "kid": *self.key_id.lock().unwrap(), "kty": "EC", "crv": "P-256", "use": "sig",
+              "x": part(1..33), "y": part(33..65) },
+            { "kid": "for-encryption", "kty": "EC", "crv": "P-256", "use": "enc",
+              "x": part(1..33), "y": part(33..65) },
+            { "kid": "unknown-kind", "kty": "OKP" },
+        ]})
+    }
+
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        let message = message(header, claims);
+        let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn entra(self: &Arc<Self>) -> Entra {
+        let settings = EntraSettings {
+            issuers: vec![Issuer { issuer: ISSUER.to_owned(), tenant: Some("tenant".to_owned()) }],
+            audiences: vec!["api://hub".to_owned()],
+            assignments: vec![("app-1".to_owned(), Role::DataReader)],
+        };
+        Entra::new(settings, self.clone())
+    }
+
+    fn fetches(&self) -> usize {
+        *self.fetches.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl KeySource for FakeIssuer {
+    async fn keys(&self, issuer: &str) -> Result<KeySet, KeySourceError> {
+        assert_eq!(issuer, ISSUER);
+        *self.fetches.lock().unwrap() += 1;
+        if *self.down.lock().unwrap() {
+            return Err(KeySourceError("down".to_owned()));
+        }
+        Ok(KeySet::from_json(self.key_set().to_string().as_bytes()).unwrap())
+    }
+}
+
+fn message(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", part(header), part(claims))
+}
+
+fn header() -> Value {
+    json!({ "alg": "ES256", "typ": "JWT", "kid": "k1" })
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "tid": "tenant", "oid": "robot", "sub": "s",
+        "nbf": NOW - 10, "exp": NOW + 10, "roles": ["IoT Hub Registry Contributor"],
+    })
+}
+
+fn with(mut value: Value, name: &str, changed: Value) -> Value {
+    value[name] = changed;
+    value
+}
+
+async fn verify(entra: &Entra, token: &str) -> Result<Verified, EntraError> {
+    entra.verify(token, Timestamp::from_unix_millis(NOW * 1000)).await
+}
+
+#[tokio::test]
+async fn a_good_token_tells_who_and_what() {
+    let issuer = FakeIssuer::new();
+    let entra = issuer.entra();
+    let verified = verify(&entra, &issuer.sign(&header(), &claims())).await.unwrap();
+    assert_eq!(verified, Verified { subject: "robot".to_owned(), actions: vec!["devices/*"] });
+    for audience in [json!("https://iothubs.azure.net/"), json!(["x", "api://hub"])] {
+        let token = issuer.sign(&header(), &with(claims(), "aud", audience));
+        assert!(verify(&entra, &token).await.is_ok());
+    }
+    let assigned = with(with(claims(), "roles", json!(["something else"])), "appid", json!("app-1"));
+    let verified = verify(&entra, &issuer.sign(&header(), &assigned)).await.unwrap();
+    assert_eq!(verified.actions, ["*/read"]);
+    let nothing = with(claims(), "roles", json!([]));
+    assert!(verify(&entra, &issuer.sign(&header(), &nothing)).await.unwrap().actions.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused() {
+    let issuer = FakeIssuer::new();
+    let entra = issuer.entra();
+    let claim = |name, value| issuer.sign(&header(), &with(claims(), name, value));
+    let head = |name, value| issuer.sign(&with(header(), name, value), &claims());
+    for (what, token, expected) in [
+        ("audience", claim("aud", json!("https://management.azure.com")), EntraError::Audience),
+        ("no audience", claim("aud", json!([])), EntraError::Audience),
+        ("issuer", claim("iss", json!("https://login.example/other/v2.0")), EntraError::Issuer),
+        ("issuer with a slash", claim("iss", json!(format!("{ISSUER}/"))), EntraError::Issuer),
+        ("tenant", claim("tid", json!("other")), EntraError::Tenant),
+        ("no tenant", claim("tid", Value::Null), EntraError::Tenant),
+        ("expired", claim("exp", json!(NOW)), EntraError::Expired),
+        ("without end", claim("exp", Value::Null), EntraError::Malformed),
+        ("not yet", claim("nbf", json!(NOW + 1)), EntraError::NotYet),
+        ("roles that are no list", claim("roles", json!("*")), EntraError::Malformed),
+        ("none", head("alg", json!("none")), EntraError::Algorithm),
+        ("symmetric", head("alg", json!("HS256")), EntraError::Algorithm),
+        ("another kind of key", head("alg", json!("RS256")), EntraError::Algorithm),
+        ("another key", head("kid", json!("k2")), EntraError::UnknownKey),
+        ("a key for encryption", head("kid", json!("for-encryption")), EntraError::UnknownKey),
+        ("no key", head("kid", Value::Null), EntraError::Malformed),
+        ("an extension", head("crit", json!(["exp"])), EntraError::Malformed),
+        ("by somebody else", FakeIssuer::new().sign(&header(), &claims()), EntraError::Signature),
+        ("empty", String::new(), EntraError::Malformed),
+        ("too long", format!("{}.{}.x", "a".repeat(10_000), "b".repeat(10_000)), EntraError::Malformed),
+    ] {
+        assert_eq!(verify(&entra, &token).await, Err(expected), "{what}");
+    }
+    let unsigned = format!("{}.", message(&with(header(), "alg", json!("none")), &claims()));
+    assert_eq!(verify(&entra, &unsigned).await, Err(EntraError::Algorithm));
+    let unsigned = format!("{}.", message(&header(), &claims()));
+    assert_eq!(verify(&entra, &unsigned).await, Err(EntraError::Signature));
+}
+
+#[tokio::test]
+async fn no_changed_byte_gets_through() {
+    let issuer = FakeIssuer::new();
+    let entra = issuer.entra();
+    let good = issuer.sign(&header(), &claims());
+    verify(&entra, &good).await.unwrap();
+    for place in 0..good.len() {
+        let mut changed = good.clone().into_bytes();
+        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        assert!(verify(&entra, &changed).await.is_err(), "byte {place}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_kept_and_strangers_do_not_make_the_hub_ask() {
+    let issuer = FakeIssuer::new();
+    let entra = issuer.entra();
+    let good = issuer.sign(&header(), &claims());
+    for _ in 0..5 {
+        verify(&entra, &good).await.unwrap();
+        let stranger = issuer.sign(&with(header(), "kid", json!("x")), &claims());
+        assert_eq!(verify(&entra, &stranger).await, Err(EntraError::UnknownKey));
+    }
+    assert_eq!(issuer.fetches(), 1);
+    // A new key is found as soon as it may be asked for.
+    *issuer.key_id.lock().unwrap() = "k2".to_owned();
+    let rotated = issuer.sign(&with(header(), "kid", json!("k2")), &claims());
+    assert_eq!(verify(&entra, &rotated).await, Err(EntraError::UnknownKey));
+    tokio::time::advance(Duration::from_secs(31)).await;
+    verify(&entra, &rotated).await.unwrap();
+    assert_eq!(issuer.fetches(), 2);
+    assert_eq!(verify(&entra, &good).await, Err(EntraError::UnknownKey), "the old key is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_is_away_does_no_harm_for_a_week() {
+    let issuer = FakeIssuer::new();
+    let entra = issuer.entra();
+    let good = issuer.sign(&header(), &claims());
+    *issuer.down.lock().unwrap() = true;
+    assert_eq!(verify(&entra, &good).await, Err(EntraError::KeysUnavailable));
+    *issuer.down.lock().unwrap() = false;
+    tokio::time::advance(Duration::from_secs(31)).await;
+    verify(&entra, &good).await.unwrap();
+    *issuer.down.lock().unwrap() = true;
+    tokio::time::advance(Duration::from_secs(6 * 24 * 3600)).await;
+    verify(&entra, &good).await.unwrap();
+    tokio::time::advance(Duration::from_secs(2 * 24 * 3600)).await;
+    assert_eq!(verify(&entra, &good).await, Err(EntraError::UnknownKey));
+}
+
+/// A key and a token of it, made with PyJWT.
+const RSA_MODULUS: &str = "\
+     39-PhyAr5he0xEEHSQIe5Wv2YF8CAfH4ZxetiQeH_ikCsvi8nCZs1fM6ak00VQ2H5DH7MQfjnuOE_FegnmWibSUR_fTivfGB\
+     QUIppayRjZ97-J1Vow8hRHjHBv99sKdzG5bz_fo42Czbgl8G6HCMMgq55DsssCYX44EB6iuJL1BTSUP5sjjVCfAxTSCHWeq4\
+     V5mX3pXr4bFSoko3l-8J_DwRFjvL_tj3sWKu2Y7X5bIsDiS8BfR8xqa0lkxB1jOW6LN55f8C06iwm1bDo0a3BcgeIql7GgNs\
+     13c_r5oOLtNYi7nmNoidpUIiuHpm2lh4-aafI9iuaAs2nB2N4Di4kQ";
+const RSA_TOKEN: &str = "\
+     eyJhbGciOiJSUzI1NiIsImtpZCI6InJzYSIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJodHRwczovL2xvZ2luLmV4YW1wbGUvdGV\
+     uYW50L3YyLjAiLCJhdWQiOiJodHRwczovL2lvdGh1YnMuYXp1cmUubmV0IiwidGlkIjoidGVuYW50Iiwib2lkIjoicm9ib3Q\
+     iLCJleHAiOjE4MDAwMDAwMTAsInJvbGVzIjpbIklvVCBIdWIgRGF0YSBSZWFkZXIiXX0.JrYjw5mKvHGYyCExXYjzOdFgwjb\
+     rCzhnnGKA4-dqSQEryOy-wQDc_6g5SjIdjOT0GIcgTZq93thDTZBAs5LCrOlsWza0bNavBOG1mwE_asp0T_MIIclLOTlDgAi\
+     iY0AR8KdROdKzRaH0l3Hd12sCfNt76JAhgzAAahlb-QT_YuYC5SAzznY8fA5OB2iMBLA7hBE7NMCjlpDdG5KGXXbUKV2Pmf0\
+     W6sw6zb_a4hSeSi4A2nnvB8ivcUj2AyyT74mTxryUAxiloZE8YIxedG12EZlYUDRg0GYKyKeQm3SSSoK7CAVPwLq_bIMnz-r\
+     SEmDJtIKgbv-y9bgWhfZosl279g";
+
+#[derive(Debug)]
+struct RsaIssuer;
+
+#[async_trait]
+impl KeySource for RsaIssuer {
+    async fn keys(&self, _: &str) -> Result<KeySet, KeySourceError> {
+        let set = json!({ "keys": [{ "kid": "rsa", "kty": "RSA", "alg": "RS256", "n": RSA_MODULUS, "e": "AQAB" }] });
+        Ok(KeySet::from_json(set.to_string().as_bytes()).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_token_signed_with_rsa_is_verified() {
+    let issuer = Issuer { issuer: ISSUER.to_owned(), tenant: None };
+    let settings = EntraSettings { issuers: vec![issuer], ..EntraSettings::default() };
+    let entra = Entra::new(settings, Arc::new(RsaIssuer));
+    assert_eq!(verify(&entra, RSA_TOKEN).await.unwrap().actions, ["*/read"]);
+    let (message, _) = RSA_TOKEN.rsplit_once('.').unwrap();
+    let forged = format!("{message}.{}", URL_SAFE_NO_PAD.encode([7; 256]));
+    assert_eq!(verify(&entra, &forged).await, Err(EntraError::Signature));
+}

@@ -1,0 +1,193 @@
+//! The endpoints that `azure-identity` asks: discovery, keys, token.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ferrohub_core::auth::AUDIENCE;
+use ferrohub_model::Timestamp;
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use super::{DevelopmentIssuer, LIFETIME_SECONDS};
+
+/// A form with a secret in it has a few hundred bytes.
+const MAX_FORM: usize = 16 * 1024;
+
+pub(super) fn routes(issuer: DevelopmentIssuer) -> Router {
+    Router::new()
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(discovery))
+        .route("/{tenant}/discovery/v2.0/keys", get(keys))
+        .route("/{tenant}/oauth2/v2.0/token", post(token))
+        .with_state(issuer)
+}
+
+/// A refusal as RFC 6749 wants it.
+struct OAuthError(StatusCode, &'static str, &'static str);
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let Self(status, error, description) = self;
+        answer(status, &json!({ "error": error, "error_description": description }))
+    }
+}
+
+/// A JSON answer that nobody may keep.
+fn answer(status: StatusCode, body: &Value) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, headers, body.to_string()).into_response()
+}
+
+const WRONG_TENANT: OAuthError =
+    OAuthError(StatusCode::BAD_REQUEST, "invalid_tenant", "There is no such tenant.");
+const WRONG_CLIENT: OAuthError =
+    OAuthError(StatusCode::UNAUTHORIZED, "invalid_client", "The client id or the client secret is wrong.");
+
+fn check_tenant(issuer: &DevelopmentIssuer, tenant: &str) -> Result<(), OAuthError> {
+    if tenant == issuer.tenant() { Ok(()) } else { Err(WRONG_TENANT) }
+}
+
+async fn discovery(
+    State(issuer): State<DevelopmentIssuer>,
+    Path(tenant): Path<String>,
+) -> Result<Response, OAuthError> {
+    check_tenant(&issuer, &tenant)?;
+    let base = format!("{}/{tenant}", issuer.0.authority);
+    Ok(answer(
+        StatusCode::OK,
+        &json!({
+            "issuer": issuer.issuer(),
+            "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
+            "token_endpoint": format!("{base}/oauth2/v2.0/token"),
+            "jwks_uri": format!("{base}/discovery/v2.0/keys"),
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+            "scopes_supported": ["openid"],
+        }),
+    ))
+}
+
+async fn keys(
+    State(issuer): State<DevelopmentIssuer>,
+    Path(tenant): Path<String>,
+) -> Result<Response, OAuthError> {
+    check_tenant(&issuer, &tenant)?;
+    Ok(answer(StatusCode::OK, &issuer.key_set()))
+}
+
+async fn token(
+    State(issuer): State<DevelopmentIssuer>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, OAuthError> {
+    check_tenant(&issuer, &tenant)?;
+    let invalid = |text| OAuthError(StatusCode::BAD_REQUEST, "invalid_request", text);
+    let body = Limited::new(body, MAX_FORM).collect().await.map_err(|_| invalid("The form is too long."))?;
+    let form = form(&body.to_bytes()).ok_or(invalid("The body is not a form."))?;
+    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    if field("grant_type") != Some("client_credentials") {
+        let text = "Only the grant type client_credentials is supported.";
+        return Err(OAuthError(StatusCode::BAD_REQUEST, "unsupported_grant_type", text));
+    }
+    let (id, secret) = match basic(&headers) {
+        Some(pair) => pair,
+        None => (
+            field("client_id").unwrap_or_default().to_owned(),
+            field("client_secret").unwrap_or_default().to_owned(),
+        ),
+    };
+    let known = &issuer.0.credentials;
+    // Both are looked at in full, whatever the first says.
+    let id_is_right = same(&id, &known.client_id);
+    let secret_is_right = same(&secret, &known.client_secret);
+    if !(id_is_right & secret_is_right) {
+        warn!("the development issuer refused a client");
+        return Err(WRONG_CLIENT);
+    }
+    let mut scopes = field("scope").unwrap_or_default().split_whitespace();
+    if !scopes.any(|scope| scope.strip_suffix("/.default").is_some_and(|audience| audience == AUDIENCE)) {
+        let text = "The scope must be https://iothubs.azure.net/.default.";
+        return Err(OAuthError(StatusCode::BAD_REQUEST, "invalid_scope", text));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Timestamp::from_unix_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let failed = OAuthError(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The token cannot be signed.");
+    let token = issuer.issue(now).ok_or(failed)?;
+    Ok(answer(
+        StatusCode::OK,
+        &json!({
+            "token_type": "Bearer",
+            "expires_in": LIFETIME_SECONDS,
+            "ext_expires_in": LIFETIME_SECONDS,
+            "access_token": token,
+        }),
+    ))
+}
+
+/// Compares secrets in a time that tells nothing.
+fn same(given: &str, known: &str) -> bool {
+    let random = rand::random::<[u8; 32]>();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &random);
+    let tag = ring::hmac::sign(&key, known.as_bytes());
+    ring::hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_ok()
+}
+
+/// `Authorization: Basic`, both parts percent-encoded.
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (id, secret) = pair.split_once(':')?;
+    Some((decode(id)?, decode(secret)?))
+}
+
+/// The fields of `application/x-www-form-urlencoded`.
+fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> Option<String> {
+    ferrohub_model::percent::decode(&text.replace('+', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_read_with_its_escapes() {
+        let read = form(b"a=1&b=x%26y+z&c&&d=").unwrap();
+        let expected = [("a", "1"), ("b", "x&y z"), ("c", ""), ("d", "")];
+        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(form(b"a=%f"), None);
+    }
+
+    #[test]
+    fn secrets_are_the_same_or_not() {
+        assert!(same("abc", "abc"));
+        assert!(!same("abd", "abc") && !same("", "abc") && !same("abcd", "abc"));
+    }
+}

@@ -1,0 +1,124 @@
+//! The keys of an issuer by OpenID Connect discovery:
+//! `{issuer}/.well-known/openid-configuration` names where they are.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ferrohub_core::auth::{KeySet, KeySource, KeySourceError};
+use http::Uri;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+
+/// Real documents have a few KiB.
+const MAX_DOCUMENT: usize = 256 * 1024;
+/// For both documents together.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// Why discovery cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The certificate authority's file cannot be read.
+    #[error("not a PEM certificate: {0}")]
+    Certificate(#[from] rustls::pki_types::pem::Error),
+    /// TLS cannot be set up with it.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+/// Finds the keys of issuers over HTTPS.
+pub struct Discovery {
+    usual: HttpsClient,
+    /// Issuers whose certificates come from an authority of their own.
+    special: HashMap<String, HttpsClient>,
+}
+
+/// The fields of the document that count.
+#[derive(Deserialize)]
+struct Configuration {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Discovery {
+    /// Trusts what the machine trusts.
+    pub fn new() -> Result<Self, DiscoveryError> {
+        Ok(Self { usual: client(None)?, special: HashMap::new() })
+    }
+
+    /// Trusts the certificate authorities in this PEM text for one issuer, instead of what the machine trusts.
+    pub fn trust(&mut self, issuer: &str, pem: &[u8]) -> Result<(), DiscoveryError> {
+        self.special.insert(issuer.to_owned(), client(Some(pem))?);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl KeySource for Discovery {
+    async fn keys(&self, issuer: &str) -> Result<KeySet, KeySourceError> {
+        let client = self.special.get(issuer).unwrap_or(&self.usual);
+        let discover = async {
+            let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+            let document = get(client, &place).await?;
+            let configuration: Configuration = serde_json::from_slice(&document)
+                .map_err(|error| KeySourceError(format!("{place}: {error}")))?;
+            if configuration.issuer != issuer {
+                return Err(KeySourceError(format!("{place} speaks for another issuer")));
+            }
+            let keys = get(client, &configuration.jwks_uri).await?;
+            KeySet::from_json(&keys)
+                .map_err(|error| KeySourceError(format!("{}: {error}", configuration.jwks_uri)))
+        };
+        tokio::time::timeout(TIMEOUT, discover)
+            .await
+            .unwrap_or_else(|_| Err(KeySourceError(format!("{issuer} did not answer in time"))))
+    }
+}
+
+fn client(pem: Option<&[u8]>) -> Result<HttpsClient, DiscoveryError> {
+    let mut roots = RootCertStore::empty();
+    match pem {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                roots.add(certificate?)?;
+            }
+        }
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+/// A document. Redirects are not followed: the issuer's word counts, nobody else's.
+async fn get(client: &HttpsClient, place: &str) -> Result<Bytes, KeySourceError> {
+    let failed = |error: &dyn fmt::Display| KeySourceError(format!("{place}: {error}"));
+    let uri: Uri = place.parse().map_err(|error| failed(&error))?;
+    let response = client.get(uri).await.map_err(|error| failed(&error))?;
+    if !response.status().is_success() {
+        return Err(failed(&response.status()));
+    }
+    let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
+    body.map(|body| body.to_bytes()).map_err(|error| failed(&error))
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery").field("special", &self.special.keys()).finish_non_exhaustive()
+    }
+}
