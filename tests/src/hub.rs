@@ -6,7 +6,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,6 +14,44 @@ use tempfile::TempDir;
 
 use crate::Address;
 use process::Process;
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output.
+    pub output: String,
+    /// Its standard error.
+    pub errors: String,
+}
+
+impl Finished {
+    /// Runs a command to its end.
+    #[must_use]
+    #[track_caller]
+    pub fn run(command: &mut Command) -> Self {
+        let done = command.stdin(Stdio::null()).output().expect("the program starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = done.status.code().expect("an exit code");
+        Self { code, output: text(&done.stdout), errors: text(&done.stderr) }
+    }
+
+    /// Its output, when it succeeded.
+    #[must_use]
+    #[track_caller]
+    pub fn success(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.output, self.errors);
+        self.output
+    }
+}
+
+/// The program under test, without any configuration.
+#[must_use]
+#[track_caller]
+pub fn program() -> Command {
+    process::bare_program()
+}
 
 /// How a hub shall be started.
 #[must_use]
@@ -152,6 +190,13 @@ impl Hub {
     #[track_caller]
     pub fn metrics(&self) -> String {
         process::get(&self.name, "/metrics").expect("the metrics")
+    }
+
+    /// Runs another command of the program, as the owner of this hub.
+    #[must_use]
+    #[track_caller]
+    pub fn command<const N: usize>(&self, arguments: [&str; N]) -> Finished {
+        Finished::run(process::program(&self.folder.path().join("hub.toml")).args(arguments))
     }
 
     /// Files and sockets that the hub has open.

@@ -27,7 +27,7 @@ mod wait;
 
 pub use address::Address;
 pub use device::{Client, Device, DeviceBuilder, Request};
-pub use hub::{Hub, HubBuilder};
+pub use hub::{Finished, Hub, HubBuilder, program};
 pub use identity::Identity;
 pub use peer::{Failure, Pending};
 pub use python::{Running, Script};

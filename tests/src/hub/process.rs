@@ -24,14 +24,30 @@ fn binary() -> PathBuf {
     path
 }
 
-/// A command of the program under test, with no configuration but what the test gives.
+/// The program under test, in an environment that tells it nothing.
 #[track_caller]
-pub(super) fn command(name: &str, config: &Path) -> Command {
+pub(super) fn bare_program() -> Command {
     let mut command = Command::new(binary());
-    command.arg(name).arg("--config").arg(config);
-    for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("FERROHUB_")) {
+    let ours = |name: &str| ["FERROHUB_", "IOTHUB_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix));
+    for (variable, _) in std::env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(variable);
     }
+    command
+}
+
+/// The program under test, with no configuration but what the test gives.
+#[track_caller]
+pub(super) fn program(config: &Path) -> Command {
+    let mut command = bare_program();
+    command.arg("--config").arg(config);
+    command
+}
+
+/// A command of the program under test.
+#[track_caller]
+pub(super) fn command(name: &str, config: &Path) -> Command {
+    let mut command = program(config);
+    command.arg(name);
     command
 }
 
