@@ -279,3 +279,21 @@ async fn who_is_not_trusted_is_not_spoken_to() {
         DeviceClient::builder(hub.name(), "d").symmetric_key("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").build();
     assert_eq!(device.unwrap().connect().await.unwrap_err().kind(), ferrohub_device::ErrorKind::Tls);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_localhost_the_servers_certificate_can_be_ones_own() {
+    let builder = Hub::builder().on_localhost();
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (builder.folder().join("own.pem"), builder.folder().join("own.key"));
+    fs::write(&certificate, own.cert.pem()).unwrap();
+    fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let tls = format!("[tls]\ncertificate = {certificate:?}\nprivate_key = {key:?}");
+    let hub = builder.config(&tls).start();
+    assert!(!hub.environment().contains_key("SSL_CERT_FILE"), "the hub has no CA of its own");
+    let service = ServiceClient::builder()
+        .connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
+        .root_certificates(own.cert.pem())
+        .build()
+        .unwrap();
+    assert!(service.list_devices(1).await.unwrap().is_empty());
+}

@@ -18,7 +18,13 @@ const OWNER: &str = "iothubowner";
 #[derive(Debug, Args)]
 pub(crate) struct Login {
     /// Connection string of a shared access policy [default: that of the owner, from the data folder]
-    #[arg(long, value_name = "CONNECTION STRING", env = "IOTHUB_CONNECTION_STRING", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "CONNECTION STRING",
+        env = "IOTHUB_CONNECTION_STRING",
+        hide_env_values = true
+    )]
     login: Option<String>,
 }
 
