@@ -38,7 +38,6 @@ impl Finished {
     }
 
     /// Its output, when it succeeded.
-    #[must_use]
     #[track_caller]
     pub fn success(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.output, self.errors);

@@ -247,9 +247,9 @@ async fn renewals_and_restarts_lose_nothing() {
     assert!(hub.metrics().contains("ferrohub_stray_method_answers_total 0\n"));
     for round in 0..2_u64 {
         if round == 0 {
-            drop(hub.stop())
+            assert!(hub.stop().success());
         } else {
-            hub.kill()
+            hub.kill();
         }
         hub.start_again();
         let call =
