@@ -1,41 +1,24 @@
-"""The tutorial's back end, line by line: connection string and device id from the command line."""
+"""A back end that reboots a device, with the calls that Microsoft's tutorial makes.
+
+Usage: tutorial_service.py CONNECTION-STRING DEVICE-ID
+METHOD_NAME is the method to call: rebootDevice if it is not set.
+"""
 
 import os
 import sys
 
 from azure.iot.hub import IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod, CloudToDeviceMethodResult  # noqa: F401
+from azure.iot.hub.models import CloudToDeviceMethod
 
-CONNECTION_STRING = sys.argv[1]
-DEVICE_ID = sys.argv[2]
+connection_string, device_id = sys.argv[1:]
+name = os.environ.get("METHOD_NAME", "rebootDevice")
 
-METHOD_NAME = os.environ.get("METHOD_NAME", "rebootDevice")
-METHOD_PAYLOAD = "{\"method_number\":\"42\"}"
-TIMEOUT = 60
-WAIT_COUNT = 10
-
-
-def iothub_devicemethod_sample_run():
-    try:
-        # Connect to IoT hub
-        registry_manager = IoTHubRegistryManager.from_connection_string(CONNECTION_STRING)
-
-        print ( "" )
-        print ( "Invoking device to reboot..." )
-
-        # Call the direct method.
-        deviceMethod = CloudToDeviceMethod(method_name=METHOD_NAME, payload=METHOD_PAYLOAD)
-        response = registry_manager.invoke_device_method(DEVICE_ID, deviceMethod)
-
-        print ( "Successfully invoked the device to reboot." )
-
-        print ( "The device has returned this payload:" )
-        print ( response.payload )
-
-    except Exception as ex:
-        print ( "" )
-        print ( "Unexpected error {0}".format(ex) )
-        return
-
-
-iothub_devicemethod_sample_run()
+# A payload of text, which happens to hold JSON: it must arrive as text.
+method = CloudToDeviceMethod(method_name=name, payload='{"method_number":"42"}')
+hub = IoTHubRegistryManager.from_connection_string(connection_string)
+print(f"calling {name} on {device_id}")
+try:
+    response = hub.invoke_device_method(device_id, method)
+    print(f"status {response.status}: {response.payload}")
+except Exception as error:
+    print(f"it failed: {error}")

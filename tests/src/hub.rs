@@ -227,6 +227,15 @@ impl Hub {
         process.terminate(Duration::from_secs(30))
     }
 
+    /// Asks it to stop, and again before it has.
+    #[track_caller]
+    pub fn stop_twice(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("a hub that runs");
+        process.signal();
+        std::thread::sleep(Duration::from_millis(500));
+        process.terminate(Duration::from_secs(30))
+    }
+
     /// Ends it at once (SIGKILL), as a power cut does.
     #[track_caller]
     pub fn kill(&mut self) {

@@ -61,6 +61,13 @@ impl RawTls {
         let _ = self.0.write_all(bytes).and_then(|()| self.0.flush());
     }
 
+    /// Says that nothing more comes.
+    pub fn end(&mut self) {
+        self.0.conn.send_close_notify();
+        let _ = self.0.flush();
+        let _ = self.0.sock.shutdown(std::net::Shutdown::Write);
+    }
+
     /// Reads exactly so many bytes.
     #[track_caller]
     pub fn read(&mut self, count: usize) -> Vec<u8> {

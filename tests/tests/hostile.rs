@@ -284,3 +284,100 @@ fn strangers_do_not_keep_devices_out() {
     }
     eventually("the strangers are gone", Duration::from_secs(10), || (hub.open_files() < 60).then_some(()));
 }
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        // A linear congruential generator; its high bits are good enough.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % limit as u64).unwrap()
+    }
+
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+}
+
+#[test]
+fn any_request_gets_an_answer_or_the_end() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let mut random = Numbers(2026);
+    let mut answers = 0;
+    for _ in 0..1500 {
+        let path = random.one(&[
+            "/devices/dev1",
+            "/devices/%00",
+            "/devices/..%2f",
+            "/devices",
+            "/twins/dev1/methods",
+            "/twins//methods",
+            "/twins/dev1/modules/m/methods",
+            "/$iothub/websocket",
+            "/ferrohub/policies",
+            "/%f",
+            "*",
+            "/\u{fc}",
+        ]);
+        let query =
+            random.one(&["", "?api-version=2021-04-12", "?api-version=%", "?top=-1&top=x", "?&&=", "?#"]);
+        let verb = random.one(&["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "G\u{0}T", ""]);
+        let authorization = random.one(&[
+            token.as_str(),
+            "",
+            "Bearer a.b.c",
+            "SharedAccessSignature sr=%ff&sig=&se=-1",
+            "Basic x",
+            "\t",
+        ]);
+        let mut body = random
+            .one(&[
+                "",
+                "{",
+                "{}",
+                "[]",
+                "null",
+                "\"",
+                "{\"methodName\":\"m\",\"payload\":",
+                "\u{fffd}",
+                "{\"deviceId\":1}",
+            ])
+            .repeat(1 + random.below(3));
+        if random.below(10) == 0 {
+            body = "[".repeat(20_000);
+        }
+        let length = if random.below(10) == 0 { random.below(100) } else { body.len() };
+        let mut request = format!(
+            "{verb} {path}{query} HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\nIf-Match: {}\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}",
+            random.one(&["*", "\"", "\"\"", "W/\"x\"", ""])
+        )
+        .into_bytes();
+        for _ in 0..random.below(3) {
+            let place = random.below(request.len());
+            request[place] = u8::try_from(random.below(256)).unwrap();
+        }
+        let mut peer = RawTls::https(&hub);
+        peer.send(&request);
+        peer.end();
+        let answer = peer.read_to_end();
+        if !answer.is_empty() {
+            assert!(answer.starts_with(b"HTTP/1.1 "), "{:?}", String::from_utf8_lossy(&answer));
+            assert_ne!(
+                answer[9],
+                b'5',
+                "{:?} to {:?}",
+                String::from_utf8_lossy(&answer),
+                String::from_utf8_lossy(&request)
+            );
+            answers += 1;
+        }
+    }
+    assert!(answers > 700, "most requests are answered: {answers}");
+    assert!(!hub.log().contains("panicked"), "{}", hub.log());
+    still_serves(&hub, &service, &identity);
+}

@@ -85,11 +85,17 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sends SIGTERM.
     #[track_caller]
-    pub(super) fn terminate(&mut self, limit: Duration) -> ExitStatus {
+    pub(super) fn signal(&self) {
         let kill = format!("kill -TERM {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &kill]).status();
         assert!(sent.is_ok_and(|status| status.success()), "cannot send SIGTERM");
+    }
+
+    #[track_caller]
+    pub(super) fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.signal();
         eventually("the hub stops", limit, || self.child.try_wait().expect("the hub's status"))
     }
 

@@ -1,0 +1,97 @@
+//! Whatever strangers send as tokens, connection strings and names: no panic, and what is accepted is meant.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+
+use ferrohub_model::method::{MethodInvocation, MethodName};
+use ferrohub_model::mqtt_username::MqttUsername;
+use ferrohub_model::sas::{self, SasToken};
+use ferrohub_model::{
+    DeviceConnectionString, IdentityId, ServiceConnectionString, SharedAccessKey, Timestamp, percent, topic,
+};
+use proptest::prelude::*;
+
+fn key() -> SharedAccessKey {
+    SharedAccessKey::from_bytes(&[7; 32]).unwrap()
+}
+
+/// Text made of the pieces that the parsers look for, so that it often gets far.
+fn crafted() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("SharedAccessSignature ".to_owned()),
+        Just("HostName=".to_owned()),
+        Just("DeviceId=".to_owned()),
+        Just("SharedAccessKey=".to_owned()),
+        Just("SharedAccessKeyName=".to_owned()),
+        Just("$iothub/methods/".to_owned()),
+        Just("POST/".to_owned()),
+        Just("res/".to_owned()),
+        Just("?$rid=".to_owned()),
+        Just("api-version=".to_owned()),
+        "(sr|sig|se|skn)=",
+        "[;&=/%?#:\\\\]",
+        "%[0-9a-fA-F]{0,2}",
+        "[A-Za-z0-9+/=]{0,44}",
+        "\\PC{0,8}",
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_and_nobody_gets_in(text in prop_oneof![any::<String>(), crafted()]) {
+        if let Ok(token) = SasToken::parse(&text) {
+            prop_assert!(!token.is_signed_by(&key()));
+            let _ = token.resource();
+        }
+        if let Ok(parsed) = text.parse::<DeviceConnectionString>() {
+            prop_assert!(parsed.reveal().parse::<DeviceConnectionString>().is_ok());
+        }
+        if let Ok(parsed) = text.parse::<ServiceConnectionString>() {
+            prop_assert!(parsed.reveal().parse::<ServiceConnectionString>().is_ok());
+        }
+        if let Ok(id) = IdentityId::parse(&text) {
+            prop_assert_eq!(id.as_str(), text.as_str());
+        }
+        let _ = MqttUsername::parse(&text);
+        let _ = MethodName::new(&text);
+        let _ = topic::parse_method_request(&text);
+        let _ = topic::parse_method_response(&text);
+        let _ = serde_json::from_str::<MethodInvocation<'_>>(&text);
+    }
+
+    #[test]
+    fn what_is_signed_verifies_and_nothing_else_does(
+        resource in "[a-z0-9.]{1,20}(/devices/[A-Za-z0-9%#*?!(),:=@$'-]{1,20})?",
+        expiry in 0..4_000_000_000_i64,
+        place in any::<prop::sample::Index>(),
+        byte in any::<char>(),
+    ) {
+        let expires = Timestamp::from_unix_millis(expiry * 1000);
+        let text = sas::sign(&resource, &key(), Some("policy"), expires);
+        let token = SasToken::parse(&text).unwrap();
+        prop_assert!(token.is_signed_by(&key()));
+        prop_assert_eq!(token.expiry(), expires);
+        prop_assert_eq!(token.policy(), Some("policy"));
+        // Any change of resource, signature or expiry breaks it; the policy's name is not signed.
+        let signed = text.find("&skn=").unwrap();
+        let mut changed: Vec<char> = text.chars().collect();
+        let at = place.index(signed);
+        if changed[at] != byte {
+            changed[at] = byte;
+            let changed: String = changed.into_iter().collect();
+            if let Ok(token) = SasToken::parse(&changed) {
+                let same = token.expiry() == expires && token.policy() == Some("policy");
+                prop_assert!(!token.is_signed_by(&key()) || same && is_respelled(&text, &changed), "{changed}");
+            }
+        }
+    }
+
+    #[test]
+    fn percent_encoding_comes_back(text in any::<String>()) {
+        prop_assert_eq!(percent::decode(&percent::encode(&text)), Some(text));
+    }
+}
+
+/// A signature is compared after decoding: `%2b` and `%2B` are the same one.
+fn is_respelled(text: &str, changed: &str) -> bool {
+    text.eq_ignore_ascii_case(changed)
+}
