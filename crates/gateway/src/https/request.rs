@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use ferrohub_core::registry::IfMatch;
 use ferrohub_model::{DeviceId, ErrorCode, HubError};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ use super::server::HttpLimits;
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 /// The oldest version of the API that clients in the field speak.
 const OLDEST_API_VERSION: &str = "2016-11-14";
+
+/// How much of a body that is too long is read to be polite.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// 32 random hexadecimal digits.
 pub(super) fn random_hex() -> String {
@@ -80,16 +83,36 @@ pub(super) fn device_id(text: &str) -> Result<DeviceId, HubError> {
 
 /// Reads the whole body, within the limits of size and time.
 pub(super) async fn read_body(body: Body, limits: &HttpLimits) -> Result<Bytes, HubError> {
-    let collected =
-        tokio::time::timeout(limits.request_timeout, Limited::new(body, limits.body_bytes).collect());
-    match collected.await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(HubError::new(
-            ErrorCode::MessageTooLarge,
-            format!("The body must have at most {} bytes.", limits.body_bytes),
-        )),
-        Ok(Err(_)) => Err(HubError::new(ErrorCode::IotHubFormatError, "The body was cut short.")),
+    match tokio::time::timeout(limits.request_timeout, collect(body, limits.body_bytes)).await {
+        Ok(collected) => collected,
         Err(_) => Err(HubError::new(ErrorCode::IotHubFormatError, "The body did not arrive in time.")),
+    }
+}
+
+/// Reads a body of at most `limit` bytes. One that is longer is read on for a while and thrown away: many
+/// clients send all of it before they look at the answer, and would find a broken connection in its place.
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, HubError> {
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| HubError::new(ErrorCode::IotHubFormatError, "The body was cut short."))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= limit {
+            parts.push(data);
+        } else if length > limit.saturating_add(MAX_DISCARDED) {
+            break;
+        }
+    }
+    if length > limit {
+        let text = format!("The body must have at most {limit} bytes.");
+        return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+    }
+    // Small bodies come in one piece, which is not copied.
+    match parts.len() {
+        0 | 1 => Ok(parts.pop().unwrap_or_default()),
+        _ => Ok(parts.concat().into()),
     }
 }
 
