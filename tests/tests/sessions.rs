@@ -4,15 +4,19 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use ferrohub_acceptance::{Client, Device, Hub, Method, Service};
+use ferrohub_acceptance::{Answer, Client, Device, Hub, Method, Refusal, Service};
 use serde_json::{Value, json};
 
 /// The client renews a token two minutes before it expires.
 const RENEWS_EVERY: u64 = 5;
 const TOKEN_SECONDS: u64 = 120 + RENEWS_EVERY;
 
-/// A stream of calls while the device renews its token five times: each is answered, with its own answer,
-/// and the device sees each once.
+/// A stream of calls while the device renews its token five times. Whatever reaches the device is answered, once, also
+/// when the device goes in the middle of it.
+///
+/// The client says DISCONNECT whenever it likes, and what is on its way to it at that moment it never reads. The hub
+/// does not send such a request again, because it cannot know: that call ends with its time-out, as on Azure. Our own
+/// device SDK makes sure that nothing is on its way, see `rust_sdks.rs`.
 #[track_caller]
 fn five_renewals(client: Client, websockets: bool) {
     let hub = Hub::start();
@@ -27,41 +31,59 @@ fn five_renewals(client: Client, websockets: bool) {
         let line = metrics.lines().find(|line| line.starts_with("ferrohub_connects_total"));
         line.and_then(|line| line.rsplit_once(' ')).map_or(0, |(_, count)| count.parse().unwrap())
     };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut sent = 0_u64;
+    let call = |name: &str, payload: Value| {
+        service
+            .begin_invoke("dev1", Method::new(name).payload(payload).connect_timeout(20).response_timeout(8))
+    };
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let mut sent: Vec<u64> = Vec::new();
+    let mut lost: Vec<u64> = Vec::new();
+    let mut note = |number: u64, answer: Result<Answer, Refusal>| match answer {
+        Ok(answer) => assert_eq!((answer.status, answer.payload), (200, Value::from(number))),
+        Err(refusal) => {
+            assert_eq!(refusal.http.error_code(), "GatewayTimeout", "{refusal:?}");
+            lost.push(number);
+        }
+    };
+    let mut number = 0;
     while connects() < 6 {
         assert!(Instant::now() < deadline, "the device connected only {} times", connects());
-        // Quick ones, and ones that are at work when the device goes.
-        let slow = Method::new("answer")
-            .payload(json!({ "seconds": 1.5, "status": 200, "payload": sent }))
-            .connect_timeout(20);
-        let at_work = sent.is_multiple_of(20).then(|| (sent, service.begin_invoke("dev1", slow)));
+        // One that is at work when the device goes, and quick ones beside it.
+        number += 1;
+        let slow = number;
+        let at_work = call("answer", json!({ "seconds": 1.5, "status": 200, "payload": slow }));
         for _ in 0..20 {
-            sent += 1;
-            let echo = Method::new("echo").payload(sent).connect_timeout(20);
-            let answer = service.invoke("dev1", echo).expect("an answer");
-            assert_eq!((answer.status, answer.payload), (200, Value::from(sent)));
+            number += 1;
+            note(number, call("echo", number.into()).wait());
+            sent.push(number);
         }
-        if let Some((number, pending)) = at_work {
-            let answer = pending.wait().expect("an answer to the slow call");
-            assert_eq!((answer.status, answer.payload), (200, Value::from(number)));
-        }
+        note(slow, at_work.wait());
+        sent.push(slow);
     }
     let requests = device.requests();
+    let mut seen: Vec<u64> = requests
+        .iter()
+        .filter_map(|request| request.payload.as_u64().or_else(|| request.payload["payload"].as_u64()))
+        .collect();
     let ids: HashSet<&str> = requests.iter().map(|request| request.request_id.as_str()).collect();
     assert_eq!(ids.len(), requests.len(), "no request came twice");
-    let echoed: Vec<u64> = requests.iter().filter_map(|request| request.payload.as_u64()).collect();
-    assert_eq!(echoed, (1..=sent).collect::<Vec<_>>(), "each call came once");
+    let unseen: Vec<u64> = sent.iter().copied().filter(|number| !seen.contains(number)).collect();
+    lost.sort_unstable();
+    assert_eq!(lost, unseen, "only what never reached the device went without an answer");
+    eprintln!("{} calls, {} crossed a DISCONNECT", sent.len(), lost.len());
+    assert!(lost.len() <= 5, "at most one for each renewal: {lost:?}");
+    seen.sort_unstable();
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "no call came twice");
     assert!(hub.metrics().contains("ferrohub_stray_method_answers_total 0\n"), "no answer came twice");
 }
 
 #[test]
-fn five_renewals_lose_no_call() {
+fn five_renewals_lose_nothing_that_reached_the_device() {
     five_renewals(Client::Sync, false);
 }
 
 #[test]
-fn five_renewals_of_the_asynchronous_client_on_a_web_socket_lose_no_call() {
+fn five_renewals_of_the_asynchronous_client_on_a_web_socket_lose_nothing_that_reached_the_device() {
     five_renewals(Client::Async, true);
 }
 

@@ -44,6 +44,8 @@ enum Wake {
     Input(Result<(), ProtocolError>),
     /// The peer closed its side, or the transport failed.
     Ended,
+    /// The transport takes no more output.
+    Broken,
     /// The hub has something to send or says to close.
     Outgoing(Outgoing),
     /// A deadline passed.
@@ -58,6 +60,8 @@ struct Driver<S> {
     output: BytesMut,
     /// Whether something was written since the last flush.
     unflushed: bool,
+    /// Nothing can be written any more; what the peer said before is still read.
+    broken: bool,
 }
 
 /// Serves one device's connection until it ends.
@@ -71,6 +75,7 @@ where
         machine: Machine::new(limits.machine.clone(), now),
         output: BytesMut::new(),
         unflushed: false,
+        broken: false,
     };
     let mut head = Head::new(hub.clone(), peer, place);
     let reason = driver.run(&mut head, &limits).await;
@@ -90,6 +95,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut write_deadline: Option<Instant> = None;
         loop {
             self.machine.poll_transmit(&mut self.output);
+            if self.broken {
+                self.output = BytesMut::new();
+            }
             write_deadline = match (self.output.is_empty() && !self.unflushed, write_deadline) {
                 (true, _) => None,
                 (false, None) => Some(Instant::now() + limits.write_timeout),
@@ -109,6 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Wake::Outgoing(Outgoing::Method(method)) => head.send_method(&mut self.machine, &method),
                 Wake::Outgoing(Outgoing::Close(reason)) => Err(reason),
                 Wake::Ended => Err(CloseReason::Lost),
+                Wake::Broken => {
+                    // A goodbye may have come before the peer closed.
+                    self.broken = true;
+                    self.unflushed = false;
+                    Ok(())
+                }
                 Wake::Written => Ok(()),
                 Wake::Timer => self.timed_out(head, write_deadline),
             };
@@ -126,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if !self.output.is_empty() || self.unflushed {
             match self.poll_write(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Wake::Written),
-                Poll::Ready(Err(_)) => return Poll::Ready(Wake::Ended),
+                Poll::Ready(Err(_)) => return Poll::Ready(Wake::Broken),
                 Poll::Pending => {}
             }
             // A hub that wants to close does not wait for a device that does not read.
