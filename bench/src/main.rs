@@ -50,9 +50,10 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let hub = Hub::start(&arguments.hub)?;
     let service = hub.service()?;
+    let keys = register(&service, arguments.devices).await?;
     let empty = hub.resident_kib()?;
     let started = hub.cpu()?;
-    let devices = connect(&hub, &service, arguments.devices).await?;
+    let devices = connect(&hub, keys).await?;
     let connecting = hub.cpu()? - started;
     // Whatever connecting left over is given back or counted.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -99,29 +100,55 @@ fn name(number: usize) -> String {
     format!("bench-{number}")
 }
 
-/// Registers and connects devices that echo.
-async fn connect(hub: &Hub, service: &ServiceClient, count: usize) -> anyhow::Result<Vec<DeviceClient>> {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut connecting = JoinSet::new();
-    for number in 0..count {
-        let (service, permits, dial) = (service.clone(), permits.clone(), hub.dial());
-        connecting.spawn(async move {
-            let _permit = permits.acquire_owned().await?;
+/// Registers devices. Their ids and keys.
+async fn register(service: &ServiceClient, count: usize) -> anyhow::Result<Vec<(String, String)>> {
+    each((0..count).map(|number| {
+        let service = service.clone();
+        async move {
             let device = service.create_device(&Device::new(name(number))).await?;
-            let key = device.primary_key().context("the hub told no key")?;
-            let client = dial.device(&device.device_id, key)?;
+            let key = device.primary_key().context("the hub told no key")?.to_owned();
+            Ok((device.device_id, key))
+        }
+    }))
+    .await
+}
+
+/// Connects devices that echo.
+async fn connect(hub: &Hub, keys: Vec<(String, String)>) -> anyhow::Result<Vec<DeviceClient>> {
+    each(keys.into_iter().map(|(id, key)| {
+        let dial = hub.dial();
+        async move {
+            let client = dial.device(&id, &key)?;
             client.on_unhandled_method(|request: MethodRequest| async move {
                 MethodResponse::new(200).json_text(request.payload())
             });
             client.connect().await?;
-            anyhow::Ok(client)
+            Ok(client)
+        }
+    }))
+    .await
+}
+
+/// Does all of it, a few at once. The first failure ends it.
+async fn each<T, F>(work: impl Iterator<Item = F>) -> anyhow::Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<T>> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for one in work {
+        let permits = permits.clone();
+        tasks.spawn(async move {
+            let _permit = permits.acquire_owned().await?;
+            one.await
         });
     }
-    let mut clients = Vec::with_capacity(count);
-    while let Some(client) = connecting.join_next().await {
-        clients.push(client??);
+    let mut results = Vec::new();
+    while let Some(result) = tasks.join_next().await {
+        results.push(result??);
     }
-    Ok(clients)
+    Ok(results)
 }
 
 /// One round of calls, spread over the devices. How long each took.
