@@ -8,14 +8,19 @@ use crate::serve;
 /// Flags of `ferrohub serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where MQTT listens [default: [::]:8883]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help = "Where MQTT listens [default: [::]:8883]")]
     listen_mqtt: Option<String>,
-    /// Where HTTPS listens [default: [::]:443, or 8443 where that is not permitted]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help = "Where HTTPS listens [default: [::]:443, or 8443 where that is not permitted]"
+    )]
     listen_https: Option<String>,
-    /// Where health and metrics are told [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help = "Where health and metrics are told [default: 127.0.0.1:9464]"
+    )]
     listen_admin: Option<String>,
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]

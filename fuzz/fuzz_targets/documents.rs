@@ -1,0 +1,35 @@
+//! What reaches the hub's rules from outside as a document: device JSON, key sets of issuers, certificates of peers
+//! and of authorities. None may panic, and a device that is accepted is told back as it was meant.
+#![no_main]
+
+use ferrohub_core::auth::{Authority, KeySet, PeerCertificate};
+use ferrohub_core::registry::{IfMatch, apply, to_device};
+use ferrohub_model::device::Device;
+use ferrohub_model::{IdentityId, Timestamp};
+use libfuzzer_sys::fuzz_target;
+use rustls_pki_types::CertificateDer;
+
+fuzz_target!(|input: &[u8]| {
+    let now = Timestamp::from_unix_millis(1_800_000_000_000);
+
+    if let Ok(device) = serde_json::from_slice::<Device>(input) {
+        let id = IdentityId::parse("fuzzed").unwrap();
+        if let Ok(identity) = apply(&id, &device, None, now) {
+            let told = to_device(&identity, None);
+            // Get, then put: the same identity, but for its etag.
+            let again = apply(&id, &told, Some(&identity), now).unwrap();
+            assert_eq!(again.authentication, identity.authentication);
+            assert_eq!(again.status, identity.status);
+        }
+    }
+    let _ = KeySet::from_json(input);
+    if let Some(peer) = PeerCertificate::new(&[CertificateDer::from(input)]) {
+        let _ = peer.valid_at(now);
+    }
+    if let Ok(authority) = Authority::new("fuzzed", input.to_vec(), false, false) {
+        let _ = authority.is_proven_by(input, now);
+    }
+    if let Ok(text) = std::str::from_utf8(input) {
+        let _ = IfMatch::parse(text).admits("etag");
+    }
+});
