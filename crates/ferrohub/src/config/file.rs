@@ -114,24 +114,27 @@ pub(crate) struct LimitsConfig {
 }
 
 impl Default for LimitsConfig {
+    /// What the layers below take where nobody says; the rest is this program's own choice.
     fn default() -> Self {
+        let core = ferrohub_core::limits::Limits::default();
+        let machine = ferrohub_mqtt::server::Config::default();
         Self {
-            devices: 1_000_000,
-            modules_per_device: 50,
-            in_flight_methods_per_device: 128,
-            method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
-            certificate_authorities: 100,
+            devices: core.devices,
+            modules_per_device: core.modules_per_device,
+            in_flight_methods_per_device: core.in_flight_methods_per_device,
+            method_payload_bytes: core.method_payload_bytes,
+            certificate_authorities: core.certificate_authorities,
             sockets: 1_000_000,
             strangers: 2048,
             handshake_timeout_seconds: 10,
             connect_timeout_seconds: 30,
             write_timeout_seconds: 30,
-            keep_alive_cap_seconds: 1767,
+            keep_alive_cap_seconds: machine.keep_alive_cap.as_secs(),
             mqtt_packet_bytes: 272 * 1024,
             http_body_bytes: 1024 * 1024,
             http_request_timeout_seconds: 30,
-            reconnect_grace_seconds: 5,
-            shutdown_grace_seconds: 10,
+            reconnect_grace_seconds: core.reconnect_grace.as_secs(),
+            shutdown_grace_seconds: core.shutdown_grace.as_secs(),
         }
     }
 }
