@@ -5,6 +5,7 @@ REBOOT_SECONDS is how long a reboot takes: 20, as in the tutorial, if it is not 
 """
 
 import os
+import signal
 import sys
 import time
 
@@ -33,5 +34,4 @@ def handle(call):
 # Connects and subscribes as well.
 device.on_method_request_received = handle
 say("listening")
-sys.stdin.read()
-device.shutdown()
+signal.pause()
