@@ -8,6 +8,7 @@
 //! `AZURE_AUTHORITY_HOST` names another authority than the public cloud's.
 
 use std::env;
+use std::time::Duration;
 
 use ferrohub_service::{ClientSecretCredential, DirectMethod, ServiceClient};
 use serde_json::json;
@@ -24,7 +25,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         credential = credential.authority(&authority);
     }
     let client = ServiceClient::from_token_credential(&env::var("IOTHUB_HOSTNAME")?, credential)?;
-    let method = DirectMethod::new("rebootDevice").payload(&json!({ "delaySeconds": 5 }))?;
+    // A device that is just rebooting is waited for.
+    let method = DirectMethod::new("rebootDevice")
+        .payload(&json!({ "delaySeconds": 5 }))?
+        .connect_timeout(Duration::from_secs(30));
     let response = client.invoke_method(&device_id, &method).await?;
     eprintln!("status {}: {}", response.status, response.payload);
     Ok(())

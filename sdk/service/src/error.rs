@@ -153,7 +153,14 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        f.debug_struct("Error")
+            .field("kind", &self.kind())
+            .field("message", &self.message())
+            .field("status", &self.status())
+            .field("code", &self.code())
+            .field("tracking_id", &self.tracking_id())
+            .field("source", &self.0.source)
+            .finish()
     }
 }
 
