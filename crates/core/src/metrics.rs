@@ -24,11 +24,19 @@ pub fn count(family: &Outcomes, outcome: &'static str) {
     family.get_or_create(&Label { outcome }).inc();
 }
 
+/// The counter of `outcome`, for those who count often.
+#[must_use]
+pub fn counter(family: &Outcomes, outcome: &'static str) -> Counter {
+    family.get_or_create(&Label { outcome }).clone()
+}
+
 /// All metrics of the hub's rules.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// Method calls by how they ended; every call is counted exactly once.
     pub method_calls: Outcomes,
+    /// Those among them that were answered.
+    pub method_calls_answered: Counter,
     /// Answers from devices to a call that was not (or no longer) waiting.
     pub stray_method_answers: Counter,
     /// From accepting a call to its end, in seconds.
@@ -48,8 +56,10 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the metrics and enters them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
+        let method_calls = Outcomes::default();
         let metrics = Self {
-            method_calls: Family::default(),
+            method_calls_answered: counter(&method_calls, "answered"),
+            method_calls,
             stray_method_answers: Counter::default(),
             method_call_seconds: Histogram::new([
                 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,

@@ -13,6 +13,7 @@ mod listener;
 mod metrics;
 mod mqtt;
 mod peer;
+mod seldom;
 mod strangers;
 pub mod tls;
 

@@ -86,7 +86,12 @@ pub(crate) async fn accept<F>(
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
             // Finished tasks are reaped as they come, not when the listener stops.
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                if ended.is_err_and(|error| error.is_cancelled()) {
+                    count(&admission.metrics.rejected, "turned_out");
+                }
+                continue;
+            }
         };
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
@@ -105,12 +110,11 @@ pub(crate) async fn accept<F>(
             stranger = admission.strangers.place() => stranger,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let turned_out = stranger.turned_out();
         admission.metrics.sockets.inc();
-        let metrics = admission.metrics.clone();
-        let place = Place { metrics: metrics.clone(), _open, stranger };
+        let turned_out = stranger.turned_out();
+        let place = Place { metrics: admission.metrics.clone(), _open, stranger };
         let (acceptor, limit, serve) = (acceptor.clone(), admission.handshake_timeout, serve.clone());
-        let run = async move {
+        let task = tasks.spawn(async move {
             // Each in a box of its own, so that neither the silent nor the served carry the other's state.
             match tokio::time::timeout(limit, Box::pin(handshake(socket, &acceptor))).await {
                 Ok(Ok(stream)) => {
@@ -123,13 +127,8 @@ pub(crate) async fn accept<F>(
                     rejected(&place.metrics, address, protocol, "handshake_timeout", &elapsed.into())
                 }
             }
-        };
-        tasks.spawn(async move {
-            tokio::select! {
-                () = run => {}
-                () = turned_out.notified() => count(&metrics.rejected, "turned_out"),
-            }
         });
+        turned_out.ends(task);
     }
     drop(listener);
     while tasks.join_next().await.is_some() {}

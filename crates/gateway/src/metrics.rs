@@ -2,7 +2,8 @@
 
 use std::sync::atomic::AtomicI64;
 
-use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::metrics::{Outcomes, counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -14,7 +15,33 @@ pub struct GatewayMetrics {
     /// Sockets that ended before a peer was known, by reason.
     pub rejected: Outcomes,
     /// HTTP requests by status class.
-    pub requests: Outcomes,
+    pub requests: Requests,
+}
+
+/// HTTP requests by status class, each counter at hand.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    family: Outcomes,
+    classes: [Counter; 5],
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        let family = Outcomes::default();
+        let class = |name| counter(&family, name);
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class);
+        Self { family, classes }
+    }
+}
+
+impl Requests {
+    /// Adds one to the class of this status.
+    pub fn count(&self, status: u16) {
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        if let Some(counter) = self.classes.get(class) {
+            counter.inc();
+        }
+    }
 }
 
 impl GatewayMetrics {
@@ -30,7 +57,7 @@ impl GatewayMetrics {
         registry.register(
             "ferrohub_http_requests",
             "HTTP requests by class of status",
-            metrics.requests.clone(),
+            metrics.requests.family.clone(),
         );
         metrics
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// What an honest peer is always given to prove itself, round trips across the world included.
@@ -27,7 +28,7 @@ pub(crate) struct Strangers {
 #[derive(Debug, Default)]
 struct Waiting {
     /// In the order in which they came.
-    by_arrival: BTreeMap<u64, (Instant, Arc<Notify>)>,
+    by_arrival: BTreeMap<u64, (Instant, Arc<TurnedOut>)>,
     count: u64,
 }
 
@@ -36,7 +37,42 @@ struct Waiting {
 pub(crate) struct Stranger {
     all: Arc<Strangers>,
     arrival: u64,
-    turned_out: Arc<Notify>,
+    turned_out: Arc<TurnedOut>,
+}
+
+/// What happens to a stranger whose place somebody else needs: the task that serves it is ended. A connection that
+/// stays pays nothing for the possibility.
+#[derive(Debug, Default)]
+pub(crate) struct TurnedOut(Mutex<Fate>);
+
+#[derive(Debug, Default)]
+struct Fate {
+    now: bool,
+    task: Option<AbortHandle>,
+}
+
+impl TurnedOut {
+    /// Names the task.
+    pub(crate) fn ends(&self, task: AbortHandle) {
+        let mut fate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if fate.now {
+            task.abort();
+        }
+        fate.task = Some(task);
+    }
+
+    fn now(&self) {
+        let mut fate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        fate.now = true;
+        if let Some(task) = &fate.task {
+            task.abort();
+        }
+    }
+
+    #[cfg(test)]
+    fn happened(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).now
+    }
 }
 
 impl Strangers {
@@ -71,12 +107,12 @@ impl Strangers {
             if until > Instant::now() {
                 return Err(until);
             }
-            oldest.remove().1.notify_one();
+            oldest.remove().1.now();
         }
         Ok(self.enter(&mut waiting, Arc::default()))
     }
 
-    fn enter(self: &Arc<Self>, waiting: &mut Waiting, turned_out: Arc<Notify>) -> Stranger {
+    fn enter(self: &Arc<Self>, waiting: &mut Waiting, turned_out: Arc<TurnedOut>) -> Stranger {
         waiting.count += 1;
         let arrival = waiting.count;
         waiting.by_arrival.insert(arrival, (Instant::now(), turned_out.clone()));
@@ -85,8 +121,8 @@ impl Strangers {
 }
 
 impl Stranger {
-    /// Told when somebody else needs the place.
-    pub(crate) fn turned_out(&self) -> Arc<Notify> {
+    /// What happens when somebody else needs the place.
+    pub(crate) fn turned_out(&self) -> Arc<TurnedOut> {
         self.turned_out.clone()
     }
 
@@ -129,12 +165,8 @@ mod tests {
         let second = strangers.place().await;
         let third = strangers.place().await;
         assert_eq!(began.elapsed(), PATIENCE);
-        let turned_out = |stranger: &Stranger| {
-            let notify = stranger.turned_out();
-            async move { tokio::time::timeout(Duration::ZERO, notify.notified()).await.is_ok() }
-        };
-        assert!(turned_out(&oldest).await);
-        assert!(!turned_out(&second).await && !turned_out(&third).await);
+        assert!(oldest.turned_out().happened());
+        assert!(!second.turned_out().happened() && !third.turned_out().happened());
     }
 
     #[tokio::test(start_paused = true)]

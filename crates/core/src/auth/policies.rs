@@ -1,9 +1,9 @@
 //! Shared access policies: names with rights and two keys each.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use ferrohub_model::{Right, Rights, SharedAccessKey};
+use ferrohub_model::{Right, Rights, SharedAccessKey, Timestamp};
 
 /// Where a policy is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,24 +38,128 @@ pub(crate) const DEFAULTS: [(&str, Rights); 5] = [
     ("registryReadWrite", Rights::of(&[Right::RegistryRead, Right::RegistryWrite])),
 ];
 
-/// The policies in force.
+/// The policies in force, and the tokens that were checked against them.
 #[derive(Debug, Default)]
-pub struct Policies(RwLock<BTreeMap<Arc<str>, Arc<Policy>>>);
+pub struct Policies(RwLock<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_name: BTreeMap<Arc<str>, Arc<Policy>>,
+    /// A back end sends the same token again and again. One that was found good is good until it expires or a
+    /// policy changes. By digest, so that what a stranger can time tells nothing about the tokens in here.
+    verified: HashMap<TokenDigest, Verified>,
+}
+
+/// SHA-256 of a token's text.
+pub(super) type TokenDigest = [u8; 32];
+
+#[derive(Debug)]
+struct Verified {
+    policy: Arc<Policy>,
+    expiry: Timestamp,
+}
+
+/// Tokens that are remembered. More are checked each time anew.
+const MAX_VERIFIED: usize = 4096;
 
 impl Policies {
     /// The policy of that name; names are case-sensitive.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Policy>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.read().by_name.get(name).cloned()
     }
 
     /// All policies, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Policy>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.read().by_name.values().cloned().collect()
     }
 
     pub(crate) fn put(&self, policy: Policy) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(policy.name.clone(), Arc::new(policy));
+        let mut inner = self.write();
+        inner.verified.clear();
+        inner.by_name.insert(policy.name.clone(), Arc::new(policy));
+    }
+
+    /// The policy of a token that was found good before and has not expired.
+    pub(super) fn verified(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Policy>> {
+        let inner = self.read();
+        inner.verified.get(token).filter(|known| known.expiry > now).map(|known| known.policy.clone())
+    }
+
+    /// Remembers that a token was found good, unless its policy has changed meanwhile.
+    pub(super) fn remember(&self, token: TokenDigest, policy: &Arc<Policy>, expiry: Timestamp, now: Timestamp) {
+        let mut inner = self.write();
+        let current = inner.by_name.get(&policy.name).is_some_and(|current| Arc::ptr_eq(current, policy));
+        if !current {
+            return;
+        }
+        if inner.verified.len() >= MAX_VERIFIED {
+            inner.verified.retain(|_, known| known.expiry > now);
+        }
+        if inner.verified.len() < MAX_VERIFIED {
+            inner.verified.insert(token, Verified { policy: policy.clone(), expiry });
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(name: &str) -> Policy {
+        Policy {
+            name: name.into(),
+            rights: Rights::ALL,
+            primary_key: SharedAccessKey::generate(),
+            secondary_key: SharedAccessKey::generate(),
+            source: PolicySource::Store,
+        }
+    }
+
+    #[test]
+    fn a_token_is_remembered_until_it_expires_or_a_policy_changes() {
+        let policies = Policies::default();
+        policies.put(policy("service"));
+        let (soon, late) = (Timestamp::from_unix_seconds(10), Timestamp::from_unix_seconds(20));
+        let now = Timestamp::from_unix_seconds(1);
+        let signer = policies.get("service").unwrap();
+        policies.remember([1; 32], &signer, soon, now);
+        assert!(policies.verified(&[1; 32], now).is_some());
+        assert!(policies.verified(&[2; 32], now).is_none());
+        assert!(policies.verified(&[1; 32], soon).is_none(), "it expires at that moment");
+        policies.put(policy("service"));
+        assert!(policies.verified(&[1; 32], now).is_none(), "the keys may be others now");
+        policies.remember([1; 32], &signer, late, now);
+        assert!(policies.verified(&[1; 32], now).is_none(), "it was checked with a key of before");
+    }
+
+    #[test]
+    fn memory_of_tokens_is_bounded_and_the_expired_make_room() {
+        let policies = Policies::default();
+        policies.put(policy("service"));
+        let signer = policies.get("service").unwrap();
+        let now = Timestamp::from_unix_seconds(1);
+        let digest = |number: usize| {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            digest
+        };
+        let soon = Timestamp::from_unix_seconds(10);
+        for number in 0..=MAX_VERIFIED {
+            policies.remember(digest(number), &signer, soon, now);
+        }
+        assert_eq!(policies.read().verified.len(), MAX_VERIFIED);
+        let late = Timestamp::from_unix_seconds(20);
+        policies.remember([9; 32], &signer, late, soon);
+        assert_eq!(policies.read().verified.len(), 1);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferrohub_model::sas::SasToken;
 use ferrohub_model::{ErrorCode, HubError, Timestamp};
 
+use super::policies::TokenDigest;
 use super::{Entra, Operation, Policies, Policy};
 
 /// Who a service request is from.
@@ -52,7 +53,18 @@ pub(crate) async fn authorize(
                 entra.verify(token.trim(), now).await.map_err(|error| Refused::new(error.reason()))?;
             Principal::Entra { subject: verified.subject, actions: verified.actions }
         }
-        _ => Principal::Policy(policy_of(header, host, policies, now)?),
+        _ => {
+            let digest = digest(header);
+            let policy = match policies.verified(&digest, now) {
+                Some(policy) => policy,
+                None => {
+                    let (policy, expiry) = policy_of(header, host, policies, now)?;
+                    policies.remember(digest, &policy, expiry, now);
+                    policy
+                }
+            };
+            Principal::Policy(policy)
+        }
     };
     let allowed = match &principal {
         Principal::Policy(policy) => operation.rights().iter().all(|right| policy.rights.has(*right)),
@@ -63,7 +75,19 @@ pub(crate) async fn authorize(
     if allowed { Ok(principal) } else { Err(Refused::new("no_right")) }
 }
 
-fn policy_of(header: &str, host: &str, policies: &Policies, now: Timestamp) -> Result<Arc<Policy>, Refused> {
+fn digest(header: &str) -> TokenDigest {
+    let mut digest = TokenDigest::default();
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, header.as_bytes()).as_ref());
+    digest
+}
+
+/// The policy that a token is signed for, and until when.
+fn policy_of(
+    header: &str,
+    host: &str,
+    policies: &Policies,
+    now: Timestamp,
+) -> Result<(Arc<Policy>, Timestamp), Refused> {
     let token = SasToken::parse(header).map_err(|_| Refused::new("malformed"))?;
     // A token without a policy is a device's; devices have no service rights.
     let name = token.policy().ok_or_else(|| Refused::new("no_policy"))?;
@@ -76,7 +100,7 @@ fn policy_of(header: &str, host: &str, policies: &Policies, now: Timestamp) -> R
     }
     // Service tokens have no finer scope than the hub.
     match token.resource() {
-        Some(resource) if resource.is_hub() && resource.is_on_host(host) => Ok(policy),
+        Some(resource) if resource.is_hub() && resource.is_on_host(host) => Ok((policy, token.expiry())),
         _ => Err(Refused::new("wrong_resource")),
     }
 }

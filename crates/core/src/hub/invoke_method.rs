@@ -7,7 +7,7 @@ use ferrohub_model::device::Status;
 use ferrohub_model::method::MethodName;
 use ferrohub_model::{ErrorCode, HubError, IdentityId};
 use tokio::time::Instant;
-use tracing::{info, trace};
+use tracing::{debug, info, trace};
 
 use super::{Hub, store_failed};
 use crate::connections::{CallEnd, MethodReply, OutgoingCall};
@@ -26,6 +26,9 @@ pub struct MethodCall {
     pub connect_timeout: u32,
 }
 
+/// The outcome of a call that went as it should.
+const ANSWERED: &str = "answered";
+
 /// Counts a call once, whatever ends it. If its future is dropped, the caller hung up.
 struct Counted<'a> {
     metrics: &'a Metrics,
@@ -42,7 +45,10 @@ impl<'a> Counted<'a> {
     fn end(&mut self, outcome: &'static str) -> Duration {
         self.ended = true;
         let elapsed = self.begun.elapsed();
-        count(&self.metrics.method_calls, outcome);
+        match outcome {
+            ANSWERED => drop(self.metrics.method_calls_answered.inc()),
+            other => count(&self.metrics.method_calls, other),
+        }
         self.metrics.method_call_seconds.observe(elapsed.as_secs_f64());
         elapsed
     }
@@ -69,11 +75,16 @@ impl Hub {
         trace!(device = %target, method = %name, payload = ?call.payload, "method request");
         let result = self.try_invoke(target, call).await;
         let outcome = match &result {
-            Ok(_) => "answered",
+            Ok(_) => ANSWERED,
             Err((outcome, _)) => outcome,
         };
         let milliseconds = counted.end(outcome).as_millis() as u64;
-        info!(device = %target, method = %name, outcome, milliseconds, "method call");
+        // What went as it should is counted; what did not is told.
+        if result.is_ok() {
+            debug!(device = %target, method = %name, outcome, milliseconds, "method call");
+        } else {
+            info!(device = %target, method = %name, outcome, milliseconds, "method call");
+        }
         if let Ok(reply) = &result {
             trace!(device = %target, method = %name, status = reply.status, payload = ?reply.payload, "method response");
         }
@@ -92,8 +103,10 @@ impl Hub {
             let text = format!("The payload must have at most {} bytes.", self.limits.method_payload_bytes);
             return Err(("refused", HubError::new(ErrorCode::MessageTooLarge, text)));
         }
-        // Who is connected exists and is enabled; only for the others the registry is asked.
-        if !self.bus.is_connected(target).await {
+        // Who is connected exists and is enabled; only for the others the registry is asked: before the wait
+        // where the caller is ready to wait, else when the device is not there.
+        let waits = call.connect_timeout > 0;
+        if waits && !self.bus.is_connected(target).await {
             self.require_callable(target).await.map_err(|error| ("refused", error))?;
         }
         let outgoing = OutgoingCall {
@@ -102,11 +115,15 @@ impl Hub {
             connect_deadline: Instant::now() + Duration::from_secs(call.connect_timeout.into()),
             response_timeout: Duration::from_secs(call.response_timeout.into()),
         };
-        let reply = self
-            .bus
-            .call(target, outgoing)
-            .await
-            .map_err(|end| explain(end, call.connect_timeout, call.response_timeout))?;
+        let reply = match self.bus.call(target, outgoing).await {
+            Ok(reply) => reply,
+            Err(end) => {
+                if end == CallEnd::NotOnline && !waits {
+                    self.require_callable(target).await.map_err(|error| ("refused", error))?;
+                }
+                return Err(explain(end, call.connect_timeout, call.response_timeout));
+            }
+        };
         self.check_reply(&reply).map_err(|error| ("bad_response", error))?;
         Ok(reply)
     }

@@ -2,10 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use ferrohub_core::MethodCall;
 use ferrohub_core::auth::Operation;
@@ -14,55 +11,59 @@ use ferrohub_model::method::{
     CONNECT_TIMEOUT_RANGE, DEFAULT_RESPONSE_TIMEOUT, MethodInvocation, MethodName, RESPONSE_TIMEOUT_RANGE,
     Seconds,
 };
-use ferrohub_model::{ErrorCode, HubError, IdentityId, ModuleId};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, ModuleId, percent};
+use hyper::Request;
+use hyper::body::Incoming;
 
-use super::error::{ApiError, b};
+use super::error::b;
 use super::request::{authorization, check_api_version, device_id, from_object, json_bytes, read_body};
 use super::server::Api;
 
-pub(super) async fn invoke_on_device(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    invoke(&api, &id, None, &uri, &headers, body).await.map_err(b)
-}
-
-pub(super) async fn invoke_on_module(
-    State(api): State<Api>,
-    Path((id, module)): Path<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    invoke(&api, &id, Some(&module), &uri, &headers, body).await.map_err(b)
-}
-
-async fn invoke(
-    api: &Api,
-    id: &str,
-    module: Option<&str>,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response, HubError> {
-    api.hub.authorize(authorization(headers), Operation::InvokeMethod).await?;
-    check_api_version(uri)?;
-    let device = device_id(id)?;
-    let target = match module {
-        None => IdentityId::device(&device),
-        Some(module) => {
-            let module = ModuleId::new(module).map_err(|error| {
-                HubError::new(ErrorCode::ArgumentInvalid, format!("The module id is not valid: {error}."))
-            })?;
-            IdentityId::module(&device, &module)
-        }
+/// Whom a path below `/twins` wants to call a method on; `None` if it is the path of something else.
+pub(super) fn target(path: &str) -> Option<Result<IdentityId, HubError>> {
+    let path = path.strip_prefix("/twins/")?.strip_suffix("/methods")?;
+    let (device, module) = match path.split_once('/') {
+        None => (path, None),
+        Some((device, module)) => (device, Some(module.strip_prefix("modules/")?)),
     };
-    let call = read_call(&read_body(body, &api.limits).await?)?;
-    let reply = api.hub.invoke_method(&target, call).await?;
-    Ok(json_bytes(render(&reply)))
+    if module.is_some_and(|module| module.contains('/')) {
+        return None;
+    }
+    Some(identity(device, module))
+}
+
+fn identity(device: &str, module: Option<&str>) -> Result<IdentityId, HubError> {
+    let decoded = |text: &str| percent::decode(text).unwrap_or_default();
+    let device = device_id(&decoded(device))?;
+    let Some(module) = module else { return Ok(device.into()) };
+    let module = ModuleId::new(&decoded(module)).map_err(|error| {
+        HubError::new(ErrorCode::ArgumentInvalid, format!("The module id is not valid: {error}."))
+    })?;
+    Ok(IdentityId::module(&device, &module))
+}
+
+/// `POST` on such a path.
+pub(super) async fn invoke(
+    api: &Api,
+    target: Result<IdentityId, HubError>,
+    request: Request<Incoming>,
+) -> Response {
+    match try_invoke(api, target, request).await {
+        Ok(reply) => json_bytes(render(&reply)),
+        Err(error) => b(error).into_response(),
+    }
+}
+
+async fn try_invoke(
+    api: &Api,
+    target: Result<IdentityId, HubError>,
+    request: Request<Incoming>,
+) -> Result<MethodReply, HubError> {
+    api.hub.authorize(authorization(request.headers()), Operation::InvokeMethod).await?;
+    check_api_version(request.uri())?;
+    let target = target?;
+    let call = read_call(&read_body(request.into_body(), &api.limits).await?)?;
+    api.hub.invoke_method(&target, call).await
 }
 
 /// Reads the body of a call. The payload is a slice of it, verbatim.
@@ -161,6 +162,19 @@ mod tests {
             let error = read(text).unwrap_err();
             assert_eq!(error.code, code, "{text}");
             assert!(message.is_empty() || error.message == message, "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn paths_name_a_device_or_a_module() {
+        let name = |path| target(path).map(|target| target.map(|id| id.to_string()).map_err(|error| error.code));
+        assert_eq!(name("/twins/d1/methods"), Some(Ok("d1".to_owned())));
+        assert_eq!(name("/twins/d%231/modules/m/methods"), Some(Ok("d#1/m".to_owned())));
+        for bad in ["/twins//methods", "/twins/a%2Fb/methods", "/twins/%/methods", "/twins/d/modules//methods"] {
+            assert_eq!(name(bad), Some(Err(ErrorCode::ArgumentInvalid)), "{bad}");
+        }
+        for other in ["/twins/d1", "/twins/d1/methods/", "/twins/d/x/m/methods", "/twins/d/modules/m/n/methods"] {
+            assert_eq!(name(other), None, "{other}");
         }
     }
 

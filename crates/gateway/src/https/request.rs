@@ -1,5 +1,9 @@
 //! What all operations read from a request and put on an answer.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -27,10 +31,16 @@ pub(super) fn random_hex() -> String {
 
 /// A new request id: a GUID.
 pub(super) fn fresh_request_id() -> HeaderValue {
-    let hex = random_hex();
-    let part = |from, to| hex.get(from..to).unwrap_or_default();
-    let guid = [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-");
-    HeaderValue::from_str(&guid).unwrap_or(HeaderValue::from_static("0"))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut bits = rand::random::<u128>();
+    let mut guid = [b'-'; 36];
+    for (index, place) in guid.iter_mut().enumerate() {
+        if !matches!(index, 8 | 13 | 18 | 23) {
+            *place = DIGITS.get((bits & 0xf) as usize).copied().unwrap_or(b'0');
+            bits >>= 4;
+        }
+    }
+    HeaderValue::from_bytes(&guid).unwrap_or(HeaderValue::from_static("0"))
 }
 
 /// The `Authorization` header as text; `None` also where it is not text.
@@ -82,8 +92,16 @@ pub(super) fn device_id(text: &str) -> Result<DeviceId, HubError> {
 }
 
 /// Reads the whole body, within the limits of size and time.
-pub(super) async fn read_body(body: Body, limits: &HttpLimits) -> Result<Bytes, HubError> {
-    match tokio::time::timeout(limits.request_timeout, collect(body, limits.body_bytes)).await {
+pub(super) async fn read_body<B>(body: B, limits: &HttpLimits) -> Result<Bytes, HubError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let mut collected = pin!(collect(body, limits.body_bytes));
+    // Most bodies are there with their head; no timer runs for those.
+    if let Poll::Ready(collected) = poll_fn(|cx| Poll::Ready(collected.as_mut().poll(cx))).await {
+        return collected;
+    }
+    match tokio::time::timeout(limits.request_timeout, collected).await {
         Ok(collected) => collected,
         Err(_) => Err(HubError::new(ErrorCode::IotHubFormatError, "The body did not arrive in time.")),
     }
@@ -91,7 +109,10 @@ pub(super) async fn read_body(body: Body, limits: &HttpLimits) -> Result<Bytes, 
 
 /// Reads a body of at most `limit` bytes. One that is longer is read on for a while and thrown away: many
 /// clients send all of it before they look at the answer, and would find a broken connection in its place.
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, HubError> {
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, HubError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
     let mut parts: Vec<Bytes> = Vec::new();
     let mut length = 0;
     while let Some(frame) = body.frame().await {

@@ -1,21 +1,29 @@
 //! One HTTPS connection: HTTP/1.1 or HTTP/2, routes, limits, graceful end.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::body::Body;
+use axum::http::Method;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use ferrohub_core::Hub;
-use ferrohub_core::metrics::count;
 use ferrohub_model::{ErrorCode, HubError};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
+use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::error::{ApiError, Shape};
@@ -23,6 +31,8 @@ use super::{devices, management, method, websocket};
 use crate::listener::{Accepted, Place};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::MqttLimits;
+use crate::peer::Peer;
+use crate::seldom::Seldom;
 
 /// Requests that one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 256;
@@ -38,48 +48,67 @@ pub(crate) struct HttpLimits {
 
 /// What every handler may need.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub(crate) struct Api(Arc<ApiInner>);
+
+pub(crate) struct ApiInner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) limits: HttpLimits,
     pub(crate) mqtt: MqttLimits,
     pub(crate) metrics: GatewayMetrics,
 }
 
+impl Deref for Api {
+    type Target = ApiInner;
+
+    fn deref(&self) -> &ApiInner {
+        &self.0
+    }
+}
+
 /// One connection, shared by the requests on it.
 #[derive(Clone)]
-pub(super) struct Socket(Arc<Mutex<SocketState>>);
+pub(super) struct Socket(Arc<SocketInner>);
+
+struct SocketInner {
+    /// Whether a request on it was allowed: then nothing about strangers matters any more.
+    trusted: AtomicBool,
+    state: Mutex<SocketState>,
+}
 
 struct SocketState {
     place: Option<Place>,
-    /// Whether a request on it was allowed.
-    trusted: bool,
     /// There once a request asked for MQTT instead of HTTP.
     upgrade: Option<OnUpgrade>,
 }
 
 impl Socket {
     fn new(place: Place) -> Self {
-        Self(Arc::new(Mutex::new(SocketState { place: Some(place), trusted: false, upgrade: None })))
+        let state = Mutex::new(SocketState { place: Some(place), upgrade: None });
+        Self(Arc::new(SocketInner { trusted: AtomicBool::new(false), state }))
     }
 
     fn lock(&self) -> MutexGuard<'_, SocketState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.0.trusted.load(Ordering::Relaxed)
     }
 
     /// A request begins: it is not dropped because strangers are many.
     fn begin_request(&self) -> bool {
-        self.lock().place.as_ref().is_some_and(Place::known)
+        !self.is_trusted() && self.lock().place.as_ref().is_some_and(Place::known)
     }
 
     /// The request that [`Socket::begin_request`] told to be a stranger's has ended.
     fn end_request(&self, was_stranger: bool, allowed: bool) {
-        let mut socket = self.lock();
-        socket.trusted |= allowed;
-        // A device on its way to a WebSocket is still a stranger.
-        if was_stranger
-            && !socket.trusted
-            && let Some(place) = &mut socket.place
-        {
+        if self.is_trusted() {
+            return;
+        }
+        if allowed {
+            self.0.trusted.store(true, Ordering::Relaxed);
+        } else if was_stranger && let Some(place) = &mut self.lock().place {
+            // A device on its way to a WebSocket is still a stranger.
             place.unknown();
         }
     }
@@ -94,6 +123,7 @@ impl Socket {
 #[derive(Clone)]
 pub(crate) struct Server {
     api: Api,
+    /// Everything but method calls.
     router: Router,
     stop: watch::Receiver<bool>,
 }
@@ -107,57 +137,47 @@ impl Server {
         extra_routes: Router,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let api = Api { hub, limits, mqtt, metrics };
+        let api = Api(Arc::new(ApiInner { hub, limits, mqtt, metrics }));
         let router = Router::new()
             .route("/devices", get(devices::list))
             .route("/devices/{id}", get(devices::get).put(devices::put).delete(devices::delete))
-            .route("/twins/{id}/methods", post(method::invoke_on_device))
-            .route("/twins/{id}/modules/{module}/methods", post(method::invoke_on_module))
             .route("/$iothub/websocket", get(websocket::upgrade))
             .nest("/ferrohub", management::routes())
-            .method_not_allowed_fallback(async || {
-                ApiError::new(
-                    HubError::new(ErrorCode::GenericMethodNotAllowed, "Method not allowed."),
-                    Shape::A,
-                )
-            })
+            .method_not_allowed_fallback(async || method_not_allowed())
             .with_state(api.clone())
             .merge(extra_routes)
             .fallback(async || {
                 ApiError::new(HubError::new(ErrorCode::GenericNotFound, "No such resource."), Shape::A)
-            })
-            .layer(middleware::from_fn_with_state(api.clone(), count_request));
+            });
         Self { api, router, stop }
     }
 
-    pub(crate) async fn serve(mut self, accepted: Accepted) {
+    /// Serves one connection: HTTP/2 if that was agreed on in the handshake, else HTTP/1.1.
+    pub(crate) async fn serve(self, accepted: Accepted) {
         let Accepted { stream, peer, place } = accepted;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let socket = Socket::new(place);
-        let router = self.router.layer(axum::Extension(socket.clone())).layer(axum::Extension(peer.clone()));
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.api.limits.request_timeout)
-            .max_buf_size(HEADER_BYTES)
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(60))
-            .max_header_list_size(HEADER_BYTES as u32)
-            .max_concurrent_streams(HTTP2_STREAMS);
-        let service = TowerToHyperService::new(router);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            result = connection.as_mut() => Some(result),
-            () = stopped(&mut self.stop) => None,
-        };
-        let result = match ended {
-            Some(result) => result,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let service = service_fn({
+            let (server, socket, peer) = (self.clone(), socket.clone(), peer.clone());
+            move |request| server.clone().answer(socket.clone(), peer.clone(), request)
+        });
+        let stream = TokioIo::new(stream);
+        let result = if is_http2 {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(Duration::from_secs(60))
+                .max_header_list_size(HEADER_BYTES as u32)
+                .max_concurrent_streams(HTTP2_STREAMS)
+                .serve_connection(stream, service);
+            until_stopped(connection, self.stop, http2::Connection::graceful_shutdown).await
+        } else {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.api.limits.request_timeout)
+                .max_buf_size(HEADER_BYTES)
+                .serve_connection(stream, service)
+                .with_upgrades();
+            until_stopped(connection, self.stop, http1::UpgradeableConnection::graceful_shutdown).await
         };
         if let Err(error) = result {
             debug!(peer = %peer.address, %error, "HTTPS connection ended");
@@ -167,32 +187,60 @@ impl Server {
             (socket.upgrade.take(), socket.place.take())
         };
         if let (Some(upgrade), Some(place)) = (upgrade, place) {
-            websocket::serve(upgrade, peer, self.api.hub, self.api.mqtt, place).await;
+            websocket::serve(upgrade, peer, self.api.hub.clone(), self.api.mqtt.clone(), place).await;
         }
+    }
+
+    /// Answers one request. Method calls, of which there may be thousands a second, go straight to where they are
+    /// served; a general router would cost as much as the call itself.
+    async fn answer(
+        self,
+        socket: Socket,
+        peer: Peer,
+        mut request: Request<Incoming>,
+    ) -> Result<Response, Infallible> {
+        let was_stranger = socket.begin_request();
+        let response = match method::target(request.uri().path()) {
+            Some(target) if request.method() == Method::POST => {
+                method::invoke(&self.api, target, request).await
+            }
+            Some(_) => method_not_allowed().into_response(),
+            None => {
+                request.extensions_mut().insert(socket.clone());
+                request.extensions_mut().insert(peer);
+                self.router.oneshot(request.map(Body::new)).await.into_response()
+            }
+        };
+        let status = response.status();
+        socket.end_request(was_stranger, status.is_success());
+        self.api.metrics.requests.count(status.as_u16());
+        Ok(response)
     }
 }
 
-/// Ends when the hub begins to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+fn method_not_allowed() -> ApiError {
+    ApiError::new(HubError::new(ErrorCode::GenericMethodNotAllowed, "Method not allowed."), Shape::A)
 }
 
-async fn count_request(
-    state: axum::extract::State<Api>,
-    axum::Extension(socket): axum::Extension<Socket>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let was_stranger = socket.begin_request();
-    let response = next.run(request).await;
-    socket.end_request(was_stranger, response.status().is_success());
-    let class = match response.status().as_u16() {
-        100..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        _ => "5xx",
-    };
-    count(&state.metrics.requests, class);
-    response
+/// Runs a connection; when the hub begins to stop, the connection is told and finishes what it began.
+async fn until_stopped<C: Future>(
+    connection: C,
+    mut stop: watch::Receiver<bool>,
+    shut_down: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    let mut connection = pin!(connection);
+    let mut stopped = Seldom::new(async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => stopped.poll(cx).map(|()| None),
+    });
+    match ended.await {
+        Some(output) => output,
+        None => {
+            shut_down(connection.as_mut());
+            connection.await
+        }
+    }
 }

@@ -1,0 +1,91 @@
+//! What the kernel says a process has used: CPU time and memory, with those of its children.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// The kernel counts CPU time in these, on every architecture that Linux runs on today.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU time, in user and kernel mode, of a process and everything below it.
+pub(crate) fn cpu(root: u32) -> anyhow::Result<Duration> {
+    let mut ticks = 0;
+    for process in tree(root)? {
+        ticks += process.ticks;
+    }
+    Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
+}
+
+/// Resident memory, in KiB, of a process and everything below it. Pages that they share count once for each.
+pub(crate) fn resident_kib(root: u32) -> anyhow::Result<u64> {
+    let mut kib = 0;
+    for process in tree(root)? {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        kib += line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(kib)
+}
+
+/// How many files a process of ours may have open: the bound on connections here.
+pub(crate) fn open_files_limit() -> u64 {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
+}
+
+/// The processors' name, their number, and the kernel, for whoever reads the figures.
+pub(crate) fn machine() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let names: Vec<&str> = cpuinfo
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name))
+        .collect();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    format!(
+        "{} × {}, {} GiB, Linux {}",
+        names.len(),
+        names.first().unwrap_or(&"unknown processor"),
+        kib.unwrap_or(0).div_ceil(1024 * 1024),
+        kernel.trim()
+    )
+}
+
+struct Process {
+    pid: u32,
+    ticks: u64,
+}
+
+fn tree(root: u32) -> anyhow::Result<Vec<Process>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut ticks = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // A process may end while we look.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        // The second field is the program's name in parentheses and may hold anything.
+        let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+        if let (Some(parent), Some(user), Some(system)) = (number(1), number(11), number(12)) {
+            children.entry(parent as u32).or_default().push(pid);
+            ticks.insert(pid, user + system);
+        }
+    }
+    ticks.contains_key(&root).then_some(()).context("the server has ended")?;
+    let mut found = Vec::new();
+    let mut next = vec![root];
+    while let Some(pid) = next.pop() {
+        found.push(Process { pid, ticks: ticks.get(&pid).copied().unwrap_or(0) });
+        next.extend(children.remove(&pid).unwrap_or_default());
+    }
+    Ok(found)
+}

@@ -1,0 +1,35 @@
+//! The load: thousands of connections on one thread, and calls in a closed or an open loop.
+
+pub(crate) mod calls;
+pub(crate) mod device;
+pub(crate) mod dial;
+pub(crate) mod http;
+pub(crate) mod mqtt;
+pub(crate) mod nats;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Does all of it, `at_once` at a time. The first failure ends it.
+pub(crate) async fn each<T, F>(at_once: usize, work: impl Iterator<Item = F>) -> anyhow::Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<T>> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(at_once));
+    let mut tasks = JoinSet::new();
+    for one in work {
+        let permit = permits.clone().acquire_owned().await?;
+        tasks.spawn(async move {
+            let _permit = permit;
+            one.await
+        });
+    }
+    let mut results = Vec::new();
+    while let Some(result) = tasks.join_next().await {
+        results.push(result??);
+    }
+    Ok(results)
+}

@@ -1,0 +1,144 @@
+//! Devices: connected, subscribed, and answering what they are asked with what they were sent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use ferrohub_model::{SharedAccessKey, Timestamp, sas, topic};
+use ferrohub_mqtt::Publish;
+use ferrohub_mqtt::client::Event;
+use tokio::task::JoinSet;
+
+use super::dial::Dial;
+use super::each;
+use super::mqtt::{Link, Login};
+use super::nats::NatsLink;
+use crate::server::{Server, Speech};
+
+/// Connects under way at once.
+const AT_ONCE: usize = 32;
+
+/// Devices that are connected. They hang up when this is dropped.
+pub(crate) struct Fleet {
+    tasks: JoinSet<()>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The id of device `number`, everywhere.
+pub(crate) fn name(number: usize) -> String {
+    format!("bench-{number}")
+}
+
+/// The key of all devices: what it costs to check a token does not depend on it.
+pub(crate) fn key() -> SharedAccessKey {
+    SharedAccessKey::from_bytes(b"the same for each of these devices").unwrap_or_else(|_| SharedAccessKey::generate())
+}
+
+impl Fleet {
+    /// Connects `count` devices and lets them answer.
+    pub(crate) async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<Self> {
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        match &server.speech {
+            Speech::Nats => {
+                let open = (0..count).map(|number| {
+                    let dial = dial.clone();
+                    async move {
+                        NatsLink::open(&dial, &format!("devices.{}.methods.*", name(number))).await
+                    }
+                });
+                for mut link in each(AT_ONCE, open).await? {
+                    let lost = lost.clone();
+                    tasks.spawn(async move {
+                        while let Ok(message) = link.next().await {
+                            link.publish(&message.reply, None, &message.payload);
+                        }
+                        lost.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+            }
+            speech => {
+                for mut link in Self::open(speech, dial, count).await? {
+                    let lost = lost.clone();
+                    tasks.spawn(async move {
+                        if let Err(error) = answer(&mut link).await {
+                            if lost.fetch_add(1, Ordering::Relaxed) == 0 {
+                                eprintln!("a device was lost: {error:#}");
+                            }
+                        }
+                    });
+                }
+            }
+        }
+        Ok(Self { tasks, lost })
+    }
+
+    /// Only connects them: links that nobody drives yet.
+    pub(crate) async fn open(speech: &Speech, dial: &Dial, count: usize) -> anyhow::Result<Vec<Link>> {
+        let open = (0..count).map(|number| {
+            let (dial, login, filter) = (dial.clone(), login(speech, number), filter(speech, number));
+            let durable = matches!(speech, Speech::Hub { .. });
+            async move { Link::open(&dial, &login, &filter, durable).await.context("a device did not connect") }
+        });
+        each(AT_ONCE, open).await
+    }
+
+    /// Devices whose connection ended.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Hangs up, and waits until that is done.
+    pub(crate) async fn disconnect(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+fn login(speech: &Speech, number: usize) -> Login {
+    let client_id = name(number);
+    match speech {
+        Speech::Hub { host, .. } => {
+            let expiry = Timestamp::from_unix_seconds(4_102_444_800);
+            let token = sas::sign(&format!("{host}/devices/{client_id}"), &key(), None, expiry);
+            let username = format!("{host}/{client_id}/?api-version=2021-04-12");
+            Login { client_id, username: Some(username), password: Some(token) }
+        }
+        Speech::Broker { login: Some((user, password)) } => {
+            Login { client_id, username: Some(user.clone()), password: Some(password.clone()) }
+        }
+        Speech::Broker { login: None } | Speech::Nats => Login { client_id, ..Login::default() },
+    }
+}
+
+fn filter(speech: &Speech, number: usize) -> String {
+    match speech {
+        Speech::Hub { .. } => topic::METHODS_FILTER.to_owned(),
+        _ => format!("devices/{}/methods/#", name(number)),
+    }
+}
+
+/// Answers until the connection ends.
+async fn answer(link: &mut Link) -> anyhow::Result<()> {
+    loop {
+        let mut event = Some(link.next().await?);
+        // All that came in one read is answered in one write.
+        while let Some(Event::Publish(publish)) = event {
+            let Publish { topic, payload, .. } = publish;
+            reply(link, topic.as_str(), payload)?;
+            event = link.ready();
+        }
+    }
+}
+
+fn reply(link: &mut Link, topic: &str, payload: Bytes) -> anyhow::Result<()> {
+    if let Some(request) = topic.strip_prefix("$iothub/methods/POST/") {
+        let (_, id) = request.split_once("$rid=").context("no request id")?;
+        link.publish(format_args!("$iothub/methods/res/200/?$rid={id}"), payload)
+    } else {
+        // devices/{id}/methods/{caller}/{request}
+        let mut parts = topic.rsplitn(3, '/');
+        let (request, caller) = (parts.next().context("no request")?, parts.next().context("no caller")?);
+        link.publish(format_args!("callers/{caller}/methods/res/200/{request}"), payload)
+    }
+}

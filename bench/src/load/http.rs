@@ -1,0 +1,41 @@
+//! One HTTP/1.1 connection that is kept alive.
+
+use anyhow::ensure;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request, header};
+use hyper_util::rt::TokioIo;
+
+use super::dial::Dial;
+
+/// A back end's connection to the hub.
+pub(crate) struct HttpLink {
+    sender: SendRequest<Full<Bytes>>,
+    token: header::HeaderValue,
+}
+
+impl HttpLink {
+    pub(crate) async fn open(dial: &Dial, token: &str) -> anyhow::Result<Self> {
+        let (sender, connection) = handshake(TokioIo::new(dial.tls().await?)).await?;
+        tokio::spawn(connection);
+        Ok(Self { sender, token: token.try_into()? })
+    }
+
+    /// Sends a request, and reads the whole answer, which must be a good one.
+    pub(crate) async fn send(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost")
+            .header(header::AUTHORIZATION, &self.token)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+        Ok(body)
+    }
+}

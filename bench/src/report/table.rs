@@ -1,0 +1,96 @@
+//! Tables for people, in Markdown, which is also readable as it is.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::{Measurement, Report};
+
+/// One table for each row of the benchmark.
+pub(crate) fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let rows: BTreeSet<&str> = report.measurements.iter().map(|m| m.row.as_str()).collect();
+    for row in rows {
+        let of_row: Vec<&Measurement> = report.measurements.iter().filter(|m| m.row == row).collect();
+        let _ = writeln!(text, "\n## {row}\n");
+        if of_row.iter().any(|m| m.size.is_some()) { by_size(&mut text, &of_row) } else { flat(&mut text, &of_row) }
+    }
+    for missing in &report.missing {
+        let _ = writeln!(text, "\nMissing: {missing}");
+    }
+    text
+}
+
+/// Servers below each other, figures beside each other, each with the ratio to the hub's.
+fn flat(text: &mut String, measurements: &[&Measurement]) {
+    let mut whats: Vec<&str> = Vec::new();
+    let mut servers: Vec<&str> = Vec::new();
+    for measurement in measurements {
+        if !whats.contains(&measurement.what.as_str()) {
+            whats.push(&measurement.what);
+        }
+        if !servers.contains(&measurement.server.as_str()) {
+            servers.push(&measurement.server);
+        }
+    }
+    let find = |server: &str, what: &str| measurements.iter().find(|m| m.server == server && m.what == what);
+    let _ = writeln!(text, "| | {} |", whats.join(" | "));
+    let _ = writeln!(text, "|---|{}", "--:|".repeat(whats.len()));
+    for server in servers {
+        let _ = write!(text, "| {server} ");
+        for what in &whats {
+            let _ = match find(server, what) {
+                None => write!(text, "| – "),
+                Some(measurement) => {
+                    let ratio = find("ferrohub", what)
+                        .filter(|_| server != "ferrohub")
+                        .map(|own| format!(", ×{:.2}", measurement.median() / own.median()));
+                    write!(text, "| {}{} ", figure(measurement), ratio.unwrap_or_default())
+                }
+            };
+        }
+        text.push_str("|\n");
+    }
+}
+
+/// Sizes below each other, each server's figures beside each other.
+fn by_size(text: &mut String, measurements: &[&Measurement]) {
+    let sizes: BTreeSet<u64> = measurements.iter().filter_map(|m| m.size).collect();
+    let mut columns: Vec<(&str, &str)> = Vec::new();
+    for measurement in measurements {
+        let column = (measurement.server.as_str(), measurement.what.as_str());
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    let names: Vec<String> = columns.iter().map(|(server, what)| format!("{server}: {what}")).collect();
+    let _ = writeln!(text, "| | {} |", names.join(" | "));
+    let _ = writeln!(text, "|--:|{}", "--:|".repeat(columns.len()));
+    for size in sizes {
+        let _ = write!(text, "| {size} ");
+        for (server, what) in &columns {
+            let found =
+                measurements.iter().find(|m| m.server == *server && m.what == *what && m.size == Some(size));
+            let _ = write!(text, "| {} ", found.map_or_else(|| "–".to_owned(), |m| figure(m)));
+        }
+        text.push_str("|\n");
+    }
+}
+
+/// The median, and how far the rounds were apart.
+fn figure(measurement: &Measurement) -> String {
+    let (low, high) = measurement.spread();
+    if measurement.samples.len() < 2 {
+        return number(measurement.median());
+    }
+    format!("**{}** ({} to {})", number(measurement.median()), number(low), number(high))
+}
+
+/// Three digits are more than these machines are good for.
+fn number(value: f64) -> String {
+    match value.abs() {
+        _ if !value.is_finite() => "–".to_owned(),
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}

@@ -1,0 +1,55 @@
+//! The rows of the benchmark, P1 to P9: one file for each kind of work.
+
+pub(crate) mod calls;
+pub(crate) mod connects;
+pub(crate) mod idle;
+pub(crate) mod registry;
+pub(crate) mod start;
+
+use crate::report::Report;
+use crate::server::{self, Environment, Server};
+
+/// How much of everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Scale {
+    pub(crate) rounds: usize,
+    /// Seconds of each round of calls.
+    pub(crate) seconds: u64,
+    pub(crate) devices: usize,
+    pub(crate) callers: usize,
+    pub(crate) payload: usize,
+    pub(crate) idle: usize,
+    pub(crate) connects: usize,
+    pub(crate) registered: usize,
+}
+
+/// The servers that a run compares, started. One that does not start is noted, never passed over.
+pub(crate) async fn start(names: &[String], environment: &Environment, report: &mut Report) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for name in names {
+        let started = match name.as_str() {
+            "ferrohub" => server::ferrohub::start(environment).await,
+            "floor" => server::floor::start(environment).await,
+            "mosquitto" => server::mosquitto::start(environment).await,
+            "nats" => server::nats::start(environment).await,
+            "rabbitmq" => server::rabbitmq::start(environment).await,
+            "rumqttd" => server::rumqttd::start(environment).await,
+            "rmqttd" => server::rmqttd::start(environment).await,
+            "aedes" => server::aedes::start(environment).await,
+            _ => Err(anyhow::anyhow!("there is no server of this name")),
+        };
+        match started {
+            Ok(server) => {
+                report.saw(server.name, &server.version);
+                servers.push(server);
+            }
+            Err(error) => report.miss(format!("{name}: {error:#}")),
+        }
+    }
+    servers
+}
+
+/// Microseconds for each.
+pub(crate) fn per(time: std::time::Duration, count: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / count.max(1) as f64
+}

@@ -1,0 +1,80 @@
+//! P3 and a part of P9: what a connected, subscribed, silent device costs in memory.
+
+use std::time::Duration;
+
+use super::{Scale, registry, start};
+use crate::kernel;
+use crate::load::device::Fleet;
+use crate::report::Report;
+use crate::server::{Environment, Server};
+
+/// Sockets and files besides those of devices.
+const SPARE: u64 = 200;
+
+async fn measure(
+    server: &Server,
+    environment: &Environment,
+    sizes: &[usize],
+) -> anyhow::Result<Vec<(u64, f64)>> {
+    let dial = server.dial(&environment.pki, false)?;
+    let most = sizes.iter().copied().max().unwrap_or(0);
+    registry::register(server, &dial, most).await?;
+    let mut found = Vec::new();
+    for &size in sizes {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let empty = server.resident_kib()?;
+        let links = Fleet::open(&server.speech, &dial, size).await?;
+        // Whatever connecting left over is given back or counted.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let used = server.resident_kib()?.saturating_sub(empty);
+        eprintln!("{} {size}: {:.2} KiB for each", server.name, used as f64 / size as f64);
+        found.push((size as u64, used as f64 / size as f64));
+        drop(links);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    Ok(found)
+}
+
+/// P3: memory for each of as many devices as the machine holds.
+pub(crate) async fn memory(names: &[String], environment: &Environment, scale: &Scale, report: &mut Report) {
+    let most = (kernel::open_files_limit().saturating_sub(SPARE) as usize).min(scale.idle);
+    if most < scale.idle {
+        report.miss(format!("P3: {} devices: a process may open {} files here", scale.idle, most));
+    }
+    for name in names {
+        // One after the other: each gets a fresh process, so that its memory holds nothing older.
+        for server in start(std::slice::from_ref(name), environment, report).await {
+            match measure(&server, environment, &[most]).await {
+                Ok(found) => {
+                    for (_, each) in found {
+                        report.add("P3", &format!("KiB for each of {most} devices"), server.name, None, each);
+                    }
+                }
+                Err(error) => report.miss(format!("P3 {name}: {error:#}")),
+            }
+        }
+    }
+}
+
+/// A part of P9: the same with ever more devices.
+pub(crate) async fn growth(names: &[String], environment: &Environment, report: &mut Report) {
+    let most = kernel::open_files_limit().saturating_sub(SPARE) as usize;
+    for size in [1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000] {
+        if size > most.next_multiple_of(1000) {
+            report.miss(format!("P9 memory: {size} devices: a process may open {most} files here"));
+            continue;
+        }
+        for name in names {
+            for server in start(std::slice::from_ref(name), environment, report).await {
+                match measure(&server, environment, &[size.min(most)]).await {
+                    Ok(found) => {
+                        for (size, each) in found {
+                            report.add("P9 memory", "KiB per device", server.name, Some(size), each);
+                        }
+                    }
+                    Err(error) => report.miss(format!("P9 memory {name}: {error:#}")),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! P6: the registry over HTTPS, durable.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::Method;
+use tokio::sync::Mutex;
+
+use super::{Scale, per, start};
+use crate::load::device::{key, name};
+use crate::load::dial::Dial;
+use crate::load::each;
+use crate::load::http::HttpLink;
+use crate::report::Report;
+use crate::server::{Environment, Server, Speech};
+
+/// Connections that register devices for other rows.
+const REGISTRARS: usize = 64;
+
+/// Registers devices, if the server knows such a thing.
+pub(crate) async fn register(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<()> {
+    if server.name == "floor" {
+        return Ok(());
+    }
+    let Some(links) = connect(server, dial, REGISTRARS.min(count)).await? else { return Ok(()) };
+    let links: Vec<_> = links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect();
+    spread(&links, 0..count, put()).await?;
+    Ok(())
+}
+
+/// Connections of a back end; `None` where there is no registry.
+async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<Option<Vec<HttpLink>>> {
+    let Speech::Hub { https, token, .. } = &server.speech else { return Ok(None) };
+    let dial = Dial { address: *https, ..dial.clone() };
+    let open = (0..count).map(|_| {
+        let (dial, token) = (dial.clone(), token.clone());
+        async move { HttpLink::open(&dial, &token).await }
+    });
+    each(32, open).await.map(Some)
+}
+
+/// Does `operation` on each of `numbers`, all connections at once. How long it took.
+async fn spread(
+    links: &[Arc<Mutex<HttpLink>>],
+    numbers: std::ops::Range<usize>,
+    operation: impl Fn(usize) -> (Method, String, Bytes) + Clone + Send + 'static,
+) -> anyhow::Result<std::time::Duration> {
+    let begun = Instant::now();
+    let next = Arc::new(std::sync::atomic::AtomicUsize::new(numbers.start));
+    let work = links.iter().map(|link| {
+        let (link, next, operation, end) = (link.clone(), next.clone(), operation.clone(), numbers.end);
+        async move {
+            let mut link = link.lock().await;
+            loop {
+                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if number >= end {
+                    return Ok(());
+                }
+                let (method, path, body) = operation(number);
+                link.send(method, &path, body).await?;
+            }
+        }
+    });
+    each(links.len(), work.collect::<Vec<_>>().into_iter()).await?;
+    Ok(begun.elapsed())
+}
+
+fn path(number: usize) -> String {
+    format!("/devices/{}?api-version=2021-04-12", name(number))
+}
+
+fn put() -> impl Fn(usize) -> (Method, String, Bytes) + Clone + Send + 'static {
+    let key = key().to_base64();
+    move |number| {
+        let body = format!(
+            "{{\"deviceId\":\"{}\",\"authentication\":{{\"type\":\"sas\",\"symmetricKey\":\
+             {{\"primaryKey\":\"{key}\",\"secondaryKey\":\"{key}\"}}}}}}",
+            name(number)
+        );
+        (Method::PUT, path(number), body.into())
+    }
+}
+
+async fn measure(
+    server: &Server,
+    environment: &Environment,
+    round: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let dial = server.dial(&environment.pki, false)?;
+    let Some(links) = connect(server, &dial, 256).await? else { return Ok(()) };
+    let links: Vec<_> = links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect();
+    let from = |part: usize| (round * 10 + part) * 100_000;
+    let mut row = |what: &str, count: usize, took: std::time::Duration, cpu: std::time::Duration| {
+        report.add("P6", &format!("{what}, per second"), server.name, None, count as f64 / took.as_secs_f64());
+        report.add("P6", &format!("{what}, CPU µs each"), server.name, None, per(cpu, count as u64));
+        eprintln!("P6 {what}: {:.0}/s, {:.0} µs CPU", count as f64 / took.as_secs_f64(), per(cpu, count as u64));
+    };
+    let one = links.get(..1).unwrap_or_default();
+
+    let before = server.cpu()?;
+    let took = spread(one, from(0)..from(0) + 1000, put()).await?;
+    row("create, one after the other", 1000, took, server.cpu()? - before);
+
+    let (before, counted) = (server.cpu()?, store_counts(server).await?);
+    let took = spread(&links, from(1)..from(1) + 20_000, put()).await?;
+    row("create, 256 at once", 20_000, took, server.cpu()? - before);
+    let now = store_counts(server).await?;
+    let shared = (now.1 - counted.1) / (now.0 - counted.0).max(1.0);
+
+    let first = from(1);
+    let get = move |number: usize| (Method::GET, path(first + number % 20_000), Bytes::new());
+    let before = server.cpu()?;
+    let took = spread(links.get(..64).unwrap_or_default(), 0..40_000, get).await?;
+    row("get, 64 at once", 40_000, took, server.cpu()? - before);
+
+    let list = |_: usize| (Method::GET, "/devices?top=1000&api-version=2021-04-12".to_owned(), Bytes::new());
+    let before = server.cpu()?;
+    let took = spread(one, 0..50, list).await?;
+    row("list of 1,000", 50, took, server.cpu()? - before);
+    report.add("P6", "creates that share one commit, at 256", server.name, None, shared);
+    Ok(())
+}
+
+/// Commits and writes of the hub's store so far, from its own metrics.
+async fn store_counts(server: &Server) -> anyhow::Result<(f64, f64)> {
+    let Speech::Hub { admin: Some(admin), .. } = &server.speech else { return Ok((0.0, 0.0)) };
+    let text = crate::server::get_plain(*admin, "/metrics").await?;
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    Ok((value("ferrohub_store_commits_total"), value("ferrohub_store_writes_total")))
+}
+
+/// P6.
+pub(crate) async fn registry(environment: &Environment, scale: &Scale, report: &mut Report) {
+    for server in start(&["ferrohub".to_owned()], environment, report).await {
+        for round in 0..scale.rounds {
+            if let Err(error) = measure(&server, environment, round, report).await {
+                report.miss(format!("P6 ferrohub: {error:#}"));
+            }
+        }
+    }
+}
+
+/// A part of P9: getting a device out of ever more.
+pub(crate) async fn growth(
+    environment: &Environment,
+    scale: &Scale,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    use crate::server::ferrohub::Hub;
+    for size in [1000, 10_000, 100_000, 1_000_000] {
+        if size > scale.registered {
+            report.miss(format!("P9 get: {size} devices were not asked for"));
+            continue;
+        }
+        let hub = Hub::prepare(environment)?;
+        super::start::fill(&hub, size).await?;
+        let server = hub.start("ferrohub", &environment.hub, environment).await?;
+        let dial = server.dial(&environment.pki, false)?;
+        let links = connect(&server, &dial, 64).await?.unwrap_or_default();
+        let links: Vec<_> = links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect();
+        for _ in 0..scale.rounds {
+            let before = server.cpu()?;
+            // A prime step visits devices in no order that a cache could follow.
+            let get = move |number: usize| (Method::GET, path(number * 7919 % size), Bytes::new());
+            spread(&links, 0..20_000, get).await?;
+            let cpu = per(server.cpu()? - before, 20_000);
+            report.add("P9 get", "CPU per get, µs", "ferrohub", Some(size as u64), cpu);
+            eprintln!("P9 get {size}: {cpu:.1} µs CPU");
+        }
+    }
+    Ok(())
+}

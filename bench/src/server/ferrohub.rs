@@ -1,0 +1,83 @@
+//! The hub itself.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use ferrohub_model::{SharedAccessKey, Timestamp, sas};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{Environment, Recipe, Server, Speech, free_address};
+
+const POLICY: &str = "bench";
+
+/// A hub's files, and where it will listen.
+pub(crate) struct Hub {
+    pub(crate) folder: TempDir,
+    pub(crate) admin: std::net::SocketAddr,
+    recipe: (std::net::SocketAddr, std::net::SocketAddr),
+    token: String,
+}
+
+impl Hub {
+    /// Writes a configuration that differs from the default in names and addresses only.
+    pub(crate) fn prepare(environment: &Environment) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (mqtt, https, admin) = (free_address()?, free_address()?, free_address()?);
+        let (primary, secondary) = (SharedAccessKey::generate(), SharedAccessKey::generate());
+        let configuration = format!(
+            "hostname = \"localhost\"\n\
+             data_dir = \"data\"\n\
+             listen = {{ mqtt = \"{mqtt}\", https = \"{https}\", admin = \"{admin}\" }}\n\
+             tls = {{ certificate = {:?}, private_key = {:?} }}\n\
+             [[policy]]\n\
+             name = \"{POLICY}\"\n\
+             primary_key = \"{}\"\n\
+             secondary_key = \"{}\"\n\
+             rights = [\"RegistryRead\", \"RegistryWrite\", \"ServiceConnect\", \"DeviceConnect\"]\n",
+            environment.pki.certificate,
+            environment.pki.key,
+            primary.to_base64(),
+            secondary.to_base64(),
+        );
+        std::fs::write(folder.path().join("ferrohub.toml"), configuration)?;
+        let expiry = Timestamp::from_unix_seconds(4_102_444_800);
+        let token = sas::sign("localhost", &primary, Some(POLICY), expiry);
+        Ok(Self { folder, admin, recipe: (mqtt, https), token })
+    }
+
+    /// Where the hub keeps its state.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The command that runs it.
+    pub(crate) fn command(&self, program: &Path) -> anyhow::Result<Command> {
+        let program =
+            program.canonicalize().with_context(|| format!("{}: build it first", program.display()))?;
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--config").arg(self.folder.path().join("ferrohub.toml"));
+        // The default log is on; it goes where the output of all servers goes.
+        command.current_dir(self.folder.path());
+        Ok(command)
+    }
+
+    /// Starts it.
+    pub(crate) async fn start(
+        self,
+        name: &'static str,
+        program: &Path,
+        environment: &Environment,
+    ) -> anyhow::Result<Server> {
+        let command = self.command(program)?;
+        let (address, https) = self.recipe;
+        let speech = Speech::Hub { host: "localhost".to_owned(), https, token: self.token, admin: Some(self.admin) };
+        let version = super::version(program, &["--version"]).await;
+        Recipe { name, version, speech, address, folder: self.folder }.start(environment, command).await
+    }
+}
+
+/// The hub of this build.
+pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
+    Hub::prepare(environment)?.start("ferrohub", &environment.hub, environment).await
+}
