@@ -12,13 +12,12 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use crate::metrics::GatewayMetrics;
 use crate::peer::Peer;
 use crate::strangers::{Stranger, Strangers};
+use crate::tls::TlsStream;
 
 /// What all listeners share.
 #[derive(Debug, Clone)]
@@ -79,7 +78,6 @@ pub(crate) async fn accept<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(tls);
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -113,12 +111,12 @@ pub(crate) async fn accept<F>(
         admission.metrics.sockets.inc();
         let turned_out = stranger.turned_out();
         let place = Place { metrics: admission.metrics.clone(), _open, stranger };
-        let (acceptor, limit, serve) = (acceptor.clone(), admission.handshake_timeout, serve.clone());
+        let (tls, limit, serve) = (tls.clone(), admission.handshake_timeout, serve.clone());
         let task = tasks.spawn(async move {
             // Each in a box of its own, so that neither the silent nor the served carry the other's state.
-            match tokio::time::timeout(limit, Box::pin(handshake(socket, &acceptor))).await {
+            match tokio::time::timeout(limit, Box::pin(handshake(socket, tls))).await {
                 Ok(Ok(stream)) => {
-                    let certificate = stream.get_ref().1.peer_certificates().and_then(PeerCertificate::new);
+                    let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
                     let peer = Peer { address, certificate, protocol };
                     Box::pin(serve(Accepted { stream, peer, place })).await;
                 }
@@ -134,10 +132,10 @@ pub(crate) async fn accept<F>(
     while tasks.join_next().await.is_some() {}
 }
 
-async fn handshake(socket: TcpStream, acceptor: &TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
     socket.set_nodelay(true)?;
     socket.readable().await?;
-    acceptor.accept(socket).await
+    TlsStream::accept(socket, tls).await
 }
 
 fn rejected(

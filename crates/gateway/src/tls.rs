@@ -3,6 +3,8 @@
 mod client_certificates;
 mod private_ca;
 mod server_certificate;
+mod stream;
 
 pub use private_ca::{CertificateFiles, PkiError, PrivateCa};
 pub use server_certificate::{ServerCertificate, server_config};
+pub(crate) use stream::TlsStream;

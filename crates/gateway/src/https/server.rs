@@ -155,7 +155,7 @@ impl Server {
     /// Serves one connection: HTTP/2 if that was agreed on in the handshake, else HTTP/1.1.
     pub(crate) async fn serve(self, accepted: Accepted) {
         let Accepted { stream, peer, place } = accepted;
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let is_http2 = stream.alpn_protocol() == Some(b"h2");
         let socket = Socket::new(place);
         let service = service_fn({
             let (server, socket, peer) = (self.clone(), socket.clone(), peer.clone());

@@ -1,0 +1,387 @@
+//! A TLS connection that holds no buffer while nothing is under way.
+//!
+//! Records are decrypted and encrypted in buffers of the thread; a connection keeps bytes only where the other side is
+//! slow: the front of a record that is not complete, plaintext that its reader has no room for, and what the socket
+//! did not take.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::pki_types::CertificateDer;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::{ProtocolVersion, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The largest record, header included (RFC 8446, 5.2, and RFC 5246, 6.2.3).
+const MAX_RECORD: usize = 16_384 + 2048 + 5;
+/// Room for the front of a record and a good read behind it.
+const INPUT: usize = MAX_RECORD + 16 * 1024;
+/// Plaintext that is encrypted at once: one full record.
+const CHUNK: usize = 16_384;
+
+thread_local! {
+    /// Records of whichever connection is being read.
+    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; INPUT].into_boxed_slice());
+    /// Records of whichever connection is being written.
+    static SENDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_RECORD].into_boxed_slice());
+}
+
+/// The server's side of a TLS connection over `T`.
+pub(crate) struct TlsStream<T> {
+    transport: T,
+    tls: UnbufferedServerConnection,
+    /// The front of a record.
+    received: Vec<u8>,
+    /// What its reader has not taken yet.
+    plaintext: Vec<u8>,
+    /// Records that the transport has not taken yet.
+    sending: Vec<u8>,
+    /// The peer said that it sends no more.
+    ended: bool,
+    said_goodbye: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
+    /// Shakes hands.
+    pub(crate) async fn accept(transport: T, config: Arc<ServerConfig>) -> io::Result<Self> {
+        let mut stream = Self {
+            transport,
+            tls: UnbufferedServerConnection::new(config).map_err(invalid)?,
+            received: Vec::new(),
+            plaintext: Vec::new(),
+            sending: Vec::new(),
+            ended: false,
+            said_goodbye: false,
+        };
+        loop {
+            let mut no_room = ReadBuf::new(&mut []);
+            let received = poll_fn(|cx| stream.poll_receive(cx, &mut no_room)).await;
+            let done = received.is_ok() && !stream.tls.is_handshaking();
+            if done && stream.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+                // Only tickets are left: a client that does not take them yet is served all the same.
+                poll_fn(|cx| Poll::Ready(stream.poll_send(cx).is_pending())).await;
+                return Ok(stream);
+            }
+            // What is to be sent after an error is the alert that tells why.
+            let sent = poll_fn(|cx| stream.poll_send(cx)).await;
+            received.and(sent)?;
+            if done {
+                return Ok(stream);
+            }
+            if stream.ended {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The protocol that was agreed on in the handshake, if any.
+    pub(crate) fn alpn_protocol(&self) -> Option<&[u8]> {
+        self.tls.alpn_protocol()
+    }
+
+    /// What the peer presented in the handshake; its own certificate first.
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
+    }
+
+    /// Reads from the transport once, and decrypts what is complete: into `out`, and what does not fit there into
+    /// `plaintext`.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        RECEIVED.with_borrow_mut(|buffer| {
+            let kept = self.received.len();
+            let (front, room) = buffer.split_at_mut_checked(kept).ok_or(io::ErrorKind::InvalidData)?;
+            let mut read = ReadBuf::new(room);
+            ready!(Pin::new(&mut self.transport).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                // Without the goodbye of TLS somebody else may have cut the connection.
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let filled = kept + read.filled().len();
+            front.copy_from_slice(&self.received);
+            self.received = Vec::new();
+            let input = buffer.get_mut(..filled).unwrap_or_default();
+            let used = self.process(input, out)?;
+            if let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty() && !self.ended) {
+                self.received = rest.to_vec();
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Takes what is complete from `input`, and tells how many bytes that were.
+    fn process(&mut self, input: &mut [u8], out: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let mut used = 0;
+        loop {
+            let input = input.get_mut(used..).unwrap_or_default();
+            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(input);
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(invalid)?;
+                        discard += record.discard;
+                        let fits = if self.plaintext.is_empty() { out.remaining() } else { 0 };
+                        let (now, later) = record.payload.split_at(fits.min(record.payload.len()));
+                        out.put_slice(now);
+                        self.plaintext.extend_from_slice(later);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.sending)?,
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.ended = true,
+                // Nothing more can be made of what is there.
+                Ok(_) => return Ok(used + discard),
+                Err(error) => {
+                    self.encode_alert();
+                    return Err(invalid(error));
+                }
+            }
+            used += discard;
+        }
+    }
+
+    /// Makes the alert ready that belongs to an error.
+    fn encode_alert(&mut self) {
+        while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state {
+            if encode(&mut data, &mut self.sending).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Sends what is ready.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.sending.is_empty() {
+            match ready!(Pin::new(&mut self.transport).poll_write(cx, &self.sending))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                all if all == self.sending.len() => self.sending = Vec::new(),
+                some => drop(self.sending.drain(..some)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Encrypts into `out`. `sending` gets what has to go before it.
+    fn encrypt(&mut self, data: &[u8], out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.tls.process_tls_records(&mut []).state.map_err(invalid)? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    return traffic.encrypt(data, out).map_err(invalid);
+                }
+                ConnectionState::EncodeTlsData(mut data) => encode(&mut data, &mut self.sending)?,
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::PeerClosed => self.ended = true,
+                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+}
+
+/// Puts a record of the handshake, a ticket, a key update or an alert behind what is to be sent.
+fn encode<D>(data: &mut EncodeTlsData<'_, D>, sending: &mut Vec<u8>) -> io::Result<()> {
+    if let Err(EncodeError::InsufficientSize(needed)) = data.encode(&mut []) {
+        let start = sending.len();
+        sending.resize(start + needed.required_size, 0);
+        data.encode(sending.get_mut(start..).unwrap_or_default()).map_err(invalid)?;
+    }
+    Ok(())
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = out.filled().len();
+        loop {
+            if !this.plaintext.is_empty() {
+                let now = this.plaintext.len().min(out.remaining());
+                out.put_slice(this.plaintext.get(..now).unwrap_or_default());
+                if now == this.plaintext.len() {
+                    this.plaintext = Vec::new();
+                } else {
+                    this.plaintext.drain(..now);
+                }
+            }
+            if out.filled().len() > before || out.remaining() == 0 || this.ended {
+                return Poll::Ready(Ok(()));
+            }
+            // Tickets, and the answer to a key update; whether the transport takes them now is no matter here.
+            let _ = this.poll_send(cx)?;
+            ready!(this.poll_receive(cx, out))?;
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        let chunk = data.get(..CHUNK).unwrap_or(data);
+        SENDING.with_borrow_mut(|buffer| {
+            let length = this.encrypt(chunk, buffer)?;
+            let record = buffer.get(..length).unwrap_or_default();
+            let written = if this.sending.is_empty() {
+                match Pin::new(&mut this.transport).poll_write(cx, record)? {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => 0,
+                }
+            } else {
+                0
+            };
+            // It is encrypted once and for all, so what the transport does not take is kept.
+            this.sending.extend_from_slice(record.get(written..).unwrap_or_default());
+            Poll::Ready(Ok(chunk.len()))
+        })
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !mem::replace(&mut this.said_goodbye, true) {
+            let goodbye = SENDING.with_borrow_mut(|buffer| {
+                match this.tls.process_tls_records(&mut []).state.map_err(invalid)? {
+                    ConnectionState::WriteTraffic(mut traffic) => {
+                        let length = traffic.queue_close_notify(buffer).map_err(invalid)?;
+                        io::Result::Ok(buffer.get(..length).unwrap_or_default().to_vec())
+                    }
+                    _ => Ok(Vec::new()),
+                }
+            })?;
+            this.sending.extend_from_slice(&goodbye);
+        }
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.transport).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::ring::default_provider;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    type Client = tokio_rustls::client::TlsStream<DuplexStream>;
+
+    fn configurations(version: &'static SupportedProtocolVersion) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let chain = vec![own.cert.der().clone()];
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(default_provider());
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(own.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (Arc::new(client), Arc::new(server))
+    }
+
+    /// A client and a server that have shaken hands, over a pipe that holds `room` bytes.
+    async fn pair(version: &'static SupportedProtocolVersion, room: usize) -> (Client, TlsStream<DuplexStream>) {
+        let (client, server) = configurations(version);
+        let (near, far) = duplex(room);
+        let name = ServerName::try_from("localhost").unwrap();
+        let connected = TlsConnector::from(client).connect(name, near);
+        let (client, server) = tokio::join!(connected, TlsStream::accept(far, server));
+        (client.unwrap(), server.unwrap())
+    }
+
+    /// Both ways, both versions, with pipes from one that takes a few bytes at a time to one that takes everything.
+    #[tokio::test]
+    async fn everything_arrives_in_order_whatever_the_pieces() {
+        let data: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        for version in [&TLS12, &TLS13] {
+            for room in [7, 50, 1000, 20_000, 1_000_000] {
+                let data = if room < 100 { &data[..5000] } else { &data[..] };
+                let (client, server) = pair(version, room).await;
+                let (mut client_read, mut client_write) = tokio::io::split(client);
+                let (mut server_read, mut server_write) = tokio::io::split(server);
+                let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+                let send = async |write: &mut (dyn AsyncWrite + Unpin + Send)| {
+                    write.write_all(data).await.unwrap();
+                    write.shutdown().await.unwrap();
+                };
+                let (_, _, a, b) = tokio::join!(
+                    send(&mut client_write),
+                    send(&mut server_write),
+                    server_read.read_to_end(&mut to_server),
+                    client_read.read_to_end(&mut to_client),
+                );
+                a.unwrap();
+                b.unwrap();
+                assert!(to_server == data && to_client == data, "{version:?} {room}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_holds_no_buffers() {
+        let (mut client, mut server) = pair(&TLS13, 64 * 1024).await;
+        for _ in 0..3 {
+            client.write_all(&[1; 5000]).await.unwrap();
+            client.flush().await.unwrap();
+            let mut answer = [0; 5000];
+            // In small pieces, so that something has to be kept between them.
+            for piece in answer.chunks_mut(100) {
+                server.read_exact(piece).await.unwrap();
+            }
+            server.write_all(&answer).await.unwrap();
+            server.flush().await.unwrap();
+            client.read_exact(&mut answer).await.unwrap();
+        }
+        let held = [&server.received, &server.plaintext, &server.sending].map(Vec::capacity);
+        assert_eq!(held, [0; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_cut_is_told_from_a_goodbye() {
+        let (mut client, mut server) = pair(&TLS13, 1000).await;
+        client.shutdown().await.unwrap();
+        assert_eq!(server.read(&mut [0; 10]).await.unwrap(), 0);
+        let (client, mut server) = pair(&TLS13, 1000).await;
+        drop(client);
+        let error = server.read(&mut [0; 10]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_answered_with_an_alert() {
+        let (mut client, far) = duplex(1000);
+        let (_, config) = configurations(&TLS13);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let accepted = TlsStream::accept(far, config).await;
+        assert_eq!(accepted.err().unwrap().kind(), io::ErrorKind::InvalidData);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.first(), Some(&21), "an alert: {answer:?}");
+    }
+}
