@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tracing::{debug, warn};
 
 use crate::metrics::GatewayMetrics;
@@ -112,19 +113,15 @@ pub(crate) async fn accept<F>(
         let turned_out = stranger.turned_out();
         let place = Place { metrics: admission.metrics.clone(), _open, stranger };
         let (tls, limit, serve) = (tls.clone(), admission.handshake_timeout, serve.clone());
+        // Each in a box of its own, so that neither the silent nor the served carry the other's state, and the task
+        // that stays with the socket is hardly more than a pointer to the one that runs.
+        let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
         let task = tasks.spawn(async move {
-            // Each in a box of its own, so that neither the silent nor the served carry the other's state.
-            match tokio::time::timeout(limit, Box::pin(handshake(socket, tls))).await {
-                Ok(Ok(stream)) => {
-                    let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
-                    let peer = Peer { address, certificate, protocol };
-                    Box::pin(serve(Accepted { stream, peer, place })).await;
-                }
-                Ok(Err(error)) => rejected(&place.metrics, address, protocol, "handshake_failed", &error),
-                Err(elapsed) => {
-                    rejected(&place.metrics, address, protocol, "handshake_timeout", &elapsed.into())
-                }
-            }
+            let shaken = handshake.await;
+            let Some(stream) = stream_or_rejected(shaken, &place.metrics, address, protocol) else { return };
+            let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
+            let peer = Peer { address, certificate, protocol };
+            Box::pin(serve(Accepted { stream, peer, place })).await;
         });
         turned_out.ends(task);
     }
@@ -136,6 +133,22 @@ async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsS
     socket.set_nodelay(true)?;
     socket.readable().await?;
     TlsStream::accept(socket, tls).await
+}
+
+/// The stream of a handshake that went well; what went wrong is counted.
+fn stream_or_rejected<T>(
+    shaken: Result<io::Result<T>, Elapsed>,
+    metrics: &GatewayMetrics,
+    peer: SocketAddr,
+    protocol: &str,
+) -> Option<T> {
+    let (reason, error) = match shaken {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => ("handshake_failed", error),
+        Err(elapsed) => ("handshake_timeout", elapsed.into()),
+    };
+    rejected(metrics, peer, protocol, reason, &error);
+    None
 }
 
 fn rejected(

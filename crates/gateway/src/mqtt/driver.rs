@@ -62,35 +62,54 @@ struct Driver<S> {
     unflushed: bool,
     /// Nothing can be written any more; what the peer said before is still read.
     broken: bool,
+    write_timeout: Duration,
 }
 
 /// Serves one device's connection until it ends.
-pub(crate) async fn serve<S>(stream: S, peer: Peer, hub: Arc<Hub>, limits: MqttLimits, place: Place)
+///
+/// Not an `async fn`: that would hold what it is given once more beside what it makes of it.
+pub(crate) fn serve<S>(
+    stream: S,
+    peer: Peer,
+    hub: Arc<Hub>,
+    limits: MqttLimits,
+    place: Place,
+) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let now = Instant::now().into_std();
     let mut driver = Driver {
         stream,
-        machine: Machine::new(limits.machine.clone(), now),
+        machine: Machine::new(limits.machine, Instant::now().into_std()),
         output: BytesMut::new(),
         unflushed: false,
         broken: false,
+        write_timeout: limits.write_timeout,
     };
-    let mut head = Head::new(hub.clone(), peer, place);
-    let reason = driver.run(&mut head, &limits).await;
-    let reason = head.connection.as_ref().and_then(|connection| connection.closed()).unwrap_or(reason);
+    let mut head = Head::new(hub, peer, place);
+    async move {
+        let reason = driver.run(&mut head).await;
+        Box::pin(end(driver, head, reason)).await;
+    }
+}
+
+/// Takes leave: of the hub, then of the device.
+async fn end<S>(mut driver: Driver<S>, head: Head, reason: CloseReason)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     if let Some(connection) = &head.connection {
-        hub.disconnected(connection, reason).await;
+        let reason = connection.closed().unwrap_or(reason);
+        head.hub.disconnected(connection, reason).await;
     } else {
         debug!(peer = %head.peer.address, reason = reason.name(), "closed before it was connected");
     }
     // What is left to send may be the CONNACK that tells why.
-    let _ = tokio::time::timeout(limits.write_timeout, driver.finish()).await;
+    let _ = tokio::time::timeout(driver.write_timeout, driver.finish()).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    async fn run(&mut self, head: &mut Head, limits: &MqttLimits) -> CloseReason {
+    async fn run(&mut self, head: &mut Head) -> CloseReason {
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut write_deadline: Option<Instant> = None;
         loop {
@@ -100,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             write_deadline = match (self.output.is_empty() && !self.unflushed, write_deadline) {
                 (true, _) => None,
-                (false, None) => Some(Instant::now() + limits.write_timeout),
+                (false, None) => Some(Instant::now() + self.write_timeout),
                 (false, running) => running,
             };
             self.arm(timer.as_mut(), head.expires, write_deadline);
@@ -227,5 +246,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.machine.poll_transmit(&mut self.output);
         poll_fn(|cx| self.poll_write(cx)).await?;
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        use crate::tls::TlsStream;
+        use tokio::net::TcpStream;
+        fn out<A, F: Future>(_: impl Fn(A) -> F) -> usize { std::mem::size_of::<F>() }
+        println!("serve {}", out(|(a,b,c,d,e): (TlsStream<TcpStream>, Peer, Arc<Hub>, MqttLimits, Place)| serve(a,b,c,d,e)));
+        println!("tls stream {}", std::mem::size_of::<TlsStream<TcpStream>>());
+        println!("unbuffered {}", std::mem::size_of::<rustls::server::UnbufferedServerConnection>());
+        println!("driver {}", std::mem::size_of::<Driver<TlsStream<TcpStream>>>());
+        println!("machine {}", std::mem::size_of::<Machine>());
+        println!("head {}", std::mem::size_of::<Head>());
+        println!("place {}", std::mem::size_of::<Place>());
+        println!("peer {}", std::mem::size_of::<Peer>());
+        println!("sleep {}", std::mem::size_of::<Sleep>());
+        println!("tcp {}", std::mem::size_of::<TcpStream>());
+        println!("limits {}", std::mem::size_of::<MqttLimits>());
+        println!("connection {}", std::mem::size_of::<ferrohub_core::connections::Connection>());
+        println!("outgoing {}", std::mem::size_of::<Outgoing>());
     }
 }

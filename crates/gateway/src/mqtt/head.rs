@@ -44,9 +44,11 @@ impl Head {
     pub(super) async fn handle_events(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
         while let Some(event) = machine.poll_event() {
             match event {
-                Event::Connect(connect) => self.connect(machine, &connect).await?,
-                Event::Subscribe(subscribe) => self.subscribe(machine, &subscribe).await?,
-                Event::Unsubscribe(unsubscribe) => self.unsubscribe(machine, &unsubscribe).await?,
+                // What is rare and waits for the store is in a box of its own: a connection is idle for most of its
+                // life, and its task should not be as large as its beginning was.
+                Event::Connect(connect) => Box::pin(self.connect(machine, &connect)).await?,
+                Event::Subscribe(subscribe) => Box::pin(self.subscribe(machine, &subscribe)).await?,
+                Event::Unsubscribe(unsubscribe) => Box::pin(self.unsubscribe(machine, &unsubscribe)).await?,
                 Event::Publish(publish) => self.publish(machine, publish)?,
                 // Nothing is sent at QoS 1 that somebody waits for.
                 Event::PubAck(_) => {}
