@@ -57,9 +57,8 @@ pub(crate) struct Report {
 impl Report {
     /// Adds one sample.
     pub(crate) fn add(&mut self, row: &str, what: &str, server: &str, size: Option<u64>, sample: f64) {
-        let same = |m: &&mut Measurement| {
-            m.row == row && m.what == what && m.server == server && m.size == size
-        };
+        let same =
+            |m: &&mut Measurement| m.row == row && m.what == what && m.server == server && m.size == size;
         match self.measurements.iter_mut().find(same) {
             Some(measurement) => measurement.samples.push(sample),
             None => self.measurements.push(Measurement {

@@ -11,7 +11,7 @@ pub(crate) mod rmqttd;
 pub(crate) mod rumqttd;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub(crate) enum Speech {
     Broker { login: Option<(String, String)> },
     /// NATS on both sides.
     Nats,
+    /// What only its own tools speak.
+    Own,
 }
 
 /// A server that runs. It is stopped when this is dropped.
@@ -59,7 +61,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pid: u32,
     _child: Child,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Server {
@@ -75,10 +77,6 @@ impl Server {
     pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
         kernel::resident_kib(self.pid).with_context(|| self.name.to_owned())
     }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
 }
 
 /// A server about to start.
@@ -93,11 +91,12 @@ pub(crate) struct Recipe {
 impl Recipe {
     /// Runs `command`, and waits until it listens.
     pub(crate) async fn start(self, environment: &Environment, command: Command) -> anyhow::Result<Server> {
-        let mut child = environment.spawn(command).with_context(|| self.name.to_owned())?;
+        let log = self.folder.path().join("stderr.log");
+        let mut child = environment.spawn(command, std::fs::File::create(&log)?)?;
         let begun = Instant::now();
         while TcpStream::connect(self.address).await.is_err() {
             if let Some(status) = child.try_wait()? {
-                bail!("{} ended with {status}", self.name);
+                bail!("{status}: {}", std::fs::read_to_string(&log).unwrap_or_default().trim());
             }
             if begun.elapsed() > PATIENCE {
                 bail!("{} does not listen", self.name);
@@ -106,16 +105,17 @@ impl Recipe {
         }
         let pid = child.id().context("it has ended")?;
         let Self { name, version, speech, address, folder } = self;
-        Ok(Server { name, version, speech, address, pid, _child: child, folder })
+        Ok(Server { name, version, speech, address, pid, _child: child, _folder: folder })
     }
 }
 
 impl Environment {
     /// Starts a process on the servers' processor, to be killed when the handle is dropped.
-    pub(crate) fn spawn(&self, command: Command) -> anyhow::Result<Child> {
+    pub(crate) fn spawn(&self, command: Command, log: impl Into<Stdio>) -> anyhow::Result<Child> {
         let mut command = self.pinned(command);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-        Ok(command.spawn()?)
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        let program = command.as_std().get_program().to_owned();
+        command.spawn().with_context(|| program.to_string_lossy().into_owned())
     }
 
     /// `taskset` becomes the program it starts, so the process id is the server's.

@@ -53,7 +53,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-service", ours: Only(&["ferrohub-model"]), never: &[NO_SERVER] },
     Layer { name: "ferrohub", ours: Anything, never: &[] },
     Layer { name: "ferrohub-acceptance", ours: Anything, never: &[] },
-    Layer { name: "ferrohub-bench", ours: Only(&["ferrohub-device", "ferrohub-service"]), never: &[] },
+    Layer { name: "ferrohub-bench", ours: Anything, never: &[] },
+    Layer { name: "ferrohub-instructions", ours: Anything, never: &[] },
     Layer { name: "xtask", ours: Only(&[]), never: &[] },
 ];
 

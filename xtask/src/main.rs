@@ -6,6 +6,7 @@
 mod check;
 mod command;
 mod fuzz;
+mod instructions;
 mod python;
 mod test;
 mod workspace;
@@ -16,14 +17,17 @@ const USAGE: &str = "\
 Ferrohub's own commands
 
   cargo xtask test [--quick] [-- FILTER...]
-        The gate: Python clients, format, layers, lints, tests, fuzzing, documentation.
-        --quick leaves fuzzing and documentation out; FILTER goes to nextest as it is.
+        The gate: Python clients, format, layers, lints, tests, instruction counts, fuzzing,
+        documentation. --quick leaves all behind the tests out; FILTER goes to nextest as it is.
 
   cargo xtask check
         Only the layers: which crate may use which (read from `cargo metadata`).
 
   cargo xtask fuzz [TARGET [SECONDS]]
         libFuzzer on the targets under fuzz/: all for 10 s each, or one for as long as you like.
+
+  cargo xtask instructions [--record]
+        What the hot paths cost in instructions, beside what is recorded; --record keeps what they cost now.
 
   cargo xtask python
         Only the Python clients: makes target/venv hold what tests/python/requirements.txt pins.
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         "test" => test::run_command(rest),
         "check" => check::run(rest),
         "fuzz" => fuzz::run_command(rest),
+        "instructions" => instructions::run_command(rest),
         "python" => python::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

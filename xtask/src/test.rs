@@ -9,7 +9,7 @@ mod steps;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, run, run_quietly, works};
-use crate::{check, fuzz, python};
+use crate::{check, fuzz, instructions, python};
 use privileged_ports::PrivilegedPorts;
 use steps::Steps;
 
@@ -65,6 +65,7 @@ fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
     if options.quick {
         return Ok(());
     }
+    steps.step("instructions of the hot paths", || instructions::count(false))?;
     steps.step("fuzzing", || fuzz::fuzz(fuzz::SHORT, None))?;
     steps.step("examples in the documentation", || {
         run(cargo().args(["test", "--quiet", "--doc", "--workspace"]))

@@ -78,7 +78,10 @@ impl Callers {
                     Speech::Hub { https, token, .. } => {
                         let dial = Dial { address: *https, ..dial };
                         let link = HttpLink::open(&dial, token).await?;
-                        (Kind::Http(Box::new(link)), format!("{{\"methodName\":\"echo\",\"payload\":{json}}}"))
+                        (
+                            Kind::Http(Box::new(link)),
+                            format!("{{\"methodName\":\"echo\",\"payload\":{json}}}"),
+                        )
                     }
                     Speech::Broker { login } => {
                         let (username, password) = login.clone().unzip();
@@ -86,6 +89,7 @@ impl Callers {
                         let filter = format!("callers/c{number}/#");
                         (Kind::Mqtt(Box::new(Link::open(&dial, &login, &filter, false).await?)), json)
                     }
+                    Speech::Own => bail!("nobody calls through it"),
                     Speech::Nats => {
                         let subject = format!("callers.c{number}.*");
                         (Kind::Nats(Box::new(NatsLink::open(&dial, &subject).await?)), json)

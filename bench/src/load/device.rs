@@ -32,7 +32,8 @@ pub(crate) fn name(number: usize) -> String {
 
 /// The key of all devices: what it costs to check a token does not depend on it.
 pub(crate) fn key() -> SharedAccessKey {
-    SharedAccessKey::from_bytes(b"the same for each of these devices").unwrap_or_else(|_| SharedAccessKey::generate())
+    SharedAccessKey::from_bytes(b"the same for each of these devices")
+        .unwrap_or_else(|_| SharedAccessKey::generate())
 }
 
 impl Fleet {
@@ -44,9 +45,7 @@ impl Fleet {
             Speech::Nats => {
                 let open = (0..count).map(|number| {
                     let dial = dial.clone();
-                    async move {
-                        NatsLink::open(&dial, &format!("devices.{}.methods.*", name(number))).await
-                    }
+                    async move { NatsLink::open(&dial, &format!("devices.{}.methods.*", name(number))).await }
                 });
                 for mut link in each(AT_ONCE, open).await? {
                     let lost = lost.clone();
@@ -76,11 +75,14 @@ impl Fleet {
 
     /// Only connects them: links that nobody drives yet.
     pub(crate) async fn open(speech: &Speech, dial: &Dial, count: usize) -> anyhow::Result<Vec<Link>> {
-        let open = (0..count).map(|number| {
-            let (dial, login, filter) = (dial.clone(), login(speech, number), filter(speech, number));
-            let durable = matches!(speech, Speech::Hub { .. });
-            async move { Link::open(&dial, &login, &filter, durable).await.context("a device did not connect") }
-        });
+        let open =
+            (0..count).map(|number| {
+                let (dial, login, filter) = (dial.clone(), login(speech, number), filter(speech, number));
+                let durable = matches!(speech, Speech::Hub { .. });
+                async move {
+                    Link::open(&dial, &login, &filter, durable).await.context("a device did not connect")
+                }
+            });
         each(AT_ONCE, open).await
     }
 
@@ -107,7 +109,9 @@ fn login(speech: &Speech, number: usize) -> Login {
         Speech::Broker { login: Some((user, password)) } => {
             Login { client_id, username: Some(user.clone()), password: Some(password.clone()) }
         }
-        Speech::Broker { login: None } | Speech::Nats => Login { client_id, ..Login::default() },
+        Speech::Broker { login: None } | Speech::Nats | Speech::Own => {
+            Login { client_id, ..Login::default() }
+        }
     }
 }
 

@@ -42,7 +42,12 @@ pub(crate) struct Link {
 
 impl Link {
     /// Connects, with a session that outlives the connection where `durable`, and subscribes.
-    pub(crate) async fn open(dial: &Dial, login: &Login, filter: &str, durable: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        dial: &Dial,
+        login: &Login,
+        filter: &str,
+        durable: bool,
+    ) -> anyhow::Result<Self> {
         static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(Arc::default);
         let connect = Connect {
             client_id: login.client_id.as_str().try_into()?,
@@ -98,9 +103,11 @@ impl Link {
                         Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                             Poll::Ready(Err(anyhow::anyhow!("the server closed the connection")))
                         }
-                        Poll::Ready(result) => Poll::Ready(result.context("the connection broke").and_then(|()| {
-                            Ok(self.machine.handle_input(buffer.filled(), Instant::now())?)
-                        })),
+                        Poll::Ready(result) => {
+                            Poll::Ready(result.context("the connection broke").and_then(|()| {
+                                Ok(self.machine.handle_input(buffer.filled(), Instant::now())?)
+                            }))
+                        }
                     }
                 })
             })

@@ -74,12 +74,16 @@ impl NatsLink {
             match words.as_slice() {
                 ["MSG", subject, _, middle @ .., length] => {
                     let reply = middle.first().copied().unwrap_or_default().to_owned();
-                    let (subject, length) = ((*subject).to_owned(), length.parse::<usize>()?);
-                    while self.input.len() < length + 2 {
-                        self.fill().await?;
-                    }
-                    let payload = self.input.split_to(length).freeze();
-                    self.input.advance(2);
+                    let subject = (*subject).to_owned();
+                    let payload = self.body(length.parse()?).await?;
+                    return Ok(Message { subject, reply, payload });
+                }
+                ["HMSG", subject, _, middle @ .., headers, total] => {
+                    let reply = middle.first().copied().unwrap_or_default().to_owned();
+                    let subject = (*subject).to_owned();
+                    let headers: usize = headers.parse()?;
+                    let mut payload = self.body(total.parse()?).await?;
+                    payload.advance(headers.min(payload.len()));
                     return Ok(Message { subject, reply, payload });
                 }
                 ["PING"] => self.output.extend_from_slice(b"PONG\r\n"),
@@ -87,6 +91,15 @@ impl NatsLink {
                 _ => bail!("{line}"),
             }
         }
+    }
+
+    async fn body(&mut self, length: usize) -> anyhow::Result<Bytes> {
+        while self.input.len() < length + 2 {
+            self.fill().await?;
+        }
+        let body = self.input.split_to(length).freeze();
+        self.input.advance(2);
+        Ok(body)
     }
 
     async fn flush(&mut self) -> anyhow::Result<()> {

@@ -29,11 +29,8 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<Vec<St
         }
         let title = format!("{row}: {what}");
         let svg = if grows { lines(&title, &of_chart) } else { bars(&title, &of_chart) };
-        let word: String = what
-            .to_lowercase()
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
+        let word: String =
+            what.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let words: Vec<&str> = word.split('-').filter(|word| !word.is_empty()).collect();
         let name = format!("{}-{}.svg", row.to_lowercase(), words.join("-"));
         std::fs::write(folder.join(&name), svg)?;
@@ -112,7 +109,8 @@ fn lines(title: &str, measurements: &[&Measurement]) -> String {
             .filter_map(|m| Some((m.size?, m.median())))
             .collect();
         points.sort_by_key(|(size, _)| *size);
-        let path: Vec<String> = points.iter().map(|(size, v)| format!("{:.1} {:.1}", x(*size), y(*v))).collect();
+        let path: Vec<String> =
+            points.iter().map(|(size, v)| format!("{:.1} {:.1}", x(*size), y(*v))).collect();
         let _ = writeln!(
             svg,
             "<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\"/>",

@@ -12,7 +12,11 @@ pub(crate) fn render(report: &Report) -> String {
     for row in rows {
         let of_row: Vec<&Measurement> = report.measurements.iter().filter(|m| m.row == row).collect();
         let _ = writeln!(text, "\n## {row}\n");
-        if of_row.iter().any(|m| m.size.is_some()) { by_size(&mut text, &of_row) } else { flat(&mut text, &of_row) }
+        if of_row.iter().any(|m| m.size.is_some()) {
+            by_size(&mut text, &of_row)
+        } else {
+            flat(&mut text, &of_row)
+        }
     }
     for missing in &report.missing {
         let _ = writeln!(text, "\nMissing: {missing}");

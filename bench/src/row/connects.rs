@@ -15,7 +15,9 @@ async fn measure(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let count = scale.connects;
-    for (resume, what) in [(false, "CPU per connect, µs"), (true, "CPU per connect with a resumed session, µs")] {
+    for (resume, what) in
+        [(false, "CPU per connect, µs"), (true, "CPU per connect with a resumed session, µs")]
+    {
         let dial = server.dial(&environment.pki, resume)?;
         let (before, begun) = (server.cpu()?, Instant::now());
         let links = Fleet::open(&server.speech, &dial, count).await?;

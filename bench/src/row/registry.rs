@@ -12,8 +12,10 @@ use crate::load::device::{key, name};
 use crate::load::dial::Dial;
 use crate::load::each;
 use crate::load::http::HttpLink;
+use crate::load::nats::NatsLink;
 use crate::report::Report;
-use crate::server::{Environment, Server, Speech};
+use crate::server::nats::Durability;
+use crate::server::{self, Environment, Server, Speech};
 
 /// Connections that register devices for other rows.
 const REGISTRARS: usize = 64;
@@ -93,9 +95,19 @@ async fn measure(
     let links: Vec<_> = links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect();
     let from = |part: usize| (round * 10 + part) * 100_000;
     let mut row = |what: &str, count: usize, took: std::time::Duration, cpu: std::time::Duration| {
-        report.add("P6", &format!("{what}, per second"), server.name, None, count as f64 / took.as_secs_f64());
+        report.add(
+            "P6",
+            &format!("{what}, per second"),
+            server.name,
+            None,
+            count as f64 / took.as_secs_f64(),
+        );
         report.add("P6", &format!("{what}, CPU µs each"), server.name, None, per(cpu, count as u64));
-        eprintln!("P6 {what}: {:.0}/s, {:.0} µs CPU", count as f64 / took.as_secs_f64(), per(cpu, count as u64));
+        eprintln!(
+            "P6 {what}: {:.0}/s, {:.0} µs CPU",
+            count as f64 / took.as_secs_f64(),
+            per(cpu, count as u64)
+        );
     };
     let one = links.get(..1).unwrap_or_default();
 
@@ -134,15 +146,143 @@ async fn store_counts(server: &Server) -> anyhow::Result<(f64, f64)> {
     Ok((value("ferrohub_store_commits_total"), value("ferrohub_store_writes_total")))
 }
 
-/// P6.
+/// P6: the hub, and two stores beside it.
 pub(crate) async fn registry(environment: &Environment, scale: &Scale, report: &mut Report) {
-    for server in start(&["ferrohub".to_owned()], environment, report).await {
-        for round in 0..scale.rounds {
-            if let Err(error) = measure(&server, environment, round, report).await {
+    let hub = start(&["ferrohub".to_owned()], environment, report).await;
+    let mut database = None;
+    match server::postgres::start(environment).await {
+        Ok(server) => match server::postgres::fill(server.address).await {
+            Ok(()) => database = Some(server),
+            Err(error) => report.miss(format!("P6 postgresql: {error:#}")),
+        },
+        Err(error) => report.miss(format!("P6 postgresql: {error:#}")),
+    }
+    let mut buckets = Vec::new();
+    for durability in [Durability::Always, Durability::Default] {
+        match server::nats::start_with(environment, durability).await {
+            Ok(server) => buckets.push(server),
+            Err(error) => report.miss(format!("P6 {durability:?}: {error:#}")),
+        }
+    }
+    for server in database.iter().chain(&buckets) {
+        report.saw(server.name, &server.version);
+    }
+    for round in 0..scale.rounds {
+        for server in &hub {
+            if let Err(error) = measure(server, environment, round, report).await {
                 report.miss(format!("P6 ferrohub: {error:#}"));
             }
         }
+        for server in database.iter() {
+            if let Err(error) = database_rates(server, report).await {
+                report.miss(format!("P6 postgresql: {error:#}"));
+            }
+        }
+        for server in &buckets {
+            if let Err(error) = bucket_rates(server, environment, round, report).await {
+                report.miss(format!("P6 {}: {error:#}", server.name));
+            }
+        }
     }
+}
+
+/// The same with rows of a table, without TLS and without a registry's rules.
+async fn database_rates(server: &Server, report: &mut Report) -> anyhow::Result<()> {
+    use server::postgres::{GET, INSERT, flushes, pgbench};
+    let what = [
+        ("create, one after the other", INSERT, 1, 1000),
+        ("create, 256 at once", INSERT, 256, 80),
+        ("get, 64 at once", GET, 64, 600),
+    ];
+    for (what, script, clients, each) in what {
+        let (cpu, flushed) = (server.cpu()?, flushes(server.address).await?);
+        let rate = pgbench(server.address, script, clients, each).await?;
+        let count = (clients * each) as u64;
+        let cpu = per(server.cpu()? - cpu, count);
+        report.add("P6", &format!("{what}, per second"), server.name, None, rate);
+        report.add("P6", &format!("{what}, CPU µs each"), server.name, None, cpu);
+        if clients == 256 {
+            let shared = count as f64 / (flushes(server.address).await? - flushed).max(1.0);
+            report.add("P6", "creates that share one commit, at 256", server.name, None, shared);
+        }
+        eprintln!("P6 {} {what}: {rate:.0}/s, {cpu:.0} µs CPU", server.name);
+    }
+    Ok(())
+}
+
+/// The same with keys of a bucket: a stream of one message for each subject.
+async fn bucket_rates(
+    server: &Server,
+    environment: &Environment,
+    round: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    const STREAM: &str = r#"{"name":"KV_bench","subjects":["$KV.bench.>"],"retention":"limits","storage":"file","num_replicas":1,"max_msgs_per_subject":1,"max_msgs":-1,"max_bytes":-1,"max_age":0,"max_msg_size":-1,"max_consumers":-1,"discard":"new","allow_rollup_hdrs":true,"deny_delete":true,"allow_direct":true}"#;
+    let dial = server.dial(&environment.pki, false)?;
+    let open = (0..256).map(|number| {
+        let dial = dial.clone();
+        async move { NatsLink::open(&dial, &format!("answers.{number}")).await }
+    });
+    let mut links = each(32, open).await?;
+    if let Some(link) = links.first_mut() {
+        link.publish("$JS.API.STREAM.CREATE.KV_bench", Some("answers.0"), STREAM.as_bytes());
+        let answer = link.next().await?;
+        let text = String::from_utf8_lossy(&answer.payload);
+        anyhow::ensure!(!text.contains("\"error\""), "{text}");
+    }
+    let key = key().to_base64();
+    let value = format!("{{\"keys\":[\"{key}\",\"{key}\"],\"etag\":\"0123456789ab\",\"status\":1}}");
+    for (what, connections, count) in [
+        ("create, one after the other", 1, 1000),
+        ("create, 256 at once", 256, 10_000),
+        ("get, 64 at once", 64, 20_000),
+    ] {
+        let creates = what.starts_with("create");
+        let (before, begun) = (server.cpu()?, Instant::now());
+        let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let parts = links.drain(..connections).enumerate().map(|(number, mut link)| {
+            let (next, value) = (next.clone(), value.clone());
+            async move {
+                let reply = format!("answers.{number}");
+                loop {
+                    let key = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if key >= count {
+                        return anyhow::Ok((number, link));
+                    }
+                    if creates {
+                        let subject = format!("$KV.bench.{round}-{connections}-{key}");
+                        link.publish_with(
+                            &subject,
+                            &reply,
+                            "Nats-Expected-Last-Subject-Sequence: 0\r\n",
+                            value.as_bytes(),
+                        );
+                    } else {
+                        let key = format!("$KV.bench.{round}-256-{}", key % 10_000);
+                        link.publish(&format!("$JS.API.DIRECT.GET.KV_bench.{key}"), Some(&reply), b"");
+                    }
+                    let answer = link.next().await?;
+                    let text = String::from_utf8_lossy(&answer.payload);
+                    let good = if creates {
+                        text.contains("\"seq\"") && !text.contains("\"error\"")
+                    } else {
+                        text == value
+                    };
+                    anyhow::ensure!(good, "{text}");
+                }
+            }
+        });
+        let mut back = each(connections, parts.collect::<Vec<_>>().into_iter()).await?;
+        let (took, cpu) = (begun.elapsed(), per(server.cpu()? - before, count as u64));
+        // Each link has its own subject for answers, so they go back to their places.
+        back.sort_by_key(|(number, _)| *number);
+        links.splice(0..0, back.into_iter().map(|(_, link)| link));
+        let rate = count as f64 / took.as_secs_f64();
+        report.add("P6", &format!("{what}, per second"), server.name, None, rate);
+        report.add("P6", &format!("{what}, CPU µs each"), server.name, None, cpu);
+        eprintln!("P6 {} {what}: {rate:.0}/s, {cpu:.0} µs CPU", server.name);
+    }
+    Ok(())
 }
 
 /// A part of P9: getting a device out of ever more.

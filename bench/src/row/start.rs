@@ -15,8 +15,8 @@ use crate::kernel;
 use crate::load::device::name;
 use crate::load::each;
 use crate::report::Report;
-use crate::server::{Environment, get_plain};
 use crate::server::ferrohub::Hub;
+use crate::server::{Environment, get_plain};
 
 /// Fills a store as the hub would, but without one.
 pub(crate) async fn fill(hub: &Hub, devices: usize) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ async fn measure(
 ) -> anyhow::Result<()> {
     let command = hub.command(&environment.hub)?;
     let begun = Instant::now();
-    let mut child = environment.spawn(command)?;
+    let mut child = environment.spawn(command, std::process::Stdio::null())?;
     while !is_ready(hub).await {
         ensure!(begun.elapsed() < Duration::from_secs(30), "the hub is not ready");
         tokio::time::sleep(Duration::from_micros(300)).await;
@@ -71,7 +71,11 @@ async fn measure(
 }
 
 /// P5.
-pub(crate) async fn start(environment: &Environment, scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn start(
+    environment: &Environment,
+    scale: &Scale,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     for _ in 0..scale.rounds {
         measure(&Hub::prepare(environment)?, 0, true, environment, report).await?;
     }

@@ -71,7 +71,8 @@ impl Hub {
     ) -> anyhow::Result<Server> {
         let command = self.command(program)?;
         let (address, https) = self.recipe;
-        let speech = Speech::Hub { host: "localhost".to_owned(), https, token: self.token, admin: Some(self.admin) };
+        let speech =
+            Speech::Hub { host: "localhost".to_owned(), https, token: self.token, admin: Some(self.admin) };
         let version = super::version(program, &["--version"]).await;
         Recipe { name, version, speech, address, folder: self.folder }.start(environment, command).await
     }

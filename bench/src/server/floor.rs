@@ -147,4 +147,3 @@ async fn caller(mut stream: TlsStream<TcpStream>, idle: Idle) -> anyhow::Result<
         stream.flush().await?;
     }
 }
-

@@ -1,2 +1,54 @@
-use super::{Environment, Server};
-pub(crate) async fn start(_: &Environment) -> anyhow::Result<Server> { anyhow::bail!("not yet") }
+//! RabbitMQ with its MQTT plugin, from Debian's package.
+
+use tokio::process::Command;
+
+use super::{Environment, Recipe, Server, Speech, free_address};
+
+pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
+    let folder = tempfile::tempdir()?;
+    let (address, amqp, distribution) = (free_address()?, free_address()?, free_address()?);
+    let configuration = format!(
+        "listeners.tcp.1 = {amqp}\n\
+         mqtt.listeners.tcp = none\n\
+         mqtt.listeners.ssl.1 = {address}\n\
+         mqtt.allow_anonymous = false\n\
+         mqtt.tcp_listen_options.backlog = 4096\n\
+         mqtt.tcp_listen_options.nodelay = true\n\
+         ssl_options.cacertfile = {}\n\
+         ssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_none\n\
+         ssl_options.fail_if_no_peer_cert = false\n\
+         loopback_users = none\n\
+         log.console = false\n\
+         log.file.level = error\n",
+        environment.pki.ca.display(),
+        environment.pki.certificate.display(),
+        environment.pki.key.display(),
+    );
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("rabbitmq.conf"), configuration)?;
+    std::fs::write(path("plugins"), "[rabbitmq_mqtt].\n")?;
+    // The script that the package installs would change to a user of its own; the one below it does not.
+    let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    command
+        .env("HOME", folder.path())
+        .env("RABBITMQ_NODENAME", format!("bench{}@localhost", address.port()))
+        .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
+        .env("RABBITMQ_MNESIA_BASE", path("mnesia"))
+        .env("RABBITMQ_LOG_BASE", path("log"))
+        .env("RABBITMQ_PID_FILE", path("pid"))
+        .env("RABBITMQ_NODE_PORT", amqp.port().to_string())
+        .env("RABBITMQ_DIST_PORT", distribution.port().to_string());
+    let version = version().await;
+    let speech = Speech::Broker { login: Some(("guest".to_owned(), "guest".to_owned())) };
+    Recipe { name: "rabbitmq", version, speech, address, folder }.start(environment, command).await
+}
+
+/// As Debian's package says; the program itself takes seconds to tell.
+async fn version() -> String {
+    let output = Command::new("dpkg-query").args(["-W", "-f=${Version}", "rabbitmq-server"]).output().await;
+    output
+        .map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -88,7 +88,13 @@ impl Policies {
     }
 
     /// Remembers that a token was found good, unless its policy has changed meanwhile.
-    pub(super) fn remember(&self, token: TokenDigest, policy: &Arc<Policy>, expiry: Timestamp, now: Timestamp) {
+    pub(super) fn remember(
+        &self,
+        token: TokenDigest,
+        policy: &Arc<Policy>,
+        expiry: Timestamp,
+        now: Timestamp,
+    ) {
         let mut inner = self.write();
         let current = inner.by_name.get(&policy.name).is_some_and(|current| Arc::ptr_eq(current, policy));
         if !current {

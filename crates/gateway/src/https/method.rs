@@ -167,13 +167,18 @@ mod tests {
 
     #[test]
     fn paths_name_a_device_or_a_module() {
-        let name = |path| target(path).map(|target| target.map(|id| id.to_string()).map_err(|error| error.code));
+        let name =
+            |path| target(path).map(|target| target.map(|id| id.to_string()).map_err(|error| error.code));
         assert_eq!(name("/twins/d1/methods"), Some(Ok("d1".to_owned())));
         assert_eq!(name("/twins/d%231/modules/m/methods"), Some(Ok("d#1/m".to_owned())));
-        for bad in ["/twins//methods", "/twins/a%2Fb/methods", "/twins/%/methods", "/twins/d/modules//methods"] {
+        for bad in
+            ["/twins//methods", "/twins/a%2Fb/methods", "/twins/%/methods", "/twins/d/modules//methods"]
+        {
             assert_eq!(name(bad), Some(Err(ErrorCode::ArgumentInvalid)), "{bad}");
         }
-        for other in ["/twins/d1", "/twins/d1/methods/", "/twins/d/x/m/methods", "/twins/d/modules/m/n/methods"] {
+        for other in
+            ["/twins/d1", "/twins/d1/methods/", "/twins/d/x/m/methods", "/twins/d/modules/m/n/methods"]
+        {
             assert_eq!(name(other), None, "{other}");
         }
     }

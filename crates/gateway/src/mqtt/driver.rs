@@ -257,8 +257,15 @@ mod tests {
     fn sizes() {
         use crate::tls::TlsStream;
         use tokio::net::TcpStream;
-        fn out<A, F: Future>(_: impl Fn(A) -> F) -> usize { std::mem::size_of::<F>() }
-        println!("serve {}", out(|(a,b,c,d,e): (TlsStream<TcpStream>, Peer, Arc<Hub>, MqttLimits, Place)| serve(a,b,c,d,e)));
+        fn out<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        println!(
+            "serve {}",
+            out(|(a, b, c, d, e): (TlsStream<TcpStream>, Peer, Arc<Hub>, MqttLimits, Place)| serve(
+                a, b, c, d, e
+            ))
+        );
         println!("tls stream {}", std::mem::size_of::<TlsStream<TcpStream>>());
         println!("unbuffered {}", std::mem::size_of::<rustls::server::UnbufferedServerConnection>());
         println!("driver {}", std::mem::size_of::<Driver<TlsStream<TcpStream>>>());

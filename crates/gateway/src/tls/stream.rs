@@ -197,11 +197,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
@@ -306,7 +302,10 @@ mod tests {
     }
 
     /// A client and a server that have shaken hands, over a pipe that holds `room` bytes.
-    async fn pair(version: &'static SupportedProtocolVersion, room: usize) -> (Client, TlsStream<DuplexStream>) {
+    async fn pair(
+        version: &'static SupportedProtocolVersion,
+        room: usize,
+    ) -> (Client, TlsStream<DuplexStream>) {
         let (client, server) = configurations(version);
         let (near, far) = duplex(room);
         let name = ServerName::try_from("localhost").unwrap();

@@ -1,0 +1,53 @@
+//! A method call through the hub's rules: accepted, handed to the device's connection, answered.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use ferrohub_core::MethodCall;
+use ferrohub_core::connections::{Answer, Connection, Credential, MethodReply, Outgoing};
+use ferrohub_core::registry;
+use ferrohub_core::session::{Session, Subscription};
+use ferrohub_model::device::Device;
+use ferrohub_model::method::MethodName;
+use ferrohub_model::{IdentityId, Timestamp};
+
+use crate::nothing;
+
+/// Sockets, TLS, HTTP and MQTT are not in it.
+pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(async {
+        let (hub, connections, _) = nothing::hub().await?;
+        let id = IdentityId::parse("bench-1")?;
+        let now = Timestamp::from_unix_seconds(1);
+        let identity = registry::apply(&id, &Device::default(), None, now).ok().context("no identity")?;
+        let session = Session::default().with(Subscription::Methods, false);
+        let connection = Arc::new(Connection::new(&identity, Credential::DeviceKey, None, session, now));
+        connections.attach(&connection, false);
+        let device = tokio::spawn(async move {
+            loop {
+                let Outgoing::Method(method) = poll_fn(|cx| connection.poll_outgoing(cx)).await else {
+                    return;
+                };
+                let payload = method.payload.unwrap_or_default();
+                let answer = connection.answer(method.request_id, MethodReply { status: 200, payload });
+                assert_eq!(answer, Answer::Delivered);
+            }
+        });
+        let payload = Bytes::from(format!("\"{}\"", "x".repeat(126)));
+        for _ in 0..count {
+            let call = MethodCall {
+                name: MethodName::new("echo")?,
+                payload: Some(payload.clone()),
+                response_timeout: 30,
+                connect_timeout: 0,
+            };
+            let reply = hub.invoke_method(&id, call).await.ok().context("not answered")?;
+            ensure!(reply.status == 200, "another status");
+        }
+        device.abort();
+        Ok(())
+    })
+}

@@ -1,0 +1,104 @@
+//! A hub over a store that keeps nothing: the paths counted here do not touch it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ferrohub_bus::LocalBus;
+use ferrohub_core::auth::{Policy, PolicySource};
+use ferrohub_core::clock::Clock;
+use ferrohub_core::connections::Connections;
+use ferrohub_core::limits::Limits;
+use ferrohub_core::metrics::Metrics;
+use ferrohub_core::registry::Identity;
+use ferrohub_core::session::Session;
+use ferrohub_core::store::{Activity, Store, StoreError, StoredAuthority, StoredPolicy, Written};
+use ferrohub_core::{Hub, HubSettings};
+use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
+use prometheus_client::registry::Registry;
+
+/// The policy that the hub knows.
+pub(crate) const POLICY: &str = "service";
+
+struct Nothing;
+
+impl Clock for Nothing {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(1_800_000_000)
+    }
+}
+
+#[async_trait]
+impl Store for Nothing {
+    async fn create_identity(&self, _: &Identity, _: u64) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn update_identity(&self, _: &Identity, _: &str) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn delete_identity(&self, _: &IdentityId, _: Option<&str>) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn identity(&self, _: &IdentityId) -> Result<Option<Identity>, StoreError> {
+        Ok(None)
+    }
+    async fn identity_and_session(
+        &self,
+        _: &IdentityId,
+    ) -> Result<Option<(Identity, Option<Session>)>, StoreError> {
+        Ok(None)
+    }
+    async fn devices(&self, _: usize) -> Result<Vec<Identity>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn save_session(&self, _: &IdentityId, _: Option<&Session>) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn save_activity(&self, _: &[Activity]) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn save_policy(&self, _: &StoredPolicy) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn save_authority(&self, _: &StoredAuthority) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn delete_authority(&self, _: &str) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn close(&self) {}
+}
+
+/// A hub, its connections, and the key of its policy.
+pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccessKey)> {
+    let limits = Limits::default();
+    let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
+    let key = SharedAccessKey::generate();
+    let policy = Policy {
+        name: POLICY.into(),
+        rights: Rights::ALL,
+        primary_key: key.clone(),
+        secondary_key: SharedAccessKey::generate(),
+        source: PolicySource::Configuration,
+    };
+    let settings = HubSettings {
+        host: "localhost".to_owned(),
+        limits,
+        policies: vec![policy],
+        authorities: Vec::new(),
+        entra: None,
+    };
+    let bus = Arc::new(LocalBus::new(connections.clone()));
+    let metrics = Metrics::register(&mut Registry::default());
+    let hub =
+        Hub::start(settings, Arc::new(Nothing), bus, Arc::new(Nothing), connections.clone(), metrics).await?;
+    Ok((hub, connections, key))
+}

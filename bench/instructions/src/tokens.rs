@@ -1,0 +1,24 @@
+//! The check of a service's token that was checked before.
+
+use std::hint::black_box;
+
+use anyhow::ensure;
+use ferrohub_core::auth::Operation;
+use ferrohub_model::{Timestamp, sas};
+
+use crate::nothing;
+
+/// What every request of a back end begins with.
+pub(crate) fn seen_before(count: u32) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(async {
+        let (hub, _, key) = nothing::hub().await?;
+        let token =
+            sas::sign("localhost", &key, Some(nothing::POLICY), Timestamp::from_unix_seconds(4_000_000_000));
+        for _ in 0..count {
+            let allowed = hub.authorize(black_box(Some(&token)), Operation::InvokeMethod).await;
+            ensure!(allowed.is_ok(), "refused");
+        }
+        Ok(())
+    })
+}
