@@ -61,7 +61,17 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pid: u32,
     _child: Child,
+    /// Processes beside it that it cannot do without.
+    _helpers: Vec<Child>,
     _folder: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The group has the number of its first process.
+        let group = format!("-{}", self.pid);
+        let _ = std::process::Command::new("kill").args(["-KILL", "--", &group]).status();
+    }
 }
 
 impl Server {
@@ -86,6 +96,8 @@ pub(crate) struct Recipe {
     pub(crate) speech: Speech,
     pub(crate) address: SocketAddr,
     pub(crate) folder: TempDir,
+    /// Processes beside it that it cannot do without.
+    pub(crate) helpers: Vec<Child>,
 }
 
 impl Recipe {
@@ -104,8 +116,8 @@ impl Recipe {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let pid = child.id().context("it has ended")?;
-        let Self { name, version, speech, address, folder } = self;
-        Ok(Server { name, version, speech, address, pid, _child: child, _folder: folder })
+        let Self { name, version, speech, address, folder, helpers } = self;
+        Ok(Server { name, version, speech, address, pid, _child: child, _helpers: helpers, _folder: folder })
     }
 }
 
@@ -113,7 +125,8 @@ impl Environment {
     /// Starts a process on the servers' processor, to be killed when the handle is dropped.
     pub(crate) fn spawn(&self, command: Command, log: impl Into<Stdio>) -> anyhow::Result<Child> {
         let mut command = self.pinned(command);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        // A group of its own, so that what it starts ends with it.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).process_group(0);
         let program = command.as_std().get_program().to_owned();
         command.spawn().with_context(|| program.to_string_lossy().into_owned())
     }

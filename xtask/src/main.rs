@@ -3,6 +3,7 @@
 //! `cargo xtask test` is the gate: what it passes is fit to merge, and nothing else decides that.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to whoever called it")]
 
+mod bench;
 mod check;
 mod command;
 mod fuzz;
@@ -29,6 +30,10 @@ Ferrohub's own commands
   cargo xtask instructions [--record]
         What the hot paths cost in instructions, beside what is recorded; --record keeps what they cost now.
 
+  cargo xtask bench --install | --charts | [ROW...] [OPTIONS]
+        The hub beside its peers on this machine. --install brings the peers that are missing, --charts draws
+        the last report into docs/performance; rows and options are those of `ferrohub-bench run --help`.
+
   cargo xtask python
         Only the Python clients: makes target/venv hold what tests/python/requirements.txt pins.
 ";
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
     };
     let result = match name {
         "test" => test::run_command(rest),
+        "bench" => bench::run_command(rest),
         "check" => check::run(rest),
         "fuzz" => fuzz::run_command(rest),
         "instructions" => instructions::run_command(rest),

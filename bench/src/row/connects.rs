@@ -1,6 +1,6 @@
 //! P4: what a connect costs: TLS, authentication, subscription.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Scale, per, registry, start};
 use crate::load::device::Fleet;
@@ -22,8 +22,7 @@ async fn measure(
         let (before, begun) = (server.cpu()?, Instant::now());
         let links = Fleet::open(&server.speech, &dial, count).await?;
         let (cpu, took) = (per(server.cpu()? - before, count as u64), begun.elapsed());
-        drop(links);
-        // The first storm makes what the later ones find: durable subscriptions.
+        hang_up(links).await;
         report.add("P4", what, server.name, None, cpu);
         if !resume {
             report.add("P4", "connects per second", server.name, None, count as f64 / took.as_secs_f64());
@@ -31,6 +30,12 @@ async fn measure(
         eprintln!("P4 {} {what}: {cpu:.0}", server.name);
     }
     Ok(())
+}
+
+/// Ends connections, and waits until the server has seen that: what it costs is no part of a connect.
+async fn hang_up<T>(links: Vec<T>) {
+    drop(links);
+    tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
 /// The handshake alone, against the floor.
@@ -48,7 +53,7 @@ async fn handshakes(
     });
     let streams = each(32, connect).await?;
     let cpu = per(server.cpu()? - before, scale.connects as u64);
-    drop(streams);
+    hang_up(streams).await;
     report.add("P4", "CPU per connect, µs", "bare TLS handshake", None, cpu);
     Ok(())
 }
@@ -60,7 +65,9 @@ pub(crate) async fn storm(names: &[String], environment: &Environment, scale: &S
         let Ok(dial) = server.dial(&environment.pki, false) else { continue };
         let prepared = async {
             registry::register(server, &dial, scale.connects).await?;
-            Fleet::open(&server.speech, &dial, scale.connects).await.map(drop)
+            // The first storm makes what the later ones find: durable subscriptions.
+            hang_up(Fleet::open(&server.speech, &dial, scale.connects).await?).await;
+            anyhow::Ok(())
         };
         if let Err(error) = prepared.await {
             report.miss(format!("P4 {}: {error:#}", server.name));

@@ -36,7 +36,14 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         .arg(&environment.pki.key)
         .args([address.ip().to_string(), address.port().to_string()])
         .env("NODE_PATH", std::path::absolute(&modules)?);
-    Recipe { name: "aedes", version, speech: Speech::Broker { login: None }, address, folder }
-        .start(environment, command)
-        .await
+    Recipe {
+        name: "aedes",
+        version,
+        speech: Speech::Broker { login: None },
+        address,
+        folder,
+        helpers: Vec::new(),
+    }
+    .start(environment, command)
+    .await
 }

@@ -74,7 +74,9 @@ impl Hub {
         let speech =
             Speech::Hub { host: "localhost".to_owned(), https, token: self.token, admin: Some(self.admin) };
         let version = super::version(program, &["--version"]).await;
-        Recipe { name, version, speech, address, folder: self.folder }.start(environment, command).await
+        Recipe { name, version, speech, address, folder: self.folder, helpers: Vec::new() }
+            .start(environment, command)
+            .await
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     // The token is as long as the hub's.
     let speech = Speech::Hub { host: "localhost".to_owned(), https, token: "x".repeat(150), admin: None };
     let version = "only moves bytes".to_owned();
-    Recipe { name: "floor", version, speech, address, folder: tempfile::tempdir()? }
+    Recipe { name: "floor", version, speech, address, folder: tempfile::tempdir()?, helpers: Vec::new() }
         .start(environment, command)
         .await
 }

@@ -28,7 +28,14 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let mut command = Command::new("mosquitto");
     command.arg("-c").arg(&file);
     let speech = Speech::Broker { login: None };
-    Recipe { name: "mosquitto", version: version("mosquitto", &["-h"]).await, speech, address, folder }
-        .start(environment, command)
-        .await
+    Recipe {
+        name: "mosquitto",
+        version: version("mosquitto", &["-h"]).await,
+        speech,
+        address,
+        folder,
+        helpers: Vec::new(),
+    }
+    .start(environment, command)
+    .await
 }

@@ -47,5 +47,7 @@ pub(crate) async fn start_with(environment: &Environment, durability: Durability
         Durability::Default => "nats jetstream, not synced",
         Durability::Always => "nats jetstream, synced",
     };
-    Recipe { name, version, speech: Speech::Nats, address, folder }.start(environment, command).await
+    Recipe { name, version, speech: Speech::Nats, address, folder, helpers: Vec::new() }
+        .start(environment, command)
+        .await
 }

@@ -51,7 +51,8 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         ],
     );
     let version = version(programs.join("postgres"), &["--version"]).await;
-    let recipe = Recipe { name: "postgresql", version, speech: Speech::Own, address, folder };
+    let recipe =
+        Recipe { name: "postgresql", version, speech: Speech::Own, address, folder, helpers: Vec::new() };
     let server = recipe.start(environment, command).await?;
     // It listens before it is ready.
     for _ in 0..100 {

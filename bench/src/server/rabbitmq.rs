@@ -1,5 +1,7 @@
 //! RabbitMQ with its MQTT plugin, from Debian's package.
 
+use std::process::Stdio;
+
 use tokio::process::Command;
 
 use super::{Environment, Recipe, Server, Speech, free_address};
@@ -41,9 +43,15 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         .env("RABBITMQ_PID_FILE", path("pid"))
         .env("RABBITMQ_NODE_PORT", amqp.port().to_string())
         .env("RABBITMQ_DIST_PORT", distribution.port().to_string());
+    // Erlang's name server: one of our own, or the first node would leave one behind.
+    let names = free_address()?.port().to_string();
+    let mut name_server = Command::new("epmd");
+    name_server.args(["-port", &names, "-address", "127.0.0.1"]);
+    let helpers = vec![environment.spawn(name_server, Stdio::null())?];
+    command.env("ERL_EPMD_PORT", &names);
     let version = version().await;
     let speech = Speech::Broker { login: Some(("guest".to_owned(), "guest".to_owned())) };
-    Recipe { name: "rabbitmq", version, speech, address, folder }.start(environment, command).await
+    Recipe { name: "rabbitmq", version, speech, address, folder, helpers }.start(environment, command).await
 }
 
 /// As Debian's package says; the program itself takes seconds to tell.

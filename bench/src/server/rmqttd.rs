@@ -31,7 +31,14 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let mut command = Command::new(&program);
     command.arg("-f").arg(&file).current_dir(folder.path());
     let version = version(&program, &["--version"]).await;
-    Recipe { name: "rmqttd", version, speech: Speech::Broker { login: None }, address, folder }
-        .start(environment, command)
-        .await
+    Recipe {
+        name: "rmqttd",
+        version,
+        speech: Speech::Broker { login: None },
+        address,
+        folder,
+        helpers: Vec::new(),
+    }
+    .start(environment, command)
+    .await
 }

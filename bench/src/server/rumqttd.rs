@@ -35,7 +35,14 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let mut command = Command::new(&program);
     command.arg("-q").arg("-c").arg(&file);
     let version = version(&program, &["--version"]).await;
-    Recipe { name: "rumqttd", version, speech: Speech::Broker { login: None }, address, folder }
-        .start(environment, command)
-        .await
+    Recipe {
+        name: "rumqttd",
+        version,
+        speech: Speech::Broker { login: None },
+        address,
+        folder,
+        helpers: Vec::new(),
+    }
+    .start(environment, command)
+    .await
 }

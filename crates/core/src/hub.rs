@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
+use futures_util::future::try_join_all;
 use tracing::{error, info};
 
 use crate::auth::{Authorities, Authority, Entra, Operation, Policies, Policy, PolicySource, Principal};
@@ -87,16 +88,14 @@ impl Hub {
     async fn load_policies(&self, configured: Vec<Policy>) -> Result<(), StoreError> {
         let mut stored = self.store.policies().await?;
         if stored.is_empty() {
-            for (name, rights) in crate::auth::DEFAULT_POLICIES {
-                let policy = StoredPolicy {
-                    name: name.to_owned(),
-                    rights,
-                    primary_key: SharedAccessKey::generate(),
-                    secondary_key: SharedAccessKey::generate(),
-                };
-                self.store.save_policy(&policy).await?;
-                stored.push(policy);
-            }
+            stored.extend(crate::auth::DEFAULT_POLICIES.map(|(name, rights)| StoredPolicy {
+                name: name.to_owned(),
+                rights,
+                primary_key: SharedAccessKey::generate(),
+                secondary_key: SharedAccessKey::generate(),
+            }));
+            // At once, so that they share a commit.
+            try_join_all(stored.iter().map(|policy| self.store.save_policy(policy))).await?;
             info!("made the default shared access policies with new keys");
         }
         for policy in stored {

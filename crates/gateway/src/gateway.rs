@@ -113,7 +113,10 @@ impl Gateway {
     /// last connection has ended.
     pub async fn serve(self, service: Service, stop: watch::Receiver<bool>) -> Result<(), BindError> {
         let Service { hub, certificate, limits, metrics, registry, extra_routes } = service;
-        let mqtt_tls = Arc::new(server_config(certificate.clone(), &[])?);
+        let mut mqtt_tls = server_config(certificate.clone(), &[])?;
+        // A device has one connection at a time; browsers and back ends open several.
+        mqtt_tls.send_tls13_tickets = 1;
+        let mqtt_tls = Arc::new(mqtt_tls);
         let https_tls = Arc::new(server_config(certificate, &[b"h2", b"http/1.1"])?);
         let admission = Admission {
             sockets: Arc::new(Semaphore::new(limits.sockets)),

@@ -122,7 +122,7 @@ impl Store for SqliteStore {
         id: &IdentityId,
     ) -> Result<Option<(Identity, Option<Session>)>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |db| statements::identity_and_session(db, &id)).await
+        self.readers.read_by_key(move |db| statements::identity_and_session(db, &id)).await
     }
 
     async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError> {

@@ -328,3 +328,14 @@ impl Connection {
         Ok(PendingCall { connection: self.clone(), id, reply })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hub holds one of these for each device. Whoever makes it larger should mean to.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferrohub_model::IdentityId;
@@ -36,6 +37,8 @@ pub struct Connections {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     in_flight_limit: u16,
+    /// How often an identity was told to be closed.
+    closes: AtomicU64,
 }
 
 impl Connections {
@@ -46,7 +49,15 @@ impl Connections {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             in_flight_limit,
+            closes: AtomicU64::new(0),
         }
+    }
+
+    /// How often [`Connections::close`] was called, whether or not it found anybody. Who looks at an identity and
+    /// then puts its connection in the table knows by this whether the identity may have changed in between.
+    #[must_use]
+    pub fn closes(&self) -> u64 {
+        self.closes.load(Ordering::SeqCst)
     }
 
     fn shard(&self, id: &IdentityId) -> MutexGuard<'_, Shard> {
@@ -113,6 +124,8 @@ impl Connections {
 
     /// Closes the connection of an identity, and ends the calls of one that the device has left.
     pub fn close(&self, id: &IdentityId, reason: CloseReason) {
+        // Before the look: whoever comes after the look sees the count.
+        self.closes.fetch_add(1, Ordering::SeqCst);
         let (connection, parted) = {
             let mut shard = self.shard(id);
             let Some(entry) = shard.get_mut(id) else { return };

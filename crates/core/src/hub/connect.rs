@@ -82,6 +82,7 @@ impl Hub {
             ConnectRefusal::Unavailable
         };
         let now = self.clock.now();
+        let closes = self.connections.closes();
         let (identity, stored) = self
             .store
             .identity_and_session(request.id)
@@ -114,8 +115,10 @@ impl Hub {
         }
         self.metrics.connections.inc();
         // A change of the identity disconnects whoever is in the table. One that came between our look
-        // and our entry found nobody there, so look once more.
-        if let Err(error) = self.look_again(request, &connection).await {
+        // and our entry found nobody there, so look once more if there may have been one.
+        if self.connections.closes() != closes
+            && let Err(error) = self.look_again(request, &connection).await
+        {
             self.connections.detach(&connection, CloseReason::CredentialChanged);
             self.left(&connection, CloseReason::CredentialChanged);
             return Err(error);
@@ -131,6 +134,7 @@ impl Hub {
     ) -> Result<(), ConnectRefusal> {
         let identity = self.store.identity(request.id).await.map_err(|_| ConnectRefusal::Unavailable)?;
         let identity = identity.ok_or(DeviceAuthError::UnknownIdentity)?;
+        self.require_enabled_parent(request.id).await?;
         let now = self.clock.now();
         if identity.etag != connection.etag || identity.generation_id != connection.generation_id {
             authenticate(

@@ -251,32 +251,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::net::TcpStream;
 
+    use super::*;
+    use crate::tls::TlsStream;
+
+    /// The future that `function` makes, without making one.
+    fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A hub holds one of these for each device. Whoever makes it larger should mean to.
     #[test]
-    fn sizes() {
-        use crate::tls::TlsStream;
-        use tokio::net::TcpStream;
-        fn out<A, F: Future>(_: impl Fn(A) -> F) -> usize {
-            std::mem::size_of::<F>()
-        }
-        println!(
-            "serve {}",
-            out(|(a, b, c, d, e): (TlsStream<TcpStream>, Peer, Arc<Hub>, MqttLimits, Place)| serve(
-                a, b, c, d, e
-            ))
-        );
-        println!("tls stream {}", std::mem::size_of::<TlsStream<TcpStream>>());
-        println!("unbuffered {}", std::mem::size_of::<rustls::server::UnbufferedServerConnection>());
-        println!("driver {}", std::mem::size_of::<Driver<TlsStream<TcpStream>>>());
-        println!("machine {}", std::mem::size_of::<Machine>());
-        println!("head {}", std::mem::size_of::<Head>());
-        println!("place {}", std::mem::size_of::<Place>());
-        println!("peer {}", std::mem::size_of::<Peer>());
-        println!("sleep {}", std::mem::size_of::<Sleep>());
-        println!("tcp {}", std::mem::size_of::<TcpStream>());
-        println!("limits {}", std::mem::size_of::<MqttLimits>());
-        println!("connection {}", std::mem::size_of::<ferrohub_core::connections::Connection>());
-        println!("outgoing {}", std::mem::size_of::<Outgoing>());
+    fn a_connection_is_small() {
+        type Parts<S> = (S, Peer, Arc<Hub>, MqttLimits, Place);
+        let whole = size_of_future(|(stream, peer, hub, limits, place): Parts<TlsStream<TcpStream>>| {
+            serve(stream, peer, hub, limits, place)
+        });
+        let tls = size_of::<TlsStream<TcpStream>>();
+        assert!(tls <= 1216, "TLS: {tls}");
+        assert!(whole - tls <= 960, "everything else: {}", whole - tls);
     }
 }

@@ -1,5 +1,7 @@
 //! Devices and modules.
 
+use std::sync::LazyLock;
+
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{Activity, Written};
@@ -96,10 +98,10 @@ pub(crate) fn identity_and_session(
     db: &Connection,
     id: &IdentityId,
 ) -> Result<Option<(Identity, Option<Session>)>> {
+    static SELECT: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {IDENTITY} FROM identity WHERE device_id = ? AND module_id = ?"));
     let (device, module) = key_of(id);
-    db.prepare_cached(&format!("SELECT {IDENTITY} FROM identity WHERE device_id = ? AND module_id = ?"))?
-        .query_row([device, module], rows::identity)
-        .optional()
+    db.prepare_cached(&SELECT)?.query_row([device, module], rows::identity).optional()
 }
 
 pub(crate) fn devices(db: &Connection, top: usize) -> Result<Vec<Identity>> {

@@ -241,3 +241,9 @@ fn a_client_that_does_not_read_is_not_read() {
     let _ = sent(&mut connection);
     assert!(connection.wants_read());
 }
+
+/// A hub holds one of these for each device. Whoever makes it larger should mean to.
+#[test]
+fn a_connection_is_small() {
+    assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
+}
