@@ -75,9 +75,10 @@ fn tree(root: u32) -> anyhow::Result<Vec<Process>> {
         let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<&str> = rest.split(' ').collect();
         let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        if let (Some(parent), Some(user), Some(system)) = (number(1), number(11), number(12)) {
+        // User and system time of its own, and of children that have ended.
+        if let (Some(parent), Some(used)) = (number(1), (11..15).map(number).sum::<Option<u64>>()) {
             children.entry(parent as u32).or_default().push(pid);
-            ticks.insert(pid, user + system);
+            ticks.insert(pid, used);
         }
     }
     ticks.contains_key(&root).then_some(()).context("the server has ended")?;

@@ -47,7 +47,9 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Run {
     /// Rows: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p9-calls, p9-memory, p9-get
-    #[arg(default_values = ["p1", "p2", "p3", "p4", "p5", "p6", "p9-calls", "p9-memory", "p9-get"])]
+    #[arg(default_values = [
+        "p1", "p2", "p2-loss", "p3", "p4", "p5", "p6", "p9-calls", "p9-memory", "p9-get"
+    ])]
     rows: Vec<String>,
     /// Servers to compare
     #[arg(
@@ -72,7 +74,7 @@ struct Run {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds of each round of calls
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 4)]
     seconds: u64,
     /// Devices that are connected while calls are made
     #[arg(long, default_value_t = 1000)]
@@ -90,7 +92,7 @@ struct Run {
     #[arg(long, default_value_t = 20_000)]
     idle: usize,
     /// Connects in each storm
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 1500)]
     connects: usize,
     /// Most devices that are registered
     #[arg(long, default_value_t = 1_000_000)]
@@ -125,25 +127,12 @@ async fn measure(run: Run) -> anyhow::Result<()> {
         idle: run.idle,
         connects: run.connects,
         registered: run.registered,
+        calls: run.calls,
     };
     let begun = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let mut report = Report { machine: kernel::machine(), begun, ..Report::default() };
-    let pair: Vec<String> = ["ferrohub", "mosquitto"].map(str::to_owned).to_vec();
     for row in &run.rows {
-        let done = match row.as_str() {
-            "p1" => Ok(row::calls::throughput(&run.servers, &environment, &scale, &mut report).await),
-            "p2" => Ok(row::calls::latency(&run.servers, &environment, &scale, &mut report).await),
-            "p2-loss" => row::calls::endurance(&environment, &scale, run.calls, &mut report).await,
-            "p3" => Ok(row::idle::memory(&run.servers, &environment, &scale, &mut report).await),
-            "p4" => Ok(row::connects::storm(&run.servers, &environment, &scale, &mut report).await),
-            "p5" => row::start::start(&environment, &scale, &mut report).await,
-            "p6" => Ok(row::registry::registry(&environment, &scale, &mut report).await),
-            "p9-calls" => Ok(row::calls::growth(&pair, &environment, &scale, &mut report).await),
-            "p9-memory" => Ok(row::idle::growth(&pair, &environment, &mut report).await),
-            "p9-get" => row::registry::growth(&environment, &scale, &mut report).await,
-            _ => anyhow::bail!("there is no row `{row}`"),
-        };
-        if let Err(error) = done {
+        if let Err(error) = measure_row(row, &run.servers, &environment, &scale, &mut report).await {
             report.miss(format!("{row}: {error:#}"));
         }
     }
@@ -152,6 +141,31 @@ async fn measure(run: Run) -> anyhow::Result<()> {
     }
     let report = report.write(&run.report)?;
     println!("{}\n{}", report.machine, table::render(&report));
+    Ok(())
+}
+
+async fn measure_row(
+    row: &str,
+    servers: &[String],
+    environment: &Environment,
+    scale: &Scale,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    // How cost grows is shown beside one peer.
+    let pair = ["ferrohub", "mosquitto"].map(str::to_owned);
+    match row {
+        "p1" => row::calls::throughput(servers, environment, scale, report).await,
+        "p2" => row::calls::latency(servers, environment, scale, report).await,
+        "p2-loss" => row::calls::endurance(environment, scale, report).await?,
+        "p3" => row::idle::memory(servers, environment, scale, report).await,
+        "p4" => row::connects::storm(servers, environment, scale, report).await,
+        "p5" => row::start::start(environment, scale, report).await?,
+        "p6" => row::registry::registry(environment, scale, report).await,
+        "p9-calls" => row::calls::growth(&pair, environment, scale, report).await,
+        "p9-memory" => row::idle::growth(&pair, environment, report).await,
+        "p9-get" => row::registry::growth(environment, scale, report).await?,
+        _ => anyhow::bail!("there is no such row"),
+    }
     Ok(())
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Scale {
     pub(crate) idle: usize,
     pub(crate) connects: usize,
     pub(crate) registered: usize,
+    /// That must not get lost.
+    pub(crate) calls: u64,
 }
 
 /// The servers that a run compares, started. One that does not start is noted, never passed over.

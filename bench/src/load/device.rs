@@ -36,53 +36,61 @@ pub(crate) fn key() -> SharedAccessKey {
         .unwrap_or_else(|_| SharedAccessKey::generate())
 }
 
+/// One device's connection.
+pub(crate) enum DeviceLink {
+    Mqtt(Link),
+    Nats(NatsLink),
+}
+
+impl DeviceLink {
+    async fn open(dial: &Dial, speech: &Speech, number: usize) -> anyhow::Result<Self> {
+        let filter = filter(speech, number);
+        let opened = match speech {
+            Speech::Nats => NatsLink::open(dial, &filter).await.map(Self::Nats),
+            _ => {
+                let durable = matches!(speech, Speech::Hub { .. });
+                Link::open(dial, &login(speech, number), &filter, durable).await.map(Self::Mqtt)
+            }
+        };
+        opened.context("a device did not connect")
+    }
+
+    /// Answers what it is asked, until the connection ends.
+    async fn answer(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Mqtt(link) => answer(link).await,
+            Self::Nats(link) => loop {
+                let message = link.next().await?;
+                link.publish(&message.reply, None, &message.payload);
+            },
+        }
+    }
+}
+
 impl Fleet {
     /// Connects `count` devices and lets them answer.
     pub(crate) async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
-        match &server.speech {
-            Speech::Nats => {
-                let open = (0..count).map(|number| {
-                    let dial = dial.clone();
-                    async move { NatsLink::open(&dial, &format!("devices.{}.methods.*", name(number))).await }
-                });
-                for mut link in each(AT_ONCE, open).await? {
-                    let lost = lost.clone();
-                    tasks.spawn(async move {
-                        while let Ok(message) = link.next().await {
-                            link.publish(&message.reply, None, &message.payload);
-                        }
-                        lost.fetch_add(1, Ordering::Relaxed);
-                    });
+        for mut link in Self::open(&server.speech, dial, count).await? {
+            let lost = lost.clone();
+            tasks.spawn(async move {
+                if let Err(error) = link.answer().await
+                    && lost.fetch_add(1, Ordering::Relaxed) == 0
+                {
+                    eprintln!("a device was lost: {error:#}");
                 }
-            }
-            speech => {
-                for mut link in Self::open(speech, dial, count).await? {
-                    let lost = lost.clone();
-                    tasks.spawn(async move {
-                        if let Err(error) = answer(&mut link).await {
-                            if lost.fetch_add(1, Ordering::Relaxed) == 0 {
-                                eprintln!("a device was lost: {error:#}");
-                            }
-                        }
-                    });
-                }
-            }
+            });
         }
         Ok(Self { tasks, lost })
     }
 
     /// Only connects them: links that nobody drives yet.
-    pub(crate) async fn open(speech: &Speech, dial: &Dial, count: usize) -> anyhow::Result<Vec<Link>> {
-        let open =
-            (0..count).map(|number| {
-                let (dial, login, filter) = (dial.clone(), login(speech, number), filter(speech, number));
-                let durable = matches!(speech, Speech::Hub { .. });
-                async move {
-                    Link::open(&dial, &login, &filter, durable).await.context("a device did not connect")
-                }
-            });
+    pub(crate) async fn open(speech: &Speech, dial: &Dial, count: usize) -> anyhow::Result<Vec<DeviceLink>> {
+        let open = (0..count).map(|number| {
+            let (dial, speech) = (dial.clone(), speech.clone());
+            async move { DeviceLink::open(&dial, &speech, number).await }
+        });
         each(AT_ONCE, open).await
     }
 
@@ -118,6 +126,7 @@ fn login(speech: &Speech, number: usize) -> Login {
 fn filter(speech: &Speech, number: usize) -> String {
     match speech {
         Speech::Hub { .. } => topic::METHODS_FILTER.to_owned(),
+        Speech::Nats => format!("devices.{}.methods.*", name(number)),
         _ => format!("devices/{}/methods/#", name(number)),
     }
 }

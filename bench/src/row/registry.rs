@@ -1,7 +1,7 @@
 //! P6: the registry over HTTPS, durable.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Method;
@@ -16,6 +16,9 @@ use crate::load::nats::NatsLink;
 use crate::report::Report;
 use crate::server::nats::Durability;
 use crate::server::{self, Environment, Server, Speech};
+
+/// How long one round on one server may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Connections that register devices for other rows.
 const REGISTRARS: usize = 64;
@@ -47,7 +50,7 @@ async fn spread(
     links: &[Arc<Mutex<HttpLink>>],
     numbers: std::ops::Range<usize>,
     operation: impl Fn(usize) -> (Method, String, Bytes) + Clone + Send + 'static,
-) -> anyhow::Result<std::time::Duration> {
+) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let next = Arc::new(std::sync::atomic::AtomicUsize::new(numbers.start));
     let work = links.iter().map(|link| {
@@ -94,7 +97,7 @@ async fn measure(
     let Some(links) = connect(server, &dial, 256).await? else { return Ok(()) };
     let links: Vec<_> = links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect();
     let from = |part: usize| (round * 10 + part) * 100_000;
-    let mut row = |what: &str, count: usize, took: std::time::Duration, cpu: std::time::Duration| {
+    let mut row = |what: &str, count: usize, took: Duration, cpu: Duration| {
         report.add(
             "P6",
             &format!("{what}, per second"),
@@ -179,8 +182,11 @@ pub(crate) async fn registry(environment: &Environment, scale: &Scale, report: &
             }
         }
         for server in &buckets {
-            if let Err(error) = bucket_rates(server, environment, round, report).await {
-                report.miss(format!("P6 {}: {error:#}", server.name));
+            let measured = bucket_rates(server, environment, round, report);
+            match tokio::time::timeout(PATIENCE, measured).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => report.miss(format!("P6 {}: {error:#}", server.name)),
+                Err(_) => report.miss(format!("P6 {}: not done after {PATIENCE:?}", server.name)),
             }
         }
     }
@@ -221,11 +227,12 @@ async fn bucket_rates(
     let dial = server.dial(&environment.pki, false)?;
     let open = (0..256).map(|number| {
         let dial = dial.clone();
-        async move { NatsLink::open(&dial, &format!("answers.{number}")).await }
+        async move { anyhow::Ok((number, NatsLink::open(&dial, &format!("answers.{number}")).await?)) }
     });
     let mut links = each(32, open).await?;
-    if let Some(link) = links.first_mut() {
-        link.publish("$JS.API.STREAM.CREATE.KV_bench", Some("answers.0"), STREAM.as_bytes());
+    if let Some((number, link)) = links.first_mut() {
+        let reply = format!("answers.{number}");
+        link.publish("$JS.API.STREAM.CREATE.KV_bench", Some(&reply), STREAM.as_bytes());
         let answer = link.next().await?;
         let text = String::from_utf8_lossy(&answer.payload);
         anyhow::ensure!(!text.contains("\"error\""), "{text}");
@@ -240,7 +247,7 @@ async fn bucket_rates(
         let creates = what.starts_with("create");
         let (before, begun) = (server.cpu()?, Instant::now());
         let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let parts = links.drain(..connections).enumerate().map(|(number, mut link)| {
+        let parts = links.drain(..connections).map(|(number, mut link)| {
             let (next, value) = (next.clone(), value.clone());
             async move {
                 let reply = format!("answers.{number}");
@@ -272,11 +279,9 @@ async fn bucket_rates(
                 }
             }
         });
-        let mut back = each(connections, parts.collect::<Vec<_>>().into_iter()).await?;
+        let back = each(connections, parts.collect::<Vec<_>>().into_iter()).await?;
         let (took, cpu) = (begun.elapsed(), per(server.cpu()? - before, count as u64));
-        // Each link has its own subject for answers, so they go back to their places.
-        back.sort_by_key(|(number, _)| *number);
-        links.splice(0..0, back.into_iter().map(|(_, link)| link));
+        links.extend(back);
         let rate = count as f64 / took.as_secs_f64();
         report.add("P6", &format!("{what}, per second"), server.name, None, rate);
         report.add("P6", &format!("{what}, CPU µs each"), server.name, None, cpu);

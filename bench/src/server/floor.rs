@@ -54,7 +54,7 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
 /// A request to a device, and whom its answer is for.
 type Request = (usize, oneshot::Sender<usize>);
 /// Devices that have nothing to do.
-type Idle = Arc<Mutex<VecDeque<mpsc::UnboundedSender<Request>>>>;
+type Idle = Arc<Mutex<VecDeque<mpsc::Sender<Request>>>>;
 
 /// Bytes of the hub's answer besides the payload: status line, headers, and the JSON around it.
 const ANSWER_HEAD: usize = 190;
@@ -98,8 +98,8 @@ async fn device(mut stream: TlsStream<TcpStream>, idle: Idle) -> anyhow::Result<
         stream.write_all(answer).await?;
         stream.flush().await?;
     }
-    let (sender, mut requests) = mpsc::unbounded_channel::<Request>();
-    let rest = |sender: &mpsc::UnboundedSender<Request>| {
+    let (sender, mut requests) = mpsc::channel::<Request>(1);
+    let rest = |sender: &mpsc::Sender<Request>| {
         idle.lock().unwrap_or_else(PoisonError::into_inner).push_back(sender.clone());
     };
     rest(&sender);
@@ -137,7 +137,7 @@ async fn caller(mut stream: TlsStream<TcpStream>, idle: Idle) -> anyhow::Result<
         let payload = read.saturating_sub(end + 4 + 34);
         let device = idle.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let (sender, answer) = oneshot::channel();
-        device.context("no device")?.send((payload, sender)).map_err(|_| anyhow::anyhow!("no device"))?;
+        device.context("no device")?.try_send((payload, sender)).map_err(|_| anyhow::anyhow!("no device"))?;
         answer.await?;
         let body = format!("{{\"status\":200,\"payload\":\"{}\"}}", "x".repeat(payload.saturating_sub(2)));
         let mut head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-filler: ", body.len());

@@ -1,6 +1,7 @@
 //! One HTTPS connection: HTTP/1.1 or HTTP/2, routes, limits, graceful end.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::{Pin, pin};
@@ -36,6 +37,9 @@ use crate::seldom::Seldom;
 
 /// Requests that one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 256;
+/// How long a connection may wait for the next request. Pools of clients keep theirs for a minute or two, and a
+/// connection that is closed under a request on its way looks like a failure.
+const KEEP_ALIVE: Duration = Duration::from_secs(240);
 /// Bytes of one request's headers.
 const HEADER_BYTES: usize = 32 * 1024;
 
@@ -70,6 +74,8 @@ impl Deref for Api {
 pub(super) struct Socket(Arc<SocketInner>);
 
 struct SocketInner {
+    /// Whether a request has come.
+    asked: AtomicBool,
     /// Whether a request on it was allowed: then nothing about strangers matters any more.
     trusted: AtomicBool,
     state: Mutex<SocketState>,
@@ -84,7 +90,7 @@ struct SocketState {
 impl Socket {
     fn new(place: Place) -> Self {
         let state = Mutex::new(SocketState { place: Some(place), upgrade: None });
-        Self(Arc::new(SocketInner { trusted: AtomicBool::new(false), state }))
+        Self(Arc::new(SocketInner { asked: AtomicBool::new(false), trusted: AtomicBool::new(false), state }))
     }
 
     fn lock(&self) -> MutexGuard<'_, SocketState> {
@@ -97,6 +103,7 @@ impl Socket {
 
     /// A request begins: it is not dropped because strangers are many.
     fn begin_request(&self) -> bool {
+        self.0.asked.store(true, Ordering::Relaxed);
         !self.is_trusted() && self.lock().place.as_ref().is_some_and(Place::known)
     }
 
@@ -162,6 +169,16 @@ impl Server {
             move |request| server.clone().answer(socket.clone(), peer.clone(), request)
         });
         let stream = TokioIo::new(stream);
+        // Whoever has nothing to ask, or takes for ever to ask it, is sent away.
+        let first = {
+            let (socket, limit) = (socket.clone(), self.api.limits.request_timeout);
+            async move {
+                tokio::time::sleep(limit).await;
+                if socket.0.asked.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
         let result = if is_http2 {
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -169,15 +186,15 @@ impl Server {
                 .max_header_list_size(HEADER_BYTES as u32)
                 .max_concurrent_streams(HTTP2_STREAMS)
                 .serve_connection(stream, service);
-            until_stopped(connection, self.stop, http2::Connection::graceful_shutdown).await
+            until_stopped(connection, self.stop, first, http2::Connection::graceful_shutdown).await
         } else {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(self.api.limits.request_timeout)
+                .header_read_timeout(KEEP_ALIVE)
                 .max_buf_size(HEADER_BYTES)
                 .serve_connection(stream, service)
                 .with_upgrades();
-            until_stopped(connection, self.stop, http1::UpgradeableConnection::graceful_shutdown).await
+            until_stopped(connection, self.stop, first, http1::UpgradeableConnection::graceful_shutdown).await
         };
         if let Err(error) = result {
             debug!(peer = %peer.address, %error, "HTTPS connection ended");
@@ -222,25 +239,38 @@ fn method_not_allowed() -> ApiError {
     ApiError::new(HubError::new(ErrorCode::GenericMethodNotAllowed, "Method not allowed."), Shape::A)
 }
 
-/// Runs a connection; when the hub begins to stop, the connection is told and finishes what it began.
-async fn until_stopped<C: Future>(
+/// Runs a connection; when the hub begins to stop, the connection is told and finishes what it began. When
+/// `given_up` ends before it does, it ends at once.
+async fn until_stopped<C, T, E>(
     connection: C,
     mut stop: watch::Receiver<bool>,
+    given_up: impl Future<Output = ()> + Send + 'static,
     shut_down: impl FnOnce(Pin<&mut C>),
-) -> C::Output {
+) -> Result<(), String>
+where
+    C: Future<Output = Result<T, E>>,
+    E: Display,
+{
     let mut connection = pin!(connection);
     let mut stopped = Seldom::new(async move {
         let _ = stop.wait_for(|stop| *stop).await;
     });
-    let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => stopped.poll(cx).map(|()| None),
+    let mut given_up = Seldom::new(given_up);
+    let text = |result: Result<T, E>| result.map(drop).map_err(|error| error.to_string());
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(text(result)));
+        }
+        if given_up.poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("no request came in time".to_owned())));
+        }
+        stopped.poll(cx).map(|()| None)
     });
     match ended.await {
-        Some(output) => output,
+        Some(result) => result,
         None => {
             shut_down(connection.as_mut());
-            connection.await
+            text(connection.await)
         }
     }
 }
