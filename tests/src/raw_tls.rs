@@ -22,18 +22,27 @@ impl RawTls {
     #[must_use]
     #[track_caller]
     pub fn mqtt(hub: &Hub) -> Self {
-        Self::connect(hub, 8883)
+        Self::connect(hub, 8883, &[])
     }
 
     /// Connects to the hub's HTTPS listener.
     #[must_use]
     #[track_caller]
     pub fn https(hub: &Hub) -> Self {
-        Self::connect(hub, 443)
+        Self::connect(hub, 443, &[])
+    }
+
+    /// Connects to the hub's HTTPS listener and settles on HTTP/2 during the handshake.
+    #[must_use]
+    #[track_caller]
+    pub fn http2(hub: &Hub) -> Self {
+        let connection = Self::connect(hub, 443, &[b"h2"]);
+        assert_eq!(connection.0.conn.alpn_protocol(), Some(&b"h2"[..]), "the hub speaks HTTP/2");
+        connection
     }
 
     #[track_caller]
-    fn connect(hub: &Hub, port: u16) -> Self {
+    fn connect(hub: &Hub, port: u16, protocols: &[&[u8]]) -> Self {
         let ip: IpAddr = hub.name().parse().expect("a hub on an address of its own");
         let stream = TcpStream::connect(SocketAddr::new(ip, port)).expect("the hub listens");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
@@ -43,11 +52,12 @@ impl RawTls {
         let ca = CertificateDer::from_pem_file(hub.variable("SSL_CERT_FILE")).expect("the hub's CA");
         roots.add(ca).expect("a root");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let connection = ClientConnection::new(Arc::new(config), ServerName::from(ip)).expect("a TLS client");
         let mut tls = StreamOwned::new(connection, stream);
         while tls.conn.is_handshaking() {

@@ -34,6 +34,8 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     // The script that the package installs would change to a user of its own; the one below it does not.
     let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
     command
+        // It leaves its dumps where it is started.
+        .current_dir(folder.path())
         .env("HOME", folder.path())
         .env("RABBITMQ_NODENAME", format!("bench{}@localhost", address.port()))
         .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))

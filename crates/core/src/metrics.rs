@@ -78,7 +78,7 @@ impl Metrics {
         );
         registry.register(
             "ferrohub_stray_method_answers",
-            "Answers to calls that were not waiting: late, foreign or duplicate",
+            "Answers to calls that were not waiting: late or foreign, retransmissions not counted",
             metrics.stray_method_answers.clone(),
         );
         registry.register(

@@ -201,6 +201,27 @@ async fn a_call_waits_for_the_device_to_come_and_to_listen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_not_sent_when_the_device_stops_listening_waits_for_it_to_listen_again() {
+    let table = table();
+    let device = connection(true);
+    table.attach(&device, true);
+    let told = call(&table, 5);
+    let first = sent(&device).await;
+    let (waits, gives_up) = (call(&table, 5), call(&table, 0));
+    settle().await;
+    table.set_session(&device, Session::default());
+    assert_eq!(gives_up.await.unwrap(), Err(CallEnd::NotOnline));
+    let nothing = poll_fn(|cx| Poll::Ready(device.poll_outgoing(cx))).await;
+    assert!(nothing.is_pending(), "no request after the device said that it listens no more: {nothing:?}");
+    assert_eq!(device.answer(first.request_id, reply("1")), Answer::Delivered);
+    assert_eq!(told.await.unwrap(), Ok(reply("1")));
+    table.set_session(&device, Session::default().with(Subscription::Methods, false));
+    let second = sent(&device).await;
+    device.answer(second.request_id, reply("2"));
+    assert_eq!(waits.await.unwrap(), Ok(reply("2")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_gives_up_leaves_no_trace() {
     let table = table();
     let device = connection(true);

@@ -276,8 +276,14 @@ impl Connection {
         !self.departed.swap(true, Ordering::Relaxed)
     }
 
+    /// The device listens for something else now. Calls it was not sent before it stopped listening for methods
+    /// are not sent any more: once UNSUBSCRIBE is acknowledged nothing may come, and another connection may take them.
     pub(super) fn set_session(&self, session: Session) {
-        self.lock().session = session;
+        let mut state = self.lock();
+        state.session = session;
+        if !session.has(Subscription::Methods) {
+            state.calls.end_unsent();
+        }
     }
 
     pub(super) fn listens_for_methods(&self) -> bool {

@@ -121,7 +121,8 @@ impl Head {
         };
         let reply = MethodReply { status, payload: publish.payload };
         let answer = RequestId::parse(request_id).map_or(Answer::Stray, |id| connection.answer(id, reply));
-        if answer == Answer::Stray {
+        // A client that came back before it read the PUBACK sends its answer once more, as QoS 1 demands.
+        if answer == Answer::Stray && !publish.dup {
             self.hub.metrics().stray_method_answers.inc();
             debug!(device = %connection.id, "an answer that no call waits for");
         }
