@@ -4,6 +4,7 @@
 //! write costs one `fsync`, and a crowd of them hardly more.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ferrohub_core::store::StoreError;
 use rusqlite::Connection;
@@ -18,6 +19,9 @@ const QUEUE: usize = 1024;
 
 /// Writes in one transaction at most, so that none waits long for the others.
 const MAX_GROUP: usize = 512;
+
+/// A crowd is waited for in so many steps at most, which together take as long as its last commit.
+const PAUSES: u32 = 8;
 
 /// A write and whoever waits for it.
 trait Job: Send {
@@ -106,21 +110,23 @@ impl Writer {
 fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMetrics) {
     let mut closing = Vec::new();
     let mut group = Vec::new();
+    let mut crowd = Crowd::default();
     while let Some(first) = messages.blocking_recv() {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Write(job) => group.push(job),
-                Message::Close(reply) => {
-                    // What is in the queue was accepted and still gets written; nothing more comes in.
-                    messages.close();
-                    closing.push(reply);
-                }
+        take(first, &mut messages, &mut group, &mut closing);
+        for pause in crowd.pauses() {
+            if group.len() >= MAX_GROUP || !closing.is_empty() {
+                break;
             }
-            next = if group.len() < MAX_GROUP { messages.try_recv().ok() } else { None };
+            thread::sleep(pause);
+            match messages.try_recv() {
+                Ok(message) => take(message, &mut messages, &mut group, &mut closing),
+                Err(_) => break,
+            }
         }
         if !group.is_empty() {
+            let (size, begun) = (group.len(), Instant::now());
             commit(&db, &mut group, metrics);
+            crowd = Crowd { size, took: begun.elapsed() };
         }
     }
     if let Err(cause) = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
@@ -131,6 +137,44 @@ fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMet
     }
     for reply in closing {
         let _ = reply.send(());
+    }
+}
+
+/// Adds `message` and what is in the queue behind it to the group.
+fn take(
+    message: Message,
+    messages: &mut mpsc::Receiver<Message>,
+    group: &mut Vec<Box<dyn Job>>,
+    closing: &mut Vec<oneshot::Sender<()>>,
+) {
+    let mut next = Some(message);
+    while let Some(message) = next {
+        match message {
+            Message::Write(job) => group.push(job),
+            Message::Close(reply) => {
+                // What is in the queue was accepted and still gets written; nothing more comes in.
+                messages.close();
+                closing.push(reply);
+            }
+        }
+        next = if group.len() < MAX_GROUP { messages.try_recv().ok() } else { None };
+    }
+}
+
+/// How many writes the last commit carried, and how long it took.
+#[derive(Default)]
+struct Crowd {
+    size: usize,
+    took: Duration,
+}
+
+impl Crowd {
+    /// How long to wait, again and again as long as each wait brings a write, before the next commit begins. A lone
+    /// write is never waited with. In a crowd, those who were just answered are about to come back: a commit that
+    /// waits for them costs each as much as one that carries few, and there are fewer of them.
+    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        let count = if self.size > 1 { PAUSES } else { 0 };
+        std::iter::repeat_n(self.took / PAUSES, count as usize)
     }
 }
 
@@ -163,4 +207,21 @@ fn transact(db: &Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Result<()>
     }
     db.prepare_cached("COMMIT")?.execute([])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_waited_for_and_a_lone_write_is_not() {
+        let took = Duration::from_millis(8);
+        assert_eq!(Crowd::default().pauses().count(), 0);
+        assert_eq!(Crowd { size: 1, took }.pauses().count(), 0);
+        assert_eq!(
+            Crowd { size: 2, took }.pauses().sum::<Duration>(),
+            took,
+            "as long as its commit, and no longer"
+        );
+    }
 }
