@@ -20,8 +20,8 @@ const QUEUE: usize = 1024;
 /// Writes in one transaction at most, so that none waits long for the others.
 const MAX_GROUP: usize = 512;
 
-/// A crowd is waited for in so many steps at most, which together take as long as its last commit.
-const PAUSES: u32 = 8;
+/// So many writes in a commit are a crowd.
+const CROWD: usize = 8;
 
 /// A write and whoever waits for it.
 trait Job: Send {
@@ -110,23 +110,22 @@ impl Writer {
 fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMetrics) {
     let mut closing = Vec::new();
     let mut group = Vec::new();
-    let mut crowd = Crowd::default();
+    let mut last = Commit::default();
     while let Some(first) = messages.blocking_recv() {
         take(first, &mut messages, &mut group, &mut closing);
-        for pause in crowd.pauses() {
-            if group.len() >= MAX_GROUP || !closing.is_empty() {
-                break;
-            }
+        if let Some(pause) = last.pause()
+            && group.len() < MAX_GROUP
+            && closing.is_empty()
+        {
             thread::sleep(pause);
-            match messages.try_recv() {
-                Ok(message) => take(message, &mut messages, &mut group, &mut closing),
-                Err(_) => break,
+            if let Ok(message) = messages.try_recv() {
+                take(message, &mut messages, &mut group, &mut closing);
             }
         }
         if !group.is_empty() {
             let (size, begun) = (group.len(), Instant::now());
             commit(&db, &mut group, metrics);
-            crowd = Crowd { size, took: begun.elapsed() };
+            last = Commit { size, took: begun.elapsed() };
         }
     }
     if let Err(cause) = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
@@ -161,20 +160,19 @@ fn take(
     }
 }
 
-/// How many writes the last commit carried, and how long it took.
+/// How many writes a commit carried, and how long it took.
 #[derive(Default)]
-struct Crowd {
+struct Commit {
     size: usize,
     took: Duration,
 }
 
-impl Crowd {
-    /// How long to wait, again and again as long as each wait brings a write, before the next commit begins. A lone
-    /// write is never waited with. In a crowd, those who were just answered are about to come back: a commit that
-    /// waits for them costs each as much as one that carries few, and there are fewer of them.
-    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
-        let count = if self.size > 1 { PAUSES } else { 0 };
-        std::iter::repeat_n(self.took / PAUSES, count as usize)
+impl Commit {
+    /// How long to wait before the next commit begins. A lone write, or a few, are never waited with. In a crowd, those
+    /// who were just answered are about to come back: a commit that waits for them costs each as much as one that
+    /// carries few, and there are fewer of them. One wait, because every wake-up has its price too.
+    fn pause(&self) -> Option<Duration> {
+        (self.size >= CROWD).then_some(self.took / 2)
     }
 }
 
@@ -214,14 +212,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_is_waited_for_and_a_lone_write_is_not() {
+    fn a_crowd_is_waited_for_and_a_few_are_not() {
         let took = Duration::from_millis(8);
-        assert_eq!(Crowd::default().pauses().count(), 0);
-        assert_eq!(Crowd { size: 1, took }.pauses().count(), 0);
-        assert_eq!(
-            Crowd { size: 2, took }.pauses().sum::<Duration>(),
-            took,
-            "as long as its commit, and no longer"
-        );
+        assert_eq!(Commit::default().pause(), None);
+        assert_eq!(Commit { size: CROWD - 1, took }.pause(), None);
+        assert_eq!(Commit { size: CROWD, took }.pause(), Some(took / 2), "half as long as its commit");
     }
 }
