@@ -3,16 +3,22 @@
 from azure.iot.device import X509
 
 
-def create(client_class, config):
-    """A client of either kind, made from what the test gave."""
+def create(device_class, module_class, config):
+    """A client of a device or of a module, of either kind, made from what the test gave."""
     options = config.get("options", {})
+    client_class = device_class
     if "connection_string" in config:
+        if "ModuleId=" in config["connection_string"]:
+            client_class = module_class
         return client_class.create_from_connection_string(
             config["connection_string"], **options
         )
     if "sastoken" in config:
         return client_class.create_from_sastoken(config["sastoken"], **options)
     x509 = config["x509"]
+    if "module_id" in x509:
+        client_class = module_class
+        options = {"module_id": x509["module_id"], **options}
     return client_class.create_from_x509_certificate(
         hostname=x509["hostname"],
         device_id=x509["device_id"],

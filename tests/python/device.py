@@ -8,14 +8,14 @@ import json
 import sys
 import time
 
-from azure.iot.device import IoTHubDeviceClient, MethodResponse
+from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 
 import peer
 from answers import answer, create, request_fields
 
 
 def main():
-    client = create(IoTHubDeviceClient, json.loads(sys.argv[1]))
+    client = create(IoTHubDeviceClient, IoTHubModuleClient, json.loads(sys.argv[1]))
 
     def on_method_request(request):
         peer.event("request", **request_fields(request))
@@ -39,6 +39,17 @@ def main():
     def listen():
         client.on_method_request_received = on_method_request
 
+    def watch_desired(on=True):
+        def told(patch):
+            peer.event("desired", patch=patch)
+
+        # Connected first: a client that connects with the handler set reads its twin and tells of all of it.
+        client.connect()
+        client.on_twin_desired_properties_patch_received = told if on else None
+
+    def report(patch):
+        client.patch_twin_reported_properties(patch)
+
     def update_sastoken(sastoken):
         client.update_sastoken(sastoken)
 
@@ -46,6 +57,9 @@ def main():
         {
             "connect": client.connect,
             "listen": listen,
+            "get_twin": client.get_twin,
+            "report": report,
+            "watch_desired": watch_desired,
             "disconnect": client.disconnect,
             "shutdown": client.shutdown,
             "update_sastoken": update_sastoken,

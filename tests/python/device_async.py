@@ -6,14 +6,14 @@ import sys
 import threading
 
 from azure.iot.device import MethodResponse
-from azure.iot.device.aio import IoTHubDeviceClient
+from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
 import peer
 from answers import answer, create, request_fields
 
 
 async def start(config):
-    client = create(IoTHubDeviceClient, config)
+    client = create(IoTHubDeviceClient, IoTHubModuleClient, config)
 
     async def on_method_request(request):
         peer.event("request", **request_fields(request))
@@ -49,10 +49,20 @@ def main():
         await client.connect()
         client.on_method_request_received = on_method_request
 
+    async def watch_desired(on):
+        async def told(patch):
+            peer.event("desired", patch=patch)
+
+        await client.connect()
+        client.on_twin_desired_properties_patch_received = told if on else None
+
     peer.serve(
         {
             "connect": lambda: wait(client.connect()),
             "listen": lambda: wait(listen()),
+            "get_twin": lambda: wait(client.get_twin()),
+            "report": lambda patch: wait(client.patch_twin_reported_properties(patch)),
+            "watch_desired": lambda on=True: wait(watch_desired(on)),
             "disconnect": lambda: wait(client.disconnect()),
             "shutdown": lambda: wait(client.shutdown()),
         }

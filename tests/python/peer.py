@@ -32,7 +32,7 @@ def describe(error):
     found = {
         "type": type(error).__name__,
         "message": str(error),
-        "cause": type(error.__cause__).__name__ if error.__cause__ else None,
+        "cause": str(error.__cause__) if error.__cause__ else None,
     }
     response = getattr(error, "response", None)
     if response is not None and hasattr(response, "status_code"):

@@ -11,7 +11,7 @@ import jwt
 import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod
+from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -75,6 +75,63 @@ def main():
     def invoke(device_id, **method):
         result = manager.invoke_device_method(device_id, CloudToDeviceMethod(**method))
         return {"status": result.status, "payload": result.payload}
+
+    def invoke_module(device_id, module_id, **method):
+        result = manager.invoke_device_module_method(
+            device_id, module_id, CloudToDeviceMethod(**method)
+        )
+        return {"status": result.status, "payload": result.payload}
+
+    def create_module_with_sas(
+        device_id, module_id, managed_by="", primary_key=None, secondary_key=None
+    ):
+        module = manager.create_module_with_sas(
+            device_id, module_id, managed_by, primary_key, secondary_key
+        )
+        return module.serialize(keep_readonly=True)
+
+    def create_module_with_x509(device_id, module_id, primary_thumbprint, managed_by=""):
+        module = manager.create_module_with_x509(
+            device_id, module_id, managed_by, primary_thumbprint, None
+        )
+        return module.serialize(keep_readonly=True)
+
+    def update_module_with_sas(
+        device_id, module_id, etag, managed_by, primary_key=None, secondary_key=None
+    ):
+        module = manager.update_module_with_sas(
+            device_id, module_id, managed_by, etag, primary_key, secondary_key
+        )
+        return module.serialize(keep_readonly=True)
+
+    def get_module(device_id, module_id):
+        return manager.get_module(device_id, module_id).serialize(keep_readonly=True)
+
+    def get_modules(device_id):
+        modules = manager.get_modules(device_id)
+        return [module.serialize(keep_readonly=True) for module in modules]
+
+    def delete_module(device_id, module_id, etag=None):
+        manager.delete_module(device_id, module_id, etag)
+
+    def get_twin(device_id, module_id=None):
+        if module_id is None:
+            twin = manager.get_twin(device_id)
+        else:
+            twin = manager.get_module_twin(device_id, module_id)
+        return twin.serialize(keep_readonly=True)
+
+    def change_twin(device_id, module_id=None, replace=False, tags=None, desired=None, etag=None):
+        """`update_twin`, `replace_twin` or one of the two for modules."""
+        properties = None if desired is None else TwinProperties(desired=desired)
+        twin = Twin(tags=tags, properties=properties)
+        if module_id is None:
+            change = manager.replace_twin if replace else manager.update_twin
+            changed = change(device_id, twin, etag)
+        else:
+            change = manager.replace_module_twin if replace else manager.update_module_twin
+            changed = change(device_id, module_id, twin, etag)
+        return changed.serialize(keep_readonly=True)
 
     def http(method, url, headers=None, body=None):
         """One request with `requests` alone, for what the service client cannot be made to send."""
@@ -141,6 +198,15 @@ def main():
             "get_devices": get_devices,
             "delete_device": delete_device,
             "invoke": invoke,
+            "invoke_module": invoke_module,
+            "create_module_with_sas": create_module_with_sas,
+            "create_module_with_x509": create_module_with_x509,
+            "update_module_with_sas": update_module_with_sas,
+            "get_module": get_module,
+            "get_modules": get_modules,
+            "delete_module": delete_module,
+            "get_twin": get_twin,
+            "change_twin": change_twin,
             "http": http,
             "create_until_failure": create_until_failure,
             "generations": generations,

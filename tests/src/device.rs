@@ -157,6 +157,44 @@ impl Device {
         events.iter().map(request).collect()
     }
 
+    /// `get_twin()`
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn twin(&self) -> Result<Value, Failure> {
+        self.0.call("get_twin", &json!({}))
+    }
+
+    /// `patch_twin_reported_properties()`
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn report(&self, patch: &Value) -> Result<(), Failure> {
+        self.0.call("report", &json!({ "patch": patch })).map(drop)
+    }
+
+    /// Sets the handler for changes of desired properties, which connects first if need be; or takes it away.
+    #[track_caller]
+    pub fn watch_desired(&self, on: bool) {
+        self.0.call("watch_desired", &json!({ "on": on })).expect("the handler is set");
+    }
+
+    /// Waits for the next change of desired properties.
+    #[must_use]
+    #[track_caller]
+    pub fn next_desired(&self) -> Value {
+        self.0.event(EVENT_LIMIT, |event| event["event"] == "desired")["patch"].clone()
+    }
+
+    /// The changes it has seen and nobody has asked for yet.
+    #[must_use]
+    pub fn desired(&self) -> Vec<Value> {
+        let events = self.0.events(|event| event["event"] == "desired");
+        events.iter().map(|event| event["patch"].clone()).collect()
+    }
+
     /// Waits until the client says it is connected, or no longer.
     #[track_caller]
     pub fn wait_until_connected(&self, connected: bool, limit: Duration) {

@@ -2,13 +2,15 @@
 
 use serde_json::Value;
 
-/// A device of the registry, with its keys.
+/// A device or module of the registry, with its keys.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The hub's name, as it stands in connection strings and tokens.
     pub hub: String,
     /// The device's id.
     pub device_id: String,
+    /// The module's id, if it is a module.
+    pub module_id: Option<String>,
     /// Base64; empty when the device has none.
     pub primary_key: String,
     /// Base64; empty when the device has none.
@@ -26,6 +28,7 @@ impl Identity {
         Self {
             hub: hub.to_owned(),
             device_id: document["deviceId"].as_str().unwrap_or_default().to_owned(),
+            module_id: document["moduleId"].as_str().map(str::to_owned),
             primary_key: key("primaryKey"),
             secondary_key: key("secondaryKey"),
             document,
@@ -41,12 +44,14 @@ impl Identity {
     /// The connection string with a key of choice.
     #[must_use]
     pub fn connection_string_with(&self, key: &str) -> String {
-        format!("HostName={};DeviceId={};SharedAccessKey={key}", self.hub, self.device_id)
+        let module = self.module_id.as_ref().map(|module| format!("ModuleId={module};")).unwrap_or_default();
+        format!("HostName={};DeviceId={};{module}SharedAccessKey={key}", self.hub, self.device_id)
     }
 
-    /// The resource a token of this device is for.
+    /// The resource a token of this device or module is for.
     #[must_use]
     pub fn resource(&self) -> String {
-        format!("{}/devices/{}", self.hub, self.device_id)
+        let module = self.module_id.as_ref().map(|module| format!("/modules/{module}")).unwrap_or_default();
+        format!("{}/devices/{}{module}", self.hub, self.device_id)
     }
 }

@@ -22,6 +22,8 @@ pub struct Failure {
     pub exception: String,
     /// Its text.
     pub message: String,
+    /// The text of the exception behind it, or empty.
+    pub cause: String,
     /// The HTTP answer it carries, if any.
     pub response: Option<Value>,
 }
@@ -109,6 +111,7 @@ fn note(inbox: &Inbox, line: &str) {
             Some(error) => Err(Failure {
                 exception: error["type"].as_str().unwrap_or_default().to_owned(),
                 message: error["message"].as_str().unwrap_or_default().to_owned(),
+                cause: error["cause"].as_str().unwrap_or_default().to_owned(),
                 response: error.get("response").cloned(),
             }),
         };

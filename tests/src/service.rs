@@ -215,6 +215,19 @@ impl Service {
         Identity::from_document(&self.hub, document)
     }
 
+    /// `create_module_with_sas` with keys that the hub makes.
+    ///
+    /// # Panics
+    /// When the hub refuses.
+    #[must_use]
+    #[track_caller]
+    pub fn create_module(&self, device_id: &str, module_id: &str) -> Identity {
+        let document = self
+            .call("create_module_with_sas", &json!({ "device_id": device_id, "module_id": module_id }))
+            .unwrap_or_else(|refusal| panic!("cannot create {device_id}/{module_id}: {refusal:?}"));
+        Identity::from_document(&self.hub, document)
+    }
+
     /// Any operation of `tests/python/service.py`.
     ///
     /// # Errors
@@ -261,6 +274,13 @@ impl Service {
         if let Some(authorization) = authorization {
             headers["Authorization"] = authorization.into();
         }
+        self.http_with(verb, path, headers, body)
+    }
+
+    /// The same with any headers, a JSON object.
+    #[must_use]
+    #[track_caller]
+    pub fn http_with(&self, verb: &str, path: &str, mut headers: Value, body: Option<&str>) -> HttpAnswer {
         if body.is_some() {
             headers["Content-Type"] = "application/json; charset=utf-8".into();
         }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ferrohub_core::bus::Bus;
-use ferrohub_core::connections::{CallEnd, CloseReason, Connections, MethodReply, OutgoingCall};
+use ferrohub_core::connections::{
+    CallEnd, CloseReason, Connections, DesiredNotice, MethodReply, OutgoingCall,
+};
 use ferrohub_model::IdentityId;
 
 /// The bus of a single node.
@@ -27,6 +29,12 @@ impl LocalBus {
 impl Bus for LocalBus {
     async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd> {
         self.connections.call(target, call).await
+    }
+
+    async fn notify_desired(&self, target: &IdentityId, notice: DesiredNotice) {
+        if let Some(connection) = self.connections.get(target) {
+            connection.notify_desired(notice);
+        }
     }
 
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason) {

@@ -17,6 +17,6 @@ pub use operation::Operation;
 pub(crate) use policies::DEFAULTS as DEFAULT_POLICIES;
 pub use policies::{Policies, Policy, PolicySource};
 pub use service::Principal;
-pub(crate) use service::authorize;
+pub(crate) use service::{NO_POLICY, Refused, authorize};
 
 pub(crate) use device::authenticate;

@@ -6,13 +6,16 @@
 use async_trait::async_trait;
 use ferrohub_model::IdentityId;
 
-use crate::connections::{CallEnd, CloseReason, MethodReply, OutgoingCall};
+use crate::connections::{CallEnd, CloseReason, DesiredNotice, MethodReply, OutgoingCall};
 
 /// Reaches a device's connection wherever it is.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Calls a method on a device and waits for how it ends. Dropping the future cancels the call.
     async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd>;
+
+    /// Tells `target` of a change of its desired properties, if it is connected and wants to know.
+    async fn notify_desired(&self, target: &IdentityId, notice: DesiredNotice);
 
     /// Closes the connection of `target`, and of its modules if it is a device, on every node.
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason);

@@ -4,9 +4,11 @@
 //! and closes the older. A call always goes to the connection that is in the table when it is sent.
 
 mod connection;
+mod desired;
 mod in_flight;
 mod table;
 
 pub use connection::{CloseReason, Connection, Credential, Outgoing};
+pub use desired::DesiredNotice;
 pub use in_flight::{Answer, CallEnd, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
 pub use table::Connections;

@@ -1,9 +1,13 @@
 //! The hub itself: its rules over its ports. Protocol heads hold one of these and nothing else.
 
+mod authorize;
 mod connect;
 mod devices;
+mod identities;
 mod invoke_method;
 mod management;
+mod modules;
+mod twins;
 
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use invoke_method::MethodCall;
@@ -16,12 +20,12 @@ use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
 use futures_util::future::try_join_all;
 use tracing::{error, info};
 
-use crate::auth::{Authorities, Authority, Entra, Operation, Policies, Policy, PolicySource, Principal};
+use crate::auth::{Authorities, Authority, Entra, Policies, Policy, PolicySource};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::connections::{CloseReason, Connection, Connections};
 use crate::limits::Limits;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoredPolicy};
 
 /// What a hub needs to know before it starts.
@@ -50,6 +54,7 @@ pub struct Hub {
     authorities: Authorities,
     entra: Option<Entra>,
     metrics: Metrics,
+    desired_order: twins::DesiredOrder,
     /// One writer at a time for policies and authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
     stopping: AtomicBool,
@@ -77,6 +82,7 @@ impl Hub {
             authorities: Authorities::default(),
             entra: settings.entra,
             metrics,
+            desired_order: twins::DesiredOrder::default(),
             management: tokio::sync::Mutex::new(()),
             stopping: AtomicBool::new(false),
         };
@@ -154,18 +160,6 @@ impl Hub {
     /// Whether it is fit to serve: not stopping, and the store answers.
     pub async fn is_ready(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed) && self.store.ping().await.is_ok()
-    }
-
-    /// Holds the `Authorization` header of a service request against what it asks for.
-    pub async fn authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, HubError> {
-        let entra = self.entra.as_ref();
-        crate::auth::authorize(header, operation, &self.host, &self.policies, entra, self.clock.now())
-            .await
-            .map_err(|refused| {
-                metrics::count(&self.metrics.unauthorized, refused.reason);
-                info!(reason = refused.reason, ?operation, "service request refused");
-                refused.error
-            })
     }
 
     /// Stops: new connects and calls are refused, calls in flight may finish within the grace period,

@@ -18,5 +18,6 @@ pub mod metrics;
 pub mod registry;
 pub mod session;
 pub mod store;
+pub mod twins;
 
 pub use hub::{ConnectRefusal, ConnectRequest, Connected, Hub, HubSettings, MethodCall, WhichKey};

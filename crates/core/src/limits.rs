@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::twins::TwinLimits;
+
 /// Limits of the hub's rules. Those of a protocol live with its head.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -13,6 +15,8 @@ pub struct Limits {
     pub in_flight_methods_per_device: u16,
     /// Bytes of a method's payload, either way.
     pub method_payload_bytes: usize,
+    /// What a twin may hold.
+    pub twins: TwinLimits,
     /// Certificate authorities.
     pub certificate_authorities: usize,
     /// Shared access policies.
@@ -30,6 +34,7 @@ impl Default for Limits {
             modules_per_device: 50,
             in_flight_methods_per_device: 128,
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
+            twins: TwinLimits::default(),
             certificate_authorities: 100,
             policies: 16,
             reconnect_grace: Duration::from_secs(5),

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub disconnects: Outcomes,
     /// Service requests refused, by reason.
     pub unauthorized: Outcomes,
+    /// Operations on twins, by what was done.
+    pub twin_operations: Outcomes,
     /// Calls in flight now.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
 }
@@ -69,6 +71,7 @@ impl Metrics {
             connects: Family::default(),
             disconnects: Family::default(),
             unauthorized: Family::default(),
+            twin_operations: Family::default(),
             calls_in_flight: Gauge::default(),
         };
         registry.register(
@@ -101,6 +104,11 @@ impl Metrics {
             "ferrohub_unauthorized",
             "Service requests refused, by reason",
             metrics.unauthorized.clone(),
+        );
+        registry.register(
+            "ferrohub_twin_operations",
+            "Operations on twins by what was done",
+            metrics.twin_operations.clone(),
         );
         registry.register(
             "ferrohub_calls_in_flight",

@@ -1,8 +1,14 @@
 //! The registry: devices and modules, and the rules for creating and changing them.
 
+mod authentication;
+mod device;
+mod etag;
 mod identity;
-mod rules;
+mod module;
 
+pub(crate) use authentication::thumbprints;
+pub(crate) use device::{apply_device, to_device};
+pub use etag::IfMatch;
+pub(crate) use identity::ends_connections;
 pub use identity::{Authentication, Identity, Thumbprint};
-pub(crate) use rules::ends_connections;
-pub use rules::{IfMatch, apply, fresh_etag, to_device};
+pub(crate) use module::{apply_module, to_module};

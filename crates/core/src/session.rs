@@ -7,11 +7,15 @@
 pub enum Subscription {
     /// Method requests.
     Methods = 0,
+    /// Answers to its twin requests. They are sent whether or not it listens, as Microsoft's Python client needs it.
+    TwinResponses = 1,
+    /// Changes of its desired properties.
+    DesiredProperties = 2,
 }
 
 impl Subscription {
     /// Every subscription there is.
-    pub const ALL: [Self; 1] = [Self::Methods];
+    pub const ALL: [Self; 3] = [Self::Methods, Self::TwinResponses, Self::DesiredProperties];
 }
 
 /// A set of subscriptions with the granted quality of service of each: two bits per subscription

@@ -4,10 +4,11 @@
 //! is expected to be called concurrently. One conformance suite runs over every adapter.
 
 use async_trait::async_trait;
-use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
+use ferrohub_model::{DeviceId, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
 
 use crate::registry::Identity;
 use crate::session::Session;
+use crate::twins::TwinDocument;
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,20 @@ pub enum Written {
     Conflict,
     /// The hub, or the device for its modules, holds as many as it may.
     Full,
+}
+
+/// Makes a twin's next state from the one that is stored, or says why not. It may be called more than once.
+pub type ChangeTwin = Box<dyn Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send>;
+
+/// How a change of a twin ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TwinChanged {
+    /// It is on disk: the identity, and its twin as it is now.
+    Done(Box<(Identity, TwinDocument)>),
+    /// The identity was not there.
+    NotFound,
+    /// The change itself said no; nothing was written.
+    Refused(HubError),
 }
 
 /// A shared access policy as it is stored.
@@ -104,6 +119,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// The first `top` devices (no modules) in the order of their ids.
     async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError>;
+
+    /// The modules of a device in the order of their ids.
+    async fn modules(&self, device: &DeviceId) -> Result<Vec<Identity>, StoreError>;
+
+    /// One identity and its twin; that of an identity whose twin was never changed is the default.
+    async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError>;
+
+    /// Puts what `change` makes of a twin in its place; nobody else changes it between. Changes of one caller that asks
+    /// for them one after the other, without waiting, are made in that order.
+    async fn change_twin(&self, id: &IdentityId, change: ChangeTwin) -> Result<TwinChanged, StoreError>;
 
     /// Keeps the session of an identity, or forgets it (`None`). `NotFound` if the identity is not there.
     async fn save_session(&self, id: &IdentityId, session: Option<&Session>) -> Result<Written, StoreError>;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ferrohub_core::connections::{
-    Answer, CallEnd, CloseReason, Connection, Connections, Credential, MethodReply, Outgoing, OutgoingCall,
-    OutgoingMethod,
+    Answer, CallEnd, CloseReason, Connection, Connections, Credential, DesiredNotice, MethodReply, Outgoing,
+    OutgoingCall, OutgoingMethod,
 };
 use ferrohub_core::registry::{Authentication, Identity};
 use ferrohub_core::session::{Session, Subscription};
@@ -69,7 +69,7 @@ fn call(table: &Arc<Connections>, connect_seconds: u64) -> JoinHandle<Ended> {
 async fn sent(connection: &Connection) -> OutgoingMethod {
     match poll_fn(|cx| connection.poll_outgoing(cx)).await {
         Outgoing::Method(method) => method,
-        Outgoing::Close(reason) => panic!("closed: {reason:?}"),
+        other => panic!("not a call: {other:?}"),
     }
 }
 
@@ -252,4 +252,49 @@ async fn a_device_has_only_so_many_calls() {
     for call in calls {
         assert!(call.await.unwrap().is_ok());
     }
+}
+
+/// What leaves on this connection now, as words.
+async fn outgoing(connection: &Connection) -> String {
+    match poll_fn(|cx| Poll::Ready(connection.poll_outgoing(cx))).await {
+        Poll::Pending => "nothing".to_owned(),
+        Poll::Ready(Outgoing::Desired(notice)) => format!("version {}", notice.version),
+        Poll::Ready(other) => format!("{other:?}"),
+    }
+}
+
+fn notice(version: u64) -> DesiredNotice {
+    DesiredNotice { version, patch: Bytes::from_static(b"{}") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_is_told_what_it_asked_for_and_nothing_old() {
+    let table = table();
+    let device = connection(true);
+    table.attach(&device, true);
+    device.notify_desired(notice(2));
+    assert_eq!(outgoing(&device).await, "nothing", "it does not listen");
+    let listening = device.session().with(Subscription::DesiredProperties, true);
+    table.set_session(&device, listening);
+    device.notify_desired(notice(3));
+    device.notify_desired(notice(4));
+    device.desired_read(3);
+    assert_eq!(outgoing(&device).await, "version 4");
+    device.notify_desired(notice(4));
+    assert_eq!(outgoing(&device).await, "nothing");
+    device.notify_desired(notice(5));
+    table.set_session(&device, listening.without(Subscription::DesiredProperties));
+    assert_eq!(outgoing(&device).await, "nothing", "it does not listen any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_does_not_take_its_notices_is_disconnected() {
+    let table = table();
+    let device = connection(true);
+    table.attach(&device, true);
+    table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
+    (2..34).for_each(|version| device.notify_desired(notice(version)));
+    assert_eq!(device.closed(), None);
+    device.notify_desired(notice(34));
+    assert_eq!(device.closed(), Some(CloseReason::SlowReader));
 }

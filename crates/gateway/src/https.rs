@@ -4,8 +4,11 @@ mod devices;
 mod error;
 mod management;
 mod method;
+mod modules;
 mod request;
 mod server;
+mod twins;
 mod websocket;
 
+pub(crate) use error::inner_error;
 pub(crate) use server::{HttpLimits, Server};

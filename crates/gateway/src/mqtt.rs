@@ -7,6 +7,7 @@
 mod connect;
 mod driver;
 mod head;
+mod twin;
 
 pub use driver::MqttLimits;
 pub(crate) use driver::serve;

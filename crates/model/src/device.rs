@@ -36,6 +36,14 @@ pub enum ConnectionState {
     Disconnected,
 }
 
+impl ConnectionState {
+    /// The state of an identity that is connected, or is not.
+    #[must_use]
+    pub fn of(connected: bool) -> Self {
+        if connected { Self::Connected } else { Self::Disconnected }
+    }
+}
+
 /// How an identity proves itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +111,38 @@ pub struct Authentication {
     pub kind: Option<AuthenticationType>,
 }
 
+impl Authentication {
+    /// Keys in base64.
+    pub fn keys(primary: impl Into<String>, secondary: impl Into<String>) -> Self {
+        let keys =
+            SymmetricKeyPair { primary_key: Some(primary.into()), secondary_key: Some(secondary.into()) };
+        Self { symmetric_key: Some(keys), kind: Some(AuthenticationType::Sas), ..Self::default() }
+    }
+
+    /// A self-signed certificate, known by its SHA-1 or SHA-256 thumbprint, or by that of a second one.
+    pub fn thumbprints(primary: impl Into<String>, secondary: Option<String>) -> Self {
+        let thumbprints =
+            X509Thumbprints { primary_thumbprint: Some(primary.into()), secondary_thumbprint: secondary };
+        Self {
+            x509_thumbprint: Some(thumbprints),
+            kind: Some(AuthenticationType::SelfSigned),
+            ..Self::default()
+        }
+    }
+
+    /// A certificate from an authority that the hub knows; its common name is the id.
+    #[must_use]
+    pub fn certificate_authority() -> Self {
+        Self { kind: Some(AuthenticationType::CertificateAuthority), ..Self::default() }
+    }
+
+    /// The primary key, where there is one and the answer showed it.
+    #[must_use]
+    pub fn primary_key(&self) -> Option<&str> {
+        self.symmetric_key.as_ref()?.primary_key.as_deref()
+    }
+}
+
 /// The `capabilities` object of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -157,34 +197,19 @@ impl Device {
     /// The same with keys of its own, in base64.
     #[must_use]
     pub fn with_keys(self, primary: impl Into<String>, secondary: impl Into<String>) -> Self {
-        let keys =
-            SymmetricKeyPair { primary_key: Some(primary.into()), secondary_key: Some(secondary.into()) };
-        self.with_authentication(Authentication {
-            symmetric_key: Some(keys),
-            kind: Some(AuthenticationType::Sas),
-            ..Authentication::default()
-        })
+        self.with_authentication(Authentication::keys(primary, secondary))
     }
 
     /// The same with a self-signed certificate, known by its SHA-1 or SHA-256 thumbprint, or by that of a second one.
     #[must_use]
     pub fn with_thumbprints(self, primary: impl Into<String>, secondary: Option<String>) -> Self {
-        let thumbprints =
-            X509Thumbprints { primary_thumbprint: Some(primary.into()), secondary_thumbprint: secondary };
-        self.with_authentication(Authentication {
-            x509_thumbprint: Some(thumbprints),
-            kind: Some(AuthenticationType::SelfSigned),
-            ..Authentication::default()
-        })
+        self.with_authentication(Authentication::thumbprints(primary, secondary))
     }
 
     /// The same with a certificate from a certificate authority that the hub knows; its common name is the device's id.
     #[must_use]
     pub fn with_certificate_authority(self) -> Self {
-        self.with_authentication(Authentication {
-            kind: Some(AuthenticationType::CertificateAuthority),
-            ..Authentication::default()
-        })
+        self.with_authentication(Authentication::certificate_authority())
     }
 
     /// The same with this status.
@@ -202,6 +227,6 @@ impl Device {
     /// The primary key, where the device has one and the answer showed it.
     #[must_use]
     pub fn primary_key(&self) -> Option<&str> {
-        self.authentication.as_ref()?.symmetric_key.as_ref()?.primary_key.as_deref()
+        self.authentication.as_ref()?.primary_key()
     }
 }

@@ -77,6 +77,8 @@ error_codes! {
     MessageTooLarge = 413001;
     /// The hub has as many devices as it may.
     TooManyDevices = 413002;
+    /// The device has as many modules as it may.
+    TooManyModulesOnDevice = 413003;
     /// The body's media type or encoding is not supported.
     GenericUnsupportedMediaType = 415000;
     /// Too many requests.

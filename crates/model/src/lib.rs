@@ -13,12 +13,14 @@ pub mod error;
 pub mod identity;
 pub mod key;
 pub mod method;
+pub mod module;
 pub mod mqtt_username;
 pub mod percent;
 pub mod rights;
 pub mod sas;
 pub mod timestamp;
 pub mod topic;
+pub mod twin;
 
 pub use connection_string::{ConnectionStringError, DeviceConnectionString, ServiceConnectionString};
 pub use error::{ErrorCode, HubError};

@@ -10,6 +10,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::identity::{DeviceId, IdentityId, ModuleId};
 use crate::key::SharedAccessKey;
 use crate::percent;
 use crate::timestamp::Timestamp;
@@ -157,6 +158,19 @@ impl Resource {
         self.segments.is_empty()
     }
 
+    /// The device or module that the resource is, if it is one.
+    #[must_use]
+    pub fn identity(&self) -> Option<IdentityId> {
+        let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
+        match *segments {
+            ["devices", device] => DeviceId::new(device).ok().map(IdentityId::from),
+            ["devices", device, "modules", module] => {
+                Some(IdentityId::module(&DeviceId::new(device).ok()?, &ModuleId::new(module).ok()?))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the resource is exactly `path`, such as `/devices/d1`.
     #[must_use]
     pub fn is(&self, path: &str) -> bool {
@@ -200,6 +214,23 @@ mod tests {
 
     fn key() -> SharedAccessKey {
         SharedAccessKey::from_bytes(&(0..32).collect::<Vec<u8>>()).unwrap()
+    }
+
+    #[test]
+    fn a_resource_may_be_a_device_or_a_module() {
+        let identity = |text| Resource::parse(text).unwrap().identity().map(|id| id.to_string());
+        assert_eq!(identity("host/devices/d"), Some("d".to_owned()));
+        assert_eq!(identity("host/devices/d/modules/m/"), Some("d/m".to_owned()));
+        for other in [
+            "host",
+            "host/devices",
+            "host/devices/d/modules",
+            "host/devices/d/m",
+            "host/x/d",
+            "host/devices/a b",
+        ] {
+            assert_eq!(identity(other), None, "{other}");
+        }
     }
 
     #[test]

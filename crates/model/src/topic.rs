@@ -51,10 +51,121 @@ pub fn parse_method_response(topic: &str) -> Option<(i32, &str)> {
     Some((status.parse().ok()?, request_id(query)?))
 }
 
+/// What a device subscribes to for the answers to its twin requests.
+pub const TWIN_RESPONSES_FILTER: &str = "$iothub/twin/res/#";
+/// What a device subscribes to for changes of its desired properties.
+pub const DESIRED_FILTER: &str = "$iothub/twin/PATCH/properties/desired/#";
+const TWIN: &str = "$iothub/twin/";
+const TWIN_GET: &str = "$iothub/twin/GET/";
+const TWIN_REPORT: &str = "$iothub/twin/PATCH/properties/reported/";
+const TWIN_RESPONSE: &str = "$iothub/twin/res/";
+const TWIN_DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
+
+/// What a device asks of its twin, with the request id that the response repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TwinRequest<'a> {
+    /// `$iothub/twin/GET/?$rid={request id}`: the whole twin.
+    Get {
+        /// As the device wrote it.
+        request_id: &'a str,
+    },
+    /// `$iothub/twin/PATCH/properties/reported/?$rid={request id}[&$version={version}]`: a change of what it reports.
+    Report {
+        /// As the device wrote it.
+        request_id: &'a str,
+        /// Only on top of this version.
+        if_version: Option<u64>,
+    },
+}
+
+impl fmt::Display for TwinRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Get { request_id } => write!(f, "{TWIN_GET}?$rid={request_id}"),
+            Self::Report { request_id, if_version: None } => write!(f, "{TWIN_REPORT}?$rid={request_id}"),
+            Self::Report { request_id, if_version: Some(version) } => {
+                write!(f, "{TWIN_REPORT}?$rid={request_id}&$version={version}")
+            }
+        }
+    }
+}
+
+/// Whether a topic is meant as a twin request, well-formed or not.
+#[must_use]
+pub fn is_twin_request(topic: &str) -> bool {
+    topic.starts_with(TWIN)
+}
+
+/// Takes the topic of a twin request apart.
+#[must_use]
+pub fn parse_twin_request(topic: &str) -> Option<TwinRequest<'_>> {
+    if let Some(query) = topic.strip_prefix(TWIN_GET) {
+        return Some(TwinRequest::Get { request_id: request_id(query)? });
+    }
+    let query = topic.strip_prefix(TWIN_REPORT)?;
+    let if_version = match parameter(query, "version") {
+        None => None,
+        Some(text) => Some(text.parse().ok()?),
+    };
+    Some(TwinRequest::Report { request_id: request_id(query)?, if_version })
+}
+
+/// The topic of a response to a twin request, `$iothub/twin/res/{status}/?$rid={request id}[&$version={version}]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TwinResponse<'a> {
+    /// 200 with the twin, 204 for a change that is kept, or what went wrong.
+    pub status: u16,
+    /// That of the request.
+    pub request_id: &'a str,
+    /// The new version of the reported properties, after a change of them.
+    pub version: Option<u64>,
+}
+
+impl fmt::Display for TwinResponse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{TWIN_RESPONSE}{}/?$rid={}", self.status, self.request_id)?;
+        self.version.map_or(Ok(()), |version| write!(f, "&$version={version}"))
+    }
+}
+
+/// Takes the topic of a response to a twin request apart.
+#[must_use]
+pub fn parse_twin_response(topic: &str) -> Option<TwinResponse<'_>> {
+    let (status, query) = topic.strip_prefix(TWIN_RESPONSE)?.split_once('/')?;
+    let version = parameter(query, "version").and_then(|version| version.parse().ok());
+    Some(TwinResponse { status: status.parse().ok()?, request_id: request_id(query)?, version })
+}
+
+/// The topic of a change of desired properties, `$iothub/twin/PATCH/properties/desired/?$version={version}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DesiredChange {
+    /// The version that the change leads to.
+    pub version: u64,
+}
+
+impl fmt::Display for DesiredChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{TWIN_DESIRED}?$version={}", self.version)
+    }
+}
+
+/// Takes the topic of a change of desired properties apart.
+#[must_use]
+pub fn parse_desired_change(topic: &str) -> Option<DesiredChange> {
+    let version = parameter(topic.strip_prefix(TWIN_DESIRED)?, "version")?.parse().ok()?;
+    Some(DesiredChange { version })
+}
+
 fn request_id(query: &str) -> Option<&str> {
+    parameter(query, "rid")
+}
+
+/// The value of `$name` in `?$name=value&…`; the dollar sign may be encoded.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.strip_prefix('?')?.split('&').find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        (name == "$rid" || name == "%24rid").then_some(value)
+        let (key, value) = part.split_once('=')?;
+        let key = key.strip_prefix('$').or_else(|| key.strip_prefix("%24"))?;
+        (key == name).then_some(value)
     })
 }
 
@@ -69,6 +180,39 @@ mod tests {
         assert_eq!(parse_method_request(&topic), Some(("re boot/é".to_owned(), "1a")));
         assert_eq!(parse_method_response(&method_response(-3, "x")), Some((-3, "x")));
         assert_eq!(parse_method_response("$iothub/methods/res/200/?a=b&$rid=7"), Some((200, "7")));
+    }
+
+    #[test]
+    fn twin_topics_come_apart_as_they_were_put_together() {
+        for request in [
+            TwinRequest::Get { request_id: "a-b" },
+            TwinRequest::Report { request_id: "1", if_version: None },
+            TwinRequest::Report { request_id: "1", if_version: Some(7) },
+        ] {
+            let topic = request.to_string();
+            assert!(is_twin_request(&topic));
+            assert_eq!(parse_twin_request(&topic), Some(request));
+        }
+        for response in [
+            TwinResponse { status: 200, request_id: "a-b", version: None },
+            TwinResponse { status: 204, request_id: "a-b", version: Some(12) },
+        ] {
+            assert_eq!(parse_twin_response(&response.to_string()), Some(response));
+        }
+        let topic = DesiredChange { version: 3 }.to_string();
+        assert_eq!(topic, "$iothub/twin/PATCH/properties/desired/?$version=3");
+        assert_eq!(parse_desired_change(&topic), Some(DesiredChange { version: 3 }));
+        for topic in [
+            "$iothub/twin/GET",
+            "$iothub/twin/GET/",
+            "$iothub/twin/GET/?x=1",
+            "$iothub/twin/PATCH/properties/reported/?$rid=1&$version=x",
+            "$iothub/twin/PATCH/properties/desired/?$rid=1",
+            "$iothub/twin/PUT/?$rid=1",
+        ] {
+            assert!(is_twin_request(topic));
+            assert_eq!(parse_twin_request(topic), None, "{topic}");
+        }
     }
 
     #[test]

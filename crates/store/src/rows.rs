@@ -5,7 +5,9 @@ use std::error::Error;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{StoredAuthority, StoredPolicy};
+use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
+use ferrohub_model::twin::Properties;
 use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::Type;
@@ -14,6 +16,13 @@ use rusqlite::types::Type;
 pub(crate) const IDENTITY: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
      status_updated, authentication, primary_secret, secondary_secret, iot_edge, device_scope, parent_scopes, \
      managed_by, connection_state_updated, last_activity, session";
+
+/// The columns of a twin, in the order that [`twin`] reads behind those of its identity.
+pub(crate) const TWIN: &str = "updates, model_id, tags, desired, desired_metadata, desired_version, reported, \
+     reported_metadata, reported_version";
+
+/// Where the columns [`TWIN`] begin in a row that has those of [`IDENTITY`] before them.
+const FIRST_OF_TWIN: usize = 17;
 
 /// Something in a row that this program never writes.
 fn unreadable(column: usize, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
@@ -94,6 +103,34 @@ pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Sess
     };
     let session: Option<u32> = row.get(16)?;
     Ok((identity, session.map(Session::from_bits)))
+}
+
+/// A twin, from a row of the columns [`IDENTITY`] and [`TWIN`]; none if it was never changed.
+pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
+    let [updates, model_id, tags, desired, desired_metadata, desired_version, reported, metadata, version] =
+        std::array::from_fn(|column| FIRST_OF_TWIN + column);
+    if row.get::<_, Option<i64>>(updates)?.is_none() {
+        return Ok(None);
+    }
+    let section = |values: usize, metadata: usize, version: usize| {
+        Ok::<_, rusqlite::Error>(Section {
+            values: object(row, values)?,
+            metadata: object(row, metadata)?,
+            version: row.get::<_, i64>(version)?.unsigned_abs(),
+        })
+    };
+    Ok(Some(TwinDocument {
+        tags: object(row, tags)?,
+        desired: section(desired, desired_metadata, desired_version)?,
+        reported: section(reported, metadata, version)?,
+        updates: row.get::<_, i64>(updates)?.unsigned_abs(),
+        model_id: row.get(model_id)?,
+    }))
+}
+
+fn object(row: &Row<'_>, column: usize) -> rusqlite::Result<Properties> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| unreadable(column, error))
 }
 
 /// A policy, from a row of its table.

@@ -7,8 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{Activity, Store, StoreError, StoredAuthority, StoredPolicy, Written};
-use ferrohub_model::IdentityId;
+use ferrohub_core::store::{
+    Activity, ChangeTwin, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
+};
+use ferrohub_core::twins::TwinDocument;
+use ferrohub_model::{DeviceId, IdentityId};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::folder::{Folder, database};
@@ -51,6 +54,8 @@ impl SqliteStore {
         // With WAL, FULL is what makes a commit survive the loss of power.
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(failed)?;
+        // What belongs to an identity goes with it.
+        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         schema::migrate(&mut connection, path)?;
 
         let readers = (0..READERS).map(|_| reader(path)).collect::<Result<Vec<_>, _>>()?;
@@ -86,7 +91,7 @@ fn connect(folder: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
         let connection = Connection::open_with_flags(database(folder), flags)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "trusted_schema", false)?;
-        connection.set_prepared_statement_cache_capacity(32);
+        connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     };
     open().map_err(|source| OpenError::Database { file: database(folder), source })
@@ -127,6 +132,21 @@ impl Store for SqliteStore {
 
     async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError> {
         self.readers.read(move |db| statements::devices(db, top)).await
+    }
+
+    async fn modules(&self, device: &DeviceId) -> Result<Vec<Identity>, StoreError> {
+        let device = device.clone();
+        self.readers.read(move |db| statements::modules(db, &device)).await
+    }
+
+    async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
+        let id = id.clone();
+        self.readers.read_by_key(move |db| statements::twin(db, &id)).await
+    }
+
+    async fn change_twin(&self, id: &IdentityId, change: ChangeTwin) -> Result<TwinChanged, StoreError> {
+        let id = id.clone();
+        self.writer.write(move |db| statements::change_twin(db, &id, &change)).await
     }
 
     async fn save_session(&self, id: &IdentityId, session: Option<&Session>) -> Result<Written, StoreError> {

@@ -4,6 +4,8 @@
 
 mod identities;
 mod settings;
+mod twins;
 
 pub(crate) use identities::*;
 pub(crate) use settings::*;
+pub(crate) use twins::*;

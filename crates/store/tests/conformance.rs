@@ -6,9 +6,13 @@ mod common;
 use common::{id, identity, open};
 use ferrohub_core::registry::{Authentication, Thumbprint};
 use ferrohub_core::session::{Session, Subscription};
-use ferrohub_core::store::{Activity, Store, StoreError, StoredAuthority, StoredPolicy, Written};
+use ferrohub_core::store::{
+    Activity, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
+};
+use ferrohub_core::twins::{Edit, TwinDocument, TwinLimits};
 use ferrohub_model::device::Status;
-use ferrohub_model::{Right, Rights, SharedAccessKey, Timestamp};
+use ferrohub_model::twin::TwinChange;
+use ferrohub_model::{DeviceId, ErrorCode, HubError, Right, Rights, SharedAccessKey, Timestamp};
 
 /// Runs the test on every adapter there is.
 async fn on_every_store<F: AsyncFn(&dyn Store)>(test: F) {
@@ -205,6 +209,106 @@ async fn a_closed_store_says_so() {
         assert!(matches!(store.create_identity(&identity("a"), 10).await, Err(StoreError::Closed)));
         assert!(matches!(store.identity(&id("a")).await, Err(StoreError::Closed)));
         store.close().await;
+    })
+    .await;
+}
+
+/// A change that sets the tag and the desired property `key`.
+fn set(key: &str) -> ferrohub_core::store::ChangeTwin {
+    let values: ferrohub_model::twin::Properties = [(key.to_owned(), key.into())].into_iter().collect();
+    let change = TwinChange::desired(values.clone()).and_tags(values);
+    let now = Timestamp::from_unix_millis(1_700_000_000_123);
+    Box::new(move |twin| twin.changed(Edit::Merge, &change, now, &TwinLimits::default()))
+}
+
+#[tokio::test]
+async fn a_twin_comes_back_as_it_was_changed() {
+    on_every_store(async |store| {
+        let device = identity("dev");
+        store.create_identity(&device, 10).await.unwrap();
+        let fresh = (device.clone(), TwinDocument::default());
+        assert_eq!(store.twin(&device.id).await.unwrap(), Some(fresh.clone()));
+        for key in ["a", "b\"é"] {
+            let changed = store.change_twin(&device.id, set(key)).await.unwrap();
+            let TwinChanged::Done(changed) = changed else { panic!("{changed:?}") };
+            assert_eq!(changed.1.tags.get(key), Some(&key.into()));
+            assert_eq!(store.twin(&device.id).await.unwrap(), Some(*changed));
+        }
+        let refusal = HubError::new(ErrorCode::ArgumentInvalid, "no");
+        let refused = {
+            let refusal = refusal.clone();
+            move |_: &TwinDocument| Err(refusal.clone())
+        };
+        let before = store.twin(&device.id).await.unwrap();
+        assert_eq!(
+            store.change_twin(&device.id, Box::new(refused)).await.unwrap(),
+            TwinChanged::Refused(refusal)
+        );
+        assert_eq!(store.twin(&device.id).await.unwrap(), before);
+        let renamed =
+            |twin: &TwinDocument| Ok(TwinDocument { model_id: "dtmi:x;1".to_owned(), ..twin.clone() });
+        store.change_twin(&device.id, Box::new(renamed)).await.unwrap();
+        assert_eq!(store.twin(&device.id).await.unwrap().unwrap().1.model_id, "dtmi:x;1");
+        assert_eq!(store.change_twin(&id("nobody"), set("a")).await.unwrap(), TwinChanged::NotFound);
+        assert_eq!(store.twin(&id("nobody")).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn changes_of_one_twin_at_once_all_count() {
+    on_every_store(async |store| {
+        let device = identity("dev");
+        store.create_identity(&device, 10).await.unwrap();
+        let keys: Vec<String> = (0..50).map(|number| format!("k{number}")).collect();
+        let changes = keys.iter().map(|key| store.change_twin(&device.id, set(key)));
+        let mut versions: Vec<u64> = Vec::new();
+        for changed in futures_util::future::try_join_all(changes).await.unwrap() {
+            let TwinChanged::Done(changed) = changed else { panic!("{changed:?}") };
+            versions.push(changed.1.desired.version);
+        }
+        assert_eq!(versions, (2..52).collect::<Vec<u64>>(), "in the order in which they were asked for");
+        assert_eq!(store.twin(&device.id).await.unwrap().unwrap().1.tags.len(), 50);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_twin_goes_with_its_identity() {
+    on_every_store(async |store| {
+        for name in ["dev", "dev/m", "dev2"] {
+            store.create_identity(&identity(name), 10).await.unwrap();
+            store.change_twin(&id(name), set(name)).await.unwrap();
+        }
+        store.delete_identity(&id("dev"), None).await.unwrap();
+        for name in ["dev", "dev/m"] {
+            assert_eq!(store.twin(&id(name)).await.unwrap(), None);
+            store.create_identity(&identity(name), 10).await.unwrap();
+            assert_eq!(store.twin(&id(name)).await.unwrap().unwrap().1, TwinDocument::default());
+        }
+        assert_eq!(store.twin(&id("dev2")).await.unwrap().unwrap().1.tags.len(), 1);
+        // A change of the identity is none of its twin.
+        let mut device = identity("dev2");
+        device.etag = "two".to_owned();
+        assert_eq!(store.update_identity(&device, "one").await.unwrap(), Written::Done);
+        assert_eq!(store.twin(&id("dev2")).await.unwrap().unwrap().1.tags.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_modules_of_a_device_are_listed_in_order() {
+    on_every_store(async |store| {
+        for name in ["dev", "dev/b", "dev/a", "dev2", "dev2/c"] {
+            store.create_identity(&identity(name), 10).await.unwrap();
+        }
+        let list = |device: &str| {
+            let device = DeviceId::new(device).unwrap();
+            async move { store.modules(&device).await.unwrap() }
+        };
+        let ids: Vec<String> = list("dev").await.iter().map(|module| module.id.to_string()).collect();
+        assert_eq!(ids, ["dev/a", "dev/b"]);
+        assert_eq!(list("nobody").await.len(), 0);
     })
     .await;
 }

@@ -90,6 +90,22 @@ async fn a_folder_has_one_hub() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_version_is_brought_to_this_one() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("hub.db");
+    let store = open(folder.path());
+    let device = identity("dev");
+    store.create_identity(&device, 10).await.unwrap();
+    store.close().await;
+    // What the first version had: no twins.
+    let old = Connection::open(&file).unwrap();
+    old.execute_batch("DROP TABLE twin; PRAGMA user_version = 1").unwrap();
+    drop(old);
+    let (found, twin) = open(folder.path()).twin(&device.id).await.unwrap().unwrap();
+    assert_eq!((found, twin.version()), (device, 2));
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_left_alone() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hub.db");
@@ -100,10 +116,10 @@ async fn a_newer_schema_is_left_alone() {
     raise(99);
     let before = fs::read(&file).unwrap();
     let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
-    assert!(matches!(error, OpenError::TooNew { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::TooNew { found: 99, known: 2, .. }), "{error}");
     assert!(matches!(read_policies(folder.path()).unwrap_err(), OpenError::TooNew { .. }));
     assert_eq!(fs::read(&file).unwrap(), before);
-    raise(1);
+    raise(2);
     open(folder.path());
 }
 

@@ -11,6 +11,10 @@ pub enum Operation {
     WriteDevices,
     /// Delete identities.
     DeleteDevices,
+    /// Read twins.
+    ReadTwins,
+    /// Change twins.
+    WriteTwins,
     /// Call a method.
     InvokeMethod,
     /// Manage the hub itself: policies and certificate authorities.
@@ -24,7 +28,7 @@ impl Operation {
         match self {
             Self::ReadDevices => &[Right::RegistryRead],
             Self::WriteDevices | Self::DeleteDevices => &[Right::RegistryWrite],
-            Self::InvokeMethod => &[Right::ServiceConnect],
+            Self::ReadTwins | Self::WriteTwins | Self::InvokeMethod => &[Right::ServiceConnect],
             // Nobody but an owner may change who may do what.
             Self::ManageHub => &Right::ALL,
         }
@@ -38,6 +42,8 @@ impl Operation {
             Self::ReadDevices => Some("devices/read"),
             Self::WriteDevices => Some("devices/write"),
             Self::DeleteDevices => Some("devices/delete"),
+            Self::ReadTwins => Some("twins/read"),
+            Self::WriteTwins => Some("twins/write"),
             Self::InvokeMethod => Some("directMethods/invoke/action"),
             Self::ManageHub => None,
         }

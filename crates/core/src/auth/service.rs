@@ -30,8 +30,11 @@ pub(crate) struct Refused {
     pub(crate) error: HubError,
 }
 
+/// Why a token of a device or module is no service's.
+pub(crate) const NO_POLICY: &str = "no_policy";
+
 impl Refused {
-    fn new(reason: &'static str) -> Self {
+    pub(crate) fn new(reason: &'static str) -> Self {
         Self { reason, error: HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized") }
     }
 }
@@ -90,7 +93,7 @@ fn policy_of(
 ) -> Result<(Arc<Policy>, Timestamp), Refused> {
     let token = SasToken::parse(header).map_err(|_| Refused::new("malformed"))?;
     // A token without a policy is a device's; devices have no service rights.
-    let name = token.policy().ok_or_else(|| Refused::new("no_policy"))?;
+    let name = token.policy().ok_or_else(|| Refused::new(NO_POLICY))?;
     let policy = policies.get(name).ok_or_else(|| Refused::new("unknown_policy"))?;
     if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
         return Err(Refused::new("bad_signature"));

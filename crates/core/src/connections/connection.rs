@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use ferrohub_model::{IdentityId, Timestamp};
 use tokio::sync::oneshot;
 
+use super::desired::{DesiredNotice, DesiredOutbox};
 use super::in_flight::{Answer, CallEnd, InFlight, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
 use crate::session::{Session, Subscription};
 
@@ -89,6 +90,8 @@ impl CloseReason {
 pub enum Outgoing {
     /// Send a method request.
     Method(OutgoingMethod),
+    /// Tell of a change of desired properties.
+    Desired(DesiredNotice),
     /// Close the transport.
     Close(CloseReason),
 }
@@ -121,6 +124,8 @@ struct State {
     /// Boxed, because there hardly ever are any.
     #[allow(clippy::box_collection, reason = "eight bytes in each idle connection instead of 24")]
     inherited: Option<Box<Vec<Arc<Connection>>>>,
+    /// Boxed, because not every device cares.
+    desired: Option<Box<DesiredOutbox>>,
     closed: Option<CloseReason>,
     head: Option<Waker>,
 }
@@ -195,6 +200,9 @@ impl Connection {
         }
         if let Some(method) = state.calls.next_unsent() {
             return Poll::Ready(Outgoing::Method(method));
+        }
+        if let Some(notice) = state.desired.as_mut().and_then(|desired| desired.pop()) {
+            return Poll::Ready(Outgoing::Desired(notice));
         }
         match &mut state.head {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -284,6 +292,33 @@ impl Connection {
         if !session.has(Subscription::Methods) {
             state.calls.end_unsent();
         }
+        if !session.has(Subscription::DesiredProperties)
+            && let Some(desired) = &mut state.desired
+        {
+            desired.clear();
+        }
+    }
+
+    /// The desired properties changed. The device is told if it listens and does not know yet; one that is too far
+    /// behind is disconnected.
+    pub fn notify_desired(&self, notice: DesiredNotice) {
+        let mut state = self.lock();
+        if state.closed.is_some() || !state.session.has(Subscription::DesiredProperties) {
+            return;
+        }
+        if state.desired.get_or_insert_default().push(notice).is_err() {
+            drop(state);
+            return self.close(CloseReason::SlowReader);
+        }
+        if let Some(head) = state.head.take() {
+            drop(state);
+            head.wake();
+        }
+    }
+
+    /// The device was sent its desired properties as of this version: it is told of nothing older any more.
+    pub fn desired_read(&self, version: u64) {
+        self.lock().desired.get_or_insert_default().read(version);
     }
 
     pub(super) fn listens_for_methods(&self) -> bool {

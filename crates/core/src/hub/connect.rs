@@ -21,6 +21,8 @@ pub struct ConnectRequest<'a> {
     pub token: Option<&'a str>,
     /// The certificate of the TLS handshake, if there was one.
     pub certificate: Option<&'a PeerCertificate>,
+    /// The model it says it follows, if it says one.
+    pub model_id: Option<&'a str>,
     /// Whether what it listened for before counts no more.
     pub clean_session: bool,
     /// The protocol's name, for the log.
@@ -99,6 +101,9 @@ impl Hub {
             &self.authorities,
             now,
         )?;
+        if let Some(model_id) = request.model_id.filter(|model_id| !model_id.is_empty()) {
+            self.note_model(request.id, model_id).await.map_err(|_| ConnectRefusal::Unavailable)?;
+        }
         if request.clean_session && stored.is_some() {
             self.store.save_session(request.id, None).await.map_err(unavailable)?;
         }

@@ -2,6 +2,9 @@
 
 use ferrohub_model::device::{AuthenticationType, Status};
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::connections::CloseReason;
 
 /// A device or module in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,5 +91,24 @@ impl Thumbprint {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The generation of an identity that is made now: like Azure's, digits that grow with time, here with random ones
+/// behind so that none repeats.
+pub(super) fn fresh_generation_id(now: Timestamp) -> String {
+    let mut bytes = [0u8; 2];
+    let _ = SystemRandom::new().fill(&mut bytes);
+    format!("{}{:04}", now.unix_millis(), u16::from_le_bytes(bytes) % 10_000)
+}
+
+/// Whether an update takes away what connections stand on.
+pub(crate) fn ends_connections(old: &Identity, new: &Identity) -> Option<CloseReason> {
+    if new.status == Status::Disabled {
+        Some(CloseReason::Disabled)
+    } else if old.authentication != new.authentication {
+        Some(CloseReason::CredentialChanged)
+    } else {
+        None
     }
 }

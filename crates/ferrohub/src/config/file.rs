@@ -97,6 +97,9 @@ impl Default for LogConfig {
 pub(crate) struct LimitsConfig {
     pub(crate) devices: u64,
     pub(crate) modules_per_device: u64,
+    pub(crate) twin_tags_bytes: usize,
+    pub(crate) twin_desired_bytes: usize,
+    pub(crate) twin_reported_bytes: usize,
     pub(crate) in_flight_methods_per_device: u16,
     pub(crate) method_payload_bytes: usize,
     pub(crate) certificate_authorities: usize,
@@ -121,6 +124,9 @@ impl Default for LimitsConfig {
         Self {
             devices: core.devices,
             modules_per_device: core.modules_per_device,
+            twin_tags_bytes: core.twins.tags_bytes,
+            twin_desired_bytes: core.twins.desired_bytes,
+            twin_reported_bytes: core.twins.reported_bytes,
             in_flight_methods_per_device: core.in_flight_methods_per_device,
             method_payload_bytes: core.method_payload_bytes,
             certificate_authorities: core.certificate_authorities,

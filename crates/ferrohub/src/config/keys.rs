@@ -42,6 +42,9 @@ pub(crate) const KEYS: &[Key] = &[
     key("entra.audiences", "Audiences to accept besides https://iothubs.azure.net."),
     key("limits.devices", "Devices in the hub."),
     key("limits.modules_per_device", "Modules on one device."),
+    key("limits.twin_tags_bytes", "Size of a twin's tags."),
+    key("limits.twin_desired_bytes", "Size of a twin's desired properties."),
+    key("limits.twin_reported_bytes", "Size of a twin's reported properties."),
     key(
         "limits.in_flight_methods_per_device",
         "Method calls in flight to one device; more are refused with 403800.",

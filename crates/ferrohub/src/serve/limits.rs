@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrohub_core::limits::Limits;
+use ferrohub_core::twins::TwinLimits;
 use ferrohub_gateway::{GatewayLimits, MqttLimits};
 
 use crate::config::LimitsConfig;
@@ -12,6 +13,12 @@ pub(super) fn of_core(config: &LimitsConfig) -> Limits {
     Limits {
         devices: config.devices,
         modules_per_device: config.modules_per_device,
+        twins: TwinLimits {
+            tags_bytes: config.twin_tags_bytes,
+            desired_bytes: config.twin_desired_bytes,
+            reported_bytes: config.twin_reported_bytes,
+            ..TwinLimits::default()
+        },
         in_flight_methods_per_device: config.in_flight_methods_per_device,
         method_payload_bytes: config.method_payload_bytes,
         certificate_authorities: config.certificate_authorities,

@@ -2,14 +2,16 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
 use ferrohub_core::auth::Operation;
 use ferrohub_core::registry::IfMatch;
 use ferrohub_model::device::Device;
 
 use super::error::{ApiError, a};
-use super::request::{self, authorization, check_api_version, device_id, if_match, read_json};
+use super::request::{
+    self, authorization, check_api_version, device_id, if_match, json_with_etag, no_content, read_json,
+};
 use super::server::Api;
 
 /// Most devices in one list, as Azure has it.
@@ -24,7 +26,7 @@ pub(super) async fn get(
     api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(a)?;
     check_api_version(&uri).map_err(a)?;
     let device = api.hub.get_device(&device_id(&id).map_err(a)?).await.map_err(a)?;
-    with_etag(&device)
+    json_with_etag(&device, device.etag.as_deref()).map_err(a)
 }
 
 pub(super) async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
@@ -51,7 +53,7 @@ pub(super) async fn put(
     let if_match = if_match(&headers).map_err(a)?;
     let device: Device = read_json(body, &api.limits).await.map_err(a)?;
     let device = api.hub.put_device(&id, &device, if_match.as_ref()).await.map_err(a)?;
-    with_etag(&device)
+    json_with_etag(&device, device.etag.as_deref()).map_err(a)
 }
 
 pub(super) async fn delete(
@@ -65,14 +67,5 @@ pub(super) async fn delete(
     // Every SDK sends If-Match; a caller that leaves it out means whatever is there.
     let if_match = if_match(&headers).map_err(a)?.unwrap_or(IfMatch::Any);
     api.hub.delete_device(&device_id(&id).map_err(a)?, &if_match).await.map_err(a)?;
-    Ok((StatusCode::NO_CONTENT, [(request::REQUEST_ID, request::fresh_request_id())]).into_response())
-}
-
-fn with_etag(device: &Device) -> Result<Response, ApiError> {
-    let mut response = request::json(device).map_err(a)?;
-    let quoted = device.etag.as_deref().and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok());
-    if let Some(etag) = quoted {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    Ok(response)
+    Ok(no_content())
 }

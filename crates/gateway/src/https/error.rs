@@ -44,28 +44,33 @@ fn now() -> Timestamp {
     Timestamp::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-fn body(error: &HubError, shape: Shape) -> Value {
+fn tracking_id(now: Timestamp) -> String {
+    format!("{}-G:0-TimeStamp:{}", random_hex(), now.tracking_form())
+}
+
+/// `{"errorCode":…,"trackingId":…,"message":…}`: what shape B carries as text, and a device gets as it is.
+pub(crate) fn inner_error(error: &HubError) -> Value {
     let now = now();
-    let tracking_id = format!("{}-G:0-TimeStamp:{}", random_hex(), now.tracking_form());
+    let info = error.timeout_seconds.map(|seconds| {
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        json!({ "timeout": format!("{hours:02}:{minutes:02}:{seconds:02}") })
+    });
+    json!({
+        "errorCode": error.code.number(),
+        "trackingId": tracking_id(now),
+        "message": error.message,
+        "info": info.unwrap_or(Value::Object(Map::new())),
+        "timestampUtc": now,
+    })
+}
+
+fn body(error: &HubError, shape: Shape) -> Value {
     match shape {
         Shape::A => json!({
             "Message": format!("ErrorCode:{};{}", error.code.name(), error.message),
-            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
+            "ExceptionMessage": format!("Tracking ID:{}", tracking_id(now())),
         }),
-        Shape::B => {
-            let info = error.timeout_seconds.map(|seconds| {
-                let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-                json!({ "timeout": format!("{hours:02}:{minutes:02}:{seconds:02}") })
-            });
-            let inner = json!({
-                "errorCode": error.code.number(),
-                "trackingId": tracking_id,
-                "message": error.message,
-                "info": info.unwrap_or(Value::Object(Map::new())),
-                "timestampUtc": now,
-            });
-            json!({ "Message": inner.to_string(), "ExceptionMessage": "" })
-        }
+        Shape::B => json!({ "Message": inner_error(error).to_string(), "ExceptionMessage": "" }),
     }
 }
 

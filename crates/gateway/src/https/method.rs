@@ -11,12 +11,14 @@ use ferrohub_model::method::{
     CONNECT_TIMEOUT_RANGE, DEFAULT_RESPONSE_TIMEOUT, MethodInvocation, MethodName, RESPONSE_TIMEOUT_RANGE,
     Seconds,
 };
-use ferrohub_model::{ErrorCode, HubError, IdentityId, ModuleId, percent};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, percent};
 use hyper::Request;
 use hyper::body::Incoming;
 
 use super::error::b;
-use super::request::{authorization, check_api_version, device_id, from_object, json_bytes, read_body};
+use super::request::{
+    authorization, check_api_version, device_id, from_object, json_bytes, module_id, read_body,
+};
 use super::server::Api;
 
 /// Whom a path below `/twins` wants to call a method on; `None` if it is the path of something else.
@@ -36,9 +38,7 @@ fn identity(device: &str, module: Option<&str>) -> Result<IdentityId, HubError> 
     let decoded = |text: &str| percent::decode(text).unwrap_or_default();
     let device = device_id(&decoded(device))?;
     let Some(module) = module else { return Ok(device.into()) };
-    let module = ModuleId::new(&decoded(module)).map_err(|error| {
-        HubError::new(ErrorCode::ArgumentInvalid, format!("The module id is not valid: {error}."))
-    })?;
+    let module = module_id(&decoded(module))?;
     Ok(IdentityId::module(&device, &module))
 }
 
@@ -59,9 +59,18 @@ async fn try_invoke(
     target: Result<IdentityId, HubError>,
     request: Request<Incoming>,
 ) -> Result<MethodReply, HubError> {
-    api.hub.authorize(authorization(request.headers()), Operation::InvokeMethod).await?;
+    let target = match target {
+        Ok(target) => {
+            api.hub.authorize_call(authorization(request.headers()), &target).await?;
+            target
+        }
+        // Whoever may not call at all learns nothing about names.
+        Err(error) => {
+            api.hub.authorize(authorization(request.headers()), Operation::InvokeMethod).await?;
+            return Err(error);
+        }
+    };
     check_api_version(request.uri())?;
-    let target = target?;
     let call = read_call(&read_body(request.into_body(), &api.limits).await?)?;
     api.hub.invoke_method(&target, call).await
 }

@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::task::Poll;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use ferrohub_core::registry::IfMatch;
-use ferrohub_model::{DeviceId, ErrorCode, HubError};
+use ferrohub_model::{DeviceId, ErrorCode, HubError, ModuleId};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,13 @@ pub(super) fn device_id(text: &str) -> Result<DeviceId, HubError> {
     })
 }
 
+/// A module id from a path segment.
+pub(super) fn module_id(text: &str) -> Result<ModuleId, HubError> {
+    ModuleId::new(text).map_err(|error| {
+        HubError::new(ErrorCode::ArgumentInvalid, format!("The module id is not valid: {error}."))
+    })
+}
+
 /// Reads the whole body, within the limits of size and time.
 pub(super) async fn read_body<B>(body: B, limits: &HttpLimits) -> Result<Bytes, HubError>
 where
@@ -159,6 +166,20 @@ pub(super) fn json(value: &impl Serialize) -> Result<Response, HubError> {
         Ok(bytes) => Ok(json_bytes(bytes)),
         Err(_) => Err(HubError::new(ErrorCode::ServerError, "The answer could not be written.")),
     }
+}
+
+/// A JSON answer with status 200 and the etag, which comes without quotes, as a header.
+pub(super) fn json_with_etag(value: &impl Serialize, etag: Option<&str>) -> Result<Response, HubError> {
+    let mut response = json(value)?;
+    if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// An answer with nothing in it.
+pub(super) fn no_content() -> Response {
+    (StatusCode::NO_CONTENT, [(REQUEST_ID, fresh_request_id())]).into_response()
 }
 
 /// JSON text as an answer with status 200.

@@ -28,7 +28,7 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::error::{ApiError, Shape};
-use super::{devices, management, method, websocket};
+use super::{devices, management, method, modules, twins, websocket};
 use crate::listener::{Accepted, Place};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::MqttLimits;
@@ -148,6 +148,13 @@ impl Server {
         let router = Router::new()
             .route("/devices", get(devices::list))
             .route("/devices/{id}", get(devices::get).put(devices::put).delete(devices::delete))
+            .route("/devices/{id}/modules", get(modules::list))
+            .route(
+                "/devices/{id}/modules/{module}",
+                get(modules::get).put(modules::put).delete(modules::delete),
+            )
+            .route("/twins/{id}", get(twins::get).patch(twins::patch).put(twins::put))
+            .route("/twins/{id}/modules/{module}", get(twins::get).patch(twins::patch).put(twins::put))
             .route("/$iothub/websocket", get(websocket::upgrade))
             .nest("/ferrohub", management::routes())
             .method_not_allowed_fallback(async || method_not_allowed())

@@ -71,6 +71,7 @@ impl Head {
             id: &id,
             token,
             certificate: self.peer.certificate.as_ref(),
+            model_id: username.model_id.as_deref(),
             clean_session: connect.clean_session,
             protocol: self.peer.protocol,
             peer: self.peer.address,

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
-use super::head::Head;
+use super::head::{Done, Head};
 use crate::listener::Place;
 use crate::peer::Peer;
 
@@ -46,6 +46,8 @@ enum Wake {
     Ended,
     /// The transport takes no more output.
     Broken,
+    /// Work for the device is done.
+    Done(Result<Done, CloseReason>),
     /// The hub has something to send or says to close.
     Outgoing(Outgoing),
     /// A deadline passed.
@@ -112,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn run(&mut self, head: &mut Head) -> CloseReason {
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut write_deadline: Option<Instant> = None;
+        let mut broken_input: Option<ProtocolError> = None;
         loop {
             self.machine.poll_transmit(&mut self.output);
             if self.broken {
@@ -126,14 +129,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let outcome = match poll_fn(|cx| self.poll_wake(cx, head, timer.as_mut())).await {
                 Wake::Input(result) => {
                     head.heard();
-                    // Events of packets before an offending one still count.
-                    match (head.handle_events(&mut self.machine).await, result) {
-                        (Err(reason), _) => Err(reason),
-                        (Ok(()), Err(error)) => Err(self.protocol_error(head, &error)),
-                        (Ok(()), Ok(())) => Ok(()),
-                    }
+                    broken_input = result.err();
+                    head.handle_events(&mut self.machine).await
                 }
+                Wake::Done(done) => match done.and_then(|done| done.tell(&mut self.machine)) {
+                    Ok(()) => head.handle_events(&mut self.machine).await,
+                    Err(reason) => Err(reason),
+                },
                 Wake::Outgoing(Outgoing::Method(method)) => head.send_method(&mut self.machine, &method),
+                Wake::Outgoing(Outgoing::Desired(notice)) => head.send_desired(&mut self.machine, &notice),
                 Wake::Outgoing(Outgoing::Close(reason)) => Err(reason),
                 Wake::Ended => Err(CloseReason::Lost),
                 Wake::Broken => {
@@ -145,17 +149,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Wake::Written => Ok(()),
                 Wake::Timer => self.timed_out(head, write_deadline),
             };
-            match outcome {
-                Err(reason) => return reason,
-                Ok(()) if self.machine.is_closed() => return CloseReason::ProtocolError,
-                Ok(()) => {}
+            match (outcome, broken_input) {
+                (Err(reason), _) => return reason,
+                // Events of packets before an offending one still count, and so does work for them.
+                (Ok(()), Some(error)) if head.is_free() => return self.protocol_error(head, &error),
+                (Ok(()), _) if self.machine.is_closed() && head.is_free() => {
+                    return CloseReason::ProtocolError;
+                }
+                (Ok(()), _) => {}
             }
         }
     }
 
     /// Output first, then input, then what the hub wants to send: nobody who does not read is read or
     /// sent more.
-    fn poll_wake(&mut self, cx: &mut Context<'_>, head: &Head, timer: Pin<&mut Sleep>) -> Poll<Wake> {
+    fn poll_wake(&mut self, cx: &mut Context<'_>, head: &mut Head, timer: Pin<&mut Sleep>) -> Poll<Wake> {
         if !self.output.is_empty() || self.unflushed {
             match self.poll_write(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Wake::Written),
@@ -167,7 +175,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Ready(Wake::Outgoing(Outgoing::Close(reason)));
             }
         } else {
-            if self.machine.wants_read()
+            if let Poll::Ready(done) = head.poll_work(cx) {
+                return Poll::Ready(Wake::Done(done));
+            }
+            if head.is_free()
+                && self.machine.wants_read()
                 && let Poll::Ready(wake) = self.poll_read(cx)
             {
                 return Poll::Ready(wake);

@@ -1,19 +1,41 @@
 //! What each packet of a device means to the hub.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ferrohub_core::Hub;
-use ferrohub_core::connections::{Answer, CloseReason, Connection, MethodReply, OutgoingMethod, RequestId};
-use ferrohub_core::session::Subscription;
+use ferrohub_core::connections::{
+    Answer, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
+};
+use ferrohub_core::session::{Session, Subscription};
 use ferrohub_model::topic;
 use ferrohub_mqtt::server::{Connection as Machine, Event};
 use ferrohub_mqtt::{Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::twin;
 use crate::listener::Place;
 use crate::peer::Peer;
+
+/// Something that takes time, such as a write that must be on disk.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<Done, CloseReason>> + Send>>;
+
+/// What to tell the device when work is done: each in its turn.
+pub(super) enum Done {
+    /// A twin request was served.
+    Twin(twin::Served),
+}
+
+impl Done {
+    pub(super) fn tell(self, machine: &mut Machine) -> Result<(), CloseReason> {
+        match self {
+            Self::Twin(served) => served.tell(machine),
+        }
+    }
+}
 
 /// One device's side of the hub.
 pub(super) struct Head {
@@ -26,11 +48,14 @@ pub(super) struct Head {
     /// Whether what it listens for outlives the connection.
     pub(super) durable: bool,
     pub(super) place: Place,
+    /// What the device asked for and waits for. Until it is done nothing more of what the device says is acted on;
+    /// what the hub has to say goes out meanwhile.
+    work: Option<Work>,
 }
 
 impl Head {
     pub(super) fn new(hub: Arc<Hub>, peer: Peer, place: Place) -> Self {
-        Self { hub, peer, connection: None, expires: None, durable: false, place }
+        Self { hub, peer, connection: None, expires: None, durable: false, place, work: None }
     }
 
     /// The device said something.
@@ -40,9 +65,24 @@ impl Head {
         }
     }
 
-    /// Acts on everything the machine has to tell. An error ends the connection.
+    /// Whether the device may be heard: not while work for it is under way.
+    pub(super) fn is_free(&self) -> bool {
+        self.work.is_none()
+    }
+
+    /// The outcome of the work that is under way.
+    pub(super) fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, CloseReason>> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let done = ready!(work.as_mut().poll(cx));
+        self.work = None;
+        Poll::Ready(done)
+    }
+
+    /// Acts on everything the machine has to tell, up to the first thing that takes time. An error ends the connection.
     pub(super) async fn handle_events(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
-        while let Some(event) = machine.poll_event() {
+        while self.is_free()
+            && let Some(event) = machine.poll_event()
+        {
             match event {
                 // What is rare and waits for the store is in a box of its own: a connection is idle for most of its
                 // life, and its task should not be as large as its beginning was.
@@ -75,7 +115,7 @@ impl Head {
                 }
             });
         }
-        self.save(connection, session).await?;
+        save(&self.hub, connection, session, self.durable).await?;
         machine.suback(subscribe.packet_id, &codes);
         Ok(())
     }
@@ -90,26 +130,18 @@ impl Head {
         for subscription in unsubscribe.filters.iter().filter_map(|filter| subscription(filter.as_str())) {
             session = session.without(subscription);
         }
-        self.save(connection, session).await?;
+        save(&self.hub, connection, session, self.durable).await?;
         machine.unsuback(unsubscribe.packet_id);
         Ok(())
     }
 
-    async fn save(
-        &self,
-        connection: &Arc<Connection>,
-        session: ferrohub_core::session::Session,
-    ) -> Result<(), CloseReason> {
-        self.hub.set_session(connection, session, self.durable).await.map_err(|cause| {
-            // Not acknowledged, so the device knows that it does not hold.
-            warn!(device = %connection.id, %cause, "a subscription is not on disk");
-            CloseReason::ProtocolError
-        })
-    }
-
-    fn publish(&self, machine: &mut Machine, publish: Publish) -> Result<(), CloseReason> {
+    fn publish(&mut self, machine: &mut Machine, publish: Publish) -> Result<(), CloseReason> {
         let connection = self.connected()?;
         let topic = publish.topic.as_str();
+        if topic::is_twin_request(topic) {
+            self.work = Some(twin::begin(&self.hub, connection, publish)?);
+            return Ok(());
+        }
         if !topic::is_method_response(topic) {
             // MQTT 3.1.1 has no way to say no to a message but to close.
             debug!(device = %connection.id, topic, "published to a topic that the hub does not serve");
@@ -146,6 +178,19 @@ impl Head {
         })
     }
 
+    /// Tells the device of a change of its desired properties, at QoS 0: one that was away reads its twin.
+    pub(super) fn send_desired(
+        &self,
+        machine: &mut Machine,
+        notice: &DesiredNotice,
+    ) -> Result<(), CloseReason> {
+        let topic = topic::DesiredChange { version: notice.version };
+        machine.publish(topic, QoS::AtMostOnce, &notice.patch).map(|_| ()).map_err(|error| {
+            warn!(peer = %self.peer.address, %error, "a change of desired properties could not be sent");
+            CloseReason::ProtocolError
+        })
+    }
+
     fn connected(&self) -> Result<&Arc<Connection>, CloseReason> {
         self.connection.as_ref().ok_or(CloseReason::ProtocolError)
     }
@@ -158,6 +203,24 @@ impl Head {
     }
 }
 
+async fn save(
+    hub: &Hub,
+    connection: &Arc<Connection>,
+    session: Session,
+    durable: bool,
+) -> Result<(), CloseReason> {
+    hub.set_session(connection, session, durable).await.map_err(|cause| {
+        // Not acknowledged, so the device knows that it does not hold.
+        warn!(device = %connection.id, %cause, "a subscription is not on disk");
+        CloseReason::ProtocolError
+    })
+}
+
 fn subscription(filter: &str) -> Option<Subscription> {
-    (filter == topic::METHODS_FILTER).then_some(Subscription::Methods)
+    Some(match filter {
+        topic::METHODS_FILTER => Subscription::Methods,
+        topic::TWIN_RESPONSES_FILTER => Subscription::TwinResponses,
+        topic::DESIRED_FILTER => Subscription::DesiredProperties,
+        _ => return None,
+    })
 }

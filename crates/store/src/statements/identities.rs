@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{Activity, Written};
-use ferrohub_model::IdentityId;
 use ferrohub_model::device::Status;
+use ferrohub_model::{DeviceId, IdentityId};
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use crate::rows::{self, IDENTITY, key_of};
@@ -109,6 +109,14 @@ pub(crate) fn devices(db: &Connection, top: usize) -> Result<Vec<Identity>> {
         "SELECT {IDENTITY} FROM identity WHERE module_id = '' ORDER BY device_id LIMIT ?"
     ))?;
     let found = statement.query_map([i64::try_from(top).unwrap_or(i64::MAX)], rows::identity)?;
+    found.map(|one| one.map(|(identity, _)| identity)).collect()
+}
+
+pub(crate) fn modules(db: &Connection, device: &DeviceId) -> Result<Vec<Identity>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {IDENTITY} FROM identity WHERE device_id = ? AND module_id <> '' ORDER BY module_id"
+    ))?;
+    let found = statement.query_map([device.as_str()], rows::identity)?;
     found.map(|one| one.map(|(identity, _)| identity)).collect()
 }
 

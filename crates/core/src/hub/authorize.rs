@@ -1,0 +1,84 @@
+//! Whether a request over HTTPS may do what it asks for.
+
+use ferrohub_model::device::Status;
+use ferrohub_model::sas::SasToken;
+use ferrohub_model::{DeviceId, HubError, IdentityId};
+use tracing::info;
+
+use super::Hub;
+use crate::auth::{self, NO_POLICY, Operation, Principal, Refused, authenticate};
+use crate::metrics::count;
+use crate::registry::Identity;
+
+/// For a caller that is not who it says, or may not do this: it is not told which.
+const NOT_A_CALLER: &str = "not_a_caller";
+
+impl Hub {
+    /// Holds the `Authorization` header of a service request against what it asks for.
+    pub async fn authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, HubError> {
+        self.try_authorize(header, operation).await.map_err(|refused| self.refused(refused, operation))
+    }
+
+    /// Holds the `Authorization` header of a method call against whom it calls. Services with the right may call
+    /// everybody. A module may call its own device, that device's modules, and what is in the scope of that device if
+    /// it is an edge device: devices below it and their modules.
+    pub async fn authorize_call(&self, header: Option<&str>, target: &IdentityId) -> Result<(), HubError> {
+        let refused = match self.try_authorize(header, Operation::InvokeMethod).await {
+            Ok(_) => return Ok(()),
+            Err(refused) if refused.reason != NO_POLICY => refused,
+            Err(_) => match self.authorize_module_call(header.unwrap_or_default(), target).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => Refused::new(NOT_A_CALLER),
+                Err(error) => return Err(error),
+            },
+        };
+        Err(self.refused(refused, Operation::InvokeMethod))
+    }
+
+    async fn try_authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, Refused> {
+        let entra = self.entra.as_ref();
+        auth::authorize(header, operation, &self.host, &self.policies, entra, self.clock.now()).await
+    }
+
+    fn refused(&self, refused: Refused, operation: Operation) -> HubError {
+        count(&self.metrics.unauthorized, refused.reason);
+        info!(reason = refused.reason, ?operation, "service request refused");
+        refused.error
+    }
+
+    async fn authorize_module_call(&self, token: &str, target: &IdentityId) -> Result<bool, HubError> {
+        let caller = SasToken::parse(token).ok().and_then(|token| token.resource()?.identity());
+        let Some(caller) = caller.filter(|caller| caller.module_str().is_some()) else { return Ok(false) };
+        let Some(identity) = self.find(&caller).await? else { return Ok(false) };
+        let now = self.clock.now();
+        let verified =
+            authenticate(&identity, Some(token), None, &self.host, &self.policies, &self.authorities, now);
+        let Some(device) = self.device_of(&caller).await? else { return Ok(false) };
+        if verified.is_err() || device.status != Status::Enabled {
+            return Ok(false);
+        }
+        if target.device_str() == caller.device_str() {
+            return Ok(true);
+        }
+        let Some(scope) = device.device_scope.filter(|_| device.iot_edge) else { return Ok(false) };
+        let below = self.device_of(target).await?;
+        Ok(below.is_some_and(|below| is_below(&below, &scope)))
+    }
+
+    async fn device_of(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {
+        match DeviceId::new(id.device_str()) {
+            Ok(device) => self.find(&device.into()).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn find(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {
+        self.store.identity(id).await.map_err(super::store_failed)
+    }
+}
+
+/// A leaf device has the scope of the edge device above it, an edge device names it as its parent's.
+fn is_below(device: &Identity, scope: &str) -> bool {
+    let is_leaf_of = !device.iot_edge && device.device_scope.as_deref() == Some(scope);
+    is_leaf_of || device.parent_scopes.iter().any(|parent| parent == scope)
+}

@@ -1,0 +1,117 @@
+//! What devices and modules have in common: how an identity is read, created, changed and deleted.
+
+use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
+use tracing::info;
+
+use super::{Hub, store_failed};
+use crate::connections::CloseReason;
+use crate::registry::{Identity, IfMatch, ends_connections};
+use crate::store::Written;
+
+/// How often an update whose caller does not care for the etag is tried again when others write between.
+const MAX_TRIES: usize = 16;
+
+/// No such device or module.
+pub(super) fn not_found(id: &IdentityId) -> HubError {
+    let code = if id.module_str().is_some() { ErrorCode::ModuleNotFound } else { ErrorCode::DeviceNotFound };
+    HubError::new(code, id.to_string())
+}
+
+/// If-Match names another etag.
+pub(super) fn wrong_etag() -> HubError {
+    HubError::new(ErrorCode::PreconditionFailed, "Precondition failed: Invalid ETag")
+}
+
+impl Hub {
+    pub(super) async fn identity(&self, id: &IdentityId) -> Result<Identity, HubError> {
+        self.store.identity(id).await.map_err(store_failed)?.ok_or_else(|| not_found(id))
+    }
+
+    /// Creates an identity (no `if_match`) or changes one. `apply` makes it, from the one that is there.
+    pub(super) async fn put_identity(
+        &self,
+        id: &IdentityId,
+        if_match: Option<&IfMatch>,
+        apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
+    ) -> Result<Identity, HubError> {
+        match if_match {
+            None => self.create_identity(apply(None, self.clock.now())?).await,
+            Some(if_match) => self.update_identity(id, if_match, apply).await,
+        }
+    }
+
+    async fn create_identity(&self, identity: Identity) -> Result<Identity, HubError> {
+        let id = &identity.id;
+        let is_module = id.module_str().is_some();
+        let limit = if is_module { self.limits.modules_per_device } else { self.limits.devices };
+        match self.store.create_identity(&identity, limit).await.map_err(store_failed)? {
+            Written::Done => {
+                info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
+                Ok(identity)
+            }
+            Written::Full if is_module => Err(HubError::new(
+                ErrorCode::TooManyModulesOnDevice,
+                format!("The device has {limit} modules, as many as it may."),
+            )),
+            Written::Full => {
+                Err(HubError::new(ErrorCode::TooManyDevices, "The hub holds as many devices as it may."))
+            }
+            Written::NotFound => Err(HubError::new(ErrorCode::DeviceNotFound, id.device_str().to_owned())),
+            Written::Conflict if is_module => {
+                Err(HubError::new(ErrorCode::ModuleAlreadyExistsOnDevice, id.to_string()))
+            }
+            Written::Conflict => Err(HubError::new(ErrorCode::DeviceAlreadyExists, id.to_string())),
+        }
+    }
+
+    async fn update_identity(
+        &self,
+        id: &IdentityId,
+        if_match: &IfMatch,
+        apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
+    ) -> Result<Identity, HubError> {
+        for _ in 0..MAX_TRIES {
+            let old = self.identity(id).await?;
+            if !if_match.admits(&old.etag) {
+                return Err(wrong_etag());
+            }
+            let new = apply(Some(&old), self.clock.now())?;
+            match self.store.update_identity(&new, &old.etag).await.map_err(store_failed)? {
+                Written::Done => {
+                    if let Some(reason) = ends_connections(&old, &new) {
+                        self.bus.disconnect(id, reason).await;
+                    }
+                    info!(device = %id, status = new.status.name(), "identity changed");
+                    return Ok(new);
+                }
+                Written::NotFound => return Err(not_found(id)),
+                // Somebody wrote between: look again.
+                Written::Conflict | Written::Full => {}
+            }
+        }
+        Err(wrong_etag())
+    }
+
+    /// Deletes an identity, its modules and all that is kept for them, and disconnects them.
+    pub(super) async fn delete_identity(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
+        let etag = match if_match {
+            IfMatch::Any => None,
+            IfMatch::Etag(etag) => Some(etag.as_str()),
+        };
+        match self.store.delete_identity(id, etag).await.map_err(store_failed)? {
+            Written::Done => {
+                self.bus.disconnect(id, CloseReason::Deleted).await;
+                info!(device = %id, "identity deleted");
+                Ok(())
+            }
+            Written::NotFound => Err(not_found(id)),
+            Written::Conflict | Written::Full => Err(wrong_etag()),
+        }
+    }
+
+    /// The start and the last activity of an identity's connection, if it has one.
+    pub(super) fn live(&self, id: &IdentityId) -> Option<(Timestamp, Timestamp)> {
+        let connection = self.connections.get(id).filter(|connection| connection.closed().is_none())?;
+        Some((connection.connected, connection.last_activity()))
+    }
+}

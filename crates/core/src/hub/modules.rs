@@ -1,0 +1,56 @@
+//! Operations on module identities.
+
+use ferrohub_model::module::Module;
+use ferrohub_model::{DeviceId, HubError, IdentityId, ModuleId};
+
+use super::{Hub, store_failed};
+use crate::registry::{Identity, IfMatch, apply_module, to_module};
+
+impl Hub {
+    /// One module.
+    pub async fn get_module(&self, device: &DeviceId, module: &ModuleId) -> Result<Module, HubError> {
+        let id = IdentityId::module(device, module);
+        // A module of nobody is a device that is not there.
+        match self.store.identity(&id).await.map_err(store_failed)? {
+            Some(identity) => Ok(self.present_module(&identity)),
+            None => {
+                self.identity(&IdentityId::device(device)).await?;
+                Err(super::identities::not_found(&id))
+            }
+        }
+    }
+
+    /// The modules of a device, in the order of their ids.
+    pub async fn list_modules(&self, device: &DeviceId) -> Result<Vec<Module>, HubError> {
+        self.identity(&IdentityId::device(device)).await?;
+        let identities = self.store.modules(device).await.map_err(store_failed)?;
+        Ok(identities.iter().map(|identity| self.present_module(identity)).collect())
+    }
+
+    /// Creates a module (no `if_match`) or changes one.
+    pub async fn put_module(
+        &self,
+        device: &DeviceId,
+        module: &ModuleId,
+        request: &Module,
+        if_match: Option<&IfMatch>,
+    ) -> Result<Module, HubError> {
+        let id = IdentityId::module(device, module);
+        let apply = |old: Option<&Identity>, now| apply_module(&id, request, old, now);
+        Ok(self.present_module(&self.put_identity(&id, if_match, apply).await?))
+    }
+
+    /// Deletes a module and all that is kept for it, and disconnects it.
+    pub async fn delete_module(
+        &self,
+        device: &DeviceId,
+        module: &ModuleId,
+        if_match: &IfMatch,
+    ) -> Result<(), HubError> {
+        self.delete_identity(&IdentityId::module(device, module), if_match).await
+    }
+
+    fn present_module(&self, identity: &Identity) -> Module {
+        to_module(identity, self.live(&identity.id))
+    }
+}

@@ -1,0 +1,161 @@
+//! Operations on twins, from both sides.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ferrohub_model::twin::{DeviceTwin, Properties, Twin, TwinChange};
+use ferrohub_model::{ErrorCode, HubError, IdentityId};
+use tokio::sync::Mutex;
+use tracing::{debug, error};
+
+use super::identities::{not_found, wrong_etag};
+use super::{Hub, store_failed};
+use crate::connections::DesiredNotice;
+use crate::metrics::count;
+use crate::registry::{Identity, IfMatch};
+use crate::store::TwinChanged;
+use crate::twins::{Edit, TwinDocument};
+
+/// Enough that writers of different twins seldom wait for each other.
+const LOCKS: usize = 1024;
+
+/// Who changes the desired properties of a twin holds its lock until the device is told, so that a device hears of
+/// changes in the order in which they came about.
+#[derive(Debug)]
+pub(super) struct DesiredOrder(Box<[Mutex<()>]>);
+
+impl Default for DesiredOrder {
+    fn default() -> Self {
+        Self((0..LOCKS).map(|_| Mutex::new(())).collect())
+    }
+}
+
+impl DesiredOrder {
+    fn of(&self, id: &IdentityId) -> Option<&Mutex<()>> {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        self.0.get(hasher.finish() as usize % LOCKS)
+    }
+}
+
+impl Hub {
+    /// A twin, for a service.
+    pub async fn get_twin(&self, id: &IdentityId) -> Result<Twin, HubError> {
+        let found = self.store.twin(id).await.map_err(store_failed)?;
+        let (identity, twin) = found.ok_or_else(|| not_found(id))?;
+        count(&self.metrics.twin_operations, "read_by_service");
+        Ok(self.present_twin(&identity, &twin))
+    }
+
+    /// Changes a twin on behalf of a service, and tells the device if that changes what it should be. Once begun, it
+    /// goes on to its end, whether or not anybody waits for it.
+    pub async fn change_twin(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        edit: Edit,
+        change: TwinChange,
+        if_match: IfMatch,
+    ) -> Result<Twin, HubError> {
+        let (hub, id) = (self.clone(), id.clone());
+        let changed = tokio::spawn(async move { hub.change_and_tell(&id, edit, change, if_match).await });
+        changed.await.unwrap_or_else(|cause| {
+            error!(%cause, "a change of a twin did not come to its end");
+            Err(HubError::new(ErrorCode::ServerError, "The change did not come to its end."))
+        })
+    }
+
+    async fn change_and_tell(
+        &self,
+        id: &IdentityId,
+        edit: Edit,
+        change: TwinChange,
+        if_match: IfMatch,
+    ) -> Result<Twin, HubError> {
+        let _in_order = match self.desired_order.of(id) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        let (now, limits) = (self.clock.now(), self.limits.twins.clone());
+        let change = Arc::new(change);
+        let (identity, twin) = {
+            let change = change.clone();
+            self.change_document(id, move |twin| match if_match.admits(&twin.etag()) {
+                true => twin.changed(edit, &change, now, &limits),
+                false => Err(wrong_etag()),
+            })
+            .await?
+        };
+        count(&self.metrics.twin_operations, "changed_by_service");
+        debug!(device = %id, version = twin.version(), "twin changed");
+        if let Some(patch) = twin.desired_notice(edit, &change) {
+            let patch = serde_json::to_vec(&patch).unwrap_or_default().into();
+            self.bus.notify_desired(id, DesiredNotice { version: twin.desired.version, patch }).await;
+        }
+        Ok(self.present_twin(&identity, &twin))
+    }
+
+    /// A twin, for its device. JSON text, and the version of the desired properties in it.
+    pub async fn read_own_twin(&self, id: &IdentityId) -> Result<(Bytes, u64), HubError> {
+        let found = self.store.twin(id).await.map_err(store_failed)?;
+        let (_, twin) = found.ok_or_else(|| not_found(id))?;
+        let view: DeviceTwin = twin.for_device();
+        let text = serde_json::to_vec(&view).map_err(|cause| {
+            error!(%cause, "a twin could not be written as JSON");
+            HubError::new(ErrorCode::ServerError, "The twin could not be written.")
+        })?;
+        count(&self.metrics.twin_operations, "read_by_device");
+        Ok((text.into(), twin.desired.version))
+    }
+
+    /// A device reports a change of its properties, JSON text; only on top of version `if_version`, if it says one.
+    /// The new version of the reported properties.
+    pub async fn report(
+        &self,
+        id: &IdentityId,
+        patch: &[u8],
+        if_version: Option<u64>,
+    ) -> Result<u64, HubError> {
+        let patch: Properties = serde_json::from_slice(patch).map_err(|error| {
+            HubError::new(ErrorCode::IotHubFormatError, format!("The patch is not a JSON object: {error}."))
+        })?;
+        let (now, limits) = (self.clock.now(), self.limits.twins.clone());
+        let (_, twin) =
+            self.change_document(id, move |twin| twin.reported(&patch, if_version, now, &limits)).await?;
+        count(&self.metrics.twin_operations, "reported_by_device");
+        debug!(device = %id, version = twin.reported.version, "properties reported");
+        Ok(twin.reported.version)
+    }
+
+    /// A device said which model it follows.
+    pub(super) async fn note_model(&self, id: &IdentityId, model_id: &str) -> Result<(), HubError> {
+        let found = self.store.twin(id).await.map_err(store_failed)?;
+        if found.is_none_or(|(_, twin)| twin.model_id == model_id) {
+            return Ok(());
+        }
+        let model_id = model_id.to_owned();
+        let noted =
+            move |twin: &TwinDocument| Ok(TwinDocument { model_id: model_id.clone(), ..twin.clone() });
+        self.change_document(id, noted).await.map(drop)
+    }
+
+    async fn change_document(
+        &self,
+        id: &IdentityId,
+        change: impl Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send + 'static,
+    ) -> Result<(Identity, TwinDocument), HubError> {
+        match self.store.change_twin(id, Box::new(change)).await.map_err(store_failed)? {
+            TwinChanged::Done(changed) => Ok(*changed),
+            TwinChanged::NotFound => Err(not_found(id)),
+            TwinChanged::Refused(error) => {
+                count(&self.metrics.twin_operations, "refused");
+                debug!(device = %id, %error, "a change of the twin was refused");
+                Err(error)
+            }
+        }
+    }
+
+    fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
+        twin.for_service(identity, self.live(&identity.id).map(|(_, last)| last))
+    }
+}

@@ -1,0 +1,95 @@
+//! How an identity proves itself, between the wire and the hub.
+
+use ferrohub_model::device::{self, AuthenticationType, SymmetricKeyPair, X509Thumbprints};
+use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
+
+use super::{Authentication, Thumbprint};
+
+pub(super) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> HubError {
+    HubError::new(ErrorCode::ArgumentInvalid, message)
+}
+
+/// How an identity that a request makes proves itself. Where the request leaves `authentication` out, an existing
+/// identity keeps its own; where it leaves keys out, existing keys stay and missing ones are generated.
+pub(super) fn requested(
+    request: Option<&device::Authentication>,
+    old: Option<&Authentication>,
+) -> Result<Authentication, HubError> {
+    let nothing = device::Authentication::default();
+    let request = match (request, old) {
+        (None, Some(old)) => return Ok(old.clone()),
+        (request, _) => request.unwrap_or(&nothing),
+    };
+    let thumbprints = request.x509_thumbprint.as_ref();
+    let has_thumbprint =
+        thumbprints.is_some_and(|t| t.primary_thumbprint.is_some() || t.secondary_thumbprint.is_some());
+    let kind = match request.kind {
+        Some(kind) => kind,
+        None if has_thumbprint => AuthenticationType::SelfSigned,
+        None => AuthenticationType::Sas,
+    };
+    match kind {
+        AuthenticationType::None => Ok(Authentication::None),
+        AuthenticationType::CertificateAuthority => Ok(Authentication::CertificateAuthority),
+        AuthenticationType::SelfSigned => {
+            let read = |text: Option<&String>| match text.map(String::as_str) {
+                None | Some("") => Ok(None),
+                Some(text) => Thumbprint::parse(text).map(Some).ok_or_else(|| {
+                    invalid("a thumbprint must be 40 (SHA-1) or 64 (SHA-256) hexadecimal digits")
+                }),
+            };
+            let primary = read(thumbprints.and_then(|t| t.primary_thumbprint.as_ref()))?;
+            let secondary = read(thumbprints.and_then(|t| t.secondary_thumbprint.as_ref()))?;
+            if primary.is_none() && secondary.is_none() {
+                return Err(invalid("type selfSigned needs a thumbprint"));
+            }
+            Ok(Authentication::SelfSigned { primary, secondary })
+        }
+        AuthenticationType::Sas => {
+            let kept = match old {
+                Some(Authentication::Sas { primary, secondary }) => {
+                    (Some(primary.clone()), Some(secondary.clone()))
+                }
+                _ => (None, None),
+            };
+            let keys = request.symmetric_key.clone().unwrap_or_default();
+            let read =
+                |text: Option<String>, kept: Option<SharedAccessKey>, name: &str| match text.as_deref() {
+                    None | Some("") => Ok(kept.unwrap_or_else(SharedAccessKey::generate)),
+                    Some(text) => SharedAccessKey::from_base64(text)
+                        .map_err(|error| invalid(format!("{name}: {error}"))),
+                };
+            Ok(Authentication::Sas {
+                primary: read(keys.primary_key, kept.0, "primaryKey")?,
+                secondary: read(keys.secondary_key, kept.1, "secondaryKey")?,
+            })
+        }
+    }
+}
+
+/// How it looks to a reader, keys included.
+pub(super) fn shown(authentication: &Authentication) -> device::Authentication {
+    let keys = match authentication {
+        Authentication::Sas { primary, secondary } => SymmetricKeyPair {
+            primary_key: Some(primary.to_base64()),
+            secondary_key: Some(secondary.to_base64()),
+        },
+        _ => SymmetricKeyPair::default(),
+    };
+    device::Authentication {
+        symmetric_key: Some(keys),
+        x509_thumbprint: Some(thumbprints(authentication)),
+        kind: Some(authentication.kind()),
+    }
+}
+
+/// The thumbprints it lists; none unless it is of that kind.
+pub(crate) fn thumbprints(authentication: &Authentication) -> X509Thumbprints {
+    let digits = |thumbprint: &Option<Thumbprint>| thumbprint.as_ref().map(|t| t.as_str().to_owned());
+    match authentication {
+        Authentication::SelfSigned { primary, secondary } => {
+            X509Thumbprints { primary_thumbprint: digits(primary), secondary_thumbprint: digits(secondary) }
+        }
+        _ => X509Thumbprints::default(),
+    }
+}

@@ -1,0 +1,95 @@
+//! What a request may set on a module, and how a module looks to a reader.
+
+use ferrohub_model::device::{ConnectionState, Status};
+use ferrohub_model::module::Module;
+use ferrohub_model::{HubError, IdentityId, Timestamp};
+
+use super::Identity;
+use super::authentication::{invalid, requested, shown};
+use super::etag::fresh_etag;
+use super::identity::fresh_generation_id;
+
+/// Longest name of whoever manages a module, in characters.
+const MAX_MANAGED_BY: usize = 128;
+
+/// The identity that a request makes: a new one, or `old` with what the request sets.
+pub(crate) fn apply_module(
+    id: &IdentityId,
+    request: &Module,
+    old: Option<&Identity>,
+    now: Timestamp,
+) -> Result<Identity, HubError> {
+    if !request.device_id.is_empty() && request.device_id != id.device_str() {
+        return Err(invalid("deviceId in the body is not the one in the path"));
+    }
+    if !request.module_id.is_empty() && Some(request.module_id.as_str()) != id.module_str() {
+        return Err(invalid("moduleId in the body is not the one in the path"));
+    }
+    if request.managed_by.as_ref().is_some_and(|name| name.chars().count() > MAX_MANAGED_BY) {
+        return Err(invalid("managedBy must have at most 128 characters"));
+    }
+    let old_authentication = old.map(|old| &old.authentication);
+    Ok(Identity {
+        id: id.clone(),
+        generation_id: old.map_or_else(|| fresh_generation_id(now), |old| old.generation_id.clone()),
+        etag: fresh_etag(),
+        status: Status::Enabled,
+        status_reason: None,
+        status_updated: Timestamp::NEVER,
+        authentication: requested(request.authentication.as_ref(), old_authentication)?,
+        iot_edge: false,
+        device_scope: None,
+        parent_scopes: Vec::new(),
+        managed_by: request.managed_by.clone().or_else(|| old.and_then(|old| old.managed_by.clone())),
+        connection_state_updated: old.map_or(Timestamp::NEVER, |old| old.connection_state_updated),
+        last_activity: old.map_or(Timestamp::NEVER, |old| old.last_activity),
+    })
+}
+
+/// How a module looks to a reader, keys included. `live` is its connection's start and last activity.
+#[must_use]
+pub(crate) fn to_module(identity: &Identity, live: Option<(Timestamp, Timestamp)>) -> Module {
+    Module {
+        module_id: identity.id.module_str().unwrap_or_default().to_owned(),
+        managed_by: identity.managed_by.clone(),
+        device_id: identity.id.device_str().to_owned(),
+        generation_id: Some(identity.generation_id.clone()),
+        etag: Some(identity.etag.clone()),
+        connection_state: Some(ConnectionState::of(live.is_some())),
+        connection_state_updated_time: Some(
+            live.map_or(identity.connection_state_updated, |(since, _)| since),
+        ),
+        last_activity_time: Some(live.map_or(identity.last_activity, |(_, last)| last)),
+        cloud_to_device_message_count: Some(0),
+        authentication: Some(shown(&identity.authentication)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrohub_model::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn a_module_keeps_what_a_request_leaves_out() {
+        let id = IdentityId::parse("d/m").unwrap();
+        let now = Timestamp::from_unix_seconds(1);
+        let first = apply_module(&id, &Module::new("d", "m").with_managed_by("me"), None, now).unwrap();
+        let second = apply_module(&id, &Module::default(), Some(&first), now).unwrap();
+        assert_eq!(second.managed_by.as_deref(), Some("me"));
+        assert_eq!(
+            (&second.authentication, &second.generation_id),
+            (&first.authentication, &first.generation_id)
+        );
+        assert_ne!(second.etag, first.etag);
+        for nonsense in [
+            Module::new("other", "m"),
+            Module::new("d", "other"),
+            Module::new("d", "m").with_managed_by("m".repeat(129)),
+        ] {
+            let error = apply_module(&id, &nonsense, None, now).unwrap_err();
+            assert_eq!(error.code, ErrorCode::ArgumentInvalid);
+        }
+    }
+}

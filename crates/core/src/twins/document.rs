@@ -1,0 +1,268 @@
+//! A twin as the hub keeps it, and how it changes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ferrohub_model::twin::{DeviceTwin, METADATA, Properties, Twin, TwinChange, TwinProperties, VERSION};
+use ferrohub_model::{ErrorCode, HubError, Timestamp, device};
+
+use super::TwinLimits;
+use super::section::{Section, merge_tags, versioned};
+use crate::registry::{Identity, thumbprints};
+
+/// How a service's change is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edit {
+    /// Objects are merged, `null` deletes, what is not mentioned stays.
+    Merge,
+    /// Each section that is mentioned is replaced as a whole.
+    Replace,
+}
+
+/// All of a twin but what its identity says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TwinDocument {
+    /// What the back end notes about the device.
+    pub tags: Properties,
+    /// What the back end wants of the device.
+    pub desired: Section,
+    /// What the device reports.
+    pub reported: Section,
+    /// Counts the changes of tags and desired properties, from 1; the etag.
+    pub updates: u64,
+    /// The model the device said it follows; empty if it never did.
+    pub model_id: String,
+}
+
+impl Default for TwinDocument {
+    fn default() -> Self {
+        Self {
+            tags: Properties::new(),
+            desired: Section::default(),
+            reported: Section::default(),
+            updates: 1,
+            model_id: String::new(),
+        }
+    }
+}
+
+const TAGS: &str = "tags";
+const DESIRED: &str = "properties.desired";
+const REPORTED: &str = "properties.reported";
+
+/// What readers add to a section, and often send back.
+fn without_annotations(section: &Properties) -> Properties {
+    section.iter().filter(|(key, _)| *key != METADATA && *key != VERSION).map(owned).collect()
+}
+
+fn owned((key, value): (&String, &serde_json::Value)) -> (String, serde_json::Value) {
+    (key.clone(), value.clone())
+}
+
+/// Nulls delete, so a replacement cannot hold any: a key that is null is one that is not there.
+fn edited(edit: Edit, old: &Section, change: &Properties, now: Timestamp) -> Section {
+    let mut new = old.clone();
+    match edit {
+        Edit::Merge => new.merge(change, now, true),
+        Edit::Replace => new.replace(change, now, true),
+    }
+    new
+}
+
+impl TwinDocument {
+    /// The etag, without quotes. That of a new twin is `AAAAAAAAAAE=`.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        STANDARD.encode(self.updates.to_be_bytes())
+    }
+
+    /// Counts every change of the twin, from 2.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.updates + self.reported.version
+    }
+
+    /// The twin after a service's change of tags, desired properties or both.
+    ///
+    /// # Errors
+    /// `ArgumentInvalid`, saying which key or limit is at fault.
+    pub fn changed(
+        &self,
+        edit: Edit,
+        change: &TwinChange,
+        now: Timestamp,
+        limits: &TwinLimits,
+    ) -> Result<Self, HubError> {
+        let mut new = self.clone();
+        if let Some(tags) = &change.tags {
+            limits.check_change(TAGS, tags)?;
+            if edit == Edit::Replace {
+                new.tags.clear();
+            }
+            merge_tags(&mut new.tags, tags);
+            limits.check_section(TAGS, &new.tags, limits.tags_bytes)?;
+        }
+        if let Some(desired) = desired(change) {
+            let desired = without_annotations(desired);
+            limits.check_change(DESIRED, &desired)?;
+            new.desired = edited(edit, &self.desired, &desired, now);
+            limits.check_section(DESIRED, &new.desired.values, limits.desired_bytes)?;
+        }
+        if change.tags.is_some() || desired(change).is_some() {
+            new.updates += 1;
+        }
+        Ok(new)
+    }
+
+    /// What the device is told about a change of desired properties that led to this twin: the change as it was made,
+    /// nulls included, or after a replacement all there is; with the version. `None` if there was no such change.
+    #[must_use]
+    pub fn desired_notice(&self, edit: Edit, change: &TwinChange) -> Option<Properties> {
+        let change = desired(change)?;
+        Some(match edit {
+            Edit::Merge => versioned(without_annotations(change), self.desired.version),
+            Edit::Replace => self.desired.for_device(),
+        })
+    }
+
+    /// The twin after the device reported a change, only if its version is still `if_version` (`None`: whatever it is).
+    ///
+    /// # Errors
+    /// `ArgumentInvalid`, saying which key or limit is at fault; `PreconditionFailed` for another version.
+    pub fn reported(
+        &self,
+        patch: &Properties,
+        if_version: Option<u64>,
+        now: Timestamp,
+        limits: &TwinLimits,
+    ) -> Result<Self, HubError> {
+        if if_version.is_some_and(|version| version != self.reported.version) {
+            let text = format!("The reported properties are at version {}.", self.reported.version);
+            return Err(HubError::new(ErrorCode::PreconditionFailed, text));
+        }
+        let patch = without_annotations(patch);
+        limits.check_change(REPORTED, &patch)?;
+        let mut new = self.clone();
+        new.reported.merge(&patch, now, false);
+        limits.check_section(REPORTED, &new.reported.values, limits.reported_bytes)?;
+        Ok(new)
+    }
+
+    /// The twin as its device reads it.
+    #[must_use]
+    pub fn for_device(&self) -> DeviceTwin {
+        DeviceTwin { desired: self.desired.for_device(), reported: self.reported.for_device() }
+    }
+
+    /// The twin as a service reads it. `live` is the last activity on the identity's connection, if it has one.
+    #[must_use]
+    pub fn for_service(&self, identity: &Identity, live: Option<Timestamp>) -> Twin {
+        let is_device = identity.id.module_str().is_none();
+        Twin {
+            device_id: identity.id.device_str().to_owned(),
+            module_id: identity.id.module_str().map(str::to_owned),
+            etag: Some(self.etag()),
+            device_etag: Some(identity.etag.clone()),
+            status: Some(identity.status),
+            status_reason: identity.status_reason.clone(),
+            status_update_time: Some(identity.status_updated),
+            connection_state: Some(device::ConnectionState::of(live.is_some())),
+            last_activity_time: Some(live.unwrap_or(identity.last_activity)),
+            cloud_to_device_message_count: Some(0),
+            authentication_type: Some(identity.authentication.kind()),
+            x509_thumbprint: Some(thumbprints(&identity.authentication)),
+            model_id: Some(self.model_id.clone()),
+            version: Some(self.version()),
+            tags: Some(self.tags.clone()),
+            properties: Some(TwinProperties {
+                desired: Some(self.desired.for_service()),
+                reported: Some(self.reported.for_service()),
+            }),
+            capabilities: is_device.then_some(device::Capabilities { iot_edge: identity.iot_edge }),
+            device_scope: identity.device_scope.clone(),
+            parent_scopes: is_device.then(|| identity.parent_scopes.clone()),
+        }
+    }
+}
+
+fn desired(change: &TwinChange) -> Option<&Properties> {
+    change.properties.as_ref()?.desired.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(value: Value) -> Properties {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn change(value: Value) -> TwinChange {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn edit(twin: &TwinDocument, edit: Edit, value: Value) -> Result<TwinDocument, HubError> {
+        twin.changed(edit, &change(value), Timestamp::from_unix_seconds(0), &TwinLimits::default())
+    }
+
+    #[test]
+    fn a_new_twin_has_the_numbers_azure_gives_it() {
+        let twin = TwinDocument::default();
+        assert_eq!((twin.etag().as_str(), twin.version()), ("AAAAAAAAAAE=", 2));
+        assert_eq!((twin.desired.version, twin.reported.version), (1, 1));
+    }
+
+    #[test]
+    fn versions_count_what_changed() {
+        let twin = TwinDocument::default();
+        let tagged = edit(&twin, Edit::Merge, json!({ "tags": { "a": 1 } })).unwrap();
+        assert_eq!(
+            (tagged.etag().as_str(), tagged.version(), tagged.desired.version),
+            ("AAAAAAAAAAI=", 3, 1)
+        );
+        let both = json!({ "tags": { "a": null }, "properties": { "desired": { "b": 1 } } });
+        let both = edit(&tagged, Edit::Merge, both).unwrap();
+        assert_eq!((both.version(), both.desired.version, both.tags.len()), (4, 2, 0));
+        let now = Timestamp::from_unix_seconds(0);
+        let limits = TwinLimits::default();
+        let reported = both.reported(&object(json!({ "c": 1 })), Some(1), now, &limits).unwrap();
+        assert_eq!((reported.version(), reported.reported.version, reported.etag()), (5, 2, both.etag()));
+        let stale = reported.reported(&object(json!({ "c": 2 })), Some(1), now, &limits).unwrap_err();
+        assert_eq!(stale.code, ErrorCode::PreconditionFailed);
+    }
+
+    #[test]
+    fn a_replacement_replaces_the_sections_it_mentions() {
+        let twin = TwinDocument::default();
+        let both = json!({ "tags": { "a": 1 }, "properties": { "desired": { "b": { "c": 1 } } } });
+        let twin = edit(&twin, Edit::Merge, both).unwrap();
+        let desired = json!({ "properties": { "desired": { "d": 1, "$version": 2, "$metadata": {} } } });
+        let twin = edit(&twin, Edit::Replace, desired.clone()).unwrap();
+        assert_eq!(Value::from(twin.desired.values.clone()), json!({ "d": 1 }));
+        assert_eq!(Value::from(twin.tags.clone()), json!({ "a": 1 }));
+        let notice = twin.desired_notice(Edit::Replace, &change(desired)).unwrap();
+        assert_eq!(Value::from(notice), json!({ "d": 1, "$version": 3 }));
+    }
+
+    #[test]
+    fn a_device_is_told_the_change_with_its_nulls() {
+        let desired = json!({ "properties": { "desired": { "a": null, "b": { "c": null } } } });
+        let twin = edit(&TwinDocument::default(), Edit::Merge, desired.clone()).unwrap();
+        let notice = twin.desired_notice(Edit::Merge, &change(desired)).unwrap();
+        assert_eq!(Value::from(notice), json!({ "a": null, "b": { "c": null }, "$version": 2 }));
+        assert_eq!(twin.desired_notice(Edit::Merge, &change(json!({ "tags": {} }))), None);
+    }
+
+    #[test]
+    fn a_change_with_one_fault_changes_nothing() {
+        let twin = TwinDocument::default();
+        for faulty in [
+            json!({ "tags": { "a": 1 }, "properties": { "desired": { "b.c": 1 } } }),
+            json!({ "tags": { "a": vec!["x".repeat(4096); 3] } }),
+            json!({ "properties": { "desired": { "a": vec!["x".repeat(4096); 9] } } }),
+        ] {
+            assert_eq!(edit(&twin, Edit::Merge, faulty).unwrap_err().code, ErrorCode::ArgumentInvalid);
+        }
+    }
+}

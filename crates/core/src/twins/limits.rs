@@ -1,0 +1,199 @@
+//! What a twin may hold.
+
+use ferrohub_model::twin::Properties;
+use ferrohub_model::{ErrorCode, HubError};
+use serde_json::Value;
+
+/// Whole numbers beyond these lose digits in clients that compute with floating point.
+const INTEGERS: std::ops::RangeInclusive<i64> = -4_503_599_627_370_496..=4_503_599_627_370_495;
+
+/// What a number and a truth value count for in the size of a section.
+const NUMBER_BYTES: usize = 8;
+const BOOL_BYTES: usize = 4;
+
+/// Limits of a twin.
+#[derive(Debug, Clone)]
+pub struct TwinLimits {
+    /// Objects and arrays inside each other, in one section.
+    pub depth: usize,
+    /// Bytes of a key.
+    pub key_bytes: usize,
+    /// Bytes of a text.
+    pub string_bytes: usize,
+    /// Size of the tags: the bytes of all keys and texts, 8 for a number, 4 for a truth value or `null`.
+    pub tags_bytes: usize,
+    /// Size of the desired properties.
+    pub desired_bytes: usize,
+    /// Size of the reported properties.
+    pub reported_bytes: usize,
+}
+
+impl Default for TwinLimits {
+    fn default() -> Self {
+        Self {
+            depth: 10,
+            key_bytes: 1024,
+            string_bytes: 4096,
+            tags_bytes: 8 * 1024,
+            desired_bytes: 32 * 1024,
+            reported_bytes: 32 * 1024,
+        }
+    }
+}
+
+fn refused(section: &str, reason: impl std::fmt::Display) -> HubError {
+    HubError::new(ErrorCode::ArgumentInvalid, format!("{section}: {reason}."))
+}
+
+impl TwinLimits {
+    /// Whether every key and value of a change may be in a twin.
+    pub(super) fn check_change(&self, section: &str, change: &Properties) -> Result<(), HubError> {
+        for (key, value) in change {
+            self.check_key(key).map_err(|reason| refused(section, reason))?;
+            self.check_value(value).map_err(|reason| refused(section, format!("{key:?} {reason}")))?;
+            for object in objects_in(value) {
+                self.check_change(section, object)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), String> {
+        if key.is_empty() {
+            return Err("a key is empty".to_owned());
+        }
+        if key.len() > self.key_bytes {
+            let start: String = key.chars().take(32).collect();
+            return Err(format!(
+                "the key that begins with {start:?} is longer than {} bytes",
+                self.key_bytes
+            ));
+        }
+        match key.chars().find(|c| c.is_control() || matches!(c, '.' | '$' | ' ')) {
+            Some(forbidden) => Err(format!("the key {key:?} contains {forbidden:?}, which no key may")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_value(&self, value: &Value) -> Result<(), String> {
+        match value {
+            Value::String(text) if text.len() > self.string_bytes => {
+                Err(format!("holds a text longer than {} bytes", self.string_bytes))
+            }
+            Value::Number(number) if !number.is_f64() => {
+                let fits = number.as_i64().is_some_and(|number| INTEGERS.contains(&number));
+                let (least, most) = INTEGERS.into_inner();
+                fits.then_some(()).ok_or_else(|| format!("is a whole number outside [{least}; {most}]"))
+            }
+            Value::Array(values) => values.iter().try_for_each(|value| self.check_value(value)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what a change led to is neither too deep nor too large.
+    pub(super) fn check_section(
+        &self,
+        section: &str,
+        values: &Properties,
+        max_bytes: usize,
+    ) -> Result<(), HubError> {
+        if values.values().any(|value| depth(value) > self.depth) {
+            let text = format!("objects and arrays are nested deeper than {} levels", self.depth);
+            return Err(refused(section, text));
+        }
+        let size = object_size(values);
+        if size > max_bytes {
+            return Err(refused(section, format!("the size would be {size} bytes, of {max_bytes} at most")));
+        }
+        Ok(())
+    }
+}
+
+/// The objects in a value that are not inside another object.
+fn objects_in(value: &Value) -> Vec<&Properties> {
+    match value {
+        Value::Object(object) => vec![object],
+        Value::Array(values) => values.iter().flat_map(objects_in).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(object) => 1 + object.values().map(depth).max().unwrap_or(0),
+        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn object_size(object: &Properties) -> usize {
+    object.iter().map(|(key, value)| key.len() + size(value)).sum()
+}
+
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => BOOL_BYTES,
+        Value::Number(_) => NUMBER_BYTES,
+        Value::String(text) => text.chars().filter(|c| !c.is_control()).map(char::len_utf8).sum(),
+        Value::Array(values) => values.iter().map(size).sum(),
+        Value::Object(object) => object_size(object),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(value: Value) -> Result<(), String> {
+        let Value::Object(object) = value else { panic!("not an object: {value}") };
+        let limits = TwinLimits::default();
+        limits
+            .check_change("tags", &object)
+            .and_then(|()| limits.check_section("tags", &object, limits.tags_bytes))
+            .map_err(|error| error.message.into_owned())
+    }
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }))
+    }
+
+    #[test]
+    fn what_a_twin_may_hold_is_taken() {
+        check(json!({ "é": -1.5, "a-b_c": [true, null, "x", { "y": [] }], "n": -4_503_599_627_370_496_i64 }))
+            .unwrap();
+        check(json!({ "a": "x".repeat(4096) })).unwrap();
+        check(json!({ "k".repeat(1024): 1 })).unwrap();
+        check(nested(11)).unwrap();
+    }
+
+    #[test]
+    fn what_it_may_not_is_refused_with_its_place() {
+        for (value, said) in [
+            (json!({ "a": { "b.c": 1 } }), "\"b.c\" contains '.'"),
+            (json!({ "$a": 1 }), "contains '$'"),
+            (json!({ "a b": null }), "contains ' '"),
+            (json!({ "a\u{85}": 1 }), "which no key may"),
+            (json!({ "": 1 }), "a key is empty"),
+            (json!({ "a": [{ "": 1 }] }), "a key is empty"),
+            (json!({ "k".repeat(1025): 1 }), "longer than 1024 bytes"),
+            (json!({ "a": ["x".repeat(4097)] }), "\"a\" holds a text longer than 4096 bytes"),
+            (json!({ "a": 4_503_599_627_370_496_i64 }), "whole number outside"),
+            (json!({ "a": u64::MAX }), "whole number outside"),
+            (nested(12), "nested deeper than 10"),
+            (json!({ "a": [[[[[[[[[[[]]]]]]]]]]] }), "nested deeper than 10"),
+            (json!({ "a": vec!["x".repeat(4096); 2] }), "the size would be 8193 bytes, of 8192"),
+        ] {
+            let error = check(value).unwrap_err();
+            assert!(error.starts_with("tags: ") && error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_counted_as_documented() {
+        let object = json!({ "ab": 1, "c": true, "d": "é\u{1}", "e": { "f": [1.5, null] } });
+        let Value::Object(object) = object else { unreachable!() };
+        assert_eq!(object_size(&object), (2 + 8) + (1 + 4) + (1 + 2) + 1 + (1 + 8 + 4));
+    }
+}

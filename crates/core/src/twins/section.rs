@@ -1,0 +1,198 @@
+//! One section of a twin: values, and beside each when it was last changed.
+
+use ferrohub_model::Timestamp;
+use ferrohub_model::twin::{METADATA, Properties, VERSION};
+use serde_json::Value;
+
+const LAST_UPDATED: &str = "$lastUpdated";
+const LAST_UPDATED_VERSION: &str = "$lastUpdatedVersion";
+
+/// Desired or reported properties.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Section {
+    /// The values, without any key that begins with a dollar sign.
+    pub values: Properties,
+    /// A tree of the same shape, where an array is one value: `$lastUpdated` at each node.
+    pub metadata: Properties,
+    /// Counts the changes, from 1.
+    pub version: u64,
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        let never = Stamp { updated: Timestamp::NEVER.to_string(), version: None };
+        Self { values: Properties::new(), metadata: never.node(), version: 1 }
+    }
+}
+
+/// What a change leaves at every node it touches.
+struct Stamp {
+    updated: String,
+    /// The version it led to, where readers see that.
+    version: Option<u64>,
+}
+
+impl Stamp {
+    fn mark(&self, metadata: &mut Properties) {
+        metadata.insert(LAST_UPDATED.to_owned(), self.updated.clone().into());
+        if let Some(version) = self.version {
+            metadata.insert(LAST_UPDATED_VERSION.to_owned(), version.into());
+        }
+    }
+
+    fn node(&self) -> Properties {
+        let mut node = Properties::new();
+        self.mark(&mut node);
+        node
+    }
+}
+
+impl Section {
+    /// Merges `patch` into the values: objects are gone into, `null` deletes, what is not mentioned stays. With
+    /// `versioned`, each node also notes the version it was changed in.
+    pub(super) fn merge(&mut self, patch: &Properties, now: Timestamp, versioned: bool) {
+        self.version += 1;
+        let stamp = self.stamp(now, versioned);
+        merge(&mut self.values, &mut self.metadata, patch, &stamp);
+    }
+
+    /// Puts `values` in the place of all there is.
+    pub(super) fn replace(&mut self, values: &Properties, now: Timestamp, versioned: bool) {
+        self.values.clear();
+        self.metadata.clear();
+        self.merge(values, now, versioned);
+    }
+
+    fn stamp(&self, now: Timestamp, versioned: bool) -> Stamp {
+        Stamp { updated: now.to_string(), version: versioned.then_some(self.version) }
+    }
+
+    /// The values with their version: what a device reads.
+    #[must_use]
+    pub fn for_device(&self) -> Properties {
+        versioned(self.values.clone(), self.version)
+    }
+
+    /// The values with their version and metadata: what a service reads.
+    #[must_use]
+    pub fn for_service(&self) -> Properties {
+        let mut values = self.for_device();
+        values.insert(METADATA.to_owned(), self.metadata.clone().into());
+        values
+    }
+}
+
+/// `values` with `$version`.
+pub(super) fn versioned(mut values: Properties, version: u64) -> Properties {
+    values.insert(VERSION.to_owned(), version.into());
+    values
+}
+
+/// Tags have no metadata and no version.
+pub(super) fn merge_tags(tags: &mut Properties, patch: &Properties) {
+    for (key, change) in patch {
+        match change {
+            Value::Null => drop(tags.remove(key)),
+            Value::Object(change) => {
+                let mut inner = take_object(tags, key);
+                merge_tags(&mut inner, change);
+                tags.insert(key.clone(), inner.into());
+            }
+            other => drop(tags.insert(key.clone(), other.clone())),
+        }
+    }
+}
+
+fn merge(values: &mut Properties, metadata: &mut Properties, patch: &Properties, stamp: &Stamp) {
+    stamp.mark(metadata);
+    for (key, change) in patch {
+        match change {
+            Value::Null => {
+                values.remove(key);
+                metadata.remove(key);
+            }
+            Value::Object(change) => {
+                // A value that was something else begins anew, and so does what is known about it.
+                if !values.get(key).is_some_and(Value::is_object) {
+                    metadata.remove(key);
+                }
+                let (mut inner, mut known) = (take_object(values, key), take_object(metadata, key));
+                merge(&mut inner, &mut known, change, stamp);
+                values.insert(key.clone(), inner.into());
+                metadata.insert(key.clone(), known.into());
+            }
+            other => {
+                values.insert(key.clone(), other.clone());
+                metadata.insert(key.clone(), stamp.node().into());
+            }
+        }
+    }
+}
+
+/// The object at `key`, taken out; an empty one where there is something else.
+fn take_object(parent: &mut Properties, key: &str) -> Properties {
+    match parent.remove(key) {
+        Some(Value::Object(object)) => object,
+        _ => Properties::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Properties {
+        match value {
+            Value::Object(object) => object,
+            other => panic!("not an object: {other}"),
+        }
+    }
+
+    #[test]
+    fn a_patch_goes_into_objects_and_null_deletes() {
+        let now = Timestamp::from_unix_seconds(0);
+        let mut section = Section::default();
+        section.merge(&object(json!({ "a": { "b": 1, "c": [1, null] }, "d": "x" })), now, true);
+        section.merge(&object(json!({ "a": { "b": null, "e": {} }, "d": { "f": true } })), now, true);
+        assert_eq!(
+            Value::from(section.for_device()),
+            json!({ "a": { "c": [1, null], "e": {} }, "d": { "f": true }, "$version": 3 })
+        );
+        section.merge(&object(json!({ "a": null, "d": 1, "nobody": null })), now, true);
+        assert_eq!(Value::from(section.values), json!({ "d": 1 }));
+    }
+
+    #[test]
+    fn metadata_says_when_each_value_changed() {
+        let mut section = Section::default();
+        let never = "0001-01-01T00:00:00Z";
+        assert_eq!(Value::from(section.metadata.clone()), json!({ "$lastUpdated": never }));
+        let (first, second) = (Timestamp::from_unix_seconds(0), Timestamp::from_unix_seconds(1));
+        section.merge(&object(json!({ "a": { "b": 1, "c": [1] }, "d": 1 })), first, true);
+        section.merge(&object(json!({ "a": { "b": 2 }, "d": null })), second, true);
+        let new = json!({ "$lastUpdated": "1970-01-01T00:00:01Z", "$lastUpdatedVersion": 3 });
+        let mut expected = new.clone();
+        expected["a"] = new.clone();
+        expected["a"]["b"] = new;
+        expected["a"]["c"] = json!({ "$lastUpdated": "1970-01-01T00:00:00Z", "$lastUpdatedVersion": 2 });
+        assert_eq!(Value::from(section.metadata), expected);
+    }
+
+    #[test]
+    fn a_value_that_becomes_an_object_leaves_nothing_behind() {
+        let now = Timestamp::from_unix_seconds(0);
+        let mut section = Section::default();
+        section.merge(&object(json!({ "a": { "b": 1 } })), now, false);
+        section.merge(&object(json!({ "a": 1 })), now, false);
+        section.merge(&object(json!({ "a": { "c": 1 } })), now, false);
+        assert_eq!(Value::from(section.values.clone()), json!({ "a": { "c": 1 } }));
+        let stamp = json!({ "$lastUpdated": "1970-01-01T00:00:00Z" });
+        assert_eq!(section.metadata["a"]["c"], stamp);
+        assert_eq!(section.metadata["a"].get("b"), None);
+        section.replace(&object(json!({ "z": 1 })), now, false);
+        assert_eq!(Value::from(section.values), json!({ "z": 1 }));
+        assert_eq!(section.metadata.keys().collect::<Vec<_>>(), ["$lastUpdated", "z"]);
+    }
+}

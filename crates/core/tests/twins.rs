@@ -1,0 +1,118 @@
+//! Twins: whatever the order of changes, the document is what they add up to.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+
+use ferrohub_core::twins::{Edit, TwinDocument, TwinLimits};
+use ferrohub_model::Timestamp;
+use ferrohub_model::twin::{Properties, TwinChange};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// A few keys only, so that patches meet.
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![Just("a"), Just("b"), Just("c"), Just("é")].prop_map(str::to_owned)
+}
+
+fn leaf() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-1000i64..1000).prop_map(Value::from),
+        "[a-z]{0,4}".prop_map(Value::from),
+        prop::collection::vec(prop_oneof![Just(Value::Null), any::<u8>().prop_map(Value::from)], 0..3)
+            .prop_map(Value::from),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    leaf().prop_recursive(4, 24, 4, |inner| {
+        prop::collection::btree_map(key(), inner, 0..4)
+            .prop_map(|object| Value::Object(object.into_iter().collect()))
+    })
+}
+
+fn patch() -> impl Strategy<Value = Properties> {
+    prop::collection::btree_map(key(), value(), 0..4).prop_map(|object| object.into_iter().collect())
+}
+
+/// JSON merge patch (RFC 7396), written down once more and differently.
+fn merged(target: Option<&Value>, patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return patch.clone() };
+    let old = target.and_then(Value::as_object);
+    let kept = old.into_iter().flatten().filter(|(key, _)| !patch.contains_key(*key));
+    let changed = patch.iter().filter(|(_, change)| !change.is_null()).map(|(key, change)| {
+        let before = old.and_then(|old| old.get(key));
+        (key.clone(), merged(before, change))
+    });
+    Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).chain(changed).collect())
+}
+
+fn change(twin: &TwinDocument, edit: Edit, desired: &Properties, seconds: i64) -> TwinDocument {
+    let change = TwinChange::desired(desired.clone()).and_tags(desired.clone());
+    let now = Timestamp::from_unix_seconds(seconds);
+    twin.changed(edit, &change, now, &TwinLimits::default()).unwrap()
+}
+
+/// The metadata has the shape of the values, where an array is one value.
+fn assert_mirrors(metadata: &Value, values: &Value) {
+    let metadata = metadata.as_object().unwrap();
+    assert!(metadata.contains_key("$lastUpdated"));
+    let described: Vec<&String> = metadata.keys().filter(|key| !key.starts_with('$')).collect();
+    let there: Vec<&String> = values.as_object().map(|object| object.keys().collect()).unwrap_or_default();
+    assert_eq!(described, there);
+    for key in described {
+        assert_mirrors(&metadata[key], &values[key]);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_patches_equal_one_replacement_by_their_result(patches in prop::collection::vec(patch(), 1..8)) {
+        let mut twin = TwinDocument::default();
+        let mut expected = Value::Object(Properties::new());
+        for (seconds, patch) in (0..).zip(&patches) {
+            twin = change(&twin, Edit::Merge, patch, seconds);
+            expected = merged(Some(&expected), &Value::Object(patch.clone()));
+        }
+        prop_assert_eq!(Value::Object(twin.desired.values.clone()), expected.clone());
+        prop_assert_eq!(Value::Object(twin.tags.clone()), expected.clone());
+        prop_assert_eq!(twin.desired.version, 1 + patches.len() as u64);
+        assert_mirrors(&Value::Object(twin.desired.metadata.clone()), &expected);
+
+        let other = change(&TwinDocument::default(), Edit::Merge, &patches[0], 0);
+        let replaced = change(&other, Edit::Replace, expected.as_object().unwrap(), 99);
+        prop_assert_eq!(Value::Object(replaced.desired.values), expected.clone());
+        prop_assert_eq!(Value::Object(replaced.tags), expected);
+    }
+
+    #[test]
+    fn what_a_device_reports_adds_up_as_well(patches in prop::collection::vec(patch(), 1..8)) {
+        let mut twin = TwinDocument::default();
+        let mut expected = Value::Object(Properties::new());
+        for (seconds, patch) in (0..).zip(&patches) {
+            let version = Some(twin.reported.version);
+            let now = Timestamp::from_unix_seconds(seconds);
+            twin = twin.reported(patch, version, now, &TwinLimits::default()).unwrap();
+            expected = merged(Some(&expected), &Value::Object(patch.clone()));
+        }
+        prop_assert_eq!(Value::Object(twin.reported.values.clone()), expected.clone());
+        assert_mirrors(&Value::Object(twin.reported.metadata), &expected);
+        prop_assert_eq!(twin.desired, TwinDocument::default().desired);
+    }
+
+    /// A device that starts from a state it read and applies what it is told ends up with the truth.
+    #[test]
+    fn a_device_that_follows_its_notices_knows_the_truth(
+        changes in prop::collection::vec((any::<bool>(), patch()), 1..8),
+    ) {
+        let mut twin = TwinDocument::default();
+        let mut known = Value::Object(twin.desired.for_device());
+        for (replace, patch) in &changes {
+            let edit = if *replace { Edit::Replace } else { Edit::Merge };
+            twin = change(&twin, edit, patch, 0);
+            let notice = twin.desired_notice(edit, &TwinChange::desired(patch.clone())).unwrap();
+            let notice = Value::Object(notice);
+            known = if *replace { notice } else { merged(Some(&known), &notice) };
+            prop_assert_eq!(&known, &Value::Object(twin.desired.for_device()));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `/twins`: twins of devices and modules, for services.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use ferrohub_core::auth::Operation;
+use ferrohub_core::registry::IfMatch;
+use ferrohub_core::twins::Edit;
+use ferrohub_model::{HubError, IdentityId};
+use serde::Deserialize;
+
+use super::error::{ApiError, b};
+use super::request::{
+    authorization, check_api_version, device_id, if_match, json_with_etag, module_id, read_json,
+};
+use super::server::Api;
+
+/// What a path names: a device, or a module.
+#[derive(Deserialize)]
+pub(super) struct Target {
+    id: String,
+    #[serde(default)]
+    module: Option<String>,
+}
+
+impl Target {
+    fn identity(&self) -> Result<IdentityId, HubError> {
+        let device = device_id(&self.id)?;
+        match &self.module {
+            None => Ok(device.into()),
+            Some(module) => Ok(IdentityId::module(&device, &module_id(module)?)),
+        }
+    }
+}
+
+pub(super) async fn get(
+    State(api): State<Api>,
+    Path(target): Path<Target>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReadTwins).await.map_err(b)?;
+    check_api_version(&uri).map_err(b)?;
+    let twin = api.hub.get_twin(&target.identity().map_err(b)?).await.map_err(b)?;
+    json_with_etag(&twin, twin.etag.as_deref()).map_err(b)
+}
+
+pub(super) async fn patch(
+    State(api): State<Api>,
+    Path(target): Path<Target>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    change(&api, Edit::Merge, &target, &uri, &headers, body).await.map_err(b)
+}
+
+pub(super) async fn put(
+    State(api): State<Api>,
+    Path(target): Path<Target>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    change(&api, Edit::Replace, &target, &uri, &headers, body).await.map_err(b)
+}
+
+async fn change(
+    api: &Api,
+    edit: Edit,
+    target: &Target,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, HubError> {
+    api.hub.authorize(authorization(headers), Operation::WriteTwins).await?;
+    check_api_version(uri)?;
+    let id = target.identity()?;
+    let if_match = if_match(headers)?.unwrap_or(IfMatch::Any);
+    let change = read_json(body, &api.limits).await?;
+    let twin = api.hub.change_twin(&id, edit, change, if_match).await?;
+    json_with_etag(&twin, twin.etag.as_deref())
+}
