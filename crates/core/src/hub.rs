@@ -1,5 +1,6 @@
 //! The hub itself: its rules over its ports. Protocol heads hold one of these and nothing else.
 
+mod activity;
 mod authorize;
 mod connect;
 mod devices;
@@ -55,6 +56,7 @@ pub struct Hub {
     entra: Option<Entra>,
     metrics: Metrics,
     desired_order: twins::DesiredOrder,
+    recent_activity: Arc<activity::RecentActivity>,
     /// One writer at a time for policies and authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
     stopping: AtomicBool,
@@ -83,6 +85,7 @@ impl Hub {
             entra: settings.entra,
             metrics,
             desired_order: twins::DesiredOrder::default(),
+            recent_activity: Arc::default(),
             management: tokio::sync::Mutex::new(()),
             stopping: AtomicBool::new(false),
         };
@@ -173,6 +176,7 @@ impl Hub {
         for connection in self.connections.select(|_| true) {
             self.disconnected(&connection, CloseReason::Stopping).await;
         }
+        self.recent_activity.write(&*self.store).await;
         self.store.close().await;
     }
 

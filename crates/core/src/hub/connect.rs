@@ -213,9 +213,7 @@ impl Hub {
                 connection_state_updated: now,
                 last_activity: connection.last_activity(),
             };
-            if let Err(cause) = self.store.save_activity(&[activity]).await {
-                warn!(device = %connection.id, %cause, "when the device was last heard of is not on disk");
-            }
+            self.recent_activity.note(activity, &self.store);
         }
     }
 

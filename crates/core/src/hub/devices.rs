@@ -36,6 +36,6 @@ impl Hub {
     }
 
     fn present_device(&self, identity: &Identity) -> Device {
-        to_device(identity, self.live(&identity.id))
+        to_device(&self.recent_activity.apply(identity), self.live(&identity.id))
     }
 }

@@ -51,6 +51,6 @@ impl Hub {
     }
 
     fn present_module(&self, identity: &Identity) -> Module {
-        to_module(identity, self.live(&identity.id))
+        to_module(&self.recent_activity.apply(identity), self.live(&identity.id))
     }
 }
