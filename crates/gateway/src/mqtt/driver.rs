@@ -126,28 +126,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 (false, running) => running,
             };
             self.arm(timer.as_mut(), head.expires, write_deadline);
-            let outcome = match poll_fn(|cx| self.poll_wake(cx, head, timer.as_mut())).await {
+            let more_to_hear = match poll_fn(|cx| self.poll_wake(cx, head, timer.as_mut())).await {
                 Wake::Input(result) => {
                     head.heard();
                     broken_input = result.err();
-                    head.handle_events(&mut self.machine).await
+                    Ok(true)
                 }
-                Wake::Done(done) => match done.and_then(|done| done.tell(&mut self.machine)) {
-                    Ok(()) => head.handle_events(&mut self.machine).await,
-                    Err(reason) => Err(reason),
-                },
-                Wake::Outgoing(Outgoing::Method(method)) => head.send_method(&mut self.machine, &method),
-                Wake::Outgoing(Outgoing::Desired(notice)) => head.send_desired(&mut self.machine, &notice),
-                Wake::Outgoing(Outgoing::Close(reason)) => Err(reason),
-                Wake::Ended => Err(CloseReason::Lost),
-                Wake::Broken => {
-                    // A goodbye may have come before the peer closed.
-                    self.broken = true;
-                    self.unflushed = false;
-                    Ok(())
-                }
-                Wake::Written => Ok(()),
-                Wake::Timer => self.timed_out(head, write_deadline),
+                Wake::Done(done) => done.and_then(|done| done.tell(&mut self.machine)).map(|()| true),
+                wake => self.act_on(wake, head, write_deadline).map(|()| false),
+            };
+            let outcome = match more_to_hear {
+                Ok(true) => head.handle_events(&mut self.machine).await,
+                Ok(false) => Ok(()),
+                Err(reason) => Err(reason),
             };
             match (outcome, broken_input) {
                 (Err(reason), _) => return reason,
@@ -158,6 +149,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 (Ok(()), _) => {}
             }
+        }
+    }
+
+    /// What is done at once. An error ends the connection.
+    fn act_on(
+        &mut self,
+        wake: Wake,
+        head: &Head,
+        write_deadline: Option<Instant>,
+    ) -> Result<(), CloseReason> {
+        match wake {
+            Wake::Outgoing(Outgoing::Method(method)) => head.send_method(&mut self.machine, &method),
+            Wake::Outgoing(Outgoing::Desired(notice)) => head.send_desired(&mut self.machine, &notice),
+            Wake::Outgoing(Outgoing::Close(reason)) => Err(reason),
+            Wake::Ended => Err(CloseReason::Lost),
+            Wake::Broken => {
+                // A goodbye may have come before the peer closed.
+                self.broken = true;
+                self.unflushed = false;
+                Ok(())
+            }
+            Wake::Timer => self.timed_out(head, write_deadline),
+            Wake::Input(_) | Wake::Done(_) | Wake::Written => Ok(()),
         }
     }
 
