@@ -272,7 +272,7 @@ fn a_module_calls_its_own_device_and_those_below_it_and_nobody_else() {
     for (what, token) in [
         (
             "another key",
-            token(&caller, &edge["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap(), soon),
+            token(&caller, edge["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap(), soon),
         ),
         ("a token that ran out", token(&caller, &caller.primary_key, sas::now() - 1)),
         ("a device's name", token(&device, &caller.primary_key, soon)),

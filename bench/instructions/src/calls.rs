@@ -22,7 +22,8 @@ pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
         let (hub, connections, _) = nothing::hub().await?;
         let id = IdentityId::parse("bench-1")?;
         let now = Timestamp::from_unix_seconds(1);
-        let identity = registry::apply(&id, &Device::default(), None, now).ok().context("no identity")?;
+        let identity =
+            registry::apply_device(&id, &Device::default(), None, now).ok().context("no identity")?;
         let session = Session::default().with(Subscription::Methods, false);
         let connection = Arc::new(Connection::new(&identity, Credential::DeviceKey, None, session, now));
         connections.attach(&connection, false);

@@ -11,9 +11,12 @@ use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{Activity, Store, StoreError, StoredAuthority, StoredPolicy, Written};
+use ferrohub_core::store::{
+    Activity, ChangeTwin, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
+};
+use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubSettings};
-use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
+use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
 
 /// The policy that the hub knows.
@@ -49,6 +52,15 @@ impl Store for Nothing {
     }
     async fn devices(&self, _: usize) -> Result<Vec<Identity>, StoreError> {
         Ok(Vec::new())
+    }
+    async fn modules(&self, _: &DeviceId) -> Result<Vec<Identity>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn twin(&self, _: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
+        Ok(None)
+    }
+    async fn change_twin(&self, _: &IdentityId, _: ChangeTwin) -> Result<TwinChanged, StoreError> {
+        Ok(TwinChanged::NotFound)
     }
     async fn save_session(&self, _: &IdentityId, _: Option<&Session>) -> Result<Written, StoreError> {
         Err(StoreError::Closed)

@@ -27,7 +27,7 @@ pub(crate) async fn fill(hub: &Hub, devices: usize) -> anyhow::Result<()> {
         let store = store.clone();
         async move {
             let id = DeviceId::new(&name(number))?.into();
-            let identity = registry::apply(&id, &Device::default(), None, now)
+            let identity = registry::apply_device(&id, &Device::default(), None, now)
                 .map_err(|error| anyhow::anyhow!("{}", error.message))?;
             let written = store.create_identity(&identity, u64::MAX).await?;
             ensure!(written == Written::Done, "{written:?}");

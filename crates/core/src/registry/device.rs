@@ -12,7 +12,7 @@ use super::identity::fresh_generation_id;
 const MAX_STATUS_REASON: usize = 128;
 
 /// The identity that a request makes: a new one, or `old` with what the request sets.
-pub(crate) fn apply_device(
+pub fn apply_device(
     id: &IdentityId,
     request: &Device,
     old: Option<&Identity>,
