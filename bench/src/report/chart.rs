@@ -32,7 +32,7 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<Vec<St
         let word: String =
             what.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let words: Vec<&str> = word.split('-').filter(|word| !word.is_empty()).collect();
-        let name = format!("{}-{}.svg", row.to_lowercase(), words.join("-"));
+        let name = format!("{}-{}.svg", row.to_lowercase().replace(' ', "-"), words.join("-"));
         std::fs::write(folder.join(&name), svg)?;
         names.push(name);
     }
