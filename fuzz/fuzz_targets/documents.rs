@@ -1,10 +1,13 @@
-//! What reaches the hub's rules from outside as a document: device JSON, key sets of issuers, certificates of peers
-//! and of authorities. None may panic, and a device that is accepted is told back as it was meant.
+//! What reaches the hub's rules from outside as a document: device JSON, changes of twins, key sets of issuers,
+//! certificates of peers and of authorities. None may panic, and a device or a twin that is accepted is told back as it
+//! was meant.
 #![no_main]
 
 use ferrohub_core::auth::{Authority, KeySet, PeerCertificate};
-use ferrohub_core::registry::{IfMatch, apply, to_device};
+use ferrohub_core::registry::{IfMatch, apply_device, to_device};
+use ferrohub_core::twins::{Edit, TwinDocument, TwinLimits};
 use ferrohub_model::device::Device;
+use ferrohub_model::twin::{Properties, TwinChange};
 use ferrohub_model::{IdentityId, Timestamp};
 use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::CertificateDer;
@@ -14,13 +17,26 @@ fuzz_target!(|input: &[u8]| {
 
     if let Ok(device) = serde_json::from_slice::<Device>(input) {
         let id = IdentityId::parse("fuzzed").unwrap();
-        if let Ok(identity) = apply(&id, &device, None, now) {
+        if let Ok(identity) = apply_device(&id, &device, None, now) {
             let told = to_device(&identity, None);
             // Get, then put: the same identity, but for its etag.
-            let again = apply(&id, &told, Some(&identity), now).unwrap();
+            let again = apply_device(&id, &told, Some(&identity), now).unwrap();
             assert_eq!(again.authentication, identity.authentication);
             assert_eq!(again.status, identity.status);
         }
+    }
+    if let Ok(change) = serde_json::from_slice::<TwinChange>(input) {
+        let limits = TwinLimits::default();
+        if let Ok(twin) = TwinDocument::default().changed(Edit::Merge, &change, now, &limits) {
+            // Get, then put: the same values, one version on.
+            let told = TwinChange::desired(twin.desired.for_service()).and_tags(twin.tags.clone());
+            let again = twin.changed(Edit::Replace, &told, now, &limits).unwrap();
+            assert_eq!(again.tags, twin.tags);
+            assert_eq!(again.desired.values, twin.desired.values);
+        }
+    }
+    if let Ok(patch) = serde_json::from_slice::<Properties>(input) {
+        let _ = TwinDocument::default().reported(&patch, None, now, &TwinLimits::default());
     }
     let _ = KeySet::from_json(input);
     if let Some(peer) = PeerCertificate::new(&[CertificateDer::from(input)]) {

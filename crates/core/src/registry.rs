@@ -7,8 +7,7 @@ mod identity;
 mod module;
 
 pub(crate) use authentication::thumbprints;
-pub use device::apply_device;
-pub(crate) use device::to_device;
+pub use device::{apply_device, to_device};
 pub use etag::IfMatch;
 pub(crate) use identity::ends_connections;
 pub use identity::{Authentication, Identity, Thumbprint};

@@ -60,7 +60,7 @@ pub fn apply_device(
 
 /// How a device looks to a reader, keys included. `live` is its connection's start and last activity.
 #[must_use]
-pub(crate) fn to_device(identity: &Identity, live: Option<(Timestamp, Timestamp)>) -> Device {
+pub fn to_device(identity: &Identity, live: Option<(Timestamp, Timestamp)>) -> Device {
     Device {
         device_id: identity.id.device_str().to_owned(),
         generation_id: Some(identity.generation_id.clone()),
