@@ -194,7 +194,7 @@ impl Hub {
     /// Runs another command of the program, as the owner of this hub.
     #[must_use]
     #[track_caller]
-    pub fn command<const N: usize>(&self, arguments: [&str; N]) -> Finished {
+    pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
         Finished::run(process::program(&self.folder.path().join("hub.toml")).args(arguments))
     }
 

@@ -61,6 +61,10 @@ enum Command {
     Config(commands::config::ConfigCommand),
     /// Manage devices
     Device(commands::device::DeviceCommand),
+    /// Manage modules of devices
+    Module(commands::module::ModuleCommand),
+    /// Read and change twins of devices and modules
+    Twin(commands::twin::TwinCommand),
     /// Call a method on a device
     Invoke(commands::invoke::Invoke),
     /// Be one device or many, and answer methods
@@ -86,6 +90,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Env(env) => env.run(&common),
         Command::Config(config) => config.run(&common),
         Command::Device(device) => device.run(&common),
+        Command::Module(module) => module.run(&common),
+        Command::Twin(twin) => twin.run(&common),
         Command::Simulate(simulate) => simulate.run(&common),
         Command::Policy(policy) => policy.run(&common),
         Command::Ca(ca) => ca.run(&common),

@@ -6,10 +6,13 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod env;
+mod identity;
 pub(crate) mod invoke;
+pub(crate) mod module;
 pub(crate) mod policy;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod twin;
 
 /// Runs a command that waits for others, on one thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -17,7 +17,8 @@
 //!
 //! # Where to go on
 //!
-//! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and its siblings) and method calls.
+//! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and its siblings), modules
+//!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)) and method calls.
 //! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`], or a [`TokenCredential`] of your own:
 //!   Microsoft Entra instead of a shared access policy.
 //! * [`ServiceClient::builder`]: certificate authorities, ports, time-outs.
@@ -37,7 +38,9 @@ mod error;
 mod http_client;
 mod management;
 mod method;
+mod modules;
 mod registry;
+mod twin;
 mod uri;
 
 pub use builder::Builder;
@@ -48,5 +51,8 @@ pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
 };
+pub use ferrohub_model::module::Module;
+pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};
 pub use management::{CertificateAuthority, Key, Management, Policy};
 pub use method::{DirectMethod, DirectMethodResponse};
+pub use twin::TwinOf;

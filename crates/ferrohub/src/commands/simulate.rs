@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 use crate::cli::Common;
 use crate::login::{Access, Login};
 
-use super::device::connection_string;
+use super::device::device_identity;
+use super::identity::connection_string;
 
 /// Registrations and connects under way at once.
 const AT_ONCE: usize = 64;
@@ -171,7 +172,7 @@ async fn find(access: &Access, id: &str, register: bool) -> anyhow::Result<Devic
 
 /// A client of a registered device, with its key.
 pub(crate) fn client(access: &Access, device: &Device, websocket: bool) -> anyhow::Result<DeviceClient> {
-    let login = connection_string(access, device, false)?;
+    let login = connection_string(access, device_identity(device)?, device.authentication.clone(), false)?;
     if !login.reveal().contains("SharedAccessKey=") {
         bail!("{} connects with a certificate, which only its owner has", device.device_id);
     }

@@ -67,7 +67,7 @@ fn kind(status: StatusCode, code: Option<u32>) -> ErrorKind {
     match (code, status.as_u16()) {
         (Some(404_103), _) => ErrorKind::DeviceNotOnline,
         (Some(400_027), _) => ErrorKind::TakenOver,
-        (Some(403_800 | 413_002), _) => ErrorKind::QuotaExceeded,
+        (Some(403_800 | 413_002 | 413_003), _) => ErrorKind::QuotaExceeded,
         (_, 400 | 405 | 415) => ErrorKind::InvalidArgument,
         (Some(403_002..=403_011), 403) => ErrorKind::QuotaExceeded,
         (_, 401 | 403) => ErrorKind::Unauthorized,

@@ -1,0 +1,150 @@
+//! `ferrohub module`: modules of devices.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ferrohub_model::{DeviceId, IdentityId, ModuleId};
+use ferrohub_service::Module;
+
+use super::identity::{KeyChange, Proof, connection_string, kind, proof_rows, state, when};
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{self, Output, details, table};
+
+/// Flags of `ferrohub module`.
+#[derive(Debug, Args)]
+pub(crate) struct ModuleCommand {
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Register a module on a device
+    Create {
+        #[command(flatten)]
+        name: Name,
+        #[command(flatten)]
+        proof: Proof,
+        /// Who manages it
+        #[arg(long, value_name = "TEXT")]
+        managed_by: Option<String>,
+    },
+    /// List the modules of a device in the order of their ids
+    List {
+        /// The device's id
+        device: String,
+    },
+    /// Show a module
+    Show(Name),
+    /// Change a module
+    Update {
+        #[command(flatten)]
+        name: Name,
+        #[command(flatten)]
+        keys: KeyChange,
+        /// Who manages it
+        #[arg(long, value_name = "TEXT")]
+        managed_by: Option<String>,
+    },
+    /// Delete a module and everything of it
+    Delete {
+        #[command(flatten)]
+        name: Name,
+        /// Only if the module is still the one with this etag
+        #[arg(long)]
+        etag: Option<String>,
+    },
+    /// Print what a module connects with
+    ConnectionString {
+        #[command(flatten)]
+        name: Name,
+        /// With the secondary key
+        #[arg(long)]
+        secondary: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Name {
+    /// The device's id
+    device: String,
+    /// The module's id
+    module: String,
+}
+
+impl ModuleCommand {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        super::block_on(async {
+            let access = self.login.access(common)?;
+            let client = &access.client;
+            match self.what {
+                What::Create { name, proof, managed_by } => {
+                    let authentication = proof.authentication();
+                    let module =
+                        Module { managed_by, authentication, ..Module::new(name.device, name.module) };
+                    self.output.print(&client.create_module(&module).await?, show)
+                }
+                What::List { device } => {
+                    self.output.print(&client.list_modules(&device).await?, |all| list(all))
+                }
+                What::Show(Name { device, module }) => {
+                    self.output.print(&client.get_module(&device, &module).await?, show)
+                }
+                What::Update { name, keys, managed_by } => {
+                    let mut module = client.get_module(&name.device, &name.module).await?;
+                    keys.apply(module.authentication.as_mut())?;
+                    module.managed_by = managed_by.or(module.managed_by);
+                    self.output.print(&client.update_module(&module).await?, show)
+                }
+                What::Delete { name: Name { device, module }, etag } => {
+                    client.delete_module(&device, &module, etag.as_deref()).await?;
+                    eprintln!("{device}/{module} is deleted");
+                    Ok(())
+                }
+                What::ConnectionString { name: Name { device, module }, secondary } => {
+                    let module = client.get_module(&device, &module).await?;
+                    let identity = IdentityId::module(
+                        &DeviceId::new(&module.device_id).context("the device's id")?,
+                        &ModuleId::new(&module.module_id).context("the module's id")?,
+                    );
+                    let login = connection_string(&access, identity, module.authentication, secondary)?;
+                    output::line(&login.reveal())
+                }
+            }
+        })
+    }
+}
+
+fn list(modules: &[Module]) -> comfy_table::Table {
+    let mut table = table(["ID", "MANAGED BY", "STATE", "AUTHENTICATION", "LAST ACTIVITY"]);
+    for module in modules {
+        table.add_row([
+            module.module_id.as_str(),
+            module.managed_by.as_deref().unwrap_or_default(),
+            &state(module.connection_state),
+            kind(module.authentication.as_ref()),
+            &when(module.last_activity_time),
+        ]);
+    }
+    table
+}
+
+fn show(module: &Module) -> comfy_table::Table {
+    let mut rows = vec![
+        ("Device", module.device_id.clone()),
+        ("ID", module.module_id.clone()),
+        ("Managed by", module.managed_by.clone().unwrap_or_default()),
+        ("State", state(module.connection_state)),
+        ("State since", when(module.connection_state_updated_time)),
+        ("Last activity", when(module.last_activity_time)),
+    ];
+    rows.extend(proof_rows(module.authentication.as_ref()));
+    rows.push(("Generation", module.generation_id.clone().unwrap_or_default()));
+    rows.push(("Etag", module.etag.clone().unwrap_or_default()));
+    details(rows.into_iter().filter(|(_, value)| !value.is_empty()))
+}

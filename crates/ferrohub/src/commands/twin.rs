@@ -1,0 +1,148 @@
+//! `ferrohub twin`: twins of devices and modules.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use ferrohub_service::{Properties, Twin, TwinChange, TwinOf};
+
+use super::identity::{state, when};
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{Output, details};
+
+/// Flags of `ferrohub twin`.
+#[derive(Debug, Args)]
+pub(crate) struct TwinCommand {
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show a twin
+    Show {
+        /// The device's id, or DEVICE/MODULE
+        id: String,
+    },
+    /// Merge a change into a twin: null deletes, what is not mentioned stays
+    Update(Change),
+    /// Replace the tags, the desired properties or both
+    Replace(Change),
+}
+
+#[derive(Debug, Args)]
+struct Change {
+    /// The device's id, or DEVICE/MODULE
+    id: String,
+    /// The tags, a JSON object
+    #[arg(long, value_name = "JSON", conflicts_with = "file")]
+    tags: Option<String>,
+    /// The desired properties, a JSON object
+    #[arg(long, value_name = "JSON", conflicts_with = "file")]
+    desired: Option<String>,
+    /// Read a whole document from a file, or from standard input (-): {"tags":{…},"properties":{"desired":{…}}}
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only if the twin is still the one with this etag
+    #[arg(long)]
+    etag: Option<String>,
+}
+
+impl TwinCommand {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        super::block_on(async {
+            let client = self.login.access(common)?.client;
+            let twin = match self.what {
+                What::Show { id } => client.get_twin(of(&id)).await?,
+                What::Update(change) => {
+                    client.update_twin(of(&change.id), &change.read()?, change.etag.as_deref()).await?
+                }
+                What::Replace(change) => {
+                    client.replace_twin(of(&change.id), &change.read()?, change.etag.as_deref()).await?
+                }
+            };
+            self.output.print(&twin, show)
+        })
+    }
+}
+
+/// A slash is not legal in an id, so it parts a device from its module.
+fn of(id: &str) -> TwinOf<'_> {
+    match id.split_once('/') {
+        Some(both) => both.into(),
+        None => id.into(),
+    }
+}
+
+impl Change {
+    fn read(&self) -> anyhow::Result<TwinChange> {
+        if let Some(file) = &self.file {
+            let change: TwinChange = serde_json::from_str(&contents(file)?)
+                .with_context(|| format!("{} does not hold a twin", file.display()))?;
+            if change == TwinChange::default() {
+                bail!("{} has neither \"tags\" nor \"properties\".\"desired\"", file.display());
+            }
+            return Ok(change);
+        }
+        let tags = object("--tags", self.tags.as_deref())?;
+        let change = match (object("--desired", self.desired.as_deref())?, tags) {
+            (None, None) => bail!("say what to change: --tags, --desired or --file"),
+            (None, Some(tags)) => TwinChange::tags(tags),
+            (Some(desired), None) => TwinChange::desired(desired),
+            (Some(desired), Some(tags)) => TwinChange::desired(desired).and_tags(tags),
+        };
+        Ok(change)
+    }
+}
+
+fn object(flag: &str, text: Option<&str>) -> anyhow::Result<Option<Properties>> {
+    text.map(|text| serde_json::from_str(text).with_context(|| format!("{flag} is not a JSON object")))
+        .transpose()
+}
+
+fn contents(file: &Path) -> anyhow::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn show(twin: &Twin) -> comfy_table::Table {
+    let properties = twin.properties.clone().unwrap_or_default();
+    let version = |section: Option<&Properties>| section.and_then(ferrohub_model::twin::version);
+    let rows = [
+        ("Device", twin.device_id.clone()),
+        ("Module", twin.module_id.clone().unwrap_or_default()),
+        ("State", state(twin.connection_state)),
+        ("Last activity", when(twin.last_activity_time)),
+        ("Model", twin.model_id.clone().unwrap_or_default()),
+        ("Tags", pretty(twin.tags.as_ref())),
+        ("Desired", pretty(properties.desired.as_ref())),
+        ("Desired version", number(version(properties.desired.as_ref()))),
+        ("Reported", pretty(properties.reported.as_ref())),
+        ("Reported version", number(version(properties.reported.as_ref()))),
+        ("Version", number(twin.version)),
+        ("Etag", twin.etag.clone().unwrap_or_default()),
+    ];
+    details(rows.into_iter().filter(|(_, value)| !value.is_empty()))
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
+}
+
+/// The values alone: when each was last changed is in the JSON output.
+fn pretty(section: Option<&Properties>) -> String {
+    let values = section.into_iter().flatten().filter(|(key, _)| !key.starts_with('$'));
+    let values: Properties = values.map(|(key, value)| (key.clone(), value.clone())).collect();
+    serde_json::to_string_pretty(&values).unwrap_or_default()
+}

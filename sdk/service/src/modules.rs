@@ -1,0 +1,70 @@
+//! Modules: create, read, change, delete.
+
+use http::Method;
+
+use crate::uri::segment;
+use crate::{Error, ErrorKind, Module, ServiceClient};
+
+fn path(device_id: &str, module_id: &str) -> Result<String, Error> {
+    if device_id.is_empty() || module_id.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidInput, "the device id or the module id is empty"));
+    }
+    Ok(format!("/devices/{}/modules/{}", segment(device_id), segment(module_id)))
+}
+
+impl ServiceClient {
+    /// Creates a module on a device, see [`Module::new`]. The hub makes keys where none are given, and answers with all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it exists, [`ErrorKind::NotFound`] if its device does not,
+    /// [`ErrorKind::QuotaExceeded`] if the device has as many modules as it may.
+    pub async fn create_module(&self, module: &Module) -> Result<Module, Error> {
+        let path = path(&module.device_id, &module.module_id)?;
+        self.call(Method::PUT, &path, "").json(module)?.send_for().await
+    }
+
+    /// Replaces a module's settings, if it has not changed since they were read: the module's etag must be the hub's.
+    /// Without an etag, whatever changed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`]
+    pub async fn update_module(&self, module: &Module) -> Result<Module, Error> {
+        let path = path(&module.device_id, &module.module_id)?;
+        let etag = module.etag.as_deref().unwrap_or("*");
+        self.call(Method::PUT, &path, "").if_match(Some(etag)).json(module)?.send_for().await
+    }
+
+    /// A module, keys included.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]
+    pub async fn get_module(&self, device_id: &str, module_id: &str) -> Result<Module, Error> {
+        self.call(Method::GET, &path(device_id, module_id)?, "").send_for().await
+    }
+
+    /// The modules of a device in the order of their ids.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such device.
+    pub async fn list_modules(&self, device_id: &str) -> Result<Vec<Module>, Error> {
+        if device_id.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidInput, "the device id is empty"));
+        }
+        self.call(Method::GET, &format!("/devices/{}/modules", segment(device_id)), "").send_for().await
+    }
+
+    /// Deletes a module and everything of it; with an etag only if it is still the hub's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`]
+    pub async fn delete_module(
+        &self,
+        device_id: &str,
+        module_id: &str,
+        etag: Option<&str>,
+    ) -> Result<(), Error> {
+        let etag = etag.unwrap_or("*");
+        let path = path(device_id, module_id)?;
+        self.call(Method::DELETE, &path, "").if_match(Some(etag)).send().await.map(drop)
+    }
+}
