@@ -15,7 +15,7 @@ use ferrohub_core::store::{
     Activity, ChangeTwin, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
 };
 use ferrohub_core::twins::TwinDocument;
-use ferrohub_core::{Hub, HubSettings};
+use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
 
@@ -108,9 +108,13 @@ pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccess
         authorities: Vec::new(),
         entra: None,
     };
-    let bus = Arc::new(LocalBus::new(connections.clone()));
+    let ports = HubPorts {
+        store: Arc::new(Nothing),
+        bus: Arc::new(LocalBus::new(connections.clone())),
+        clock: Arc::new(Nothing),
+        connections: connections.clone(),
+    };
     let metrics = Metrics::register(&mut Registry::default());
-    let hub =
-        Hub::start(settings, Arc::new(Nothing), bus, Arc::new(Nothing), connections.clone(), metrics).await?;
+    let hub = Hub::start(settings, ports, metrics).await?;
     Ok((hub, connections, key))
 }

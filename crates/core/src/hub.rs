@@ -10,6 +10,7 @@ mod management;
 mod modules;
 mod twins;
 
+pub use authorize::DeviceCaller;
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use invoke_method::MethodCall;
 pub use management::WhichKey;
@@ -43,6 +44,18 @@ pub struct HubSettings {
     pub entra: Option<Entra>,
 }
 
+/// What a hub stands on.
+pub struct HubPorts {
+    /// What survives a restart.
+    pub store: Arc<dyn Store>,
+    /// Who holds a device's connection.
+    pub bus: Arc<dyn Bus>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The connections of this node.
+    pub connections: Arc<Connections>,
+}
+
 /// One hub.
 pub struct Hub {
     host: String,
@@ -65,14 +78,8 @@ pub struct Hub {
 impl Hub {
     /// Starts a hub on its ports: loads policies and authorities, and makes the default policies
     /// where there are none yet.
-    pub async fn start(
-        settings: HubSettings,
-        store: Arc<dyn Store>,
-        bus: Arc<dyn Bus>,
-        clock: Arc<dyn Clock>,
-        connections: Arc<Connections>,
-        metrics: Metrics,
-    ) -> Result<Self, StoreError> {
+    pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
+        let HubPorts { store, bus, clock, connections } = ports;
         let hub = Self {
             host: settings.host,
             limits: settings.limits,

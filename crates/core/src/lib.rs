@@ -20,4 +20,6 @@ pub mod session;
 pub mod store;
 pub mod twins;
 
-pub use hub::{ConnectRefusal, ConnectRequest, Connected, Hub, HubSettings, MethodCall, WhichKey};
+pub use hub::{
+    ConnectRefusal, ConnectRequest, Connected, DeviceCaller, Hub, HubPorts, HubSettings, MethodCall, WhichKey,
+};

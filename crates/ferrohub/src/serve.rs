@@ -15,7 +15,7 @@ use ferrohub_core::auth::{Authority, Policy, PolicySource};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::connections::Connections;
 use ferrohub_core::metrics::Metrics;
-use ferrohub_core::{Hub, HubSettings};
+use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
 use ferrohub_gateway::{Gateway, GatewayMetrics, Service};
 use ferrohub_model::{Right, Rights, Timestamp};
@@ -109,9 +109,13 @@ impl Server {
             authorities: authorities(config)?,
             entra: entra.verifier,
         };
-        let bus = Arc::new(LocalBus::new(connections.clone()));
-        let hub =
-            Hub::start(settings, Arc::new(store), bus, Arc::new(SystemClock), connections, metrics).await?;
+        let ports = HubPorts {
+            store: Arc::new(store),
+            bus: Arc::new(LocalBus::new(connections.clone())),
+            clock: Arc::new(SystemClock),
+            connections,
+        };
+        let hub = Hub::start(settings, ports, metrics).await?;
 
         let first =
             |addresses: &[SocketAddr]| addresses.first().copied().context("there is no address to listen on");

@@ -1,8 +1,12 @@
 //! The HTTPS head: the REST API of services, and WebSocket for devices that cannot use 8883.
 
+#[allow(dead_code)]
+mod caller;
 mod devices;
 mod error;
 mod management;
+#[allow(dead_code)]
+mod message;
 mod method;
 mod modules;
 mod request;

@@ -37,20 +37,42 @@ macro_rules! error_codes {
 error_codes! {
     /// The api-version is missing or not one the hub knows.
     InvalidProtocolVersion = 400001;
+    /// The operation is not possible as it was asked for.
+    InvalidOperation = 400003;
     /// An argument has a value that is not allowed.
     ArgumentInvalid = 400004;
     /// A required argument is missing.
     ArgumentNull = 400005;
     /// The body is not the JSON it should be.
     IotHubFormatError = 400006;
+    /// No store for uploaded files is configured.
+    DefaultStorageEndpointNotConfigured = 400014;
+    /// No upload of that correlation id was begun by this device.
+    InvalidFileUploadCorrelationId = 400015;
+    /// The upload of that correlation id took too long.
+    ExpiredFileUploadCorrelationId = 400016;
+    /// The outcome that a device tells of its upload is none.
+    InvalidFileUploadCompletionStatus = 400019;
+    /// The store for uploaded files, or the file in it, is not there.
+    InvalidStorageEndpointOrBlob = 400020;
     /// The caller went away, or a newer connection displaced the one that held the call.
     ConnectionForcefullyClosedOnNewConnection = 400027;
+    /// A fault that somebody injected ended the connection.
+    ConnectionForcefullyClosedOnFaultInjection = 400029;
+    /// A fault that somebody injected keeps the connection out.
+    ConnectionRejectedOnFaultInjection = 400030;
     /// No such hub here: the token or the connection names another host.
     IotHubNotFound = 401001;
     /// Not authenticated, or without the right.
     IotHubUnauthorizedAccess = 401002;
     /// The principal is known but its roles do not allow the operation.
     GenericForbidden = 403000;
+    /// As many messages wait for the device as may.
+    DeviceMaximumQueueDepthExceeded = 403004;
+    /// The device has begun as many uploads as it may at once.
+    DeviceMaximumActiveFileUploadLimitExceeded = 403006;
+    /// The message's expiry is past, or too far away.
+    InvalidMessageExpiryTime = 403009;
     /// The device has as many calls in flight as it may.
     DeviceMaximumInflightMethodExceeded = 403800;
     /// No resource at this path.
@@ -73,6 +95,8 @@ error_codes! {
     ModuleAlreadyExistsOnDevice = 409301;
     /// If-Match does not match.
     PreconditionFailed = 412001;
+    /// The message's lock ran out, or somebody else holds it.
+    DeviceMessageLockLost = 412002;
     /// The message or body is larger than the limit.
     MessageTooLarge = 413001;
     /// The hub has as many devices as it may.

@@ -12,6 +12,7 @@ pub mod device;
 pub mod error;
 pub mod identity;
 pub mod key;
+pub mod message;
 pub mod method;
 pub mod module;
 pub mod mqtt_username;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::percent;
+use crate::{IdentityId, percent};
 
 /// What a device subscribes to in order to be called.
 pub const METHODS_FILTER: &str = "$iothub/methods/POST/#";
@@ -156,6 +156,31 @@ pub fn parse_desired_change(topic: &str) -> Option<DesiredChange> {
     Some(DesiredChange { version })
 }
 
+/// The topic that a device or module sends its telemetry to, `devices/{device}[/modules/{module}]/messages/events/`; the
+/// properties of a message follow.
+#[must_use]
+pub fn telemetry(id: &IdentityId) -> String {
+    let mut topic = id.resource_path();
+    topic.remove(0);
+    topic.push_str("/messages/events/");
+    topic
+}
+
+/// The property bag in the topic of a telemetry message of `id`: what is behind the topic of its own, with or without
+/// slashes between and behind. `None` for any other topic.
+#[must_use]
+pub fn parse_telemetry<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
+    let rest = topic.strip_prefix("devices/")?.strip_prefix(id.device_str())?;
+    let rest = match id.module_str() {
+        None => rest,
+        Some(module) => rest.strip_prefix("/modules/")?.strip_prefix(module)?,
+    };
+    match rest.strip_prefix("/messages/events")? {
+        "" => Some(""),
+        rest => rest.strip_prefix('/').map(|bag| bag.strip_suffix('/').unwrap_or(bag)),
+    }
+}
+
 fn request_id(query: &str) -> Option<&str> {
     parameter(query, "rid")
 }
@@ -213,6 +238,24 @@ mod tests {
             assert!(is_twin_request(topic));
             assert_eq!(parse_twin_request(topic), None, "{topic}");
         }
+    }
+
+    #[test]
+    fn telemetry_goes_to_the_senders_own_topic() {
+        let device = IdentityId::parse("d+1").unwrap();
+        let module = IdentityId::parse("d+1/m").unwrap();
+        for (id, topic) in
+            [(&device, "devices/d+1/messages/events/"), (&module, "devices/d+1/modules/m/messages/events/")]
+        {
+            assert_eq!(telemetry(id), topic);
+            assert_eq!(parse_telemetry(topic, id), Some(""));
+            assert_eq!(parse_telemetry(topic.trim_end_matches('/'), id), Some(""));
+            assert_eq!(parse_telemetry(&format!("{topic}a=b%2F"), id), Some("a=b%2F"));
+            assert_eq!(parse_telemetry(&format!("{topic}a=b/"), id), Some("a=b"));
+            assert_eq!(parse_telemetry(&topic.replace("events", "eventsx"), id), None);
+            assert_eq!(parse_telemetry(&topic.replace("d+1", "d+2"), id), None);
+        }
+        assert_eq!(parse_telemetry("devices/d+1/messages/events/", &module), None);
     }
 
     #[test]

@@ -17,7 +17,21 @@ pub enum Operation {
     WriteTwins,
     /// Call a method.
     InvokeMethod,
-    /// Manage the hub itself: policies and certificate authorities.
+    /// Read what devices sent and what the hub has to tell.
+    ReadEvents,
+    /// Send messages to devices.
+    SendMessages,
+    /// Hear what became of messages to devices.
+    ReceiveFeedback,
+    /// Throw away the messages that wait for a device.
+    PurgeMessages,
+    /// Hear of uploaded files.
+    ReceiveFileNotifications,
+    /// Read how many devices there are.
+    ReadRegistryStatistics,
+    /// Read how many devices are connected.
+    ReadServiceStatistics,
+    /// Manage the hub itself: policies, certificate authorities, faults.
     ManageHub,
 }
 
@@ -26,16 +40,25 @@ impl Operation {
     #[must_use]
     pub fn rights(self) -> &'static [Right] {
         match self {
-            Self::ReadDevices => &[Right::RegistryRead],
+            Self::ReadDevices | Self::ReadRegistryStatistics => &[Right::RegistryRead],
             Self::WriteDevices | Self::DeleteDevices => &[Right::RegistryWrite],
-            Self::ReadTwins | Self::WriteTwins | Self::InvokeMethod => &[Right::ServiceConnect],
+            Self::ReadTwins
+            | Self::WriteTwins
+            | Self::InvokeMethod
+            | Self::ReadEvents
+            | Self::SendMessages
+            | Self::ReceiveFeedback
+            | Self::PurgeMessages
+            | Self::ReceiveFileNotifications
+            | Self::ReadServiceStatistics => &[Right::ServiceConnect],
             // Nobody but an owner may change who may do what.
             Self::ManageHub => &Right::ALL,
         }
     }
 
     /// The data action an Entra principal must hold, without `Microsoft.Devices/IotHubs/`.
-    /// `None`: not open to Entra principals, whose data actions never cover the hub's own management.
+    /// `None`: not open to Entra principals. Their data actions never cover the hub's own management, and Azure takes
+    /// nothing but keys where events are read.
     #[must_use]
     pub fn data_action(self) -> Option<&'static str> {
         match self {
@@ -45,7 +68,12 @@ impl Operation {
             Self::ReadTwins => Some("twins/read"),
             Self::WriteTwins => Some("twins/write"),
             Self::InvokeMethod => Some("directMethods/invoke/action"),
-            Self::ManageHub => None,
+            Self::SendMessages => Some("cloudToDeviceMessages/send/action"),
+            Self::ReceiveFeedback => Some("cloudToDeviceMessages/feedback/action"),
+            Self::PurgeMessages => Some("cloudToDeviceMessages/queue/purge/action"),
+            Self::ReceiveFileNotifications => Some("fileUpload/notifications/action"),
+            Self::ReadRegistryStatistics | Self::ReadServiceStatistics => Some("statistics/read"),
+            Self::ReadEvents | Self::ManageHub => None,
         }
     }
 }

@@ -6,12 +6,34 @@ use ferrohub_model::{DeviceId, HubError, IdentityId};
 use tracing::info;
 
 use super::Hub;
-use crate::auth::{self, NO_POLICY, Operation, Principal, Refused, authenticate};
+use crate::auth::{
+    self, DeviceAuthError, NO_POLICY, Operation, PeerCertificate, Principal, Refused, authenticate,
+};
+use crate::connections::Credential;
 use crate::metrics::count;
 use crate::registry::Identity;
+use crate::store::Activity;
 
 /// For a caller that is not who it says, or may not do this: it is not told which.
 const NOT_A_CALLER: &str = "not_a_caller";
+
+/// A device or module that asked for something over HTTPS, and is who it says it is.
+#[derive(Debug, Clone)]
+pub struct DeviceCaller {
+    /// Who.
+    pub identity: Identity,
+    /// With what it proved itself.
+    pub credential: Credential,
+    /// Of a module: its device.
+    device: Option<Identity>,
+}
+
+impl DeviceCaller {
+    /// The device: the caller itself, or the one that it is a module of.
+    fn device(&self) -> &Identity {
+        self.device.as_ref().unwrap_or(&self.identity)
+    }
+}
 
 impl Hub {
     /// Holds the `Authorization` header of a service request against what it asks for.
@@ -46,23 +68,72 @@ impl Hub {
         refused.error
     }
 
+    /// Holds the `Authorization` header of a device's request, or the certificate of its connection, against who it says
+    /// it is. The hub has heard from it then.
+    pub async fn authorize_device(
+        &self,
+        id: &IdentityId,
+        header: Option<&str>,
+        certificate: Option<&PeerCertificate>,
+    ) -> Result<DeviceCaller, HubError> {
+        match self.prove(id, header, certificate).await? {
+            Ok(caller) => {
+                self.heard_over_https(&caller.identity);
+                Ok(caller)
+            }
+            Err(error) => {
+                count(&self.metrics.unauthorized, error.reason());
+                info!(device = %id, %error, "device request refused");
+                Err(Refused::new(error.reason()).error)
+            }
+        }
+    }
+
+    fn heard_over_https(&self, identity: &Identity) {
+        let known = self.recent_activity.apply(identity);
+        let activity = Activity {
+            id: identity.id.clone(),
+            generation_id: identity.generation_id.clone(),
+            connection_state_updated: known.connection_state_updated,
+            last_activity: self.clock.now(),
+        };
+        self.recent_activity.note(activity, &self.store);
+    }
+
+    /// Whether an identity is who it says it is, and it and its device may talk to the hub.
+    async fn prove(
+        &self,
+        id: &IdentityId,
+        token: Option<&str>,
+        certificate: Option<&PeerCertificate>,
+    ) -> Result<Result<DeviceCaller, DeviceAuthError>, HubError> {
+        let Some(identity) = self.find(id).await? else { return Ok(Err(DeviceAuthError::UnknownIdentity)) };
+        let now = self.clock.now();
+        let verified =
+            authenticate(&identity, token, certificate, &self.host, &self.policies, &self.authorities, now);
+        let credential = match verified {
+            Ok(verified) => verified.credential,
+            Err(error) => return Ok(Err(error)),
+        };
+        let device = if id.module_str().is_some() { self.device_of(id).await? } else { None };
+        let caller = DeviceCaller { identity, credential, device };
+        Ok(match caller.device().status {
+            Status::Enabled => Ok(caller),
+            Status::Disabled => Err(DeviceAuthError::Disabled),
+        })
+    }
+
     async fn authorize_module_call(&self, token: &str, target: &IdentityId) -> Result<bool, HubError> {
         let caller = SasToken::parse(token).ok().and_then(|token| token.resource()?.identity());
         let Some(caller) = caller.filter(|caller| caller.module_str().is_some()) else { return Ok(false) };
-        let Some(identity) = self.find(&caller).await? else { return Ok(false) };
-        let now = self.clock.now();
-        let verified =
-            authenticate(&identity, Some(token), None, &self.host, &self.policies, &self.authorities, now);
-        let Some(device) = self.device_of(&caller).await? else { return Ok(false) };
-        if verified.is_err() || device.status != Status::Enabled {
-            return Ok(false);
-        }
-        if target.device_str() == caller.device_str() {
+        let Ok(caller) = self.prove(&caller, Some(token), None).await? else { return Ok(false) };
+        if target.device_str() == caller.identity.id.device_str() {
             return Ok(true);
         }
-        let Some(scope) = device.device_scope.filter(|_| device.iot_edge) else { return Ok(false) };
+        let device = caller.device();
+        let Some(scope) = device.device_scope.as_ref().filter(|_| device.iot_edge) else { return Ok(false) };
         let below = self.device_of(target).await?;
-        Ok(below.is_some_and(|below| is_below(&below, &scope)))
+        Ok(below.is_some_and(|below| is_below(&below, scope)))
     }
 
     async fn device_of(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {

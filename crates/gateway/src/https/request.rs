@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use ferrohub_core::registry::IfMatch;
-use ferrohub_model::{DeviceId, ErrorCode, HubError, ModuleId};
+use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, ModuleId};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,24 @@ pub(super) fn module_id(text: &str) -> Result<ModuleId, HubError> {
     ModuleId::new(text).map_err(|error| {
         HubError::new(ErrorCode::ArgumentInvalid, format!("The module id is not valid: {error}."))
     })
+}
+
+/// What a path names: a device, or a module.
+#[derive(Deserialize)]
+pub(super) struct Target {
+    id: String,
+    #[serde(default)]
+    module: Option<String>,
+}
+
+impl Target {
+    pub(super) fn identity(&self) -> Result<IdentityId, HubError> {
+        let device = device_id(&self.id)?;
+        match &self.module {
+            None => Ok(device.into()),
+            Some(module) => Ok(IdentityId::module(&device, &module_id(module)?)),
+        }
+    }
 }
 
 /// Reads the whole body, within the limits of size and time.

@@ -7,32 +7,11 @@ use axum::response::Response;
 use ferrohub_core::auth::Operation;
 use ferrohub_core::registry::IfMatch;
 use ferrohub_core::twins::Edit;
-use ferrohub_model::{HubError, IdentityId};
-use serde::Deserialize;
+use ferrohub_model::HubError;
 
 use super::error::{ApiError, b};
-use super::request::{
-    authorization, check_api_version, device_id, if_match, json_with_etag, module_id, read_json,
-};
+use super::request::{Target, authorization, check_api_version, if_match, json_with_etag, read_json};
 use super::server::Api;
-
-/// What a path names: a device, or a module.
-#[derive(Deserialize)]
-pub(super) struct Target {
-    id: String,
-    #[serde(default)]
-    module: Option<String>,
-}
-
-impl Target {
-    fn identity(&self) -> Result<IdentityId, HubError> {
-        let device = device_id(&self.id)?;
-        match &self.module {
-            None => Ok(device.into()),
-            Some(module) => Ok(IdentityId::module(&device, &module_id(module)?)),
-        }
-    }
-}
 
 pub(super) async fn get(
     State(api): State<Api>,

@@ -1,0 +1,21 @@
+//! Devices and modules that ask for something over HTTPS.
+
+use axum::http::HeaderMap;
+use ferrohub_core::DeviceCaller;
+use ferrohub_model::HubError;
+
+use super::request::{Target, authorization};
+use super::server::Api;
+use crate::peer::Peer;
+
+/// Whoever a path names, if that is who asks: proved with a token in the `Authorization` header, or with the
+/// certificate of the connection.
+pub(super) async fn device_caller(
+    api: &Api,
+    target: &Target,
+    headers: &HeaderMap,
+    peer: &Peer,
+) -> Result<DeviceCaller, HubError> {
+    let id = target.identity()?;
+    api.hub.authorize_device(&id, authorization(headers), peer.certificate.as_ref()).await
+}
