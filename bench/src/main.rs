@@ -46,9 +46,10 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Run {
-    /// Rows: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p9-calls, p9-memory, p9-get
+    /// Rows: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p7 telemetry, p8 twins,
+    /// p9-calls, p9-memory, p9-get
     #[arg(default_values = [
-        "p1", "p2", "p2-loss", "p3", "p4", "p5", "p6", "p9-calls", "p9-memory", "p9-get"
+        "p1", "p2", "p2-loss", "p3", "p4", "p5", "p6", "p7", "p8", "p9-calls", "p9-memory", "p9-get"
     ])]
     rows: Vec<String>,
     /// Servers to compare
@@ -161,6 +162,8 @@ async fn measure_row(
         "p4" => row::connects::storm(servers, environment, scale, report).await,
         "p5" => row::start::start(environment, scale, report).await?,
         "p6" => row::registry::registry(environment, scale, report).await,
+        "p7" => row::telemetry::telemetry(environment, scale, report).await,
+        "p8" => row::twins::twins(environment, scale, report).await,
         "p9-calls" => row::calls::growth(&pair, environment, scale, report).await,
         "p9-memory" => row::idle::growth(&pair, environment, report).await,
         "p9-get" => row::registry::growth(environment, scale, report).await?,

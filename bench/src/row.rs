@@ -5,6 +5,8 @@ pub(crate) mod connects;
 pub(crate) mod idle;
 pub(crate) mod registry;
 pub(crate) mod start;
+pub(crate) mod telemetry;
+pub(crate) mod twins;
 
 use crate::report::Report;
 use crate::server::{self, Environment, Server};

@@ -146,8 +146,8 @@ impl Callers {
     }
 }
 
-/// Up to a minute, to three digits.
-fn histogram() -> anyhow::Result<Histogram<u64>> {
+/// Microseconds up to a minute, to three digits.
+pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
 }
 

@@ -105,7 +105,8 @@ impl Fleet {
     }
 }
 
-fn login(speech: &Speech, number: usize) -> Login {
+/// Who device `number` says it is.
+pub(crate) fn login(speech: &Speech, number: usize) -> Login {
     let client_id = name(number);
     match speech {
         Speech::Hub { host, .. } => {

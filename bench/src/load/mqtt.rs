@@ -48,6 +48,17 @@ impl Link {
         filter: &str,
         durable: bool,
     ) -> anyhow::Result<Self> {
+        Self::open_at(dial, login, filter, QoS::AtMostOnce, durable).await
+    }
+
+    /// The same with the quality of service that is asked for.
+    pub(crate) async fn open_at(
+        dial: &Dial,
+        login: &Login,
+        filter: &str,
+        qos: QoS,
+        durable: bool,
+    ) -> anyhow::Result<Self> {
         static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(Arc::default);
         let connect = Connect {
             client_id: login.client_id.as_str().try_into()?,
@@ -64,7 +75,7 @@ impl Link {
             Event::Connected { .. } => {}
             other => bail!("no CONNACK but {other:?}"),
         }
-        link.machine.subscribe(&[(filter, QoS::AtMostOnce)])?;
+        link.machine.subscribe(&[(filter, qos)])?;
         match link.next().await? {
             Event::SubAck { codes, .. } => ensure!(codes.len() == 1, "refused: {codes:?}"),
             other => bail!("no SUBACK but {other:?}"),
@@ -75,6 +86,16 @@ impl Link {
     /// Makes a message ready; it leaves with the next [`Link::next`].
     pub(crate) fn publish(&mut self, topic: std::fmt::Arguments<'_>, payload: Bytes) -> anyhow::Result<()> {
         self.machine.publish(topic, QoS::AtMostOnce, payload)?;
+        Ok(())
+    }
+
+    /// The same at QoS 1: the server acknowledges it.
+    pub(crate) fn publish_acknowledged(
+        &mut self,
+        topic: std::fmt::Arguments<'_>,
+        payload: Bytes,
+    ) -> anyhow::Result<()> {
+        self.machine.publish(topic, QoS::AtLeastOnce, payload)?;
         Ok(())
     }
 

@@ -22,13 +22,34 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
 
 /// With streams, unless `durability` is [`Durability::None`].
 pub(crate) async fn start_with(environment: &Environment, durability: Durability) -> anyhow::Result<Server> {
+    start_as(environment, durability, Speech::Nats).await
+}
+
+/// With streams and its MQTT listener, which keeps messages of QoS 1 in one of them before it acknowledges them.
+pub(crate) async fn start_mqtt(environment: &Environment, durability: Durability) -> anyhow::Result<Server> {
+    start_as(environment, durability, Speech::Broker { login: None }).await
+}
+
+async fn start_as(
+    environment: &Environment,
+    durability: Durability,
+    speech: Speech,
+) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;
     let address = free_address()?;
     let file = folder.path().join("nats.conf");
-    let mut configuration = format!(
-        "listen: \"{address}\"\nmax_connections: 1000000\ntls {{ cert_file: {:?}, key_file: {:?} }}\n",
-        environment.pki.certificate, environment.pki.key,
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?} }}",
+        environment.pki.certificate, environment.pki.key
     );
+    let mut configuration = match &speech {
+        Speech::Nats => format!("listen: \"{address}\"\n{tls}\n"),
+        _ => format!(
+            "server_name: bench\nlisten: \"{}\"\nmqtt {{ listen: \"{address}\"\n{tls} }}\n",
+            free_address()?
+        ),
+    };
+    configuration += "max_connections: 1000000\n";
     if durability != Durability::None {
         let store = folder.path().join("jetstream");
         std::fs::create_dir(&store)?;
@@ -47,7 +68,5 @@ pub(crate) async fn start_with(environment: &Environment, durability: Durability
         Durability::Default => "nats jetstream, not synced",
         Durability::Always => "nats jetstream, synced",
     };
-    Recipe { name, version, speech: Speech::Nats, address, folder, helpers: Vec::new() }
-        .start(environment, command)
-        .await
+    Recipe { name, version, speech, address, folder, helpers: Vec::new() }.start(environment, command).await
 }

@@ -23,6 +23,11 @@ pub(crate) const INSERT: &str = "INSERT INTO device VALUES (gen_random_uuid()::t
 pub(crate) const GET: &str = "\\set n random(1, 20000)\n\
      SELECT id, generation, etag, status, keys, doc FROM device WHERE id = 'bench-' || :n;\n";
 
+/// A change of what a device reports, as a twin keeps it.
+pub(crate) const REPORT: &str = "\\set n random(1, 20000)\n\\set v random(1, 1000000)\n\
+     UPDATE device SET doc = jsonb_set(doc, '{reported}', coalesce(doc->'reported', '{}') \
+     || jsonb_build_object('counter', :v::int, 'temperature', 21.5)) WHERE id = 'bench-' || :n;\n";
+
 /// A server of its own, every setting that makes it durable as the package has it: on.
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;

@@ -1,0 +1,170 @@
+//! P7: telemetry at QoS 1, on disk before it is acknowledged.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure};
+use bytes::Bytes;
+use ferrohub_mqtt::QoS;
+use ferrohub_mqtt::client::Event;
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use super::{Scale, per, registry, start};
+use crate::load::calls::histogram;
+use crate::load::device::{login, name};
+use crate::load::dial::Dial;
+use crate::load::each;
+use crate::load::mqtt::{Link, Login};
+use crate::report::Report;
+use crate::server::nats::{self, Durability};
+use crate::server::{Environment, Server, Speech};
+
+/// Messages that one device has under way when it sends as fast as it can: what Microsoft's clients allow themselves.
+const WINDOW: usize = 16;
+
+/// How long a message may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A device that sends.
+struct Sender {
+    link: Link,
+    topic: String,
+}
+
+impl Sender {
+    async fn open(dial: &Dial, speech: &Speech, number: usize) -> anyhow::Result<Self> {
+        // What it listens for is of no matter; a broker must not send its own messages back to it.
+        let filter = match speech {
+            Speech::Hub { .. } => "$iothub/methods/POST/#".to_owned(),
+            _ => format!("methods/{}", name(number)),
+        };
+        let link = Link::open(dial, &login(speech, number), &filter, false).await?;
+        Ok(Self { link, topic: format!("devices/{}/messages/events/", name(number)) })
+    }
+
+    /// Keeps `window` messages under way until the time is over, then waits for the last ones.
+    async fn send(
+        mut self,
+        window: usize,
+        time: Duration,
+        payload: Bytes,
+    ) -> anyhow::Result<(Self, Histogram<u64>)> {
+        let mut latencies = histogram()?;
+        let begun = Instant::now();
+        let mut sent = std::collections::VecDeque::with_capacity(window);
+        loop {
+            while sent.len() < window && begun.elapsed() < time {
+                self.link.publish_acknowledged(format_args!("{}", self.topic), payload.clone())?;
+                sent.push_back(Instant::now());
+            }
+            let Some(since) = sent.pop_front() else { return Ok((self, latencies)) };
+            // Servers acknowledge in the order of sending.
+            match tokio::time::timeout(PATIENCE, self.link.next()).await?? {
+                Event::PubAck(_) => latencies.saturating_record(since.elapsed().as_micros() as u64),
+                other => bail!("no PUBACK but {other:?}"),
+            }
+        }
+    }
+}
+
+/// Somebody must want the messages, or a broker does not keep them: a reader that is away.
+async fn absent_reader(server: &Server, dial: &Dial) -> anyhow::Result<()> {
+    if matches!(server.speech, Speech::Broker { .. }) {
+        let login = Login { client_id: "reader".to_owned(), ..Login::default() };
+        drop(Link::open_at(dial, &login, "devices/#", QoS::AtLeastOnce, true).await?);
+    }
+    Ok(())
+}
+
+async fn measure(
+    server: &Server,
+    senders: &mut Vec<Sender>,
+    window: usize,
+    scale: &Scale,
+) -> anyhow::Result<(u64, Duration, f64, Histogram<u64>)> {
+    let payload = Bytes::from(vec![b'x'; scale.payload]);
+    let time = Duration::from_secs(scale.seconds);
+    let (cpu, begun) = (server.cpu()?, Instant::now());
+    let mut tasks = JoinSet::new();
+    for sender in senders.drain(..) {
+        tasks.spawn(sender.send(window, time, payload.clone()));
+    }
+    let mut latencies = histogram()?;
+    while let Some(result) = tasks.join_next().await {
+        let (sender, more) = result??;
+        latencies.add(more)?;
+        senders.push(sender);
+    }
+    ensure!(!latencies.is_empty(), "no message was acknowledged");
+    let took = begun.elapsed();
+    let cpu = per(server.cpu()? - cpu, latencies.len());
+    Ok((latencies.len(), took, cpu, latencies))
+}
+
+async fn open(
+    server: &Server,
+    environment: &Environment,
+    devices: usize,
+) -> anyhow::Result<(Vec<Sender>, Vec<Sender>)> {
+    let dial = server.dial(&environment.pki, false)?;
+    registry::register(server, &dial, devices + 1).await?;
+    absent_reader(server, &dial).await?;
+    let one = Sender::open(&dial, &server.speech, devices).await?;
+    let many = (0..devices).map(|number| {
+        let (dial, speech) = (dial.clone(), server.speech.clone());
+        async move { Sender::open(&dial, &speech, number).await }
+    });
+    Ok((each(32, many).await?, vec![one]))
+}
+
+/// P7: the hub, and NATS with JetStream behind its MQTT listener, synced and as it comes.
+pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: &mut Report) {
+    let mut servers = start(&["ferrohub".to_owned()], environment, report).await;
+    for durability in [Durability::Always, Durability::Default] {
+        match nats::start_mqtt(environment, durability).await {
+            Ok(server) => {
+                report.saw(server.name, &server.version);
+                servers.push(server);
+            }
+            Err(error) => report.miss(format!("P7 {durability:?}: {error:#}")),
+        }
+    }
+    let mut benches = Vec::new();
+    for server in servers {
+        match open(&server, environment, scale.devices).await {
+            Ok((many, one)) => benches.push(Some((server, many, one))),
+            Err(error) => report.miss(format!("P7 {}: {error:#}", server.name)),
+        }
+    }
+    // The first round warms up.
+    for round in 0..=scale.rounds {
+        for place in &mut benches {
+            let Some((server, many, one)) = place else { continue };
+            let mut failed = None;
+            for (what, senders, window) in [
+                ("all devices, one under way each", &mut *many, 1),
+                ("one device, 16 under way", one, WINDOW),
+            ] {
+                match measure(server, senders, window, scale).await {
+                    Ok(_) if round == 0 => {}
+                    Ok((count, took, cpu, latencies)) => {
+                        let rate = count as f64 / took.as_secs_f64();
+                        let mut add = |figure: &str, sample| {
+                            report.add("P7", &format!("{what}: {figure}"), server.name, None, sample);
+                        };
+                        add("messages per second", rate);
+                        add("CPU per message, µs", cpu);
+                        add("p50, ms", latencies.value_at_quantile(0.5) as f64 / 1e3);
+                        add("p99, ms", latencies.value_at_quantile(0.99) as f64 / 1e3);
+                        eprintln!("P7 {} {what}: {rate:.0}/s, {cpu:.1} µs CPU", server.name);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if let Some(error) = failed {
+                report.miss(format!("P7 {}: {error:#}", server.name));
+                *place = None;
+            }
+        }
+    }
+}
