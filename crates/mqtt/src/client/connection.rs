@@ -75,6 +75,13 @@ impl Connection {
         self.session
     }
 
+    /// What the next connection would need if it took over now: a copy of it can be handed to one that is opened while
+    /// this one still serves.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Call when bytes arrived; all of them are taken.
     ///
     /// Events queue up until [`poll_event`](Self::poll_event) takes them: feed slices of a bounded size and poll in

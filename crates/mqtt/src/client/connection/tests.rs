@@ -98,6 +98,21 @@ fn unacknowledged_messages_are_sent_again_in_order() {
 }
 
 #[test]
+fn a_session_can_be_handed_on_while_its_connection_serves() {
+    let now = Instant::now();
+    let mut old = connected(Config::default(), Session::default(), now);
+    old.publish("a", QoS::AtLeastOnce, Bytes::from_static(b"x")).unwrap();
+    old.publish("b", QoS::AtLeastOnce, Bytes::from_static(b"y")).unwrap();
+    let mut session = old.session().clone();
+    assert!(session.forget(id(1)));
+    old.handle_input(b"\x40\x02\x00\x01", now).unwrap();
+    assert_eq!(old.poll_event(), Some(Event::PubAck(id(1))), "it still waits for both");
+    let mut new = connected(Config::default(), session, now);
+    assert_eq!(sent(&mut new), b"\x3a\x06\x00\x01b\x00\x02y");
+    assert_eq!(new.publish("c", QoS::AtLeastOnce, Bytes::new()), Ok(Some(id(3))));
+}
+
+#[test]
 fn packets_in_flight_are_bounded_together() {
     let now = Instant::now();
     let mut connection = connected(Config { max_in_flight: 2, ..Config::default() }, Session::default(), now);
