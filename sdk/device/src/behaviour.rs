@@ -10,3 +10,4 @@ mod disconnecting;
 mod opening_transports;
 mod reconnecting;
 mod renewing_tokens;
+mod twins;

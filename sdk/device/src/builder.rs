@@ -39,6 +39,7 @@ pub struct Builder {
     token_ttl: Duration,
     keep_alive: Duration,
     connect_timeout: Duration,
+    request_timeout: Duration,
     grace: Duration,
     reconnect: ReconnectPolicy,
     max_concurrent_methods: usize,
@@ -69,6 +70,7 @@ impl Builder {
             token_ttl: Duration::from_secs(3600),
             keep_alive: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(30),
             reconnect: ReconnectPolicy::default(),
             max_concurrent_methods: 32,
@@ -205,7 +207,14 @@ impl Builder {
         self
     }
 
-    /// How long [`disconnect`](DeviceClient::disconnect) waits for handlers. Default 30 s.
+    /// How long a request to the twin may take, with the wait for a connection that is coming back. Default 30 s.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// How long [`disconnect`](DeviceClient::disconnect) waits for handlers and acknowledgements. Default 30 s.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -295,6 +304,7 @@ impl Builder {
             keep_alive: self.keep_alive,
             connect_timeout: self.connect_timeout,
             reconnect: self.reconnect,
+            request_timeout: self.request_timeout,
             grace: self.grace,
             max_concurrent_methods: self.max_concurrent_methods,
             machine: Config::machine(self.connect_timeout, self.max_concurrent_methods),

@@ -5,14 +5,19 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::builder::Builder;
 use crate::config::Config;
 use crate::driver::{Command, Driver, Shared};
-use crate::error::Error;
-use crate::method::{Handlers, MethodRequest, MethodRequests, MethodResponse, handler};
+use crate::error::{Error, ErrorKind};
+use crate::feature::Feature;
+use crate::method::{MethodRequest, MethodRequests, MethodResponse, handler};
 use crate::status::{DisconnectReason, Status, StatusWatch};
+use crate::twin::{Asker, DesiredUpdates, Twin, TwinAnswer, TwinAsk, TwinRequest};
 
 /// A device, or a module of one, at its hub. Cheap to clone; all clones are the same client.
 ///
@@ -62,10 +67,7 @@ impl DeviceClient {
     }
 
     pub(crate) fn new(config: Config) -> Self {
-        let (status, _) = watch::channel(Status::disconnected(DisconnectReason::NotConnectedYet));
-        let permits = Arc::new(Semaphore::new(config.max_concurrent_methods));
-        let shared = Arc::new(Shared { config, handlers: Handlers::default(), status, permits });
-        Self { inner: Arc::new(Inner { shared, task: Mutex::new(None) }) }
+        Self { inner: Arc::new(Inner { shared: Arc::new(Shared::new(config)), task: Mutex::new(None) }) }
     }
 
     /// Connects, and returns once the hub can call methods. Does nothing on a client that is connected; waits with one
@@ -109,6 +111,7 @@ impl DeviceClient {
         let (commands, receiver) = mpsc::channel(1);
         // Before anybody can look: the last task left another status.
         self.inner.shared.status.send_replace(Status::Connecting);
+        self.inner.shared.open();
         tokio::spawn(Driver::new(self.inner.shared.clone(), receiver).run());
         *slot = Some(Task { commands, leaving: Arc::default() });
         Ok((self.status(), true))
@@ -153,6 +156,7 @@ impl DeviceClient {
         Fut::Output: Into<MethodResponse>,
     {
         self.inner.shared.handlers.insert(name.into(), handler(function));
+        self.inner.shared.uses(Feature::Methods);
     }
 
     /// Forgets the handler of a method; false if there was none.
@@ -169,6 +173,7 @@ impl DeviceClient {
         Fut::Output: Into<MethodResponse>,
     {
         self.inner.shared.handlers.set_unhandled(handler(function));
+        self.inner.shared.uses(Feature::Methods);
     }
 
     /// The calls of methods without a handler of their own, as a stream. While there is one, the handler for unhandled
@@ -177,7 +182,10 @@ impl DeviceClient {
     /// A call counts against [`max_concurrent_methods`](Builder::max_concurrent_methods) until its request is dropped.
     #[must_use]
     pub fn method_requests(&self) -> MethodRequests {
-        self.inner.shared.handlers.open_stream(self.inner.shared.config.max_concurrent_methods)
+        let requests =
+            self.inner.shared.handlers.open_stream(self.inner.shared.config.max_concurrent_methods);
+        self.inner.shared.uses(Feature::Methods);
+        requests
     }
 
     /// Answers a call from [`method_requests`](Self::method_requests), and returns once the hub has the answer.
@@ -186,6 +194,101 @@ impl DeviceClient {
     /// As [`MethodRequest::respond`].
     pub async fn respond(&self, request: MethodRequest, response: MethodResponse) -> Result<(), Error> {
         request.respond(response).await
+    }
+
+    /// Reads the device's twin.
+    ///
+    /// Waits for a connection that is coming back, up to the builder's
+    /// [`request_timeout`](Builder::request_timeout) in all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`]; [`ErrorKind::Unavailable`] if the hub is too busy; [`ErrorKind::Closed`] if the client is
+    /// not connected; [`ErrorKind::QueueFull`] if too many requests wait.
+    pub async fn twin(&self) -> Result<Twin, Error> {
+        Twin::read(&self.ask_twin(TwinAsk::Get).await?.payload)
+    }
+
+    /// Changes what the device reports, by the rules of a JSON merge patch (RFC 7396): a `null` removes a property.
+    /// Returns the new version of the reported section.
+    ///
+    /// Waits like [`twin`](Self::twin). When the connection is lost before the hub answered, the change is sent again;
+    /// changes keep their order. A change that was sent is not taken back by dropping the future.
+    ///
+    /// ```no_run
+    /// # use ferrohub_device::{DeviceClient, Error};
+    /// # async fn example(client: DeviceClient) -> Result<(), Error> {
+    /// let version = client.patch_reported(&serde_json::json!({ "firmware": "1.4", "fault": null })).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidPayload`] if it is not a JSON object, or breaks the hub's rules; else as [`twin`](Self::twin).
+    pub async fn patch_reported<T: Serialize + ?Sized>(&self, patch: &T) -> Result<u64, Error> {
+        self.report(patch, None).await
+    }
+
+    /// Changes what the device reports, if its version is still the one that was read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PreconditionFailed`] if it is another. [`ErrorKind::Network`] if the connection was lost before the
+    /// hub answered: it may have made the change. Else as [`patch_reported`](Self::patch_reported).
+    pub async fn patch_reported_if_version<T: Serialize + ?Sized>(
+        &self,
+        patch: &T,
+        version: u64,
+    ) -> Result<u64, Error> {
+        self.report(patch, Some(version)).await
+    }
+
+    async fn report<T: Serialize + ?Sized>(&self, patch: &T, if_version: Option<u64>) -> Result<u64, Error> {
+        let patch = serde_json::to_vec(patch).map_err(|error| {
+            let message = format!("the patch cannot be written as JSON: {error}");
+            Error::caused(ErrorKind::InvalidPayload, message, error)
+        })?;
+        if !patch.starts_with(b"{") {
+            return Err(Error::new(ErrorKind::InvalidPayload, "the patch is not a JSON object"));
+        }
+        let answer = self.ask_twin(TwinAsk::Report { patch: Bytes::from(patch), if_version }).await?;
+        answer.version.ok_or_else(|| Error::new(ErrorKind::Protocol, "the hub did not tell the new version"))
+    }
+
+    async fn ask_twin(&self, ask: TwinAsk) -> Result<TwinAnswer, Error> {
+        let shared = &self.inner.shared;
+        let (reply, answer) = oneshot::channel();
+        shared.twin.push(TwinRequest { ask, asker: Asker::Application(reply) })?;
+        shared.uses(Feature::TwinAnswers);
+        match timeout(shared.config.request_timeout, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(Error::closed())),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "the hub did not answer the twin request in time")),
+        }
+    }
+
+    /// What the back end wants of the device, as it changes.
+    ///
+    /// The stream begins with the [whole](crate::DesiredUpdate::Whole) section; then come
+    /// [patches](crate::DesiredUpdate::Patch), in order and each once. Changes that were missed – while there was no
+    /// connection, or because the application did not read – are made good by the whole section again: the application
+    /// always ends up with the truth, and never sees an older version after a newer one. So nothing needs to be read
+    /// with [`twin`](Self::twin) before, or after a reconnect.
+    ///
+    /// A second stream ends the first. A device whose identity was deleted and made anew starts its versions over: it
+    /// needs a new stream.
+    ///
+    /// ```no_run
+    /// # use ferrohub_device::DeviceClient;
+    /// # async fn example(client: DeviceClient) {
+    /// let mut updates = client.desired_updates();
+    /// while let Some(update) = updates.next().await {
+    ///     println!("version {}: {:?}", update.version(), update.section().properties());
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn desired_updates(&self) -> DesiredUpdates {
+        let updates = DesiredUpdates::new(self.inner.shared.desired.open());
+        self.inner.shared.wake.notify_one();
+        updates
     }
 
     /// Follows the state of the connection.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferrohub_model::IdentityId;
 use ferrohub_model::mqtt_username::MqttUsername;
-use ferrohub_mqtt::{Connect, client};
+use ferrohub_mqtt::{Connect, Limits, client};
 
 use crate::credential::{Credential, Token};
 use crate::error::Error;
@@ -14,6 +14,9 @@ use crate::transport::Dialer;
 
 /// The version of the service that is spoken. Model ids need 2020-09-30 or later.
 const API_VERSION: &str = "2021-04-12";
+
+/// How many events wait for their PUBACK at once; the others wait in the queue.
+pub(crate) const MAX_EVENTS_IN_FLIGHT: usize = 64;
 
 pub(crate) struct Config {
     pub(crate) dialer: Dialer,
@@ -26,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) keep_alive: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) reconnect: ReconnectPolicy,
+    /// How long the hub may take to answer a request.
+    pub(crate) request_timeout: Duration,
     /// How long `disconnect` waits for handlers.
     pub(crate) grace: Duration,
     /// How many calls are worked on at once.
@@ -38,8 +43,12 @@ impl Config {
     /// more of them than of calls.
     pub(crate) fn machine(connect_timeout: Duration, max_concurrent_methods: usize) -> Arc<client::Config> {
         Arc::new(client::Config {
+            // Ids of devices, which stand in topics, may have characters that are wildcards elsewhere.
+            limits: Limits { wildcards_in_topics: true, ..Limits::default() },
             connect_timeout,
-            max_in_flight: max_concurrent_methods.saturating_add(16),
+            max_in_flight: max_concurrent_methods.saturating_add(MAX_EVENTS_IN_FLIGHT + 16),
+            // A message from the cloud is acknowledged by the application.
+            auto_puback: false,
             ..client::Config::default()
         })
     }

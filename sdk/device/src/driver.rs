@@ -6,26 +6,36 @@
 
 mod calls;
 mod connect;
+mod desired;
 mod disconnect;
 mod link;
 mod renew;
 mod serve;
+mod subscribe;
+mod twin;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use ferrohub_mqtt::client::Session;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::feature::{Feature, Features};
+use crate::feed::Feed;
 use crate::method::Handlers;
 use crate::reconnect::Backoff;
 use crate::status::{DisconnectReason, Status};
+use crate::twin::{DesiredUpdate, TwinQueue};
 use calls::Calls;
 use connect::Connected;
+use desired::Desired;
+use subscribe::Subscriptions;
+use twin::TwinRequests;
 
 /// What client and task share.
 pub(crate) struct Shared {
@@ -34,6 +44,59 @@ pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     /// One permit per call that is worked on, over all connections: handlers outlive them.
     pub(crate) permits: Arc<Semaphore>,
+    pub(crate) twin: TwinQueue,
+    pub(crate) desired: Arc<Feed<DesiredUpdate>>,
+    /// What the application has used; more follows from who reads.
+    pub(crate) used: AtomicU8,
+    /// Tells the task that there is something new in here.
+    pub(crate) wake: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Self {
+        let (status, _) = watch::channel(Status::disconnected(DisconnectReason::NotConnectedYet));
+        Self {
+            permits: Arc::new(Semaphore::new(config.max_concurrent_methods)),
+            config,
+            handlers: Handlers::default(),
+            status,
+            twin: TwinQueue::default(),
+            desired: Arc::default(),
+            used: AtomicU8::new(0),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The application uses this from now on.
+    pub(crate) fn uses(&self, feature: Feature) {
+        self.used.fetch_or(feature as u8, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// What the hub has to know that the device listens to.
+    fn wanted(&self) -> Features {
+        let mut wanted = Features::from_bits(self.used.load(Ordering::Relaxed));
+        if self.desired.reader().is_some() {
+            wanted = wanted.with(Feature::Desired).with(Feature::TwinAnswers);
+        }
+        wanted
+    }
+
+    /// A task begins: what is asked of it is taken.
+    pub(crate) fn open(&self) {
+        self.twin.open();
+    }
+
+    /// The task ended: whoever waits for something is told.
+    fn close(&self, error: &Error) {
+        self.twin.close(error);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.desired.end();
+    }
 }
 
 /// What a client asks of its task. That the channel closes means the same as `Disconnect`.
@@ -51,11 +114,24 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     calls: Calls,
+    twin: TwinRequests,
+    desired: Desired,
     session: Session,
-    /// Whether the hub knows that this device takes method calls.
-    subscribed: bool,
-    /// Set by `disconnect`: commands are not looked at any more.
-    leaving: bool,
+    subscriptions: Subscriptions,
+    mode: Mode,
+    /// What those who still wait are told at the end.
+    end: Error,
+}
+
+/// What a connection is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Everything.
+    Serving,
+    /// To bring what is under way to its end, because the next connection is about to take over.
+    Renewing,
+    /// To bring to its end what was asked before `disconnect`. Commands are not looked at any more.
+    Leaving,
 }
 
 impl Driver {
@@ -64,9 +140,12 @@ impl Driver {
             shared,
             commands,
             calls: Calls::default(),
+            twin: TwinRequests::default(),
+            desired: Desired::default(),
             session: Session::default(),
-            subscribed: false,
-            leaving: false,
+            subscriptions: Subscriptions::default(),
+            mode: Mode::Serving,
+            end: Error::closed(),
         }
     }
 
@@ -74,8 +153,13 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let reason = match self.drive().await {
             Ending::Requested => DisconnectReason::Requested,
-            Ending::Lost(error) => DisconnectReason::Failed(error),
+            Ending::Lost(error) => {
+                self.end = error.clone();
+                DisconnectReason::Failed(error)
+            }
         };
+        // Before anybody can see the end.
+        self.close();
         info!(device = %self.shared.config.identity, ?reason, "disconnected");
         self.status(Status::disconnected(reason));
     }
@@ -99,6 +183,7 @@ impl Driver {
             };
             self.calls.end();
             self.session = connected.link.into_session();
+            self.repeat_twin_requests();
             backoff.connected_for(since.elapsed(), &self.shared.config.reconnect);
             connected = match self.reconnect(&mut backoff, error).await {
                 Ok(connected) => connected,
@@ -135,7 +220,26 @@ impl Driver {
         }
     }
 
+    /// A connection begins.
+    fn begin(&mut self, connected: &mut Connected) {
+        self.subscriptions = std::mem::take(&mut connected.subscriptions);
+        self.mode = Mode::Serving;
+        self.desired.missed(Instant::now());
+    }
+
+    fn close(&mut self) {
+        self.twin.fail(&self.end);
+        self.shared.close(&self.end);
+    }
+
     fn status(&self, status: Status) {
         self.shared.status.send_replace(status);
+    }
+}
+
+impl Drop for Driver {
+    /// Also when a runtime that ends drops the task.
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -41,6 +41,15 @@ pub(super) struct Answered {
     pub(super) packet_id: Option<PacketId>,
 }
 
+/// What a device asked of its twin.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) request_id: String,
+    pub(super) if_version: Option<u64>,
+    /// What it reports; none where it reads.
+    pub(super) patch: Option<String>,
+}
+
 /// Longer than any test: a wait that never ends fails instead.
 pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(10_000), future).await.unwrap_or_else(|_| panic!("never happened: {what}"))
@@ -65,7 +74,14 @@ impl FakeHub {
         self.client_with(|builder| builder)
     }
 
+    /// It takes method calls, though none that a test makes.
     pub(super) fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
+        let client = self.client_without_methods(change);
+        client.on_method("unused", |_| async { crate::MethodResponse::new(200) });
+        client
+    }
+
+    pub(super) fn client_without_methods(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
         let builder = change(DeviceClient::builder("hub.test", "d1").symmetric_key(KEY));
         builder.build_with(self.dialer.clone()).unwrap()
     }
@@ -125,15 +141,80 @@ impl Peer {
     }
 
     pub(super) async fn take_subscribe(&mut self) {
+        self.take_subscribe_to(&[topic::METHODS_FILTER]).await;
+    }
+
+    /// The next packet, which must be SUBSCRIBE to these.
+    pub(super) async fn take_subscribe_to(&mut self, filters: &[&str]) {
+        self.answer_subscribe(filters, SubscribeCode::Granted).await;
+    }
+
+    pub(super) async fn refuse_subscribe_to(&mut self, filters: &[&str]) {
+        self.answer_subscribe(filters, |_| SubscribeCode::Failure).await;
+    }
+
+    async fn answer_subscribe(&mut self, filters: &[&str], answer: impl Fn(QoS) -> SubscribeCode) {
         match self.next().await {
             Event::Subscribe(subscribe) => {
-                assert_eq!(subscribe.filters.len(), 1);
-                assert_eq!(subscribe.filters[0].0, topic::METHODS_FILTER);
-                self.machine.suback(subscribe.packet_id, &[SubscribeCode::Granted(QoS::AtMostOnce)]);
+                let asked: Vec<&str> = subscribe.filters.iter().map(|(filter, _)| filter.as_str()).collect();
+                assert_eq!(asked, filters);
+                let codes: Vec<_> = subscribe.filters.iter().map(|(_, qos)| answer(*qos)).collect();
+                self.machine.suback(subscribe.packet_id, &codes);
                 self.flush().await;
             }
             event => panic!("{event:?}"),
         }
+    }
+
+    /// The next request to the twin.
+    pub(super) async fn twin_request(&mut self) -> Asked {
+        match self.next().await {
+            Event::Publish(publish) => {
+                let (request_id, if_version, report) = match topic::parse_twin_request(publish.topic.as_str())
+                    .unwrap()
+                {
+                    topic::TwinRequest::Get { request_id } => (request_id, None, false),
+                    topic::TwinRequest::Report { request_id, if_version } => (request_id, if_version, true),
+                };
+                let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
+                Asked { request_id: request_id.to_owned(), if_version, patch: report.then_some(payload) }
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+
+    pub(super) async fn answer_twin(
+        &mut self,
+        asked: &Asked,
+        status: u16,
+        version: Option<u64>,
+        payload: &str,
+    ) {
+        let topic = topic::TwinResponse { status, request_id: &asked.request_id, version };
+        self.send(topic, QoS::AtMostOnce, payload).await;
+    }
+
+    /// Expects that the twin is read, and answers with these desired properties.
+    pub(super) async fn twin_is_read(&mut self, desired: &str) {
+        let asked = self.twin_request().await;
+        assert_eq!(asked.patch, None);
+        let twin = format!(r#"{{"desired":{desired},"reported":{{"$version":1}}}}"#);
+        self.answer_twin(&asked, 200, None, &twin).await;
+    }
+
+    pub(super) async fn desired(&mut self, version: u64, patch: &str) {
+        self.send(topic::DesiredChange { version }, QoS::AtMostOnce, patch).await;
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        topic: impl std::fmt::Display,
+        qos: QoS,
+        payload: &str,
+    ) -> Option<PacketId> {
+        let packet_id = self.machine.publish(topic, qos, payload.as_bytes()).unwrap();
+        self.flush().await;
+        packet_id
     }
 
     pub(super) async fn take_unsubscribe(&mut self) {

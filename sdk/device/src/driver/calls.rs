@@ -20,6 +20,8 @@ pub(super) struct Calls {
     open: FuturesUnordered<Call>,
     /// Who waits to hear that the hub has an answer.
     unacknowledged: HashMap<PacketId, Acknowledged>,
+    /// How many there ever were.
+    count: u64,
 }
 
 /// A call that is worked on; done when it is answered, or when nobody is left who could.
@@ -39,11 +41,22 @@ pub(super) struct Done {
 
 impl Calls {
     pub(super) fn insert(&mut self, request_id: String, name: String, answer: oneshot::Receiver<Answer>) {
+        self.count += 1;
         self.open.push(Call { request_id, name, answer });
     }
 
     pub(super) fn contains(&self, request_id: &str) -> bool {
         self.open.iter().any(|call| call.request_id == request_id)
+    }
+
+    /// How many there ever were.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The answers that the hub has not acknowledged.
+    pub(super) fn unacknowledged(&self) -> impl Iterator<Item = PacketId> {
+        self.unacknowledged.keys().copied()
     }
 
     pub(super) fn len(&self) -> usize {

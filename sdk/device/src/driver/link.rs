@@ -19,7 +19,7 @@ use crate::transport::{BoxStream, stream_error};
 
 /// Requests are small; the largest comes in a few dozen reads.
 const READ_BUFFER: usize = 4 * 1024;
-/// With more than this unsent, the hub is not read: it would only ask for more answers.
+/// With more than this unsent, the hub is not read: it would only ask for more answers. Nor is more sent.
 const MAX_UNSENT: usize = 64 * 1024;
 /// How long the goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,6 +71,11 @@ impl Link {
     /// Gives events back, to be told again before all others.
     pub(super) fn put_back(&mut self, events: Vec<Event>) {
         self.early.extend(events);
+    }
+
+    /// Whether more can be sent without waiting in memory for long.
+    pub(super) fn has_room(&self) -> bool {
+        self.output.len() + self.machine.transmit_len() < MAX_UNSENT
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {

@@ -20,13 +20,13 @@
 
 use std::time::Duration;
 
-use ferrohub_mqtt::client::Session;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::connect::{Connected, METHODS};
+use super::connect::Connected;
 use super::link::Link;
-use super::{Driver, Ending};
+use super::{Driver, Ending, Mode};
+use crate::feature::Feature;
 use crate::reconnect::Backoff;
 
 /// A moment of silence that counts as one. Calls often follow each other closely.
@@ -80,22 +80,30 @@ impl Driver {
             }
         };
         let now = Instant::now();
-        if !self.leave(link, (now + LEAVE).min(latest.max(now))).await? && Instant::now() < latest {
+        self.leave(link, Mode::Renewing, (now + LEAVE).min(latest.max(now))).await?;
+        if !self.is_without_calls() && Instant::now() < latest {
             debug!("calls came in just before the renewal of the token");
             self.stay(link);
             return Ok(Outcome::Busy);
         }
-        // The old connection is not looked at meanwhile: it has nothing to say but that it is displaced.
+        // The answers on their way are not sent again: the calls they belong to are over.
+        let mut session = link.machine.session().clone();
+        for packet_id in self.calls.unacknowledged() {
+            session.forget(packet_id);
+        }
+        // The old connection is not looked at meanwhile: it has nothing to say but that it is displaced, and what comes
+        // by chance is made good on the next.
         let entered = tokio::select! {
-            entered = shared.enter(prepared, Session::default(), false) => entered,
+            entered = shared.enter(prepared, session, self.subscriptions.held) => entered,
             _ = self.commands.recv() => return Err(Ending::Requested),
         };
         match entered {
-            Ok(next) => {
+            Ok(mut next) => {
                 info!(device = %self.shared.config.identity, "token renewed");
                 self.calls.end();
                 self.calls.forget_unacknowledged();
-                self.subscribed = true;
+                self.repeat_twin_requests();
+                self.begin(&mut next);
                 *connected = next;
                 Ok(Outcome::Renewed)
             }
@@ -107,21 +115,28 @@ impl Driver {
         }
     }
 
-    /// Asks for no more calls, and serves those that are open; false if they are not over before `deadline`.
-    pub(super) async fn leave(&mut self, link: &mut Link, deadline: Instant) -> Result<bool, Ending> {
-        self.subscribed = false;
-        if let Err(error) = link.machine.unsubscribe(&[METHODS.0]) {
-            debug!(%error, "UNSUBSCRIBE cannot be sent");
+    /// Asks for no more calls, and serves those that are open; false if something is not over before `deadline`.
+    pub(super) async fn leave(
+        &mut self,
+        link: &mut Link,
+        mode: Mode,
+        deadline: Instant,
+    ) -> Result<bool, Ending> {
+        self.mode = mode;
+        if self.subscriptions.held.contains(Feature::Methods) {
+            self.subscriptions.held = self.subscriptions.held.without(Feature::Methods);
+            let (filter, _) = Feature::Methods.subscription(&self.shared.config.identity);
+            if let Err(error) = link.machine.unsubscribe(&[&filter]) {
+                debug!(%error, "UNSUBSCRIBE cannot be sent");
+            }
         }
         self.pump_until_idle(link, Duration::ZERO, deadline).await
     }
 
-    /// Asks for calls again.
+    /// Goes on as before, and asks for calls again.
     fn stay(&mut self, link: &mut Link) {
-        match link.machine.subscribe(&[METHODS]) {
-            Ok(_) => self.subscribed = true,
-            Err(error) => debug!(%error, "SUBSCRIBE cannot be sent"),
-        }
+        self.mode = Mode::Serving;
+        self.subscribe_wanted(link);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connection at work: calls come in, answers go out.
+//! A connection at work: what the hub sends comes in, what the application sends goes out.
 
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use ferrohub_model::topic;
 use ferrohub_mqtt::client::Event;
-use ferrohub_mqtt::{Publish, QoS, SubscribeCode};
+use ferrohub_mqtt::{Publish, QoS};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::calls::Done;
 use super::connect::{Connected, send_error};
 use super::link::Link;
-use super::{Driver, Ending};
+use super::{Driver, Ending, Mode};
+use crate::feature::Feature;
 use crate::method::{MethodRequest, MethodResponse, Reply, Taker};
 
 /// Acknowledgements that SUBSCRIBE and UNSUBSCRIBE may need while answers wait for theirs.
@@ -48,16 +49,21 @@ impl Driver {
         }
     }
 
-    /// Serves until nothing happened for the time `quiet` and no call is open; false if that is not before `deadline`.
+    /// Serves until there is nothing to wait for, and no call came for the time `quiet`; false if that is not before
+    /// `deadline`.
     pub(super) async fn pump_until_idle(
         &mut self,
         link: &mut Link,
         quiet: Duration,
         deadline: Instant,
     ) -> Result<bool, Ending> {
+        let (mut since, mut calls) = (Instant::now(), self.calls.count());
         loop {
-            let idle = self.calls.len() == 0 && link.machine.in_flight() == 0;
-            let wake = if idle { deadline.min(Instant::now() + quiet) } else { deadline };
+            let idle = self.is_idle(link);
+            if !idle || calls != self.calls.count() {
+                (since, calls) = (Instant::now(), self.calls.count());
+            }
+            let wake = if idle { deadline.min(since + quiet) } else { deadline };
             if self.step(link, pin!(sleep_until(wake))).await?.is_some() {
                 return Ok(idle);
             }
@@ -70,7 +76,10 @@ impl Driver {
         link: &mut Link,
         goal: Pin<&mut impl Future<Output = T>>,
     ) -> Result<Option<T>, Ending> {
+        self.send(link);
         let room = link.machine.in_flight() + RESERVED_IDS < self.shared.config.machine.max_in_flight;
+        let shared = self.shared.clone();
+        let reading = self.desired.wake().filter(|_| self.mode == Mode::Serving);
         tokio::select! {
             reached = goal => return Ok(Some(reached)),
             event = link.next() => {
@@ -78,34 +87,71 @@ impl Driver {
                 self.handle(link, event);
             }
             Some(done) = self.calls.next(), if room => self.answer(link, done),
-            _ = self.commands.recv(), if !self.leaving => return Err(Ending::Requested),
+            () = shared.wake.notified() => {}
+            () = sleep_until(reading.unwrap_or_else(Instant::now)), if reading.is_some() => {}
+            _ = self.commands.recv(), if self.mode != Mode::Leaving => return Err(Ending::Requested),
         }
         Ok(None)
+    }
+
+    /// Sends what the application has for the hub.
+    fn send(&mut self, link: &mut Link) {
+        if self.subscriptions.refused.contains(Feature::Desired) {
+            self.shared.desired.dismiss();
+        }
+        self.desired.follow(self.shared.desired.reader(), Instant::now());
+        self.subscribe_wanted(link);
+        if self.mode != Mode::Renewing {
+            self.ask_twin(link);
+        }
+    }
+
+    /// Whether nothing is under way that the end of the connection would cut off.
+    fn is_idle(&self, link: &Link) -> bool {
+        let calls = self.is_without_calls() && link.machine.in_flight() == 0;
+        match self.mode {
+            Mode::Serving => calls,
+            Mode::Renewing => calls && self.twin.is_empty(),
+            Mode::Leaving => calls && self.twin.is_empty() && self.shared.twin.is_empty(),
+        }
+    }
+
+    /// Whether no call is worked on, and the hub has all answers.
+    pub(super) fn is_without_calls(&self) -> bool {
+        self.calls.len() == 0 && self.calls.unacknowledged().next().is_none()
     }
 
     fn handle(&mut self, link: &mut Link, event: Event) {
         match event {
             Event::Publish(publish) => self.receive(link, &publish),
             Event::PubAck(packet_id) => self.calls.acknowledge(packet_id),
-            Event::SubAck { codes, .. } if codes.contains(&SubscribeCode::Failure) => {
-                warn!("the hub does not let this device take method calls any more");
-                self.subscribed = false;
-            }
-            Event::SubAck { .. } | Event::UnsubAck(_) | Event::Connected { .. } | Event::Refused(_) => {}
+            Event::SubAck { packet_id, codes } => self.subscriptions.answered(packet_id, &codes),
+            Event::UnsubAck(_) | Event::Connected { .. } | Event::Refused(_) => {}
         }
     }
 
     fn receive(&mut self, link: &mut Link, publish: &Publish) {
         let topic = publish.topic.as_str();
-        let Some((name, request_id)) = topic::parse_method_request(topic) else {
+        if let Some(packet_id) = publish.packet_id {
+            link.machine.puback(packet_id);
+        }
+        if let Some((name, request_id)) = topic::parse_method_request(topic) {
+            self.call(link, name, request_id, &publish.payload);
+        } else if let Some(response) = topic::parse_twin_response(topic) {
+            self.twin_answered(response, publish);
+        } else if let Some(change) = topic::parse_desired_change(topic) {
+            self.desired_changed(change.version, &publish.payload);
+        } else {
             debug!(topic, "a message that this client did not ask for");
-            return;
-        };
+        }
+    }
+
+    fn call(&mut self, link: &mut Link, name: String, request_id: &str, payload: &[u8]) {
         // Delivered twice with QoS 1; called at most once.
         if self.calls.contains(request_id) {
             return;
         }
-        let payload = match std::str::from_utf8(&publish.payload) {
+        let payload = match std::str::from_utf8(payload) {
             Ok("") => "null",
             Ok(payload) => payload,
             Err(_) => return refuse(link, request_id, 400, "InvalidPayload", "the payload is not text"),

@@ -1,0 +1,186 @@
+//! Requests to the twin, and what the hub says of it.
+//!
+//! They are sent with QoS 0: the answer is the acknowledgement. Those that a connection's end leaves without one are
+//! sent again on the next, in their order, before any others; the hub may then have merged a change twice, which leaves
+//! the same twin. Only a change that depends on a version fails instead.
+
+use std::collections::BTreeMap;
+
+use ferrohub_model::topic::{self, TwinResponse};
+use ferrohub_model::twin::{Properties, VERSION};
+use ferrohub_mqtt::{Publish, QoS};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::connect::send_error;
+use super::link::Link;
+use super::{Driver, Mode};
+use crate::error::{Error, ErrorKind};
+use crate::feature::Feature;
+use crate::twin::{Asker, DesiredUpdate, Twin, TwinAnswer, TwinAsk, TwinRequest, TwinSection};
+
+/// How many requests wait for their answers at once.
+const MAX_IN_FLIGHT: usize = 16;
+/// How many updates wait for the application. When it does not keep up, they are replaced by the whole section.
+const MAX_UPDATES: usize = 64;
+
+/// The requests that were sent and not answered.
+pub(super) struct TwinRequests {
+    next_id: u64,
+    /// By their request ids, which are in the order of sending.
+    in_flight: BTreeMap<u64, TwinRequest>,
+}
+
+impl Default for TwinRequests {
+    fn default() -> Self {
+        // A session may hold answers to what an earlier process asked.
+        Self { next_id: rand::random::<u64>() >> 16, in_flight: BTreeMap::new() }
+    }
+}
+
+impl TwinRequests {
+    /// Whether somebody in the application waits for an answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight
+            .values()
+            .all(|request| matches!(request.asker, Asker::Desired) || request.is_abandoned())
+    }
+
+    fn insert(&mut self, request: TwinRequest) -> String {
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        self.in_flight.insert(id, request);
+        format!("{id:x}")
+    }
+
+    fn remove(&mut self, request_id: &str) -> Option<TwinRequest> {
+        self.in_flight.remove(&u64::from_str_radix(request_id, 16).ok()?)
+    }
+
+    /// The task ends.
+    pub(super) fn fail(&mut self, error: &Error) {
+        for request in std::mem::take(&mut self.in_flight).into_values() {
+            request.fail(error.clone());
+        }
+    }
+}
+
+impl Driver {
+    /// Sends what waits, as far as there is room.
+    pub(super) fn ask_twin(&mut self, link: &mut Link) {
+        if self.subscriptions.refused.contains(Feature::TwinAnswers) {
+            let error = Error::new(ErrorKind::Rejected, "the hub does not let this device use its twin");
+            while let Some(request) = self.shared.twin.pop() {
+                request.fail(error.clone());
+            }
+            return;
+        }
+        if !self.subscriptions.held.contains(Feature::TwinAnswers) {
+            return;
+        }
+        let now = Instant::now();
+        if self.subscriptions.held.contains(Feature::Desired)
+            && self.mode == Mode::Serving
+            && self.desired.is_due(now)
+        {
+            self.desired.asked(now + self.shared.config.request_timeout);
+            self.send_twin_request(link, TwinRequest { ask: TwinAsk::Get, asker: Asker::Desired });
+        }
+        self.twin.in_flight.retain(|_, request| !request.is_abandoned());
+        while self.twin.in_flight.len() < MAX_IN_FLIGHT
+            && link.has_room()
+            && let Some(request) = self.shared.twin.pop()
+        {
+            self.send_twin_request(link, request);
+        }
+    }
+
+    fn send_twin_request(&mut self, link: &mut Link, request: TwinRequest) {
+        let ask = request.ask.clone();
+        let request_id = self.twin.insert(request);
+        let request_id = request_id.as_str();
+        let (topic, payload) = match ask {
+            TwinAsk::Get => (topic::TwinRequest::Get { request_id }, bytes::Bytes::new()),
+            TwinAsk::Report { patch, if_version } => {
+                (topic::TwinRequest::Report { request_id, if_version }, patch)
+            }
+        };
+        if let Err(error) = link.machine.publish(topic, QoS::AtMostOnce, payload)
+            && let Some(request) = self.twin.remove(request_id)
+        {
+            request.fail(send_error(error));
+        }
+    }
+
+    pub(super) fn twin_answered(&mut self, response: TwinResponse<'_>, publish: &Publish) {
+        let Some(request) = self.twin.remove(response.request_id) else {
+            debug!(request_id = response.request_id, "an answer that nobody waits for");
+            return;
+        };
+        let answer = match response.status {
+            200..300 => Ok(TwinAnswer { version: response.version, payload: publish.payload.clone() }),
+            status => Err(Error::refused(status, "the hub refused the twin request", &publish.payload)),
+        };
+        match request.asker {
+            Asker::Application(reply) => {
+                // Who gave up is not told.
+                let _ = reply.send(answer);
+            }
+            Asker::Desired => self.desired_read(answer),
+        }
+    }
+
+    fn desired_read(&mut self, answer: Result<TwinAnswer, Error>) {
+        let now = Instant::now();
+        match answer.and_then(|answer| Twin::read(&answer.payload)) {
+            Ok(twin) => {
+                if self.desired.whole(twin.desired.version(), now) {
+                    // It says all that those before it do.
+                    self.shared.desired.clear();
+                    self.tell(DesiredUpdate::Whole(twin.desired));
+                }
+            }
+            Err(error) => {
+                warn!(%error, "the twin cannot be read yet");
+                self.desired.failed(now);
+            }
+        }
+    }
+
+    pub(super) fn desired_changed(&mut self, version: u64, payload: &[u8]) {
+        let now = Instant::now();
+        let Ok(mut patch) = serde_json::from_slice::<Properties>(payload) else {
+            warn!(version, "a change of desired properties that is not JSON");
+            return self.desired.missed(now);
+        };
+        patch.insert(VERSION.to_owned(), version.into());
+        if let Some(section) = TwinSection::new(patch)
+            && self.desired.change(version, now)
+        {
+            self.tell(DesiredUpdate::Patch(section));
+        }
+    }
+
+    fn tell(&mut self, update: DesiredUpdate) {
+        if self.shared.desired.push(update, MAX_UPDATES).is_err() {
+            debug!("the application does not keep up with changes of desired properties");
+            self.shared.desired.clear();
+            self.desired.lost(Instant::now());
+        }
+    }
+
+    /// The connection ended, and with it the hope for answers.
+    pub(super) fn repeat_twin_requests(&mut self) {
+        let requests = std::mem::take(&mut self.twin.in_flight).into_values();
+        let (again, lost): (Vec<_>, Vec<_>) = requests
+            .filter(|request| matches!(request.asker, Asker::Application(_)))
+            .partition(TwinRequest::is_repeatable);
+        for request in lost {
+            request.fail(Error::new(
+                ErrorKind::Network,
+                "the connection ended before the hub said whether it made the change",
+            ));
+        }
+        self.shared.twin.put_back(again.into_iter());
+    }
+}

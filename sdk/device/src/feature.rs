@@ -1,0 +1,103 @@
+//! What a client may use of its hub, each with a subscription of its own. They are made when they are first used.
+
+use std::borrow::Cow;
+
+use ferrohub_model::{IdentityId, topic};
+use ferrohub_mqtt::QoS;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Feature {
+    /// Calls of methods.
+    Methods = 1,
+    /// Answers to what the device asks of its twin.
+    TwinAnswers = 2,
+    /// Changes of desired properties.
+    Desired = 4,
+    /// Messages from the cloud, or at a module's inputs.
+    Messages = 8,
+}
+
+impl Feature {
+    const ALL: [Self; 4] = [Self::Methods, Self::TwinAnswers, Self::Desired, Self::Messages];
+
+    /// What is subscribed to. A call is delivered at most once, a twin's answer is asked for again, and a change that
+    /// was missed shows in the versions, so QoS 0 says it all; a message is the hub's until it is acknowledged.
+    pub(crate) fn subscription(self, id: &IdentityId) -> (Cow<'static, str>, QoS) {
+        match self {
+            Self::Methods => (topic::METHODS_FILTER.into(), QoS::AtMostOnce),
+            Self::TwinAnswers => (topic::TWIN_RESPONSES_FILTER.into(), QoS::AtMostOnce),
+            Self::Desired => (topic::DESIRED_FILTER.into(), QoS::AtMostOnce),
+            Self::Messages => (messages_filter(id).into(), QoS::AtLeastOnce),
+        }
+    }
+}
+
+/// A device has one queue of messages; a module has inputs.
+fn messages_filter(id: &IdentityId) -> String {
+    match id.module_str() {
+        None => format!("devices/{}/messages/devicebound/#", id.device_str()),
+        Some(module) => format!("devices/{}/modules/{module}/inputs/#", id.device_str()),
+    }
+}
+
+/// A set of features.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Features(u8);
+
+impl Features {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn contains(self, feature: Feature) -> bool {
+        self.0 & feature as u8 != 0
+    }
+
+    pub(crate) fn with(self, feature: Feature) -> Self {
+        Self(self.0 | feature as u8)
+    }
+
+    pub(crate) fn without(self, feature: Feature) -> Self {
+        self.minus(Self(feature as u8))
+    }
+
+    pub(crate) fn plus(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    pub(crate) fn minus(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Feature> {
+        Feature::ALL.into_iter().filter(move |feature| self.contains(*feature))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_add_and_subtract() {
+        let set = Features::NONE.with(Feature::Methods).with(Feature::Messages);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [Feature::Methods, Feature::Messages]);
+        assert_eq!(set.without(Feature::Methods), Features::NONE.with(Feature::Messages));
+        assert_eq!(set.minus(set), Features::NONE);
+        assert!(Features::NONE.plus(set).contains(Feature::Messages) && Features::NONE.is_empty());
+    }
+
+    #[test]
+    fn a_module_listens_at_its_inputs() {
+        let filter = |id| Feature::Messages.subscription(&IdentityId::parse(id).unwrap()).0;
+        assert_eq!(filter("d"), "devices/d/messages/devicebound/#");
+        assert_eq!(filter("d/m"), "devices/d/modules/m/inputs/#");
+    }
+}

@@ -1,0 +1,108 @@
+//! A twin as its device sees it.
+
+use ferrohub_model::twin::{self, DeviceTwin, METADATA, Properties};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind};
+
+/// The whole twin; from [`DeviceClient::twin`](crate::DeviceClient::twin).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Twin {
+    /// What the back end wants.
+    pub desired: TwinSection,
+    /// What the device reported.
+    pub reported: TwinSection,
+}
+
+impl Twin {
+    pub(crate) fn read(payload: &[u8]) -> Result<Self, Error> {
+        let twin: DeviceTwin = serde_json::from_slice(payload)
+            .map_err(|error| Error::caused(ErrorKind::Protocol, "the hub's answer is not a twin", error))?;
+        let section = |properties| {
+            TwinSection::new(properties)
+                .ok_or_else(|| Error::new(ErrorKind::Protocol, "the hub's answer has no versions"))
+        };
+        Ok(Self { desired: section(twin.desired)?, reported: section(twin.reported)? })
+    }
+}
+
+/// One section of a twin: a JSON object, and the number of its version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TwinSection {
+    version: u64,
+    properties: Properties,
+}
+
+impl TwinSection {
+    /// Takes `$version` and `$metadata` out of what the hub sent. None without a version.
+    pub(crate) fn new(mut properties: Properties) -> Option<Self> {
+        let version = twin::version(&properties)?;
+        properties.remove(twin::VERSION);
+        properties.remove(METADATA);
+        Some(Self { version, properties })
+    }
+
+    /// Counts the changes of this section, from 1.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The properties, without what begins with a dollar sign.
+    #[must_use]
+    pub fn properties(&self) -> &serde_json::Map<String, Value> {
+        &self.properties
+    }
+
+    /// One property.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.properties.get(name)
+    }
+
+    /// The properties as a value of the application's own.
+    ///
+    /// ```
+    /// # use ferrohub_device::{Error, Twin};
+    /// #[derive(serde::Deserialize)]
+    /// struct Wanted {
+    ///     interval: Option<u32>,
+    /// }
+    /// # fn example(twin: &Twin) -> Result<(), Error> {
+    /// let wanted: Wanted = twin.desired.parse()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidPayload`] if they are not such a value.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.properties).map_err(|error| {
+            let message = format!("the properties are not what the device takes: {error}");
+            Error::caused(ErrorKind::InvalidPayload, message, error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn versions_are_not_properties() {
+        let twin =
+            Twin::read(br#"{"desired":{"a":1,"$version":7},"reported":{"$version":1,"$metadata":{}}}"#)
+                .unwrap();
+        assert_eq!((twin.desired.version(), twin.desired.get("a")), (7, Some(&json!(1))));
+        assert_eq!((twin.reported.version(), twin.reported.properties().len()), (1, 0));
+        assert_eq!(twin.desired.parse::<Value>().unwrap(), json!({ "a": 1 }));
+        assert_eq!(twin.desired.parse::<Vec<u8>>().unwrap_err().kind(), ErrorKind::InvalidPayload);
+        for bad in ["", "[]", r#"{"desired":{},"reported":{}}"#] {
+            assert_eq!(Twin::read(bad.as_bytes()).unwrap_err().kind(), ErrorKind::Protocol);
+        }
+    }
+}
