@@ -62,6 +62,24 @@ def main():
         )
         return device.serialize(keep_readonly=True)
 
+    def get_service_statistics():
+        return manager.get_service_statistics().serialize(keep_readonly=True)
+
+    def get_device_registry_statistics():
+        return manager.get_device_registry_statistics().serialize(keep_readonly=True)
+
+    def create_edge_device(device_id, parent_scopes=None):
+        device = manager.create_device_with_sas(
+            device_id, None, None, "enabled", iot_edge=True, parent_scopes=parent_scopes
+        )
+        return device.serialize(keep_readonly=True)
+
+    def create_leaf_device(device_id, device_scope):
+        device = manager.create_device_with_sas(
+            device_id, None, None, "enabled", device_scope=device_scope
+        )
+        return device.serialize(keep_readonly=True)
+
     def get_device(device_id):
         return manager.get_device(device_id).serialize(keep_readonly=True)
 
@@ -194,6 +212,10 @@ def main():
             "create_device_with_x509": create_device_with_x509,
             "create_device_with_certificate_authority": create_device_with_certificate_authority,
             "update_device_with_sas": update_device_with_sas,
+            "get_service_statistics": get_service_statistics,
+            "get_device_registry_statistics": get_device_registry_statistics,
+            "create_edge_device": create_edge_device,
+            "create_leaf_device": create_leaf_device,
             "get_device": get_device,
             "get_devices": get_devices,
             "delete_device": delete_device,

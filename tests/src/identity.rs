@@ -20,7 +20,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn from_document(hub: &str, document: Value) -> Self {
+    /// From the registry's answer.
+    #[must_use]
+    pub fn from_document(hub: &str, document: Value) -> Self {
         let key = |name: &str| {
             let key = &document["authentication"]["symmetricKey"][name];
             key.as_str().unwrap_or_default().to_owned()

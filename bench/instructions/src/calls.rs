@@ -25,7 +25,7 @@ pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
         let identity =
             registry::apply_device(&id, &Device::default(), None, now).ok().context("no identity")?;
         let session = Session::default().with(Subscription::Methods, false);
-        let connection = Arc::new(Connection::new(&identity, Credential::DeviceKey, None, session, now));
+        let connection = Arc::new(Connection::new(&identity, Credential::Thumbprint, None, session, now));
         connections.attach(&connection, false);
         let device = tokio::spawn(async move {
             loop {

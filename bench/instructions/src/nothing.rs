@@ -12,7 +12,8 @@ use ferrohub_core::metrics::Metrics;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    Activity, ChangeTwin, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
+    Activity, ChangeTwin, DeviceCounts, ModuleChange, Store, StoreError, StoredAuthority, StoredPolicy,
+    TwinChanged, Written,
 };
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
@@ -38,8 +39,17 @@ impl Store for Nothing {
     async fn update_identity(&self, _: &Identity, _: &str) -> Result<Written, StoreError> {
         Err(StoreError::Closed)
     }
+    async fn create_device(&self, _: &Identity, _: &[Identity], _: u64) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn update_device(&self, _: &Identity, _: &str, _: &ModuleChange) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
     async fn delete_identity(&self, _: &IdentityId, _: Option<&str>) -> Result<Written, StoreError> {
         Err(StoreError::Closed)
+    }
+    async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
+        Ok(DeviceCounts { total: 0, disabled: 0 })
     }
     async fn identity(&self, _: &IdentityId) -> Result<Option<Identity>, StoreError> {
         Ok(None)
@@ -67,6 +77,9 @@ impl Store for Nothing {
     }
     async fn save_activity(&self, _: &[Activity]) -> Result<(), StoreError> {
         Ok(())
+    }
+    async fn disconnect_all(&self, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
     }
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
         Ok(Vec::new())

@@ -9,7 +9,7 @@ use ferrohub_core::bus::Bus;
 use ferrohub_core::connections::{
     CallEnd, CloseReason, Connections, DesiredNotice, MethodReply, OutgoingCall,
 };
-use ferrohub_model::IdentityId;
+use ferrohub_model::{IdentityId, KeyMark};
 
 /// The bus of a single node.
 #[derive(Debug, Clone)]
@@ -50,9 +50,17 @@ impl Bus for LocalBus {
         }
     }
 
+    async fn disconnect_user_of(&self, target: &IdentityId, key: KeyMark) {
+        self.connections.close_user_of(target, key, CloseReason::CredentialChanged);
+    }
+
     async fn announce(&self, _: &IdentityId) {}
 
     async fn is_connected(&self, target: &IdentityId) -> bool {
         self.connections.get(target).is_some_and(|connection| connection.closed().is_none())
+    }
+
+    async fn connected_devices(&self) -> u64 {
+        self.connections.devices() as u64
     }
 }

@@ -4,7 +4,7 @@
 //! nodes it carries the same three verbs to the node that holds the connection.
 
 use async_trait::async_trait;
-use ferrohub_model::IdentityId;
+use ferrohub_model::{IdentityId, KeyMark};
 
 use crate::connections::{CallEnd, CloseReason, DesiredNotice, MethodReply, OutgoingCall};
 
@@ -20,9 +20,16 @@ pub trait Bus: Send + Sync + 'static {
     /// Closes the connection of `target`, and of its modules if it is a device, on every node.
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason);
 
+    /// Closes the connection of `target`, not those of its modules, on every node, if this is the key that it
+    /// authenticated with.
+    async fn disconnect_user_of(&self, target: &IdentityId, key: KeyMark);
+
     /// Tells the other nodes that `target` is connected here now, so that they let go of older connections.
     async fn announce(&self, target: &IdentityId);
 
     /// Whether `target` is connected anywhere.
     async fn is_connected(&self, target: &IdentityId) -> bool;
+
+    /// How many devices, not modules, are connected, on all nodes together.
+    async fn connected_devices(&self) -> u64;
 }

@@ -4,10 +4,13 @@ mod activity;
 mod authorize;
 mod connect;
 mod devices;
+mod edge;
 mod identities;
 mod invoke_method;
+mod keys;
 mod management;
 mod modules;
+mod statistics;
 mod twins;
 
 pub use authorize::DeviceCaller;
@@ -96,6 +99,11 @@ impl Hub {
             management: tokio::sync::Mutex::new(()),
             stopping: AtomicBool::new(false),
         };
+        // None of whoever was connected when the hub went without a goodbye is so any more.
+        let left = hub.store.disconnect_all(hub.clock.now()).await?;
+        if left > 0 {
+            info!(identities = left, "the hub ended while these were connected");
+        }
         hub.load_policies(settings.policies).await?;
         hub.load_authorities(settings.authorities).await?;
         Ok(hub)

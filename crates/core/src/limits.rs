@@ -23,6 +23,8 @@ pub struct Limits {
     pub policies: usize,
     /// How long a device that said goodbye may take to come back and answer the calls it left.
     pub reconnect_grace: Duration,
+    /// How often it is written down when connected devices were last heard of.
+    pub activity_interval: Duration,
     /// How long a hub that stops lets calls finish.
     pub shutdown_grace: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Limits {
             certificate_authorities: 100,
             policies: 16,
             reconnect_grace: Duration::from_secs(5),
+            activity_interval: Duration::from_secs(300),
             shutdown_grace: Duration::from_secs(10),
         }
     }

@@ -2,13 +2,18 @@
 
 mod authentication;
 mod device;
+mod edge;
 mod etag;
 mod identity;
 mod module;
 
-pub(crate) use authentication::thumbprints;
+pub(crate) use authentication::{thumbprints, with_new_key};
 pub use device::{apply_device, to_device};
+pub(crate) use edge::{
+    MAX_LEVELS, device_of_scope, invalid_scope, is_system_module, system_module_ids, system_modules,
+};
 pub use etag::IfMatch;
+pub(crate) use etag::fresh_etag;
 pub(crate) use identity::ends_connections;
 pub use identity::{Authentication, Identity, Thumbprint};
 pub(crate) use module::{apply_module, to_module};

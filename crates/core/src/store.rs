@@ -51,6 +51,15 @@ pub enum TwinChanged {
     Refused(HubError),
 }
 
+/// Modules that come or go with a change of their device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModuleChange {
+    /// To be there afterwards.
+    pub added: Vec<Identity>,
+    /// Not to be there afterwards.
+    pub removed: Vec<IdentityId>,
+}
+
 /// A shared access policy as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPolicy {
@@ -77,6 +86,24 @@ pub struct StoredAuthority {
     pub verification_code: Option<String>,
 }
 
+/// How many devices there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceCounts {
+    /// All of them; modules are not counted.
+    pub total: u64,
+    /// Those among them that are disabled.
+    pub disabled: u64,
+}
+
+/// An identity that came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    /// Whether it is connected since then, or is not.
+    pub connected: bool,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// When an identity was connected or heard from; kept for people, not for decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
@@ -84,8 +111,8 @@ pub struct Activity {
     pub id: IdentityId,
     /// Only counts for this generation, so that a re-created device does not inherit it.
     pub generation_id: String,
-    /// When it last connected or disconnected.
-    pub connection_state_updated: Timestamp,
+    /// When it last connected or disconnected; `None` if that is as before.
+    pub presence: Option<Presence>,
     /// When the hub last heard from it.
     pub last_activity: Timestamp,
 }
@@ -100,6 +127,23 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces an identity whose etag is still `expected_etag`. Leaves its activity times and session alone.
     async fn update_identity(&self, identity: &Identity, expected_etag: &str) -> Result<Written, StoreError>;
 
+    /// The same for a device and the modules that come with it: all of them or none.
+    async fn create_device(
+        &self,
+        device: &Identity,
+        modules: &[Identity],
+        limit: u64,
+    ) -> Result<Written, StoreError>;
+
+    /// The same for a device, some of whose modules come or go with the change: all of it or nothing. A module that is
+    /// there already stays as it is, one that is not there is gone.
+    async fn update_device(
+        &self,
+        device: &Identity,
+        expected_etag: &str,
+        modules: &ModuleChange,
+    ) -> Result<Written, StoreError>;
+
     /// Removes an identity, its modules and everything kept for them, if its etag is still `expected_etag`
     /// (`None`: whatever it is).
     async fn delete_identity(
@@ -107,6 +151,9 @@ pub trait Store: Send + Sync + 'static {
         id: &IdentityId,
         expected_etag: Option<&str>,
     ) -> Result<Written, StoreError>;
+
+    /// How many devices there are, in a time that does not depend on it.
+    async fn device_counts(&self) -> Result<DeviceCounts, StoreError>;
 
     /// One identity.
     async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError>;
@@ -133,8 +180,11 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps the session of an identity, or forgets it (`None`). `NotFound` if the identity is not there.
     async fn save_session(&self, id: &IdentityId, session: Option<&Session>) -> Result<Written, StoreError>;
 
-    /// Keeps when identities were last heard of. Identities that are gone are passed over.
+    /// Keeps when identities were last heard of. Identities that are gone are passed over, and no time runs backwards.
     async fn save_activity(&self, activity: &[Activity]) -> Result<(), StoreError>;
+
+    /// Nobody is connected since `since`: whoever was, by what was kept, is so no more. How many that were.
+    async fn disconnect_all(&self, since: Timestamp) -> Result<u64, StoreError>;
 
     /// All stored policies, by name.
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError>;

@@ -45,7 +45,7 @@ fn connection(listens: bool) -> Arc<Connection> {
     };
     let session =
         if listens { Session::default().with(Subscription::Methods, false) } else { Session::default() };
-    Arc::new(Connection::new(&identity, Credential::DeviceKey, None, session, now))
+    Arc::new(Connection::new(&identity, Credential::Thumbprint, None, session, now))
 }
 
 fn table() -> Arc<Connections> {

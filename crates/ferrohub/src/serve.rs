@@ -149,12 +149,15 @@ impl Server {
     pub(crate) async fn run(self, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         let Self { gateway, service, endpoints, private_ca } = self;
         let renewal = tokio::spawn(keep_certificate(service.certificate.clone(), private_ca));
+        let hub = service.hub.clone();
+        let activity = tokio::spawn(async move { hub.remember_activity().await });
         info!(
             hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
             admin = %endpoints.admin, "ready"
         );
         gateway.serve(service, stopping).await?;
         renewal.abort();
+        activity.abort();
         info!("stopped");
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod caller;
 mod devices;
 mod error;
+mod keys;
 mod management;
 #[allow(dead_code)]
 mod message;
@@ -11,6 +12,7 @@ mod method;
 mod modules;
 mod request;
 mod server;
+mod statistics;
 mod twins;
 mod websocket;
 

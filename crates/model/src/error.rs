@@ -57,6 +57,8 @@ error_codes! {
     InvalidStorageEndpointOrBlob = 400020;
     /// The caller went away, or a newer connection displaced the one that held the call.
     ConnectionForcefullyClosedOnNewConnection = 400027;
+    /// The edge scope is none, or not one that the device may have.
+    InvalidDeviceScope = 400028;
     /// A fault that somebody injected ended the connection.
     ConnectionForcefullyClosedOnFaultInjection = 400029;
     /// A fault that somebody injected keeps the connection out.
@@ -65,6 +67,8 @@ error_codes! {
     IotHubNotFound = 401001;
     /// Not authenticated, or without the right.
     IotHubUnauthorizedAccess = 401002;
+    /// The module is the hub's own on an edge device; nobody makes or deletes it by hand.
+    SystemModuleModifyUnauthorizedAccess = 401100;
     /// The principal is known but its roles do not allow the operation.
     GenericForbidden = 403000;
     /// As many messages wait for the device as may.

@@ -25,6 +25,22 @@ pub enum InvalidKey {
     Length(usize),
 }
 
+/// What to do with the two keys of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyChange {
+    /// A new random one in the place of the first.
+    Primary,
+    /// A new random one in the place of the second.
+    Secondary,
+    /// They change places.
+    Swap,
+}
+
+/// Tells one key from another without telling the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyMark(u64);
+
 /// A secret of 16 to 64 bytes, written as base64. Its `Debug` form never shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedAccessKey(Box<[u8]>);
@@ -60,6 +76,14 @@ impl SharedAccessKey {
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)
+    }
+
+    /// Tells it from other keys.
+    #[must_use]
+    pub fn mark(&self) -> KeyMark {
+        let mut first = [0; 8];
+        first.copy_from_slice(self.sign(b"mark").split_at(8).0);
+        KeyMark(u64::from_le_bytes(first))
     }
 
     /// HMAC-SHA256 of `message` under this key.

@@ -12,8 +12,11 @@ const APPLICATION_ID: u32 = u32::from_be_bytes(*b"FHub");
 
 /// Each takes the schema from its index to the next; `user_version` counts those that ran.
 /// What was released is never edited: a change is a new file at the end.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_identities.sql"), include_str!("migrations/0002_twins.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_identities.sql"),
+    include_str!("migrations/0002_twins.sql"),
+    include_str!("migrations/0005_statistics.sql"),
+];
 
 /// Brings the database to this version's schema. A file of a newer version is left untouched.
 pub(crate) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), OpenError> {

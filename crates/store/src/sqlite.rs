@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    Activity, ChangeTwin, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
+    Activity, ChangeTwin, DeviceCounts, ModuleChange, Store, StoreError, StoredAuthority, StoredPolicy,
+    TwinChanged, Written,
 };
 use ferrohub_core::twins::TwinDocument;
-use ferrohub_model::{DeviceId, IdentityId};
+use ferrohub_model::{DeviceId, IdentityId, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::folder::{Folder, database};
@@ -109,6 +110,26 @@ impl Store for SqliteStore {
         self.writer.write(move |db| statements::update_identity(db, &identity, &expected)).await
     }
 
+    async fn create_device(
+        &self,
+        device: &Identity,
+        modules: &[Identity],
+        limit: u64,
+    ) -> Result<Written, StoreError> {
+        let (device, modules) = (device.clone(), modules.to_vec());
+        self.writer.write(move |db| statements::create_device(db, &device, &modules, limit)).await
+    }
+
+    async fn update_device(
+        &self,
+        device: &Identity,
+        expected_etag: &str,
+        modules: &ModuleChange,
+    ) -> Result<Written, StoreError> {
+        let (device, expected, modules) = (device.clone(), expected_etag.to_owned(), modules.clone());
+        self.writer.write(move |db| statements::update_device(db, &device, &expected, &modules)).await
+    }
+
     async fn delete_identity(
         &self,
         id: &IdentityId,
@@ -116,6 +137,10 @@ impl Store for SqliteStore {
     ) -> Result<Written, StoreError> {
         let (id, expected) = (id.clone(), expected_etag.map(str::to_owned));
         self.writer.write(move |db| statements::delete_identity(db, &id, expected.as_deref())).await
+    }
+
+    async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
+        self.readers.read_by_key(statements::device_counts).await
     }
 
     async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError> {
@@ -157,6 +182,10 @@ impl Store for SqliteStore {
     async fn save_activity(&self, activity: &[Activity]) -> Result<(), StoreError> {
         let activity = activity.to_vec();
         self.writer.write(move |db| statements::save_activity(db, &activity)).await
+    }
+
+    async fn disconnect_all(&self, since: Timestamp) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::disconnect_all(db, since)).await
     }
 
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {

@@ -7,7 +7,7 @@ use common::{id, identity, open};
 use ferrohub_core::registry::{Authentication, Thumbprint};
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_core::store::{
-    Activity, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
+    Activity, ModuleChange, Presence, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
 };
 use ferrohub_core::twins::{Edit, TwinDocument, TwinLimits};
 use ferrohub_model::device::Status;
@@ -140,7 +140,7 @@ async fn sessions_and_activity_are_kept() {
         let seen = |name: &str, generation: &str| Activity {
             id: id(name),
             generation_id: generation.to_owned(),
-            connection_state_updated: Timestamp::from_unix_millis(70),
+            presence: Some(Presence { connected: true, since: Timestamp::from_unix_millis(70) }),
             last_activity: Timestamp::from_unix_millis(80),
         };
         store.save_activity(&[seen("gone", "17"), seen("dev", "16")]).await.unwrap();
@@ -150,6 +150,92 @@ async fn sessions_and_activity_are_kept() {
         assert_eq!(read.connection_state_updated, Timestamp::from_unix_millis(70));
         assert_eq!(read.last_activity, Timestamp::from_unix_millis(80));
         assert_eq!(read.etag, "one", "being seen is not a change");
+        let earlier = Activity {
+            presence: Some(Presence { connected: false, since: Timestamp::from_unix_millis(69) }),
+            last_activity: Timestamp::from_unix_millis(79),
+            ..seen("dev", "17")
+        };
+        store.save_activity(&[earlier]).await.unwrap();
+        assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), read, "no time runs backwards");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_was_connected_is_so_no_more() {
+    on_every_store(async |store| {
+        for name in ["a", "a/m", "b", "c"] {
+            store.create_identity(&identity(name), 10).await.unwrap();
+        }
+        let seen = |name: &str, connected, since| Activity {
+            id: id(name),
+            generation_id: "17".to_owned(),
+            presence: Some(Presence { connected, since: Timestamp::from_unix_millis(since) }),
+            last_activity: Timestamp::from_unix_millis(since),
+        };
+        let came = [seen("a", true, 60), seen("a/m", true, 61), seen("b", true, 62), seen("b", false, 63)];
+        store.save_activity(&came).await.unwrap();
+        assert_eq!(store.disconnect_all(Timestamp::from_unix_millis(90)).await.unwrap(), 2);
+        assert_eq!(store.disconnect_all(Timestamp::from_unix_millis(91)).await.unwrap(), 0);
+        for (name, since) in [("a", 90), ("a/m", 90), ("b", 63), ("c", 5)] {
+            let read = store.identity(&id(name)).await.unwrap().unwrap();
+            assert_eq!(read.connection_state_updated, Timestamp::from_unix_millis(since), "{name}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn devices_are_counted_as_they_change() {
+    on_every_store(async |store| {
+        let counts = async || {
+            let counts = store.device_counts().await.unwrap();
+            (counts.total, counts.disabled)
+        };
+        assert_eq!(counts().await, (0, 0));
+        let mut enabled = identity("on");
+        enabled.status = Status::Enabled;
+        for one in [&identity("a"), &identity("b"), &enabled, &identity("on/m")] {
+            store.create_identity(one, 10).await.unwrap();
+        }
+        assert_eq!(counts().await, (3, 2), "modules are not counted");
+        enabled.status = Status::Disabled;
+        assert_eq!(store.update_identity(&enabled, "one").await.unwrap(), Written::Done);
+        assert_eq!(counts().await, (3, 3));
+        store.update_identity(&enabled, "one").await.unwrap();
+        assert_eq!(counts().await, (3, 3), "disabled once");
+        enabled.status = Status::Enabled;
+        store.update_identity(&enabled, "one").await.unwrap();
+        store.delete_identity(&id("a"), None).await.unwrap();
+        assert_eq!(counts().await, (2, 1));
+        store.delete_identity(&id("on"), None).await.unwrap();
+        assert_eq!(counts().await, (1, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn modules_come_and_go_with_their_device_or_not_at_all() {
+    on_every_store(async |store| {
+        let names = async || -> Vec<String> {
+            let modules = store.modules(&DeviceId::new("dev").unwrap()).await.unwrap();
+            modules.iter().map(|one| one.id.module_str().unwrap().to_owned()).collect()
+        };
+        let modules = [identity("dev/$a"), identity("dev/$b")];
+        assert_eq!(store.create_device(&identity("dev"), &modules, 10).await.unwrap(), Written::Done);
+        assert_eq!(store.create_device(&identity("dev"), &modules, 10).await.unwrap(), Written::Conflict);
+        assert_eq!(names().await, ["$a", "$b"]);
+        let off = ModuleChange { added: Vec::new(), removed: vec![id("dev/$a"), id("dev/gone")] };
+        assert_eq!(store.update_device(&identity("dev"), "other", &off).await.unwrap(), Written::Conflict);
+        assert_eq!(names().await, ["$a", "$b"]);
+        assert_eq!(store.update_device(&identity("dev"), "one", &off).await.unwrap(), Written::Done);
+        assert_eq!(names().await, ["$b"]);
+        let mut other = identity("dev/$b");
+        other.etag = "two".to_owned();
+        let on = ModuleChange { added: vec![identity("dev/$a"), other], removed: Vec::new() };
+        assert_eq!(store.update_device(&identity("dev"), "one", &on).await.unwrap(), Written::Done);
+        assert_eq!(names().await, ["$a", "$b"]);
+        assert_eq!(store.identity(&id("dev/$b")).await.unwrap().unwrap().etag, "one", "it was there");
     })
     .await;
 }

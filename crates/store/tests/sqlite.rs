@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use common::{id, identity, open};
-use ferrohub_core::store::{Store, StoreError, StoredPolicy, Written};
+use ferrohub_core::store::{DeviceCounts, Store, StoreError, StoredPolicy, Written};
 use ferrohub_model::{Rights, SharedAccessKey};
 use ferrohub_store::{OpenError, SqliteStore, StoreMetrics, read_policies};
 use rusqlite::Connection;
@@ -93,16 +93,19 @@ async fn a_folder_has_one_hub() {
 async fn a_file_of_the_first_version_is_brought_to_this_one() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hub.db");
-    let store = open(folder.path());
-    let device = identity("dev");
-    store.create_identity(&device, 10).await.unwrap();
-    store.close().await;
-    // What the first version had: no twins.
+    // What the first version had.
     let old = Connection::open(&file).unwrap();
-    old.execute_batch("DROP TABLE twin; PRAGMA user_version = 1").unwrap();
+    old.execute_batch(include_str!("../src/migrations/0001_identities.sql")).unwrap();
+    old.execute_batch(
+        "INSERT INTO identity VALUES ('dev', '', '17', 'one', 1, NULL, 0, 2, NULL, NULL, 0, NULL, '[]', NULL, 0, 0, NULL);
+         PRAGMA application_id = 1179153762; PRAGMA user_version = 1",
+    )
+    .unwrap();
     drop(old);
-    let (found, twin) = open(folder.path()).twin(&device.id).await.unwrap().unwrap();
-    assert_eq!((found, twin.version()), (device, 2));
+    let store = open(folder.path());
+    let (found, twin) = store.twin(&identity("dev").id).await.unwrap().unwrap();
+    assert_eq!((found.generation_id.as_str(), twin.version()), ("17", 2));
+    assert_eq!(store.device_counts().await.unwrap(), DeviceCounts { total: 1, disabled: 1 });
 }
 
 #[tokio::test]
@@ -113,13 +116,15 @@ async fn a_newer_schema_is_left_alone() {
     let raise = |version: u32| {
         Connection::open(&file).unwrap().pragma_update(None, "user_version", version).unwrap();
     };
+    let known: u32 =
+        Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     raise(99);
     let before = fs::read(&file).unwrap();
     let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
-    assert!(matches!(error, OpenError::TooNew { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::TooNew { found: 99, .. }), "{error}");
     assert!(matches!(read_policies(folder.path()).unwrap_err(), OpenError::TooNew { .. }));
     assert_eq!(fs::read(&file).unwrap(), before);
-    raise(2);
+    raise(known);
     open(folder.path());
 }
 

@@ -40,6 +40,7 @@ mod management;
 mod method;
 mod modules;
 mod registry;
+mod statistics;
 mod twin;
 mod uri;
 
@@ -47,11 +48,13 @@ pub use builder::Builder;
 pub use client::ServiceClient;
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
 pub use error::{BoxError, Error, ErrorKind};
+pub use ferrohub_model::KeyChange;
 pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
 };
 pub use ferrohub_model::module::Module;
+pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};
 pub use management::{CertificateAuthority, Key, Management, Policy};
 pub use method::{DirectMethod, DirectMethodResponse};

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::uri::segment;
-use crate::{Error, ErrorKind, Module, ServiceClient};
+use crate::{Error, ErrorKind, KeyChange, Module, ServiceClient};
 
 fn path(device_id: &str, module_id: &str) -> Result<String, Error> {
     if device_id.is_empty() || module_id.is_empty() {
@@ -32,6 +32,24 @@ impl ServiceClient {
         let path = path(&module.device_id, &module.module_id)?;
         let etag = module.etag.as_deref().unwrap_or("*");
         self.call(Method::PUT, &path, "").if_match(Some(etag)).json(module)?.send_for().await
+    }
+
+    /// Gives a module a new key, or exchanges its two, as
+    /// [`regenerate_device_key`](Self::regenerate_device_key) does for a device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], [`ErrorKind::InvalidArgument`] if the module does not
+    /// authenticate with keys.
+    pub async fn regenerate_module_key(
+        &self,
+        device_id: &str,
+        module_id: &str,
+        key: KeyChange,
+        etag: Option<&str>,
+    ) -> Result<Module, Error> {
+        let path = format!("/ferrohub{}/regenerate-key", path(device_id, module_id)?);
+        let call = self.call(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
+        call.json(&serde_json::json!({ "key": key }))?.send_for().await
     }
 
     /// A module, keys included.

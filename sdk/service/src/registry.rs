@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::uri::segment;
-use crate::{Device, Error, ErrorKind, ServiceClient};
+use crate::{Device, Error, ErrorKind, KeyChange, ServiceClient};
 
 fn path(device_id: &str) -> Result<String, Error> {
     if device_id.is_empty() {
@@ -33,6 +33,24 @@ impl ServiceClient {
             .json(device)?
             .send_for()
             .await
+    }
+
+    /// Gives a device a new key, or exchanges its two, in one step; with an etag only if it is still the hub's. What is
+    /// connected with a key that is gone is disconnected. Only a Ferrohub has this; see
+    /// [`update_device`](Self::update_device) for the others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], [`ErrorKind::InvalidArgument`] if the device does not
+    /// authenticate with keys.
+    pub async fn regenerate_device_key(
+        &self,
+        device_id: &str,
+        key: KeyChange,
+        etag: Option<&str>,
+    ) -> Result<Device, Error> {
+        let path = format!("/ferrohub{}/regenerate-key", path(device_id)?);
+        let call = self.call(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
+        call.json(&serde_json::json!({ "key": key }))?.send_for().await
     }
 
     /// A device, keys included.

@@ -117,10 +117,8 @@ fn by_token(
             if !resource.is(&path) {
                 return Err(DeviceAuthError::WrongResource);
             }
-            if !token.is_signed_by(primary) && !token.is_signed_by(secondary) {
-                return Err(DeviceAuthError::BadSignature);
-            }
-            Credential::DeviceKey
+            let key = [primary, secondary].into_iter().find(|key| token.is_signed_by(key));
+            Credential::DeviceKey(key.ok_or(DeviceAuthError::BadSignature)?.mark())
         }
         Some(name) => {
             // A policy stands in for the device's own key, not for its certificate.

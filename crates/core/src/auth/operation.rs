@@ -36,12 +36,14 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The rights a policy must hold, all of them.
+    /// The sets of rights that allow it; a policy must hold one of them whole.
     #[must_use]
-    pub fn rights(self) -> &'static [Right] {
+    pub fn rights(self) -> &'static [&'static [Right]] {
         match self {
-            Self::ReadDevices | Self::ReadRegistryStatistics => &[Right::RegistryRead],
-            Self::WriteDevices | Self::DeleteDevices => &[Right::RegistryWrite],
+            Self::ReadDevices | Self::ReadRegistryStatistics => &[&[Right::RegistryRead]],
+            Self::WriteDevices | Self::DeleteDevices => &[&[Right::RegistryWrite]],
+            // It says about the same as a list of devices does, to those who may read one.
+            Self::ReadServiceStatistics => &[&[Right::ServiceConnect], &[Right::RegistryRead]],
             Self::ReadTwins
             | Self::WriteTwins
             | Self::InvokeMethod
@@ -49,10 +51,9 @@ impl Operation {
             | Self::SendMessages
             | Self::ReceiveFeedback
             | Self::PurgeMessages
-            | Self::ReceiveFileNotifications
-            | Self::ReadServiceStatistics => &[Right::ServiceConnect],
+            | Self::ReceiveFileNotifications => &[&[Right::ServiceConnect]],
             // Nobody but an owner may change who may do what.
-            Self::ManageHub => &Right::ALL,
+            Self::ManageHub => &[&Right::ALL],
         }
     }
 

@@ -70,7 +70,9 @@ pub(crate) async fn authorize(
         }
     };
     let allowed = match &principal {
-        Principal::Policy(policy) => operation.rights().iter().all(|right| policy.rights.has(*right)),
+        Principal::Policy(policy) => {
+            operation.rights().iter().any(|set| set.iter().all(|right| policy.rights.has(*right)))
+        }
         Principal::Entra { actions, .. } => operation
             .data_action()
             .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ferrohub_model::{IdentityId, Timestamp};
+use ferrohub_model::{IdentityId, KeyMark, Timestamp};
 use tokio::sync::oneshot;
 
 use super::desired::{DesiredNotice, DesiredOutbox};
@@ -14,8 +14,8 @@ use crate::session::{Session, Subscription};
 /// With what a connection authenticated; decides what ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// A token signed by one of the identity's own keys.
-    DeviceKey,
+    /// A token signed by one of the identity's own keys: this one.
+    DeviceKey(KeyMark),
     /// A token signed by a shared access policy's key.
     Policy {
         /// The policy's name.

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ferrohub_model::IdentityId;
+use ferrohub_model::{IdentityId, KeyMark};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::{CloseReason, Connection, NotAccepted};
+use super::connection::{CloseReason, Connection, Credential, NotAccepted};
 use super::in_flight::{CallEnd, MethodReply, OutgoingCall};
 use crate::session::{Session, Subscription};
 
@@ -39,6 +39,8 @@ pub struct Connections {
     in_flight_limit: u16,
     /// How often an identity was told to be closed.
     closes: AtomicU64,
+    /// Devices, not modules, that have a connection.
+    devices: AtomicUsize,
 }
 
 impl Connections {
@@ -50,6 +52,7 @@ impl Connections {
             hasher: RandomState::new(),
             in_flight_limit,
             closes: AtomicU64::new(0),
+            devices: AtomicUsize::new(0),
         }
     }
 
@@ -73,6 +76,9 @@ impl Connections {
         let entry = shard.entry(connection.id.clone()).or_default();
         let displaced = entry.connection.replace(connection.clone());
         let parted = entry.parted.take();
+        if displaced.is_none() && connection.id.module_str().is_none() {
+            self.devices.fetch_add(1, Ordering::Relaxed);
+        }
         // Under the shard's lock: whoever displaces this one must find what it inherited.
         for earlier in displaced.iter().chain(&parted).filter(|earlier| earlier.closed().is_some()) {
             if resumes {
@@ -101,6 +107,9 @@ impl Connections {
         let is_current = entry.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection));
         if is_current {
             entry.connection = None;
+            if connection.id.module_str().is_none() {
+                self.devices.fetch_sub(1, Ordering::Relaxed);
+            }
             if connection.has_calls() {
                 entry.parted = Some(connection.clone());
                 return true;
@@ -141,6 +150,15 @@ impl Connections {
         }
     }
 
+    /// Closes the connection of an identity if this is the key that it authenticated with.
+    pub fn close_user_of(&self, id: &IdentityId, key: KeyMark, reason: CloseReason) {
+        self.closes.fetch_add(1, Ordering::SeqCst);
+        let used = |connection: &Arc<Connection>| connection.credential == Credential::DeviceKey(key);
+        if let Some(connection) = self.get(id).filter(used) {
+            connection.close(reason);
+        }
+    }
+
     /// Changes what a connection listens for, and tells callers that waited for it.
     pub fn set_session(&self, connection: &Arc<Connection>, session: Session) {
         connection.set_session(session);
@@ -168,7 +186,13 @@ impl Connections {
         found
     }
 
-    /// How many connections this node holds.
+    /// How many devices, not modules, are connected to this node.
+    #[must_use]
+    pub fn devices(&self) -> usize {
+        self.devices.load(Ordering::Relaxed)
+    }
+
+    /// How many connections this node holds. Looks at each.
     #[must_use]
     pub fn count(&self) -> usize {
         let count = |shard: &Mutex<Shard>| {

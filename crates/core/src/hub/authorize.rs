@@ -12,7 +12,6 @@ use crate::auth::{
 use crate::connections::Credential;
 use crate::metrics::count;
 use crate::registry::Identity;
-use crate::store::Activity;
 
 /// For a caller that is not who it says, or may not do this: it is not told which.
 const NOT_A_CALLER: &str = "not_a_caller";
@@ -78,7 +77,7 @@ impl Hub {
     ) -> Result<DeviceCaller, HubError> {
         match self.prove(id, header, certificate).await? {
             Ok(caller) => {
-                self.heard_over_https(&caller.identity);
+                self.note_heard(&caller.identity);
                 Ok(caller)
             }
             Err(error) => {
@@ -87,17 +86,6 @@ impl Hub {
                 Err(Refused::new(error.reason()).error)
             }
         }
-    }
-
-    fn heard_over_https(&self, identity: &Identity) {
-        let known = self.recent_activity.apply(identity);
-        let activity = Activity {
-            id: identity.id.clone(),
-            generation_id: identity.generation_id.clone(),
-            connection_state_updated: known.connection_state_updated,
-            last_activity: self.clock.now(),
-        };
-        self.recent_activity.note(activity, &self.store);
     }
 
     /// Whether an identity is who it says it is, and it and its device may talk to the hub.

@@ -10,7 +10,7 @@ use crate::auth::{DeviceAuthError, PeerCertificate, authenticate};
 use crate::connections::{CloseReason, Connection};
 use crate::metrics::count;
 use crate::session::Session;
-use crate::store::{Activity, StoreError, Written};
+use crate::store::{StoreError, Written};
 
 /// What a device presents when it connects, whatever the protocol.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Hub {
             verified.credential,
             Some(verified.expires),
             session.unwrap_or_default(),
-            now,
+            self.clock.now(),
         ));
         if let Some(displaced) = self.connections.attach(&connection, !request.clean_session) {
             self.left(&displaced, CloseReason::TakenOver);
@@ -124,10 +124,10 @@ impl Hub {
         if self.connections.closes() != closes
             && let Err(error) = self.look_again(request, &connection).await
         {
-            self.connections.detach(&connection, CloseReason::CredentialChanged);
-            self.left(&connection, CloseReason::CredentialChanged);
+            self.disconnected(&connection, CloseReason::CredentialChanged).await;
             return Err(error);
         }
+        self.note_presence(&connection, true);
         self.bus.announce(request.id).await;
         Ok(Connected { connection, session_present: session.is_some() })
     }
@@ -177,7 +177,8 @@ impl Hub {
         session: Session,
         durable: bool,
     ) -> Result<(), StoreError> {
-        if connection.session() == session {
+        // One that was closed may be that of an identity that is gone, and whose id is another's.
+        if connection.session() == session || connection.closed().is_some() {
             return Ok(());
         }
         if durable {
@@ -197,6 +198,10 @@ impl Hub {
     /// A connection that was closed before keeps its first reason.
     pub async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let reason = connection.closed().unwrap_or(reason);
+        // Before it leaves the table: a reader finds it there or finds when it went.
+        if self.left(connection, reason) && reason != CloseReason::TakenOver {
+            self.note_presence(connection, false);
+        }
         if self.connections.detach(connection, reason) {
             let (connections, connection) = (self.connections.clone(), connection.clone());
             let grace = self.limits.reconnect_grace;
@@ -204,16 +209,6 @@ impl Hub {
                 tokio::time::sleep(grace).await;
                 connections.abandon(&connection);
             });
-        }
-        if self.left(connection, reason) && reason != CloseReason::TakenOver {
-            let now = self.clock.now();
-            let activity = Activity {
-                id: connection.id.clone(),
-                generation_id: connection.generation_id.clone(),
-                connection_state_updated: now,
-                last_activity: connection.last_activity(),
-            };
-            self.recent_activity.note(activity, &self.store);
         }
     }
 

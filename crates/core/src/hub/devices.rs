@@ -35,7 +35,8 @@ impl Hub {
         self.delete_identity(&IdentityId::device(id), if_match).await
     }
 
-    fn present_device(&self, identity: &Identity) -> Device {
-        to_device(&self.recent_activity.apply(identity), self.live(&identity.id))
+    pub(super) fn present_device(&self, identity: &Identity) -> Device {
+        let (identity, connected) = self.seen(identity);
+        to_device(&identity, connected)
     }
 }

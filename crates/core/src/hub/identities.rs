@@ -5,8 +5,10 @@ use tracing::info;
 
 use super::{Hub, store_failed};
 use crate::connections::CloseReason;
-use crate::registry::{Identity, IfMatch, ends_connections};
-use crate::store::Written;
+use crate::registry::{
+    Identity, IfMatch, ends_connections, is_system_module, system_module_ids, system_modules,
+};
+use crate::store::{ModuleChange, Written};
 
 /// How often an update whose caller does not care for the etag is tried again when others write between.
 const MAX_TRIES: usize = 16;
@@ -22,6 +24,11 @@ pub(super) fn wrong_etag() -> HubError {
     HubError::new(ErrorCode::PreconditionFailed, "Precondition failed: Invalid ETag")
 }
 
+fn system_module(id: &IdentityId) -> HubError {
+    let text = format!("{id} comes and goes with the device's being an edge device, and not by itself.");
+    HubError::new(ErrorCode::SystemModuleModifyUnauthorizedAccess, text)
+}
+
 impl Hub {
     pub(super) async fn identity(&self, id: &IdentityId) -> Result<Identity, HubError> {
         self.store.identity(id).await.map_err(store_failed)?.ok_or_else(|| not_found(id))
@@ -35,7 +42,11 @@ impl Hub {
         apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
     ) -> Result<Identity, HubError> {
         match if_match {
-            None => self.create_identity(apply(None, self.clock.now())?).await,
+            None => {
+                let identity = apply(None, self.clock.now())?;
+                self.check_parent(&identity, None).await?;
+                self.create_identity(identity).await
+            }
             Some(if_match) => self.update_identity(id, if_match, apply).await,
         }
     }
@@ -44,7 +55,16 @@ impl Hub {
         let id = &identity.id;
         let is_module = id.module_str().is_some();
         let limit = if is_module { self.limits.modules_per_device } else { self.limits.devices };
-        match self.store.create_identity(&identity, limit).await.map_err(store_failed)? {
+        if is_system_module(id) {
+            return Err(system_module(id));
+        }
+        let written = if identity.iot_edge {
+            let modules = system_modules(id, self.clock.now());
+            self.store.create_device(&identity, &modules, limit).await
+        } else {
+            self.store.create_identity(&identity, limit).await
+        };
+        match written.map_err(store_failed)? {
             Written::Done => {
                 info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
                 Ok(identity)
@@ -70,20 +90,45 @@ impl Hub {
         if_match: &IfMatch,
         apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
     ) -> Result<Identity, HubError> {
+        let apply = |old: &Identity| Ok((apply(Some(old), self.clock.now())?, ()));
+        let (old, new, ()) = self.replace_identity(id, if_match, apply).await?;
+        if let Some(reason) = ends_connections(&old, &new) {
+            self.bus.disconnect(id, reason).await;
+        }
+        if old.iot_edge && !new.iot_edge {
+            for module in system_module_ids(id) {
+                self.bus.disconnect(&module, CloseReason::Deleted).await;
+            }
+        }
+        info!(device = %id, status = new.status.name(), "identity changed");
+        Ok(new)
+    }
+
+    /// Puts what `apply` makes of an identity in its place. The old one, the new one, and what `apply` says besides.
+    pub(super) async fn replace_identity<T>(
+        &self,
+        id: &IdentityId,
+        if_match: &IfMatch,
+        apply: impl Fn(&Identity) -> Result<(Identity, T), HubError>,
+    ) -> Result<(Identity, Identity, T), HubError> {
         for _ in 0..MAX_TRIES {
             let old = self.identity(id).await?;
             if !if_match.admits(&old.etag) {
                 return Err(wrong_etag());
             }
-            let new = apply(Some(&old), self.clock.now())?;
-            match self.store.update_identity(&new, &old.etag).await.map_err(store_failed)? {
-                Written::Done => {
-                    if let Some(reason) = ends_connections(&old, &new) {
-                        self.bus.disconnect(id, reason).await;
-                    }
-                    info!(device = %id, status = new.status.name(), "identity changed");
-                    return Ok(new);
-                }
+            let (new, more) = apply(&old)?;
+            self.check_parent(&new, Some(&old)).await?;
+            let written = if old.iot_edge == new.iot_edge {
+                self.store.update_identity(&new, &old.etag).await
+            } else {
+                let modules = match new.iot_edge {
+                    true => ModuleChange { added: system_modules(id, self.clock.now()), removed: Vec::new() },
+                    false => ModuleChange { added: Vec::new(), removed: system_module_ids(id) },
+                };
+                self.store.update_device(&new, &old.etag, &modules).await
+            };
+            match written.map_err(store_failed)? {
+                Written::Done => return Ok((old, new, more)),
                 Written::NotFound => return Err(not_found(id)),
                 // Somebody wrote between: look again.
                 Written::Conflict | Written::Full => {}
@@ -94,6 +139,11 @@ impl Hub {
 
     /// Deletes an identity, its modules and all that is kept for them, and disconnects them.
     pub(super) async fn delete_identity(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
+        if is_system_module(id) {
+            // Without it there is nothing to refuse.
+            self.identity(id).await?;
+            return Err(system_module(id));
+        }
         let etag = match if_match {
             IfMatch::Any => None,
             IfMatch::Etag(etag) => Some(etag.as_str()),
@@ -107,11 +157,5 @@ impl Hub {
             Written::NotFound => Err(not_found(id)),
             Written::Conflict | Written::Full => Err(wrong_etag()),
         }
-    }
-
-    /// The start and the last activity of an identity's connection, if it has one.
-    pub(super) fn live(&self, id: &IdentityId) -> Option<(Timestamp, Timestamp)> {
-        let connection = self.connections.get(id).filter(|connection| connection.closed().is_none())?;
-        Some((connection.connected, connection.last_activity()))
     }
 }

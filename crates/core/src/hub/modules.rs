@@ -50,7 +50,8 @@ impl Hub {
         self.delete_identity(&IdentityId::module(device, module), if_match).await
     }
 
-    fn present_module(&self, identity: &Identity) -> Module {
-        to_module(&self.recent_activity.apply(identity), self.live(&identity.id))
+    pub(super) fn present_module(&self, identity: &Identity) -> Module {
+        let (identity, connected) = self.seen(identity);
+        to_module(&identity, connected)
     }
 }

@@ -156,6 +156,7 @@ impl Hub {
     }
 
     fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
-        twin.for_service(&self.recent_activity.apply(identity), self.live(&identity.id).map(|(_, last)| last))
+        let (identity, connected) = self.seen(identity);
+        twin.for_service(&identity, connected)
     }
 }

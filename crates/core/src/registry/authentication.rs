@@ -1,7 +1,7 @@
 //! How an identity proves itself, between the wire and the hub.
 
 use ferrohub_model::device::{self, AuthenticationType, SymmetricKeyPair, X509Thumbprints};
-use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
+use ferrohub_model::{ErrorCode, HubError, KeyChange, KeyMark, SharedAccessKey};
 
 use super::{Authentication, Thumbprint};
 
@@ -65,6 +65,27 @@ pub(super) fn requested(
             })
         }
     }
+}
+
+/// The same with one of its keys new, or both in each other's place; and the key that is good no more.
+pub(crate) fn with_new_key(
+    old: &Authentication,
+    change: KeyChange,
+) -> Result<(Authentication, Option<KeyMark>), HubError> {
+    let Authentication::Sas { primary, secondary } = old else {
+        return Err(HubError::new(ErrorCode::InvalidOperation, "it does not authenticate with keys"));
+    };
+    let (new, gone) = match change {
+        KeyChange::Primary => ((SharedAccessKey::generate(), secondary.clone()), Some(primary)),
+        KeyChange::Secondary => ((primary.clone(), SharedAccessKey::generate()), Some(secondary)),
+        KeyChange::Swap => ((secondary.clone(), primary.clone()), None),
+    };
+    let gone = gone.map(SharedAccessKey::mark);
+    let still_good = |mark: &KeyMark| new.0.mark() == *mark || new.1.mark() == *mark;
+    Ok((
+        Authentication::Sas { primary: new.0.clone(), secondary: new.1.clone() },
+        gone.filter(|gone| !still_good(gone)),
+    ))
 }
 
 /// How it looks to a reader, keys included.

@@ -5,6 +5,7 @@ use ferrohub_model::{HubError, IdentityId, Timestamp};
 
 use super::Identity;
 use super::authentication::{invalid, requested, shown};
+use super::edge::{Family, family};
 use super::etag::fresh_etag;
 use super::identity::fresh_generation_id;
 
@@ -28,11 +29,7 @@ pub fn apply_device(
     let status = request.status.or(old.map(|old| old.status)).unwrap_or_default();
     let generation_id = old.map_or_else(|| fresh_generation_id(now), |old| old.generation_id.clone());
     let iot_edge = request.capabilities.map_or_else(|| old.is_some_and(|old| old.iot_edge), |c| c.iot_edge);
-    let device_scope = match (iot_edge, old.and_then(|old| old.device_scope.clone())) {
-        (true, Some(scope)) if old.is_some_and(|old| old.iot_edge) => Some(scope),
-        (true, _) => Some(format!("ms-azure-iot-edge://{}-{generation_id}", id.device_str())),
-        (false, scope) => request.device_scope.clone().or(scope),
-    };
+    let Family { device_scope, parent_scopes } = family(id, &generation_id, request, old, iot_edge)?;
     Ok(Identity {
         id: id.clone(),
         generation_id,
@@ -47,32 +44,26 @@ pub fn apply_device(
         authentication,
         iot_edge,
         device_scope,
-        parent_scopes: request
-            .parent_scopes
-            .clone()
-            .or(old.map(|old| old.parent_scopes.clone()))
-            .unwrap_or_default(),
+        parent_scopes,
         managed_by: old.and_then(|old| old.managed_by.clone()),
         connection_state_updated: old.map_or(Timestamp::NEVER, |old| old.connection_state_updated),
         last_activity: old.map_or(Timestamp::NEVER, |old| old.last_activity),
     })
 }
 
-/// How a device looks to a reader, keys included. `live` is its connection's start and last activity.
+/// How a device looks to a reader, keys included.
 #[must_use]
-pub fn to_device(identity: &Identity, live: Option<(Timestamp, Timestamp)>) -> Device {
+pub fn to_device(identity: &Identity, connected: bool) -> Device {
     Device {
         device_id: identity.id.device_str().to_owned(),
         generation_id: Some(identity.generation_id.clone()),
         etag: Some(identity.etag.clone()),
-        connection_state: Some(ConnectionState::of(live.is_some())),
+        connection_state: Some(ConnectionState::of(connected)),
         status: Some(identity.status),
         status_reason: identity.status_reason.clone(),
-        connection_state_updated_time: Some(
-            live.map_or(identity.connection_state_updated, |(since, _)| since),
-        ),
+        connection_state_updated_time: Some(identity.connection_state_updated),
         status_updated_time: Some(identity.status_updated),
-        last_activity_time: Some(live.map_or(identity.last_activity, |(_, last)| last)),
+        last_activity_time: Some(identity.last_activity),
         cloud_to_device_message_count: Some(0),
         authentication: Some(shown(&identity.authentication)),
         capabilities: Some(device::Capabilities { iot_edge: identity.iot_edge }),

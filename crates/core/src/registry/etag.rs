@@ -34,7 +34,7 @@ impl IfMatch {
 }
 
 /// A new etag: base64 of random digits, as opaque as Azure's.
-pub(super) fn fresh_etag() -> String {
+pub(crate) fn fresh_etag() -> String {
     let mut bytes = [0u8; 9];
     let _ = SystemRandom::new().fill(&mut bytes);
     STANDARD.encode(bytes)

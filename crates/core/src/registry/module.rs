@@ -46,20 +46,18 @@ pub(crate) fn apply_module(
     })
 }
 
-/// How a module looks to a reader, keys included. `live` is its connection's start and last activity.
+/// How a module looks to a reader, keys included.
 #[must_use]
-pub(crate) fn to_module(identity: &Identity, live: Option<(Timestamp, Timestamp)>) -> Module {
+pub(crate) fn to_module(identity: &Identity, connected: bool) -> Module {
     Module {
         module_id: identity.id.module_str().unwrap_or_default().to_owned(),
         managed_by: identity.managed_by.clone(),
         device_id: identity.id.device_str().to_owned(),
         generation_id: Some(identity.generation_id.clone()),
         etag: Some(identity.etag.clone()),
-        connection_state: Some(ConnectionState::of(live.is_some())),
-        connection_state_updated_time: Some(
-            live.map_or(identity.connection_state_updated, |(since, _)| since),
-        ),
-        last_activity_time: Some(live.map_or(identity.last_activity, |(_, last)| last)),
+        connection_state: Some(ConnectionState::of(connected)),
+        connection_state_updated_time: Some(identity.connection_state_updated),
+        last_activity_time: Some(identity.last_activity),
         cloud_to_device_message_count: Some(0),
         authentication: Some(shown(&identity.authentication)),
     }

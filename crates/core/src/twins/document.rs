@@ -155,7 +155,7 @@ impl TwinDocument {
 
     /// The twin as a service reads it. `live` is the last activity on the identity's connection, if it has one.
     #[must_use]
-    pub fn for_service(&self, identity: &Identity, live: Option<Timestamp>) -> Twin {
+    pub fn for_service(&self, identity: &Identity, connected: bool) -> Twin {
         let is_device = identity.id.module_str().is_none();
         Twin {
             device_id: identity.id.device_str().to_owned(),
@@ -165,8 +165,8 @@ impl TwinDocument {
             status: Some(identity.status),
             status_reason: identity.status_reason.clone(),
             status_update_time: Some(identity.status_updated),
-            connection_state: Some(device::ConnectionState::of(live.is_some())),
-            last_activity_time: Some(live.unwrap_or(identity.last_activity)),
+            connection_state: Some(device::ConnectionState::of(connected)),
+            last_activity_time: Some(identity.last_activity),
             cloud_to_device_message_count: Some(0),
             authentication_type: Some(identity.authentication.kind()),
             x509_thumbprint: Some(thumbprints(&identity.authentication)),

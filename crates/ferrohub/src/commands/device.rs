@@ -3,9 +3,10 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ferrohub_model::{DeviceId, IdentityId};
-use ferrohub_service::{Device, Status};
+use ferrohub_service::{Capabilities, Device, RegistryStatistics, ServiceClient, ServiceStatistics, Status};
+use serde::Serialize;
 
-use super::identity::{KeyChange, Proof, connection_string, kind, proof_rows, state, when};
+use super::identity::{KeyChange, NewKey, Proof, connection_string, kind, proof_rows, state, when};
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{self, Output, details, table};
@@ -47,6 +48,19 @@ enum What {
         #[arg(long)]
         etag: Option<String>,
     },
+    /// Give a device a new key, and disconnect it if it used the old one
+    RegenerateKey {
+        /// The device's id
+        id: String,
+        /// Which; the other stays good
+        #[arg(long, value_enum)]
+        key: NewKey,
+        /// Only if the device is still the one with this etag
+        #[arg(long)]
+        etag: Option<String>,
+    },
+    /// Tell how many devices there are, and how many are connected
+    Stats,
     /// Print what a device connects with
     ConnectionString {
         /// The device's id
@@ -66,6 +80,12 @@ struct Create {
     /// It may not connect yet
     #[arg(long)]
     disabled: bool,
+    /// It is an edge device, which others connect through
+    #[arg(long)]
+    edge: bool,
+    /// The edge device above it
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +101,12 @@ struct Update {
     /// Why, for people
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Put it below this edge device
+    #[arg(long, value_name = "ID", conflicts_with = "no_parent")]
+    parent: Option<String>,
+    /// Take it away from the edge device above it
+    #[arg(long)]
+    no_parent: bool,
     #[command(flatten)]
     keys: KeyChange,
 }
@@ -92,7 +118,11 @@ impl DeviceCommand {
             let client = &access.client;
             match self.what {
                 What::Create(create) => {
-                    let device = client.create_device(&create.device()).await?;
+                    let mut device = create.device();
+                    if let Some(parent) = &create.parent {
+                        device.parent_scopes = Some(vec![scope_of(client, parent).await?]);
+                    }
+                    let device = client.create_device(&device).await?;
                     self.output.print(&device, show)
                 }
                 What::List { top } => self.output.print(&client.list_devices(top).await?, |all| list(all)),
@@ -100,12 +130,24 @@ impl DeviceCommand {
                 What::Update(update) => {
                     let mut device = client.get_device(&update.id).await?;
                     update.apply(&mut device)?;
+                    if let Some(parent) = &update.parent {
+                        device.parent_scopes = Some(vec![scope_of(client, parent).await?]);
+                    }
                     self.output.print(&client.update_device(&device).await?, show)
                 }
                 What::Delete { id, etag } => {
                     client.delete_device(&id, etag.as_deref()).await?;
                     eprintln!("{id} is deleted");
                     Ok(())
+                }
+                What::RegenerateKey { id, key, etag } => {
+                    let device = client.regenerate_device_key(&id, key.into(), etag.as_deref()).await?;
+                    self.output.print(&device, show)
+                }
+                What::Stats => {
+                    let (registry, service) =
+                        (client.registry_statistics().await?, client.service_statistics().await?);
+                    self.output.print(&Counts { registry, service }, counts)
                 }
                 What::ConnectionString { id, secondary } => {
                     let device = client.get_device(&id).await?;
@@ -122,6 +164,7 @@ impl Create {
     fn device(&self) -> Device {
         Device {
             authentication: self.proof.authentication(),
+            capabilities: self.edge.then_some(Capabilities { iot_edge: true }),
             ..Device::new(&self.id).with_status(if self.disabled {
                 Status::Disabled
             } else {
@@ -139,13 +182,42 @@ impl Update {
         if let Some(reason) = &self.reason {
             device.status_reason = Some(reason.clone()).filter(|reason| !reason.is_empty());
         }
+        if self.no_parent {
+            device.parent_scopes = Some(Vec::new());
+        }
         self.keys.apply(device.authentication.as_mut())
     }
+}
+
+/// The scope of an edge device.
+async fn scope_of(client: &ServiceClient, edge: &str) -> anyhow::Result<String> {
+    let device = client.get_device(edge).await?;
+    let is_edge = device.capabilities.is_some_and(|capabilities| capabilities.iot_edge);
+    device.device_scope.filter(|_| is_edge).with_context(|| format!("{edge} is not an edge device"))
 }
 
 /// Who a device is.
 pub(crate) fn device_identity(device: &Device) -> anyhow::Result<IdentityId> {
     Ok(DeviceId::new(&device.device_id).context("the device's id")?.into())
+}
+
+/// Both statistics at once.
+#[derive(Serialize)]
+struct Counts {
+    #[serde(flatten)]
+    registry: RegistryStatistics,
+    #[serde(flatten)]
+    service: ServiceStatistics,
+}
+
+fn counts(counts: &Counts) -> comfy_table::Table {
+    let Counts { registry, service } = counts;
+    details([
+        ("Devices", registry.total_device_count.to_string()),
+        ("Enabled", registry.enabled_device_count.to_string()),
+        ("Disabled", registry.disabled_device_count.to_string()),
+        ("Connected", service.connected_device_count.to_string()),
+    ])
 }
 
 fn list(devices: &[Device]) -> comfy_table::Table {
@@ -172,6 +244,10 @@ fn show(device: &Device) -> comfy_table::Table {
         ("Last activity", when(device.last_activity_time)),
     ];
     rows.extend(proof_rows(device.authentication.as_ref()));
+    if device.capabilities.is_some_and(|capabilities| capabilities.iot_edge) {
+        rows.push(("Edge scope", device.device_scope.clone().unwrap_or_default()));
+    }
+    rows.push(("Below", device.parent_scopes.clone().unwrap_or_default().join(", ")));
     rows.push(("Generation", device.generation_id.clone().unwrap_or_default()));
     rows.push(("Etag", device.etag.clone().unwrap_or_default()));
     details(rows.into_iter().filter(|(_, value)| !value.is_empty()))

@@ -62,6 +62,27 @@ enum WhichKey {
     Secondary,
 }
 
+/// What to do with an identity's keys.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum NewKey {
+    /// A new first one
+    Primary,
+    /// A new second one
+    Secondary,
+    /// They change places
+    Swap,
+}
+
+impl From<NewKey> for ferrohub_service::KeyChange {
+    fn from(key: NewKey) -> Self {
+        match key {
+            NewKey::Primary => Self::Primary,
+            NewKey::Secondary => Self::Secondary,
+            NewKey::Swap => Self::Swap,
+        }
+    }
+}
+
 /// Flags that change the keys of an identity.
 #[derive(Debug, Args)]
 pub(crate) struct KeyChange {

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use ferrohub_model::{DeviceId, IdentityId, ModuleId};
 use ferrohub_service::Module;
 
-use super::identity::{KeyChange, Proof, connection_string, kind, proof_rows, state, when};
+use super::identity::{KeyChange, NewKey, Proof, connection_string, kind, proof_rows, state, when};
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{self, Output, details, table};
@@ -59,6 +59,17 @@ enum What {
         #[arg(long)]
         etag: Option<String>,
     },
+    /// Give a module a new key, and disconnect it if it used the old one
+    RegenerateKey {
+        #[command(flatten)]
+        name: Name,
+        /// Which; the other stays good
+        #[arg(long, value_enum)]
+        key: NewKey,
+        /// Only if the module is still the one with this etag
+        #[arg(long)]
+        etag: Option<String>,
+    },
     /// Print what a module connects with
     ConnectionString {
         #[command(flatten)]
@@ -105,6 +116,11 @@ impl ModuleCommand {
                     client.delete_module(&device, &module, etag.as_deref()).await?;
                     eprintln!("{device}/{module} is deleted");
                     Ok(())
+                }
+                What::RegenerateKey { name: Name { device, module }, key, etag } => {
+                    let (key, etag) = (key.into(), etag.as_deref());
+                    let module = client.regenerate_module_key(&device, &module, key, etag).await?;
+                    self.output.print(&module, show)
                 }
                 What::ConnectionString { name: Name { device, module }, secondary } => {
                     let module = client.get_module(&device, &module).await?;

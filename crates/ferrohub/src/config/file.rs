@@ -113,6 +113,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) http_body_bytes: usize,
     pub(crate) http_request_timeout_seconds: u64,
     pub(crate) reconnect_grace_seconds: u64,
+    pub(crate) activity_interval_seconds: u64,
     pub(crate) shutdown_grace_seconds: u64,
 }
 
@@ -140,6 +141,7 @@ impl Default for LimitsConfig {
             http_body_bytes: 1024 * 1024,
             http_request_timeout_seconds: 30,
             reconnect_grace_seconds: core.reconnect_grace.as_secs(),
+            activity_interval_seconds: core.activity_interval.as_secs(),
             shutdown_grace_seconds: core.shutdown_grace.as_secs(),
         }
     }

@@ -67,6 +67,10 @@ pub(crate) const KEYS: &[Key] = &[
         "limits.reconnect_grace_seconds",
         "How long a device that disconnected in good order may take to come back and answer the calls it left.",
     ),
+    key(
+        "limits.activity_interval_seconds",
+        "How often it is written down when connected devices were last heard of; a hub that dies forgets no more of it.",
+    ),
     key("limits.shutdown_grace_seconds", "How long a hub that stops lets calls finish."),
 ];
 

@@ -23,6 +23,7 @@ pub(super) fn of_core(config: &LimitsConfig) -> Limits {
         method_payload_bytes: config.method_payload_bytes,
         certificate_authorities: config.certificate_authorities,
         reconnect_grace: Duration::from_secs(config.reconnect_grace_seconds),
+        activity_interval: Duration::from_secs(config.activity_interval_seconds.max(1)),
         shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
         ..Limits::default()
     }

@@ -28,7 +28,7 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::error::{ApiError, Shape};
-use super::{devices, management, method, modules, twins, websocket};
+use super::{devices, keys, management, method, modules, statistics, twins, websocket};
 use crate::listener::{Accepted, Place};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::MqttLimits;
@@ -153,10 +153,12 @@ impl Server {
                 "/devices/{id}/modules/{module}",
                 get(modules::get).put(modules::put).delete(modules::delete),
             )
+            .route("/statistics/devices", get(statistics::devices))
+            .route("/statistics/service", get(statistics::service))
             .route("/twins/{id}", get(twins::get).patch(twins::patch).put(twins::put))
             .route("/twins/{id}/modules/{module}", get(twins::get).patch(twins::patch).put(twins::put))
             .route("/$iothub/websocket", get(websocket::upgrade))
-            .nest("/ferrohub", management::routes())
+            .nest("/ferrohub", management::routes().merge(keys::routes()))
             .method_not_allowed_fallback(async || method_not_allowed())
             .with_state(api.clone())
             .merge(extra_routes)

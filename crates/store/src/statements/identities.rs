@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{Activity, Written};
+use ferrohub_core::store::{Activity, DeviceCounts, ModuleChange, Presence, Written};
 use ferrohub_model::device::Status;
-use ferrohub_model::{DeviceId, IdentityId};
+use ferrohub_model::{DeviceId, IdentityId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use crate::rows::{self, IDENTITY, key_of};
@@ -22,6 +22,13 @@ pub(crate) fn create_identity(db: &Connection, identity: &Identity, limit: u64) 
     if siblings(db, device, module)? >= limit {
         return Ok(Written::Full);
     }
+    insert(db, identity)?;
+    Ok(Written::Done)
+}
+
+/// The column `connected` of a new row is that of somebody who never was.
+fn insert(db: &Connection, identity: &Identity) -> Result<()> {
+    let (device, module) = key_of(&identity.id);
     let (authentication, primary, secondary) = rows::secrets(&identity.authentication);
     db.prepare_cached(&format!(
         "INSERT INTO identity ({IDENTITY}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL)"
@@ -44,7 +51,43 @@ pub(crate) fn create_identity(db: &Connection, identity: &Identity, limit: u64) 
         identity.connection_state_updated.unix_millis(),
         identity.last_activity.unix_millis(),
     ])?;
-    Ok(Written::Done)
+    Ok(())
+}
+
+pub(crate) fn create_device(
+    db: &Connection,
+    device: &Identity,
+    modules: &[Identity],
+    limit: u64,
+) -> Result<Written> {
+    let written = create_identity(db, device, limit)?;
+    if written == Written::Done {
+        modules.iter().try_for_each(|module| insert(db, module))?;
+    }
+    Ok(written)
+}
+
+pub(crate) fn update_device(
+    db: &Connection,
+    device: &Identity,
+    expected_etag: &str,
+    modules: &ModuleChange,
+) -> Result<Written> {
+    let written = update_identity(db, device, expected_etag)?;
+    if written == Written::Done {
+        for module in &modules.added {
+            let (device, name) = key_of(&module.id);
+            if !exists(db, device, name)? {
+                insert(db, module)?;
+            }
+        }
+        for module in &modules.removed {
+            let (device, name) = key_of(module);
+            db.prepare_cached("DELETE FROM identity WHERE device_id = ? AND module_id = ?")?
+                .execute([device, name])?;
+        }
+    }
+    Ok(written)
 }
 
 pub(crate) fn update_identity(db: &Connection, identity: &Identity, expected_etag: &str) -> Result<Written> {
@@ -130,20 +173,53 @@ pub(crate) fn save_session(db: &Connection, id: &IdentityId, session: Option<Ses
 
 pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()> {
     let mut statement = db.prepare_cached(
-        "UPDATE identity SET connection_state_updated = ?, last_activity = ? \
-         WHERE device_id = ? AND module_id = ? AND generation_id = ?",
+        "UPDATE identity SET last_activity = max(last_activity, ?1) \
+         WHERE device_id = ?2 AND module_id = ?3 AND generation_id = ?4",
+    )?;
+    let mut coming_and_going = db.prepare_cached(
+        "UPDATE identity SET last_activity = max(last_activity, ?1), connected = ?5, connection_state_updated = ?6 \
+         WHERE device_id = ?2 AND module_id = ?3 AND generation_id = ?4 AND connection_state_updated <= ?6",
     )?;
     for one in activity {
         let (device, module) = key_of(&one.id);
-        statement.execute(params![
-            one.connection_state_updated.unix_millis(),
-            one.last_activity.unix_millis(),
-            device,
-            module,
-            one.generation_id,
-        ])?;
+        let last_activity = one.last_activity.unix_millis();
+        let generation = &one.generation_id;
+        let changed = match one.presence {
+            None => 0,
+            Some(Presence { connected, since }) => {
+                let since = since.unix_millis();
+                coming_and_going.execute(params![
+                    last_activity,
+                    device,
+                    module,
+                    generation,
+                    connected,
+                    since
+                ])?
+            }
+        };
+        if changed == 0 {
+            statement.execute(params![last_activity, device, module, generation])?;
+        }
     }
     Ok(())
+}
+
+pub(crate) fn disconnect_all(db: &Connection, since: Timestamp) -> Result<u64> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE identity SET connected = 0, connection_state_updated = max(connection_state_updated, ?) \
+             WHERE connected",
+        )?
+        .execute([since.unix_millis()])?;
+    Ok(changed as u64)
+}
+
+pub(crate) fn device_counts(db: &Connection) -> Result<DeviceCounts> {
+    db.prepare_cached("SELECT devices, disabled FROM registry_size")?.query_row([], |row| {
+        let count = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
+        Ok(DeviceCounts { total: count(0)?, disabled: count(1)? })
+    })
 }
 
 fn exists(db: &Connection, device: &str, module: &str) -> Result<bool> {

@@ -1,0 +1,53 @@
+//! A new key for a device or a module, in one step.
+
+use ferrohub_model::device::Device;
+use ferrohub_model::module::Module;
+use ferrohub_model::{DeviceId, HubError, IdentityId, KeyChange, ModuleId};
+use tracing::info;
+
+use super::Hub;
+use crate::registry::{Identity, IfMatch, fresh_etag, with_new_key};
+
+impl Hub {
+    /// Gives a device a new key in place of one of its two, or exchanges them. Its connection ends if it authenticated
+    /// with the key that is gone.
+    pub async fn change_device_key(
+        &self,
+        device: &DeviceId,
+        change: KeyChange,
+        if_match: &IfMatch,
+    ) -> Result<Device, HubError> {
+        let changed = self.change_key(&IdentityId::device(device), change, if_match).await?;
+        Ok(self.present_device(&changed))
+    }
+
+    /// The same for a module.
+    pub async fn change_module_key(
+        &self,
+        device: &DeviceId,
+        module: &ModuleId,
+        change: KeyChange,
+        if_match: &IfMatch,
+    ) -> Result<Module, HubError> {
+        let changed = self.change_key(&IdentityId::module(device, module), change, if_match).await?;
+        Ok(self.present_module(&changed))
+    }
+
+    async fn change_key(
+        &self,
+        id: &IdentityId,
+        change: KeyChange,
+        if_match: &IfMatch,
+    ) -> Result<Identity, HubError> {
+        let renewed = |old: &Identity| {
+            let (authentication, gone) = with_new_key(&old.authentication, change)?;
+            Ok((Identity { authentication, etag: fresh_etag(), ..old.clone() }, gone))
+        };
+        let (_, new, gone) = self.replace_identity(id, if_match, renewed).await?;
+        if let Some(gone) = gone {
+            self.bus.disconnect_user_of(id, gone).await;
+        }
+        info!(device = %id, ?change, "key changed");
+        Ok(new)
+    }
+}

@@ -1,0 +1,23 @@
+//! How many devices there are, and how many are connected.
+
+use ferrohub_model::HubError;
+use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
+
+use super::{Hub, store_failed};
+
+impl Hub {
+    /// How many devices are registered, and may connect.
+    pub async fn registry_statistics(&self) -> Result<RegistryStatistics, HubError> {
+        let counts = self.store.device_counts().await.map_err(store_failed)?;
+        Ok(RegistryStatistics {
+            total_device_count: counts.total,
+            enabled_device_count: counts.total.saturating_sub(counts.disabled),
+            disabled_device_count: counts.disabled,
+        })
+    }
+
+    /// How many devices are connected.
+    pub async fn service_statistics(&self) -> ServiceStatistics {
+        ServiceStatistics { connected_device_count: self.bus.connected_devices().await }
+    }
+}

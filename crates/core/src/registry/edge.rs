@@ -1,0 +1,195 @@
+//! Edge devices: the scope that is theirs, whose child a device is, and the modules that every one of them has.
+//!
+//! A scope names an edge device as it is now: its id and its generation. A leaf has the scope of the edge device above it,
+//! and the same as its one parent; an edge device has a scope of its own, and that of the one above it as its parent.
+
+use ferrohub_model::device::{Device, Status};
+use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, ModuleId, SharedAccessKey, Timestamp};
+
+use super::etag::fresh_etag;
+use super::identity::fresh_generation_id;
+use super::{Authentication, Identity};
+
+const SCHEME: &str = "ms-azure-iot-edge://";
+/// The modules that an edge device has from the beginning.
+const SYSTEM_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];
+/// Who manages them.
+const MANAGER: &str = "IotEdge";
+/// How many edge devices may stand above each other.
+pub(crate) const MAX_LEVELS: usize = 5;
+
+/// Whether it is one of the modules that only the hub makes and deletes.
+pub(crate) fn is_system_module(id: &IdentityId) -> bool {
+    id.module_str().is_some_and(|module| SYSTEM_MODULES.contains(&module))
+}
+
+/// The scope that is no scope, or one that this device may not have.
+pub(crate) fn invalid_scope(text: impl Into<std::borrow::Cow<'static, str>>) -> HubError {
+    HubError::new(ErrorCode::InvalidDeviceScope, text)
+}
+
+/// The edge device that a scope names; it may be gone, or another of that id be there.
+pub(crate) fn device_of_scope(scope: &str) -> Option<DeviceId> {
+    let (id, _generation) = scope.strip_prefix(SCHEME)?.rsplit_once('-')?;
+    DeviceId::new(id).ok()
+}
+
+/// The names of the modules that come with an edge device.
+pub(crate) fn system_module_ids(device: &IdentityId) -> Vec<IdentityId> {
+    let Ok(device) = DeviceId::new(device.device_str()) else { return Vec::new() };
+    let modules = SYSTEM_MODULES.into_iter().filter_map(|module| ModuleId::new(module).ok());
+    modules.map(|module| IdentityId::module(&device, &module)).collect()
+}
+
+/// The modules that come with an edge device, with new keys.
+pub(crate) fn system_modules(device: &IdentityId, now: Timestamp) -> Vec<Identity> {
+    let module = |id| Identity {
+        id,
+        generation_id: fresh_generation_id(now),
+        etag: fresh_etag(),
+        status: Status::Enabled,
+        status_reason: None,
+        status_updated: Timestamp::NEVER,
+        authentication: Authentication::Sas {
+            primary: SharedAccessKey::generate(),
+            secondary: SharedAccessKey::generate(),
+        },
+        iot_edge: false,
+        device_scope: None,
+        parent_scopes: Vec::new(),
+        managed_by: Some(MANAGER.to_owned()),
+        connection_state_updated: Timestamp::NEVER,
+        last_activity: Timestamp::NEVER,
+    };
+    system_module_ids(device).into_iter().map(module).collect()
+}
+
+/// `deviceScope` and `parentScopes` of a device.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Family {
+    pub(super) device_scope: Option<String>,
+    pub(super) parent_scopes: Vec<String>,
+}
+
+/// Where a device belongs after a request: what the request leaves out, or repeats, stays.
+pub(super) fn family(
+    id: &IdentityId,
+    generation_id: &str,
+    request: &Device,
+    old: Option<&Identity>,
+    iot_edge: bool,
+) -> Result<Family, HubError> {
+    let was_edge = old.is_some_and(|old| old.iot_edge);
+    let old_scope = old.and_then(|old| old.device_scope.clone());
+    let old_parent = old.and_then(|old| old.parent_scopes.first().cloned()).or_else(|| {
+        // A leaf's scope is its parent's.
+        old_scope.clone().filter(|_| !was_edge)
+    });
+    let asked_parent = match request.parent_scopes.as_deref() {
+        None => None,
+        Some([]) => Some(None),
+        Some([one]) => Some(Some(one.clone()).filter(|one| !one.is_empty())),
+        Some(_) => return Err(invalid_scope("a device has at most one parent")),
+    };
+    let new_parent = asked_parent.filter(|asked| *asked != old_parent);
+    let asked_scope = request.device_scope.clone().map(|scope| Some(scope).filter(|scope| !scope.is_empty()));
+    let new_scope = asked_scope.filter(|asked| *asked != old_scope);
+    if iot_edge {
+        let own = match old_scope.filter(|_| was_edge) {
+            Some(own) => own,
+            None => format!("{SCHEME}{}-{generation_id}", id.device_str()),
+        };
+        if new_scope.is_some_and(|asked| asked.is_some_and(|asked| asked != own)) {
+            return Err(invalid_scope("the scope of an edge device is the hub's to make, and stays"));
+        }
+        let parent = new_parent.unwrap_or(old_parent);
+        return Ok(Family { device_scope: Some(own), parent_scopes: parent.into_iter().collect() });
+    }
+    let parent = match (new_scope, new_parent) {
+        (Some(Some(scope)), Some(Some(parent))) if scope != parent => {
+            return Err(invalid_scope("deviceScope and parentScopes name two edge devices"));
+        }
+        // A client that knows only one of the two sends the other empty.
+        (Some(Some(scope)), _) | (_, Some(Some(scope))) => Some(scope),
+        (Some(None), _) | (_, Some(None)) => None,
+        (None, None) => old_parent,
+    };
+    Ok(Family { device_scope: parent.clone(), parent_scopes: parent.into_iter().collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::apply_device;
+    use super::*;
+
+    const A: &str = "ms-azure-iot-edge://a-1";
+    const B: &str = "ms-azure-iot-edge://b-2";
+
+    fn applied(request: Value, old: Option<&Identity>) -> Result<Identity, ErrorCode> {
+        let request: Device = serde_json::from_value(request).unwrap();
+        let id = IdentityId::parse("d-1").unwrap();
+        apply_device(&id, &request, old, Timestamp::from_unix_seconds(1)).map_err(|error| error.code)
+    }
+
+    fn scopes(identity: &Identity) -> (Option<&str>, Vec<&str>) {
+        let parents = identity.parent_scopes.iter().map(String::as_str);
+        (identity.device_scope.as_deref(), parents.collect())
+    }
+
+    #[test]
+    fn a_leaf_has_one_parent_whichever_way_it_is_said() {
+        for request in [
+            json!({ "deviceScope": A }),
+            json!({ "parentScopes": [A] }),
+            json!({ "deviceScope": A, "parentScopes": [] }),
+            json!({ "deviceScope": A, "parentScopes": [A] }),
+        ] {
+            assert_eq!(scopes(&applied(request, None).unwrap()), (Some(A), vec![A]));
+        }
+        for request in [json!({ "deviceScope": A, "parentScopes": [B] }), json!({ "parentScopes": [A, B] })] {
+            assert_eq!(applied(request, None).unwrap_err(), ErrorCode::InvalidDeviceScope);
+        }
+        let leaf = applied(json!({ "deviceScope": A }), None).unwrap();
+        for (request, scope) in [
+            (json!({}), Some(A)),
+            (json!({ "deviceScope": A, "parentScopes": [A] }), Some(A)),
+            (json!({ "deviceScope": B, "parentScopes": [A] }), Some(B)),
+            (json!({ "deviceScope": A, "parentScopes": [B] }), Some(B)),
+            (json!({ "deviceScope": "", "parentScopes": [A] }), None),
+            (json!({ "deviceScope": "" }), None),
+            (json!({ "parentScopes": [] }), None),
+        ] {
+            let changed = applied(request, Some(&leaf)).unwrap();
+            assert_eq!(scopes(&changed), (scope, scope.into_iter().collect()));
+        }
+    }
+
+    #[test]
+    fn an_edge_device_keeps_its_scope() {
+        let edge =
+            applied(json!({ "capabilities": { "iotEdge": true }, "parentScopes": [A] }), None).unwrap();
+        let own = edge.device_scope.clone().unwrap();
+        assert_eq!(own, format!("ms-azure-iot-edge://d-1-{}", edge.generation_id));
+        assert_eq!(device_of_scope(&own), DeviceId::new("d-1").ok());
+        let again = json!({ "deviceScope": own, "parentScopes": [B] });
+        assert_eq!(scopes(&applied(again, Some(&edge)).unwrap()), (Some(&*own), vec![B]));
+        let other = applied(json!({ "deviceScope": A }), Some(&edge));
+        assert_eq!(other.unwrap_err(), ErrorCode::InvalidDeviceScope);
+
+        let off = json!({ "capabilities": { "iotEdge": false }, "deviceScope": own });
+        let leaf = applied(off, Some(&edge)).unwrap();
+        assert_eq!(scopes(&leaf), (Some(A), vec![A]), "it stays below the same edge device");
+        let on = json!({ "capabilities": { "iotEdge": true }, "deviceScope": A });
+        assert_eq!(scopes(&applied(on, Some(&leaf)).unwrap()), (Some(&*own), vec![A]));
+    }
+
+    #[test]
+    fn scopes_name_devices() {
+        for nothing in ["", "a", "ms-azure-iot-edge://", "ms-azure-iot-edge://a", "ms-azure-iot-edge://a b-1"]
+        {
+            assert_eq!(device_of_scope(nothing), None, "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `/ferrohub/devices/{id}/regenerate-key` and the same of a module: Azure's clients write keys of their own making.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use axum::routing::post;
+use ferrohub_core::auth::Operation;
+use ferrohub_core::registry::IfMatch;
+use ferrohub_model::{HubError, KeyChange};
+use serde::Deserialize;
+
+use super::error::{ApiError, a};
+use super::request::{
+    authorization, check_api_version, device_id, if_match, json_with_etag, module_id, read_json,
+};
+use super::server::Api;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/devices/{id}/regenerate-key", post(of_device))
+        .route("/devices/{id}/modules/{module}/regenerate-key", post(of_module))
+}
+
+#[derive(Deserialize)]
+struct Change {
+    key: KeyChange,
+}
+
+async fn asked(
+    api: &Api,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(KeyChange, IfMatch), HubError> {
+    api.hub.authorize(authorization(headers), Operation::WriteDevices).await?;
+    check_api_version(uri)?;
+    let if_match = if_match(headers)?.unwrap_or(IfMatch::Any);
+    let change: Change = read_json(body, &api.limits).await?;
+    Ok((change.key, if_match))
+}
+
+async fn of_device(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (change, if_match) = asked(&api, &uri, &headers, body).await.map_err(a)?;
+    let id = device_id(&id).map_err(a)?;
+    let device = api.hub.change_device_key(&id, change, &if_match).await.map_err(a)?;
+    json_with_etag(&device, device.etag.as_deref()).map_err(a)
+}
+
+async fn of_module(
+    State(api): State<Api>,
+    Path((id, module)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (change, if_match) = asked(&api, &uri, &headers, body).await.map_err(a)?;
+    let (id, module) = (device_id(&id).map_err(a)?, module_id(&module).map_err(a)?);
+    let module = api.hub.change_module_key(&id, &module, change, &if_match).await.map_err(a)?;
+    json_with_etag(&module, module.etag.as_deref()).map_err(a)
+}

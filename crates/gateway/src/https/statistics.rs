@@ -1,0 +1,30 @@
+//! `/statistics`: how many devices there are, and how many are connected.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use ferrohub_core::auth::Operation;
+
+use super::error::{ApiError, a};
+use super::request::{authorization, check_api_version, json};
+use super::server::Api;
+
+pub(super) async fn devices(
+    State(api): State<Api>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReadRegistryStatistics).await.map_err(a)?;
+    check_api_version(&uri).map_err(a)?;
+    json(&api.hub.registry_statistics().await.map_err(a)?).map_err(a)
+}
+
+pub(super) async fn service(
+    State(api): State<Api>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReadServiceStatistics).await.map_err(a)?;
+    check_api_version(&uri).map_err(a)?;
+    json(&api.hub.service_statistics().await).map_err(a)
+}
