@@ -1,6 +1,8 @@
 """How a test's device is made and what it answers: the same for both kinds of client."""
 
-from azure.iot.device import X509
+import base64
+
+from azure.iot.device import X509, Message
 
 
 def create(device_class, module_class, config):
@@ -47,3 +49,15 @@ def request_fields(request):
         "name": request.name,
         "payload": request.payload,
     }
+
+
+def message(fields):
+    """A message to send: its body as text or in base64, and its properties."""
+    body = fields.get("text")
+    if body is None:
+        body = base64.b64decode(fields["base64"])
+    made = Message(body)
+    for name, value in fields.get("system", {}).items():
+        setattr(made, name, value)
+    made.custom_properties.update(fields.get("custom", {}))
+    return made

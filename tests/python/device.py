@@ -11,7 +11,7 @@ import time
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 
 import peer
-from answers import answer, create, request_fields
+from answers import answer, create, message, request_fields
 
 
 def main():
@@ -50,6 +50,24 @@ def main():
     def report(patch):
         client.patch_twin_reported_properties(patch)
 
+    def send(messages, output=None):
+        """Sends them one after the other; each is safe with the hub before the next one goes out."""
+        for fields in messages:
+            if output is None:
+                client.send_message(message(fields))
+            else:
+                client.send_message_to_output(message(fields), output)
+
+    def send_until_failure(prefix):
+        """Sends messages until one fails, each when the one before it is safe. How many are."""
+        sent = 0
+        while True:
+            try:
+                client.send_message(f"{prefix}{sent}")
+            except Exception:
+                return sent
+            sent += 1
+
     def update_sastoken(sastoken):
         client.update_sastoken(sastoken)
 
@@ -59,6 +77,8 @@ def main():
             "listen": listen,
             "get_twin": client.get_twin,
             "report": report,
+            "send": send,
+            "send_until_failure": send_until_failure,
             "watch_desired": watch_desired,
             "disconnect": client.disconnect,
             "shutdown": client.shutdown,

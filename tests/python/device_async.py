@@ -9,7 +9,7 @@ from azure.iot.device import MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
 import peer
-from answers import answer, create, request_fields
+from answers import answer, create, message, request_fields
 
 
 async def start(config):
@@ -56,12 +56,21 @@ def main():
         await client.connect()
         client.on_twin_desired_properties_patch_received = told if on else None
 
+    async def send(messages, output=None):
+        """Sends them all at once."""
+        if output is None:
+            sends = [client.send_message(message(fields)) for fields in messages]
+        else:
+            sends = [client.send_message_to_output(message(fields), output) for fields in messages]
+        await asyncio.gather(*sends)
+
     peer.serve(
         {
             "connect": lambda: wait(client.connect()),
             "listen": lambda: wait(listen()),
             "get_twin": lambda: wait(client.get_twin()),
             "report": lambda patch: wait(client.patch_twin_reported_properties(patch)),
+            "send": lambda messages, output=None: wait(send(messages, output)),
             "watch_desired": lambda on=True: wait(watch_desired(on)),
             "disconnect": lambda: wait(client.disconnect()),
             "shutdown": lambda: wait(client.shutdown()),

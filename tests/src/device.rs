@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::certificate::CertificateFiles;
-use crate::peer::{Failure, Peer};
+use crate::peer::{Failure, Peer, Pending};
 use crate::{Hub, Identity, Script};
 
 /// How long a device may take to hear of a call, or to notice a change of its connection.
@@ -29,6 +31,35 @@ pub struct Request {
     pub name: String,
     /// What the caller sent.
     pub payload: Value,
+}
+
+/// A message to send, as the client's `Message` takes it.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Message(Value);
+
+impl Message {
+    /// With a text as its body.
+    pub fn text(body: &str) -> Self {
+        Self(json!({ "text": body, "system": {}, "custom": {} }))
+    }
+
+    /// With bytes as its body.
+    pub fn bytes(body: &[u8]) -> Self {
+        Self(json!({ "base64": STANDARD.encode(body), "system": {}, "custom": {} }))
+    }
+
+    /// One of the client's own attributes, such as `message_id`.
+    pub fn system(mut self, name: &str, value: &str) -> Self {
+        self.0["system"][name] = value.into();
+        self
+    }
+
+    /// One of `custom_properties`.
+    pub fn custom(mut self, name: &str, value: &str) -> Self {
+        self.0["custom"][name] = value.into();
+        self
+    }
 }
 
 /// How a device shall be made.
@@ -173,6 +204,32 @@ impl Device {
     #[track_caller]
     pub fn report(&self, patch: &Value) -> Result<(), Failure> {
         self.0.call("report", &json!({ "patch": patch })).map(drop)
+    }
+
+    /// `send_message()`, for each of them; with the asynchronous client all at once.
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn send(&self, messages: &[Message]) -> Result<(), Failure> {
+        let messages: Vec<&Value> = messages.iter().map(|message| &message.0).collect();
+        self.0.call("send", &json!({ "messages": messages })).map(drop)
+    }
+
+    /// `send_message_to_output()`
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn send_to_output(&self, output: &str, message: &Message) -> Result<(), Failure> {
+        self.0.call("send", &json!({ "messages": [message.0], "output": output })).map(drop)
+    }
+
+    /// Sends messages whose body is `prefix` and their number, each when the one before it is safe, until one fails. The
+    /// answer is how many did not.
+    #[track_caller]
+    pub fn begin_sending_until_failure(&self, prefix: &str) -> Pending {
+        self.0.begin("send_until_failure", &json!({ "prefix": prefix }))
     }
 
     /// Sets the handler for changes of desired properties, which connects first if need be; or takes it away.

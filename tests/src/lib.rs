@@ -15,6 +15,7 @@
 mod address;
 pub mod certificate;
 mod device;
+mod events;
 mod hub;
 mod identity;
 mod peer;
@@ -26,7 +27,8 @@ mod service;
 mod wait;
 
 pub use address::Address;
-pub use device::{Client, Device, DeviceBuilder, Request};
+pub use device::{Client, Device, DeviceBuilder, Message, Request};
+pub use events::{Event, Events};
 pub use hub::{Finished, Hub, HubBuilder, program};
 pub use identity::Identity;
 pub use peer::{Failure, Pending};

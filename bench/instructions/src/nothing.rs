@@ -7,6 +7,7 @@ use ferrohub_bus::LocalBus;
 use ferrohub_core::auth::{Policy, PolicySource};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::connections::Connections;
+use ferrohub_core::events::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
 use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::registry::Identity;
@@ -19,6 +20,7 @@ use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 /// The policy that the hub knows.
 pub(crate) const POLICY: &str = "service";
@@ -102,6 +104,32 @@ impl Store for Nothing {
     async fn close(&self) {}
 }
 
+#[async_trait]
+impl EventLog for Nothing {
+    fn partitions(&self) -> u16 {
+        4
+    }
+    async fn append(&self, _: Batch) -> Result<u64, StoreError> {
+        Err(StoreError::Closed)
+    }
+    fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {
+        None
+    }
+    async fn read(&self, _: u16, _: u64, _: usize, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn close(&self) {}
+}
+
 /// A hub, its connections, and the key of its policy.
 pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccessKey)> {
     let limits = Limits::default();
@@ -120,9 +148,11 @@ pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccess
         policies: vec![policy],
         authorities: Vec::new(),
         entra: None,
+        events: EventSettings::default(),
     };
     let ports = HubPorts {
         store: Arc::new(Nothing),
+        events: Arc::new(Nothing),
         bus: Arc::new(LocalBus::new(connections.clone())),
         clock: Arc::new(Nothing),
         connections: connections.clone(),

@@ -5,6 +5,7 @@ mod authorize;
 mod connect;
 mod devices;
 mod edge;
+mod events;
 mod identities;
 mod invoke_method;
 mod keys;
@@ -15,20 +16,22 @@ mod twins;
 
 pub use authorize::DeviceCaller;
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
+pub use events::{DeviceMessage, ReadRequest};
 pub use invoke_method::MethodCall;
 pub use management::WhichKey;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
 use futures_util::future::try_join_all;
+use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::auth::{Authorities, Authority, Entra, Policies, Policy, PolicySource};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::connections::{CloseReason, Connection, Connections};
+use crate::events::{EventLog, EventSettings, Shelf};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoredPolicy};
@@ -45,12 +48,16 @@ pub struct HubSettings {
     pub authorities: Vec<Authority>,
     /// Bearer tokens, if they are accepted.
     pub entra: Option<Entra>,
+    /// What goes into the event log, how long it stays and who reads it.
+    pub events: EventSettings,
 }
 
 /// What a hub stands on.
 pub struct HubPorts {
     /// What survives a restart.
     pub store: Arc<dyn Store>,
+    /// What devices send, for back ends to read.
+    pub events: Arc<dyn EventLog>,
     /// Who holds a device's connection.
     pub bus: Arc<dyn Bus>,
     /// What time it is.
@@ -64,6 +71,7 @@ pub struct Hub {
     host: String,
     limits: Limits,
     store: Arc<dyn Store>,
+    events: Shelf,
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
@@ -75,18 +83,20 @@ pub struct Hub {
     recent_activity: Arc<activity::RecentActivity>,
     /// One writer at a time for policies and authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
-    stopping: AtomicBool,
+    /// True once it begins to stop; readers of events wait for that as well.
+    stopping: watch::Sender<bool>,
 }
 
 impl Hub {
     /// Starts a hub on its ports: loads policies and authorities, and makes the default policies
     /// where there are none yet.
     pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
-        let HubPorts { store, bus, clock, connections } = ports;
+        let HubPorts { store, events, bus, clock, connections } = ports;
         let hub = Self {
             host: settings.host,
             limits: settings.limits,
             store,
+            events: Shelf::new(events, settings.events, &metrics),
             bus,
             clock,
             connections,
@@ -97,7 +107,7 @@ impl Hub {
             desired_order: twins::DesiredOrder::default(),
             recent_activity: Arc::default(),
             management: tokio::sync::Mutex::new(()),
-            stopping: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
         };
         // None of whoever was connected when the hub went without a goodbye is so any more.
         let left = hub.store.disconnect_all(hub.clock.now()).await?;
@@ -106,6 +116,7 @@ impl Hub {
         }
         hub.load_policies(settings.policies).await?;
         hub.load_authorities(settings.authorities).await?;
+        tokio::spawn(hub.events.keep_trimmed(hub.clock.clone(), hub.stopping.subscribe()));
         Ok(hub)
     }
 
@@ -177,13 +188,13 @@ impl Hub {
 
     /// Whether it is fit to serve: not stopping, and the store answers.
     pub async fn is_ready(&self) -> bool {
-        !self.stopping.load(Ordering::Relaxed) && self.store.ping().await.is_ok()
+        !self.is_stopping() && self.store.ping().await.is_ok()
     }
 
     /// Stops: new connects and calls are refused, calls in flight may finish within the grace period,
     /// then connections close and the store flushes.
     pub async fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
         let deadline = tokio::time::Instant::now() + self.limits.shutdown_grace;
         while self.metrics.calls_in_flight.get() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -192,11 +203,12 @@ impl Hub {
             self.disconnected(&connection, CloseReason::Stopping).await;
         }
         self.recent_activity.write(&*self.store).await;
+        self.events.close().await;
         self.store.close().await;
     }
 
     fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        *self.stopping.borrow()
     }
 
     /// Closes the connections of this node that `wanted` picks.

@@ -1,8 +1,9 @@
 //! The hub's rules: who may connect, who may call whom, and how every call ends.
 //!
 //! This crate knows no socket, no HTTP status line and no SQL. Protocol heads translate bytes into
-//! calls on [`Hub`] and its answers back; adapters stand behind three ports: [`store::Store`] (what
-//! survives a restart), [`bus::Bus`] (who holds a device's connection) and [`clock::Clock`].
+//! calls on [`Hub`] and its answers back; adapters stand behind four ports: [`store::Store`] (what
+//! survives a restart), [`events::EventLog`] (what devices send), [`bus::Bus`] (who holds a device's connection) and
+//! [`clock::Clock`].
 //!
 //! How a method call travels: [`Hub::invoke_method`] → [`bus::Bus::call`] →
 //! [`connections::Connections::call`] → the connection's outbox, which its protocol head drains →
@@ -12,6 +13,7 @@ pub mod auth;
 pub mod bus;
 pub mod clock;
 pub mod connections;
+pub mod events;
 mod hub;
 pub mod limits;
 pub mod metrics;
@@ -21,5 +23,6 @@ pub mod store;
 pub mod twins;
 
 pub use hub::{
-    ConnectRefusal, ConnectRequest, Connected, DeviceCaller, Hub, HubPorts, HubSettings, MethodCall, WhichKey,
+    ConnectRefusal, ConnectRequest, Connected, DeviceCaller, DeviceMessage, Hub, HubPorts, HubSettings,
+    MethodCall, ReadRequest, WhichKey,
 };

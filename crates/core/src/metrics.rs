@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::events::EventSource;
+
 /// One label, whose values are fixed words of the code, never text from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Label {
@@ -28,6 +30,54 @@ pub fn count(family: &Outcomes, outcome: &'static str) {
 #[must_use]
 pub fn counter(family: &Outcomes, outcome: &'static str) -> Counter {
     family.get_or_create(&Label { outcome }).clone()
+}
+
+/// Where an event comes from: a name that its readers know as well.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabel {
+    /// Such as `Telemetry`.
+    pub source: &'static str,
+}
+
+/// What the event log counts.
+#[derive(Debug, Clone, Default)]
+pub struct EventMetrics {
+    /// Events that are on disk, by where they come from.
+    events: Family<SourceLabel, Counter>,
+    /// What they take.
+    bytes: Counter,
+    /// Readers now.
+    pub readers: Gauge<i64, AtomicI64>,
+    /// Events that were removed because they were old or the log was full.
+    pub trimmed: Counter,
+    /// Messages that ended their sender's connection, by what was wrong.
+    pub refused: Outcomes,
+}
+
+impl EventMetrics {
+    /// Events were taken.
+    pub fn taken(&self, source: EventSource, count: u64, bytes: u64) {
+        self.events.get_or_create(&SourceLabel { source: source.name() }).inc_by(count);
+        self.bytes.inc_by(bytes);
+    }
+
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register("ferrohub_events", "Events taken, by source", metrics.events.clone());
+        registry.register("ferrohub_event_bytes", "What they take in the log", metrics.bytes.clone());
+        registry.register("ferrohub_event_readers", "Readers of events now", metrics.readers.clone());
+        registry.register(
+            "ferrohub_events_trimmed",
+            "Events removed because they were old or the log was full",
+            metrics.trimmed.clone(),
+        );
+        registry.register(
+            "ferrohub_refused_messages",
+            "Messages of devices that were refused, by reason",
+            metrics.refused.clone(),
+        );
+        metrics
+    }
 }
 
 /// All metrics of the hub's rules.
@@ -53,6 +103,8 @@ pub struct Metrics {
     pub twin_operations: Outcomes,
     /// Calls in flight now.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
+    /// Of the event log.
+    pub events: EventMetrics,
 }
 
 impl Metrics {
@@ -73,6 +125,7 @@ impl Metrics {
             unauthorized: Family::default(),
             twin_operations: Family::default(),
             calls_in_flight: Gauge::default(),
+            events: EventMetrics::register(registry),
         };
         registry.register(
             "ferrohub_method_calls",

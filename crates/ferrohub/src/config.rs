@@ -9,7 +9,7 @@ mod load;
 mod nearest;
 
 pub(crate) use file::{
-    AssignmentConfig, Config, EntraConfig, LimitsConfig, LogConfig, LogFormat, PolicyConfig,
+    AssignmentConfig, Config, EntraConfig, EventsConfig, LimitsConfig, LogConfig, LogFormat, PolicyConfig,
 };
 pub(crate) use keys::{KEYS, environment_name};
 pub(crate) use load::{Overrides, default_file, load};

@@ -19,7 +19,7 @@ use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
 use ferrohub_gateway::{Gateway, GatewayMetrics, Service};
 use ferrohub_model::{Right, Rights, Timestamp};
-use ferrohub_store::{SqliteStore, StoreMetrics};
+use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -92,6 +92,8 @@ impl Server {
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
         let mut registry = Registry::default();
         let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
+        let log_metrics = StoreMetrics::register_for_events(&mut registry);
+        let events = SqliteEventLog::open(&store, config.events.partitions, log_metrics)?;
         let (certificate, private_ca) = certificate(config)?;
         let gateway = listen::bind(config)?;
         let listening = gateway.listening();
@@ -108,9 +110,11 @@ impl Server {
             policies: policies(config),
             authorities: authorities(config)?,
             entra: entra.verifier,
+            events: limits::of_events(&config.events),
         };
         let ports = HubPorts {
             store: Arc::new(store),
+            events: Arc::new(events),
             bus: Arc::new(LocalBus::new(connections.clone())),
             clock: Arc::new(SystemClock),
             connections,

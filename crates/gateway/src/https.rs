@@ -1,9 +1,11 @@
 //! The HTTPS head: the REST API of services, and WebSocket for devices that cannot use 8883.
 
-#[allow(dead_code)]
 mod caller;
+mod device_events;
 mod devices;
 mod error;
+mod event_stream;
+mod events;
 mod keys;
 mod management;
 #[allow(dead_code)]

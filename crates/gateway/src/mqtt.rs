@@ -7,6 +7,7 @@
 mod connect;
 mod driver;
 mod head;
+mod telemetry;
 mod twin;
 
 pub use driver::MqttLimits;

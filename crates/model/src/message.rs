@@ -1,10 +1,12 @@
 //! What devices and back ends send each other besides calls: a body with properties.
 
 mod event;
+mod partition;
 mod properties;
 mod system;
 
 pub use event::{Event, EventBody};
+pub use partition::{EventLogInfo, Partition};
 pub use properties::{MalformedBag, MessageProperties};
 pub use system::SystemProperty;
 

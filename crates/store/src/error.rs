@@ -46,6 +46,24 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// The event log has another number of partitions, or would have one that is not allowed.
+    #[error(
+        "{} {}; events.partitions is {wanted}{}",
+        .file.display(),
+        if *.found == 0 { "is new".to_owned() } else { format!("has {found} partitions, which cannot be changed") },
+        if *.found == 0 { ", and may be 2 to 32" } else { "" }
+    )]
+    Partitions {
+        /// The log's file.
+        file: PathBuf,
+        /// How many it has; 0 if it is new.
+        found: u16,
+        /// How many were asked for.
+        wanted: u16,
+    },
+    /// The store was closed before.
+    #[error("the store is closed")]
+    Closed,
     /// No hub has used the folder yet.
     #[error("there is no hub in the data folder {}; start one with `ferrohub serve`", .folder.display())]
     Missing {

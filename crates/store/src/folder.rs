@@ -26,8 +26,6 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { folder: path.to_path_buf() }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        // SQLite gives its journal the mode of the database, so the mode must be right before it opens it.
-        private_file(&database(path)).map_err(failed)?;
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
@@ -36,12 +34,7 @@ impl Folder {
     }
 }
 
-/// Where the database is in a data folder.
-pub(crate) fn database(folder: &Path) -> PathBuf {
-    folder.join("hub.db")
-}
-
 /// Opens a file that only its owner may read, and makes it if it is not there.
-fn private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }

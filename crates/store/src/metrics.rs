@@ -25,4 +25,21 @@ impl StoreMetrics {
         );
         metrics
     }
+
+    /// The same for the event log: `ferrohub_event_log_writes_total` and `ferrohub_event_log_commits_total`.
+    #[must_use]
+    pub fn register_for_events(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "ferrohub_event_log_writes",
+            "Batches of events that are on disk, and steps of trimming",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "ferrohub_event_log_commits",
+            "Transactions of the event log; batches share them",
+            metrics.commits.clone(),
+        );
+        metrics
+    }
 }

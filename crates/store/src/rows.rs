@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use ferrohub_core::events::{AuthMethod, EventSource, Origin, StoredEvent};
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{StoredAuthority, StoredPolicy};
@@ -77,17 +78,42 @@ pub(crate) fn key_of(id: &IdentityId) -> (&str, &str) {
     (id.device_str(), id.module_str().unwrap_or(""))
 }
 
-/// An identity and its session, from a row of the columns [`IDENTITY`].
-pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Session>)> {
-    let mut id: String = row.get(0)?;
-    let module: String = row.get(1)?;
+/// The id in a row that has the device's here and the module's, or an empty text, in the next column.
+fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<IdentityId> {
+    let mut id: String = row.get(column)?;
+    let module: String = row.get(column + 1)?;
     if !module.is_empty() {
         id.push('/');
         id.push_str(&module);
     }
+    IdentityId::parse(&id).map_err(|error| unreadable(column, error))
+}
+
+/// An event, from a row of all its columns.
+pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEvent> {
+    let source = row.get(2)?;
+    let auth = |number| {
+        AuthMethod::from_number(number).ok_or_else(|| unreadable(6, "no known way to prove oneself"))
+    };
+    Ok(StoredEvent {
+        sequence,
+        enqueued: time(row, 1)?,
+        source: EventSource::from_number(source).ok_or_else(|| unreadable(2, "no known source"))?,
+        origin: Origin {
+            id: id(row, 3)?,
+            generation_id: row.get(5)?,
+            auth: row.get::<_, Option<u8>>(6)?.map(auth).transpose()?,
+        },
+        properties: row.get(7)?,
+        body: row.get(8)?,
+    })
+}
+
+/// An identity and its session, from a row of the columns [`IDENTITY`].
+pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Session>)> {
     let scopes: String = row.get(12)?;
     let identity = Identity {
-        id: IdentityId::parse(&id).map_err(|error| unreadable(0, error))?,
+        id: id(row, 0)?,
         generation_id: row.get(2)?,
         etag: row.get(3)?,
         status: if row.get(4)? { Status::Disabled } else { Status::Enabled },

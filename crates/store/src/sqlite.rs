@@ -1,8 +1,7 @@
 //! The store itself: opens the data folder and answers the port.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ferrohub_core::registry::Identity;
@@ -13,9 +12,9 @@ use ferrohub_core::store::{
 };
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_model::{DeviceId, IdentityId, Timestamp};
-use rusqlite::{Connection, OpenFlags};
 
-use crate::folder::{Folder, database};
+use crate::database::{Database, HUB};
+use crate::folder::Folder;
 use crate::metrics::StoreMetrics;
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -24,16 +23,13 @@ use crate::{OpenError, schema, statements};
 /// Read-only connections. A read by key takes microseconds when the page is in memory.
 const READERS: usize = 4;
 
-/// How long to wait for another process, such as a backup, that has the database locked.
-const BUSY: Duration = Duration::from_secs(5);
-
 /// A hub's state in `hub.db` in its data folder.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     /// Held until the store is closed.
-    folder: Mutex<Option<Folder>>,
+    folder: Mutex<Option<Arc<Folder>>>,
 }
 
 impl SqliteStore {
@@ -44,25 +40,18 @@ impl SqliteStore {
     /// [`OpenError::InUse`] if another hub holds the folder, [`OpenError::TooNew`] if a newer version wrote
     /// it; nothing is changed then.
     pub fn open(folder: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
-        let folder = Folder::open(folder)?;
-        let path = folder.path();
-        let failed = |source| OpenError::Database { file: database(path), source };
-
-        let mut connection =
-            connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        schema::check(&connection, path)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        // With WAL, FULL is what makes a commit survive the loss of power.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(failed)?;
-        // What belongs to an identity goes with it.
-        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        schema::migrate(&mut connection, path)?;
-
-        let readers = (0..READERS).map(|_| reader(path)).collect::<Result<Vec<_>, _>>()?;
-        let writer = Writer::start(connection, metrics)
-            .map_err(|source| OpenError::Folder { folder: path.to_path_buf(), source })?;
+        let folder = Arc::new(Folder::open(folder)?);
+        let database = Database::new(folder.path(), &HUB);
+        let connection = database.open_for_writing()?;
+        let readers = database.readers(READERS)?;
+        let writer = Writer::start(connection, "store-writer", metrics)
+            .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
         Ok(Self { writer, readers: Readers::new(readers), folder: Mutex::new(Some(folder)) })
+    }
+
+    /// The data folder, as long as the store is open.
+    pub(crate) fn folder(&self) -> Option<Arc<Folder>> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -72,30 +61,16 @@ impl SqliteStore {
 /// # Errors
 /// [`OpenError::Missing`] if no hub has used the folder yet.
 pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
-    let file = database(folder);
-    if !file.exists() {
-        return Err(OpenError::Missing { folder: folder.to_path_buf() });
+    let database = Database::new(folder, &HUB);
+    let missing = || OpenError::Missing { folder: folder.to_path_buf() };
+    if !database.file().exists() {
+        return Err(missing());
     }
-    let connection = reader(folder)?;
-    if schema::check(&connection, folder)? == 0 {
-        return Err(OpenError::Missing { folder: folder.to_path_buf() });
+    let connection = database.reader()?;
+    if schema::check(&connection, &database)? == 0 {
+        return Err(missing());
     }
-    statements::policies(&connection).map_err(|source| OpenError::Database { file, source })
-}
-
-fn reader(folder: &Path) -> Result<Connection, OpenError> {
-    connect(folder, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-}
-
-fn connect(folder: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
-    let open = || {
-        let connection = Connection::open_with_flags(database(folder), flags)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
-    };
-    open().map_err(|source| OpenError::Database { file: database(folder), source })
+    statements::policies(&connection).map_err(|source| database.failed(source))
 }
 
 #[async_trait]

@@ -2,10 +2,12 @@
 //!
 //! The functions that write run inside a transaction of the writer's.
 
+mod events;
 mod identities;
 mod settings;
 mod twins;
 
+pub(crate) use events::*;
 pub(crate) use identities::*;
 pub(crate) use settings::*;
 pub(crate) use twins::*;

@@ -36,15 +36,17 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
-struct Write<F, T> {
+struct Write<F, N, T> {
     work: Option<F>,
     outcome: Option<rusqlite::Result<T>>,
+    tell: N,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<F, T> Job for Write<F, T>
+impl<F, N, T> Job for Write<F, N, T>
 where
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    N: FnOnce(&T) + Send,
     T: Send,
 {
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
@@ -61,11 +63,14 @@ where
     }
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { outcome, reply, .. } = *self;
+        let Self { outcome, tell, reply, .. } = *self;
         let answer = committed.and_then(|()| match outcome {
             Some(outcome) => outcome.map_err(store_error),
             None => Err(StoreError::Closed),
         });
+        if let Ok(answer) = &answer {
+            tell(answer);
+        }
         // The caller may have gone; the write stands all the same.
         let _ = reply.send(answer);
     }
@@ -79,9 +84,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. It ends after [`Writer::close`], or when this is dropped.
-    pub(crate) fn start(db: Connection, metrics: StoreMetrics) -> std::io::Result<Self> {
+    pub(crate) fn start(db: Connection, name: &str, metrics: StoreMetrics) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel(QUEUE);
-        thread::Builder::new().name("store-writer".to_owned()).spawn(move || run(db, messages, &metrics))?;
+        thread::Builder::new().name(name.to_owned()).spawn(move || run(db, messages, &metrics))?;
         Ok(Self { queue })
     }
 
@@ -92,8 +97,19 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.write_and_tell(work, |_| {}).await
+    }
+
+    /// The same; `tell` runs as soon as the write is on disk, whether or not the caller still waits, and in the order of
+    /// the writes.
+    pub(crate) async fn write_and_tell<T, F, N>(&self, work: F, tell: N) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        N: FnOnce(&T) + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let write = Write { work: Some(work), outcome: None, reply };
+        let write = Write { work: Some(work), outcome: None, tell, reply };
         self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }

@@ -1,13 +1,32 @@
 //! What the tests of the store share.
 #![allow(clippy::unwrap_used, dead_code, missing_docs, reason = "a test ends by panicking")]
 
+use bytes::Bytes;
+use ferrohub_core::events::{AuthMethod, Batch, EventSource, NewEvent, Origin};
 use ferrohub_core::registry::{Authentication, Identity};
 use ferrohub_model::device::Status;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
-use ferrohub_store::{SqliteStore, StoreMetrics};
+use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 
 pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
     SqliteStore::open(folder, StoreMetrics::default()).unwrap()
+}
+
+/// The event log beside a store, with so many partitions.
+pub(crate) fn open_events(store: &SqliteStore, partitions: u16) -> SqliteEventLog {
+    SqliteEventLog::open(store, partitions, StoreMetrics::default()).unwrap()
+}
+
+/// Events with these bodies.
+pub(crate) fn batch(partition: u16, from: &str, millis: i64, bodies: &[&[u8]]) -> Batch {
+    let event = |body: &&[u8]| NewEvent { properties: "a=1".to_owned(), body: Bytes::copy_from_slice(body) };
+    Batch {
+        partition,
+        source: EventSource::Telemetry,
+        origin: Origin { id: id(from), generation_id: "17".to_owned(), auth: Some(AuthMethod::Thumbprint) },
+        now: Timestamp::from_unix_millis(millis),
+        events: bodies.iter().map(event).collect(),
+    }
 }
 
 pub(crate) fn id(text: &str) -> IdentityId {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ferrohub_core::events::EventSource;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -15,6 +16,7 @@ pub(crate) struct Config {
     pub(crate) tls: TlsConfig,
     pub(crate) log: LogConfig,
     pub(crate) limits: LimitsConfig,
+    pub(crate) events: EventsConfig,
     pub(crate) entra: EntraConfig,
     #[serde(rename = "policy")]
     pub(crate) policies: Vec<PolicyConfig>,
@@ -31,6 +33,7 @@ impl Default for Config {
             tls: TlsConfig::default(),
             log: LogConfig::default(),
             limits: LimitsConfig::default(),
+            events: EventsConfig::default(),
             entra: EntraConfig::default(),
             policies: Vec::new(),
             device_cas: Vec::new(),
@@ -88,6 +91,47 @@ pub(crate) struct LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// `[events]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EventsConfig {
+    pub(crate) partitions: u16,
+    pub(crate) retention_hours: u64,
+    pub(crate) retention_bytes: u64,
+    pub(crate) message_bytes: usize,
+    #[serde(deserialize_with = "sources")]
+    pub(crate) sources: Vec<String>,
+    pub(crate) consumer_groups: Vec<String>,
+    pub(crate) readers_per_group: usize,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        let core = ferrohub_core::events::EventSettings::default();
+        Self {
+            partitions: 4,
+            retention_hours: core.retention.as_secs() / 3600,
+            retention_bytes: core.retention_bytes,
+            message_bytes: core.event_bytes,
+            sources: core.sources.iter().map(|source| source.name().to_owned()).collect(),
+            consumer_groups: core.consumer_groups,
+            readers_per_group: core.readers_per_group,
+        }
+    }
+}
+
+fn sources<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    match names.iter().find(|name| EventSource::from_name(name).is_none()) {
+        None => Ok(names),
+        Some(name) => {
+            let known = EventSource::ALL.map(EventSource::name).join(", ");
+            let text = format!("there is no source of events {name:?}; the sources are {known}");
+            Err(serde::de::Error::custom(text))
+        }
     }
 }
 

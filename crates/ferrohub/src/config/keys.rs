@@ -40,6 +40,22 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("entra.tenants", "Tenant ids of Microsoft Entra whose tokens are accepted."),
     key("entra.audiences", "Audiences to accept besides https://iothubs.azure.net."),
+    key(
+        "events.partitions",
+        "Partitions of the event log, 2 to 32. Fixed when the log is made: another number later is an error.",
+    ),
+    key("events.retention_hours", "How long an event stays in the log at most."),
+    key("events.retention_bytes", "How much the log holds at most; then the oldest events go."),
+    key("events.message_bytes", "Largest message from a device, body and properties."),
+    key(
+        "events.sources",
+        "What goes into the log besides telemetry: twinChangeEvents, deviceLifecycleEvents, deviceConnectionStateEvents.",
+    ),
+    key("events.consumer_groups", "Groups of readers besides $Default."),
+    key(
+        "events.readers_per_group",
+        "Readers that one group may have on each partition; more are refused with 429001.",
+    ),
     key("limits.devices", "Devices in the hub."),
     key("limits.modules_per_device", "Modules on one device."),
     key("limits.twin_tags_bytes", "Size of a twin's tags."),

@@ -5,12 +5,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use toml::{Table, Value};
 
-use super::file::Config;
+use super::file::{Config, EventsConfig};
 use super::keys::{KEYS, environment_name};
 use super::nearest::nearest;
 
 /// Variables that begin with `FERROHUB_` and are not configuration.
 const OTHER_VARIABLES: [&str; 2] = ["FERROHUB_CONFIG", "FERROHUB_LOGIN"];
+
+/// A log that holds less than a few large messages is of no use.
+const MIN_RETENTION_BYTES: u64 = 1024 * 1024;
+/// Groups besides `$Default`.
+const MAX_GROUPS: usize = 99;
+/// As in Event Hubs.
+const MAX_GROUP_NAME: usize = 50;
 
 /// Flags, by the path of the key they set.
 pub(crate) type Overrides = Vec<(&'static str, String)>;
@@ -129,8 +136,37 @@ fn check(config: &Config) -> anyhow::Result<()> {
     {
         bail!("policy {name} is there twice");
     }
+    check_events(&config.events)?;
     if config.policies.len() > ferrohub_core::limits::Limits::default().policies {
         bail!("there are more policies than the hub may have");
+    }
+    Ok(())
+}
+
+fn check_events(config: &EventsConfig) -> anyhow::Result<()> {
+    if !(2..=32).contains(&config.partitions) {
+        bail!("events.partitions must be 2 to 32, not {}", config.partitions);
+    }
+    if config.retention_hours == 0 {
+        bail!("events.retention_hours must be at least 1");
+    }
+    if config.retention_bytes < MIN_RETENTION_BYTES {
+        bail!("events.retention_bytes must be at least {MIN_RETENTION_BYTES}");
+    }
+    if config.readers_per_group == 0 {
+        bail!("events.readers_per_group must be at least 1");
+    }
+    let is_good = |name: &String| {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.$".contains(&byte));
+        plain && (1..=MAX_GROUP_NAME).contains(&name.len())
+    };
+    if let Some(name) = config.consumer_groups.iter().find(|name| !is_good(name)) {
+        bail!(
+            "events.consumer_groups: {name:?} must be 1 to {MAX_GROUP_NAME} letters, digits, '-', '_' and '.'"
+        );
+    }
+    if config.consumer_groups.len() > MAX_GROUPS {
+        bail!("events.consumer_groups holds more than {MAX_GROUPS}");
     }
     Ok(())
 }

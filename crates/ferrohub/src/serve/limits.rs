@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrohub_core::events::{EventSettings, EventSource};
 use ferrohub_core::limits::Limits;
 use ferrohub_core::twins::TwinLimits;
 use ferrohub_gateway::{GatewayLimits, MqttLimits};
 
-use crate::config::LimitsConfig;
+use crate::config::{EventsConfig, LimitsConfig};
 
 pub(super) fn of_core(config: &LimitsConfig) -> Limits {
     Limits {
@@ -26,6 +27,17 @@ pub(super) fn of_core(config: &LimitsConfig) -> Limits {
         activity_interval: Duration::from_secs(config.activity_interval_seconds.max(1)),
         shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
         ..Limits::default()
+    }
+}
+
+pub(super) fn of_events(config: &EventsConfig) -> EventSettings {
+    EventSettings {
+        sources: config.sources.iter().filter_map(|name| EventSource::from_name(name)).collect(),
+        retention: Duration::from_secs(config.retention_hours.saturating_mul(3600)),
+        retention_bytes: config.retention_bytes,
+        consumer_groups: config.consumer_groups.clone(),
+        readers_per_group: config.readers_per_group,
+        event_bytes: config.message_bytes,
     }
 }
 

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError, percent};
 
-const APPLICATION: &str = "iothub-app-";
+/// What the names of the application's properties have before them.
+pub(super) const APPLICATION: &str = "iothub-app-";
 
 /// The properties that a request's headers carry.
 pub(super) fn read_properties(headers: &HeaderMap) -> Result<MessageProperties, HubError> {

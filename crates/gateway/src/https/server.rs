@@ -14,7 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use ferrohub_core::Hub;
 use ferrohub_model::{ErrorCode, HubError};
 use hyper::Request;
@@ -28,7 +28,9 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::error::{ApiError, Shape};
-use super::{devices, keys, management, method, modules, statistics, twins, websocket};
+use super::{
+    device_events, devices, events, keys, management, method, modules, statistics, twins, websocket,
+};
 use crate::listener::{Accepted, Place};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::MqttLimits;
@@ -148,6 +150,7 @@ impl Server {
         let router = Router::new()
             .route("/devices", get(devices::list))
             .route("/devices/{id}", get(devices::get).put(devices::put).delete(devices::delete))
+            .route("/devices/{id}/messages/events", post(device_events::send))
             .route("/devices/{id}/modules", get(modules::list))
             .route(
                 "/devices/{id}/modules/{module}",
@@ -155,6 +158,9 @@ impl Server {
             )
             .route("/statistics/devices", get(statistics::devices))
             .route("/statistics/service", get(statistics::service))
+            .route("/messages/events", get(events::read))
+            .route("/messages/events/partitions", get(events::partitions))
+            .route("/devices/{id}/modules/{module}/messages/events", post(device_events::send))
             .route("/twins/{id}", get(twins::get).patch(twins::patch).put(twins::put))
             .route("/twins/{id}/modules/{module}", get(twins::get).patch(twins::patch).put(twins::put))
             .route("/$iothub/websocket", get(websocket::upgrade))

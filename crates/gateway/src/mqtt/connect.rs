@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::head::Head;
+use super::telemetry;
 
 impl Head {
     pub(super) async fn connect(
@@ -59,14 +60,12 @@ impl Head {
             Some(Ok(token)) => Some(token),
             Some(Err(_)) => return Err(refuse(Refusal::BadCredentials, "the password is not text")),
         };
-        if let Some(will) = &connect.will
-            && !is_telemetry_topic(will.topic.as_str(), &id)
-        {
-            return Err(refuse(
-                Refusal::NotAuthorized,
-                "the will is not for the device's own telemetry topic",
-            ));
-        }
+        let will = match &connect.will {
+            None => None,
+            Some(will) => Some(telemetry::will(&self.hub, &id, will).map_err(|error| {
+                refuse(Refusal::NotAuthorized, &format!("the will is no message: {error}"))
+            })?),
+        };
         let request = ConnectRequest {
             id: &id,
             token,
@@ -82,31 +81,8 @@ impl Head {
         })?;
         self.expires = connected.connection.expires.and_then(|expires| self.instant_of(expires));
         self.durable = !connect.clean_session;
+        self.will = will;
         self.connection = Some(connected.connection);
         Ok(connected.session_present)
-    }
-}
-
-fn is_telemetry_topic(topic: &str, id: &IdentityId) -> bool {
-    let own = format!("{}/messages/events", id.resource_path());
-    // Topics have no leading slash where resources have one.
-    let rest = own.strip_prefix('/').and_then(|own| topic.strip_prefix(own));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_will_goes_to_the_devices_own_telemetry() {
-        let device = IdentityId::parse("d").unwrap();
-        let module = IdentityId::parse("d/m").unwrap();
-        assert!(is_telemetry_topic("devices/d/messages/events/", &device));
-        assert!(is_telemetry_topic("devices/d/messages/events/a=b", &device));
-        assert!(is_telemetry_topic("devices/d/modules/m/messages/events/", &module));
-        assert!(!is_telemetry_topic("devices/e/messages/events/", &device));
-        assert!(!is_telemetry_topic("devices/d/messages/eventsx", &device));
-        assert!(!is_telemetry_topic("devices/d/messages/events/", &module));
     }
 }

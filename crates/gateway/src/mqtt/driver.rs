@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
 use super::head::{Done, Head};
+use super::telemetry;
 use crate::listener::Place;
 use crate::peer::Peer;
 
@@ -96,13 +97,16 @@ where
 }
 
 /// Takes leave: of the hub, then of the device.
-async fn end<S>(mut driver: Driver<S>, head: Head, reason: CloseReason)
+async fn end<S>(mut driver: Driver<S>, mut head: Head, reason: CloseReason)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if let Some(connection) = &head.connection {
         let reason = connection.closed().unwrap_or(reason);
         head.hub.disconnected(connection, reason).await;
+        if let Some(will) = head.will.take() {
+            telemetry::send_will(&head.hub, connection, will, reason).await;
+        }
     } else {
         debug!(peer = %head.peer.address, reason = reason.name(), "closed before it was connected");
     }

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ferrohub_core::Hub;
 use ferrohub_core::connections::{
     Answer, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
 };
 use ferrohub_core::session::{Session, Subscription};
+use ferrohub_core::{DeviceMessage, Hub};
 use ferrohub_model::topic;
 use ferrohub_mqtt::server::{Connection as Machine, Event};
-use ferrohub_mqtt::{Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
+use ferrohub_mqtt::{PacketId, Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::twin;
+use super::{telemetry, twin};
 use crate::listener::Place;
 use crate::peer::Peer;
 
@@ -25,6 +25,8 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<Done, CloseReason>> + 
 
 /// What to tell the device when work is done: each in its turn.
 pub(super) enum Done {
+    /// Messages are on disk.
+    Telemetry(Vec<PacketId>),
     /// A twin request was served.
     Twin(twin::Served),
 }
@@ -32,6 +34,10 @@ pub(super) enum Done {
 impl Done {
     pub(super) fn tell(self, machine: &mut Machine) -> Result<(), CloseReason> {
         match self {
+            Self::Telemetry(packets) => {
+                packets.into_iter().for_each(|packet| machine.puback(packet));
+                Ok(())
+            }
             Self::Twin(served) => served.tell(machine),
         }
     }
@@ -47,6 +53,8 @@ pub(super) struct Head {
     pub(super) expires: Option<Instant>,
     /// Whether what it listens for outlives the connection.
     pub(super) durable: bool,
+    /// What to send for the device when it is gone without a word. Boxed, because few have one.
+    pub(super) will: Option<Box<DeviceMessage>>,
     pub(super) place: Place,
     /// What the device asked for and waits for. Until it is done nothing more of what the device says is acted on;
     /// what the hub has to say goes out meanwhile.
@@ -55,7 +63,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn new(hub: Arc<Hub>, peer: Peer, place: Place) -> Self {
-        Self { hub, peer, connection: None, expires: None, durable: false, place, work: None }
+        Self { hub, peer, connection: None, expires: None, durable: false, will: None, place, work: None }
     }
 
     /// The device said something.
@@ -143,9 +151,8 @@ impl Head {
             return Ok(());
         }
         if !topic::is_method_response(topic) {
-            // MQTT 3.1.1 has no way to say no to a message but to close.
-            debug!(device = %connection.id, topic, "published to a topic that the hub does not serve");
-            return Err(CloseReason::ProtocolError);
+            self.work = Some(telemetry::begin(&self.hub, connection, machine, &publish)?);
+            return Ok(());
         }
         let Some((status, request_id)) = topic::parse_method_response(topic) else {
             debug!(device = %connection.id, topic, "malformed method response topic");

@@ -106,6 +106,12 @@ impl Connection {
         event
     }
 
+    /// What `poll_event` would answer, which is still to be polled.
+    #[must_use]
+    pub fn peek_event(&self) -> Option<&Event> {
+        self.events.front()
+    }
+
     /// Moves what is to be sent behind `out`. Call after everything else; an empty `out` is replaced, not copied into.
     pub fn poll_transmit(&mut self, out: &mut BytesMut) {
         if out.is_empty() {

@@ -1,0 +1,156 @@
+//! Who takes old events out of the log.
+//!
+//! It sleeps until the oldest event is old enough or the log may have become too large, so that a hub with nothing to do
+//! is not woken for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ferrohub_model::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{Notify, watch};
+use tracing::{debug, error};
+
+use super::log::{EventLog, PartitionState};
+use super::settings::EventSettings;
+use crate::clock::Clock;
+use crate::store::StoreError;
+
+/// How long it waits after a failure of the log.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
+/// What the appenders and the one who trims tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Trimmer {
+    /// Bytes appended since the last look.
+    appended: AtomicU64,
+    /// With so many of them it is time for the next one.
+    room: AtomicU64,
+    wake: Notify,
+}
+
+impl Trimmer {
+    /// The log grew by `bytes`.
+    pub(crate) fn grown(&self, bytes: u64) {
+        let appended = self.appended.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if appended >= self.room.load(Ordering::Acquire) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Trims until the hub stops.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        log: Arc<dyn EventLog>,
+        settings: EventSettings,
+        clock: Arc<dyn Clock>,
+        trimmed: Counter,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        loop {
+            // While it looks, nobody needs to wake it.
+            self.room.store(u64::MAX, Ordering::Release);
+            self.appended.store(0, Ordering::Release);
+            let pause = match look(&*log, &settings, clock.now(), &trimmed).await {
+                Ok(next) => {
+                    self.room.store(next.room, Ordering::Release);
+                    if self.appended.load(Ordering::Acquire) >= next.room {
+                        continue;
+                    }
+                    next.pause
+                }
+                Err(StoreError::Closed) => return,
+                Err(cause) => {
+                    error!(%cause, "the event log could not be trimmed");
+                    Some(AFTER_FAILURE)
+                }
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.wake.notified() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+        }
+    }
+}
+
+async fn sleep(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When to look again: after this long, or when the log has grown by so many bytes.
+#[derive(Debug, PartialEq, Eq)]
+struct NextLook {
+    pause: Option<Duration>,
+    room: u64,
+}
+
+/// Removes what has to go.
+async fn look(
+    log: &dyn EventLog,
+    settings: &EventSettings,
+    now: Timestamp,
+    trimmed: &Counter,
+) -> Result<NextLook, StoreError> {
+    let millis = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
+    let oldest = now.plus_millis(millis.saturating_neg());
+    let max = settings.retention_bytes;
+    // A log that was full gets some room, or every append would have to trim.
+    let goal = if total(&log.state().await?) > max { max - max / 64 } else { max };
+    let mut removed = 0;
+    loop {
+        match log.trim(oldest, goal).await? {
+            0 => break,
+            some => removed += some,
+        }
+    }
+    if removed > 0 {
+        trimmed.inc_by(removed);
+        debug!(events = removed, "trimmed the event log");
+    }
+    Ok(next_look(&log.state().await?, settings, now))
+}
+
+fn total(partitions: &[PartitionState]) -> u64 {
+    partitions.iter().map(|partition| partition.bytes).sum()
+}
+
+fn next_look(partitions: &[PartitionState], settings: &EventSettings, now: Timestamp) -> NextLook {
+    let Some(oldest) = partitions.iter().filter_map(|partition| partition.oldest).min() else {
+        // Nothing can grow old or large before something is there.
+        return NextLook { pause: None, room: 0 };
+    };
+    let shortest = (settings.retention / 100).clamp(Duration::from_secs(1), Duration::from_secs(60));
+    let age = now.unix_millis().saturating_sub(oldest.unix_millis());
+    let left = settings.retention.saturating_sub(Duration::from_millis(u64::try_from(age).unwrap_or(0)));
+    let room = settings.retention_bytes.saturating_sub(total(partitions)) + 1;
+    NextLook { pause: Some(left.max(shortest)), room }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_sleeps_until_there_may_be_something_to_do() {
+        let settings = EventSettings {
+            retention: Duration::from_secs(1000),
+            retention_bytes: 100,
+            ..EventSettings::default()
+        };
+        let second = Timestamp::from_unix_seconds;
+        let empty =
+            PartitionState { begin: 7, next: 7, oldest: None, last_enqueued: Some(second(1)), bytes: 0 };
+        assert_eq!(next_look(&[empty], &settings, second(50)), NextLook { pause: None, room: 0 });
+        let some = |oldest, bytes| PartitionState { begin: 6, oldest: Some(second(oldest)), bytes, ..empty };
+        let next = |now| next_look(&[some(40, 10), some(30, 20)], &settings, second(now));
+        assert_eq!(next(50), NextLook { pause: Some(Duration::from_secs(980)), room: 71 });
+        assert_eq!(next(5000).pause, Some(Duration::from_secs(10)), "not for each event on its own");
+        assert_eq!(next(0).pause, Some(Duration::from_secs(1000)), "a clock that went back");
+        assert_eq!(next_look(&[some(0, 200)], &settings, second(0)).room, 1);
+    }
+}

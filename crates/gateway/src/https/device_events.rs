@@ -1,0 +1,151 @@
+//! `/devices/{id}/messages/events`: what devices and modules send over HTTPS, one message or several.
+
+use std::collections::BTreeMap;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use ferrohub_core::DeviceMessage;
+use ferrohub_model::message::{MessageProperties, SystemProperty};
+use ferrohub_model::{ErrorCode, HubError};
+use serde::Deserialize;
+
+use super::caller::device_caller;
+use super::error::{ApiError, a};
+use super::message::{APPLICATION, read_properties};
+use super::request::{Target, check_api_version, no_content, read_body};
+use super::server::Api;
+use crate::peer::Peer;
+
+/// Media type of several messages at once.
+const BATCH: &str = "application/vnd.microsoft.iothub.json";
+
+pub(super) async fn send(
+    State(api): State<Api>,
+    Path(target): Path<Target>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let caller = device_caller(&api, &target, &headers, &peer).await.map_err(a)?;
+    check_api_version(&uri).map_err(a)?;
+    let properties = read_properties(&headers).map_err(a)?;
+    let body = read_body(body, &api.limits).await.map_err(a)?;
+    let messages = if is_batch(headers.get(header::CONTENT_TYPE)) {
+        batch(&body, api.hub.message_limit()).map_err(a)?
+    } else {
+        vec![DeviceMessage { properties, body }]
+    };
+    api.hub.send_events(caller.origin(), messages).await.map_err(a)?;
+    Ok(no_content())
+}
+
+fn is_batch(content_type: Option<&HeaderValue>) -> bool {
+    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(BATCH))
+}
+
+/// One of several messages.
+#[derive(Deserialize)]
+struct Item {
+    body: String,
+    /// Said by clients that send text; others send base64 and do not say so.
+    #[serde(rename = "base64Encoded", default = "yes")]
+    base64_encoded: bool,
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The messages of a batch, which together take no more than one message may.
+fn batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError> {
+    let items: Vec<Item> = serde_json::from_slice(body).map_err(|error| {
+        HubError::new(ErrorCode::IotHubFormatError, format!("The batch is not valid: {error}."))
+    })?;
+    if items.is_empty() {
+        return Err(HubError::new(ErrorCode::ArgumentInvalid, "The batch is empty."));
+    }
+    let messages = items.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
+    if messages.iter().map(DeviceMessage::size).sum::<usize>() > limit {
+        let text = format!("A batch takes at most {limit} bytes.");
+        return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+    }
+    Ok(messages)
+}
+
+fn message(item: Item) -> Result<DeviceMessage, HubError> {
+    let body = if item.base64_encoded {
+        STANDARD.decode(item.body).map_err(|_| {
+            let text = "A body in the batch is not base64; say \"base64Encoded\": false for text.";
+            HubError::new(ErrorCode::IotHubFormatError, text)
+        })?
+    } else {
+        item.body.into_bytes()
+    };
+    let mut properties = MessageProperties::default();
+    for (name, value) in item.properties {
+        // Named like the headers of a single message, or just as the application calls them.
+        match SystemProperty::from_http_header(&name.to_ascii_lowercase()) {
+            Some(property) => properties.system.insert(property, value),
+            None => {
+                let own = name.strip_prefix(APPLICATION).unwrap_or(&name);
+                if own.is_empty() {
+                    return Err(HubError::new(ErrorCode::ArgumentInvalid, "A property has no name."));
+                }
+                properties.application.insert(own.to_owned(), value)
+            }
+        };
+    }
+    Ok(DeviceMessage { properties, body: Bytes::from(body) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_base64_unless_it_says_otherwise() {
+        let body = br#"[{"body":"YQ==","properties":{"iothub-app-A":"1","b":"2","iothub-messageid":"m"}},
+            {"body":"\u00e9","base64Encoded":false}]"#;
+        let messages = batch(body, 100).unwrap();
+        let [first, second] = &messages[..] else { panic!("{messages:?}") };
+        assert_eq!(&first.body[..], b"a");
+        assert_eq!(first.properties.get(SystemProperty::MessageId), Some("m"));
+        assert_eq!(
+            first.properties.application,
+            [("A".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into()
+        );
+        assert_eq!(&second.body[..], "é".as_bytes());
+    }
+
+    #[test]
+    fn what_is_no_batch_is_refused() {
+        let code = |body: &str, limit| batch(body.as_bytes(), limit).unwrap_err().code;
+        for body in ["", "{}", "[1]", r#"[{"body":"!"}]"#, r#"[{"body":1}]"#] {
+            assert_eq!(code(body, 100), ErrorCode::IotHubFormatError, "{body}");
+        }
+        assert_eq!(code("[]", 100), ErrorCode::ArgumentInvalid);
+        assert_eq!(code(r#"[{"body":"","properties":{"":"x"}}]"#, 100), ErrorCode::ArgumentInvalid);
+        let two = r#"[{"body":"YWJj"},{"body":"YWJj"}]"#;
+        assert!(batch(two.as_bytes(), 6).is_ok());
+        assert_eq!(code(two, 5), ErrorCode::MessageTooLarge);
+    }
+
+    #[test]
+    fn a_batch_is_known_by_its_media_type() {
+        let is = |text| is_batch(Some(&HeaderValue::from_static(text)));
+        assert!(is("application/vnd.microsoft.iothub.json"));
+        assert!(is("Application/vnd.microsoft.iothub.json; charset=utf-8"));
+        assert!(!is("application/json"));
+        assert!(!is_batch(None));
+    }
+}

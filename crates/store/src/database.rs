@@ -1,0 +1,111 @@
+//! A database file in the data folder: how it is opened, for the one who writes and for those who read.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{OpenError, schema};
+
+/// How long to wait for another process, such as a backup, that has the database locked.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A kind of database: its file, and what is in it.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// In the data folder.
+    pub(crate) file_name: &'static str,
+    /// Marks the file as ours.
+    pub(crate) application_id: u32,
+    /// Each takes the schema from its index to the next; `user_version` counts those that ran.
+    /// What was released is never edited: a change is a new file at the end.
+    pub(crate) migrations: &'static [&'static str],
+}
+
+/// Identities and all that is kept for them.
+pub(crate) const HUB: Kind = Kind {
+    file_name: "hub.db",
+    application_id: u32::from_be_bytes(*b"FHub"),
+    migrations: &[
+        include_str!("migrations/0001_identities.sql"),
+        include_str!("migrations/0002_twins.sql"),
+        include_str!("migrations/0005_statistics.sql"),
+    ],
+};
+
+/// The event log.
+pub(crate) const EVENTS: Kind = Kind {
+    file_name: "events.db",
+    application_id: u32::from_be_bytes(*b"FHev"),
+    migrations: &[include_str!("migrations/events/0001_log.sql")],
+};
+
+/// One database of a data folder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Database<'a> {
+    folder: &'a Path,
+    kind: &'static Kind,
+}
+
+impl<'a> Database<'a> {
+    pub(crate) fn new(folder: &'a Path, kind: &'static Kind) -> Self {
+        Self { folder, kind }
+    }
+
+    pub(crate) fn folder(&self) -> &'a Path {
+        self.folder
+    }
+
+    pub(crate) fn kind(&self) -> &'static Kind {
+        self.kind
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.join(self.kind.file_name)
+    }
+
+    /// What SQLite said, with the file it is about.
+    pub(crate) fn failed(&self, source: rusqlite::Error) -> OpenError {
+        OpenError::Database { file: self.file(), source }
+    }
+
+    /// The connection that writes, with this version's schema.
+    pub(crate) fn open_for_writing(&self) -> Result<Connection, OpenError> {
+        let failed = |source| self.failed(source);
+        // SQLite gives its journal the mode of the database, so the mode must be right before it opens it.
+        crate::folder::private_file(&self.file())
+            .map_err(|source| OpenError::Folder { folder: self.folder.to_path_buf(), source })?;
+        let mut connection =
+            self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        schema::check(&connection, self)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        // With WAL, FULL is what makes a commit survive the loss of power.
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(failed)?;
+        // What belongs to an identity goes with it.
+        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        schema::migrate(&mut connection, self)?;
+        Ok(connection)
+    }
+
+    /// Connections that read.
+    pub(crate) fn readers(&self, count: usize) -> Result<Vec<Connection>, OpenError> {
+        (0..count).map(|_| self.reader()).collect()
+    }
+
+    /// A connection that reads.
+    pub(crate) fn reader(&self) -> Result<Connection, OpenError> {
+        self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    }
+
+    fn connect(&self, flags: OpenFlags) -> Result<Connection, OpenError> {
+        let open = || {
+            let connection = Connection::open_with_flags(self.file(), flags)?;
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "trusted_schema", false)?;
+            connection.set_prepared_statement_cache_capacity(64);
+            Ok(connection)
+        };
+        open().map_err(|source| self.failed(source))
+    }
+}

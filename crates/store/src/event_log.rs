@@ -1,0 +1,132 @@
+//! The event log: a database of its own beside the hub's, with a writer of its own, so that a storm of telemetry does not
+//! keep a registry write waiting, nor the other way round.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use ferrohub_core::events::{Batch, EventLog, PartitionState, StoredEvent};
+use ferrohub_core::store::StoreError;
+use ferrohub_model::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use crate::database::{Database, EVENTS};
+use crate::folder::Folder;
+use crate::metrics::StoreMetrics;
+use crate::readers::Readers;
+use crate::writer::Writer;
+use crate::{OpenError, SqliteStore, statements};
+
+/// Read-only connections.
+const READERS: usize = 4;
+
+/// Pages in the journal before they go into the database: events come in a stream, and each such step costs an `fsync`
+/// of its own. 16 MiB.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// Numbers of partitions that a log may have, as in Azure.
+const PARTITIONS: std::ops::RangeInclusive<u16> = 2..=32;
+
+/// A hub's events in `events.db` in its data folder.
+#[derive(Debug)]
+pub struct SqliteEventLog {
+    writer: Writer,
+    readers: Readers,
+    /// What the next event of each partition will have.
+    heads: Arc<[watch::Sender<u64>]>,
+    /// Held until the log is closed.
+    folder: Mutex<Option<Arc<Folder>>>,
+}
+
+impl SqliteEventLog {
+    /// Opens the log in the data folder of `store`, and makes it with so many partitions if it is not there.
+    ///
+    /// # Errors
+    /// [`OpenError::Partitions`] if it has another number of partitions: events of a device would pass each other.
+    pub fn open(store: &SqliteStore, partitions: u16, metrics: StoreMetrics) -> Result<Self, OpenError> {
+        let folder = store.folder().ok_or(OpenError::Closed)?;
+        let database = Database::new(folder.path(), &EVENTS);
+        let mut connection = database.open_for_writing()?;
+        let failed = |source| database.failed(source);
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
+        make_partitions(&mut connection, &database, partitions)?;
+        let states = statements::state(&connection).map_err(failed)?;
+        let readers = database.readers(READERS)?;
+        let writer = Writer::start(connection, "event-writer", metrics)
+            .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
+        Ok(Self {
+            writer,
+            readers: Readers::new(readers),
+            heads: states.iter().map(|state| watch::Sender::new(state.next)).collect(),
+            folder: Mutex::new(Some(folder)),
+        })
+    }
+}
+
+fn make_partitions(
+    connection: &mut Connection,
+    database: &Database<'_>,
+    wanted: u16,
+) -> Result<(), OpenError> {
+    let failed = |source| database.failed(source);
+    let found = statements::partitions(connection).map_err(failed)?;
+    if found == wanted && found != 0 {
+        return Ok(());
+    }
+    if found != 0 || !PARTITIONS.contains(&wanted) {
+        return Err(OpenError::Partitions { file: database.file(), found, wanted });
+    }
+    let transaction = connection.transaction().map_err(failed)?;
+    statements::make_partitions(&transaction, wanted).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+#[async_trait]
+impl EventLog for SqliteEventLog {
+    fn partitions(&self) -> u16 {
+        u16::try_from(self.heads.len()).unwrap_or(u16::MAX)
+    }
+
+    async fn append(&self, batch: Batch) -> Result<u64, StoreError> {
+        let (heads, partition) = (self.heads.clone(), usize::from(batch.partition));
+        let tell = move |next: &u64| {
+            if let Some(head) = heads.get(partition) {
+                head.send_replace(*next);
+            }
+        };
+        self.writer.write_and_tell(move |db| statements::append(db, &batch), tell).await
+    }
+
+    fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
+        self.heads.get(usize::from(partition)).map(watch::Sender::subscribe)
+    }
+
+    async fn read(
+        &self,
+        partition: u16,
+        from: u64,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let query = move |db: &Connection| statements::events(db, partition, from, max_events, max_bytes);
+        self.readers.read_by_key(query).await
+    }
+
+    async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
+        self.readers.read_by_key(statements::state).await
+    }
+
+    async fn first_since(&self, partition: u16, time: Timestamp) -> Result<u64, StoreError> {
+        self.readers.read_by_key(move |db| statements::first_since(db, partition, time)).await
+    }
+
+    async fn trim(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::trim(db, time, max_bytes)).await
+    }
+
+    async fn close(&self) {
+        self.readers.close(READERS).await;
+        self.writer.close().await;
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

@@ -1,0 +1,185 @@
+//! The event log.
+
+use ferrohub_core::events::{Batch, EVENT_OVERHEAD, PartitionState, StoredEvent};
+use ferrohub_model::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+
+use crate::rows::{self, key_of};
+
+/// Events that one step of trimming removes at most: others want to write as well.
+const TRIM_STEP: i64 = 500;
+
+/// The key of a partition's first event; 2^56 of them are more than any hub ever takes.
+fn first_key(partition: u16) -> i64 {
+    i64::from(partition) << 56
+}
+
+fn key(partition: u16, sequence: u64) -> i64 {
+    let sequence = i64::try_from(sequence).unwrap_or(i64::MAX).min((1 << 56) - 1);
+    first_key(partition) | sequence
+}
+
+fn sequence_of(partition: u16, key: i64) -> u64 {
+    (key - first_key(partition)).unsigned_abs()
+}
+
+/// SQLite's integers have a sign; no log counts that far.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
+}
+
+/// How many partitions the log has; 0 before they are made.
+pub(crate) fn partitions(db: &Connection) -> Result<u16> {
+    db.query_row("SELECT count(*) FROM partition", [], |row| row.get(0))
+}
+
+pub(crate) fn make_partitions(db: &Connection, count: u16) -> Result<()> {
+    for id in 0..count {
+        db.execute("INSERT INTO partition (id, next, last_enqueued, bytes) VALUES (?, 0, NULL, 0)", [id])?;
+    }
+    Ok(())
+}
+
+/// Appends a batch. What the partition's next event will have.
+pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
+    let (mut next, last): (_, Option<i64>) = db
+        .prepare_cached("SELECT next, last_enqueued FROM partition WHERE id = ?")?
+        .query_row([batch.partition], |row| Ok((unsigned(row, 0)?, row.get(1)?)))?;
+    // A clock that was set back must not make events look older than those before them.
+    let enqueued = batch.now.unix_millis().max(last.unwrap_or(i64::MIN));
+    let (device, module) = key_of(&batch.origin.id);
+    let mut insert = db.prepare_cached(
+        "INSERT INTO event (key, enqueued, source, device_id, module_id, generation_id, auth, properties, body) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for event in &batch.events {
+        insert.execute(params![
+            key(batch.partition, next),
+            enqueued,
+            batch.source as u8,
+            device,
+            module,
+            batch.origin.generation_id,
+            batch.origin.auth.map(|auth| auth as u8),
+            event.properties,
+            &event.body[..],
+        ])?;
+        next += 1;
+    }
+    db.prepare_cached("UPDATE partition SET next = ?, last_enqueued = ?, bytes = bytes + ? WHERE id = ?")?
+        .execute(params![signed(next), enqueued, signed(batch.bytes()), batch.partition])?;
+    Ok(next)
+}
+
+/// Events from `from` on: at most `max_events`, and none behind the one that makes `max_bytes` full.
+pub(crate) fn events(
+    db: &Connection,
+    partition: u16,
+    from: u64,
+    max_events: usize,
+    max_bytes: usize,
+) -> Result<Vec<StoredEvent>> {
+    let mut select = db.prepare_cached(
+        "SELECT key, enqueued, source, device_id, module_id, generation_id, auth, properties, body \
+         FROM event WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
+    )?;
+    let limit = i64::try_from(max_events).unwrap_or(i64::MAX);
+    let mut rows = select.query(params![key(partition, from), first_key(partition + 1), limit])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while bytes < max_bytes
+        && let Some(row) = rows.next()?
+    {
+        let event = rows::event(row, sequence_of(partition, row.get(0)?))?;
+        bytes += event.body.len() + event.properties.len();
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// Sequence number and time of the first event at or behind `from`.
+fn first_at(db: &Connection, partition: u16, from: u64) -> Result<Option<(u64, i64)>> {
+    db.prepare_cached("SELECT key, enqueued FROM event WHERE key >= ? AND key < ? ORDER BY key LIMIT 1")?
+        .query_row([key(partition, from), first_key(partition + 1)], |row| {
+            Ok((sequence_of(partition, row.get(0)?), row.get(1)?))
+        })
+        .optional()
+}
+
+/// Where each partition begins and ends.
+pub(crate) fn state(db: &Connection) -> Result<Vec<PartitionState>> {
+    let mut select = db.prepare_cached("SELECT id, next, last_enqueued, bytes FROM partition ORDER BY id")?;
+    let mut rows = select.query([])?;
+    let mut states = Vec::new();
+    while let Some(row) = rows.next()? {
+        let next = unsigned(row, 1)?;
+        let first = first_at(db, row.get(0)?, 0)?;
+        states.push(PartitionState {
+            begin: first.map_or(next, |(sequence, _)| sequence),
+            next,
+            oldest: first.map(|(_, enqueued)| Timestamp::from_unix_millis(enqueued)),
+            last_enqueued: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_unix_millis),
+            bytes: unsigned(row, 3)?,
+        });
+    }
+    Ok(states)
+}
+
+/// The first event that was appended at `time` or later, or what the next one will have. Times never fall within a
+/// partition and nothing is missing in its middle, so it is found by halving.
+pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> Result<u64> {
+    let mut end = db
+        .prepare_cached("SELECT next FROM partition WHERE id = ?")?
+        .query_row([partition], |row| unsigned(row, 0))?;
+    let Some((mut begin, _)) = first_at(db, partition, 0)? else { return Ok(end) };
+    while begin < end {
+        let middle = begin + (end - begin) / 2;
+        match first_at(db, partition, middle)? {
+            Some((_, enqueued)) if enqueued < time.unix_millis() => begin = middle + 1,
+            _ => end = middle,
+        }
+    }
+    Ok(begin)
+}
+
+/// One step of trimming: removes events of one partition, the one with the oldest event. How many.
+pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u64> {
+    let states = state(db)?;
+    let mut surplus = states.iter().map(|state| state.bytes).sum::<u64>().saturating_sub(max_bytes);
+    let mut by_age: Vec<(i64, u16)> = (0..)
+        .zip(&states)
+        .filter_map(|(partition, state)| Some((state.oldest?.unix_millis(), partition)))
+        .collect();
+    by_age.sort_unstable();
+    let Some((_, partition)) = by_age.first().copied() else { return Ok(0) };
+    // Up to here this partition's events are the oldest of all.
+    let others = by_age.get(1).map_or(i64::MAX, |(oldest, _)| *oldest);
+    let mut select = db.prepare_cached(
+        "SELECT key, enqueued, octet_length(properties) + octet_length(body) FROM event \
+         WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
+    )?;
+    let mut rows = select.query([first_key(partition), first_key(partition + 1), TRIM_STEP])?;
+    let (mut last, mut removed, mut bytes) = (None, 0, 0);
+    while let Some(row) = rows.next()? {
+        let (key, enqueued, size): (i64, i64, _) = (row.get(0)?, row.get(1)?, unsigned(row, 2)?);
+        let is_surplus = surplus > 0 && enqueued <= others;
+        if enqueued >= time.unix_millis() && !is_surplus {
+            break;
+        }
+        surplus = surplus.saturating_sub(size + EVENT_OVERHEAD);
+        bytes += size + EVENT_OVERHEAD;
+        removed += 1;
+        last = Some(key);
+    }
+    drop(rows);
+    if let Some(last) = last {
+        db.prepare_cached("DELETE FROM event WHERE key >= ? AND key <= ?")?
+            .execute([first_key(partition), last])?;
+        db.prepare_cached("UPDATE partition SET bytes = bytes - ? WHERE id = ?")?
+            .execute(params![signed(bytes), partition])?;
+    }
+    Ok(removed)
+}

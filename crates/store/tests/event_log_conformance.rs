@@ -1,0 +1,225 @@
+//! What any adapter of the event log must do. Each test gets a fresh log of four partitions.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{batch, open, open_events};
+use ferrohub_core::events::{EventLog, EventSource, StoredEvent};
+use ferrohub_core::store::StoreError;
+use ferrohub_model::Timestamp;
+
+const FAR: u64 = u64::MAX;
+const LONG_AGO: Timestamp = Timestamp::from_unix_millis(0);
+
+/// Runs the test on every adapter there is.
+async fn on_every_log<F: AsyncFn(Arc<dyn EventLog>)>(test: F) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    test(Arc::new(open_events(&store, 4))).await;
+}
+
+fn millis(millis: i64) -> Timestamp {
+    Timestamp::from_unix_millis(millis)
+}
+
+async fn all(log: &dyn EventLog, partition: u16) -> Vec<StoredEvent> {
+    log.read(partition, 0, 10_000, usize::MAX).await.unwrap()
+}
+
+async fn numbers(log: &dyn EventLog, partition: u16) -> Vec<u64> {
+    all(log, partition).await.iter().map(|event| event.sequence).collect()
+}
+
+#[tokio::test]
+async fn events_come_back_as_they_were_in_the_order_of_their_partition() {
+    on_every_log(async |log| {
+        assert_eq!(log.partitions(), 4);
+        let mut first = batch(1, "dev/mod", 1000, &[b"a", b"\xff\x00", b""]);
+        first.source = EventSource::TwinChange;
+        first.origin.auth = None;
+        let second = batch(1, "dev", 2000, &[b"b"]);
+        assert_eq!(log.append(first.clone()).await.unwrap(), 3);
+        assert_eq!(log.append(second.clone()).await.unwrap(), 4);
+        assert_eq!(log.append(batch(3, "other", 500, &[b"c"])).await.unwrap(), 1);
+        let events = all(&*log, 1).await;
+        assert_eq!(events.len(), 4);
+        for (index, event) in events.iter().enumerate() {
+            let (from, at) = if index < 3 { (&first, index) } else { (&second, 0) };
+            assert_eq!(event.sequence, index as u64);
+            assert_eq!((event.enqueued, event.source), (from.now, from.source));
+            assert_eq!(event.origin, from.origin);
+            assert_eq!(event.properties, from.events[at].properties);
+            assert_eq!(event.body, from.events[at].body);
+        }
+        assert_eq!(numbers(&*log, 3).await, [0]);
+        assert!(all(&*log, 0).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_read_is_bounded_and_gives_at_least_one() {
+    on_every_log(async |log| {
+        log.append(batch(0, "dev", 0, &[&[b'x'; 100][..]; 10])).await.unwrap();
+        let read = async |from, events, bytes| log.read(0, from, events, bytes).await.unwrap().len();
+        assert_eq!(read(0, 3, usize::MAX).await, 3);
+        assert_eq!(read(8, 3, usize::MAX).await, 2);
+        assert_eq!(read(10, 3, usize::MAX).await, 0);
+        assert_eq!(read(FAR, 3, usize::MAX).await, 0);
+        assert_eq!(read(0, 10, 250).await, 3, "the one that makes it full is the last");
+        assert_eq!(read(0, 10, 1).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn times_never_go_back() {
+    on_every_log(async |log| {
+        for time in [5000, 4000, 6000] {
+            log.append(batch(0, "dev", time, &[b"x"])).await.unwrap();
+        }
+        let times: Vec<_> = all(&*log, 0).await.iter().map(|event| event.enqueued.unix_millis()).collect();
+        assert_eq!(times, [5000, 5000, 6000]);
+        log.append(batch(1, "dev", 1000, &[b"x"])).await.unwrap();
+        assert_eq!(all(&*log, 1).await[0].enqueued, millis(1000), "each partition has its own");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_time() {
+    on_every_log(async |log| {
+        assert_eq!(log.first_since(2, LONG_AGO).await.unwrap(), 0, "nothing is there");
+        for time in [1000, 2000, 2000, 2000, 3000] {
+            log.append(batch(2, "dev", time, &[b"x"])).await.unwrap();
+        }
+        let find = async |time| log.first_since(2, millis(time)).await.unwrap();
+        assert_eq!((find(0).await, find(1000).await, find(1001).await), (0, 0, 1));
+        assert_eq!((find(2000).await, find(2001).await), (1, 4));
+        assert_eq!((find(3000).await, find(3001).await), (4, 5));
+        log.trim(millis(2000), FAR).await.unwrap();
+        assert_eq!((find(0).await, find(2001).await), (1, 4));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_events_go_and_numbers_and_times_stay() {
+    on_every_log(async |log| {
+        log.append(batch(0, "dev", 1000, &[b"a", b"b"])).await.unwrap();
+        log.append(batch(0, "dev", 2000, &[b"c"])).await.unwrap();
+        log.append(batch(1, "dev", 1500, &[b"d"])).await.unwrap();
+        let trim = async |time| {
+            let mut removed = 0;
+            loop {
+                match log.trim(time, FAR).await.unwrap() {
+                    0 => return removed,
+                    some => removed += some,
+                }
+            }
+        };
+        assert_eq!(trim(millis(1000)).await, 0, "only what is older");
+        assert_eq!(trim(millis(1001)).await, 2);
+        assert_eq!(numbers(&*log, 0).await, [2]);
+        let state = log.state().await.unwrap();
+        assert_eq!((state[0].begin, state[0].next), (2, 3));
+        assert_eq!((state[0].oldest, state[0].last_enqueued), (Some(millis(2000)), Some(millis(2000))));
+        assert_eq!(trim(millis(9000)).await, 2);
+        let state = log.state().await.unwrap();
+        assert_eq!((state[0].begin, state[0].next, state[0].bytes, state[0].oldest), (3, 3, 0, None));
+        log.append(batch(0, "dev", 0, &[b"e"])).await.unwrap();
+        let events = all(&*log, 0).await;
+        assert_eq!((events[0].sequence, events[0].enqueued), (3, millis(2000)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_too_large_loses_its_oldest_events_first() {
+    on_every_log(async |log| {
+        let one = batch(0, "dev", 0, &[&[0; 1000]]).bytes();
+        for (partition, time) in [(0, 1), (1, 2), (0, 3), (1, 4), (2, 5)] {
+            log.append(batch(partition, "dev", time, &[&[0; 1000]])).await.unwrap();
+        }
+        let total = async || log.state().await.unwrap().iter().map(|state| state.bytes).sum::<u64>();
+        assert_eq!(total().await, 5 * one);
+        let mut removed = 0;
+        while let some @ 1.. = log.trim(LONG_AGO, 2 * one + 10).await.unwrap() {
+            removed += some;
+        }
+        assert_eq!((removed, total().await), (3, 2 * one));
+        assert!(numbers(&*log, 0).await.is_empty());
+        assert_eq!((numbers(&*log, 1).await, numbers(&*log, 2).await), (vec![1], vec![0]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn trimming_goes_in_steps() {
+    on_every_log(async |log| {
+        log.append(batch(0, "dev", 1, &[&b"x"[..]; 2000])).await.unwrap();
+        let removed = log.trim(millis(2), FAR).await.unwrap();
+        assert!((1..2000).contains(&removed), "{removed}");
+        assert_eq!(log.state().await.unwrap()[0].begin, removed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_waits_at_the_end_is_told() {
+    on_every_log(async |log| {
+        assert!(log.head(4).is_none());
+        let mut head = log.head(1).unwrap();
+        assert_eq!(*head.borrow_and_update(), 0);
+        log.append(batch(0, "dev", 0, &[b"elsewhere"])).await.unwrap();
+        assert!(!head.has_changed().unwrap());
+        log.append(batch(1, "dev", 0, &[b"a", b"b"])).await.unwrap();
+        assert_eq!(*head.borrow_and_update(), 2);
+        // Nobody waits for this one to be written, and yet it is told.
+        let append = log.append(batch(1, "dev", 0, &[b"c"]));
+        let _ = futures_util::future::select(append, Box::pin(async {})).await;
+        head.changed().await.unwrap();
+        assert_eq!(*head.borrow_and_update(), 3);
+        assert_eq!(numbers(&*log, 1).await, [0, 1, 2]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crowd_of_writers_keeps_each_ones_order() {
+    on_every_log(async |log| {
+        let writers: Vec<_> = (0..16_u8)
+            .map(|writer| {
+                let log = log.clone();
+                tokio::spawn(async move {
+                    for number in 0..20_u8 {
+                        log.append(batch(0, "dev", 0, &[&[writer, number]])).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let events = all(&*log, 0).await;
+        assert_eq!(events.len(), 320);
+        for writer in 0..16 {
+            let of_writer = events.iter().filter(|event| event.body[0] == writer).map(|event| event.body[1]);
+            assert!(of_writer.eq(0..20));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_closed_says_so() {
+    on_every_log(async |log| {
+        log.append(batch(0, "dev", 0, &[b"x"])).await.unwrap();
+        log.close().await;
+        assert!(matches!(log.append(batch(0, "dev", 0, &[b"x"])).await, Err(StoreError::Closed)));
+        assert!(matches!(log.read(0, 0, 1, 1).await, Err(StoreError::Closed)));
+    })
+    .await;
+}
