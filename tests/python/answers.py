@@ -61,3 +61,20 @@ def message(fields):
         setattr(made, name, value)
     made.custom_properties.update(fields.get("custom", {}))
     return made
+
+
+def message_fields(message):
+    """A message as the client read it."""
+    expiry = message.expiry_time_utc
+    return {
+        "data": base64.b64encode(message.data).decode(),
+        "message_id": message.message_id,
+        "correlation_id": message.correlation_id,
+        "user_id": message.user_id,
+        "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
+        "expiry": expiry if expiry is None else str(expiry),
+        "ack": message.ack,
+        "input_name": message.input_name,
+        "properties": message.custom_properties,
+    }

@@ -11,7 +11,7 @@ import time
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 
 import peer
-from answers import answer, create, message, request_fields
+from answers import answer, create, message, message_fields, request_fields
 
 
 def main():
@@ -47,6 +47,17 @@ def main():
         client.connect()
         client.on_twin_desired_properties_patch_received = told if on else None
 
+    def listen_for_messages(on=True):
+        def received(message):
+            peer.event("message", **message_fields(message))
+
+        client.on_message_received = received if on else None
+
+    def receive_message(timeout):
+        """The next message, in the order in which they came: handlers run beside each other."""
+        message = client.receive_message(timeout=timeout)
+        return None if message is None else message_fields(message)
+
     def report(patch):
         client.patch_twin_reported_properties(patch)
 
@@ -75,6 +86,8 @@ def main():
         {
             "connect": client.connect,
             "listen": listen,
+            "listen_for_messages": listen_for_messages,
+            "receive_message": receive_message,
             "get_twin": client.get_twin,
             "report": report,
             "send": send,

@@ -9,7 +9,7 @@ from azure.iot.device import MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
 import peer
-from answers import answer, create, message, request_fields
+from answers import answer, create, message, message_fields, request_fields
 
 
 async def start(config):
@@ -64,10 +64,18 @@ def main():
             sends = [client.send_message_to_output(message(fields), output) for fields in messages]
         await asyncio.gather(*sends)
 
+    async def listen_for_messages(on):
+        async def received(message):
+            peer.event("message", **message_fields(message))
+
+        await client.connect()
+        client.on_message_received = received if on else None
+
     peer.serve(
         {
             "connect": lambda: wait(client.connect()),
             "listen": lambda: wait(listen()),
+            "listen_for_messages": lambda on=True: wait(listen_for_messages(on)),
             "get_twin": lambda: wait(client.get_twin()),
             "report": lambda patch: wait(client.patch_twin_reported_properties(patch)),
             "send": lambda messages, output=None: wait(send(messages, output)),

@@ -4,13 +4,14 @@ Argument: {"connection_string": ...} or {"entra": {"host", "tenant_id", "client_
 "client_secret", "authority"}}.
 """
 
+import base64
 import json
 import sys
 
 import jwt
 import requests
 from azure.identity import ClientSecretCredential
-from azure.iot.hub import IoTHubRegistryManager
+from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -151,9 +152,38 @@ def main():
             changed = change(device_id, module_id, twin, etag)
         return changed.serialize(keep_readonly=True)
 
-    def http(method, url, headers=None, body=None):
+    def runtime():
+        return IoTHubHttpRuntimeManager.from_connection_string(config["connection_string"])
+
+    def receive_feedback():
+        """A batch of feedback with its lock token, or None. What the manager returns has neither: it is asked for the
+        answer it got."""
+        manager = runtime()
+        answer = manager.protocol.cloud_to_device_messages.receive_feedback_notification(raw=True)
+        response = answer.response
+        if response.status_code == 204:
+            return None
+        return {
+            "records": response.json(),
+            "content_type": response.headers["content-type"],
+            "lock_token": response.headers["etag"].strip('"'),
+        }
+
+    def complete_feedback(lock_token):
+        runtime().complete_feedback_notification(lock_token)
+
+    def abandon_feedback(lock_token):
+        runtime().abandon_feedback_notification(lock_token)
+
+    def purge(device_id):
+        result = manager.protocol.cloud_to_device_messages.purge_cloud_to_device_message_queue(device_id)
+        return result.serialize(keep_readonly=True)
+
+    def http(method, url, headers=None, body=None, body_base64=None):
         """One request with `requests` alone, for what the service client cannot be made to send."""
         data = body.encode() if isinstance(body, str) else body
+        if body_base64 is not None:
+            data = base64.b64decode(body_base64)
         response = requests.request(method, url, headers=headers, data=data, timeout=100)
         return peer.response_fields(response)
 
@@ -230,6 +260,10 @@ def main():
             "get_twin": get_twin,
             "change_twin": change_twin,
             "http": http,
+            "receive_feedback": receive_feedback,
+            "complete_feedback": complete_feedback,
+            "abandon_feedback": abandon_feedback,
+            "purge": purge,
             "create_until_failure": create_until_failure,
             "generations": generations,
             "entra_token": entra_token,

@@ -62,6 +62,38 @@ impl Message {
     }
 }
 
+/// A message as the client read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received(Value);
+
+impl Received {
+    /// Its body.
+    #[must_use]
+    #[track_caller]
+    pub fn body(&self) -> Vec<u8> {
+        STANDARD.decode(self.text("data")).expect("a body in base64")
+    }
+
+    /// Its body as text.
+    #[must_use]
+    #[track_caller]
+    pub fn body_text(&self) -> String {
+        String::from_utf8(self.body()).expect("text")
+    }
+
+    /// Something else about it; null if it is not there.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &Value {
+        &self.0[name]
+    }
+
+    /// The same as text; empty if it is not there.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.0[name].as_str().unwrap_or_default()
+    }
+}
+
 /// How a device shall be made.
 #[must_use]
 pub struct DeviceBuilder {
@@ -250,6 +282,33 @@ impl Device {
     pub fn desired(&self) -> Vec<Value> {
         let events = self.0.events(|event| event["event"] == "desired");
         events.iter().map(|event| event["patch"].clone()).collect()
+    }
+
+    /// Sets the handler for messages, which connects first if need be; or takes it away.
+    #[track_caller]
+    pub fn listen_for_messages(&self, on: bool) {
+        self.0.call("listen_for_messages", &json!({ "on": on })).expect("the handler is set");
+    }
+
+    /// Waits for the next message: what the client read, its body as text.
+    #[must_use]
+    #[track_caller]
+    pub fn next_message(&self) -> Received {
+        Received(self.0.event(EVENT_LIMIT, |event| event["event"] == "message"))
+    }
+
+    /// `receive_message()`, which keeps the order that handlers lose. `None` if there is none in time.
+    #[must_use]
+    #[track_caller]
+    pub fn receive_message(&self, limit: Duration) -> Option<Received> {
+        let message = self.0.call("receive_message", &json!({ "timeout": limit.as_secs() }));
+        Some(message.expect("the device receives")).filter(|message| !message.is_null()).map(Received)
+    }
+
+    /// The messages it has seen and nobody has asked for yet.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Received> {
+        self.0.events(|event| event["event"] == "message").into_iter().map(Received).collect()
     }
 
     /// Waits until the client says it is connected, or no longer.

@@ -27,7 +27,7 @@ mod service;
 mod wait;
 
 pub use address::Address;
-pub use device::{Client, Device, DeviceBuilder, Message, Request};
+pub use device::{Client, Device, DeviceBuilder, Message, Received, Request};
 pub use events::{Event, Events};
 pub use hub::{Finished, Hub, HubBuilder, program};
 pub use identity::Identity;

@@ -1,5 +1,6 @@
 //! A back end on Microsoft's service client.
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::peer::{Failure, Peer, Pending};
@@ -155,6 +156,8 @@ pub struct Service {
     peer: Peer,
     hub: String,
     url: String,
+    /// Of the policy that it uses, or empty.
+    token: String,
 }
 
 impl Service {
@@ -199,6 +202,7 @@ impl Service {
             peer: Peer::start(Script::new(hub, "service.py").arg(config.to_string())),
             hub: hub.name().to_owned(),
             url: hub.url(),
+            token: config["connection_string"].as_str().map(crate::sas::of_policy).unwrap_or_default(),
         }
     }
 
@@ -241,6 +245,33 @@ impl Service {
     #[track_caller]
     pub fn begin(&self, operation: &str, arguments: &Value) -> Pending {
         self.peer.begin(operation, arguments)
+    }
+
+    /// Sends a message to a device, or to `device/modules/module`, over HTTPS; `headers` are what it says about itself.
+    ///
+    /// # Panics
+    /// When the hub refuses.
+    #[track_caller]
+    pub fn send(&self, to: &str, headers: Value, body: &[u8]) -> Value {
+        let address = format!("/devices/{to}/messages/deviceBound");
+        let answer = self.try_send(&address, headers, body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    /// The same to any address, whatever comes of it.
+    #[must_use]
+    #[track_caller]
+    pub fn try_send(&self, address: &str, mut headers: Value, body: &[u8]) -> HttpAnswer {
+        headers["iothub-to"] = address.into();
+        headers["Authorization"] = self.token.clone().into();
+        let request = json!({
+            "method": "POST",
+            "url": format!("{}/messages/deviceBound?api-version=2021-04-12", self.url),
+            "headers": headers,
+            "body_base64": base64::engine::general_purpose::STANDARD.encode(body),
+        });
+        HttpAnswer::from_value(&self.peer.call("http", &request).expect("an HTTP answer"))
     }
 
     /// `invoke_device_method`, waiting for the answer.

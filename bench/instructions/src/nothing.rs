@@ -13,11 +13,13 @@ use ferrohub_core::metrics::Metrics;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    Activity, ChangeTwin, DeviceCounts, ModuleChange, Store, StoreError, StoredAuthority, StoredPolicy,
-    TwinChanged, Written,
+    Activity, ChangeTwin, DeviceCounts, Due, Enqueued, FeedbackTerms, ModuleChange, NewMessage, Returned,
+    Store, StoreError, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy, TwinChanged, Waiting,
+    Written,
 };
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
+use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -81,6 +83,47 @@ impl Store for Nothing {
         Ok(())
     }
     async fn disconnect_all(&self, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn enqueue_message(&self, _: &NewMessage, _: u32) -> Result<Enqueued, StoreError> {
+        Ok(Enqueued::NotFound)
+    }
+    async fn waiting_messages(&self, _: &IdentityId) -> Result<Vec<Waiting>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn messages(&self, _: &[u64]) -> Result<Vec<StoredMessage>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn end_messages(&self, _: &[u64], _: FeedbackStatus, _: FeedbackTerms) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn return_message(&self, _: u64, _: u32, _: FeedbackTerms) -> Result<Returned, StoreError> {
+        Ok(Returned::Gone)
+    }
+    async fn purge_messages(&self, _: &IdentityId, _: FeedbackTerms) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+    async fn due_messages(
+        &self,
+        _: Timestamp,
+        _: (Timestamp, u64),
+        _: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn next_expiry(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+    async fn feedback(&self, _: &[u64], _: usize) -> Result<Vec<StoredFeedback>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn end_feedback(&self, _: &[u64]) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn return_feedback(&self, _: &[u64], _: u32) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn expire_feedback(&self, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {

@@ -37,6 +37,12 @@ impl Bus for LocalBus {
         }
     }
 
+    async fn notify_messages(&self, target: &IdentityId) {
+        if let Some(connection) = self.connections.get(target) {
+            connection.notify_messages();
+        }
+    }
+
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason) {
         self.connections.close(target, reason);
         if target.module_str().is_none() {

@@ -17,6 +17,9 @@ pub trait Bus: Send + Sync + 'static {
     /// Tells `target` of a change of its desired properties, if it is connected and wants to know.
     async fn notify_desired(&self, target: &IdentityId, notice: DesiredNotice);
 
+    /// Tells `target` that messages may wait for it, if it is connected and listens for them.
+    async fn notify_messages(&self, target: &IdentityId);
+
     /// Closes the connection of `target`, and of its modules if it is a device, on every node.
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason);
 

@@ -10,6 +10,7 @@ mod identities;
 mod invoke_method;
 mod keys;
 mod management;
+mod messages;
 mod modules;
 mod statistics;
 mod twins;
@@ -33,6 +34,7 @@ use crate::clock::Clock;
 use crate::connections::{CloseReason, Connection, Connections};
 use crate::events::{EventLog, EventSettings, Shelf};
 use crate::limits::Limits;
+use crate::messages::{Queues, end_what_expires};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoredPolicy};
 
@@ -81,6 +83,9 @@ pub struct Hub {
     metrics: Metrics,
     desired_order: twins::DesiredOrder,
     recent_activity: Arc<activity::RecentActivity>,
+    queues: Arc<Queues>,
+    /// Ends messages whose time is up.
+    expiry: tokio::task::AbortHandle,
     /// One writer at a time for policies and authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
     /// True once it begins to stop; readers of events wait for that as well.
@@ -92,6 +97,14 @@ impl Hub {
     /// where there are none yet.
     pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
         let HubPorts { store, events, bus, clock, connections } = ports;
+        let queues = Queues::new(
+            store.clone(),
+            bus.clone(),
+            clock.clone(),
+            settings.limits.messages.clone(),
+            metrics.clone(),
+        );
+        let expiry = tokio::spawn(end_what_expires(queues.clone())).abort_handle();
         let hub = Self {
             host: settings.host,
             limits: settings.limits,
@@ -106,6 +119,8 @@ impl Hub {
             metrics,
             desired_order: twins::DesiredOrder::default(),
             recent_activity: Arc::default(),
+            queues,
+            expiry,
             management: tokio::sync::Mutex::new(()),
             stopping: watch::Sender::new(false),
         };
@@ -203,6 +218,7 @@ impl Hub {
             self.disconnected(&connection, CloseReason::Stopping).await;
         }
         self.recent_activity.write(&*self.store).await;
+        self.expiry.abort();
         self.events.close().await;
         self.store.close().await;
     }
@@ -216,6 +232,12 @@ impl Hub {
         for connection in self.connections.select(wanted) {
             connection.close(reason);
         }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.expiry.abort();
     }
 }
 

@@ -16,6 +16,7 @@ pub mod connections;
 pub mod events;
 mod hub;
 pub mod limits;
+pub mod messages;
 pub mod metrics;
 pub mod registry;
 pub mod session;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::messages::MessageLimits;
 use crate::twins::TwinLimits;
 
 /// Limits of the hub's rules. Those of a protocol live with its head.
@@ -17,6 +18,8 @@ pub struct Limits {
     pub method_payload_bytes: usize,
     /// What a twin may hold.
     pub twins: TwinLimits,
+    /// Messages to devices, and what becomes of them.
+    pub messages: MessageLimits,
     /// Certificate authorities.
     pub certificate_authorities: usize,
     /// Shared access policies.
@@ -37,6 +40,7 @@ impl Default for Limits {
             in_flight_methods_per_device: 128,
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             twins: TwinLimits::default(),
+            messages: MessageLimits::default(),
             certificate_authorities: 100,
             policies: 16,
             reconnect_grace: Duration::from_secs(5),

@@ -101,6 +101,8 @@ pub struct Metrics {
     pub unauthorized: Outcomes,
     /// Operations on twins, by what was done.
     pub twin_operations: Outcomes,
+    /// Messages to devices, by what became of them.
+    pub messages: Outcomes,
     /// Calls in flight now.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
     /// Of the event log.
@@ -124,6 +126,7 @@ impl Metrics {
             disconnects: Family::default(),
             unauthorized: Family::default(),
             twin_operations: Family::default(),
+            messages: Family::default(),
             calls_in_flight: Gauge::default(),
             events: EventMetrics::register(registry),
         };
@@ -162,6 +165,11 @@ impl Metrics {
             "ferrohub_twin_operations",
             "Operations on twins by what was done",
             metrics.twin_operations.clone(),
+        );
+        registry.register(
+            "ferrohub_messages",
+            "Messages to devices by what became of them",
+            metrics.messages.clone(),
         );
         registry.register(
             "ferrohub_calls_in_flight",

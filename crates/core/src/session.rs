@@ -11,11 +11,16 @@ pub enum Subscription {
     TwinResponses = 1,
     /// Changes of its desired properties.
     DesiredProperties = 2,
+    /// Messages to it.
+    Messages = 3,
+    /// Messages to its inputs, for modules.
+    Inputs = 4,
 }
 
 impl Subscription {
     /// Every subscription there is.
-    pub const ALL: [Self; 3] = [Self::Methods, Self::TwinResponses, Self::DesiredProperties];
+    pub const ALL: [Self; 5] =
+        [Self::Methods, Self::TwinResponses, Self::DesiredProperties, Self::Messages, Self::Inputs];
 }
 
 /// A set of subscriptions with the granted quality of service of each: two bits per subscription
@@ -40,6 +45,18 @@ impl Session {
     #[must_use]
     pub fn has(self, subscription: Subscription) -> bool {
         self.0 >> (2 * subscription as u32) & 3 != 0
+    }
+
+    /// Whether `subscription` is in the set at QoS 1.
+    #[must_use]
+    pub fn has_qos1(self, subscription: Subscription) -> bool {
+        self.0 >> (2 * subscription as u32) & 3 == 2
+    }
+
+    /// Whether it listens for messages of any kind.
+    #[must_use]
+    pub fn listens_for_messages(self) -> bool {
+        self.has(Subscription::Messages) || self.has(Subscription::Inputs)
     }
 
     /// The same with `subscription` at QoS 1 or QoS 0.
@@ -67,6 +84,8 @@ mod tests {
         assert!(!none.has(Subscription::Methods));
         assert!(both.has(Subscription::Methods));
         assert_eq!(both.bits(), 2);
+        assert!(both.has_qos1(Subscription::Methods) && !none.has_qos1(Subscription::Methods));
+        assert!(!none.with(Subscription::Inputs, false).has_qos1(Subscription::Inputs));
         assert_eq!(both.without(Subscription::Methods), none);
         assert_eq!(Session::from_bits(both.bits()), both);
     }

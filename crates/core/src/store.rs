@@ -3,7 +3,14 @@
 //! Every write that returns `Ok` is on disk. Writes of many callers share one commit, so an adapter
 //! is expected to be called concurrently. One conformance suite runs over every adapter.
 
+mod messages;
+
+pub use messages::{
+    Due, Enqueued, FeedbackTerms, NewMessage, Returned, StoredFeedback, StoredMessage, Waiting,
+};
+
 use async_trait::async_trait;
+use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
 
 use crate::registry::Identity;
@@ -185,6 +192,58 @@ pub trait Store: Send + Sync + 'static {
 
     /// Nobody is connected since `since`: whoever was, by what was kept, is so no more. How many that were.
     async fn disconnect_all(&self, since: Timestamp) -> Result<u64, StoreError>;
+
+    /// Puts a message behind the others of its queue; `Full` if there are `limit` already.
+    async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<Enqueued, StoreError>;
+
+    /// The queue of an identity, oldest first, without what is in the messages.
+    async fn waiting_messages(&self, id: &IdentityId) -> Result<Vec<Waiting>, StoreError>;
+
+    /// The messages with these numbers, in the order of these. Those that are gone are passed over.
+    async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// Takes messages out of their queues, and keeps what became of them for senders who want to hear it, both or
+    /// neither. How many were there.
+    async fn end_messages(
+        &self,
+        sequences: &[u64],
+        status: FeedbackStatus,
+        terms: FeedbackTerms,
+    ) -> Result<u64, StoreError>;
+
+    /// Counts that the device gave a message back. One that it gave back `max_deliveries` times comes to its end.
+    async fn return_message(
+        &self,
+        sequence: u64,
+        max_deliveries: u32,
+        terms: FeedbackTerms,
+    ) -> Result<Returned, StoreError>;
+
+    /// Empties the queue of an identity; how many messages were in it. `None` if the identity is not there.
+    async fn purge_messages(&self, id: &IdentityId, terms: FeedbackTerms) -> Result<Option<u64>, StoreError>;
+
+    /// The first `top` messages whose time is up at `now`, in the order of time and number, behind `after`.
+    async fn due_messages(
+        &self,
+        now: Timestamp,
+        after: (Timestamp, u64),
+        top: usize,
+    ) -> Result<Vec<Due>, StoreError>;
+
+    /// The first moment after `now` at which the time of a message or of feedback is up.
+    async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The first `top` records of feedback, oldest first, but for those with these numbers.
+    async fn feedback(&self, but: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError>;
+
+    /// Forgets records of feedback.
+    async fn end_feedback(&self, sequences: &[u64]) -> Result<(), StoreError>;
+
+    /// Counts that records of feedback were given back. Those that were `max_deliveries` times are forgotten.
+    async fn return_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError>;
+
+    /// Forgets records of feedback whose time is up at `now`; how many.
+    async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// All stored policies, by name.
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError>;

@@ -42,6 +42,7 @@ fn connection(listens: bool) -> Arc<Connection> {
         managed_by: None,
         connection_state_updated: now,
         last_activity: now,
+        messages: 0,
     };
     let session =
         if listens { Session::default().with(Subscription::Methods, false) } else { Session::default() };

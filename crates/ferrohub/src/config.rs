@@ -6,6 +6,7 @@
 mod file;
 mod keys;
 mod load;
+mod messages;
 mod nearest;
 
 pub(crate) use file::{
@@ -13,3 +14,4 @@ pub(crate) use file::{
 };
 pub(crate) use keys::{KEYS, environment_name};
 pub(crate) use load::{Overrides, default_file, load};
+pub(crate) use messages::MessagesConfig;

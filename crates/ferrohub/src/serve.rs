@@ -102,7 +102,7 @@ impl Server {
 
         let metrics = Metrics::register(&mut registry);
         let gateway_metrics = GatewayMetrics::register(&mut registry);
-        let limits = limits::of_core(&config.limits);
+        let limits = limits::of_core(&config.limits, &config.messages);
         let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
         let settings = HubSettings {
             host: config.hostname.clone(),

@@ -1,6 +1,7 @@
 //! The HTTPS head: the REST API of services, and WebSocket for devices that cannot use 8883.
 
 mod caller;
+mod cloud_to_device;
 mod device_events;
 mod devices;
 mod error;
@@ -10,6 +11,7 @@ mod keys;
 mod management;
 #[allow(dead_code)]
 mod message;
+mod messages;
 mod method;
 mod modules;
 mod request;

@@ -7,6 +7,7 @@
 mod connect;
 mod driver;
 mod head;
+mod messages;
 mod telemetry;
 mod twin;
 

@@ -1,17 +1,26 @@
 //! What devices and back ends send each other besides calls: a body with properties.
 
+mod destination;
 mod event;
+mod feedback;
 mod partition;
 mod properties;
+mod queue;
 mod system;
 
+pub use destination::Destination;
 pub use event::{Event, EventBody};
+pub use feedback::{Ack, FEEDBACK_CONTENT_TYPE, FeedbackRecord, FeedbackStatus};
 pub use partition::{EventLogInfo, Partition};
 pub use properties::{MalformedBag, MessageProperties};
+pub use queue::{Purged, Queued};
 pub use system::SystemProperty;
 
 /// Largest message from a device, body and properties, in bytes.
 pub const MAX_EVENT_SIZE: usize = 256 * 1024;
+
+/// Largest message to a device, body and properties, in bytes.
+pub const MAX_MESSAGE_SIZE: usize = 64 * 1024;
 
 /// Consumer group that every hub has.
 pub const DEFAULT_CONSUMER_GROUP: &str = "$Default";

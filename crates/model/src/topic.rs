@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::message::MessageProperties;
 use crate::{IdentityId, percent};
 
 /// What a device subscribes to in order to be called.
@@ -170,14 +171,81 @@ pub fn telemetry(id: &IdentityId) -> String {
 /// slashes between and behind. `None` for any other topic.
 #[must_use]
 pub fn parse_telemetry<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
-    let rest = topic.strip_prefix("devices/")?.strip_prefix(id.device_str())?;
-    let rest = match id.module_str() {
-        None => rest,
-        Some(module) => rest.strip_prefix("/modules/")?.strip_prefix(module)?,
-    };
-    match rest.strip_prefix("/messages/events")? {
+    match behind(topic, id)?.strip_prefix("/messages/events")? {
         "" => Some(""),
         rest => rest.strip_prefix('/').map(|bag| bag.strip_suffix('/').unwrap_or(bag)),
+    }
+}
+
+/// What a device or module subscribes to for messages to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessagesFilter {
+    /// `devices/{device}[/modules/{module}]/messages/devicebound/#`
+    Messages,
+    /// `devices/{device}/modules/{module}/inputs/#`
+    Inputs,
+    /// `devices/{device}/modules/{module}/#`: both.
+    Both,
+}
+
+/// Whether a filter is one for messages to `id`. Ids may hold `#` and `+`: as text, they mean themselves.
+#[must_use]
+pub fn parse_messages_filter(filter: &str, id: &IdentityId) -> Option<MessagesFilter> {
+    let rest = behind(filter, id)?;
+    match (rest, id.module_str()) {
+        ("/messages/devicebound/#", _) => Some(MessagesFilter::Messages),
+        ("/inputs/#", Some(_)) => Some(MessagesFilter::Inputs),
+        ("/#", Some(_)) => Some(MessagesFilter::Both),
+        _ => None,
+    }
+}
+
+/// The topic of a message to a device or module, `devices/{device}[/modules/{module}]/messages/devicebound/{bag}`, or of
+/// one to an input of a module, `devices/{device}/modules/{module}/inputs/{input}/{bag}`.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageTopic<'a> {
+    /// Whom it is for.
+    pub id: &'a IdentityId,
+    /// The input, if it is for one; not encoded.
+    pub input: Option<&'a str>,
+    /// What it says about itself.
+    pub properties: &'a MessageProperties,
+}
+
+impl fmt::Display for MessageTopic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "devices/{}", self.id.device_str())?;
+        if let Some(module) = self.id.module_str() {
+            write!(f, "/modules/{module}")?;
+        }
+        match self.input {
+            None => f.write_str("/messages/devicebound/")?,
+            Some(input) => write!(f, "/inputs/{}/", percent::Encoded(input))?,
+        }
+        self.properties.fmt(f)
+    }
+}
+
+/// Takes the topic of a message to `id` apart: the input, if it is for one, and the properties.
+#[must_use]
+pub fn parse_message(topic: &str, id: &IdentityId) -> Option<(Option<String>, MessageProperties)> {
+    let rest = behind(topic, id)?;
+    let (input, bag) = match rest.strip_prefix("/inputs/").filter(|_| id.module_str().is_some()) {
+        Some(rest) => {
+            let (input, bag) = rest.split_once('/')?;
+            (Some(percent::decode(input)?), bag)
+        }
+        None => (None, rest.strip_prefix("/messages/devicebound/")?),
+    };
+    Some((input, MessageProperties::parse_bag(bag).ok()?))
+}
+
+/// What is behind `devices/{device}[/modules/{module}]`.
+fn behind<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
+    let rest = topic.strip_prefix("devices/")?.strip_prefix(id.device_str())?;
+    match id.module_str() {
+        None => Some(rest),
+        Some(module) => rest.strip_prefix("/modules/")?.strip_prefix(module),
     }
 }
 
@@ -256,6 +324,50 @@ mod tests {
             assert_eq!(parse_telemetry(&topic.replace("d+1", "d+2"), id), None);
         }
         assert_eq!(parse_telemetry("devices/d+1/messages/events/", &module), None);
+    }
+
+    #[test]
+    fn filters_for_messages_are_compared_as_text() {
+        let filter = |filter: &str, id: &str| parse_messages_filter(filter, &IdentityId::parse(id).unwrap());
+        assert_eq!(filter("devices/d/messages/devicebound/#", "d"), Some(MessagesFilter::Messages));
+        assert_eq!(filter("devices/d+#/messages/devicebound/#", "d+#"), Some(MessagesFilter::Messages));
+        assert_eq!(filter("devices/d/modules/m/inputs/#", "d/m"), Some(MessagesFilter::Inputs));
+        assert_eq!(filter("devices/d/modules/m/#", "d/m"), Some(MessagesFilter::Both));
+        let module = filter("devices/d/modules/m/messages/devicebound/#", "d/m");
+        assert_eq!(module, Some(MessagesFilter::Messages));
+        for (other, id) in [
+            ("devices/+/messages/devicebound/#", "d"),
+            ("devices/e/messages/devicebound/#", "d"),
+            ("devices/d/#", "d"),
+            ("devices/d/inputs/#", "d"),
+            ("devices/d/messages/devicebound/", "d"),
+            ("devices/d/messages/devicebound/a/#", "d"),
+            ("devices/d/messages/devicebound/#", "d/m"),
+            ("devices/d/modules/n/inputs/#", "d/m"),
+            ("#", "d"),
+        ] {
+            assert_eq!(filter(other, id), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_topic_of_a_message_comes_back() {
+        let properties = MessageProperties {
+            system: [(crate::message::SystemProperty::To, "/devices/d/messages/deviceBound".to_owned())]
+                .into(),
+            application: [("a/b".to_owned(), "c d".to_owned())].into(),
+        };
+        let (device, module) = (IdentityId::parse("d+1").unwrap(), IdentityId::parse("d/m").unwrap());
+        let topic = MessageTopic { id: &device, input: None, properties: &properties }.to_string();
+        assert_eq!(
+            topic,
+            "devices/d+1/messages/devicebound/%24.to=%2Fdevices%2Fd%2Fmessages%2FdeviceBound&a%2Fb=c%20d"
+        );
+        assert_eq!(parse_message(&topic, &device), Some((None, properties.clone())));
+        let topic = MessageTopic { id: &module, input: Some("in/1"), properties: &properties }.to_string();
+        assert!(topic.starts_with("devices/d/modules/m/inputs/in%2F1/%24.to="), "{topic}");
+        assert_eq!(parse_message(&topic, &module), Some((Some("in/1".to_owned()), properties)));
+        assert_eq!(parse_message("devices/d/messages/devicebound/", &device), None);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) const HUB: Kind = Kind {
     migrations: &[
         include_str!("migrations/0001_identities.sql"),
         include_str!("migrations/0002_twins.sql"),
+        include_str!("migrations/0003_messages.sql"),
         include_str!("migrations/0005_statistics.sql"),
     ],
 };

@@ -1,6 +1,9 @@
 //! How the store works, as numbers.
 
+use std::sync::atomic::AtomicI64;
+
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// Counters of one store. Clones share the numbers.
@@ -10,7 +13,12 @@ pub struct StoreMetrics {
     pub writes: Counter,
     /// Transactions that reached the disk. Writes per commit is how well callers share them.
     pub commits: Counter,
+    /// Messages that wait for devices.
+    pub messages_waiting: Gauge<i64, AtomicI64>,
 }
+
+/// How many messages there are.
+pub(crate) type MessagesWaiting = Gauge<i64, AtomicI64>;
 
 impl StoreMetrics {
     /// Counters that show in `registry` as `ferrohub_store_writes_total` and `ferrohub_store_commits_total`.
@@ -22,6 +30,11 @@ impl StoreMetrics {
             "ferrohub_store_commits",
             "Transactions committed; writes share them",
             metrics.commits.clone(),
+        );
+        registry.register(
+            "ferrohub_messages_waiting",
+            "Messages that wait for devices",
+            metrics.messages_waiting.clone(),
         );
         metrics
     }

@@ -5,9 +5,10 @@ use std::error::Error;
 use ferrohub_core::events::{AuthMethod, EventSource, Origin, StoredEvent};
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{StoredAuthority, StoredPolicy};
+use ferrohub_core::store::{NewMessage, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy};
 use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
+use ferrohub_model::message::{Ack, FeedbackRecord, FeedbackStatus, MessageProperties};
 use ferrohub_model::twin::Properties;
 use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
 use rusqlite::Row;
@@ -16,21 +17,45 @@ use rusqlite::types::Type;
 /// The columns of an identity, in the order that [`identity`] reads.
 pub(crate) const IDENTITY: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
      status_updated, authentication, primary_secret, secondary_secret, iot_edge, device_scope, parent_scopes, \
-     managed_by, connection_state_updated, last_activity, session";
+     managed_by, connection_state_updated, last_activity, session, messages";
 
 /// The columns of a twin, in the order that [`twin`] reads behind those of its identity.
 pub(crate) const TWIN: &str = "updates, model_id, tags, desired, desired_metadata, desired_version, reported, \
      reported_metadata, reported_version";
 
+/// The columns of a message, in the order that [`message`] reads.
+pub(crate) const MESSAGE: &str =
+    "sequence, device_id, module_id, enqueued, expiry, delivery_count, ack, input, properties, body";
+
+/// The columns of a record of feedback, in the order that [`feedback`] reads.
+pub(crate) const FEEDBACK: &str =
+    "sequence, device_id, module_id, generation_id, message_id, status, enqueued, delivery_count";
+
 /// Where the columns [`TWIN`] begin in a row that has those of [`IDENTITY`] before them.
-const FIRST_OF_TWIN: usize = 17;
+const FIRST_OF_TWIN: usize = 18;
 
 /// Something in a row that this program never writes.
 fn unreadable(column: usize, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+/// A number that grows from 1.
+pub(crate) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+/// The columns `device_id` and `module_id`.
+pub(crate) fn id(row: &Row<'_>, device: usize, module: usize) -> rusqlite::Result<IdentityId> {
+    let mut id: String = row.get(device)?;
+    let module: String = row.get(module)?;
+    if !module.is_empty() {
+        id.push('/');
+        id.push_str(&module);
+    }
+    IdentityId::parse(&id).map_err(|error| unreadable(device, error))
+}
+
+pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     Ok(Timestamp::from_unix_millis(row.get(column)?))
 }
 
@@ -78,17 +103,6 @@ pub(crate) fn key_of(id: &IdentityId) -> (&str, &str) {
     (id.device_str(), id.module_str().unwrap_or(""))
 }
 
-/// The id in a row that has the device's here and the module's, or an empty text, in the next column.
-fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<IdentityId> {
-    let mut id: String = row.get(column)?;
-    let module: String = row.get(column + 1)?;
-    if !module.is_empty() {
-        id.push('/');
-        id.push_str(&module);
-    }
-    IdentityId::parse(&id).map_err(|error| unreadable(column, error))
-}
-
 /// An event, from a row of all its columns.
 pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEvent> {
     let source = row.get(2)?;
@@ -100,7 +114,7 @@ pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEven
         enqueued: time(row, 1)?,
         source: EventSource::from_number(source).ok_or_else(|| unreadable(2, "no known source"))?,
         origin: Origin {
-            id: id(row, 3)?,
+            id: id(row, 3, 4)?,
             generation_id: row.get(5)?,
             auth: row.get::<_, Option<u8>>(6)?.map(auth).transpose()?,
         },
@@ -113,7 +127,7 @@ pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEven
 pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Session>)> {
     let scopes: String = row.get(12)?;
     let identity = Identity {
-        id: id(row, 0)?,
+        id: id(row, 0, 1)?,
         generation_id: row.get(2)?,
         etag: row.get(3)?,
         status: if row.get(4)? { Status::Disabled } else { Status::Enabled },
@@ -126,6 +140,7 @@ pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Sess
         managed_by: row.get(13)?,
         connection_state_updated: time(row, 14)?,
         last_activity: time(row, 15)?,
+        messages: row.get(17)?,
     };
     let session: Option<u32> = row.get(16)?;
     Ok((identity, session.map(Session::from_bits)))
@@ -152,6 +167,62 @@ pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
         updates: row.get::<_, i64>(updates)?.unsigned_abs(),
         model_id: row.get(model_id)?,
     }))
+}
+
+/// The column `ack`.
+pub(crate) fn ack_bits(ack: Ack) -> i64 {
+    i64::from(ack.positive) | i64::from(ack.negative) << 1
+}
+
+/// The column `status` of feedback.
+pub(crate) fn feedback_status_number(status: FeedbackStatus) -> i64 {
+    match status {
+        FeedbackStatus::Success => 0,
+        FeedbackStatus::Expired => 1,
+        FeedbackStatus::DeliveryCountExceeded => 2,
+        FeedbackStatus::Rejected => 3,
+        FeedbackStatus::Purged => 4,
+    }
+}
+
+/// A message, from a row of the columns [`MESSAGE`].
+pub(crate) fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+    let ack: i64 = row.get(6)?;
+    let properties = MessageProperties::parse_bag(row.get_ref(8)?.as_str()?);
+    Ok(StoredMessage {
+        sequence: number(row, 0)?,
+        delivery_count: row.get(5)?,
+        message: NewMessage {
+            id: id(row, 1, 2)?,
+            input: row.get(7)?,
+            enqueued: time(row, 3)?,
+            expiry: time(row, 4)?,
+            ack: Ack { positive: ack & 1 != 0, negative: ack & 2 != 0 },
+            properties: properties.map_err(|error| unreadable(8, error))?,
+            body: row.get::<_, Vec<u8>>(9)?.into(),
+        },
+    })
+}
+
+/// What became of a message, from a row of the columns [`FEEDBACK`].
+pub(crate) fn feedback(row: &Row<'_>) -> rusqlite::Result<StoredFeedback> {
+    let number_of_status: i64 = row.get(5)?;
+    let status = FeedbackStatus::ALL
+        .into_iter()
+        .find(|status| feedback_status_number(*status) == number_of_status)
+        .ok_or_else(|| unreadable(5, format!("there is no status {number_of_status}")))?;
+    let message_id: Option<String> = row.get(4)?;
+    Ok(StoredFeedback {
+        sequence: number(row, 0)?,
+        delivery_count: row.get(7)?,
+        record: FeedbackRecord::new(
+            &id(row, 1, 2)?,
+            row.get(3)?,
+            message_id.unwrap_or_default(),
+            status,
+            time(row, 6)?,
+        ),
+    })
 }
 
 fn object(row: &Row<'_>, column: usize) -> rusqlite::Result<Properties> {

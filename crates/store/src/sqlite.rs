@@ -7,15 +7,18 @@ use async_trait::async_trait;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    Activity, ChangeTwin, DeviceCounts, ModuleChange, Store, StoreError, StoredAuthority, StoredPolicy,
-    TwinChanged, Written,
+    Activity, ChangeTwin, DeviceCounts, Due, Enqueued, FeedbackTerms, ModuleChange, NewMessage, Returned,
+    Store, StoreError, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy, TwinChanged, Waiting,
+    Written,
 };
 use ferrohub_core::twins::TwinDocument;
+use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Timestamp};
+use rusqlite::Connection;
 
 use crate::database::{Database, HUB};
 use crate::folder::Folder;
-use crate::metrics::StoreMetrics;
+use crate::metrics::{MessagesWaiting, StoreMetrics};
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{OpenError, schema, statements};
@@ -28,6 +31,7 @@ const READERS: usize = 4;
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    messages_waiting: MessagesWaiting,
     /// Held until the store is closed.
     folder: Mutex<Option<Arc<Folder>>>,
 }
@@ -43,16 +47,30 @@ impl SqliteStore {
         let folder = Arc::new(Folder::open(folder)?);
         let database = Database::new(folder.path(), &HUB);
         let connection = database.open_for_writing()?;
+        let messages_waiting = metrics.messages_waiting.clone();
+        counted(&connection, &messages_waiting, |_| Ok(())).map_err(|source| database.failed(source))?;
         let readers = database.readers(READERS)?;
         let writer = Writer::start(connection, "store-writer", metrics)
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
-        Ok(Self { writer, readers: Readers::new(readers), folder: Mutex::new(Some(folder)) })
+        let folder = Mutex::new(Some(folder));
+        Ok(Self { writer, readers: Readers::new(readers), messages_waiting, folder })
     }
 
     /// The data folder, as long as the store is open.
     pub(crate) fn folder(&self) -> Option<Arc<Folder>> {
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Does something that may change how many messages there are, and tells the metric.
+fn counted<T>(
+    db: &Connection,
+    waiting: &MessagesWaiting,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let done = work(db)?;
+    waiting.set(statements::message_count(db)?);
+    Ok(done)
 }
 
 /// The policies in a data folder, whether a hub runs on it or not: what the owner of the folder needs
@@ -111,7 +129,12 @@ impl Store for SqliteStore {
         expected_etag: Option<&str>,
     ) -> Result<Written, StoreError> {
         let (id, expected) = (id.clone(), expected_etag.map(str::to_owned));
-        self.writer.write(move |db| statements::delete_identity(db, &id, expected.as_deref())).await
+        let waiting = self.messages_waiting.clone();
+        self.writer
+            .write(move |db| {
+                counted(db, &waiting, |db| statements::delete_identity(db, &id, expected.as_deref()))
+            })
+            .await
     }
 
     async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
@@ -161,6 +184,90 @@ impl Store for SqliteStore {
 
     async fn disconnect_all(&self, since: Timestamp) -> Result<u64, StoreError> {
         self.writer.write(move |db| statements::disconnect_all(db, since)).await
+    }
+
+    async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<Enqueued, StoreError> {
+        let (message, waiting) = (message.clone(), self.messages_waiting.clone());
+        self.writer
+            .write(move |db| counted(db, &waiting, |db| statements::enqueue_message(db, &message, limit)))
+            .await
+    }
+
+    async fn waiting_messages(&self, id: &IdentityId) -> Result<Vec<Waiting>, StoreError> {
+        let id = id.clone();
+        self.readers.read_by_key(move |db| statements::waiting_messages(db, &id)).await
+    }
+
+    async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError> {
+        let sequences = sequences.to_vec();
+        self.readers.read_by_key(move |db| statements::messages(db, &sequences)).await
+    }
+
+    async fn end_messages(
+        &self,
+        sequences: &[u64],
+        status: FeedbackStatus,
+        terms: FeedbackTerms,
+    ) -> Result<u64, StoreError> {
+        let (sequences, waiting) = (sequences.to_vec(), self.messages_waiting.clone());
+        self.writer
+            .write(move |db| {
+                counted(db, &waiting, |db| statements::end_messages(db, &sequences, status, terms))
+            })
+            .await
+    }
+
+    async fn return_message(
+        &self,
+        sequence: u64,
+        max_deliveries: u32,
+        terms: FeedbackTerms,
+    ) -> Result<Returned, StoreError> {
+        let waiting = self.messages_waiting.clone();
+        self.writer
+            .write(move |db| {
+                counted(db, &waiting, |db| statements::return_message(db, sequence, max_deliveries, terms))
+            })
+            .await
+    }
+
+    async fn purge_messages(&self, id: &IdentityId, terms: FeedbackTerms) -> Result<Option<u64>, StoreError> {
+        let (id, waiting) = (id.clone(), self.messages_waiting.clone());
+        self.writer
+            .write(move |db| counted(db, &waiting, |db| statements::purge_messages(db, &id, terms)))
+            .await
+    }
+
+    async fn due_messages(
+        &self,
+        now: Timestamp,
+        after: (Timestamp, u64),
+        top: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        self.readers.read(move |db| statements::due_messages(db, now, after, top)).await
+    }
+
+    async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.read(move |db| statements::next_expiry(db, now)).await
+    }
+
+    async fn feedback(&self, but: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
+        let but = but.to_vec();
+        self.readers.read(move |db| statements::feedback(db, &but, top)).await
+    }
+
+    async fn end_feedback(&self, sequences: &[u64]) -> Result<(), StoreError> {
+        let sequences = sequences.to_vec();
+        self.writer.write(move |db| statements::end_feedback(db, &sequences)).await
+    }
+
+    async fn return_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError> {
+        let sequences = sequences.to_vec();
+        self.writer.write(move |db| statements::return_feedback(db, &sequences, max_deliveries)).await
+    }
+
+    async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::expire_feedback(db, now)).await
     }
 
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {

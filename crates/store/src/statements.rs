@@ -3,11 +3,15 @@
 //! The functions that write run inside a transaction of the writer's.
 
 mod events;
+mod feedback;
 mod identities;
+mod messages;
 mod settings;
 mod twins;
 
 pub(crate) use events::*;
+pub(crate) use feedback::*;
 pub(crate) use identities::*;
+pub(crate) use messages::*;
 pub(crate) use settings::*;
 pub(crate) use twins::*;

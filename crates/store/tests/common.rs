@@ -52,5 +52,6 @@ pub(crate) fn identity(text: &str) -> Identity {
         managed_by: Some("IotEdge".to_owned()),
         connection_state_updated: Timestamp::from_unix_millis(5),
         last_activity: Timestamp::from_unix_millis(-62_135_596_800_000),
+        messages: 0,
     }
 }

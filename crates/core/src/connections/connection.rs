@@ -92,6 +92,8 @@ pub enum Outgoing {
     Method(OutgoingMethod),
     /// Tell of a change of desired properties.
     Desired(DesiredNotice),
+    /// Messages may wait for the device: look.
+    Messages,
     /// Close the transport.
     Close(CloseReason),
 }
@@ -126,6 +128,8 @@ struct State {
     inherited: Option<Box<Vec<Arc<Connection>>>>,
     /// Boxed, because not every device cares.
     desired: Option<Box<DesiredOutbox>>,
+    /// Messages may wait, and the head does not know yet.
+    messages: bool,
     closed: Option<CloseReason>,
     head: Option<Waker>,
 }
@@ -203,6 +207,9 @@ impl Connection {
         }
         if let Some(notice) = state.desired.as_mut().and_then(|desired| desired.pop()) {
             return Poll::Ready(Outgoing::Desired(notice));
+        }
+        if std::mem::take(&mut state.messages) {
+            return Poll::Ready(Outgoing::Messages);
         }
         match &mut state.head {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -288,6 +295,9 @@ impl Connection {
     /// are not sent any more: once UNSUBSCRIBE is acknowledged nothing may come, and another connection may take them.
     pub(super) fn set_session(&self, session: Session) {
         let mut state = self.lock();
+        // What came before it listened waits in its queue.
+        state.messages |= (session.has(Subscription::Messages) && !state.session.has(Subscription::Messages))
+            || (session.has(Subscription::Inputs) && !state.session.has(Subscription::Inputs));
         state.session = session;
         if !session.has(Subscription::Methods) {
             state.calls.end_unsent();
@@ -310,6 +320,19 @@ impl Connection {
             drop(state);
             return self.close(CloseReason::SlowReader);
         }
+        if let Some(head) = state.head.take() {
+            drop(state);
+            head.wake();
+        }
+    }
+
+    /// Messages may wait for the device. It is sent them if it listens.
+    pub fn notify_messages(&self) {
+        let mut state = self.lock();
+        if state.closed.is_some() || !state.session.listens_for_messages() {
+            return;
+        }
+        state.messages = true;
         if let Some(head) = state.head.take() {
             drop(state);
             head.wake();

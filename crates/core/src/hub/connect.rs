@@ -128,6 +128,8 @@ impl Hub {
             return Err(error);
         }
         self.note_presence(&connection, true);
+        // What came while it was away. One that comes now finds it in the table.
+        connection.notify_messages();
         self.bus.announce(request.id).await;
         Ok(Connected { connection, session_present: session.is_some() })
     }

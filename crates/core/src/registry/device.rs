@@ -48,6 +48,7 @@ pub fn apply_device(
         managed_by: old.and_then(|old| old.managed_by.clone()),
         connection_state_updated: old.map_or(Timestamp::NEVER, |old| old.connection_state_updated),
         last_activity: old.map_or(Timestamp::NEVER, |old| old.last_activity),
+        messages: old.map_or(0, |old| old.messages),
     })
 }
 
@@ -64,7 +65,7 @@ pub fn to_device(identity: &Identity, connected: bool) -> Device {
         connection_state_updated_time: Some(identity.connection_state_updated),
         status_updated_time: Some(identity.status_updated),
         last_activity_time: Some(identity.last_activity),
-        cloud_to_device_message_count: Some(0),
+        cloud_to_device_message_count: Some(identity.messages),
         authentication: Some(shown(&identity.authentication)),
         capabilities: Some(device::Capabilities { iot_edge: identity.iot_edge }),
         device_scope: identity.device_scope.clone(),

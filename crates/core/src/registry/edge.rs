@@ -60,6 +60,7 @@ pub(crate) fn system_modules(device: &IdentityId, now: Timestamp) -> Vec<Identit
         managed_by: Some(MANAGER.to_owned()),
         connection_state_updated: Timestamp::NEVER,
         last_activity: Timestamp::NEVER,
+        messages: 0,
     };
     system_module_ids(device).into_iter().map(module).collect()
 }

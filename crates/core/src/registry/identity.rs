@@ -35,6 +35,8 @@ pub struct Identity {
     pub connection_state_updated: Timestamp,
     /// When the hub last heard from it.
     pub last_activity: Timestamp,
+    /// How many messages wait for it.
+    pub messages: u32,
 }
 
 /// How an identity proves itself.

@@ -43,6 +43,7 @@ pub(crate) fn apply_module(
         managed_by: request.managed_by.clone().or_else(|| old.and_then(|old| old.managed_by.clone())),
         connection_state_updated: old.map_or(Timestamp::NEVER, |old| old.connection_state_updated),
         last_activity: old.map_or(Timestamp::NEVER, |old| old.last_activity),
+        messages: old.map_or(0, |old| old.messages),
     })
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn to_module(identity: &Identity, connected: bool) -> Module {
         connection_state: Some(ConnectionState::of(connected)),
         connection_state_updated_time: Some(identity.connection_state_updated),
         last_activity_time: Some(identity.last_activity),
-        cloud_to_device_message_count: Some(0),
+        cloud_to_device_message_count: Some(identity.messages),
         authentication: Some(shown(&identity.authentication)),
     }
 }

@@ -167,7 +167,7 @@ impl TwinDocument {
             status_update_time: Some(identity.status_updated),
             connection_state: Some(device::ConnectionState::of(connected)),
             last_activity_time: Some(identity.last_activity),
-            cloud_to_device_message_count: Some(0),
+            cloud_to_device_message_count: Some(identity.messages),
             authentication_type: Some(identity.authentication.kind()),
             x509_thumbprint: Some(thumbprints(&identity.authentication)),
             model_id: Some(self.model_id.clone()),

@@ -6,6 +6,8 @@ use ferrohub_core::events::EventSource;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::messages::MessagesConfig;
+
 /// The effective configuration.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +19,7 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     pub(crate) limits: LimitsConfig,
     pub(crate) events: EventsConfig,
+    pub(crate) messages: MessagesConfig,
     pub(crate) entra: EntraConfig,
     #[serde(rename = "policy")]
     pub(crate) policies: Vec<PolicyConfig>,
@@ -34,6 +37,7 @@ impl Default for Config {
             log: LogConfig::default(),
             limits: LimitsConfig::default(),
             events: EventsConfig::default(),
+            messages: MessagesConfig::default(),
             entra: EntraConfig::default(),
             policies: Vec::new(),
             device_cas: Vec::new(),

@@ -88,6 +88,35 @@ pub(crate) const KEYS: &[Key] = &[
         "How often it is written down when connected devices were last heard of; a hub that dies forgets no more of it.",
     ),
     key("limits.shutdown_grace_seconds", "How long a hub that stops lets calls finish."),
+    key(
+        "messages.queue_length",
+        "Messages that wait for one device or module, 1 to 1000; more are refused with 403004.",
+    ),
+    key("messages.message_bytes", "Size of a message to a device, properties included."),
+    key(
+        "messages.time_to_live_seconds",
+        "How long a message waits for its device if its sender does not say.",
+    ),
+    key("messages.max_time_to_live_seconds", "How long a message may wait at most."),
+    key(
+        "messages.lock_seconds",
+        "How long a device that received a message over HTTPS may take to complete it.",
+    ),
+    key("messages.max_deliveries", "How often a message is delivered to a device that gives it back."),
+    key("messages.feedback_time_to_live_seconds", "How long feedback waits to be heard."),
+    key(
+        "messages.feedback_lock_seconds",
+        "How long a back end that received feedback may take to complete it.",
+    ),
+    key(
+        "messages.feedback_max_deliveries",
+        "How often feedback is delivered to back ends that give it back.",
+    ),
+    key(
+        "messages.feedback_delay_seconds",
+        "How long the first record of a batch of feedback waits for others; 64 fill a batch.",
+    ),
+    key("messages.feedback_records", "Records of feedback that wait; the oldest give way."),
 ];
 
 /// The name of a key in the environment.

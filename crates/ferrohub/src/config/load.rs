@@ -129,6 +129,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
         bail!("tls.certificate and tls.private_key belong together: set both or none");
     }
+    config.messages.check()?;
     let mut names: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
     names.sort_unstable();
     if let Some(name) =

@@ -8,9 +8,9 @@ use ferrohub_core::limits::Limits;
 use ferrohub_core::twins::TwinLimits;
 use ferrohub_gateway::{GatewayLimits, MqttLimits};
 
-use crate::config::{EventsConfig, LimitsConfig};
+use crate::config::{EventsConfig, LimitsConfig, MessagesConfig};
 
-pub(super) fn of_core(config: &LimitsConfig) -> Limits {
+pub(super) fn of_core(config: &LimitsConfig, messages: &MessagesConfig) -> Limits {
     Limits {
         devices: config.devices,
         modules_per_device: config.modules_per_device,
@@ -20,6 +20,7 @@ pub(super) fn of_core(config: &LimitsConfig) -> Limits {
             reported_bytes: config.twin_reported_bytes,
             ..TwinLimits::default()
         },
+        messages: messages.limits(),
         in_flight_methods_per_device: config.in_flight_methods_per_device,
         method_payload_bytes: config.method_payload_bytes,
         certificate_authorities: config.certificate_authorities,

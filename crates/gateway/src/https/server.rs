@@ -14,7 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use ferrohub_core::Hub;
 use ferrohub_model::{ErrorCode, HubError};
 use hyper::Request;
@@ -29,7 +29,8 @@ use tracing::debug;
 
 use super::error::{ApiError, Shape};
 use super::{
-    device_events, devices, events, keys, management, method, modules, statistics, twins, websocket,
+    cloud_to_device, device_events, devices, events, keys, management, messages, method, modules, statistics,
+    twins, websocket,
 };
 use crate::listener::{Accepted, Place};
 use crate::metrics::GatewayMetrics;
@@ -163,6 +164,7 @@ impl Server {
             .route("/devices/{id}/modules/{module}/messages/events", post(device_events::send))
             .route("/twins/{id}", get(twins::get).patch(twins::patch).put(twins::put))
             .route("/twins/{id}/modules/{module}", get(twins::get).patch(twins::patch).put(twins::put))
+            .merge(message_routes())
             .route("/$iothub/websocket", get(websocket::upgrade))
             .nest("/ferrohub", management::routes().merge(keys::routes()))
             .method_not_allowed_fallback(async || method_not_allowed())
@@ -248,6 +250,31 @@ impl Server {
         self.api.metrics.requests.count(status.as_u16());
         Ok(response)
     }
+}
+
+/// Messages to devices. Clients differ in how they write the names of the queues.
+fn message_routes() -> Router<Api> {
+    let mut router = Router::new()
+        .route("/devices/{id}/commands", delete(cloud_to_device::purge))
+        .route("/devices/{id}/modules/{module}/commands", delete(cloud_to_device::purge));
+    for queue in ["deviceBound", "devicebound"] {
+        router = router.route(&format!("/messages/{queue}"), post(cloud_to_device::send));
+        for path in ["/devices/{id}", "/devices/{id}/modules/{module}"] {
+            let path = format!("{path}/messages/{queue}");
+            router = router
+                .route(&path, get(messages::receive))
+                .route(&format!("{path}/{{token}}"), delete(messages::complete))
+                .route(&format!("{path}/{{token}}/abandon"), post(messages::abandon));
+        }
+    }
+    for queue in ["serviceBound", "servicebound"] {
+        let path = format!("/messages/{queue}/feedback");
+        router = router
+            .route(&path, get(cloud_to_device::receive_feedback))
+            .route(&format!("{path}/{{token}}"), delete(cloud_to_device::complete_feedback))
+            .route(&format!("{path}/{{token}}/abandon"), post(cloud_to_device::abandon_feedback));
+    }
+    router
 }
 
 fn method_not_allowed() -> ApiError {

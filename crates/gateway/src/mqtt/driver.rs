@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use ferrohub_core::Hub;
 use ferrohub_core::connections::{CloseReason, Outgoing};
+use ferrohub_core::store::StoredMessage;
 use ferrohub_mqtt::ProtocolError;
 use ferrohub_mqtt::server::{Config, Connection as Machine};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -49,6 +50,8 @@ enum Wake {
     Broken,
     /// Work for the device is done.
     Done(Result<Done, CloseReason>),
+    /// Messages for the device were found.
+    Messages(Result<Vec<StoredMessage>, CloseReason>),
     /// The hub has something to send or says to close.
     Outgoing(Outgoing),
     /// A deadline passed.
@@ -101,6 +104,7 @@ async fn end<S>(mut driver: Driver<S>, mut head: Head, reason: CloseReason)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    head.end_messages().await;
     if let Some(connection) = &head.connection {
         let reason = connection.closed().unwrap_or(reason);
         head.hub.disconnected(connection, reason).await;
@@ -160,13 +164,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn act_on(
         &mut self,
         wake: Wake,
-        head: &Head,
+        head: &mut Head,
         write_deadline: Option<Instant>,
     ) -> Result<(), CloseReason> {
         match wake {
             Wake::Outgoing(Outgoing::Method(method)) => head.send_method(&mut self.machine, &method),
             Wake::Outgoing(Outgoing::Desired(notice)) => head.send_desired(&mut self.machine, &notice),
+            Wake::Outgoing(Outgoing::Messages) => {
+                head.look_for_messages(self.machine.max_in_flight());
+                Ok(())
+            }
             Wake::Outgoing(Outgoing::Close(reason)) => Err(reason),
+            Wake::Messages(found) => head.send_messages(&mut self.machine, &found?),
             Wake::Ended => Err(CloseReason::Lost),
             Wake::Broken => {
                 // A goodbye may have come before the peer closed.
@@ -206,6 +215,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 && let Poll::Ready(outgoing) = connection.poll_outgoing(cx)
             {
                 return Poll::Ready(Wake::Outgoing(outgoing));
+            }
+            if !self.broken
+                && let Poll::Ready(found) = head.poll_messages(cx)
+            {
+                return Poll::Ready(Wake::Messages(found));
             }
         }
         ready!(timer.poll(cx));

@@ -9,13 +9,15 @@ use ferrohub_core::connections::{
     Answer, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
 };
 use ferrohub_core::session::{Session, Subscription};
+use ferrohub_core::store::StoredMessage;
 use ferrohub_core::{DeviceMessage, Hub};
-use ferrohub_model::topic;
+use ferrohub_model::{IdentityId, topic};
 use ferrohub_mqtt::server::{Connection as Machine, Event};
 use ferrohub_mqtt::{PacketId, Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::messages::{self, Messages};
 use super::{telemetry, twin};
 use crate::listener::Place;
 use crate::peer::Peer;
@@ -59,11 +61,23 @@ pub(super) struct Head {
     /// What the device asked for and waits for. Until it is done nothing more of what the device says is acted on;
     /// what the hub has to say goes out meanwhile.
     work: Option<Work>,
+    /// Messages to the device. There once some may wait for it.
+    messages: Option<Box<Messages>>,
 }
 
 impl Head {
     pub(super) fn new(hub: Arc<Hub>, peer: Peer, place: Place) -> Self {
-        Self { hub, peer, connection: None, expires: None, durable: false, will: None, place, work: None }
+        Self {
+            hub,
+            peer,
+            connection: None,
+            expires: None,
+            durable: false,
+            will: None,
+            place,
+            work: None,
+            messages: None,
+        }
     }
 
     /// The device said something.
@@ -98,12 +112,45 @@ impl Head {
                 Event::Subscribe(subscribe) => Box::pin(self.subscribe(machine, &subscribe)).await?,
                 Event::Unsubscribe(unsubscribe) => Box::pin(self.unsubscribe(machine, &unsubscribe)).await?,
                 Event::Publish(publish) => self.publish(machine, publish)?,
-                // Nothing is sent at QoS 1 that somebody waits for.
-                Event::PubAck(_) => {}
+                Event::PubAck(packet_id) => {
+                    if let Some(messages) = &mut self.messages {
+                        messages.acknowledged(packet_id);
+                    }
+                }
                 Event::Disconnect => return Err(CloseReason::Goodbye),
             }
         }
         Ok(())
+    }
+
+    /// Messages may wait for the device; so many of them may be on their way to it at once.
+    pub(super) fn look_for_messages(&mut self, window: usize) {
+        let Some(connection) = &self.connection else { return };
+        self.messages.get_or_insert_with(|| Box::new(Messages::new(&self.hub, connection, window))).look();
+    }
+
+    /// Messages for the device. Call it only when all that was to be sent is written.
+    pub(super) fn poll_messages(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<StoredMessage>, CloseReason>> {
+        self.messages.as_mut().map_or(Poll::Pending, |messages| messages.poll(cx))
+    }
+
+    /// Hands messages to the machine.
+    pub(super) fn send_messages(
+        &mut self,
+        machine: &mut Machine,
+        found: &[StoredMessage],
+    ) -> Result<(), CloseReason> {
+        self.messages.as_mut().map_or(Ok(()), |messages| messages.send(machine, found))
+    }
+
+    /// The connection ends: completes what the device has.
+    pub(super) async fn end_messages(&mut self) {
+        if let Some(messages) = self.messages.take() {
+            messages.end().await;
+        }
     }
 
     async fn subscribe(&mut self, machine: &mut Machine, subscribe: &Subscribe) -> Result<(), CloseReason> {
@@ -111,10 +158,12 @@ impl Head {
         let mut session = connection.session();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, qos) in &subscribe.filters {
-            codes.push(match subscription(filter.as_str()) {
-                Some(subscription) => {
+            codes.push(match subscriptions(filter.as_str(), &connection.id) {
+                Some(subscriptions) => {
                     let granted = (*qos).min(QoS::AtLeastOnce);
-                    session = session.with(subscription, granted == QoS::AtLeastOnce);
+                    for subscription in subscriptions {
+                        session = session.with(*subscription, granted == QoS::AtLeastOnce);
+                    }
                     SubscribeCode::Granted(granted)
                 }
                 None => {
@@ -135,8 +184,9 @@ impl Head {
     ) -> Result<(), CloseReason> {
         let connection = self.connected()?;
         let mut session = connection.session();
-        for subscription in unsubscribe.filters.iter().filter_map(|filter| subscription(filter.as_str())) {
-            session = session.without(subscription);
+        let known = |filter: &ferrohub_mqtt::Utf8| subscriptions(filter.as_str(), &connection.id);
+        for subscription in unsubscribe.filters.iter().filter_map(known).flatten() {
+            session = session.without(*subscription);
         }
         save(&self.hub, connection, session, self.durable).await?;
         machine.unsuback(unsubscribe.packet_id);
@@ -223,11 +273,11 @@ async fn save(
     })
 }
 
-fn subscription(filter: &str) -> Option<Subscription> {
+fn subscriptions(filter: &str, id: &IdentityId) -> Option<&'static [Subscription]> {
     Some(match filter {
-        topic::METHODS_FILTER => Subscription::Methods,
-        topic::TWIN_RESPONSES_FILTER => Subscription::TwinResponses,
-        topic::DESIRED_FILTER => Subscription::DesiredProperties,
-        _ => return None,
+        topic::METHODS_FILTER => &[Subscription::Methods],
+        topic::TWIN_RESPONSES_FILTER => &[Subscription::TwinResponses],
+        topic::DESIRED_FILTER => &[Subscription::DesiredProperties],
+        _ => messages::subscriptions(topic::parse_messages_filter(filter, id)?),
     })
 }

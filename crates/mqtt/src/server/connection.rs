@@ -137,6 +137,12 @@ impl Connection {
         }
     }
 
+    /// How many QoS 1 messages may wait for the client's PUBACK.
+    #[must_use]
+    pub fn max_in_flight(&self) -> usize {
+        self.config.max_in_flight
+    }
+
     /// Whether CONNECT was accepted and the end has not come.
     #[must_use]
     pub fn is_connected(&self) -> bool {

@@ -31,7 +31,7 @@ fn insert(db: &Connection, identity: &Identity) -> Result<()> {
     let (device, module) = key_of(&identity.id);
     let (authentication, primary, secondary) = rows::secrets(&identity.authentication);
     db.prepare_cached(&format!(
-        "INSERT INTO identity ({IDENTITY}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL)"
+        "INSERT INTO identity ({IDENTITY}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,0)"
     ))?
     .execute(params![
         device,

@@ -1,0 +1,116 @@
+//! Operations on messages to devices, from both sides.
+
+use bytes::Bytes;
+use ferrohub_model::message::{Ack, Destination, MessageProperties, Purged, Queued, SystemProperty};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
+
+use super::identities::not_found;
+use super::{Hub, store_failed};
+use crate::messages::{FeedbackBatch, LockToken, Locked, Receiver, Settlement};
+use crate::store::{Enqueued, NewMessage};
+
+impl Hub {
+    /// Puts a message in the queue of the device that its property `to` names, and tells the device if it is there.
+    pub async fn send_message(&self, properties: MessageProperties, body: Bytes) -> Result<Queued, HubError> {
+        let to = properties.get(SystemProperty::To).and_then(Destination::parse).ok_or_else(|| {
+            let text = "The property `to` must name a device, as /devices/{id}/messages/deviceBound.";
+            HubError::new(ErrorCode::InvalidOperation, text)
+        })?;
+        let limits = &self.limits.messages;
+        if properties.size() + body.len() > limits.bytes {
+            let text = format!("A message must have at most {} bytes, properties included.", limits.bytes);
+            return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+        }
+        let ack = Ack::of(&properties).map_err(|word| {
+            let text = format!("iothub-ack must be none, positive, negative or full, and not {word:?}.");
+            HubError::new(ErrorCode::ArgumentInvalid, text)
+        })?;
+        let enqueued = self.clock.now();
+        let expiry = self.message_expiry(properties.get(SystemProperty::Expiry), enqueued)?;
+        let Destination { identity: id, input } = to;
+        let message = NewMessage { id, input, enqueued, expiry, ack, properties, body };
+        let id = &message.id;
+        match self.queues.enqueue(&message).await.map_err(store_failed)? {
+            Enqueued::Done(sequence) => {
+                let message_id = message.properties.get(SystemProperty::MessageId);
+                Ok(Queued::new(id, message_id, sequence, enqueued, expiry))
+            }
+            Enqueued::NotFound => Err(not_found(id)),
+            Enqueued::Full => {
+                let text = format!("{} messages wait for {id}, as many as may.", limits.per_device);
+                Err(HubError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text))
+            }
+        }
+    }
+
+    fn message_expiry(&self, text: Option<&str>, now: Timestamp) -> Result<Timestamp, HubError> {
+        let limits = &self.limits.messages;
+        let after =
+            |span: std::time::Duration| now.plus_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(after(limits.time_to_live)) };
+        let refused = |why: String| Err(HubError::new(ErrorCode::InvalidMessageExpiryTime, why));
+        match Timestamp::parse(text) {
+            None => refused(format!("The expiry {text:?} is not a time of ISO 8601.")),
+            Some(expiry) if expiry <= now => refused(format!("The expiry {expiry} is past.")),
+            Some(expiry) if expiry > after(limits.max_time_to_live) => {
+                let seconds = limits.max_time_to_live.as_secs();
+                refused(format!("The expiry {expiry} is more than {seconds} seconds away."))
+            }
+            Some(expiry) => Ok(expiry),
+        }
+    }
+
+    /// The oldest message of a device that nobody has in hand, for the device. It is locked then, for
+    /// [`MessageLimits::lock`](crate::messages::MessageLimits::lock).
+    pub async fn receive_message(&self, id: &IdentityId) -> Result<Option<Locked>, HubError> {
+        self.queues.receive(id).await.map_err(store_failed)
+    }
+
+    /// A device settles a message that it received.
+    pub async fn settle_message(
+        &self,
+        id: &IdentityId,
+        token: &str,
+        settlement: Settlement,
+    ) -> Result<(), HubError> {
+        let settled = match LockToken::parse(token) {
+            Some(token) => self.queues.settle_locked(id, token, settlement).await.map_err(store_failed)?,
+            None => false,
+        };
+        if settled { Ok(()) } else { Err(lock_lost("message")) }
+    }
+
+    /// What a connection of this device receives messages with.
+    #[must_use]
+    pub fn message_receiver(&self, id: &IdentityId) -> Receiver {
+        self.queues.receiver(id)
+    }
+
+    /// Throws away the messages that wait for a device, also those it has in hand.
+    pub async fn purge_messages(&self, id: &IdentityId) -> Result<Purged, HubError> {
+        match self.queues.purge(id).await.map_err(store_failed)? {
+            Some(messages) => Ok(Purged::new(id, messages)),
+            None => Err(not_found(id)),
+        }
+    }
+
+    /// What became of messages: the oldest batch that nobody has in hand. It is locked then, for
+    /// [`FeedbackLimits::lock`](crate::messages::FeedbackLimits::lock).
+    pub async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, HubError> {
+        self.queues.receive_feedback().await.map_err(store_failed)
+    }
+
+    /// A back end settles a batch of feedback that it received.
+    pub async fn settle_feedback(&self, token: &str, settlement: Settlement) -> Result<(), HubError> {
+        let settled = match LockToken::parse(token) {
+            Some(token) => self.queues.settle_feedback(token, settlement).await.map_err(store_failed)?,
+            None => false,
+        };
+        if settled { Ok(()) } else { Err(lock_lost("feedback")) }
+    }
+}
+
+fn lock_lost(what: &str) -> HubError {
+    let text = format!("The lock of the {what} ran out, or there is none of this token.");
+    HubError::new(ErrorCode::DeviceMessageLockLost, text)
+}

@@ -1,0 +1,124 @@
+//! What became of messages, in batches for back ends.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ferrohub_model::Timestamp;
+use ferrohub_model::message::FeedbackRecord;
+use tracing::{debug, error};
+
+use super::{LockToken, Queues, Settlement};
+use crate::store::StoreError;
+
+/// Records that a back end has in its hands.
+#[derive(Debug)]
+struct Batch {
+    token: LockToken,
+    sequences: Vec<u64>,
+    until: Timestamp,
+    /// What becomes of it is being written.
+    settling: bool,
+}
+
+/// All batches that are in somebody's hands.
+#[derive(Debug, Default)]
+pub(super) struct FeedbackLocks {
+    batches: Mutex<Vec<Batch>>,
+    /// One receives at a time, so that no record is in two batches.
+    receiving: tokio::sync::Mutex<()>,
+}
+
+impl FeedbackLocks {
+    fn lock(&self) -> MutexGuard<'_, Vec<Batch>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A batch for a back end that asked for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedbackBatch {
+    /// With which the back end settles it.
+    pub token: LockToken,
+    /// Until when it may.
+    pub locked_until: Timestamp,
+    /// The number of the first record: larger than that of any batch before it.
+    pub sequence: u64,
+    /// How often the first record was given back.
+    pub delivery_count: u32,
+    /// When the first record was made.
+    pub enqueued: Timestamp,
+    /// What became of which message, oldest first; never none.
+    pub records: Vec<FeedbackRecord>,
+}
+
+impl Queues {
+    /// The oldest records that nobody holds: as soon as they fill a batch, or the first has waited long enough.
+    pub(crate) async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, StoreError> {
+        let limits = &self.limits.feedback;
+        let _one_at_a_time = self.feedback.receiving.lock().await;
+        let held: Vec<u64> = {
+            let now = self.clock.now();
+            let mut batches = self.feedback.lock();
+            batches.retain(|batch| batch.settling || batch.until > now);
+            batches.iter().flat_map(|batch| batch.sequences.iter().copied()).collect()
+        };
+        let records = self.store.feedback(&held, limits.batch).await?;
+        let now = self.clock.now();
+        let delay = i64::try_from(limits.delay.as_millis()).unwrap_or(i64::MAX);
+        let Some(first) = records.first() else { return Ok(None) };
+        if records.len() < limits.batch && first.record.enqueued_time_utc.plus_millis(delay) > now {
+            return Ok(None);
+        }
+        let lock = i64::try_from(limits.lock.as_millis()).unwrap_or(i64::MAX);
+        let batch = FeedbackBatch {
+            token: LockToken::fresh(),
+            locked_until: now.plus_millis(lock),
+            sequence: first.sequence,
+            delivery_count: first.delivery_count,
+            enqueued: first.record.enqueued_time_utc,
+            records: records.iter().map(|record| record.record.clone()).collect(),
+        };
+        self.feedback.lock().push(Batch {
+            token: batch.token,
+            sequences: records.iter().map(|record| record.sequence).collect(),
+            until: batch.locked_until,
+            settling: false,
+        });
+        debug!(records = batch.records.len(), "feedback delivered");
+        Ok(Some(batch))
+    }
+
+    /// Settles the batch with this token; false if the lock has run out, or never was. A batch that is completed or
+    /// rejected is forgotten. Once begun it goes on to its end, whether or not anybody waits for it.
+    pub(crate) async fn settle_feedback(
+        self: &Arc<Self>,
+        token: LockToken,
+        settlement: Settlement,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let sequences = {
+            let mut batches = self.feedback.lock();
+            let found =
+                batches.iter_mut().find(|batch| batch.token == token && batch.until > now && !batch.settling);
+            let Some(batch) = found else { return Ok(false) };
+            batch.settling = true;
+            batch.sequences.clone()
+        };
+        let queues = self.clone();
+        let written = tokio::spawn(async move {
+            let deliveries = queues.limits.feedback.deliveries;
+            let written = match settlement {
+                Settlement::Complete | Settlement::Reject => queues.store.end_feedback(&sequences).await,
+                Settlement::Abandon => queues.store.return_feedback(&sequences, deliveries).await,
+            };
+            queues.feedback.lock().retain(|batch| batch.token != token);
+            written
+        });
+        match written.await {
+            Ok(written) => written.map(|()| true),
+            Err(cause) => {
+                error!(%cause, "what became of feedback was not written");
+                Err(StoreError::Failed(Box::new(cause)))
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `[messages]`: messages to devices, and what their senders hear of them.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use anyhow::bail;
+use ferrohub_core::messages::{FeedbackLimits, MessageLimits};
+use serde::{Deserialize, Serialize};
+
+/// The whole queue is looked at for each delivery.
+const QUEUE_LENGTHS: RangeInclusive<u32> = 1..=1000;
+
+/// `[messages]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MessagesConfig {
+    pub(crate) queue_length: u32,
+    pub(crate) message_bytes: usize,
+    pub(crate) time_to_live_seconds: u64,
+    pub(crate) max_time_to_live_seconds: u64,
+    pub(crate) lock_seconds: u64,
+    pub(crate) max_deliveries: u32,
+    pub(crate) feedback_time_to_live_seconds: u64,
+    pub(crate) feedback_lock_seconds: u64,
+    pub(crate) feedback_max_deliveries: u32,
+    pub(crate) feedback_delay_seconds: u64,
+    pub(crate) feedback_records: u64,
+}
+
+impl Default for MessagesConfig {
+    fn default() -> Self {
+        let limits = MessageLimits::default();
+        Self {
+            queue_length: limits.per_device,
+            message_bytes: limits.bytes,
+            time_to_live_seconds: limits.time_to_live.as_secs(),
+            max_time_to_live_seconds: limits.max_time_to_live.as_secs(),
+            lock_seconds: limits.lock.as_secs(),
+            max_deliveries: limits.deliveries,
+            feedback_time_to_live_seconds: limits.feedback.time_to_live.as_secs(),
+            feedback_lock_seconds: limits.feedback.lock.as_secs(),
+            feedback_max_deliveries: limits.feedback.deliveries,
+            feedback_delay_seconds: limits.feedback.delay.as_secs(),
+            feedback_records: limits.feedback.records,
+        }
+    }
+}
+
+impl MessagesConfig {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if !QUEUE_LENGTHS.contains(&self.queue_length) {
+            let (least, most) = QUEUE_LENGTHS.into_inner();
+            bail!("messages.queue_length must be from {least} to {most}");
+        }
+        for (name, value) in [
+            ("time_to_live_seconds", self.time_to_live_seconds),
+            ("lock_seconds", self.lock_seconds),
+            ("max_deliveries", self.max_deliveries.into()),
+            ("feedback_time_to_live_seconds", self.feedback_time_to_live_seconds),
+            ("feedback_lock_seconds", self.feedback_lock_seconds),
+            ("feedback_max_deliveries", self.feedback_max_deliveries.into()),
+            ("feedback_records", self.feedback_records),
+        ] {
+            if value == 0 {
+                bail!("messages.{name} must be at least 1");
+            }
+        }
+        if self.time_to_live_seconds > self.max_time_to_live_seconds {
+            bail!("messages.time_to_live_seconds must not be more than messages.max_time_to_live_seconds");
+        }
+        Ok(())
+    }
+
+    /// As the hub takes them.
+    pub(crate) fn limits(&self) -> MessageLimits {
+        MessageLimits {
+            per_device: self.queue_length,
+            bytes: self.message_bytes,
+            time_to_live: Duration::from_secs(self.time_to_live_seconds),
+            max_time_to_live: Duration::from_secs(self.max_time_to_live_seconds),
+            lock: Duration::from_secs(self.lock_seconds),
+            deliveries: self.max_deliveries,
+            feedback: FeedbackLimits {
+                time_to_live: Duration::from_secs(self.feedback_time_to_live_seconds),
+                lock: Duration::from_secs(self.feedback_lock_seconds),
+                deliveries: self.feedback_max_deliveries,
+                delay: Duration::from_secs(self.feedback_delay_seconds),
+                records: self.feedback_records,
+                ..FeedbackLimits::default()
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert!(MessagesConfig::default().check().is_ok());
+        for config in [
+            MessagesConfig { queue_length: 0, ..MessagesConfig::default() },
+            MessagesConfig { queue_length: 1001, ..MessagesConfig::default() },
+            MessagesConfig { lock_seconds: 0, ..MessagesConfig::default() },
+            MessagesConfig { max_time_to_live_seconds: 60, ..MessagesConfig::default() },
+        ] {
+            assert!(config.check().is_err(), "{config:?}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Messages to a device: out of its queue, to the device, and off the disk once it has them.
+//!
+//! What the store does for them runs beside everything else: a device is heard and called meanwhile. One that listens
+//! for no messages, or has none, has nothing of this.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ferrohub_core::Hub;
+use ferrohub_core::connections::{CloseReason, Connection};
+use ferrohub_core::messages::{Fetched, Receiver, Settlement, Wanted};
+use ferrohub_core::session::Subscription;
+use ferrohub_core::store::{StoreError, StoredMessage};
+use ferrohub_model::topic::{MessageTopic, MessagesFilter};
+use ferrohub_mqtt::server::Connection as Machine;
+use ferrohub_mqtt::{PacketId, QoS};
+use tracing::{debug, warn};
+
+/// Bytes of messages that are read for one device at a time; one message may have more.
+const PORTION: usize = 64 * 1024;
+
+/// The subscriptions that a filter stands for.
+pub(super) fn subscriptions(filter: MessagesFilter) -> &'static [Subscription] {
+    match filter {
+        MessagesFilter::Messages => &[Subscription::Messages],
+        MessagesFilter::Inputs => &[Subscription::Inputs],
+        MessagesFilter::Both => &[Subscription::Messages, Subscription::Inputs],
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<Fetched, StoreError>> + Send>>;
+
+/// The messages that one connection has in hand.
+pub(super) struct Messages {
+    connection: Arc<Connection>,
+    receiver: Arc<Receiver>,
+    /// How many may wait for the device's PUBACK.
+    window: usize,
+    /// Sent at QoS 1, and not acknowledged yet.
+    sent: VecDeque<(PacketId, u64)>,
+    /// Sent at QoS 0: the device has them, as far as anybody can know, when they are written.
+    unwritten: Vec<u64>,
+    /// The device has them; they are still in the queue.
+    done: Vec<u64>,
+    /// More may wait in the queue.
+    more: bool,
+    work: Option<Work>,
+}
+
+impl Messages {
+    pub(super) fn new(hub: &Hub, connection: &Arc<Connection>, window: usize) -> Self {
+        Self {
+            connection: connection.clone(),
+            receiver: Arc::new(hub.message_receiver(&connection.id)),
+            window,
+            sent: VecDeque::new(),
+            unwritten: Vec::new(),
+            done: Vec::new(),
+            more: false,
+            work: None,
+        }
+    }
+
+    /// Messages may wait in the queue.
+    pub(super) fn look(&mut self) {
+        self.more = true;
+    }
+
+    /// The device has the message that was sent with this identifier.
+    pub(super) fn acknowledged(&mut self, packet_id: PacketId) {
+        if let Some(index) = self.sent.iter().position(|(sent, _)| *sent == packet_id)
+            && let Some((_, sequence)) = self.sent.remove(index)
+        {
+            self.done.push(sequence);
+        }
+    }
+
+    /// Messages to send. Call it only when all that was to be sent is written.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<StoredMessage>, CloseReason>> {
+        self.done.append(&mut self.unwritten);
+        loop {
+            if self.work.is_none() {
+                self.work = self.next_work();
+            }
+            let Some(work) = &mut self.work else { return Poll::Pending };
+            let Poll::Ready(outcome) = work.as_mut().poll(cx) else { return Poll::Pending };
+            self.work = None;
+            match outcome {
+                Ok(Fetched { messages, more }) => {
+                    self.more |= more;
+                    if !messages.is_empty() {
+                        return Poll::Ready(Ok(messages));
+                    }
+                }
+                Err(cause) => {
+                    warn!(device = %self.connection.id, %cause, "messages could not be read or completed");
+                    return Poll::Ready(Err(CloseReason::ProtocolError));
+                }
+            }
+        }
+    }
+
+    /// Completes what the device has, all in one write; then reads what there is room for.
+    fn next_work(&mut self) -> Option<Work> {
+        let wanted = Wanted::from(self.connection.session());
+        let room = self.window.saturating_sub(self.sent.len());
+        let look = self.more && room > 0 && (wanted.messages || wanted.inputs);
+        if self.done.is_empty() && !look {
+            return None;
+        }
+        if look {
+            self.more = false;
+        }
+        let (receiver, done) = (self.receiver.clone(), std::mem::take(&mut self.done));
+        Some(Box::pin(async move {
+            receiver.settle(&done, Settlement::Complete).await?;
+            if !look {
+                return Ok(Fetched::default());
+            }
+            receiver.fetch(wanted, room, PORTION).await
+        }))
+    }
+
+    /// Hands messages to the machine.
+    pub(super) fn send(
+        &mut self,
+        machine: &mut Machine,
+        messages: &[StoredMessage],
+    ) -> Result<(), CloseReason> {
+        let session = self.connection.session();
+        let mut unwanted = Vec::new();
+        for StoredMessage { sequence, message, .. } in messages {
+            let subscription = match message.input {
+                None => Subscription::Messages,
+                Some(_) => Subscription::Inputs,
+            };
+            if !session.has(subscription) {
+                // It stopped listening meanwhile.
+                unwanted.push(*sequence);
+                continue;
+            }
+            let qos = if session.has_qos1(subscription) { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            let topic = MessageTopic {
+                id: &self.connection.id,
+                input: message.input.as_deref(),
+                properties: &message.properties,
+            };
+            match machine.publish(topic, qos, &message.body) {
+                Ok(Some(packet_id)) => self.sent.push_back((packet_id, *sequence)),
+                Ok(None) => self.unwritten.push(*sequence),
+                Err(error) => {
+                    warn!(device = %self.connection.id, sequence, %error, "a message could not be sent");
+                    return Err(CloseReason::ProtocolError);
+                }
+            }
+            debug!(device = %self.connection.id, sequence, "message sent");
+        }
+        self.receiver.put_back(&unwanted);
+        Ok(())
+    }
+
+    /// The connection ends. What the device said it has is completed; the rest waits for its next connection.
+    pub(super) async fn end(mut self) {
+        // Work that began comes to its end by itself; it holds what it completes until then.
+        self.work = None;
+        if let Err(cause) = self.receiver.settle(&self.done, Settlement::Complete).await {
+            warn!(device = %self.connection.id, %cause, "messages that the device has could not be completed");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What became of messages.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use ferrohub_core::store::{FeedbackTerms, StoredFeedback};
+use ferrohub_model::Timestamp;
+use ferrohub_model::message::{Ack, FeedbackStatus};
+use rusqlite::{Connection, Result, params};
+
+use crate::rows::{self, FEEDBACK};
+
+/// Keeps what is about to become of a message, if its sender wants to hear it.
+pub(super) fn keep_feedback(
+    db: &Connection,
+    sequence: u64,
+    status: FeedbackStatus,
+    terms: FeedbackTerms,
+) -> Result<()> {
+    let asked = match status {
+        FeedbackStatus::Success => Ack { positive: true, negative: false },
+        _ => Ack { positive: false, negative: true },
+    };
+    let kept = db
+        .prepare_cached(
+            "INSERT INTO feedback (device_id, module_id, generation_id, message_id, status, enqueued, expiry, \
+             delivery_count) SELECT device_id, module_id, generation_id, message_id, ?, ?, ?, 0 \
+             FROM message JOIN identity USING (device_id, module_id) WHERE sequence = ? AND ack & ? <> 0",
+        )?
+        .execute(params![
+            rows::feedback_status_number(status),
+            terms.now.unix_millis(),
+            terms.expiry.unix_millis(),
+            sequence.cast_signed(),
+            rows::ack_bits(asked),
+        ])?;
+    if kept > 0 {
+        // Each record has a number of its own, so among as many numbers as the limit there are never more records.
+        db.prepare_cached("DELETE FROM feedback WHERE sequence <= ?")?
+            .execute([db.last_insert_rowid().saturating_sub(terms.limit.cast_signed())])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn feedback(db: &Connection, but: &[u64], top: usize) -> Result<Vec<StoredFeedback>> {
+    static SELECT: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {FEEDBACK} FROM feedback ORDER BY sequence"));
+    let but: HashSet<u64> = but.iter().copied().collect();
+    let mut select = db.prepare_cached(&SELECT)?;
+    let mut rows = select.query([])?;
+    let mut found = Vec::new();
+    while found.len() < top
+        && let Some(row) = rows.next()?
+    {
+        if !but.contains(&rows::number(row, 0)?) {
+            found.push(rows::feedback(row)?);
+        }
+    }
+    Ok(found)
+}
+
+pub(crate) fn end_feedback(db: &Connection, sequences: &[u64]) -> Result<()> {
+    let mut delete = db.prepare_cached("DELETE FROM feedback WHERE sequence = ?")?;
+    for sequence in sequences {
+        delete.execute([sequence.cast_signed()])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn return_feedback(db: &Connection, sequences: &[u64], max_deliveries: u32) -> Result<()> {
+    let mut count =
+        db.prepare_cached("UPDATE feedback SET delivery_count = delivery_count + 1 WHERE sequence = ?")?;
+    let mut delete = db.prepare_cached("DELETE FROM feedback WHERE sequence = ? AND delivery_count >= ?")?;
+    for sequence in sequences {
+        count.execute([sequence.cast_signed()])?;
+        delete.execute(params![sequence.cast_signed(), max_deliveries])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn expire_feedback(db: &Connection, now: Timestamp) -> Result<u64> {
+    let expired =
+        db.prepare_cached("DELETE FROM feedback WHERE expiry <= ?")?.execute([now.unix_millis()])?;
+    Ok(expired as u64)
+}

@@ -1,0 +1,158 @@
+//! Messages to devices and modules.
+
+use std::sync::LazyLock;
+
+use ferrohub_core::store::{Due, Enqueued, FeedbackTerms, NewMessage, Returned, StoredMessage, Waiting};
+use ferrohub_model::message::FeedbackStatus;
+use ferrohub_model::{IdentityId, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use super::feedback::keep_feedback;
+use crate::rows::{self, MESSAGE, key_of};
+
+pub(crate) fn enqueue_message(db: &Connection, message: &NewMessage, limit: u32) -> Result<Enqueued> {
+    let (device, module) = key_of(&message.id);
+    match message_count_of(db, &message.id)? {
+        None => return Ok(Enqueued::NotFound),
+        Some(waiting) if waiting >= limit => return Ok(Enqueued::Full),
+        Some(_) => {}
+    }
+    db.prepare_cached(
+        "INSERT INTO message (device_id, module_id, enqueued, expiry, delivery_count, ack, message_id, input, \
+         size, properties, body) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        device,
+        module,
+        message.enqueued.unix_millis(),
+        message.expiry.unix_millis(),
+        rows::ack_bits(message.ack),
+        message.properties.get(ferrohub_model::message::SystemProperty::MessageId),
+        message.input,
+        (message.properties.size() + message.body.len()) as u64 as i64,
+        message.properties.to_string(),
+        &message.body[..],
+    ])?;
+    Ok(Enqueued::Done(db.last_insert_rowid().unsigned_abs()))
+}
+
+pub(crate) fn waiting_messages(db: &Connection, id: &IdentityId) -> Result<Vec<Waiting>> {
+    db.prepare_cached(
+        "SELECT sequence, expiry, size, input IS NOT NULL FROM message WHERE device_id = ? AND module_id = ? \
+         ORDER BY sequence",
+    )?
+    .query_map(<[&str; 2]>::from(key_of(id)), |row| {
+        Ok(Waiting {
+            sequence: rows::number(row, 0)?,
+            expiry: rows::time(row, 1)?,
+            size: rows::number(row, 2)? as usize,
+            is_input: row.get(3)?,
+        })
+    })?
+    .collect()
+}
+
+pub(crate) fn messages(db: &Connection, sequences: &[u64]) -> Result<Vec<StoredMessage>> {
+    static SELECT: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {MESSAGE} FROM message WHERE sequence = ?"));
+    let mut select = db.prepare_cached(&SELECT)?;
+    let found = sequences
+        .iter()
+        .map(|sequence| select.query_row([sequence.cast_signed()], rows::message).optional().transpose());
+    found.flatten().collect()
+}
+
+pub(crate) fn end_messages(
+    db: &Connection,
+    sequences: &[u64],
+    status: FeedbackStatus,
+    terms: FeedbackTerms,
+) -> Result<u64> {
+    let mut ended = 0;
+    for sequence in sequences {
+        ended += u64::from(end_message(db, *sequence, status, terms)?);
+    }
+    Ok(ended)
+}
+
+fn end_message(db: &Connection, sequence: u64, status: FeedbackStatus, terms: FeedbackTerms) -> Result<bool> {
+    keep_feedback(db, sequence, status, terms)?;
+    let deleted =
+        db.prepare_cached("DELETE FROM message WHERE sequence = ?")?.execute([sequence.cast_signed()])?;
+    Ok(deleted == 1)
+}
+
+pub(crate) fn return_message(
+    db: &Connection,
+    sequence: u64,
+    max_deliveries: u32,
+    terms: FeedbackTerms,
+) -> Result<Returned> {
+    let count: Option<u32> = db
+        .prepare_cached(
+            "UPDATE message SET delivery_count = delivery_count + 1 WHERE sequence = ? RETURNING delivery_count",
+        )?
+        .query_row([sequence.cast_signed()], |row| row.get(0))
+        .optional()?;
+    Ok(match count {
+        None => Returned::Gone,
+        Some(count) if count < max_deliveries => Returned::Waits,
+        Some(_) => {
+            end_message(db, sequence, FeedbackStatus::DeliveryCountExceeded, terms)?;
+            Returned::Dead
+        }
+    })
+}
+
+pub(crate) fn purge_messages(db: &Connection, id: &IdentityId, terms: FeedbackTerms) -> Result<Option<u64>> {
+    if message_count_of(db, id)?.is_none() {
+        return Ok(None);
+    }
+    let sequences: Vec<u64> = waiting_messages(db, id)?.iter().map(|message| message.sequence).collect();
+    end_messages(db, &sequences, FeedbackStatus::Purged, terms).map(Some)
+}
+
+pub(crate) fn due_messages(
+    db: &Connection,
+    now: Timestamp,
+    after: (Timestamp, u64),
+    top: usize,
+) -> Result<Vec<Due>> {
+    db.prepare_cached(
+        "SELECT sequence, expiry, device_id, module_id FROM message \
+         WHERE expiry <= ? AND (expiry, sequence) > (?, ?) ORDER BY expiry, sequence LIMIT ?",
+    )?
+    .query_map(
+        params![
+            now.unix_millis(),
+            after.0.unix_millis(),
+            after.1.cast_signed(),
+            i64::try_from(top).unwrap_or(i64::MAX)
+        ],
+        |row| {
+            Ok(Due { sequence: rows::number(row, 0)?, expiry: rows::time(row, 1)?, id: rows::id(row, 2, 3)? })
+        },
+    )?
+    .collect()
+}
+
+pub(crate) fn next_expiry(db: &Connection, now: Timestamp) -> Result<Option<Timestamp>> {
+    let first = |table: &str| {
+        db.prepare_cached(&format!("SELECT min(expiry) FROM {table} WHERE expiry > ?"))?
+            .query_row([now.unix_millis()], |row| row.get::<_, Option<i64>>(0))
+    };
+    let (message, feedback) = (first("message")?, first("feedback")?);
+    Ok(message.into_iter().chain(feedback).min().map(Timestamp::from_unix_millis))
+}
+
+/// How many messages there are, of all identities.
+pub(crate) fn message_count(db: &Connection) -> Result<i64> {
+    db.prepare_cached("SELECT messages FROM registry_size")?.query_row([], |row| row.get(0))
+}
+
+/// How many messages wait for an identity, if it is there.
+fn message_count_of(db: &Connection, id: &IdentityId) -> Result<Option<u32>> {
+    db.prepare_cached("SELECT messages FROM identity WHERE device_id = ? AND module_id = ?")?
+        .query_row(<[&str; 2]>::from(key_of(id)), |row| row.get(0))
+        .optional()
+}
