@@ -96,6 +96,8 @@ def main():
             "disconnect": client.disconnect,
             "shutdown": client.shutdown,
             "update_sastoken": update_sastoken,
+            "storage_info": lambda blob_name: client.get_storage_info_for_blob(blob_name),
+            "notify_upload": lambda **outcome: client.notify_blob_upload_status(**outcome),
         }
     )
 

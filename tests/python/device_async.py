@@ -80,6 +80,8 @@ def main():
             "report": lambda patch: wait(client.patch_twin_reported_properties(patch)),
             "send": lambda messages, output=None: wait(send(messages, output)),
             "watch_desired": lambda on=True: wait(watch_desired(on)),
+            "storage_info": lambda blob_name: wait(client.get_storage_info_for_blob(blob_name)),
+            "notify_upload": lambda **outcome: wait(client.notify_blob_upload_status(**outcome)),
             "disconnect": lambda: wait(client.disconnect()),
             "shutdown": lambda: wait(client.shutdown()),
         }

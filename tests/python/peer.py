@@ -41,12 +41,13 @@ def describe(error):
 
 
 def response_fields(response):
-    """A `requests` response as JSON; header names in lower case."""
+    """The response of `requests` or of the storage client as JSON; header names in lower case."""
+    text = response.text() if callable(response.text) else response.text
     return {
         "status": response.status_code,
         "reason": response.reason,
         "headers": {name.lower(): value for name, value in response.headers.items()},
-        "body": response.text,
+        "body": text,
     }
 
 

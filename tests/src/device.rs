@@ -94,6 +94,30 @@ impl Received {
     }
 }
 
+/// Where a device may upload a file to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// `correlationId`
+    pub correlation_id: String,
+    /// `hostName`
+    pub host_name: String,
+    /// `containerName`
+    pub container_name: String,
+    /// `blobName`
+    pub blob_name: String,
+    /// `sasToken`
+    pub sas_token: String,
+}
+
+impl UploadInfo {
+    /// The URL, put together as Microsoft's samples do.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let Self { host_name, container_name, blob_name, sas_token, .. } = self;
+        format!("https://{host_name}/{container_name}/{blob_name}{sas_token}")
+    }
+}
+
 /// How a device shall be made.
 #[must_use]
 pub struct DeviceBuilder {
@@ -309,6 +333,38 @@ impl Device {
     #[must_use]
     pub fn messages(&self) -> Vec<Received> {
         self.0.events(|event| event["event"] == "message").into_iter().map(Received).collect()
+    }
+
+    /// `get_storage_info_for_blob()`
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn storage_info(&self, blob_name: &str) -> Result<UploadInfo, Failure> {
+        let info = self.0.call("storage_info", &json!({ "blob_name": blob_name }))?;
+        let text = |name: &str| info[name].as_str().unwrap_or_default().to_owned();
+        Ok(UploadInfo {
+            correlation_id: text("correlationId"),
+            host_name: text("hostName"),
+            container_name: text("containerName"),
+            blob_name: text("blobName"),
+            sas_token: text("sasToken"),
+        })
+    }
+
+    /// `notify_blob_upload_status()`
+    ///
+    /// # Errors
+    /// The client's exception.
+    #[track_caller]
+    pub fn notify_upload(&self, correlation_id: &str, is_success: bool) -> Result<(), Failure> {
+        let outcome = json!({
+            "correlation_id": correlation_id,
+            "is_success": is_success,
+            "status_code": if is_success { 200 } else { 500 },
+            "status_description": "told by the test",
+        });
+        self.0.call("notify_upload", &outcome).map(drop)
     }
 
     /// Waits until the client says it is connected, or no longer.

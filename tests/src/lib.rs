@@ -24,14 +24,16 @@ pub mod raw_connect;
 pub mod raw_tls;
 pub mod sas;
 mod service;
+mod storage;
 mod wait;
 
 pub use address::Address;
-pub use device::{Client, Device, DeviceBuilder, Message, Received, Request};
+pub use device::{Client, Device, DeviceBuilder, Message, Received, Request, UploadInfo};
 pub use events::{Event, Events};
 pub use hub::{Finished, Hub, HubBuilder, program};
 pub use identity::Identity;
 pub use peer::{Failure, Pending};
 pub use python::{Running, Script};
 pub use service::{Answer, HttpAnswer, Method, PendingAnswer, Refusal, Service};
+pub use storage::Storage;
 pub use wait::eventually;

@@ -43,6 +43,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-mqtt", ours: Only(&[]), never: &[NO_IO] },
     Layer { name: "ferrohub-core", ours: Only(&["ferrohub-model"]), never: &[NO_HEADS] },
     Layer { name: "ferrohub-store", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
+    Layer { name: "ferrohub-blobs", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
     Layer { name: "ferrohub-bus", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
     Layer {
         name: "ferrohub-gateway",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ferrohub_bus::LocalBus;
 use ferrohub_core::auth::{Policy, PolicySource};
+use ferrohub_core::blobs::{Blob, Condition};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::connections::Connections;
 use ferrohub_core::events::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
@@ -13,12 +14,13 @@ use ferrohub_core::metrics::Metrics;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    Activity, ChangeTwin, DeviceCounts, Due, Enqueued, FeedbackTerms, ModuleChange, NewMessage, Returned,
-    Store, StoreError, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy, TwinChanged, Waiting,
-    Written,
+    Activity, BlobWritten, ChangeTwin, DeviceCounts, Due, Enqueued, FeedbackTerms, ModuleChange, NewMessage,
+    NotificationLock, QueuedNotification, Returned, Store, StoreError, StoredAuthority, StoredBlob,
+    StoredBlobKey, StoredFeedback, StoredMessage, StoredPolicy, TwinChanged, Upload, Waiting, Written,
 };
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
+use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
@@ -126,6 +128,55 @@ impl Store for Nothing {
     async fn expire_feedback(&self, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
+    async fn begin_upload(&self, _: &Upload, _: Timestamp, _: u32) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn upload(&self, _: &str) -> Result<Option<Upload>, StoreError> {
+        Ok(None)
+    }
+    async fn end_upload(&self, _: &str, _: Option<&QueuedNotification>) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn expire_uploads(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Upload>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn next_file_notification(
+        &self,
+        _: Timestamp,
+        _: &NotificationLock,
+    ) -> Result<Option<FileNotification>, StoreError> {
+        Ok(None)
+    }
+    async fn complete_file_notification(&self, _: &str, _: Timestamp) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn abandon_file_notification(&self, _: &str, _: Timestamp) -> Result<Written, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn expire_file_notifications(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn blob(&self, _: &BlobName) -> Result<Option<StoredBlob>, StoreError> {
+        Ok(None)
+    }
+    async fn blobs(&self, _: Option<&str>, _: Option<&str>, _: usize) -> Result<Vec<Blob>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn put_blob(&self, _: &StoredBlob, _: &Condition) -> Result<BlobWritten, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn delete_blob(&self, _: &BlobName, _: &Condition) -> Result<BlobWritten, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn blob_keys(&self) -> Result<Vec<StoredBlobKey>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn save_blob_key(&self, _: &StoredBlobKey, _: usize) -> Result<(), StoreError> {
+        Ok(())
+    }
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
         Ok(Vec::new())
     }
@@ -199,6 +250,7 @@ pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccess
         bus: Arc::new(LocalBus::new(connections.clone())),
         clock: Arc::new(Nothing),
         connections: connections.clone(),
+        files: None,
     };
     let metrics = Metrics::register(&mut Registry::default());
     let hub = Hub::start(settings, ports, metrics).await?;

@@ -6,6 +6,7 @@ mod connect;
 mod devices;
 mod edge;
 mod events;
+mod files;
 mod identities;
 mod invoke_method;
 mod keys;
@@ -18,6 +19,7 @@ mod twins;
 pub use authorize::DeviceCaller;
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use events::{DeviceMessage, ReadRequest};
+pub use files::{BlobDenied, LockedNotification};
 pub use invoke_method::MethodCall;
 pub use management::WhichKey;
 
@@ -29,6 +31,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::auth::{Authorities, Authority, Entra, Policies, Policy, PolicySource};
+use crate::blobs::{Files, UrlKeys};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::connections::{CloseReason, Connection, Connections};
@@ -66,6 +69,8 @@ pub struct HubPorts {
     pub clock: Arc<dyn Clock>,
     /// The connections of this node.
     pub connections: Arc<Connections>,
+    /// Where devices upload files to, if they may.
+    pub files: Option<Files>,
 }
 
 /// One hub.
@@ -81,6 +86,8 @@ pub struct Hub {
     authorities: Authorities,
     entra: Option<Entra>,
     metrics: Metrics,
+    files: Option<Files>,
+    url_keys: UrlKeys,
     desired_order: twins::DesiredOrder,
     recent_activity: Arc<activity::RecentActivity>,
     queues: Arc<Queues>,
@@ -96,7 +103,7 @@ impl Hub {
     /// Starts a hub on its ports: loads policies and authorities, and makes the default policies
     /// where there are none yet.
     pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
-        let HubPorts { store, events, bus, clock, connections } = ports;
+        let HubPorts { store, events, bus, clock, connections, files } = ports;
         let queues = Queues::new(
             store.clone(),
             bus.clone(),
@@ -117,6 +124,8 @@ impl Hub {
             authorities: Authorities::default(),
             entra: settings.entra,
             metrics,
+            files,
+            url_keys: UrlKeys::default(),
             desired_order: twins::DesiredOrder::default(),
             recent_activity: Arc::default(),
             queues,
@@ -131,6 +140,7 @@ impl Hub {
         }
         hub.load_policies(settings.policies).await?;
         hub.load_authorities(settings.authorities).await?;
+        hub.load_url_keys().await?;
         tokio::spawn(hub.events.keep_trimmed(hub.clock.clone(), hub.stopping.subscribe()));
         Ok(hub)
     }

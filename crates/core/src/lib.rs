@@ -10,6 +10,7 @@
 //! the device → [`connections::Connection::answer`] → back to the waiting caller.
 
 pub mod auth;
+pub mod blobs;
 pub mod bus;
 pub mod clock;
 pub mod connections;
@@ -24,6 +25,6 @@ pub mod store;
 pub mod twins;
 
 pub use hub::{
-    ConnectRefusal, ConnectRequest, Connected, DeviceCaller, DeviceMessage, Hub, HubPorts, HubSettings,
-    MethodCall, ReadRequest, WhichKey,
+    BlobDenied, ConnectRefusal, ConnectRequest, Connected, DeviceCaller, DeviceMessage, Hub, HubPorts,
+    HubSettings, LockedNotification, MethodCall, ReadRequest, WhichKey,
 };

@@ -20,6 +20,8 @@ pub struct Limits {
     pub twins: TwinLimits,
     /// Messages to devices, and what becomes of them.
     pub messages: MessageLimits,
+    /// Uploads of files.
+    pub files: FileLimits,
     /// Certificate authorities.
     pub certificate_authorities: usize,
     /// Shared access policies.
@@ -32,6 +34,40 @@ pub struct Limits {
     pub shutdown_grace: Duration,
 }
 
+/// Limits of uploads, and of telling services about them.
+#[derive(Debug, Clone)]
+pub struct FileLimits {
+    /// Uploads that one device may have begun and not ended.
+    pub uploads_per_device: u32,
+    /// How long the URL of an upload is good, and the upload may take.
+    pub url_lifetime: Duration,
+    /// How services are told of uploads; none if they are not.
+    pub notifications: Option<NotificationLimits>,
+}
+
+impl Default for FileLimits {
+    fn default() -> Self {
+        Self { uploads_per_device: 10, url_lifetime: Duration::from_secs(3600), notifications: None }
+    }
+}
+
+/// Limits of what waits for services.
+#[derive(Debug, Clone)]
+pub struct NotificationLimits {
+    /// How long a notification waits.
+    pub ttl: Duration,
+    /// How long it is locked for whoever received it.
+    pub lock: Duration,
+    /// How often it is handed out.
+    pub max_deliveries: u32,
+}
+
+impl Default for NotificationLimits {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(3600), lock: Duration::from_secs(60), max_deliveries: 100 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -41,6 +77,7 @@ impl Default for Limits {
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             twins: TwinLimits::default(),
             messages: MessageLimits::default(),
+            files: FileLimits::default(),
             certificate_authorities: 100,
             policies: 16,
             reconnect_grace: Duration::from_secs(5),

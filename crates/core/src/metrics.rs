@@ -103,6 +103,12 @@ pub struct Metrics {
     pub twin_operations: Outcomes,
     /// Messages to devices, by what became of them.
     pub messages: Outcomes,
+    /// Uploads of files by what became of them.
+    pub file_uploads: Outcomes,
+    /// Bytes of files through the hub itself, by direction.
+    pub file_bytes: Outcomes,
+    /// Notifications of files, by what became of them.
+    pub file_notifications: Outcomes,
     /// Calls in flight now.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
     /// Of the event log.
@@ -127,6 +133,9 @@ impl Metrics {
             unauthorized: Family::default(),
             twin_operations: Family::default(),
             messages: Family::default(),
+            file_uploads: Family::default(),
+            file_bytes: Family::default(),
+            file_notifications: Family::default(),
             calls_in_flight: Gauge::default(),
             events: EventMetrics::register(registry),
         };
@@ -170,6 +179,21 @@ impl Metrics {
             "ferrohub_messages",
             "Messages to devices by what became of them",
             metrics.messages.clone(),
+        );
+        registry.register(
+            "ferrohub_file_uploads",
+            "Uploads of files by what became of them",
+            metrics.file_uploads.clone(),
+        );
+        registry.register(
+            "ferrohub_file_bytes",
+            "Bytes of files through the hub, by direction",
+            metrics.file_bytes.clone(),
+        );
+        registry.register(
+            "ferrohub_file_notifications",
+            "Notifications of files by what became of them",
+            metrics.file_notifications.clone(),
         );
         registry.register(
             "ferrohub_calls_in_flight",

@@ -10,9 +10,11 @@ pub use messages::{
 };
 
 use async_trait::async_trait;
+use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
 
+use crate::blobs::{Blob, Condition, ConditionFailed};
 use crate::registry::Identity;
 use crate::session::Session;
 use crate::twins::TwinDocument;
@@ -122,6 +124,64 @@ pub struct Activity {
     pub presence: Option<Presence>,
     /// When the hub last heard from it.
     pub last_activity: Timestamp,
+}
+
+/// An upload that a device has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// What the device names it by.
+    pub correlation_id: String,
+    /// Whose, and what.
+    pub blob: BlobName,
+    /// When it runs out.
+    pub expires: Timestamp,
+}
+
+/// A blob of the hub's own folder, and the file that holds its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// The blob.
+    pub blob: Blob,
+    /// A name that says nothing.
+    pub file: String,
+}
+
+/// How a write of a blob ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobWritten {
+    /// It is on disk. The file of the blob that was there before holds nothing any more.
+    Done(Option<StoredBlob>),
+    /// The condition says no; nothing was written.
+    Refused(ConditionFailed),
+}
+
+/// What signs URLs of the hub's own folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBlobKey {
+    /// The key.
+    pub key: SharedAccessKey,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+/// A notification of a file for services, and until when it is worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedNotification {
+    /// What it says.
+    pub notification: FileNotification,
+    /// When it is thrown away.
+    pub expires: Timestamp,
+}
+
+/// How the next notification is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationLock {
+    /// Names it until it is completed or abandoned.
+    pub token: String,
+    /// When it is handed out again.
+    pub until: Timestamp,
+    /// How often it may be handed out; then it is thrown away.
+    pub max_deliveries: u32,
 }
 
 /// Durable state of one hub.
@@ -244,6 +304,67 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets records of feedback whose time is up at `now`; how many.
     async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Keeps an upload that begins. `NotFound` if the device is not there, `Full` if `limit` uploads of it have not run out
+    /// at `now`.
+    async fn begin_upload(&self, upload: &Upload, now: Timestamp, limit: u32) -> Result<Written, StoreError>;
+
+    /// An upload that has not ended.
+    async fn upload(&self, correlation_id: &str) -> Result<Option<Upload>, StoreError>;
+
+    /// Ends an upload, and keeps what is to be told of it: both or none. `NotFound` if it has ended already.
+    async fn end_upload(
+        &self,
+        correlation_id: &str,
+        notification: Option<&QueuedNotification>,
+    ) -> Result<Written, StoreError>;
+
+    /// The uploads that ran out until `now` and were not named by an earlier call; those that ran out before `forgotten` are
+    /// removed.
+    async fn expire_uploads(&self, now: Timestamp, forgotten: Timestamp) -> Result<Vec<Upload>, StoreError>;
+
+    /// Locks the next notification that is neither locked nor thrown away at `now`.
+    async fn next_file_notification(
+        &self,
+        now: Timestamp,
+        lock: &NotificationLock,
+    ) -> Result<Option<FileNotification>, StoreError>;
+
+    /// Removes a notification that is locked with this token. `NotFound` if the lock has run out at `now`.
+    async fn complete_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError>;
+
+    /// Gives a notification that is locked with this token back. `NotFound` if the lock has run out at `now`.
+    async fn abandon_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError>;
+
+    /// Removes notifications that are not worth telling any more, or were handed out too often; how many.
+    async fn expire_file_notifications(&self, now: Timestamp, max_deliveries: u32)
+    -> Result<u64, StoreError>;
+
+    /// One blob of the hub's own folder.
+    async fn blob(&self, name: &BlobName) -> Result<Option<StoredBlob>, StoreError>;
+
+    /// Blobs in the order of their names: those of a device, or all; behind `after`; at most `top`.
+    async fn blobs(
+        &self,
+        device: Option<&str>,
+        after: Option<&str>,
+        top: usize,
+    ) -> Result<Vec<Blob>, StoreError>;
+
+    /// Adds or replaces a blob, if what is there fits the condition.
+    async fn put_blob(&self, blob: &StoredBlob, condition: &Condition) -> Result<BlobWritten, StoreError>;
+
+    /// Removes a blob, if what is there fits the condition; `Done(None)` if nothing was there.
+    async fn delete_blob(&self, name: &BlobName, condition: &Condition) -> Result<BlobWritten, StoreError>;
+
+    /// The files of all blobs, and how many bytes each holds.
+    async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError>;
+
+    /// What signs URLs of the hub's own folder, the newest first.
+    async fn blob_keys(&self) -> Result<Vec<StoredBlobKey>, StoreError>;
+
+    /// Adds a key, and forgets all but the newest `keep`.
+    async fn save_blob_key(&self, key: &StoredBlobKey, keep: usize) -> Result<(), StoreError>;
 
     /// All stored policies, by name.
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError>;

@@ -1,6 +1,7 @@
 //! Assembles a hub from its configuration and runs it until it is told to stop.
 
 mod entra;
+mod files;
 mod limits;
 mod listen;
 
@@ -15,6 +16,7 @@ use ferrohub_core::auth::{Authority, Policy, PolicySource};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::connections::Connections;
 use ferrohub_core::metrics::Metrics;
+use ferrohub_core::store::Store;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
 use ferrohub_gateway::{Gateway, GatewayMetrics, Service};
@@ -102,7 +104,7 @@ impl Server {
 
         let metrics = Metrics::register(&mut registry);
         let gateway_metrics = GatewayMetrics::register(&mut registry);
-        let limits = limits::of_core(&config.limits, &config.messages);
+        let limits = limits::of_core(config);
         let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
         let settings = HubSettings {
             host: config.hostname.clone(),
@@ -112,11 +114,13 @@ impl Server {
             entra: entra.verifier,
             events: limits::of_events(&config.events),
         };
+        let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (Arc::new(store), Arc::new(SystemClock));
         let ports = HubPorts {
-            store: Arc::new(store),
+            files: files::set_up(config, &listening.https, &store, &clock).await?,
             events: Arc::new(events),
             bus: Arc::new(LocalBus::new(connections.clone())),
-            clock: Arc::new(SystemClock),
+            store,
+            clock,
             connections,
         };
         let hub = Hub::start(settings, ports, metrics).await?;
@@ -136,7 +140,7 @@ impl Server {
         let service = Service {
             hub: Arc::new(hub),
             certificate: Arc::new(certificate),
-            limits: limits::of_gateway(&config.limits),
+            limits: limits::of_gateway(&config.limits, &config.files),
             metrics: gateway_metrics,
             registry: Arc::new(registry),
             extra_routes: entra.routes,
@@ -155,6 +159,7 @@ impl Server {
         let renewal = tokio::spawn(keep_certificate(service.certificate.clone(), private_ca));
         let hub = service.hub.clone();
         let activity = tokio::spawn(async move { hub.remember_activity().await });
+        let tending = tokio::spawn(files::tend(service.hub.clone()));
         info!(
             hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
             admin = %endpoints.admin, "ready"
@@ -162,6 +167,7 @@ impl Server {
         gateway.serve(service, stopping).await?;
         renewal.abort();
         activity.abort();
+        tending.abort();
         info!("stopped");
         Ok(())
     }

@@ -48,6 +48,10 @@ pub struct GatewayLimits {
     pub http_body_bytes: usize,
     /// How long a caller may take to send a request.
     pub http_request_timeout: Duration,
+    /// Files that may come and go at once.
+    pub file_transfers: usize,
+    /// How long a file that comes or goes may stand still.
+    pub file_idle_timeout: Duration,
 }
 
 /// Why a listener could not be opened.
@@ -132,8 +136,12 @@ impl Gateway {
             };
             tasks.spawn(accept(listener, mqtt_tls.clone(), "mqtt", admission.clone(), stop.clone(), serve));
         }
-        let http_limits =
-            HttpLimits { body_bytes: limits.http_body_bytes, request_timeout: limits.http_request_timeout };
+        let http_limits = HttpLimits {
+            body_bytes: limits.http_body_bytes,
+            request_timeout: limits.http_request_timeout,
+            file_transfers: limits.file_transfers,
+            file_idle_timeout: limits.file_idle_timeout,
+        };
         let server = https::Server::new(
             hub.clone(),
             http_limits,

@@ -1,5 +1,6 @@
 //! The HTTPS head: the REST API of services, and WebSocket for devices that cannot use 8883.
 
+mod blobs;
 mod caller;
 mod cloud_to_device;
 mod device_events;
@@ -7,6 +8,7 @@ mod devices;
 mod error;
 mod event_stream;
 mod events;
+mod files;
 mod keys;
 mod management;
 #[allow(dead_code)]
@@ -20,5 +22,6 @@ mod statistics;
 mod twins;
 mod websocket;
 
+pub use blobs::CONTAINER as BLOB_CONTAINER;
 pub(crate) use error::inner_error;
 pub(crate) use server::{HttpLimits, Server};

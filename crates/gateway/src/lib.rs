@@ -18,5 +18,6 @@ mod strangers;
 pub mod tls;
 
 pub use gateway::{BindError, Gateway, GatewayLimits, Listen, Service};
+pub use https::BLOB_CONTAINER;
 pub use metrics::GatewayMetrics;
 pub use mqtt::MqttLimits;

@@ -71,6 +71,8 @@ error_codes! {
     SystemModuleModifyUnauthorizedAccess = 401100;
     /// The principal is known but its roles do not allow the operation.
     GenericForbidden = 403000;
+    /// The hub holds as much as it may.
+    IotHubQuotaExceeded = 403002;
     /// As many messages wait for the device as may.
     DeviceMaximumQueueDepthExceeded = 403004;
     /// The device has begun as many uploads as it may at once.

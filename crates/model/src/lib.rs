@@ -7,9 +7,11 @@
 //! Start reading at [`identity`] (who a message is from or for), [`sas`] (how it is proven) and
 //! [`error`] (what the hub answers when it refuses).
 
+pub mod blob_sas;
 pub mod connection_string;
 pub mod device;
 pub mod error;
+pub mod file;
 pub mod identity;
 pub mod key;
 pub mod message;

@@ -3,9 +3,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+/// The one form of dates in HTTP that is still written (RFC 9110, 5.6.7).
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -55,6 +60,19 @@ impl Timestamp {
     pub fn tracking_form(self) -> String {
         let form = format_description!("[month]/[day]/[year] [hour]:[minute]:[second]");
         self.to_datetime().format(&form).unwrap_or_default()
+    }
+
+    /// The form of HTTP headers: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    #[must_use]
+    pub fn http_form(self) -> String {
+        self.to_datetime().format(HTTP_DATE).unwrap_or_default()
+    }
+
+    /// Reads the form of HTTP headers; `None` if it is something else.
+    #[must_use]
+    pub fn parse_http(text: &str) -> Option<Self> {
+        let moment = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?.assume_utc();
+        Some(Self::from_unix_seconds(moment.unix_timestamp()))
     }
 
     /// Reads RFC 3339; `None` if it is something else.
@@ -109,6 +127,10 @@ mod tests {
             "2023-12-31T23:00:00.123Z"
         );
         assert_eq!(Timestamp::parse(""), None);
+        let date = Timestamp::parse_http("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(date.to_string(), "1994-11-06T08:49:37Z");
+        assert_eq!(date.plus_millis(999).http_form(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(Timestamp::parse_http("1994-11-06T08:49:37Z"), None);
         assert_eq!(Timestamp::from_unix_seconds(0).tracking_form(), "01/01/1970 00:00:00");
     }
 }

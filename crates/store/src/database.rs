@@ -30,6 +30,7 @@ pub(crate) const HUB: Kind = Kind {
         include_str!("migrations/0001_identities.sql"),
         include_str!("migrations/0002_twins.sql"),
         include_str!("migrations/0003_messages.sql"),
+        include_str!("migrations/0004_files.sql"),
         include_str!("migrations/0005_statistics.sql"),
     ],
 };

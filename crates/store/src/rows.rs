@@ -2,12 +2,16 @@
 
 use std::error::Error;
 
+use ferrohub_core::blobs::Blob;
 use ferrohub_core::events::{AuthMethod, EventSource, Origin, StoredEvent};
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{NewMessage, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy};
+use ferrohub_core::store::{
+    NewMessage, StoredAuthority, StoredBlobKey, StoredFeedback, StoredMessage, StoredPolicy, Upload,
+};
 use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
+use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::{Ack, FeedbackRecord, FeedbackStatus, MessageProperties};
 use ferrohub_model::twin::Properties;
 use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
@@ -247,5 +251,42 @@ pub(crate) fn authority(row: &Row<'_>) -> rusqlite::Result<StoredAuthority> {
         certificate: row.get(1)?,
         verified: row.get(2)?,
         verification_code: row.get(3)?,
+    })
+}
+
+fn blob_name(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobName> {
+    BlobName::parse(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+/// A blob, from a row of name, bytes, etag, modified and properties.
+pub(crate) fn blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
+    Ok(Blob {
+        name: blob_name(row, 0)?,
+        bytes: row.get::<_, i64>(1)?.unsigned_abs(),
+        etag: row.get(2)?,
+        modified: time(row, 3)?,
+        properties: serde_json::from_str(row.get_ref(4)?.as_str()?).map_err(|error| unreadable(4, error))?,
+    })
+}
+
+/// A key of URLs, from a row of key and time.
+pub(crate) fn blob_key(row: &Row<'_>) -> rusqlite::Result<StoredBlobKey> {
+    Ok(StoredBlobKey { key: key(row, 0)?, made: time(row, 1)? })
+}
+
+/// An upload, from a row of correlation id, blob and end.
+pub(crate) fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
+    Ok(Upload { correlation_id: row.get(0)?, blob: blob_name(row, 1)?, expires: time(row, 2)? })
+}
+
+/// A notification, from a row of device, URI, blob, time of writing, bytes and time of telling.
+pub(crate) fn file_notification(row: &Row<'_>) -> rusqlite::Result<FileNotification> {
+    Ok(FileNotification {
+        device_id: row.get(0)?,
+        blob_uri: row.get(1)?,
+        blob_name: row.get(2)?,
+        last_updated_time: time(row, 3)?,
+        blob_size_in_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
+        enqueued_time_utc: time(row, 5)?,
     })
 }

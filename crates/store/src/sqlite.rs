@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use ferrohub_core::blobs::{Blob, Condition};
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    Activity, ChangeTwin, DeviceCounts, Due, Enqueued, FeedbackTerms, ModuleChange, NewMessage, Returned,
-    Store, StoreError, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy, TwinChanged, Waiting,
-    Written,
+    Activity, BlobWritten, ChangeTwin, DeviceCounts, Due, Enqueued, FeedbackTerms, ModuleChange, NewMessage,
+    NotificationLock, QueuedNotification, Returned, Store, StoreError, StoredAuthority, StoredBlob,
+    StoredBlobKey, StoredFeedback, StoredMessage, StoredPolicy, TwinChanged, Upload, Waiting, Written,
 };
 use ferrohub_core::twins::TwinDocument;
+use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Timestamp};
 use rusqlite::Connection;
@@ -268,6 +270,94 @@ impl Store for SqliteStore {
 
     async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.writer.write(move |db| statements::expire_feedback(db, now)).await
+    }
+
+    async fn begin_upload(&self, upload: &Upload, now: Timestamp, limit: u32) -> Result<Written, StoreError> {
+        let upload = upload.clone();
+        self.writer.write(move |db| statements::begin_upload(db, &upload, now, limit)).await
+    }
+
+    async fn upload(&self, correlation_id: &str) -> Result<Option<Upload>, StoreError> {
+        let id = correlation_id.to_owned();
+        self.readers.read_by_key(move |db| statements::upload(db, &id)).await
+    }
+
+    async fn end_upload(
+        &self,
+        correlation_id: &str,
+        notification: Option<&QueuedNotification>,
+    ) -> Result<Written, StoreError> {
+        let (id, notification) = (correlation_id.to_owned(), notification.cloned());
+        self.writer.write(move |db| statements::end_upload(db, &id, notification.as_ref())).await
+    }
+
+    async fn expire_uploads(&self, now: Timestamp, forgotten: Timestamp) -> Result<Vec<Upload>, StoreError> {
+        self.writer.write(move |db| statements::expire_uploads(db, now, forgotten)).await
+    }
+
+    async fn next_file_notification(
+        &self,
+        now: Timestamp,
+        lock: &NotificationLock,
+    ) -> Result<Option<FileNotification>, StoreError> {
+        let lock = lock.clone();
+        self.writer.write(move |db| statements::next_file_notification(db, now, &lock)).await
+    }
+
+    async fn complete_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError> {
+        let token = token.to_owned();
+        self.writer.write(move |db| statements::complete_file_notification(db, &token, now)).await
+    }
+
+    async fn abandon_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError> {
+        let token = token.to_owned();
+        self.writer.write(move |db| statements::abandon_file_notification(db, &token, now)).await
+    }
+
+    async fn expire_file_notifications(
+        &self,
+        now: Timestamp,
+        max_deliveries: u32,
+    ) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::expire_file_notifications(db, now, max_deliveries)).await
+    }
+
+    async fn blob(&self, name: &BlobName) -> Result<Option<StoredBlob>, StoreError> {
+        let name = name.clone();
+        self.readers.read_by_key(move |db| statements::blob(db, &name)).await
+    }
+
+    async fn blobs(
+        &self,
+        device: Option<&str>,
+        after: Option<&str>,
+        top: usize,
+    ) -> Result<Vec<Blob>, StoreError> {
+        let (device, after) = (device.map(str::to_owned), after.map(str::to_owned));
+        self.readers.read(move |db| statements::blobs(db, device.as_deref(), after.as_deref(), top)).await
+    }
+
+    async fn put_blob(&self, blob: &StoredBlob, condition: &Condition) -> Result<BlobWritten, StoreError> {
+        let (blob, condition) = (blob.clone(), condition.clone());
+        self.writer.write(move |db| statements::put_blob(db, &blob, &condition)).await
+    }
+
+    async fn delete_blob(&self, name: &BlobName, condition: &Condition) -> Result<BlobWritten, StoreError> {
+        let (name, condition) = (name.clone(), condition.clone());
+        self.writer.write(move |db| statements::delete_blob(db, &name, &condition)).await
+    }
+
+    async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.readers.read(statements::blob_files).await
+    }
+
+    async fn blob_keys(&self) -> Result<Vec<StoredBlobKey>, StoreError> {
+        self.readers.read(statements::blob_keys).await
+    }
+
+    async fn save_blob_key(&self, key: &StoredBlobKey, keep: usize) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.writer.write(move |db| statements::save_blob_key(db, &key, keep)).await
     }
 
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {

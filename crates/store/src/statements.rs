@@ -2,16 +2,20 @@
 //!
 //! The functions that write run inside a transaction of the writer's.
 
+mod blobs;
 mod events;
 mod feedback;
 mod identities;
 mod messages;
 mod settings;
 mod twins;
+mod uploads;
 
+pub(crate) use blobs::*;
 pub(crate) use events::*;
 pub(crate) use feedback::*;
 pub(crate) use identities::*;
 pub(crate) use messages::*;
 pub(crate) use settings::*;
 pub(crate) use twins::*;
+pub(crate) use uploads::*;

@@ -27,6 +27,10 @@ pub enum Operation {
     PurgeMessages,
     /// Hear of uploaded files.
     ReceiveFileNotifications,
+    /// Read the files that the hub itself keeps.
+    ReadFiles,
+    /// Delete files that the hub itself keeps.
+    DeleteFiles,
     /// Read how many devices there are.
     ReadRegistryStatistics,
     /// Read how many devices are connected.
@@ -51,7 +55,9 @@ impl Operation {
             | Self::SendMessages
             | Self::ReceiveFeedback
             | Self::PurgeMessages
-            | Self::ReceiveFileNotifications => &[&[Right::ServiceConnect]],
+            | Self::ReceiveFileNotifications
+            | Self::ReadFiles
+            | Self::DeleteFiles => &[&[Right::ServiceConnect]],
             // Nobody but an owner may change who may do what.
             Self::ManageHub => &[&Right::ALL],
         }
@@ -74,7 +80,8 @@ impl Operation {
             Self::PurgeMessages => Some("cloudToDeviceMessages/queue/purge/action"),
             Self::ReceiveFileNotifications => Some("fileUpload/notifications/action"),
             Self::ReadRegistryStatistics | Self::ReadServiceStatistics => Some("statistics/read"),
-            Self::ReadEvents | Self::ManageHub => None,
+            // Azure's hubs keep no files.
+            Self::ReadEvents | Self::ManageHub | Self::ReadFiles | Self::DeleteFiles => None,
         }
     }
 }

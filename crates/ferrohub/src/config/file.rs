@@ -17,6 +17,7 @@ pub(crate) struct Config {
     pub(crate) listen: ListenConfig,
     pub(crate) tls: TlsConfig,
     pub(crate) log: LogConfig,
+    pub(crate) files: FilesConfig,
     pub(crate) limits: LimitsConfig,
     pub(crate) events: EventsConfig,
     pub(crate) messages: MessagesConfig,
@@ -35,6 +36,7 @@ impl Default for Config {
             listen: ListenConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            files: FilesConfig::default(),
             limits: LimitsConfig::default(),
             events: EventsConfig::default(),
             messages: MessagesConfig::default(),
@@ -135,6 +137,43 @@ fn sources<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
             let known = EventSource::ALL.map(EventSource::name).join(", ");
             let text = format!("there is no source of events {name:?}; the sources are {known}");
             Err(serde::de::Error::custom(text))
+        }
+    }
+}
+
+/// `[files]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FilesConfig {
+    pub(crate) enabled: bool,
+    pub(crate) blob_bytes: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) uploads_per_device: u32,
+    pub(crate) url_lifetime_seconds: u64,
+    pub(crate) transfers: usize,
+    pub(crate) idle_timeout_seconds: u64,
+    pub(crate) notifications: bool,
+    pub(crate) notification_ttl_seconds: u64,
+    pub(crate) notification_lock_seconds: u64,
+    pub(crate) notification_max_deliveries: u32,
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        let core = ferrohub_core::limits::FileLimits::default();
+        let notifications = ferrohub_core::limits::NotificationLimits::default();
+        Self {
+            enabled: true,
+            blob_bytes: 1024 * 1024 * 1024,
+            total_bytes: 10 * 1024 * 1024 * 1024,
+            uploads_per_device: core.uploads_per_device,
+            url_lifetime_seconds: core.url_lifetime.as_secs(),
+            transfers: 128,
+            idle_timeout_seconds: 60,
+            notifications: false,
+            notification_ttl_seconds: notifications.ttl.as_secs(),
+            notification_lock_seconds: notifications.lock.as_secs(),
+            notification_max_deliveries: notifications.max_deliveries,
         }
     }
 }

@@ -129,6 +129,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
         bail!("tls.certificate and tls.private_key belong together: set both or none");
     }
+    check_files(&config.files)?;
     config.messages.check()?;
     let mut names: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
     names.sort_unstable();
@@ -168,6 +169,22 @@ fn check_events(config: &EventsConfig) -> anyhow::Result<()> {
     }
     if config.consumer_groups.len() > MAX_GROUPS {
         bail!("events.consumer_groups holds more than {MAX_GROUPS}");
+    }
+    Ok(())
+}
+
+fn check_files(files: &super::file::FilesConfig) -> anyhow::Result<()> {
+    for (name, value, range) in [
+        ("url_lifetime_seconds", files.url_lifetime_seconds, 60..=86_400),
+        ("notification_ttl_seconds", files.notification_ttl_seconds, 60..=172_800),
+        ("notification_lock_seconds", files.notification_lock_seconds, 5..=300),
+        ("notification_max_deliveries", files.notification_max_deliveries.into(), 1..=100),
+        ("transfers", files.transfers as u64, 1..=100_000),
+        ("idle_timeout_seconds", files.idle_timeout_seconds, 1..=3600),
+    ] {
+        if !range.contains(&value) {
+            bail!("files.{name} must be from {} to {}: {value}", range.start(), range.end());
+        }
     }
     Ok(())
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrohub_core::events::{EventSettings, EventSource};
-use ferrohub_core::limits::Limits;
+use ferrohub_core::limits::{FileLimits, Limits, NotificationLimits};
 use ferrohub_core::twins::TwinLimits;
 use ferrohub_gateway::{GatewayLimits, MqttLimits};
 
-use crate::config::{EventsConfig, LimitsConfig, MessagesConfig};
+use crate::config::{Config, EventsConfig, FilesConfig, LimitsConfig};
 
-pub(super) fn of_core(config: &LimitsConfig, messages: &MessagesConfig) -> Limits {
+pub(super) fn of_core(config: &Config) -> Limits {
+    let Config { limits: config, messages, files, .. } = config;
     Limits {
         devices: config.devices,
         modules_per_device: config.modules_per_device,
@@ -21,6 +22,7 @@ pub(super) fn of_core(config: &LimitsConfig, messages: &MessagesConfig) -> Limit
             ..TwinLimits::default()
         },
         messages: messages.limits(),
+        files: of_files(files),
         in_flight_methods_per_device: config.in_flight_methods_per_device,
         method_payload_bytes: config.method_payload_bytes,
         certificate_authorities: config.certificate_authorities,
@@ -42,7 +44,20 @@ pub(super) fn of_events(config: &EventsConfig) -> EventSettings {
     }
 }
 
-pub(super) fn of_gateway(config: &LimitsConfig) -> GatewayLimits {
+fn of_files(config: &FilesConfig) -> FileLimits {
+    let notifications = NotificationLimits {
+        ttl: Duration::from_secs(config.notification_ttl_seconds),
+        lock: Duration::from_secs(config.notification_lock_seconds),
+        max_deliveries: config.notification_max_deliveries,
+    };
+    FileLimits {
+        uploads_per_device: config.uploads_per_device,
+        url_lifetime: Duration::from_secs(config.url_lifetime_seconds),
+        notifications: config.notifications.then_some(notifications),
+    }
+}
+
+pub(super) fn of_gateway(config: &LimitsConfig, files: &FilesConfig) -> GatewayLimits {
     let machine = ferrohub_mqtt::server::Config {
         limits: ferrohub_mqtt::Limits {
             max_packet_size: config.mqtt_packet_bytes,
@@ -62,5 +77,7 @@ pub(super) fn of_gateway(config: &LimitsConfig) -> GatewayLimits {
         },
         http_body_bytes: config.http_body_bytes,
         http_request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
+        file_transfers: files.transfers,
+        file_idle_timeout: Duration::from_secs(files.idle_timeout_seconds),
     }
 }

@@ -23,14 +23,14 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::error::{ApiError, Shape};
 use super::{
-    cloud_to_device, device_events, devices, events, keys, management, messages, method, modules, statistics,
-    twins, websocket,
+    cloud_to_device, device_events, devices, events, files, keys, management, messages, method, modules,
+    statistics, twins, websocket,
 };
 use crate::listener::{Accepted, Place};
 use crate::metrics::GatewayMetrics;
@@ -51,6 +51,10 @@ const HEADER_BYTES: usize = 32 * 1024;
 pub(crate) struct HttpLimits {
     pub(crate) body_bytes: usize,
     pub(crate) request_timeout: Duration,
+    /// Files that may come and go at once.
+    pub(crate) file_transfers: usize,
+    /// How long a file that comes or goes may stand still.
+    pub(crate) file_idle_timeout: Duration,
 }
 
 /// What every handler may need.
@@ -62,6 +66,8 @@ pub(crate) struct ApiInner {
     pub(crate) limits: HttpLimits,
     pub(crate) mqtt: MqttLimits,
     pub(crate) metrics: GatewayMetrics,
+    /// As many permits as files may come and go at once.
+    pub(crate) transfers: Arc<Semaphore>,
 }
 
 impl Deref for Api {
@@ -147,7 +153,8 @@ impl Server {
         extra_routes: Router,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let api = Api(Arc::new(ApiInner { hub, limits, mqtt, metrics }));
+        let transfers = Arc::new(Semaphore::new(limits.file_transfers));
+        let api = Api(Arc::new(ApiInner { hub, limits, mqtt, metrics, transfers }));
         let router = Router::new()
             .route("/devices", get(devices::list))
             .route("/devices/{id}", get(devices::get).put(devices::put).delete(devices::delete))
@@ -166,6 +173,7 @@ impl Server {
             .route("/twins/{id}/modules/{module}", get(twins::get).patch(twins::patch).put(twins::put))
             .merge(message_routes())
             .route("/$iothub/websocket", get(websocket::upgrade))
+            .merge(files::routes())
             .nest("/ferrohub", management::routes().merge(keys::routes()))
             .method_not_allowed_fallback(async || method_not_allowed())
             .with_state(api.clone())

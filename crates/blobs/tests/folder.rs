@@ -1,0 +1,242 @@
+//! The hub's own folder for files.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use ferrohub_blobs::{Folder, FolderLimits};
+use ferrohub_core::blobs::{
+    BlobError, BlobFolder, BlobPlace, BlobStore, ByteRange, Condition, NewContent, OpenBlob, Pieces,
+};
+use ferrohub_core::clock::Clock;
+use ferrohub_core::store::Store;
+use ferrohub_model::Timestamp;
+use ferrohub_model::file::BlobName;
+use ferrohub_store::{SqliteStore, StoreMetrics};
+
+struct Now;
+
+impl Clock for Now {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(1_800_000_000)
+    }
+}
+
+/// Pieces, and then perhaps the end of the connection.
+struct Sent(std::vec::IntoIter<&'static [u8]>, bool);
+
+#[async_trait]
+impl Pieces for Sent {
+    async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
+        match self.0.next() {
+            Some(piece) => Ok(Some(Bytes::from_static(piece))),
+            None if self.1 => Ok(None),
+            None => Err(BlobError::Cut("the test ends it")),
+        }
+    }
+}
+
+fn sent(pieces: &[&'static [u8]]) -> Sent {
+    Sent(Vec::from(pieces).into_iter(), true)
+}
+
+fn cut(pieces: &[&'static [u8]]) -> Sent {
+    Sent(Vec::from(pieces).into_iter(), false)
+}
+
+struct Fixture {
+    data: tempfile::TempDir,
+    store: Arc<SqliteStore>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(data.path(), StoreMetrics::default()).unwrap());
+        Self { data, store }
+    }
+
+    async fn open(&self, blob_bytes: u64, total_bytes: u64) -> Folder {
+        let place = BlobPlace {
+            host: "h".to_owned(),
+            account: "h".to_owned(),
+            container: "c".to_owned(),
+            https: true,
+        };
+        let limits = FolderLimits { blob_bytes, total_bytes };
+        Folder::open(&self.folder(), place, limits, self.store.clone(), Arc::new(Now)).await.unwrap()
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.data.path().join("blobs")
+    }
+
+    /// Files in the folder, wherever.
+    fn files(&self) -> usize {
+        fn count(path: &Path) -> usize {
+            if path.is_file() {
+                return 1;
+            }
+            std::fs::read_dir(path).unwrap().map(|entry| count(&entry.unwrap().path())).sum()
+        }
+        count(&self.folder())
+    }
+}
+
+fn name(text: &str) -> BlobName {
+    BlobName::parse(text).unwrap()
+}
+
+async fn all(mut open: OpenBlob) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = open.pieces.next().await.unwrap() {
+        bytes.extend_from_slice(&piece);
+    }
+    assert_eq!(bytes.len() as u64, open.length);
+    bytes
+}
+
+fn id(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+#[tokio::test]
+async fn a_blob_is_written_read_replaced_and_deleted() {
+    let fixture = Fixture::new();
+    let folder = fixture.open(100, 100).await;
+    let f = name("d/f");
+    let first = folder.put(&f, NewContent::default(), &mut sent(&[b"abc", b"", b"def"])).await.unwrap();
+    assert_eq!((first.bytes, folder.stat(&f).await.unwrap()), (6, Some(first.clone())));
+    assert_eq!(first.properties["content-md5"], "6AtQFwmJUPxYqtg8jBSXjg==");
+    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"abcdef");
+    let range = ByteRange { from: 2, to: Some(3) };
+    assert_eq!(all(folder.open(&f, Some(range)).await.unwrap()).await, b"cd");
+    let behind = ByteRange { from: 6, to: None };
+    assert_eq!(folder.open(&f, Some(behind)).await.unwrap().length, 0);
+
+    // Who reads goes on reading what was there.
+    let old = folder.open(&f, None).await.unwrap();
+    let second = folder.put(&f, NewContent::default(), &mut sent(&[b"x"])).await.unwrap();
+    assert_ne!(second.etag, first.etag);
+    assert_eq!(all(old).await, b"abcdef");
+    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"x");
+    assert_eq!(fixture.files(), 1, "the file of the old one is gone");
+    folder.delete(&f, &Condition::default()).await.unwrap();
+    assert!(matches!(folder.delete(&f, &Condition::default()).await, Err(BlobError::NotFound)));
+    assert!(matches!(folder.open(&f, None).await, Err(BlobError::NotFound)));
+    assert_eq!(fixture.files(), 0);
+}
+
+#[tokio::test]
+async fn blocks_become_a_blob_in_the_order_of_the_list() {
+    let fixture = Fixture::new();
+    let folder = fixture.open(100, 100).await;
+    let f = name("d/f");
+    for (block, bytes) in [("1", &b"one "[..]), ("2", b"two "), ("3", b"three "), ("2", b"zwei ")] {
+        folder.put_block(&f, &id(block), None, &mut sent(&[bytes])).await.unwrap();
+    }
+    assert_eq!(folder.stat(&f).await.unwrap(), None, "blocks are no blob");
+    for (bad, error) in [(id("22"), "length"), ("?".to_owned(), "base64"), (String::new(), "empty")] {
+        let refused = folder.put_block(&f, &bad, None, &mut sent(&[b"x"])).await;
+        assert!(matches!(refused, Err(BlobError::InvalidBlockId)), "{error}");
+    }
+    let unknown = folder.put_block_list(&f, &[id("1"), id("9")], NewContent::default()).await;
+    assert!(matches!(unknown, Err(BlobError::UnknownBlock)));
+    // The hub may stop between blocks and list.
+    drop(folder);
+    let folder = fixture.open(100, 100).await;
+    let list = [id("2"), id("1"), id("2")];
+    let blob = folder.put_block_list(&f, &list, NewContent::default()).await.unwrap();
+    assert_eq!(blob.bytes, 14);
+    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"zwei one zwei ");
+    assert_eq!(fixture.files(), 1, "blocks that were not named are gone");
+    let again = folder.put_block_list(&f, &list, NewContent::default()).await;
+    assert!(matches!(again, Err(BlobError::UnknownBlock)));
+    let empty = folder.put_block_list(&name("d/e"), &[], NewContent::default()).await.unwrap();
+    assert_eq!(empty.bytes, 0);
+}
+
+#[tokio::test]
+async fn what_is_cut_short_or_spoilt_leaves_nothing() {
+    let fixture = Fixture::new();
+    let folder = fixture.open(10, 100).await;
+    let f = name("d/f");
+    folder.put(&f, NewContent::default(), &mut sent(&[b"old"])).await.unwrap();
+    let spoilt = NewContent { md5: Some([0; 16]), ..NewContent::default() };
+    let put = folder.put(&f, spoilt, &mut sent(&[b"new"])).await;
+    assert!(matches!(put, Err(BlobError::Md5Mismatch)));
+    let put = folder.put(&f, NewContent::default(), &mut cut(&[b"new"])).await;
+    assert!(matches!(put, Err(BlobError::Cut(_))));
+    let put = folder.put(&f, NewContent::default(), &mut sent(&[b"123456", b"78901"])).await;
+    assert!(matches!(put, Err(BlobError::TooLarge(10))));
+    let block = folder.put_block(&f, &id("1"), Some([0; 16]), &mut sent(&[b"new"])).await;
+    assert!(matches!(block, Err(BlobError::Md5Mismatch)));
+    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"old");
+    assert_eq!(fixture.files(), 1);
+
+    // As a crash leaves it: a file half written, and one that nobody entered.
+    std::fs::write(fixture.folder().join("parts/half"), "ha").unwrap();
+    std::fs::write(fixture.folder().join("data").join("0".repeat(32)), "orphan").unwrap();
+    drop(folder);
+    let folder = fixture.open(10, 100).await;
+    assert_eq!(fixture.files(), 1);
+    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"old");
+}
+
+#[tokio::test]
+async fn the_folder_takes_no_more_than_it_may() {
+    let fixture = Fixture::new();
+    let folder = fixture.open(8, 10).await;
+    let put = async |folder: &Folder, blob: &str, bytes: &'static [u8]| {
+        folder.put(&name(blob), NewContent::default(), &mut sent(&[bytes])).await.map(|blob| blob.bytes)
+    };
+    assert_eq!(put(&folder, "d/1", b"12345678").await.unwrap(), 8);
+    assert!(matches!(put(&folder, "d/2", b"123").await, Err(BlobError::Full)));
+    folder.put_block(&name("d/3"), &id("1"), None, &mut sent(&[b"12"])).await.unwrap();
+    assert!(!folder.has_room());
+    assert!(matches!(put(&folder, "d/4", b"1").await, Err(BlobError::Full)));
+    drop(folder);
+    let folder = fixture.open(8, 10).await;
+    assert!(!folder.has_room(), "what is there counts after a restart as well");
+    folder.forget_blocks(&name("d/3")).await.unwrap();
+    assert_eq!(put(&folder, "d/4", b"12").await.unwrap(), 2);
+    folder.delete(&name("d/1"), &Condition::default()).await.unwrap();
+    assert_eq!(put(&folder, "d/4", b"12345678").await.unwrap(), 8);
+    // Blocks of one blob have the limit of the blob.
+    drop(folder);
+    let folder = fixture.open(8, 100).await;
+    folder.delete(&name("d/4"), &Condition::default()).await.unwrap();
+    folder.put_block(&name("d/5"), &id("1"), None, &mut sent(&[b"123456"])).await.unwrap();
+    let more = folder.put_block(&name("d/5"), &id("2"), None, &mut sent(&[b"123"])).await;
+    assert!(matches!(more, Err(BlobError::TooLarge(8))));
+    let again = folder.put_block(&name("d/5"), &id("1"), None, &mut sent(&[b"654321"])).await;
+    assert!(again.is_ok(), "one that is sent again takes the place of the first");
+}
+
+#[tokio::test]
+async fn blocks_that_nobody_adds_to_are_removed() {
+    let fixture = Fixture::new();
+    let folder = fixture.open(8, 10).await;
+    folder.put_block(&name("d/f"), &id("1"), None, &mut sent(&[b"12"])).await.unwrap();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = Timestamp::from_unix_seconds(i64::try_from(since.as_secs()).unwrap());
+    folder.clean_up(now.plus_millis(-60_000)).await.unwrap();
+    assert_eq!(fixture.files(), 1);
+    folder.clean_up(now.plus_millis(60_000)).await.unwrap();
+    assert_eq!(fixture.files(), 0);
+    let list = folder.put_block_list(&name("d/f"), &[id("1")], NewContent::default()).await;
+    assert!(matches!(list, Err(BlobError::UnknownBlock)));
+}
+
+#[tokio::test]
+async fn a_blob_whose_entry_fails_is_none() {
+    let fixture = Fixture::new();
+    let folder = fixture.open(100, 100).await;
+    fixture.store.close().await;
+    let put = folder.put(&name("d/f"), NewContent::default(), &mut sent(&[b"abc"])).await;
+    assert!(matches!(put, Err(BlobError::Store(_))));
+}

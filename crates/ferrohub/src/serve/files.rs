@@ -1,0 +1,57 @@
+//! Where devices upload files to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ferrohub_blobs::{Folder, FolderLimits};
+use ferrohub_core::Hub;
+use ferrohub_core::blobs::{BlobPlace, Files};
+use ferrohub_core::clock::Clock;
+use ferrohub_core::store::Store;
+use ferrohub_gateway::BLOB_CONTAINER;
+
+use crate::config::Config;
+
+/// The port that a URL does not name.
+const HTTPS_PORT: u16 = 443;
+/// How often what is left of uploads is looked at.
+const TENDING: Duration = Duration::from_secs(60);
+
+/// Opens the place for files, if devices may upload any.
+pub(super) async fn set_up(
+    config: &Config,
+    https: &[SocketAddr],
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<Files>> {
+    let files = &config.files;
+    if !files.enabled {
+        return Ok(None);
+    }
+    let host = match https.first().map_or(HTTPS_PORT, SocketAddr::port) {
+        HTTPS_PORT => config.hostname.clone(),
+        port => format!("{}:{port}", config.hostname),
+    };
+    let place = BlobPlace {
+        host,
+        account: config.hostname.clone(),
+        container: BLOB_CONTAINER.to_owned(),
+        https: true,
+    };
+    let limits = FolderLimits { blob_bytes: files.blob_bytes, total_bytes: files.total_bytes };
+    let path = config.data_dir.join("blobs");
+    let folder = Folder::open(&path, place, limits, store.clone(), clock.clone())
+        .await
+        .with_context(|| format!("cannot use the folder for files {}", path.display()))?;
+    Ok(Some(Files::Folder(Arc::new(folder))))
+}
+
+/// Sees after files for as long as the hub runs.
+pub(super) async fn tend(hub: Arc<Hub>) {
+    loop {
+        hub.tend_files().await;
+        tokio::time::sleep(TENDING).await;
+    }
+}

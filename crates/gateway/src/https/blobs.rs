@@ -1,0 +1,174 @@
+//! `/ferrohub-uploads/{device}/{file}`: the hub's own folder for files, as a block blob of Azure Storage.
+//!
+//! What a device's storage client needs, and no more: Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties
+//! and Delete Blob, as far as the signature in the query (`ferrohub_model::blob_sas`) grants them. Bodies go straight to
+//! disk and come straight from it. The exchange of an upload:
+//!
+//! 1. `PUT …/{blob}?{sas}`, `x-ms-blob-type: BlockBlob`, the bytes → 201; or, in parts,
+//!    `PUT …/{blob}?comp=block&blockid={base64}&{sas}`, the bytes → 201, as often as needed, and then
+//!    `PUT …/{blob}?comp=blocklist&{sas}`, `<BlockList><Latest>{base64}</Latest>…</BlockList>` → 201.
+//! 2. A refusal is XML (`error.rs`); its code is also in the header `x-ms-error-code`.
+
+mod block_list;
+mod error;
+mod headers;
+mod transfer;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ferrohub_core::blobs::{Blob, BlobFolder, NewContent};
+use ferrohub_model::blob_sas::BlobRight;
+use ferrohub_model::file::BlobName;
+use ferrohub_model::percent;
+
+pub(super) use transfer::{Outgoing, outgoing};
+
+use self::error::Refusal;
+use self::transfer::Incoming;
+use super::request::{REQUEST_ID, fresh_request_id, query};
+use super::server::{Api, HttpLimits};
+
+/// The container: the first part of the path, which no other resource of the hub has.
+pub const CONTAINER: &str = "ferrohub-uploads";
+/// The version of the storage API that answers are of.
+const VERSION: &str = "2020-12-06";
+/// Bytes of a block list: 50,000 ids with their tags.
+const BLOCK_LIST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Any request below the container.
+pub(super) async fn serve(State(api): State<Api>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let client_id = head.headers.get("x-ms-client-request-id").cloned();
+    let mut incoming = Incoming::new(body, &api);
+    let answer = answer(&api, &head.method, &head.uri, &head.headers, &mut incoming).await;
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(refusal) => {
+            // Many clients send all of it before they look at the answer.
+            incoming.discard().await;
+            refusal.into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert("x-ms-version", HeaderValue::from_static(VERSION));
+    headers.entry(REQUEST_ID).or_insert_with(fresh_request_id);
+    if let Some(id) = client_id {
+        headers.insert("x-ms-client-request-id", id);
+    }
+    response
+}
+
+async fn answer(
+    api: &Api,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &mut Incoming,
+) -> Result<Response, Refusal> {
+    let folder = api.hub.blob_folder().ok_or_else(Refusal::no_such_resource)?;
+    let name = blob_name(uri)?;
+    let sas = uri.query().unwrap_or_default();
+    let comp = query(uri, "comp");
+    let needed: &[BlobRight] = match (method, comp) {
+        (&Method::PUT, None | Some("block" | "blocklist")) => &[BlobRight::Write, BlobRight::Create],
+        (&Method::GET | &Method::HEAD, None) => &[BlobRight::Read],
+        (&Method::DELETE, None) => &[BlobRight::Delete],
+        (&Method::PUT | &Method::GET | &Method::HEAD | &Method::DELETE, Some(_)) => {
+            return Err(Refusal::unknown_query());
+        }
+        _ => return Err(Refusal::unknown_verb()),
+    };
+    let rights = api.hub.authorize_blob(sas, &name, needed).await?;
+    headers::refuse_unsupported(headers)?;
+    let mut condition = headers::condition(headers)?;
+    let _turn = api.transfers.clone().try_acquire_owned().map_err(|_| Refusal::busy())?;
+    match (method, comp) {
+        (&Method::PUT, comp) => {
+            condition.must_be_new = !rights.has(BlobRight::Write);
+            match comp {
+                None => {
+                    let (properties, md5) =
+                        (headers::properties(headers, true)?, headers::md5(headers, true)?);
+                    headers::must_be_block_blob(headers)?;
+                    let content = NewContent { properties, md5, condition };
+                    Ok(created(&folder.put(&name, content, body).await?))
+                }
+                Some("block") => put_block(&**folder, &name, uri, headers, body).await,
+                _ => {
+                    let limits = HttpLimits { body_bytes: BLOCK_LIST_BYTES, ..api.limits.clone() };
+                    let list = body.all(&limits, headers::md5(headers, false)?).await?;
+                    let ids = block_list::parse(&list)?;
+                    let properties = headers::properties(headers, false)?;
+                    let content = NewContent { properties, md5: None, condition };
+                    Ok(created(&folder.put_block_list(&name, &ids, content).await?))
+                }
+            }
+        }
+        (&Method::DELETE, _) => {
+            folder.delete(&name, &condition).await?;
+            Ok(StatusCode::ACCEPTED.into_response())
+        }
+        (&Method::HEAD, _) => {
+            let blob = folder.stat(&name).await?.ok_or_else(Refusal::no_such_blob)?;
+            condition.check(Some(&blob)).map_err(Refusal::unchanged_or)?;
+            let mut response = StatusCode::OK.into_response();
+            headers::describe(&blob, response.headers_mut());
+            response.headers_mut().insert(header::CONTENT_LENGTH, blob.bytes.into());
+            Ok(response)
+        }
+        _ => {
+            let range = headers::range(headers);
+            let open = folder.open(&name, range).await?;
+            condition.check(Some(&open.blob)).map_err(Refusal::unchanged_or)?;
+            let (blob, from, length) = (open.blob, open.from, open.length);
+            if range.is_some() && length == 0 {
+                return Err(Refusal::range(blob.bytes));
+            }
+            let body = outgoing(Outgoing { pieces: open.pieces, length, turn: Some(_turn) }, api);
+            let mut response = body.into_response();
+            headers::describe(&blob, response.headers_mut());
+            if range.is_some() {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                headers::describe_range(&blob, from, length, response.headers_mut());
+            }
+            Ok(response)
+        }
+    }
+}
+
+async fn put_block(
+    folder: &dyn BlobFolder,
+    name: &BlobName,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &mut Incoming,
+) -> Result<Response, Refusal> {
+    let id = query(uri, "blockid").and_then(percent::decode).ok_or_else(Refusal::block_id)?;
+    let md5 = folder.put_block(name, &id, headers::md5(headers, false)?, body).await?;
+    let mut response = StatusCode::CREATED.into_response();
+    headers::insert(response.headers_mut(), "content-md5", &STANDARD.encode(md5));
+    headers::insert(response.headers_mut(), "x-ms-request-server-encrypted", "false");
+    Ok(response)
+}
+
+/// The blob that a path names.
+fn blob_name(uri: &Uri) -> Result<BlobName, Refusal> {
+    let path = uri.path().strip_prefix('/').and_then(|path| path.strip_prefix(CONTAINER)?.strip_prefix('/'));
+    let name = path.and_then(percent::decode).ok_or_else(Refusal::name)?;
+    BlobName::parse(&name).map_err(|_| Refusal::name())
+}
+
+fn created(blob: &Blob) -> Response {
+    let mut response = (StatusCode::CREATED, Body::empty()).into_response();
+    let headers = response.headers_mut();
+    headers::version(blob, headers);
+    if let Some(md5) = blob.properties.get("content-md5") {
+        headers::insert(headers, "content-md5", md5);
+    }
+    headers::insert(headers, "x-ms-request-server-encrypted", "false");
+    response
+}

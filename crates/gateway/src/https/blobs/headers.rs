@@ -1,0 +1,224 @@
+//! What the headers of storage requests say, and what those of answers tell of a blob.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ferrohub_core::blobs::{Blob, BlobProperties, ByteRange, Condition, EtagMatch};
+use ferrohub_model::Timestamp;
+
+use super::error::Refusal;
+
+/// Bytes of what a blob carries, as Azure has it.
+const MAX_PROPERTIES: usize = 8 * 1024;
+const METADATA: &str = "x-ms-meta-";
+/// What a blob carries, by the end of the request's header (`x-ms-blob-…`) and the header of answers.
+const PROPERTIES: [(&str, &str); 5] = [
+    ("x-ms-blob-content-type", "content-type"),
+    ("x-ms-blob-content-encoding", "content-encoding"),
+    ("x-ms-blob-content-language", "content-language"),
+    ("x-ms-blob-content-disposition", "content-disposition"),
+    ("x-ms-blob-cache-control", "cache-control"),
+];
+/// Beginnings of headers that ask for something the hub does not do: nobody may think that it was done.
+const UNSUPPORTED: [&str; 9] = [
+    "x-ms-content-crc64",
+    "x-ms-copy-source",
+    "x-ms-encryption-",
+    "x-ms-if-tags",
+    "x-ms-immutability-policy",
+    "x-ms-lease-id",
+    "x-ms-legal-hold",
+    "x-ms-structured-",
+    "x-ms-tags",
+];
+
+pub(super) fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Refusal> {
+    let unsupported = |name: &&HeaderName| UNSUPPORTED.iter().any(|prefix| name.as_str().starts_with(prefix));
+    match headers.keys().find(unsupported) {
+        Some(name) => Err(Refusal::unsupported_header(name.as_str())),
+        None => Ok(()),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+    headers.get(name).map(|value| value.to_str().map_err(|_| Refusal::header(name))).transpose()
+}
+
+pub(super) fn must_be_block_blob(headers: &HeaderMap) -> Result<(), Refusal> {
+    const TYPE: &str = "x-ms-blob-type";
+    match text(headers, TYPE)? {
+        Some("BlockBlob") => Ok(()),
+        Some(_) => Err(Refusal::header(TYPE)),
+        None => Err(Refusal::missing_header(TYPE)),
+    }
+}
+
+pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Refusal> {
+    let etags = |name: HeaderName| text(headers, name.as_str()).map(|text| text.map(EtagMatch::parse));
+    let date = |name: HeaderName| match text(headers, name.as_str())? {
+        None => Ok(None),
+        Some(date) => Timestamp::parse_http(date).map(Some).ok_or_else(|| Refusal::header(name.as_str())),
+    };
+    Ok(Condition {
+        if_match: etags(header::IF_MATCH)?,
+        if_none_match: etags(header::IF_NONE_MATCH)?,
+        if_modified_since: date(header::IF_MODIFIED_SINCE)?,
+        if_unmodified_since: date(header::IF_UNMODIFIED_SINCE)?,
+        must_be_new: false,
+    })
+}
+
+/// What a new blob shall carry. Where the body of the request is the blob itself (`whole`), headers of the body count for
+/// it as well.
+pub(super) fn properties(headers: &HeaderMap, whole: bool) -> Result<BlobProperties, Refusal> {
+    let mut properties = BlobProperties::new();
+    for (own, plain) in PROPERTIES {
+        let value = match text(headers, own)? {
+            None if whole => text(headers, plain)?,
+            value => value,
+        };
+        if let Some(value) = value {
+            properties.insert(plain.to_owned(), value.to_owned());
+        }
+    }
+    properties.entry("content-type".to_owned()).or_insert_with(|| "application/octet-stream".to_owned());
+    if let Some(md5) = digest(headers, "x-ms-blob-content-md5")? {
+        properties.insert("content-md5".to_owned(), STANDARD.encode(md5));
+    }
+    for (name, value) in headers {
+        if name.as_str().starts_with(METADATA) {
+            let value = value.to_str().map_err(|_| Refusal::header(name.as_str()))?;
+            properties.insert(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    let bytes: usize = properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_PROPERTIES { Err(Refusal::metadata_too_large()) } else { Ok(properties) }
+}
+
+/// The digest that the body must have. Where it is the blob itself, the digest of the blob is one, too.
+pub(super) fn md5(headers: &HeaderMap, whole: bool) -> Result<Option<[u8; 16]>, Refusal> {
+    let body = digest(headers, "content-md5")?;
+    let blob = if whole { digest(headers, "x-ms-blob-content-md5")? } else { None };
+    match (body, blob) {
+        (Some(body), Some(blob)) if body != blob => Err(Refusal::md5_mismatch()),
+        (body, blob) => Ok(body.or(blob)),
+    }
+}
+
+fn digest(headers: &HeaderMap, name: &str) -> Result<Option<[u8; 16]>, Refusal> {
+    let Some(text) = text(headers, name)? else { return Ok(None) };
+    let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Some).ok_or_else(Refusal::md5)
+}
+
+/// The range that is asked for. As RFC 9110 has it, one that cannot be read is none.
+pub(super) fn range(headers: &HeaderMap) -> Option<ByteRange> {
+    let value = headers.get("x-ms-range").or_else(|| headers.get(header::RANGE))?;
+    let (from, to) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let to = if to.is_empty() { None } else { Some(to.parse().ok()?) };
+    let from = from.parse().ok()?;
+    (to.is_none_or(|to| to >= from)).then_some(ByteRange { from, to })
+}
+
+pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    // What came in as a header goes out as one.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Which version of the blob it is.
+pub(super) fn version(blob: &Blob, headers: &mut HeaderMap) {
+    insert(headers, "etag", &format!("\"{}\"", blob.etag));
+    insert(headers, "last-modified", &blob.modified.http_form());
+}
+
+/// All there is to tell of a blob but its size.
+pub(super) fn describe(blob: &Blob, headers: &mut HeaderMap) {
+    version(blob, headers);
+    for (name, value) in &blob.properties {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        {
+            headers.insert(name, value);
+        }
+    }
+    for (name, value) in [
+        ("accept-ranges", "bytes"),
+        ("x-ms-blob-type", "BlockBlob"),
+        ("x-ms-lease-state", "available"),
+        ("x-ms-lease-status", "unlocked"),
+        ("x-ms-server-encrypted", "false"),
+        // A device chose type and bytes: nothing in them may run as a page of the hub's.
+        ("content-security-policy", "sandbox"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        insert(headers, name, value);
+    }
+}
+
+/// Which bytes of the blob these are. The digest is that of the whole blob, and says so.
+pub(super) fn describe_range(blob: &Blob, from: u64, length: u64, headers: &mut HeaderMap) {
+    let last = from + length.saturating_sub(1);
+    insert(headers, "content-range", &format!("bytes {from}-{last}/{}", blob.bytes));
+    if let Some(md5) = headers.remove("content-md5") {
+        headers.insert("x-ms-blob-content-md5", md5);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn ranges_are_read_and_nonsense_is_none() {
+        let read = |text| range(&headers(&[("range", text)])).map(|range| (range.from, range.to));
+        assert_eq!(read("bytes=0-9"), Some((0, Some(9))));
+        assert_eq!(read("bytes=5-"), Some((5, None)));
+        for bad in ["bytes=-5", "bytes=9-0", "items=0-1", "bytes=0-1,3-4", "bytes=a-b", "bytes=-"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        let both = headers(&[("range", "bytes=0-1"), ("x-ms-range", "bytes=2-3")]);
+        assert_eq!(range(&both), Some(ByteRange { from: 2, to: Some(3) }));
+    }
+
+    #[test]
+    fn what_a_blob_carries_comes_from_its_own_headers_first() {
+        let sent = headers(&[
+            ("content-type", "text/plain"),
+            ("x-ms-blob-content-type", "image/png"),
+            ("content-encoding", "gzip"),
+            ("x-ms-meta-colour", "red"),
+        ]);
+        let whole = properties(&sent, true).unwrap();
+        assert_eq!(
+            (whole["content-type"].as_str(), whole["content-encoding"].as_str()),
+            ("image/png", "gzip")
+        );
+        let list = properties(&sent, false).unwrap();
+        assert_eq!((list.get("content-encoding"), list["x-ms-meta-colour"].as_str()), (None, "red"));
+        let long: &'static str = Box::leak("x".repeat(9000).into_boxed_str());
+        let refused = properties(&headers(&[("x-ms-meta-a", long)]), true).unwrap_err();
+        assert_eq!(refused.code(), "MetadataTooLarge");
+    }
+
+    #[test]
+    fn what_the_hub_does_not_do_is_refused() {
+        for name in ["x-ms-lease-id", "x-ms-encryption-key", "x-ms-content-crc64", "x-ms-structured-body"] {
+            let refused = refuse_unsupported(&headers(&[(name, "x")])).unwrap_err();
+            assert_eq!(refused.code(), "UnsupportedHeader");
+        }
+        assert!(refuse_unsupported(&headers(&[("x-ms-access-tier", "Hot")])).is_ok());
+        assert_eq!(must_be_block_blob(&headers(&[])).unwrap_err().code(), "MissingRequiredHeader");
+        let page = headers(&[("x-ms-blob-type", "PageBlob")]);
+        assert_eq!(must_be_block_blob(&page).unwrap_err().code(), "InvalidHeaderValue");
+        let short = headers(&[("content-md5", "AAAA")]);
+        assert_eq!(md5(&short, false).unwrap_err().code(), "InvalidMd5");
+    }
+}

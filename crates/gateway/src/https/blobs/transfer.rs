@@ -1,0 +1,121 @@
+//! Bytes of files between a socket and the disk, a piece at a time. A transfer may take as long as it likes while it
+//! gets on; one that stands still is cut.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use bytes::Bytes;
+use ferrohub_core::blobs::{BlobError, Pieces};
+use ferrohub_core::metrics::counter;
+use futures_util::stream;
+use http_body_util::BodyExt as _;
+use md5::{Digest as _, Md5};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::super::request::read_body;
+use super::super::server::{Api, HttpLimits};
+use super::error::Refusal;
+
+/// How much of what is refused is read to be polite.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+
+/// The body of a request.
+pub(super) struct Incoming {
+    body: Body,
+    idle: Duration,
+    bytes: Counter,
+}
+
+impl Incoming {
+    pub(super) fn new(body: Body, api: &Api) -> Self {
+        let bytes = counter(&api.hub.metrics().file_bytes, "received");
+        Self { body, idle: api.limits.file_idle_timeout, bytes }
+    }
+
+    /// All of it, where it is small.
+    pub(super) async fn all(&mut self, limits: &HttpLimits, md5: Option<[u8; 16]>) -> Result<Bytes, Refusal> {
+        let all = read_body(&mut self.body, limits).await?;
+        if md5.is_some_and(|md5| <[u8; 16]>::from(Md5::digest(&all)) != md5) {
+            return Err(Refusal::md5_mismatch());
+        }
+        Ok(all)
+    }
+
+    /// Reads on for a while and throws it away.
+    pub(super) async fn discard(&mut self) {
+        let mut discarded = 0;
+        while discarded <= MAX_DISCARDED
+            && let Ok(Ok(Some(piece))) = timeout(self.idle, self.piece()).await
+        {
+            discarded += piece.len();
+        }
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, BlobError> {
+        loop {
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(BlobError::Cut("the connection broke")),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Pieces for Incoming {
+    async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
+        let idle = self.idle;
+        let piece = timeout(idle, self.piece()).await.map_err(|_| BlobError::Cut("it stood still"))??;
+        if let Some(piece) = &piece {
+            self.bytes.inc_by(piece.len() as u64);
+        }
+        Ok(piece)
+    }
+}
+
+/// What goes out as the body of an answer.
+pub(crate) struct Outgoing {
+    pub(crate) pieces: Box<dyn Pieces>,
+    pub(crate) length: u64,
+    /// Held until all of it is sent.
+    pub(crate) turn: Option<OwnedSemaphorePermit>,
+}
+
+/// A body that is read while it is sent. The file is closed when the client has taken nothing for too long.
+pub(crate) fn outgoing(outgoing: Outgoing, api: &Api) -> ([(axum::http::HeaderName, String); 1], Body) {
+    let Outgoing { mut pieces, length, turn } = outgoing;
+    let (idle, bytes) = (api.limits.file_idle_timeout, counter(&api.hub.metrics().file_bytes, "sent"));
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _turn = turn;
+        loop {
+            let piece = match pieces.next().await {
+                Ok(None) => return,
+                Ok(Some(piece)) => Ok(piece),
+                Err(error) => Err(error),
+            };
+            let (ends, length) = (piece.is_err(), piece.as_ref().map_or(0, Bytes::len));
+            match timeout(idle, sender.send(piece)).await {
+                Ok(Ok(())) if !ends => bytes.inc_by(length as u64),
+                Ok(_) => return,
+                Err(_) => {
+                    debug!("a file was not taken, and is closed");
+                    return;
+                }
+            };
+        }
+    });
+    let pieces =
+        stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    let length = [(axum::http::header::CONTENT_LENGTH, length.to_string())];
+    (length, Body::from_stream(pieces))
+}

@@ -1,0 +1,228 @@
+//! `/devices/{id}/files`: uploads of devices; and what services hear of them.
+//!
+//! A device that wants to upload a file asks `POST /devices/{id}/files` with `{"blobName":"…"}`, and is told where to:
+//! `{"correlationId","hostName","containerName","blobName","sasToken"}`. It uploads to
+//! `https://{hostName}/{containerName}/{blobName}{sasToken}`, each part of `blobName` percent-encoded, and then tells
+//! `POST /devices/{id}/files/notifications` with `{"correlationId","isSuccess","statusCode","statusDescription"}` how that
+//! went, answered by 204. Older clients have the correlation id in the path.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use bytes::Bytes;
+use ferrohub_core::DeviceCaller;
+use ferrohub_core::auth::Operation;
+use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
+use ferrohub_model::{ErrorCode, HubError, percent};
+use serde_json::{Value, json};
+
+use super::blobs::{self, Outgoing, outgoing};
+use super::caller::device_caller;
+use super::error::{ApiError, a};
+use super::request::{
+    self, Target, authorization, check_api_version, from_object, no_content, query, read_body,
+};
+use super::server::Api;
+use crate::peer::Peer;
+
+/// Most files in one list.
+const MAX_TOP: usize = 1000;
+
+pub(super) fn routes() -> Router<Api> {
+    let mut router = Router::new()
+        .route("/devices/{id}/files", post(begin))
+        .route("/devices/{id}/files/notifications", post(end))
+        .route("/devices/{id}/files/notifications/{correlation}", post(end_of))
+        .route("/ferrohub/files", get(list))
+        .route("/ferrohub/files/{*name}", get(read).delete(remove))
+        .route(&format!("/{}/{{*blob}}", blobs::CONTAINER), axum::routing::any(blobs::serve));
+    // SDKs write it in one way, documentation in another.
+    for bound in ["serviceBound", "servicebound"] {
+        let path = format!("/messages/{bound}/filenotifications");
+        router = router
+            .route(&path, get(receive))
+            .route(&format!("{path}/{{token}}"), delete(complete))
+            .route(&format!("{path}/{{token}}/abandon"), post(abandon));
+    }
+    router
+}
+
+async fn caller(
+    api: &Api,
+    target: &Target,
+    uri: &Uri,
+    headers: &HeaderMap,
+    peer: &Peer,
+) -> Result<DeviceCaller, HubError> {
+    let caller = device_caller(api, target, headers, peer).await?;
+    check_api_version(uri)?;
+    Ok(caller)
+}
+
+async fn begin(
+    State(api): State<Api>,
+    Path(target): Path<Target>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let caller = caller(&api, &target, &uri, &headers, &peer).await.map_err(a)?;
+    let wanted: FileUploadRequest = request::read_json(body, &api.limits).await.map_err(a)?;
+    request::json(&api.hub.begin_upload(&caller, &wanted).await.map_err(a)?).map_err(a)
+}
+
+async fn end(
+    State(api): State<Api>,
+    Path(target): Path<Target>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let caller = caller(&api, &target, &uri, &headers, &peer).await.map_err(a)?;
+    let outcome = read_outcome(&read_body(body, &api.limits).await.map_err(a)?).map_err(a)?;
+    api.hub.end_upload(&caller, &outcome).await.map_err(a)?;
+    Ok(no_content())
+}
+
+#[derive(serde::Deserialize)]
+struct UploadTarget {
+    #[serde(flatten)]
+    target: Target,
+    correlation: String,
+}
+
+async fn end_of(
+    State(api): State<Api>,
+    Path(path): Path<UploadTarget>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let caller = caller(&api, &path.target, &uri, &headers, &peer).await.map_err(a)?;
+    let outcome = read_outcome(&read_body(body, &api.limits).await.map_err(a)?).map_err(a)?;
+    let outcome = FileUploadOutcome { correlation_id: Some(path.correlation), ..outcome };
+    api.hub.end_upload(&caller, &outcome).await.map_err(a)?;
+    Ok(no_content())
+}
+
+/// Reads how an upload went. Whether it went well must be said; what else is said of it is for people.
+fn read_outcome(body: &Bytes) -> Result<FileUploadOutcome, HubError> {
+    let said: serde_json::Map<String, Value> = from_object(body)?;
+    let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
+    let is_success = said.get("isSuccess").and_then(Value::as_bool).ok_or_else(|| {
+        let text = "isSuccess must be true or false.";
+        HubError::new(ErrorCode::InvalidFileUploadCompletionStatus, text)
+    })?;
+    Ok(FileUploadOutcome {
+        correlation_id: text("correlationId"),
+        is_success,
+        status_code: said.get("statusCode").and_then(Value::as_i64),
+        status_description: text("statusDescription"),
+    })
+}
+
+async fn receive(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReceiveFileNotifications).await.map_err(a)?;
+    check_api_version(&uri).map_err(a)?;
+    match api.hub.next_file_notification().await.map_err(a)? {
+        None => Ok(no_content()),
+        Some(locked) => request::json_with_etag(&locked.notification, Some(&locked.lock_token)).map_err(a),
+    }
+}
+
+async fn complete(
+    State(api): State<Api>,
+    Path(token): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReceiveFileNotifications).await.map_err(a)?;
+    check_api_version(&uri).map_err(a)?;
+    api.hub.complete_file_notification(&token).await.map_err(a)?;
+    Ok(no_content())
+}
+
+async fn abandon(
+    State(api): State<Api>,
+    Path(token): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReceiveFileNotifications).await.map_err(a)?;
+    check_api_version(&uri).map_err(a)?;
+    api.hub.abandon_file_notification(&token).await.map_err(a)?;
+    Ok(no_content())
+}
+
+async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(a)?;
+    let decoded = |name| query(&uri, name).and_then(percent::decode);
+    let (device, after) = (decoded("deviceId"), decoded("after"));
+    let top = query(&uri, "top").and_then(|top| top.parse().ok()).filter(|top| (1..=MAX_TOP).contains(top));
+    let files =
+        api.hub.list_files(device.as_deref(), after.as_deref(), top.unwrap_or(MAX_TOP)).await.map_err(a)?;
+    let one = |blob: &ferrohub_core::blobs::Blob| {
+        json!({
+            "blobName": blob.name.as_str(),
+            "blobSizeInBytes": blob.bytes,
+            "lastUpdatedTime": blob.modified,
+            "contentType": blob.properties.get("content-type"),
+        })
+    };
+    request::json(&files.iter().map(one).collect::<Vec<_>>()).map_err(a)
+}
+
+fn named(name: &str) -> Result<BlobName, HubError> {
+    BlobName::parse(name).map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))
+}
+
+async fn read(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(a)?;
+    let busy = |_| a(HubError::new(ErrorCode::ServiceUnavailable, "Too many files come and go at once."));
+    let turn = api.transfers.clone().try_acquire_owned().map_err(busy)?;
+    let open = api.hub.open_file(&named(&name).map_err(a)?).await.map_err(a)?;
+    let outgoing = outgoing(Outgoing { pieces: open.pieces, length: open.length, turn: Some(turn) }, &api);
+    let mut response = outgoing.into_response();
+    // Whatever the device called it, it is bytes here.
+    let bytes = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, bytes);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub.authorize(authorization(&headers), Operation::DeleteFiles).await.map_err(a)?;
+    api.hub.delete_file(&named(&name).map_err(a)?).await.map_err(a)?;
+    Ok(no_content())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_says_whether_it_went_well() {
+        let read = |text: &'static str| read_outcome(&Bytes::from_static(text.as_bytes()));
+        let outcome = read(r#"{"correlationId":"c","isSuccess":true,"statusCode":"odd","x":1}"#).unwrap();
+        assert_eq!((outcome.correlation_id.as_deref(), outcome.is_success), (Some("c"), true));
+        assert_eq!(outcome.status_code, None);
+        for bad in ["{}", r#"{"isSuccess":null}"#, r#"{"isSuccess":"true"}"#] {
+            assert_eq!(read(bad).unwrap_err().code, ErrorCode::InvalidFileUploadCompletionStatus, "{bad}");
+        }
+        assert_eq!(read("[]").unwrap_err().code, ErrorCode::IotHubFormatError);
+    }
+}

@@ -1,0 +1,329 @@
+//! Service SAS for one blob, as Azure Storage defines it (version 2020-12-06): a query that lets whoever has it do a few
+//! things with one blob until a moment.
+//!
+//! Devices get such a query as the `sasToken` of an upload. The hub makes it with the key of a storage account, or with a
+//! key of its own where it keeps the files itself; then it also reads what clients present. The signature covers
+//! everything that is granted: rights, end, account, container, blob and protocol. What the hub never grants, such as
+//! a start or other response headers, it does not take either.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::key::SharedAccessKey;
+use crate::percent;
+use crate::timestamp::Timestamp;
+
+/// The version of the string to sign. Newer ones differ in what the hub does not grant.
+pub const SAS_VERSION: &str = "2020-12-06";
+/// Longest query that is looked at, in bytes.
+pub const MAX_QUERY_LENGTH: usize = 4096;
+
+/// One blob: what a signature is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobAddress<'a> {
+    /// The storage account.
+    pub account: &'a str,
+    /// The container in it.
+    pub container: &'a str,
+    /// The blob in that, not encoded.
+    pub blob: &'a str,
+}
+
+/// What may be done with a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobRight {
+    /// Read it and its properties.
+    Read,
+    /// Write it where there is none yet.
+    Create,
+    /// Write it, whether there is one or not.
+    Write,
+    /// Delete it.
+    Delete,
+}
+
+impl BlobRight {
+    /// In the order in which a token lists them.
+    const ALL: [(Self, char); 4] =
+        [(Self::Read, 'r'), (Self::Create, 'c'), (Self::Write, 'w'), (Self::Delete, 'd')];
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::Read => 1,
+            Self::Create => 2,
+            Self::Write => 4,
+            Self::Delete => 8,
+        }
+    }
+}
+
+/// A set of rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlobRights(u8);
+
+impl BlobRights {
+    /// These.
+    #[must_use]
+    pub fn of(rights: &[BlobRight]) -> Self {
+        Self(rights.iter().fold(0, |bits, right| bits | right.bit()))
+    }
+
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn has(self, right: BlobRight) -> bool {
+        self.0 & right.bit() != 0
+    }
+
+    /// Reads the letters; `None` if one is unknown, twice, or out of order, or there is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut order = BlobRight::ALL.iter();
+        let mut bits = 0;
+        for letter in text.chars() {
+            let (right, _) = order.find(|(_, known)| *known == letter)?;
+            bits |= right.bit();
+        }
+        (bits != 0).then_some(Self(bits))
+    }
+}
+
+impl fmt::Display for BlobRights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mine = BlobRight::ALL.iter().filter(|(right, _)| self.has(*right));
+        mine.map(|(_, letter)| letter).try_for_each(|letter| write!(f, "{letter}"))
+    }
+}
+
+/// Signs a query for `blob`, good until `expiry` (whole seconds), question mark included.
+#[must_use]
+pub fn sign(
+    blob: BlobAddress<'_>,
+    rights: BlobRights,
+    expiry: Timestamp,
+    https_only: bool,
+    key: &SharedAccessKey,
+) -> String {
+    let (rights, expiry) = (rights.to_string(), expiry_text(expiry));
+    let protocol = if https_only { "https" } else { "" };
+    let signature = STANDARD.encode(key.sign(string_to_sign(blob, &rights, &expiry, protocol).as_bytes()));
+    let mut query = format!("?sv={SAS_VERSION}&sr=b&sp={rights}&se={}", percent::Encoded(&expiry));
+    if https_only {
+        query.push_str("&spr=https");
+    }
+    query.push_str("&sig=");
+    percent::encode_into(&signature, &mut query);
+    query
+}
+
+fn expiry_text(expiry: Timestamp) -> String {
+    Timestamp::from_unix_seconds(expiry.unix_seconds()).to_string()
+}
+
+fn string_to_sign(blob: BlobAddress<'_>, rights: &str, expiry: &str, protocol: &str) -> String {
+    let BlobAddress { account, container, blob } = blob;
+    // Empty lines: start; identifier, address; snapshot, encryption scope, five response headers.
+    format!(
+        "{rights}\n\n{expiry}\n/blob/{account}/{container}/{blob}\n\n\n{protocol}\n{SAS_VERSION}\nb\n\n\n\n\n\n\n"
+    )
+}
+
+/// Why a query lets nobody in. Never repeats the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BlobSasError {
+    /// Longer than [`MAX_QUERY_LENGTH`].
+    #[error("the query is longer than {MAX_QUERY_LENGTH} bytes")]
+    TooLong,
+    /// A field that must be there is missing.
+    #[error("the signature has no {0}")]
+    Missing(&'static str),
+    /// A field is there twice.
+    #[error("the signature has {0} twice")]
+    Twice(&'static str),
+    /// A field cannot be read, or says what the hub never says.
+    #[error("the signature's {0} cannot be read")]
+    Malformed(&'static str),
+    /// A field of a kind of signature that the hub does not make.
+    #[error("the signature is of a kind that is not known here")]
+    Unexpected,
+}
+
+/// Fields of other kinds of signatures. Nobody may think that they counted.
+const UNEXPECTED: [&str; 24] = [
+    "st", "sip", "si", "ss", "srt", "ses", "sdd", "skoid", "sktid", "skt", "ske", "sks", "skv", "skdutid",
+    "sduoid", "saoid", "suoid", "scid", "srh", "srq", "rscc", "rscd", "rsce", "rsct",
+];
+
+/// A query as a client presents it. Nothing about it is trusted until [`PresentedSas::is_signed_by`] says so.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PresentedSas {
+    rights: BlobRights,
+    rights_text: String,
+    expiry: Timestamp,
+    expiry_text: String,
+    protocol: &'static str,
+    signature: Vec<u8>,
+}
+
+impl PresentedSas {
+    /// Reads the fields of a signature among all fields of a query (without the question mark).
+    pub fn parse(query: &str) -> Result<Self, BlobSasError> {
+        if query.len() > MAX_QUERY_LENGTH {
+            return Err(BlobSasError::TooLong);
+        }
+        let [mut sv, mut sr, mut sp, mut se, mut spr, mut sig] = [const { None::<String> }; 6];
+        for part in query.split('&') {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let (slot, name) = match name {
+                "sv" => (&mut sv, "sv"),
+                "sr" => (&mut sr, "sr"),
+                "sp" => (&mut sp, "sp"),
+                "se" => (&mut se, "se"),
+                "spr" => (&mut spr, "spr"),
+                "sig" => (&mut sig, "sig"),
+                name if UNEXPECTED.contains(&name) || name == "rscl" => return Err(BlobSasError::Unexpected),
+                _ => continue,
+            };
+            let value = percent::decode(value).ok_or(BlobSasError::Malformed(name))?;
+            if slot.replace(value).is_some() {
+                return Err(BlobSasError::Twice(name));
+            }
+        }
+        let signature = sig.ok_or(BlobSasError::Missing("sig"))?;
+        let signature = STANDARD.decode(signature).map_err(|_| BlobSasError::Malformed("sig"))?;
+        if sv.ok_or(BlobSasError::Missing("sv"))? != SAS_VERSION {
+            return Err(BlobSasError::Malformed("sv"));
+        }
+        if sr.ok_or(BlobSasError::Missing("sr"))? != "b" {
+            return Err(BlobSasError::Malformed("sr"));
+        }
+        let rights_text = sp.ok_or(BlobSasError::Missing("sp"))?;
+        let rights = BlobRights::parse(&rights_text).ok_or(BlobSasError::Malformed("sp"))?;
+        let expiry_text = se.ok_or(BlobSasError::Missing("se"))?;
+        let expiry = Timestamp::parse(&expiry_text).ok_or(BlobSasError::Malformed("se"))?;
+        let protocol = match spr.as_deref() {
+            None => "",
+            Some("https") => "https",
+            Some(_) => return Err(BlobSasError::Malformed("spr")),
+        };
+        Ok(Self { rights, rights_text, expiry, expiry_text, protocol, signature })
+    }
+
+    /// Whether a signature is among the fields of a query at all.
+    #[must_use]
+    pub fn is_in(query: &str) -> bool {
+        query.split('&').any(|part| part.starts_with("sig="))
+    }
+
+    /// Whether `key` signed this for that blob. In constant time for a given query.
+    #[must_use]
+    pub fn is_signed_by(&self, key: &SharedAccessKey, blob: BlobAddress<'_>) -> bool {
+        let text = string_to_sign(blob, &self.rights_text, &self.expiry_text, self.protocol);
+        key.verify(text.as_bytes(), &self.signature)
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn expiry(&self) -> Timestamp {
+        self.expiry
+    }
+
+    /// What it grants.
+    #[must_use]
+    pub fn rights(&self) -> BlobRights {
+        self.rights
+    }
+}
+
+impl fmt::Debug for PresentedSas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedSas")
+            .field("rights", &self.rights_text)
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOB: BlobAddress<'_> = BlobAddress { account: "a", container: "c", blob: "d 1/f.txt" };
+
+    fn key() -> SharedAccessKey {
+        SharedAccessKey::from_bytes(&[7; 64]).unwrap()
+    }
+
+    fn signed() -> String {
+        let rights = BlobRights::of(&[BlobRight::Write, BlobRight::Read, BlobRight::Create]);
+        sign(BLOB, rights, Timestamp::from_unix_millis(1_800_000_000_999), true, &key())
+    }
+
+    fn presented(query: &str) -> Result<PresentedSas, BlobSasError> {
+        PresentedSas::parse(query.trim_start_matches('?'))
+    }
+
+    #[test]
+    fn what_is_signed_is_read_again() {
+        let sas = presented(&signed()).unwrap();
+        assert!(sas.is_signed_by(&key(), BLOB));
+        assert_eq!(sas.expiry(), Timestamp::from_unix_seconds(1_800_000_000));
+        assert_eq!(sas.rights().to_string(), "rcw");
+        assert!(!sas.rights().has(BlobRight::Delete));
+        // Clients put their own fields beside it, and keep the order of none.
+        let mut fields: Vec<String> =
+            signed().trim_start_matches('?').split('&').map(str::to_owned).collect();
+        fields.reverse();
+        let query = format!("comp=block&{}&blockid=AA%3D%3D", fields.join("&"));
+        assert!(presented(&query).unwrap().is_signed_by(&key(), BLOB));
+    }
+
+    #[test]
+    fn nothing_that_is_granted_can_be_changed() {
+        let query = signed();
+        for (from, to) in [
+            ("sp=rcw", "sp=rcwd"),
+            ("sp=rcw", "sp=r"),
+            ("2027-01-15", "2028-01-15"),
+            ("&spr=https", ""),
+            ("08%3A00%3A00Z", "08%3A00%3A01Z"),
+        ] {
+            let changed = query.replace(from, to);
+            assert_ne!(changed, query, "{from}");
+            assert!(!presented(&changed).unwrap().is_signed_by(&key(), BLOB), "{to}");
+        }
+        let sas = presented(&query).unwrap();
+        for other in [
+            BlobAddress { account: "b", ..BLOB },
+            BlobAddress { container: "d", ..BLOB },
+            BlobAddress { blob: "d 1/f.tx", ..BLOB },
+            // Parts that move over a border.
+            BlobAddress { account: "a/c", container: "d 1", blob: "f.txt\n" },
+        ] {
+            assert!(!sas.is_signed_by(&key(), other), "{other:?}");
+        }
+        assert!(!sas.is_signed_by(&SharedAccessKey::from_bytes(&[8; 64]).unwrap(), BLOB));
+    }
+
+    #[test]
+    fn what_the_hub_never_makes_is_refused() {
+        let query = signed();
+        for (changed, error) in [
+            (query.replace("sv=2020-12-06", "sv=2018-03-28"), BlobSasError::Malformed("sv")),
+            (query.replace("sr=b", "sr=c"), BlobSasError::Malformed("sr")),
+            (query.replace("sp=rcw", "sp=wcr"), BlobSasError::Malformed("sp")),
+            (query.replace("sp=rcw", "sp="), BlobSasError::Malformed("sp")),
+            (query.replace("sp=rcw&", ""), BlobSasError::Missing("sp")),
+            (query.replace("spr=https", "spr=https,http"), BlobSasError::Malformed("spr")),
+            (format!("{query}&sp=rcwd"), BlobSasError::Twice("sp")),
+            (format!("{query}&st=2020-01-01"), BlobSasError::Unexpected),
+            (format!("{query}&rscl=x"), BlobSasError::Unexpected),
+            (query.replace("sig=", "sig=%"), BlobSasError::Malformed("sig")),
+            ("comp=block".to_owned(), BlobSasError::Missing("sig")),
+            ("a".repeat(MAX_QUERY_LENGTH + 1), BlobSasError::TooLong),
+        ] {
+            assert_eq!(presented(&changed).unwrap_err(), error, "{changed}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The catalogue of the hub's own folder for files, and what signs its URLs.
+
+use ferrohub_core::blobs::{Blob, Condition};
+use ferrohub_core::store::{BlobWritten, StoredBlob, StoredBlobKey};
+use ferrohub_model::Timestamp;
+use ferrohub_model::file::BlobName;
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use crate::rows;
+
+pub(crate) fn blob(db: &Connection, name: &BlobName) -> Result<Option<StoredBlob>> {
+    db.prepare_cached("SELECT name, bytes, etag, modified, properties, file FROM blob WHERE name = ?")?
+        .query_row([name.as_str()], |row| Ok(StoredBlob { blob: rows::blob(row)?, file: row.get(5)? }))
+        .optional()
+}
+
+pub(crate) fn blobs(
+    db: &Connection,
+    device: Option<&str>,
+    after: Option<&str>,
+    top: usize,
+) -> Result<Vec<Blob>> {
+    // The character behind the slash ends the names that begin with the device's id and a slash.
+    let (from, to) = match device {
+        Some(device) => (format!("{device}/"), format!("{device}0")),
+        None => (String::new(), char::MAX.to_string()),
+    };
+    db.prepare_cached(
+        "SELECT name, bytes, etag, modified, properties FROM blob \
+         WHERE name >= ? AND name < ? AND name > ? ORDER BY name LIMIT ?",
+    )?
+    .query_map(
+        params![from, to, after.unwrap_or_default(), i64::try_from(top).unwrap_or(i64::MAX)],
+        rows::blob,
+    )?
+    .collect()
+}
+
+pub(crate) fn put_blob(db: &Connection, new: &StoredBlob, condition: &Condition) -> Result<BlobWritten> {
+    let old = blob(db, &new.blob.name)?;
+    if let Err(failed) = condition.check(old.as_ref().map(|old| &old.blob)) {
+        return Ok(BlobWritten::Refused(failed));
+    }
+    let Blob { name, bytes, etag, modified, properties } = &new.blob;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO blob (name, file, bytes, etag, modified, properties) VALUES (?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        name.as_str(),
+        new.file,
+        i64::try_from(*bytes).unwrap_or(i64::MAX),
+        etag,
+        modified.unix_millis(),
+        serde_json::to_string(properties).unwrap_or_default(),
+    ])?;
+    Ok(BlobWritten::Done(old))
+}
+
+pub(crate) fn delete_blob(db: &Connection, name: &BlobName, condition: &Condition) -> Result<BlobWritten> {
+    let Some(old) = blob(db, name)? else { return Ok(BlobWritten::Done(None)) };
+    if let Err(failed) = condition.check(Some(&old.blob)) {
+        return Ok(BlobWritten::Refused(failed));
+    }
+    db.prepare_cached("DELETE FROM blob WHERE name = ?")?.execute([name.as_str()])?;
+    Ok(BlobWritten::Done(Some(old)))
+}
+
+pub(crate) fn blob_files(db: &Connection) -> Result<Vec<(String, u64)>> {
+    db.prepare_cached("SELECT file, bytes FROM blob")?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+        .collect()
+}
+
+pub(crate) fn blob_keys(db: &Connection) -> Result<Vec<StoredBlobKey>> {
+    db.prepare_cached("SELECT key, made FROM blob_key ORDER BY made DESC")?
+        .query_map([], rows::blob_key)?
+        .collect()
+}
+
+pub(crate) fn save_blob_key(db: &Connection, key: &StoredBlobKey, keep: usize) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO blob_key (made, key) VALUES (?, ?)")?
+        .execute(params![Timestamp::unix_millis(key.made), key.key.to_base64()])?;
+    db.prepare_cached(
+        "DELETE FROM blob_key WHERE made NOT IN (SELECT made FROM blob_key ORDER BY made DESC LIMIT ?)",
+    )?
+    .execute([i64::try_from(keep).unwrap_or(i64::MAX)])?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+"""Files by way of Microsoft's storage client, told what to do by the test."""
+
+import hashlib
+import io
+import os
+import random
+
+from azure.storage.blob import BlobClient, ContentSettings
+
+import peer
+
+
+def client(url, **options):
+    # What fails shall fail at once: the test looks at the first answer.
+    return BlobClient.from_blob_url(url, retry_total=0, **options)
+
+
+def content(count, seed):
+    return random.Random(seed).randbytes(count)
+
+
+def plain(headers):
+    return {name: str(value) for name, value in headers.items() if value is not None}
+
+
+def upload(
+    url, bytes, seed, single_put=None, block=None, overwrite=True, concurrency=1, stream=False, **options
+):
+    sizes = {}
+    if single_put is not None:
+        sizes["max_single_put_size"] = single_put
+    if block is not None:
+        sizes["max_block_size"] = block
+    data = content(bytes, seed)
+    settings = options.pop("content_type", None)
+    if settings is not None:
+        options["content_settings"] = ContentSettings(content_type=settings)
+    answer = client(url, **sizes).upload_blob(
+        io.BytesIO(data) if stream else data,
+        overwrite=overwrite,
+        max_concurrency=concurrency,
+        **options,
+    )
+    return {"sha256": hashlib.sha256(data).hexdigest(), **plain(answer)}
+
+
+def download(url, offset=None, length=None):
+    data = client(url).download_blob(offset=offset, length=length).readall()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def digest(bytes, seed, offset=0, length=None):
+    data = content(bytes, seed)
+    end = None if length is None else offset + length
+    return hashlib.sha256(data[offset:end]).hexdigest()
+
+
+def properties(url):
+    found = client(url).get_blob_properties()
+    return {
+        "name": found.name,
+        "bytes": found.size,
+        "etag": found.etag,
+        "type": found.blob_type,
+        "content_type": found.content_settings.content_type,
+        "content_md5": bytes(found.content_settings.content_md5 or b"").hex(),
+        "metadata": found.metadata,
+        "modified": found.last_modified.isoformat(),
+    }
+
+
+def exists(url):
+    return client(url).exists()
+
+
+def delete(url):
+    client(url).delete_blob()
+
+
+def put_block(url, block_id, bytes, seed):
+    client(url).stage_block(block_id, content(bytes, seed))
+
+
+def commit(url, block_ids):
+    return plain(client(url).commit_block_list(block_ids))
+
+
+def main():
+    peer.serve(
+        {
+            "upload": upload,
+            "download": download,
+            "digest": digest,
+            "properties": properties,
+            "exists": exists,
+            "delete": delete,
+            "put_block": put_block,
+            "commit": commit,
+        }
+    )
+
+
+if os.environ.get("SSL_CERT_FILE"):
+    os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+main()
