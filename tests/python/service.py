@@ -179,12 +179,14 @@ def main():
         result = manager.protocol.cloud_to_device_messages.purge_cloud_to_device_message_queue(device_id)
         return result.serialize(keep_readonly=True)
 
-    def http(method, url, headers=None, body=None, body_base64=None):
+    def http(method, url, headers=None, body=None, body_base64=None, certificate=None):
         """One request with `requests` alone, for what the service client cannot be made to send."""
         data = body.encode() if isinstance(body, str) else body
         if body_base64 is not None:
             data = base64.b64decode(body_base64)
-        response = requests.request(method, url, headers=headers, data=data, timeout=100)
+        response = requests.request(
+            method, url, headers=headers, data=data, timeout=100, cert=certificate and tuple(certificate)
+        )
         return peer.response_fields(response)
 
     def create_until_failure(url, prefix, headers):

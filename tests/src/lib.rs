@@ -18,6 +18,7 @@ mod device;
 mod events;
 mod hub;
 mod identity;
+mod paho;
 mod peer;
 mod python;
 pub mod raw_connect;
@@ -32,6 +33,7 @@ pub use device::{Client, Device, DeviceBuilder, Message, Received, Request, Uplo
 pub use events::{Event, Events};
 pub use hub::{Finished, Hub, HubBuilder, program};
 pub use identity::Identity;
+pub use paho::Paho;
 pub use peer::{Failure, Pending};
 pub use python::{Running, Script};
 pub use service::{Answer, HttpAnswer, Method, PendingAnswer, Refusal, Service};

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use serde_json::{Value, json};
 
+use crate::certificate::CertificateFiles;
 use crate::peer::{Failure, Peer, Pending};
 use crate::{Hub, Identity, Script};
 
@@ -312,14 +313,40 @@ impl Service {
     #[must_use]
     #[track_caller]
     pub fn http_with(&self, verb: &str, path: &str, mut headers: Value, body: Option<&str>) -> HttpAnswer {
-        if body.is_some() {
+        if body.is_some() && headers["Content-Type"].is_null() {
             headers["Content-Type"] = "application/json; charset=utf-8".into();
         }
+        self.request(verb, path, &headers, body, None)
+    }
+
+    /// The same with a client certificate instead of a token.
+    #[must_use]
+    #[track_caller]
+    pub fn http_with_certificate(
+        &self,
+        verb: &str,
+        path: &str,
+        certificate: &CertificateFiles,
+        body: Option<&str>,
+    ) -> HttpAnswer {
+        self.request(verb, path, &json!({}), body, Some(certificate))
+    }
+
+    #[track_caller]
+    fn request(
+        &self,
+        verb: &str,
+        path: &str,
+        headers: &Value,
+        body: Option<&str>,
+        certificate: Option<&CertificateFiles>,
+    ) -> HttpAnswer {
         let request = json!({
             "method": verb,
             "url": format!("{}{path}", self.url),
             "headers": headers,
             "body": body,
+            "certificate": certificate.map(|files| [&files.certificate, &files.key]),
         });
         let answer = self.peer.call("http", &request).expect("an HTTP answer");
         HttpAnswer::from_value(&answer)

@@ -4,12 +4,14 @@
 //! reader goes on behind any event it has seen. Nothing is removed by reading: time and size decide what goes.
 
 mod auth_method;
+mod comings;
 mod groups;
 mod log;
 mod position;
 mod reader;
 mod settings;
 mod shelf;
+mod told;
 mod trimmer;
 
 pub use auth_method::AuthMethod;
@@ -18,8 +20,10 @@ pub use position::{Position, StartPosition};
 pub use reader::{EventReader, ReadError};
 pub use settings::{EventSettings, EventSource};
 
+pub(crate) use comings::Comings;
 pub(crate) use groups::NoSeat;
 pub(crate) use shelf::{NotOpened, Shelf};
+pub(crate) use told::Happening;
 
 /// The partition of a device's events: FNV-1a of its id. The choice may never change, or events of a device could pass
 /// each other.

@@ -14,6 +14,7 @@ mod management;
 mod messages;
 mod modules;
 mod statistics;
+mod tell;
 mod twins;
 
 pub use authorize::DeviceCaller;
@@ -35,7 +36,7 @@ use crate::blobs::{Files, UrlKeys};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::connections::{CloseReason, Connection, Connections};
-use crate::events::{EventLog, EventSettings, Shelf};
+use crate::events::{Comings, EventLog, EventSettings, EventSource, Shelf};
 use crate::limits::Limits;
 use crate::messages::{Queues, end_what_expires};
 use crate::metrics::Metrics;
@@ -78,7 +79,9 @@ pub struct Hub {
     host: String,
     limits: Limits,
     store: Arc<dyn Store>,
-    events: Shelf,
+    events: Arc<Shelf>,
+    /// There if the event log tells of connections.
+    comings: Option<Arc<Comings>>,
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
@@ -112,11 +115,19 @@ impl Hub {
             metrics.clone(),
         );
         let expiry = tokio::spawn(end_what_expires(queues.clone())).abort_handle();
+        let events = Arc::new(Shelf::new(events, settings.events, &metrics));
+        let comings = if events.settings().sources.contains(&EventSource::ConnectionState) {
+            let (log, now) = (events.state().await?, clock.now());
+            Some(Arc::new(Comings::new(events.clone(), settings.host.clone(), &log, now)))
+        } else {
+            None
+        };
         let hub = Self {
             host: settings.host,
             limits: settings.limits,
             store,
-            events: Shelf::new(events, settings.events, &metrics),
+            events,
+            comings,
             bus,
             clock,
             connections,
@@ -229,8 +240,12 @@ impl Hub {
         }
         self.recent_activity.write(&*self.store).await;
         self.expiry.abort();
-        self.events.close().await;
         self.store.close().await;
+        // Last, for changes of what is in the store are told here.
+        if let Some(comings) = &self.comings {
+            comings.write().await;
+        }
+        self.events.close().await;
     }
 
     fn is_stopping(&self) -> bool {

@@ -67,6 +67,8 @@ enum Command {
     Twin(commands::twin::TwinCommand),
     /// Call a method on a device
     Invoke(commands::invoke::Invoke),
+    /// Watch what devices send
+    Monitor(commands::monitor::MonitorCommand),
     /// Be one device or many, and answer methods
     Simulate(commands::simulate::Simulate),
     /// Manage the hub's shared access policies
@@ -92,6 +94,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Device(device) => device.run(&common),
         Command::Module(module) => module.run(&common),
         Command::Twin(twin) => twin.run(&common),
+        Command::Monitor(monitor) => monitor.run(&common),
         Command::Simulate(simulate) => simulate.run(&common),
         Command::Policy(policy) => policy.run(&common),
         Command::Ca(ca) => ca.run(&common),

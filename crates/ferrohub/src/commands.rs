@@ -9,6 +9,7 @@ pub(crate) mod env;
 mod identity;
 pub(crate) mod invoke;
 pub(crate) mod module;
+pub(crate) mod monitor;
 pub(crate) mod policy;
 pub(crate) mod serve;
 pub(crate) mod simulate;

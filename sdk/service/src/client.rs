@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::authorization::Authorization;
-use crate::http_client::{Answer, HttpClient};
+use crate::http_client::{self, Answer, HttpClient};
 use crate::{Builder, Error, ErrorKind, TokenCredential};
 
 /// The version of the REST API that this client speaks.
@@ -116,6 +117,28 @@ impl Call<'_> {
 
     /// Sends it; a refusal is an error.
     pub(crate) async fn send(self) -> Result<Answer, Error> {
+        let (client, timeout) = (self.client, self.timeout);
+        let answer = client.0.http.send(self.request().await?, timeout).await?;
+        tracing::debug!(status = answer.status.as_u16(), "the hub answered");
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            Err(Error::from_answer(answer.status, &answer.headers, &answer.body))
+        }
+    }
+
+    /// Sends it and leaves the body of the answer to be read as it comes; a refusal is an error.
+    pub(crate) async fn stream(self) -> Result<Response<Incoming>, Error> {
+        let (client, timeout) = (self.client, self.timeout);
+        let response = client.0.http.open(self.request().await?, timeout).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let answer = http_client::read(response, timeout).await?;
+        Err(Error::from_answer(answer.status, &answer.headers, &answer.body))
+    }
+
+    async fn request(self) -> Result<Request<Bytes>, Error> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.uri)
@@ -129,16 +152,9 @@ impl Call<'_> {
             let json = HeaderValue::from_static("application/json; charset=utf-8");
             request = request.header(header::CONTENT_TYPE, json);
         }
-        let request = request.body(self.body.unwrap_or_default()).map_err(|error| {
+        request.body(self.body.unwrap_or_default()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "the request cannot be sent").with_source(error)
-        })?;
-        let answer = self.client.0.http.send(request, self.timeout).await?;
-        tracing::debug!(status = answer.status.as_u16(), "the hub answered");
-        if answer.status.is_success() {
-            Ok(answer)
-        } else {
-            Err(Error::from_answer(answer.status, &answer.headers, &answer.body))
-        }
+        })
     }
 
     /// Sends it and reads the answer as JSON.

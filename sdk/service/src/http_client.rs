@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -64,22 +65,44 @@ impl HttpClient {
 
     /// Sends a request and reads the answer, all within `timeout`.
     pub(crate) async fn send(&self, request: Request<Bytes>, timeout: Duration) -> Result<Answer, Error> {
-        let exchange = async {
-            let response = self.0.request(request.map(Full::new)).await.map_err(|error| {
-                Error::new(ErrorKind::Connection, "the hub could not be reached").with_source(error)
-            })?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
-                Error::new(ErrorKind::Connection, "the hub's answer broke off").with_source(error)
-            })?;
-            Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
-        };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(result) => result,
-            Err(_) => {
-                let text = format!("the hub did not answer within {} seconds", timeout.as_secs());
-                Err(Error::new(ErrorKind::Timeout, text))
-            }
+        within(timeout, async { collect(self.request(request).await?).await }).await
+    }
+
+    /// Sends a request and waits up to `timeout` for an answer to begin.
+    pub(crate) async fn open(
+        &self,
+        request: Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, Error> {
+        within(timeout, self.request(request)).await
+    }
+
+    async fn request(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
+        self.0.request(request.map(Full::new)).await.map_err(|error| {
+            Error::new(ErrorKind::Connection, "the hub could not be reached").with_source(error)
+        })
+    }
+}
+
+/// Reads an answer to its end, within `timeout`.
+pub(crate) async fn read(response: Response<Incoming>, timeout: Duration) -> Result<Answer, Error> {
+    within(timeout, collect(response)).await
+}
+
+async fn collect(response: Response<Incoming>) -> Result<Answer, Error> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
+        Error::new(ErrorKind::Connection, "the hub's answer broke off").with_source(error)
+    })?;
+    Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+}
+
+async fn within<T>(timeout: Duration, exchange: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(timeout, exchange).await {
+        Ok(result) => result,
+        Err(_) => {
+            let text = format!("the hub did not answer within {} seconds", timeout.as_secs());
+            Err(Error::new(ErrorKind::Timeout, text))
         }
     }
 }

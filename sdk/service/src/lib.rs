@@ -23,6 +23,7 @@
 //!   Microsoft Entra instead of a shared access policy.
 //! * [`ServiceClient::builder`]: certificate authorities, ports, time-outs.
 //! * [`Error`]: a [kind](ErrorKind) to act on, the hub's code and tracking id, and whether a retry makes sense.
+//! * [`ServiceClient::events`]: what devices send, as it comes.
 //! * [`ServiceClient::management`]: a Ferrohub's own policies and certificate authorities.
 //!
 //! It runs on a tokio runtime with time and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3; certificates are
@@ -35,6 +36,7 @@ mod builder;
 mod client;
 mod credential;
 mod error;
+mod events;
 mod http_client;
 mod management;
 mod method;
@@ -48,11 +50,14 @@ pub use builder::Builder;
 pub use client::ServiceClient;
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
 pub use error::{BoxError, Error, ErrorKind};
+pub use events::{EventPosition, EventReader, EventStart, EventStream};
 pub use ferrohub_model::KeyChange;
+pub use ferrohub_model::Timestamp;
 pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
 };
+pub use ferrohub_model::message::{Event, EventBody, EventLogInfo, Partition};
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};

@@ -115,7 +115,7 @@ impl StoredEvent {
 }
 
 /// Where a partition begins and ends, and what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PartitionState {
     /// The oldest event that is still there, or the one that comes next if there is none.
     pub begin: u64,

@@ -100,7 +100,11 @@ async fn look(
     let oldest = now.plus_millis(millis.saturating_neg());
     let max = settings.retention_bytes;
     // A log that was full gets some room, or every append would have to trim.
-    let goal = if total(&log.state().await?) > max { max - max / 64 } else { max };
+    let state = log.state().await?;
+    let goal = if total(&state) > max { max - max / 64 } else { max };
+    if goal == max && state.iter().all(|partition| partition.oldest.is_none_or(|first| first >= oldest)) {
+        return Ok(next_look(&state, settings, now));
+    }
     let mut removed = 0;
     loop {
         match log.trim(oldest, goal).await? {
@@ -122,7 +126,7 @@ fn total(partitions: &[PartitionState]) -> u64 {
 fn next_look(partitions: &[PartitionState], settings: &EventSettings, now: Timestamp) -> NextLook {
     let Some(oldest) = partitions.iter().filter_map(|partition| partition.oldest).min() else {
         // Nothing can grow old or large before something is there.
-        return NextLook { pause: None, room: 0 };
+        return NextLook { pause: None, room: 1 };
     };
     let shortest = (settings.retention / 100).clamp(Duration::from_secs(1), Duration::from_secs(60));
     let age = now.unix_millis().saturating_sub(oldest.unix_millis());
@@ -135,6 +139,93 @@ fn next_look(partitions: &[PartitionState], settings: &EventSettings, now: Times
 mod tests {
     use super::*;
 
+    /// A log that counts how often it is looked at.
+    #[derive(Default)]
+    struct Counting {
+        looks: AtomicU64,
+        events: std::sync::Mutex<PartitionState>,
+        trims: AtomicU64,
+    }
+
+    #[async_trait::async_trait]
+    impl EventLog for Counting {
+        fn partitions(&self) -> u16 {
+            1
+        }
+        async fn append(&self, _: crate::events::Batch) -> Result<u64, StoreError> {
+            Err(StoreError::Closed)
+        }
+        fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {
+            None
+        }
+        async fn read(
+            &self,
+            _: u16,
+            _: u64,
+            _: usize,
+            _: usize,
+        ) -> Result<Vec<crate::events::StoredEvent>, StoreError> {
+            Ok(Vec::new())
+        }
+        async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
+            self.looks.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![*self.events.lock().unwrap()])
+        }
+        async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+        async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+            self.trims.fetch_add(1, Ordering::Relaxed);
+            let mut events = self.events.lock().unwrap();
+            let removed = events.next - events.begin;
+            *events = PartitionState { begin: events.next, oldest: None, bytes: 0, ..*events };
+            Ok(removed)
+        }
+        async fn close(&self) {}
+    }
+
+    /// Tokio's clock as the wall's, so that a test can let days pass.
+    struct Tokio(tokio::time::Instant);
+
+    impl Clock for Tokio {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_millis(self.0.elapsed().as_millis() as i64)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_log_is_left_alone_and_an_old_event_goes() {
+        let log = Arc::new(Counting::default());
+        let trimmer = Arc::new(Trimmer::default());
+        let stop = watch::Sender::new(false);
+        let clock = Arc::new(Tokio(tokio::time::Instant::now()));
+        let trimmed = Counter::default();
+        let run = trimmer.clone().run(
+            log.clone(),
+            EventSettings::default(),
+            clock.clone(),
+            trimmed.clone(),
+            stop.subscribe(),
+        );
+        let task = tokio::spawn(run);
+        let day = EventSettings::default().retention;
+        tokio::time::sleep(day * 10).await;
+        assert_eq!(log.looks.load(Ordering::Relaxed), 1, "nothing is there");
+        let now = clock.now();
+        *log.events.lock().unwrap() =
+            PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
+        trimmer.grown(300);
+        tokio::time::sleep(day - Duration::from_secs(1)).await;
+        assert_eq!((log.looks.load(Ordering::Relaxed), log.trims.load(Ordering::Relaxed)), (2, 0));
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(trimmed.get(), 3);
+        let looks = log.looks.load(Ordering::Relaxed);
+        tokio::time::sleep(day * 10).await;
+        assert_eq!(log.looks.load(Ordering::Relaxed), looks, "nothing is there again");
+        stop.send_replace(true);
+        task.await.unwrap();
+    }
+
     #[test]
     fn it_sleeps_until_there_may_be_something_to_do() {
         let settings = EventSettings {
@@ -145,7 +236,7 @@ mod tests {
         let second = Timestamp::from_unix_seconds;
         let empty =
             PartitionState { begin: 7, next: 7, oldest: None, last_enqueued: Some(second(1)), bytes: 0 };
-        assert_eq!(next_look(&[empty], &settings, second(50)), NextLook { pause: None, room: 0 });
+        assert_eq!(next_look(&[empty], &settings, second(50)), NextLook { pause: None, room: 1 });
         let some = |oldest, bytes| PartitionState { begin: 6, oldest: Some(second(oldest)), bytes, ..empty };
         let next = |now| next_look(&[some(40, 10), some(30, 20)], &settings, second(now));
         assert_eq!(next(50), NextLook { pause: Some(Duration::from_secs(980)), room: 71 });

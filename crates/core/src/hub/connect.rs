@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::Hub;
 use crate::auth::{DeviceAuthError, PeerCertificate, authenticate};
 use crate::connections::{CloseReason, Connection};
+use crate::events::Happening;
 use crate::metrics::count;
 use crate::session::Session;
 use crate::store::{StoreError, Written};
@@ -115,9 +116,14 @@ impl Hub {
             session.unwrap_or_default(),
             self.clock.now(),
         ));
-        if let Some(displaced) = self.connections.attach(&connection, !request.clean_session) {
-            self.left(&displaced, CloseReason::TakenOver);
-        }
+        self.tell_of_connections(|tell| {
+            if let Some(displaced) = self.connections.attach(&connection, !request.clean_session)
+                && self.left(&displaced, CloseReason::TakenOver)
+            {
+                tell(&displaced, Happening::Disconnected);
+            }
+            tell(&connection, Happening::Connected);
+        });
         self.metrics.connections.inc();
         // A change of the identity disconnects whoever is in the table. One that came between our look
         // and our entry found nobody there, so look once more if there may have been one.
@@ -201,7 +207,14 @@ impl Hub {
     pub async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let reason = connection.closed().unwrap_or(reason);
         // Before it leaves the table: a reader finds it there or finds when it went.
-        if self.left(connection, reason) && reason != CloseReason::TakenOver {
+        let left = self.tell_of_connections(|tell| {
+            let left = self.left(connection, reason);
+            if left {
+                tell(connection, Happening::Disconnected);
+            }
+            left
+        });
+        if left && reason != CloseReason::TakenOver {
             self.note_presence(connection, false);
         }
         if self.connections.detach(connection, reason) {

@@ -1,5 +1,7 @@
 //! Operations on device identities.
 
+use std::sync::Arc;
+
 use ferrohub_model::device::Device;
 use ferrohub_model::{DeviceId, HubError, IdentityId};
 
@@ -20,7 +22,7 @@ impl Hub {
 
     /// Creates a device (no `if_match`) or changes one.
     pub async fn put_device(
-        &self,
+        self: &Arc<Self>,
         id: &DeviceId,
         request: &Device,
         if_match: Option<&IfMatch>,
@@ -31,7 +33,7 @@ impl Hub {
     }
 
     /// Deletes a device, its modules and all that is kept for them, and disconnects them.
-    pub async fn delete_device(&self, id: &DeviceId, if_match: &IfMatch) -> Result<(), HubError> {
+    pub async fn delete_device(self: &Arc<Self>, id: &DeviceId, if_match: &IfMatch) -> Result<(), HubError> {
         self.delete_identity(&IdentityId::device(id), if_match).await
     }
 

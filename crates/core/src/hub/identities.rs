@@ -1,14 +1,19 @@
 //! What devices and modules have in common: how an identity is read, created, changed and deleted.
 
+use std::sync::Arc;
+
 use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
 use tracing::info;
 
+use super::tell::to_its_end;
 use super::{Hub, store_failed};
 use crate::connections::CloseReason;
+use crate::events::{EventSource, Happening};
 use crate::registry::{
     Identity, IfMatch, ends_connections, is_system_module, system_module_ids, system_modules,
 };
 use crate::store::{ModuleChange, Written};
+use crate::twins::TwinDocument;
 
 /// How often an update whose caller does not care for the etag is tried again when others write between.
 const MAX_TRIES: usize = 16;
@@ -36,7 +41,7 @@ impl Hub {
 
     /// Creates an identity (no `if_match`) or changes one. `apply` makes it, from the one that is there.
     pub(super) async fn put_identity(
-        &self,
+        self: &Arc<Self>,
         id: &IdentityId,
         if_match: Option<&IfMatch>,
         apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
@@ -45,7 +50,8 @@ impl Hub {
             None => {
                 let identity = apply(None, self.clock.now())?;
                 self.check_parent(&identity, None).await?;
-                self.create_identity(identity).await
+                let hub = self.clone();
+                to_its_end(async move { hub.create_identity(identity).await }).await
             }
             Some(if_match) => self.update_identity(id, if_match, apply).await,
         }
@@ -58,6 +64,7 @@ impl Hub {
         if is_system_module(id) {
             return Err(system_module(id));
         }
+        let _in_order = self.in_order(EventSource::DeviceLifecycle, id).await;
         let written = if identity.iot_edge {
             let modules = system_modules(id, self.clock.now());
             self.store.create_device(&identity, &modules, limit).await
@@ -67,6 +74,10 @@ impl Hub {
         match written.map_err(store_failed)? {
             Written::Done => {
                 info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
+                self.tell(&identity, Happening::Created, || {
+                    self.twin_body(&identity, &TwinDocument::default())
+                })
+                .await;
                 Ok(identity)
             }
             Written::Full if is_module => Err(HubError::new(
@@ -138,7 +149,16 @@ impl Hub {
     }
 
     /// Deletes an identity, its modules and all that is kept for them, and disconnects them.
-    pub(super) async fn delete_identity(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
+    pub(super) async fn delete_identity(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        if_match: &IfMatch,
+    ) -> Result<(), HubError> {
+        let (hub, id, if_match) = (self.clone(), id.clone(), if_match.clone());
+        to_its_end(async move { hub.delete_and_tell(&id, &if_match).await }).await
+    }
+
+    async fn delete_and_tell(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
         if is_system_module(id) {
             // Without it there is nothing to refuse.
             self.identity(id).await?;
@@ -148,10 +168,18 @@ impl Hub {
             IfMatch::Any => None,
             IfMatch::Etag(etag) => Some(etag.as_str()),
         };
+        let _in_order = self.in_order(EventSource::DeviceLifecycle, id).await;
+        let last = match self.tells_of(EventSource::DeviceLifecycle) {
+            true => self.store.twin(id).await.map_err(store_failed)?,
+            false => None,
+        };
         match self.store.delete_identity(id, etag).await.map_err(store_failed)? {
             Written::Done => {
                 self.bus.disconnect(id, CloseReason::Deleted).await;
                 info!(device = %id, "identity deleted");
+                if let Some((identity, twin)) = last {
+                    self.tell(&identity, Happening::Deleted, || self.twin_body(&identity, &twin)).await;
+                }
                 Ok(())
             }
             Written::NotFound => Err(not_found(id)),

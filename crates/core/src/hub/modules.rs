@@ -1,5 +1,7 @@
 //! Operations on module identities.
 
+use std::sync::Arc;
+
 use ferrohub_model::module::Module;
 use ferrohub_model::{DeviceId, HubError, IdentityId, ModuleId};
 
@@ -29,7 +31,7 @@ impl Hub {
 
     /// Creates a module (no `if_match`) or changes one.
     pub async fn put_module(
-        &self,
+        self: &Arc<Self>,
         device: &DeviceId,
         module: &ModuleId,
         request: &Module,
@@ -42,7 +44,7 @@ impl Hub {
 
     /// Deletes a module and all that is kept for it, and disconnects it.
     pub async fn delete_module(
-        &self,
+        self: &Arc<Self>,
         device: &DeviceId,
         module: &ModuleId,
         if_match: &IfMatch,

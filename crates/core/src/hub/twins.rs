@@ -9,8 +9,10 @@ use tokio::sync::Mutex;
 use tracing::{debug, error};
 
 use super::identities::{not_found, wrong_etag};
+use super::tell::to_its_end;
 use super::{Hub, store_failed};
 use crate::connections::DesiredNotice;
+use crate::events::{EventSource, Happening};
 use crate::metrics::count;
 use crate::registry::{Identity, IfMatch};
 use crate::store::TwinChanged;
@@ -31,7 +33,7 @@ impl Default for DesiredOrder {
 }
 
 impl DesiredOrder {
-    fn of(&self, id: &IdentityId) -> Option<&Mutex<()>> {
+    pub(super) fn of(&self, id: &IdentityId) -> Option<&Mutex<()>> {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
@@ -58,11 +60,7 @@ impl Hub {
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
         let (hub, id) = (self.clone(), id.clone());
-        let changed = tokio::spawn(async move { hub.change_and_tell(&id, edit, change, if_match).await });
-        changed.await.unwrap_or_else(|cause| {
-            error!(%cause, "a change of a twin did not come to its end");
-            Err(HubError::new(ErrorCode::ServerError, "The change did not come to its end."))
-        })
+        to_its_end(async move { hub.change_and_tell(&id, edit, change, if_match).await }).await
     }
 
     async fn change_and_tell(
@@ -92,6 +90,14 @@ impl Hub {
             let patch = serde_json::to_vec(&patch).unwrap_or_default().into();
             self.bus.notify_desired(id, DesiredNotice { version: twin.desired.version, patch }).await;
         }
+        match edit {
+            Edit::Merge => {
+                self.tell(&identity, Happening::TwinUpdated, || twin.told_change(&change).into()).await;
+            }
+            Edit::Replace => {
+                self.tell(&identity, Happening::TwinReplaced, || self.twin_body(&identity, &twin)).await;
+            }
+        }
         Ok(self.present_twin(&identity, &twin))
     }
 
@@ -111,7 +117,7 @@ impl Hub {
     /// A device reports a change of its properties, JSON text; only on top of version `if_version`, if it says one.
     /// The new version of the reported properties.
     pub async fn report(
-        &self,
+        self: &Arc<Self>,
         id: &IdentityId,
         patch: &[u8],
         if_version: Option<u64>,
@@ -119,11 +125,29 @@ impl Hub {
         let patch: Properties = serde_json::from_slice(patch).map_err(|error| {
             HubError::new(ErrorCode::IotHubFormatError, format!("The patch is not a JSON object: {error}."))
         })?;
+        if !self.tells_of(EventSource::TwinChange) {
+            return self.report_and_tell(id, patch, if_version).await;
+        }
+        let (hub, id) = (self.clone(), id.clone());
+        to_its_end(async move { hub.report_and_tell(&id, patch, if_version).await }).await
+    }
+
+    async fn report_and_tell(
+        &self,
+        id: &IdentityId,
+        patch: Properties,
+        if_version: Option<u64>,
+    ) -> Result<u64, HubError> {
+        let _in_order = self.in_order(EventSource::TwinChange, id).await;
         let (now, limits) = (self.clock.now(), self.limits.twins.clone());
-        let (_, twin) =
-            self.change_document(id, move |twin| twin.reported(&patch, if_version, now, &limits)).await?;
+        let patch = Arc::new(patch);
+        let (identity, twin) = {
+            let patch = patch.clone();
+            self.change_document(id, move |twin| twin.reported(&patch, if_version, now, &limits)).await?
+        };
         count(&self.metrics.twin_operations, "reported_by_device");
         debug!(device = %id, version = twin.reported.version, "properties reported");
+        self.tell(&identity, Happening::TwinUpdated, || twin.told_report(&patch).into()).await;
         Ok(twin.reported.version)
     }
 
@@ -153,6 +177,11 @@ impl Hub {
                 Err(error)
             }
         }
+    }
+
+    /// The whole twin, as the body of an event.
+    pub(super) fn twin_body(&self, identity: &Identity, twin: &TwinDocument) -> serde_json::Value {
+        serde_json::to_value(self.present_twin(identity, twin)).unwrap_or_default()
     }
 
     fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferrohub_model::twin::{DeviceTwin, METADATA, Properties, Twin, TwinChange, TwinProperties, VERSION};
 use ferrohub_model::{ErrorCode, HubError, Timestamp, device};
+use serde_json::json;
 
 use super::TwinLimits;
 use super::section::{Section, merge_tags, versioned};
@@ -122,6 +123,34 @@ impl TwinDocument {
             Edit::Merge => versioned(without_annotations(change), self.desired.version),
             Edit::Replace => self.desired.for_device(),
         })
+    }
+
+    /// What readers of events are told about a service's merge that led to this twin: the change as it was made, nulls
+    /// included, with version and metadata.
+    #[must_use]
+    pub fn told_change(&self, change: &TwinChange) -> Properties {
+        let mut told = self.told();
+        if let Some(tags) = &change.tags {
+            told.insert("tags".to_owned(), tags.clone().into());
+        }
+        if let Some(desired) = desired(change) {
+            let section = self.desired.changed_part(&without_annotations(desired));
+            told.insert("properties".to_owned(), json!({ "desired": section }));
+        }
+        told
+    }
+
+    /// The same about what the device reported.
+    #[must_use]
+    pub fn told_report(&self, patch: &Properties) -> Properties {
+        let mut told = self.told();
+        let section = self.reported.changed_part(&without_annotations(patch));
+        told.insert("properties".to_owned(), json!({ "reported": section }));
+        told
+    }
+
+    fn told(&self) -> Properties {
+        [("version".to_owned(), self.version().into())].into_iter().collect()
     }
 
     /// The twin after the device reported a change, only if its version is still `if_version` (`None`: whatever it is).
@@ -252,6 +281,45 @@ mod tests {
         let notice = twin.desired_notice(Edit::Merge, &change(desired)).unwrap();
         assert_eq!(Value::from(notice), json!({ "a": null, "b": { "c": null }, "$version": 2 }));
         assert_eq!(twin.desired_notice(Edit::Merge, &change(json!({ "tags": {} }))), None);
+    }
+
+    #[test]
+    fn readers_of_events_are_told_what_changed_and_when() {
+        let first =
+            json!({ "tags": { "t": 1 }, "properties": { "desired": { "a": { "b": 1, "c": 2 }, "d": 1 } } });
+        let twin = edit(&TwinDocument::default(), Edit::Merge, first).unwrap();
+        let second =
+            json!({ "tags": { "t": null }, "properties": { "desired": { "a": { "b": 3 }, "d": null } } });
+        let twin = edit(&twin, Edit::Merge, second.clone()).unwrap();
+        let time = "1970-01-01T00:00:00Z";
+        let stamp = json!({ "$lastUpdated": time, "$lastUpdatedVersion": 3 });
+        let mut a = stamp.clone();
+        a["b"] = stamp.clone();
+        let mut metadata = stamp;
+        metadata["a"] = a;
+        assert_eq!(
+            Value::from(twin.told_change(&change(second))),
+            json!({
+                "version": 4,
+                "tags": { "t": null },
+                "properties": { "desired": {
+                    "a": { "b": 3 }, "d": null, "$metadata": metadata, "$version": 3,
+                } },
+            })
+        );
+        let limits = TwinLimits::default();
+        let patch = object(json!({ "r": [1] }));
+        let twin = twin.reported(&patch, None, Timestamp::from_unix_seconds(0), &limits).unwrap();
+        let stamp = json!({ "$lastUpdated": time });
+        assert_eq!(
+            Value::from(twin.told_report(&patch)),
+            json!({
+                "version": 5,
+                "properties": { "reported": {
+                    "r": [1], "$metadata": { "$lastUpdated": time, "r": stamp }, "$version": 2,
+                } },
+            })
+        );
     }
 
     #[test]

@@ -73,6 +73,13 @@ impl Section {
         versioned(self.values.clone(), self.version)
     }
 
+    /// A change that led to this section, with the section's version and that part of its metadata.
+    pub(super) fn changed_part(&self, change: &Properties) -> Properties {
+        let mut values = versioned(change.clone(), self.version);
+        values.insert(METADATA.to_owned(), part_of(&self.metadata, change).into());
+        values
+    }
+
     /// The values with their version and metadata: what a service reads.
     #[must_use]
     pub fn for_service(&self) -> Properties {
@@ -80,6 +87,22 @@ impl Section {
         values.insert(METADATA.to_owned(), self.metadata.clone().into());
         values
     }
+}
+
+/// The marks of this node, and the part of the tree below it that `change` goes into.
+fn part_of(metadata: &Properties, change: &Properties) -> Properties {
+    let mut part = Properties::new();
+    for (key, node) in metadata {
+        match (change.get(key), node) {
+            (None, _) if key.starts_with('$') => drop(part.insert(key.clone(), node.clone())),
+            (None, _) => {}
+            (Some(Value::Object(change)), Value::Object(node)) => {
+                part.insert(key.clone(), part_of(node, change).into());
+            }
+            (Some(_), node) => drop(part.insert(key.clone(), node.clone())),
+        }
+    }
+    part
 }
 
 /// `values` with `$version`.

@@ -205,11 +205,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Poll::Ready(done) = head.poll_work(cx) {
                 return Poll::Ready(Wake::Done(done));
             }
-            if head.is_free()
+            if head.may_hear()
                 && self.machine.wants_read()
                 && let Poll::Ready(wake) = self.poll_read(cx)
+                // What a device sent before it went still counts; its end is seen again.
+                && !(head.has_gathered() && matches!(wake, Wake::Ended))
             {
                 return Poll::Ready(wake);
+            }
+            if head.has_gathered() {
+                head.write_gathered();
+                if let Poll::Ready(done) = head.poll_work(cx) {
+                    return Poll::Ready(Wake::Done(done));
+                }
             }
             if let Some(connection) = &head.connection
                 && let Poll::Ready(outgoing) = connection.poll_outgoing(cx)

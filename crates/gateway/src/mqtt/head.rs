@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::messages::{self, Messages};
+use super::telemetry::Gathered;
 use super::{telemetry, twin};
 use crate::listener::Place;
 use crate::peer::Peer;
@@ -63,6 +64,9 @@ pub(super) struct Head {
     work: Option<Work>,
     /// Messages to the device. There once some may wait for it.
     messages: Option<Box<Messages>>,
+    /// Messages that are not being written yet, because more of them may be there already. Boxed, because an idle
+    /// device has none.
+    gathered: Option<Box<Gathered>>,
 }
 
 impl Head {
@@ -77,6 +81,7 @@ impl Head {
             place,
             work: None,
             messages: None,
+            gathered: None,
         }
     }
 
@@ -87,9 +92,56 @@ impl Head {
         }
     }
 
-    /// Whether the device may be heard: not while work for it is under way.
+    /// Whether nothing that the device said is still to be done.
     pub(super) fn is_free(&self) -> bool {
+        self.work.is_none() && self.gathered.is_none()
+    }
+
+    /// Whether the device may be heard: not while work for it is under way.
+    pub(super) fn may_hear(&self) -> bool {
         self.work.is_none()
+    }
+
+    /// Whether messages wait to be written until it is known that no more of them are there.
+    pub(super) fn has_gathered(&self) -> bool {
+        self.gathered.is_some()
+    }
+
+    /// Begins to write what was gathered.
+    pub(super) fn write_gathered(&mut self) {
+        if let (Some(gathered), Some(connection)) = (self.gathered.take(), &self.connection) {
+            self.work = Some(gathered.begin(&self.hub, connection));
+        }
+    }
+
+    /// Adds messages to those that are gathered, up to the first thing that is none.
+    fn gather(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
+        while let Some(event) = machine.peek_event() {
+            let (Event::Publish(publish), Some(connection)) = (event, &self.connection) else { break };
+            if !telemetry::is_meant(publish.topic.as_str()) {
+                break;
+            }
+            let had = self.gathered.is_some();
+            let gathered = self.gathered.get_or_insert_default();
+            match gathered.add(&self.hub, connection, publish) {
+                Ok(()) if gathered.is_full() => {
+                    let _ = machine.poll_event();
+                    self.write_gathered();
+                    return Ok(());
+                }
+                Ok(()) => drop(machine.poll_event()),
+                // What came before it still counts.
+                Err(_) if had => break,
+                Err(error) => {
+                    self.gathered = None;
+                    return Err(telemetry::refuse(&self.hub, connection, publish, error));
+                }
+            }
+        }
+        if self.has_gathered() && machine.peek_event().is_some() {
+            self.write_gathered();
+        }
+        Ok(())
     }
 
     /// The outcome of the work that is under way.
@@ -102,9 +154,12 @@ impl Head {
 
     /// Acts on everything the machine has to tell, up to the first thing that takes time. An error ends the connection.
     pub(super) async fn handle_events(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
-        while self.is_free()
-            && let Some(event) = machine.poll_event()
-        {
+        while self.may_hear() {
+            self.gather(machine)?;
+            if !self.is_free() {
+                break;
+            }
+            let Some(event) = machine.poll_event() else { break };
             match event {
                 // What is rare and waits for the store is in a box of its own: a connection is idle for most of its
                 // life, and its task should not be as large as its beginning was.
@@ -201,8 +256,9 @@ impl Head {
             return Ok(());
         }
         if !topic::is_method_response(topic) {
-            self.work = Some(telemetry::begin(&self.hub, connection, machine, &publish)?);
-            return Ok(());
+            // MQTT 3.1.1 has no way to say no to a message but to close.
+            debug!(device = %connection.id, topic, "published to a topic that the hub does not serve");
+            return Err(CloseReason::ProtocolError);
         }
         let Some((status, request_id)) = topic::parse_method_response(topic) else {
             debug!(device = %connection.id, topic, "malformed method response topic");

@@ -8,11 +8,15 @@ use ferrohub_core::metrics::count;
 use ferrohub_core::{DeviceMessage, Hub};
 use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{ErrorCode, IdentityId, topic};
-use ferrohub_mqtt::server::{Connection as Machine, Event};
 use ferrohub_mqtt::{PacketId, Publish, Will};
 use tracing::{info, warn};
 
 use super::head::{Done, Work};
+
+/// So many messages are written together at most.
+const MOST_MESSAGES: usize = 128;
+/// When they take so many bytes, no more are gathered.
+const MOST_BYTES: usize = 256 * 1024;
 
 /// Why something is no message of this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,45 +65,64 @@ pub(super) fn will(hub: &Hub, id: &IdentityId, will: &Will) -> Result<Box<Device
     Ok(Box::new(message))
 }
 
-/// Begins to take a message, and with it all that the device has sent right behind it: they share one write.
-pub(super) fn begin(
-    hub: &Arc<Hub>,
-    connection: &Arc<Connection>,
-    machine: &mut Machine,
-    first: &Publish,
-) -> Result<Work, CloseReason> {
-    let read = |publish: &Publish| {
-        message(hub, &connection.id, publish.topic.as_str(), &publish.payload, publish.retain)
-    };
-    let mut messages = vec![read(first).map_err(|error| {
-        // MQTT 3.1.1 has no way to say no to a message but to close.
-        count(&hub.metrics().events.refused, error.reason());
-        info!(device = %connection.id, topic = first.topic.as_str(), %error, "message refused");
-        CloseReason::ProtocolError
-    })?];
-    let mut packets: Vec<PacketId> = first.packet_id.into_iter().collect();
-    // Whatever is no such message has its own turn.
-    while let Some(Event::Publish(next)) = machine.peek_event()
-        && let Ok(message) = read(next)
-    {
-        messages.push(message);
-        packets.extend(next.packet_id);
-        let _ = machine.poll_event();
+/// Whether a topic is meant for a message of some device, well-formed or not.
+pub(super) fn is_meant(topic: &str) -> bool {
+    topic.starts_with("devices/")
+}
+
+/// Messages that a device has sent one behind the other and that are to be written together.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    messages: Vec<DeviceMessage>,
+    /// What is to be acknowledged.
+    packets: Vec<PacketId>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Whether it is time to write them, even if there are more.
+    pub(super) fn is_full(&self) -> bool {
+        self.messages.len() >= MOST_MESSAGES || self.bytes >= MOST_BYTES
     }
-    let (hub, origin) = (hub.clone(), connection.origin());
-    Ok(Box::pin(async move {
-        let id = origin.id.clone();
-        match hub.send_events(origin, messages).await {
-            Ok(()) => Ok(Done::Telemetry(packets)),
-            Err(error) => {
-                // Not acknowledged, so the device sends it again when it is back.
-                if error.code != ErrorCode::ServiceUnavailable {
-                    warn!(device = %id, %error, "messages of a device are not on disk");
+
+    pub(super) fn add(
+        &mut self,
+        hub: &Hub,
+        connection: &Connection,
+        publish: &Publish,
+    ) -> Result<(), NoMessage> {
+        let (topic, retain) = (publish.topic.as_str(), publish.retain);
+        let message = message(hub, &connection.id, topic, &publish.payload, retain)?;
+        self.bytes += message.size();
+        self.messages.push(message);
+        self.packets.extend(publish.packet_id);
+        Ok(())
+    }
+
+    /// Begins to write them.
+    pub(super) fn begin(self, hub: &Arc<Hub>, connection: &Connection) -> Work {
+        let (hub, origin) = (hub.clone(), connection.origin());
+        Box::pin(async move {
+            let id = origin.id.clone();
+            match hub.send_events(origin, self.messages).await {
+                Ok(()) => Ok(Done::Telemetry(self.packets)),
+                Err(error) => {
+                    // Not acknowledged, so the device sends it again when it is back.
+                    if error.code != ErrorCode::ServiceUnavailable {
+                        warn!(device = %id, %error, "messages of a device are not on disk");
+                    }
+                    Err(CloseReason::ProtocolError)
                 }
-                Err(CloseReason::ProtocolError)
             }
-        }
-    }))
+        })
+    }
+}
+
+/// A device sent something that is no message of its. MQTT 3.1.1 has no way to say no to it but to close.
+pub(super) fn refuse(hub: &Hub, connection: &Connection, publish: &Publish, error: NoMessage) -> CloseReason {
+    count(&hub.metrics().events.refused, error.reason());
+    info!(device = %connection.id, topic = publish.topic.as_str(), %error, "message refused");
+    CloseReason::ProtocolError
 }
 
 /// The connection ended: sends what the device left for that, unless it said goodbye or may not send any more. A hub that

@@ -38,7 +38,7 @@ pub(super) fn begin(
     Ok(Box::pin(async move { Ok(Done::Twin(serve(&hub, &connection, request).await?)) }))
 }
 
-async fn serve(hub: &Hub, connection: &Connection, request: Publish) -> Result<Served, CloseReason> {
+async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Result<Served, CloseReason> {
     match topic::parse_twin_request(request.topic.as_str()) {
         Some(TwinRequest::Get { .. }) => match hub.read_own_twin(&connection.id).await {
             Ok((payload, version)) => {

@@ -1,0 +1,45 @@
+//! `ferrohub monitor`: watches what devices send.
+
+mod events;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::Output;
+
+/// Flags of `ferrohub monitor`.
+#[derive(Debug, Args)]
+pub(crate) struct MonitorCommand {
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Print events as they come: what devices send, and what the hub tells of them
+    Events(events::Events),
+}
+
+impl MonitorCommand {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        super::block_on(async {
+            let client = self.login.access(common)?.client;
+            let watch = async {
+                match self.what {
+                    What::Events(events) => events.run(&client, self.output).await,
+                }
+            };
+            // Ctrl-C is how one ends it, and no failure.
+            tokio::select! {
+                ended = watch => ended,
+                told = tokio::signal::ctrl_c() => Ok(told?),
+            }
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! `ferrohub monitor events`.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use clap::Args;
+use ferrohub_service::{Event, EventStart, ServiceClient, Timestamp};
+
+use crate::output::Output;
+
+/// Flags of `ferrohub monitor events`.
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Only those of this device, or of this module: DEVICE/MODULE
+    #[arg(long, value_name = "ID")]
+    device: Option<String>,
+    /// Where to begin: start, end, or a time such as 2024-01-31T12:00:00Z
+    #[arg(long, value_name = "WHERE", default_value = "end", value_parser = start)]
+    from: EventStart,
+    /// On behalf of which group of readers [default: $Default]
+    #[arg(long, value_name = "NAME")]
+    consumer_group: Option<String>,
+    /// Only this partition
+    #[arg(long, value_name = "NUMBER")]
+    partition: Option<u16>,
+}
+
+fn start(text: &str) -> Result<EventStart, String> {
+    match text {
+        "start" => Ok(EventStart::Oldest),
+        "end" => Ok(EventStart::Next),
+        time => Timestamp::parse(time)
+            .map(EventStart::Time)
+            .ok_or_else(|| "neither start, end, nor a time such as 2024-01-31T12:00:00Z".to_owned()),
+    }
+}
+
+impl Events {
+    pub(super) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
+        let mut reader = client.events().start(self.from.clone());
+        if let Some(group) = &self.consumer_group {
+            reader = reader.consumer_group(group);
+        }
+        if let Some(partition) = self.partition {
+            reader = reader.partition(partition);
+        }
+        let mut events = reader.open().await?;
+        eprintln!("waiting for events; Ctrl-C ends it");
+        loop {
+            let event = events.next().await?;
+            if !self.wants(&event) {
+                continue;
+            }
+            let text = match output {
+                Output::Json => format!("{}\n", serde_json::to_string(&event)?),
+                Output::Table => shown(&event),
+            };
+            let mut out = io::stdout().lock();
+            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                // Whoever read it has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
+        }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let Some(wanted) = &self.device else { return true };
+        match wanted.split_once('/') {
+            None => event.device_id() == Some(wanted),
+            Some((device, module)) => event.device_id() == Some(device) && event.module_id() == Some(module),
+        }
+    }
+}
+
+/// An event for people: one line about it, its properties, and its body.
+fn shown(event: &Event) -> String {
+    let mut text = format!("{} {}", event.enqueued_time, event.device_id().unwrap_or_default());
+    if let Some(module) = event.module_id() {
+        let _ = write!(text, "/{module}");
+    }
+    let source = event.system_properties.get("iothub-message-source").map_or("", String::as_str);
+    let _ = writeln!(text, " {source} ({}:{})", event.partition, event.sequence_number);
+    let is_said = |name: &str| !name.starts_with("iothub-connection-") && name != "iothub-message-source";
+    let system =
+        event.system_properties.iter().filter(|(name, _)| is_said(name) && *name != "iothub-enqueuedtime");
+    for (name, value) in system.chain(&event.properties) {
+        let _ = writeln!(text, "  {}: {}", printable(name), printable(value));
+    }
+    let body = event.body.to_text();
+    for line in body.lines() {
+        let _ = writeln!(text, "  {}", printable(line));
+    }
+    text
+}
+
+/// Devices send what they like; a terminal obeys control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_shown_without_obeying_it() {
+        let event = Event {
+            partition: 1,
+            sequence_number: 7,
+            offset: "7".to_owned(),
+            enqueued_time: Timestamp::from_unix_millis(0),
+            system_properties: [
+                ("iothub-connection-device-id", "d"),
+                ("iothub-connection-module-id", "m"),
+                ("iothub-message-source", "Telemetry"),
+                ("message-id", "1"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            properties: [("a".to_owned(), "b\u{1b}[2J".to_owned())].into(),
+            body: b"one\ntwo\x07".to_vec().into(),
+        };
+        assert_eq!(
+            shown(&event),
+            "1970-01-01T00:00:00Z d/m Telemetry (1:7)\n  message-id: 1\n  a: b\u{fffd}[2J\n  one\n  two\u{fffd}\n"
+        );
+        let events = |device: &str| Events {
+            device: Some(device.to_owned()),
+            from: EventStart::Next,
+            consumer_group: None,
+            partition: None,
+        };
+        for (device, wanted) in [("d", true), ("d/m", true), ("d/n", false), ("e", false)] {
+            assert_eq!(events(device).wants(&event), wanted, "{device}");
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_word_or_a_time() {
+        assert_eq!(start("start"), Ok(EventStart::Oldest));
+        assert_eq!(start("end"), Ok(EventStart::Next));
+        assert!(matches!(start("2026-11-24T00:00:00Z"), Ok(EventStart::Time(_))));
+        assert!(start("yesterday").is_err());
+    }
+}

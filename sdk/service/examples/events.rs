@@ -1,0 +1,28 @@
+//! Prints what devices send, from where it stopped the last time: that is kept in the file `events.position`.
+//!
+//! ```text
+//! IOTHUB_CONNECTION_STRING='HostName=…;SharedAccessKeyName=service;SharedAccessKey=…' cargo run --example events
+//! ```
+
+use std::error::Error;
+use std::fs;
+
+use ferrohub_service::{EventStart, ServiceClient};
+
+const KEPT: &str = "events.position";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let client = ServiceClient::from_connection_string(&std::env::var("IOTHUB_CONNECTION_STRING")?)?;
+    let start = match fs::read_to_string(KEPT) {
+        Ok(position) => EventStart::Behind(position.parse()?),
+        Err(_) => EventStart::Oldest,
+    };
+    let mut events = client.events().start(start).open().await?;
+    loop {
+        let event = events.next().await?;
+        eprintln!("{} {}", event.device_id().unwrap_or_default(), event.body.to_text());
+        // Behind the work: after a crash an event may come once more, but none is left out.
+        fs::write(KEPT, events.position().to_string())?;
+    }
+}
