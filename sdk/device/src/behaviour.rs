@@ -10,4 +10,5 @@ mod disconnecting;
 mod opening_transports;
 mod reconnecting;
 mod renewing_tokens;
+mod sending_events;
 mod twins;

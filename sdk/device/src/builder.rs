@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::credential::Credential;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
+use crate::outbox::OfflinePolicy;
 use crate::reconnect::ReconnectPolicy;
 use crate::transport::{Dialer, Identity, Roots, TlsDialer, Transport, client_config};
 
@@ -42,6 +43,7 @@ pub struct Builder {
     request_timeout: Duration,
     grace: Duration,
     reconnect: ReconnectPolicy,
+    offline: OfflinePolicy,
     max_concurrent_methods: usize,
     model_id: Option<String>,
     product_info: Option<String>,
@@ -73,6 +75,7 @@ impl Builder {
             request_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(30),
             reconnect: ReconnectPolicy::default(),
+            offline: OfflinePolicy::default(),
             max_concurrent_methods: 32,
             model_id: None,
             product_info: None,
@@ -228,6 +231,13 @@ impl Builder {
         self
     }
 
+    /// What becomes of events that cannot be sent at once. Default: a queue of 1024 events and 8 MiB.
+    #[must_use]
+    pub fn offline(mut self, policy: OfflinePolicy) -> Self {
+        self.offline = policy;
+        self
+    }
+
     /// How many calls may be worked on at once, 1 to 1024, by handlers and in
     /// [`method_requests`](DeviceClient::method_requests) together. Default 32. One more is answered at once with
     /// status 429 and `{"error":"TooManyCalls","message":…}`.
@@ -277,6 +287,11 @@ impl Builder {
         if !(1..=MAX_CONCURRENT_METHODS).contains(&self.max_concurrent_methods) {
             return Err(Error::invalid("max_concurrent_methods must be 1 to 1024"));
         }
+        if let OfflinePolicy::Queue { max_messages, max_bytes } = self.offline
+            && (max_messages == 0 || max_bytes < OfflinePolicy::MIN_BYTES)
+        {
+            return Err(Error::invalid("a queue for events must have room for one of 320 KiB"));
+        }
         if self.token_ttl < Duration::from_secs(1) {
             return Err(Error::invalid("token_ttl must be at least one second"));
         }
@@ -304,6 +319,7 @@ impl Builder {
             keep_alive: self.keep_alive,
             connect_timeout: self.connect_timeout,
             reconnect: self.reconnect,
+            offline: self.offline,
             request_timeout: self.request_timeout,
             grace: self.grace,
             max_concurrent_methods: self.max_concurrent_methods,

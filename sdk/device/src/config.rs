@@ -9,6 +9,7 @@ use ferrohub_mqtt::{Connect, Limits, client};
 
 use crate::credential::{Credential, Token};
 use crate::error::Error;
+use crate::outbox::OfflinePolicy;
 use crate::reconnect::ReconnectPolicy;
 use crate::transport::Dialer;
 
@@ -16,7 +17,7 @@ use crate::transport::Dialer;
 const API_VERSION: &str = "2021-04-12";
 
 /// How many events wait for their PUBACK at once; the others wait in the queue.
-pub(crate) const MAX_EVENTS_IN_FLIGHT: usize = 64;
+pub(crate) const MAX_EVENTS_IN_FLIGHT: usize = 32;
 
 pub(crate) struct Config {
     pub(crate) dialer: Dialer,
@@ -29,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) keep_alive: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) reconnect: ReconnectPolicy,
+    pub(crate) offline: OfflinePolicy,
     /// How long the hub may take to answer a request.
     pub(crate) request_timeout: Duration,
     /// How long `disconnect` waits for handlers.

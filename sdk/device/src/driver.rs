@@ -8,6 +8,7 @@ mod calls;
 mod connect;
 mod desired;
 mod disconnect;
+mod events;
 mod link;
 mod renew;
 mod serve;
@@ -28,12 +29,14 @@ use crate::error::Error;
 use crate::feature::{Feature, Features};
 use crate::feed::Feed;
 use crate::method::Handlers;
+use crate::outbox::Outbox;
 use crate::reconnect::Backoff;
 use crate::status::{DisconnectReason, Status};
 use crate::twin::{DesiredUpdate, TwinQueue};
 use calls::Calls;
 use connect::Connected;
 use desired::Desired;
+use events::Events;
 use subscribe::Subscriptions;
 use twin::TwinRequests;
 
@@ -44,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     /// One permit per call that is worked on, over all connections: handlers outlive them.
     pub(crate) permits: Arc<Semaphore>,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) twin: TwinQueue,
     pub(crate) desired: Arc<Feed<DesiredUpdate>>,
     /// What the application has used; more follows from who reads.
@@ -57,6 +61,7 @@ impl Shared {
         let (status, _) = watch::channel(Status::disconnected(DisconnectReason::NotConnectedYet));
         Self {
             permits: Arc::new(Semaphore::new(config.max_concurrent_methods)),
+            outbox: Arc::new(Outbox::new(config.offline.clone())),
             config,
             handlers: Handlers::default(),
             status,
@@ -84,11 +89,13 @@ impl Shared {
 
     /// A task begins: what is asked of it is taken.
     pub(crate) fn open(&self) {
+        self.outbox.open();
         self.twin.open();
     }
 
     /// The task ended: whoever waits for something is told.
     fn close(&self, error: &Error) {
+        self.outbox.close(error);
         self.twin.close(error);
     }
 }
@@ -114,6 +121,7 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     calls: Calls,
+    events: Events,
     twin: TwinRequests,
     desired: Desired,
     session: Session,
@@ -140,6 +148,7 @@ impl Driver {
             shared,
             commands,
             calls: Calls::default(),
+            events: Events::default(),
             twin: TwinRequests::default(),
             desired: Desired::default(),
             session: Session::default(),
@@ -183,6 +192,7 @@ impl Driver {
             };
             self.calls.end();
             self.session = connected.link.into_session();
+            self.events_lost_their_connection();
             self.repeat_twin_requests();
             backoff.connected_for(since.elapsed(), &self.shared.config.reconnect);
             connected = match self.reconnect(&mut backoff, error).await {
@@ -224,10 +234,12 @@ impl Driver {
     fn begin(&mut self, connected: &mut Connected) {
         self.subscriptions = std::mem::take(&mut connected.subscriptions);
         self.mode = Mode::Serving;
+        self.shared.outbox.connected();
         self.desired.missed(Instant::now());
     }
 
     fn close(&mut self) {
+        self.events.fail(&self.end);
         self.twin.fail(&self.end);
         self.shared.close(&self.end);
     }

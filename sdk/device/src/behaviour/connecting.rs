@@ -108,6 +108,8 @@ fn what_cannot_work_is_refused_before_it_is_tried() {
     assert_eq!(kind(builder().gateway_host("a b")), ErrorKind::InvalidArgument);
     assert_eq!(kind(builder().keep_alive(Duration::from_secs(1178))), ErrorKind::InvalidArgument);
     assert_eq!(kind(builder().max_concurrent_methods(0)), ErrorKind::InvalidArgument);
+    let narrow = crate::OfflinePolicy::Queue { max_messages: 1, max_bytes: 1000 };
+    assert_eq!(kind(builder().offline(narrow)), ErrorKind::InvalidArgument);
     assert_eq!(kind(builder().token_ttl(Duration::ZERO)), ErrorKind::InvalidArgument);
     assert_eq!(kind(builder().ca_pem("/etc/ca.pem")), ErrorKind::InvalidArgument);
     let text = format!("HostName=h;DeviceId=d;SharedAccessKeyName=p;SharedAccessKey={KEY}");

@@ -41,6 +41,15 @@ pub(super) struct Answered {
     pub(super) packet_id: Option<PacketId>,
 }
 
+/// An event as the hub reads it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) topic: String,
+    pub(super) body: String,
+    pub(super) dup: bool,
+    pub(super) packet_id: Option<PacketId>,
+}
+
 /// What a device asked of its twin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -164,6 +173,26 @@ impl Peer {
             }
             event => panic!("{event:?}"),
         }
+    }
+
+    /// The next event, not acknowledged.
+    pub(super) async fn event(&mut self) -> Sent {
+        match self.next().await {
+            Event::Publish(publish) => Sent {
+                topic: publish.topic.as_str().to_owned(),
+                body: String::from_utf8(publish.payload.to_vec()).unwrap(),
+                dup: publish.dup,
+                packet_id: publish.packet_id,
+            },
+            event => panic!("{event:?}"),
+        }
+    }
+
+    /// The next event, acknowledged.
+    pub(super) async fn take_event(&mut self) -> Sent {
+        let sent = self.event().await;
+        self.acknowledge(sent.packet_id).await;
+        sent
     }
 
     /// The next request to the twin.

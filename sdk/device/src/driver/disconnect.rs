@@ -9,6 +9,7 @@ use super::{Driver, Ending, Mode};
 impl Driver {
     /// Takes no more calls, lets handlers finish for a while, sends their answers, and says goodbye.
     pub(super) async fn disconnect(&mut self, mut link: Link) {
+        self.shared.outbox.shut();
         self.shared.twin.shut();
         let deadline = Instant::now() + self.shared.config.grace;
         match self.leave(&mut link, Mode::Leaving, deadline).await {

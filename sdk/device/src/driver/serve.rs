@@ -19,7 +19,7 @@ use crate::feature::Feature;
 use crate::method::{MethodRequest, MethodResponse, Reply, Taker};
 
 /// Acknowledgements that SUBSCRIBE and UNSUBSCRIBE may need while answers wait for theirs.
-const RESERVED_IDS: usize = 4;
+pub(super) const RESERVED_IDS: usize = 4;
 
 impl Driver {
     /// Serves until the connection is lost or not wanted any more; over all renewals.
@@ -103,16 +103,21 @@ impl Driver {
         self.subscribe_wanted(link);
         if self.mode != Mode::Renewing {
             self.ask_twin(link);
+            self.send_events(link);
         }
     }
 
     /// Whether nothing is under way that the end of the connection would cut off.
     fn is_idle(&self, link: &Link) -> bool {
-        let calls = self.is_without_calls() && link.machine.in_flight() == 0;
+        let calls = self.is_without_calls() && link.machine.in_flight() == self.events.len();
+        let requests = self.events.len() == 0 && self.twin.is_empty();
         match self.mode {
+            // The next connection can take the rest over.
             Mode::Serving => calls,
-            Mode::Renewing => calls && self.twin.is_empty(),
-            Mode::Leaving => calls && self.twin.is_empty() && self.shared.twin.is_empty(),
+            Mode::Renewing => calls && requests,
+            Mode::Leaving => {
+                calls && requests && self.shared.outbox.is_empty() && self.shared.twin.is_empty()
+            }
         }
     }
 
@@ -124,7 +129,10 @@ impl Driver {
     fn handle(&mut self, link: &mut Link, event: Event) {
         match event {
             Event::Publish(publish) => self.receive(link, &publish),
-            Event::PubAck(packet_id) => self.calls.acknowledge(packet_id),
+            Event::PubAck(packet_id) => {
+                self.calls.acknowledge(packet_id);
+                self.events.acknowledge(packet_id);
+            }
             Event::SubAck { packet_id, codes } => self.subscriptions.answered(packet_id, &codes),
             Event::UnsubAck(_) | Event::Connected { .. } | Event::Refused(_) => {}
         }

@@ -1,0 +1,209 @@
+//! What a device sends to the cloud.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use ferrohub_model::message::{MAX_EVENT_SIZE, MessageProperties, SystemProperty};
+use ferrohub_model::{IdentityId, Timestamp, topic};
+use ferrohub_mqtt::{QoS, Utf8};
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+
+/// An event: a body, properties that say what it is, and properties of the application. At most 256 KiB in all.
+///
+/// ```
+/// # use ferrohub_device::{Error, Event};
+/// # fn example() -> Result<Event, Error> {
+/// let event = Event::json(&serde_json::json!({ "temperature": 24.5 }))?.message_id("17").property("alarm", "no");
+/// # Ok(event)
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    body: Bytes,
+    properties: MessageProperties,
+    qos: QoS,
+}
+
+impl Event {
+    /// An event with these bytes, of no declared type.
+    #[must_use]
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), properties: MessageProperties::default(), qos: QoS::AtLeastOnce }
+    }
+
+    /// An event with this text, of type `text/plain` in UTF-8.
+    #[must_use]
+    pub fn text(body: impl Into<String>) -> Self {
+        Self::new(body.into()).content_type("text/plain").content_encoding("utf-8")
+    }
+
+    /// An event with this value as JSON, of type `application/json` in UTF-8: what routing by body asks for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidPayload`] if it cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(body: &T) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            let message = format!("the event cannot be written as JSON: {error}");
+            Error::caused(ErrorKind::InvalidPayload, message, error)
+        })?;
+        Ok(Self::new(body).content_type("application/json").content_encoding("utf-8"))
+    }
+
+    /// Names the event; readers can tell by it what they have seen already.
+    #[must_use]
+    pub fn message_id(self, id: impl Into<String>) -> Self {
+        self.with(SystemProperty::MessageId, id)
+    }
+
+    /// What the event belongs to, or answers.
+    #[must_use]
+    pub fn correlation_id(self, id: impl Into<String>) -> Self {
+        self.with(SystemProperty::CorrelationId, id)
+    }
+
+    /// Who caused it.
+    #[must_use]
+    pub fn user_id(self, id: impl Into<String>) -> Self {
+        self.with(SystemProperty::UserId, id)
+    }
+
+    /// The media type of the body, such as `application/json`.
+    #[must_use]
+    pub fn content_type(self, content_type: impl Into<String>) -> Self {
+        self.with(SystemProperty::ContentType, content_type)
+    }
+
+    /// The encoding of the body, such as `utf-8`.
+    #[must_use]
+    pub fn content_encoding(self, content_encoding: impl Into<String>) -> Self {
+        self.with(SystemProperty::ContentEncoding, content_encoding)
+    }
+
+    /// When the device made it, in whole milliseconds. For events that may wait for a connection.
+    #[must_use]
+    pub fn creation_time(self, at: SystemTime) -> Self {
+        let millis = match at.duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX).saturating_neg(),
+        };
+        self.with(SystemProperty::CreationTime, Timestamp::from_unix_millis(millis).to_string())
+    }
+
+    /// The component of the device's model that it is from.
+    #[must_use]
+    pub fn component(self, name: impl Into<String>) -> Self {
+        self.with(SystemProperty::Component, name)
+    }
+
+    /// The output of a module that it leaves through. For modules only.
+    #[must_use]
+    pub fn output(self, name: impl Into<String>) -> Self {
+        self.with(SystemProperty::OutputName, name)
+    }
+
+    /// A property of the application's own. Its name is not empty, and does not begin with `$.`.
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.application.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sent once, without an acknowledgement: it is lost with a connection that breaks. For readings that the next one
+    /// replaces.
+    #[must_use]
+    pub fn at_most_once(mut self) -> Self {
+        self.qos = QoS::AtMostOnce;
+        self
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn with(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
+        self.properties.system.insert(property, value.into());
+        self
+    }
+
+    /// As it is sent by `id`: topic, promise and body.
+    pub(crate) fn into_publish(self, id: &IdentityId) -> Result<(Utf8, QoS, Bytes), Error> {
+        let size = self.body.len() + self.properties.size();
+        if size > MAX_EVENT_SIZE {
+            let message = format!("the event has {size} bytes; at most {MAX_EVENT_SIZE} are allowed");
+            return Err(Error::new(ErrorKind::InvalidPayload, message));
+        }
+        if let Some(name) =
+            self.properties.application.keys().find(|name| name.is_empty() || name.starts_with("$."))
+        {
+            let message =
+                format!("a property cannot be named {name:?}: it is empty, or of the hub's own kind");
+            return Err(Error::invalid(message));
+        }
+        if id.module_str().is_none() && self.properties.get(SystemProperty::OutputName).is_some() {
+            return Err(Error::invalid("only modules have outputs"));
+        }
+        let topic = format!("{}{}", topic::telemetry(id), self.properties);
+        let topic = Utf8::try_from(topic).map_err(|error| {
+            Error::caused(ErrorKind::InvalidArgument, "the properties are too long", error)
+        })?;
+        Ok((topic, self.qos, self.body))
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Bodies may be large, and secret.
+        f.debug_struct("Event")
+            .field("properties", &self.properties)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn id(text: &str) -> IdentityId {
+        IdentityId::parse(text).unwrap()
+    }
+
+    #[test]
+    fn properties_stand_encoded_in_the_topic() {
+        let event = Event::json(&[1])
+            .unwrap()
+            .message_id("m 1")
+            .correlation_id("c/1")
+            .creation_time(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123))
+            .property("a&b", "1=2+é")
+            .output("out");
+        let (topic, qos, body) = event.into_publish(&id("d#1/m")).unwrap();
+        assert_eq!(
+            topic.as_str(),
+            "devices/d#1/modules/m/messages/events/%24.mid=m%201&%24.cid=c%2F1&%24.ct=application%2Fjson\
+             &%24.ce=utf-8&%24.ctime=2023-11-14T22%3A13%3A20.123Z&%24.on=out&a%26b=1%3D2%2B%C3%A9"
+        );
+        assert_eq!((qos, &body[..]), (QoS::AtLeastOnce, &b"[1]"[..]));
+        let (topic, qos, _) = Event::new("x").at_most_once().into_publish(&id("d")).unwrap();
+        assert_eq!((topic.as_str(), qos), ("devices/d/messages/events/", QoS::AtMostOnce));
+    }
+
+    #[test]
+    fn what_no_hub_takes_is_not_sent() {
+        let kind = |event: Event| event.into_publish(&id("d")).unwrap_err().kind();
+        assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE + 1])), ErrorKind::InvalidPayload);
+        assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE]).property("a", "")), ErrorKind::InvalidPayload);
+        assert!(Event::new(vec![0; MAX_EVENT_SIZE]).into_publish(&id("d")).is_ok());
+        assert_eq!(kind(Event::new("").property("", "x")), ErrorKind::InvalidArgument);
+        assert_eq!(kind(Event::new("").property("$.mid", "x")), ErrorKind::InvalidArgument);
+        assert_eq!(kind(Event::new("").output("out")), ErrorKind::InvalidArgument);
+        assert_eq!(kind(Event::new("").property("p", "é".repeat(20_000))), ErrorKind::InvalidArgument);
+    }
+}

@@ -1,0 +1,237 @@
+//! The events that wait to be sent, bounded together with those that wait to be acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use ferrohub_mqtt::{QoS, Utf8};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind};
+
+/// What becomes of events that cannot be sent at once.
+///
+/// With either, an event that the hub did not acknowledge before the connection was lost may have reached it: readers
+/// can tell by the [message id](crate::Event::message_id).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OfflinePolicy {
+    /// They wait in memory, in their order, while the client comes back; those without an acknowledgement are sent
+    /// again, marked as duplicates. When as much waits as may, with what is under way, the next is refused with
+    /// [`ErrorKind::QueueFull`].
+    ///
+    /// The default: 1024 events and 8 MiB.
+    Queue {
+        /// How many events, at least 1.
+        max_messages: usize,
+        /// How many bytes of bodies and properties, at least 320 KiB: the largest event.
+        max_bytes: usize,
+    },
+    /// Without a connection they are refused with [`ErrorKind::Offline`], and those that its loss left without an
+    /// acknowledgement fail with [`ErrorKind::Network`]. While there is one, the default bounds hold.
+    Fail,
+}
+
+impl OfflinePolicy {
+    const MAX_MESSAGES: usize = 1024;
+    const MAX_BYTES: usize = 8 * 1024 * 1024;
+    /// Room for any one event: its body, and the longest topic.
+    pub(crate) const MIN_BYTES: usize = 320 * 1024;
+
+    fn limits(&self) -> (usize, usize) {
+        match *self {
+            Self::Queue { max_messages, max_bytes } => (max_messages, max_bytes),
+            Self::Fail => (Self::MAX_MESSAGES, Self::MAX_BYTES),
+        }
+    }
+}
+
+impl Default for OfflinePolicy {
+    fn default() -> Self {
+        Self::Queue { max_messages: Self::MAX_MESSAGES, max_bytes: Self::MAX_BYTES }
+    }
+}
+
+/// Told once the hub has an event, or that it is not known to.
+pub(crate) type Delivered = oneshot::Sender<Result<(), Error>>;
+
+pub(crate) struct Outgoing {
+    pub(crate) topic: Utf8,
+    pub(crate) qos: QoS,
+    pub(crate) body: Bytes,
+    pub(crate) delivered: Delivered,
+}
+
+impl Outgoing {
+    fn bytes(&self) -> usize {
+        self.topic.len() + self.body.len()
+    }
+}
+
+/// The room that an event takes until the hub has it.
+pub(crate) struct Room {
+    outbox: Arc<Outbox>,
+    bytes: usize,
+}
+
+pub(crate) struct Outbox {
+    policy: OfflinePolicy,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether there is a task to send them.
+    open: bool,
+    connected: bool,
+    waiting: VecDeque<Outgoing>,
+    /// With those that are under way.
+    messages: usize,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(policy: OfflinePolicy) -> Self {
+        Self { policy, state: Mutex::default() }
+    }
+
+    pub(crate) fn fails_offline(&self) -> bool {
+        self.policy == OfflinePolicy::Fail
+    }
+
+    /// A task begins.
+    pub(crate) fn open(&self) {
+        self.lock().open = true;
+    }
+
+    /// No more events are taken; those that wait are still sent.
+    pub(crate) fn shut(&self) {
+        self.lock().open = false;
+    }
+
+    /// The task ends: nobody will send what waits.
+    pub(crate) fn close(&self, error: &Error) {
+        let mut state = self.lock();
+        (state.open, state.connected) = (false, false);
+        Self::fail_waiting(state, error);
+    }
+
+    pub(crate) fn connected(&self) {
+        self.lock().connected = true;
+    }
+
+    pub(crate) fn disconnected(&self, error: &Error) {
+        let mut state = self.lock();
+        state.connected = false;
+        if self.fails_offline() {
+            Self::fail_waiting(state, error);
+        }
+    }
+
+    fn fail_waiting(mut state: MutexGuard<'_, State>, error: &Error) {
+        let waiting = std::mem::take(&mut state.waiting);
+        for event in &waiting {
+            state.messages -= 1;
+            state.bytes -= event.bytes();
+        }
+        drop(state);
+        for event in waiting {
+            // Who gave up is not told.
+            let _ = event.delivered.send(Err(error.clone()));
+        }
+    }
+
+    pub(crate) fn push(&self, event: Outgoing) -> Result<(), Error> {
+        let (max_messages, max_bytes) = self.policy.limits();
+        let mut state = self.lock();
+        if !state.open {
+            return Err(Error::closed());
+        }
+        if self.fails_offline() && !state.connected {
+            return Err(Error::new(ErrorKind::Offline, "there is no connection to the hub now"));
+        }
+        let (messages, bytes) = (state.messages + 1, state.bytes + event.bytes());
+        if messages > max_messages || bytes > max_bytes {
+            let message = format!(
+                "the queue is full: {} events with {} bytes wait, and at most {max_messages} with {max_bytes} may",
+                state.messages, state.bytes
+            );
+            return Err(Error::new(ErrorKind::QueueFull, message));
+        }
+        (state.messages, state.bytes) = (messages, bytes);
+        state.waiting.push_back(event);
+        Ok(())
+    }
+
+    /// The next one to be sent. It takes its room until that is dropped.
+    pub(crate) fn pop(self: &Arc<Self>) -> Option<(Outgoing, Room)> {
+        let event = self.lock().waiting.pop_front()?;
+        let room = Room { outbox: self.clone(), bytes: event.bytes() };
+        Some((event, room))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut state = self.outbox.lock();
+        state.messages -= 1;
+        state.bytes -= self.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(bytes: usize) -> (Outgoing, oneshot::Receiver<Result<(), Error>>) {
+        let (delivered, receiver) = oneshot::channel();
+        let topic = Utf8::try_from("t").unwrap();
+        (Outgoing { topic, qos: QoS::AtLeastOnce, body: vec![0; bytes - 1].into(), delivered }, receiver)
+    }
+
+    #[test]
+    fn what_waits_and_what_is_under_way_is_bounded_together() {
+        let outbox = Arc::new(Outbox::new(OfflinePolicy::Queue { max_messages: 3, max_bytes: 100 }));
+        let push = |bytes| outbox.push(event(bytes).0).map_err(|error| error.kind());
+        assert_eq!(push(1), Err(ErrorKind::Closed));
+        outbox.open();
+        assert_eq!((push(40), push(60), push(1)), (Ok(()), Ok(()), Err(ErrorKind::QueueFull)));
+        let (_, first) = outbox.pop().unwrap();
+        assert_eq!(push(1), Err(ErrorKind::QueueFull));
+        drop(first);
+        assert_eq!((push(20), push(20), push(1)), (Ok(()), Ok(()), Err(ErrorKind::QueueFull)));
+    }
+
+    #[test]
+    fn the_end_is_told_to_all_who_wait() {
+        let outbox = Arc::new(Outbox::new(OfflinePolicy::default()));
+        outbox.open();
+        let (waiting, mut told) = event(1);
+        outbox.push(waiting).unwrap();
+        outbox.close(&Error::closed());
+        assert_eq!(told.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        outbox.open();
+        let state = outbox.lock();
+        assert_eq!((state.messages, state.bytes), (0, 0));
+    }
+
+    #[test]
+    fn without_a_queue_there_is_no_waiting() {
+        let outbox = Arc::new(Outbox::new(OfflinePolicy::Fail));
+        outbox.open();
+        assert_eq!(outbox.push(event(1).0).unwrap_err().kind(), ErrorKind::Offline);
+        outbox.connected();
+        let (waiting, mut told) = event(1);
+        outbox.push(waiting).unwrap();
+        outbox.disconnected(&Error::new(ErrorKind::Network, "gone"));
+        assert_eq!(told.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Network);
+    }
+}
