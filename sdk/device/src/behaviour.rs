@@ -8,6 +8,7 @@ mod answering_calls;
 mod connecting;
 mod disconnecting;
 mod opening_transports;
+mod receiving_messages;
 mod reconnecting;
 mod renewing_tokens;
 mod sending_events;

@@ -10,6 +10,7 @@ mod desired;
 mod disconnect;
 mod events;
 mod link;
+mod messages;
 mod renew;
 mod serve;
 mod subscribe;
@@ -28,6 +29,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::feature::{Feature, Features};
 use crate::feed::Feed;
+use crate::message::{Inbox, Message};
 use crate::method::Handlers;
 use crate::outbox::Outbox;
 use crate::reconnect::Backoff;
@@ -50,14 +52,17 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) twin: TwinQueue,
     pub(crate) desired: Arc<Feed<DesiredUpdate>>,
+    pub(crate) messages: Arc<Feed<Message>>,
+    pub(crate) inbox: Arc<Inbox>,
     /// What the application has used; more follows from who reads.
     pub(crate) used: AtomicU8,
     /// Tells the task that there is something new in here.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
+        let wake = Arc::new(Notify::new());
         let (status, _) = watch::channel(Status::disconnected(DisconnectReason::NotConnectedYet));
         Self {
             permits: Arc::new(Semaphore::new(config.max_concurrent_methods)),
@@ -67,8 +72,10 @@ impl Shared {
             status,
             twin: TwinQueue::default(),
             desired: Arc::default(),
+            messages: Arc::default(),
+            inbox: Arc::new(Inbox::new(wake.clone())),
             used: AtomicU8::new(0),
-            wake: Notify::new(),
+            wake,
         }
     }
 
@@ -83,6 +90,9 @@ impl Shared {
         let mut wanted = Features::from_bits(self.used.load(Ordering::Relaxed));
         if self.desired.reader().is_some() {
             wanted = wanted.with(Feature::Desired).with(Feature::TwinAnswers);
+        }
+        if self.messages.reader().is_some() {
+            wanted = wanted.with(Feature::Messages);
         }
         wanted
     }
@@ -103,6 +113,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.desired.end();
+        self.messages.end();
     }
 }
 
@@ -194,6 +205,7 @@ impl Driver {
             self.session = connected.link.into_session();
             self.events_lost_their_connection();
             self.repeat_twin_requests();
+            self.messages_lost_their_connection();
             backoff.connected_for(since.elapsed(), &self.shared.config.reconnect);
             connected = match self.reconnect(&mut backoff, error).await {
                 Ok(connected) => connected,
@@ -239,6 +251,7 @@ impl Driver {
     }
 
     fn close(&mut self) {
+        self.messages_lost_their_connection();
         self.events.fail(&self.end);
         self.twin.fail(&self.end);
         self.shared.close(&self.end);

@@ -72,6 +72,15 @@ impl<T> Feed<T> {
         drop(items);
     }
 
+    /// Forgets what nobody has read, but for what `keep` picks.
+    pub(crate) fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
+        let mut state = self.lock();
+        let (kept, dropped): (VecDeque<T>, VecDeque<T>) = state.items.drain(..).partition(|item| keep(item));
+        state.items = kept;
+        drop(state);
+        drop(dropped);
+    }
+
     /// Ends the reader that there is.
     pub(crate) fn dismiss(&self) {
         let mut state = self.lock();

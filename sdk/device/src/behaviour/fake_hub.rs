@@ -98,7 +98,8 @@ impl FakeHub {
     /// The next connection, before anything is said on it.
     pub(super) async fn incoming(&mut self) -> Peer {
         let stream = soon("a connection", self.incoming.recv()).await.unwrap();
-        Peer { stream, machine: Connection::new(Arc::new(Config::default()), Instant::now().into_std()) }
+        let config = Config { max_in_flight: 256, ..Config::default() };
+        Peer { stream, machine: Connection::new(Arc::new(config), Instant::now().into_std()) }
     }
 
     /// The next connection and its CONNECT.

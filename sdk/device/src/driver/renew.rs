@@ -103,6 +103,7 @@ impl Driver {
                 self.calls.end();
                 self.calls.forget_unacknowledged();
                 self.repeat_twin_requests();
+                self.messages_lost_their_connection();
                 self.begin(&mut next);
                 *connected = next;
                 Ok(Outcome::Renewed)

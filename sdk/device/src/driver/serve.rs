@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::calls::Done;
 use super::connect::{Connected, send_error};
 use super::link::Link;
+use super::messages::parse_message;
 use super::{Driver, Ending, Mode};
 use crate::feature::Feature;
 use crate::method::{MethodRequest, MethodResponse, Reply, Taker};
@@ -99,6 +100,10 @@ impl Driver {
         if self.subscriptions.refused.contains(Feature::Desired) {
             self.shared.desired.dismiss();
         }
+        if self.subscriptions.refused.contains(Feature::Messages) {
+            self.shared.messages.dismiss();
+        }
+        self.acknowledge_messages(link);
         self.desired.follow(self.shared.desired.reader(), Instant::now());
         self.subscribe_wanted(link);
         if self.mode != Mode::Renewing {
@@ -140,6 +145,10 @@ impl Driver {
 
     fn receive(&mut self, link: &mut Link, publish: &Publish) {
         let topic = publish.topic.as_str();
+        if let Some((input, properties)) = parse_message(topic, &self.shared.config.identity) {
+            // Acknowledged when the application is done with it.
+            return self.message(publish, input, properties);
+        }
         if let Some(packet_id) = publish.packet_id {
             link.machine.puback(packet_id);
         }

@@ -1,0 +1,54 @@
+//! Messages from the cloud: they are the application's to acknowledge.
+
+use ferrohub_model::message::{MessageProperties, SystemProperty};
+use ferrohub_model::{IdentityId, percent};
+use ferrohub_mqtt::Publish;
+use tracing::warn;
+
+use super::Driver;
+use super::link::Link;
+use crate::message::{MAX_UNREAD, Message};
+
+impl Driver {
+    /// Nobody needs to read yet: a session may have brought what a process before this one subscribed to.
+    pub(super) fn message(
+        &mut self,
+        publish: &Publish,
+        input: Option<String>,
+        properties: MessageProperties,
+    ) {
+        let has_id = properties.get(SystemProperty::MessageId).is_some();
+        let claim = self.shared.inbox.receive(&publish.topic, &publish.payload, publish.packet_id, has_id);
+        let Some(claim) = claim else { return };
+        let message = Message { properties, body: publish.payload.clone(), input, claim };
+        if self.shared.messages.push(message, MAX_UNREAD).is_err() {
+            warn!(limit = MAX_UNREAD, "a message is left to come again: too many wait to be read");
+        }
+    }
+
+    /// Acknowledges what the application has completed.
+    pub(super) fn acknowledge_messages(&mut self, link: &mut Link) {
+        for packet_id in self.shared.inbox.completed() {
+            link.machine.puback(packet_id);
+        }
+    }
+
+    /// What was not acknowledged comes again; what nobody has read yet, only then.
+    pub(super) fn messages_lost_their_connection(&mut self) {
+        self.shared.messages.retain(|message| !message.claim.is_open());
+        self.shared.inbox.connection_ended();
+    }
+}
+
+pub(super) fn parse_message(topic: &str, id: &IdentityId) -> Option<(Option<String>, MessageProperties)> {
+    let rest = topic.strip_prefix("devices/")?.strip_prefix(id.device_str())?;
+    let (input, bag) = match id.module_str() {
+        None => (None, rest.strip_prefix("/messages/devicebound/")?),
+        Some(module) => {
+            let rest = rest.strip_prefix("/modules/")?.strip_prefix(module)?.strip_prefix("/inputs/")?;
+            let (input, bag) = rest.split_once('/')?;
+            (Some(percent::decode(input)?), bag)
+        }
+    };
+    Some((input, MessageProperties::parse_bag(bag).ok()?))
+}
