@@ -16,9 +16,10 @@ use crate::config::Config;
 use crate::credential::Credential;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
+use crate::https::Https;
 use crate::outbox::OfflinePolicy;
 use crate::reconnect::ReconnectPolicy;
-use crate::transport::{Dialer, Identity, Roots, TlsDialer, Transport, client_config};
+use crate::transport::{Dialer, Identity, Roots, Site, TlsDialer, Transport, client_config, root_store};
 
 /// The longest keep-alive: half again as much is the longest silence that IoT Hub takes.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
@@ -37,6 +38,8 @@ pub struct Builder {
     transport: Transport,
     port: Option<u16>,
     address: Option<SocketAddr>,
+    https_port: Option<u16>,
+    https_address: Option<SocketAddr>,
     token_ttl: Duration,
     keep_alive: Duration,
     connect_timeout: Duration,
@@ -69,6 +72,8 @@ impl Builder {
             transport: Transport::Mqtt,
             port: None,
             address: None,
+            https_port: None,
+            https_address: None,
             token_ttl: Duration::from_secs(3600),
             keep_alive: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(30),
@@ -188,6 +193,22 @@ impl Builder {
         self
     }
 
+    /// Another port than 443 for what goes over HTTPS: files, and [calls of
+    /// methods](DeviceClient::invoke_method). With [`Transport::MqttWebSocket`] it is that of the WebSocket anyway.
+    #[must_use]
+    pub fn https_port(mut self, port: u16) -> Self {
+        self.https_port = Some(port);
+        self
+    }
+
+    /// Opens TCP for HTTPS to this address and port. Default: the address of [`connect_to`](Self::connect_to), if there
+    /// is one, and the port of HTTPS.
+    #[must_use]
+    pub fn https_connect_to(mut self, address: SocketAddr) -> Self {
+        self.https_address = Some(address);
+        self
+    }
+
     /// For how long tokens are signed, at least one second. Default one hour. They are renewed after 85 % of it, but
     /// no sooner than two minutes before their end.
     #[must_use]
@@ -268,11 +289,11 @@ impl Builder {
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) says what is wrong;
     /// [`ErrorKind::Tls`](crate::ErrorKind::Tls) that the system trusts nobody.
     pub fn build(self) -> Result<DeviceClient, Error> {
-        let dialer = Dialer::Tls(self.dialer()?);
-        self.build_with(dialer)
+        let (dialer, https) = self.sites()?;
+        self.build_with(Dialer::Tls(dialer), Some(https))
     }
 
-    pub(crate) fn build_with(self, dialer: Dialer) -> Result<DeviceClient, Error> {
+    pub(crate) fn build_with(self, dialer: Dialer, https: Option<Https>) -> Result<DeviceClient, Error> {
         let device = DeviceId::new(&self.device_id).map_err(|error| invalid("the device id", error))?;
         let identity = match &self.module_id {
             None => IdentityId::device(&device),
@@ -311,6 +332,7 @@ impl Builder {
         };
         Ok(DeviceClient::new(Config {
             dialer,
+            https,
             host: Endpoint::parse(&self.host)?.host,
             identity,
             credential,
@@ -327,23 +349,37 @@ impl Builder {
         }))
     }
 
-    fn dialer(&self) -> Result<TlsDialer, Error> {
+    fn sites(&self) -> Result<(TlsDialer, Https), Error> {
         let endpoint = Endpoint::parse(self.gateway_host.as_deref().unwrap_or(&self.host))?;
         let server_name =
             ServerName::try_from(endpoint.host.clone()).map_err(|error| invalid("the host name", error))?;
+        // Read once: the system may trust hundreds.
+        let roots = root_store(&self.roots)?;
         let identity = match &self.secret {
             Secret::Certificate(identity) => Some(identity),
             _ => None,
         };
-        let tls = client_config(&self.roots, identity, self.transport)?;
-        Ok(TlsDialer {
-            transport: self.transport,
-            tls: TlsConnector::from(Arc::new(tls)),
+        let web_socket = self.transport == Transport::MqttWebSocket;
+        let connector = |identity, http| {
+            client_config(&roots, identity, http).map(|config| TlsConnector::from(Arc::new(config)))
+        };
+        let http = connector(identity, true)?;
+        let others = connector(None, true)?;
+        let mqtt = Site {
+            tls: connector(identity, web_socket)?,
             server_name,
             host: endpoint.host,
             port: self.port.or(endpoint.port).unwrap_or(self.transport.default_port()),
             address: self.address,
-        })
+        };
+        // A WebSocket goes where HTTPS goes.
+        let port = self.https_port.or(web_socket.then_some(mqtt.port)).unwrap_or(443);
+        let address = self.https_address.or(match self.address {
+            Some(address) if web_socket => Some(address),
+            address => address.map(|address| SocketAddr::new(address.ip(), port)),
+        });
+        let hub = Site { tls: http, port, address, ..mqtt.clone() };
+        Ok((TlsDialer { transport: self.transport, site: mqtt }, Https { hub, others }))
     }
 }
 

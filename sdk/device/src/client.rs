@@ -17,11 +17,16 @@ use crate::driver::{Command, Driver, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::feature::Feature;
+use crate::https;
 use crate::message::Messages;
-use crate::method::{MethodRequest, MethodRequests, MethodResponse, handler};
+use crate::method::{
+    Answered, MethodCall, MethodRequest, MethodRequests, MethodResponse, MethodTarget, handler,
+};
 use crate::outbox::Outgoing;
 use crate::status::{DisconnectReason, Status, StatusWatch};
 use crate::twin::{Asker, DesiredUpdates, Twin, TwinAnswer, TwinAsk, TwinRequest};
+use crate::upload::{FileUpload, UploadedFile};
+use hyper::HeaderMap;
 
 /// How many events `send_events` follows at once.
 const MAX_UNDER_WAY: usize = 1024;
@@ -387,6 +392,65 @@ impl DeviceClient {
         let messages = Messages::new(self.inner.shared.messages.open());
         self.inner.shared.wake.notify_one();
         messages
+    }
+
+    /// Uploads a file to the store that the hub names, and tells the hub. Goes over HTTPS: the client need not be
+    /// connected.
+    ///
+    /// Parts that fail for a reason that passes are sent again. The hub is told how it went in any case, also when the
+    /// future is dropped half-way.
+    ///
+    /// The store's certificate must be of an authority that the client trusts, as the hub's. It is never shown the
+    /// device's own certificate or token.
+    ///
+    /// ```no_run
+    /// # use ferrohub_device::{DeviceClient, Error, FileUpload};
+    /// # async fn example(client: DeviceClient) -> Result<(), Error> {
+    /// let file = client.upload_file(FileUpload::new("notes/today.txt", "all is well")).await?;
+    /// println!("{} bytes are at {}", file.bytes, file.uri);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a bad name, a file that cannot be read, and for modules;
+    /// [`ErrorKind::Unauthorized`], [`ErrorKind::Rejected`] and others for what hub or store refuse: see
+    /// [`Error::status`] and [`Error::code`]; [`ErrorKind::Network`] and [`ErrorKind::Timeout`] when all attempts failed.
+    pub async fn upload_file(&self, upload: FileUpload) -> Result<UploadedFile, Error> {
+        crate::upload::run(self.inner.shared.clone(), upload).await
+    }
+
+    /// Calls a method of another device, or of a module, as modules on edge devices do. Goes over HTTPS: the client need
+    /// not be connected.
+    ///
+    /// ```no_run
+    /// # use ferrohub_device::{DeviceClient, Error, MethodCall};
+    /// # async fn example(module: DeviceClient) -> Result<(), Error> {
+    /// let call = MethodCall::new("close").payload(&serde_json::json!({ "valve": 3 }))?;
+    /// let response = module.invoke_method(("pump-1", "valves"), &call).await?;
+    /// println!("{}: {}", response.status(), response.payload_text());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if the device is not online; [`ErrorKind::Timeout`] if it did not answer;
+    /// [`ErrorKind::NotFound`] if there is no such device; [`ErrorKind::Unauthorized`] if this client may not call it.
+    /// What the device answered is no error, whatever its status.
+    pub async fn invoke_method<'a>(
+        &self,
+        target: impl Into<MethodTarget<'a>>,
+        call: &MethodCall,
+    ) -> Result<MethodResponse, Error> {
+        let config = &self.inner.shared.config;
+        let path = target.into().path()?;
+        let mut headers = HeaderMap::new();
+        if config.identity.module_str().is_some() {
+            headers.insert(https::name("x-ms-edge-moduleid"), https::header(config.identity.as_str())?);
+        }
+        let patience = call.patience() + config.request_timeout;
+        let answer = config.post(&path, call, headers, patience).await?;
+        answer.success("the method was not called")?.json::<Answered>()?.into_response()
     }
 
     /// Follows the state of the connection.

@@ -9,18 +9,21 @@ use ferrohub_mqtt::{Connect, Limits, client};
 
 use crate::credential::{Credential, Token};
 use crate::error::Error;
+use crate::https::Https;
 use crate::outbox::OfflinePolicy;
 use crate::reconnect::ReconnectPolicy;
 use crate::transport::Dialer;
 
 /// The version of the service that is spoken. Model ids need 2020-09-30 or later.
-const API_VERSION: &str = "2021-04-12";
+pub(crate) const API_VERSION: &str = "2021-04-12";
 
 /// How many events wait for their PUBACK at once; the others wait in the queue.
 pub(crate) const MAX_EVENTS_IN_FLIGHT: usize = 32;
 
 pub(crate) struct Config {
     pub(crate) dialer: Dialer,
+    /// None only where a test has no use for it.
+    pub(crate) https: Option<Https>,
     /// The hub's name in user name and tokens; a gateway does not change it.
     pub(crate) host: String,
     pub(crate) identity: IdentityId,

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+/// DeviceNotOnline.
+const DEVICE_NOT_ONLINE: u32 = 404_103;
+
 /// An error of any kind from below, as applications hand it in and sources hand it out.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -139,11 +142,17 @@ impl Error {
             _ => ErrorKind::Rejected,
         };
         let (code, said) = explanation(body);
+        // A device that is not online now may be later.
+        let kind = if code == Some(DEVICE_NOT_ONLINE) { ErrorKind::Unavailable } else { kind };
         let message = match said {
             Some(said) => format!("{what} with status {status}: {said}"),
             None => format!("{what} with status {status}"),
         };
         Self { refusal: Some(Refusal { status, code }), ..Self::new(kind, message) }
+    }
+
+    pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// The status of the hub's answer, as in HTTP, where it refused a request.

@@ -11,10 +11,11 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::error::{Error, ErrorKind};
 
-pub(crate) use tls::{Identity, Roots, client_config};
+pub(crate) use tls::{Identity, Roots, client_config, root_store};
 
 /// How MQTT travels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -57,6 +58,12 @@ pub(crate) enum Dialer {
 #[derive(Clone)]
 pub(crate) struct TlsDialer {
     pub(crate) transport: Transport,
+    pub(crate) site: Site,
+}
+
+/// Where TLS is spoken.
+#[derive(Clone)]
+pub(crate) struct Site {
     pub(crate) tls: TlsConnector,
     /// What the hub's certificate must be good for.
     pub(crate) server_name: ServerName<'static>,
@@ -78,6 +85,16 @@ impl Dialer {
 
 impl TlsDialer {
     async fn dial(&self) -> Result<BoxStream, Error> {
+        let stream = self.site.open().await?;
+        match self.transport {
+            Transport::Mqtt => Ok(Box::new(stream)),
+            Transport::MqttWebSocket => websocket::open(&self.site.authority(443), stream).await,
+        }
+    }
+}
+
+impl Site {
+    pub(crate) async fn open(&self) -> Result<TlsStream<TcpStream>, Error> {
         let tcp = match self.address {
             Some(address) => TcpStream::connect(address).await,
             None => TcpStream::connect((self.host.as_str(), self.port)).await,
@@ -85,14 +102,20 @@ impl TlsDialer {
         let tcp = tcp.map_err(|error| connect_error(&format_args!("{}:{}", self.host, self.port), error))?;
         // Requests and answers are small and wait for each other.
         tcp.set_nodelay(true).map_err(|error| connect_error(&self.host, error))?;
-        let stream = self
-            .tls
+        self.tls
             .connect(self.server_name.clone(), tcp)
             .await
-            .map_err(|error| stream_error(error, "the TLS handshake failed"))?;
-        match self.transport {
-            Transport::Mqtt => Ok(Box::new(stream)),
-            Transport::MqttWebSocket => websocket::open(&self.host, self.port, stream).await,
+            .map_err(|error| stream_error(error, "the TLS handshake failed"))
+    }
+
+    /// Host and port as they stand in a URL; the port only if it is not `usual`.
+    pub(crate) fn authority(&self, usual: u16) -> String {
+        let (host, port) = (&self.host, self.port);
+        match (host.contains(':'), port == usual) {
+            (false, true) => host.clone(),
+            (false, false) => format!("{host}:{port}"),
+            (true, true) => format!("[{host}]"),
+            (true, false) => format!("[{host}]:{port}"),
         }
     }
 }

@@ -92,7 +92,7 @@ impl FakeHub {
 
     pub(super) fn client_without_methods(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
         let builder = change(DeviceClient::builder("hub.test", "d1").symmetric_key(KEY));
-        builder.build_with(self.dialer.clone()).unwrap()
+        builder.build_with(self.dialer.clone(), None).unwrap()
     }
 
     /// The next connection, before anything is said on it.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ferrohub_model::method::MAX_PAYLOAD_SIZE;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -81,6 +81,17 @@ impl MethodResponse {
     #[must_use]
     pub fn status(&self) -> i32 {
         self.status
+    }
+
+    /// The payload as a value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidPayload`] if it is not such a value.
+    pub fn payload_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        serde_json::from_slice(&self.payload).map_err(|error| {
+            let message = format!("the payload of the answer is not what was expected: {error}");
+            Error::caused(ErrorKind::InvalidPayload, message, error)
+        })
     }
 
     /// The payload as JSON text.

@@ -7,7 +7,6 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::Transport;
 use crate::error::{Error, ErrorKind};
 
 /// Whose certificates are believed.
@@ -25,16 +24,16 @@ pub(crate) struct Identity {
 }
 
 pub(crate) fn client_config(
-    roots: &Roots,
+    roots: &Arc<RootCertStore>,
     identity: Option<&Identity>,
-    transport: Transport,
+    http: bool,
 ) -> Result<ClientConfig, Error> {
     // The provider is named: a process-wide default belongs to the application.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| Error::caused(ErrorKind::Tls, "TLS cannot be set up", error))?
-        .with_root_certificates(root_store(roots)?);
+        .with_root_certificates(roots.clone());
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -55,14 +54,14 @@ pub(crate) fn client_config(
             })?
         }
     };
-    if transport == Transport::MqttWebSocket {
-        // A WebSocket begins as HTTP/1.1; without a word a server may choose HTTP/2.
+    if http {
+        // Also how a WebSocket begins; without a word a server may choose HTTP/2.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     Ok(config)
 }
 
-fn root_store(roots: &Roots) -> Result<RootCertStore, Error> {
+pub(crate) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, Error> {
     let mut store = RootCertStore::empty();
     match roots {
         Roots::Pem(pem) => {
@@ -92,7 +91,7 @@ fn root_store(roots: &Roots) -> Result<RootCertStore, Error> {
             }
         }
     }
-    Ok(store)
+    Ok(Arc::new(store))
 }
 
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -114,7 +113,7 @@ mod tests {
         let config = |roots: &[u8], identity: Option<(&str, &str)>| {
             let identity = identity
                 .map(|(certificates, key)| Identity { certificates: certificates.into(), key: key.into() });
-            client_config(&Roots::Pem(roots.to_vec()), identity.as_ref(), Transport::Mqtt)
+            client_config(&root_store(&Roots::Pem(roots.to_vec()))?, identity.as_ref(), false)
         };
         let own = rcgen::generate_simple_self_signed(["d1".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["d2".to_owned()]).unwrap();

@@ -22,16 +22,7 @@ const SUBPROTOCOL: &str = "mqtt";
 const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// Asks for the upgrade on a TLS stream.
-pub(super) async fn open<S: ByteStream + 'static>(
-    host: &str,
-    port: u16,
-    stream: S,
-) -> Result<BoxStream, Error> {
-    let authority = match (host.contains(':'), port) {
-        (false, 443) => host.to_owned(),
-        (false, port) => format!("{host}:{port}"),
-        (true, port) => format!("[{host}]:{port}"),
-    };
+pub(super) async fn open<S: ByteStream + 'static>(authority: &str, stream: S) -> Result<BoxStream, Error> {
     let mut request = format!("wss://{authority}{PATH}").into_client_request().map_err(|error| {
         Error::caused(ErrorKind::InvalidArgument, "the host name cannot stand in a URL", error)
     })?;

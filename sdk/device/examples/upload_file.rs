@@ -1,0 +1,22 @@
+//! Uploads a file.
+//!
+//! ```text
+//! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…;DeviceId=…;SharedAccessKey=…' cargo run --example upload_file -- FILE
+//! ```
+
+use std::path::Path;
+
+use ferrohub_device::{DeviceClient, FileUpload};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::args().nth(1).ok_or("usage: upload_file FILE")?;
+    let name = Path::new(&path).file_name().ok_or("that is no file")?.to_string_lossy();
+    // Nothing needs to be connected: files go over HTTPS.
+    let client = DeviceClient::from_connection_string(&std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?)?;
+    let upload = FileUpload::from_reader(name, tokio::fs::File::open(&path).await?)
+        .on_progress(|bytes| eprintln!("{bytes} bytes are there"));
+    let file = client.upload_file(upload).await?;
+    eprintln!("{} bytes are at {}", file.bytes, file.uri);
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! One connection for requests, one after the other.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
+use tracing::debug;
+
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::transport::Site;
+
+/// The largest answer that is read: the answer to a method call has 128 KiB at most, and its wrapping.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+pub(crate) struct Connection {
+    requests: SendRequest<Full<Bytes>>,
+    host: HeaderValue,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+impl Connection {
+    pub(crate) async fn open(site: &Site) -> Result<Self, Error> {
+        let stream = site.open().await?;
+        let host = site.authority(443);
+        let host = HeaderValue::from_str(&host).map_err(|error| {
+            Error::caused(ErrorKind::InvalidArgument, "the host name cannot be sent", error)
+        })?;
+        let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "an HTTPS connection ended");
+            }
+        });
+        Ok(Self { requests, host, task })
+    }
+
+    /// Whether another request can go out on it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.requests.is_closed()
+    }
+
+    /// One request; `target` is path and query. The answer is read to its end.
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Error> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.parse().map_err(|error| {
+            Error::caused(ErrorKind::Protocol, "the hub named a place that cannot be asked for", error)
+        })?;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(HOST, self.host.clone());
+        self.requests.ready().await.map_err(broken)?;
+        let response = self.requests.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(cut)?;
+        Ok(Answer { status, body: body.to_bytes() })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // There is no goodbye in HTTP, and what is still on its way is not wanted.
+        self.task.abort();
+    }
+}
+
+fn broken(error: hyper::Error) -> Error {
+    let kind = if error.is_parse() { ErrorKind::Protocol } else { ErrorKind::Network };
+    Error::caused(kind, format!("the request failed: {error}"), error)
+}
+
+fn cut(error: BoxError) -> Error {
+    Error::caused(ErrorKind::Network, format!("the answer ended early, or is too large: {error}"), error)
+}
