@@ -61,6 +61,8 @@ pub(super) fn of_gateway(config: &LimitsConfig, files: &FilesConfig) -> GatewayL
     let machine = ferrohub_mqtt::server::Config {
         limits: ferrohub_mqtt::Limits {
             max_packet_size: config.mqtt_packet_bytes,
+            // The topics of a device contain its id, which may have them.
+            wildcards_in_topics: true,
             ..ferrohub_mqtt::Limits::default()
         },
         connect_timeout: Duration::from_secs(config.connect_timeout_seconds),
