@@ -5,13 +5,17 @@ use std::fs;
 use std::time::Duration;
 
 use ferrohub_acceptance::{Hub, Identity, Service};
-use ferrohub_device::{Builder, DesiredUpdate, DesiredUpdates, DeviceClient, ErrorKind, Transport};
+use ferrohub_device::{
+    Builder, DesiredUpdate, DesiredUpdates, DeviceClient, ErrorKind, ReconnectPolicy, Transport,
+};
 use serde_json::{Map, Value, json};
 
 fn builder(hub: &Hub, identity: &Identity) -> Builder {
     DeviceClient::builder_from_connection_string(&identity.connection_string())
         .unwrap()
         .ca_pem(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+        // A hub that restarts is back soon.
+        .reconnect(ReconnectPolicy { max: Duration::from_millis(500), ..ReconnectPolicy::default() })
 }
 
 async fn next(updates: &mut DesiredUpdates) -> DesiredUpdate {

@@ -1,7 +1,6 @@
 //! Messages from the cloud: they are the application's to acknowledge.
 
 use ferrohub_model::message::{MessageProperties, SystemProperty};
-use ferrohub_model::{IdentityId, percent};
 use ferrohub_mqtt::Publish;
 use tracing::warn;
 
@@ -38,17 +37,4 @@ impl Driver {
         self.shared.messages.retain(|message| !message.claim.is_open());
         self.shared.inbox.connection_ended();
     }
-}
-
-pub(super) fn parse_message(topic: &str, id: &IdentityId) -> Option<(Option<String>, MessageProperties)> {
-    let rest = topic.strip_prefix("devices/")?.strip_prefix(id.device_str())?;
-    let (input, bag) = match id.module_str() {
-        None => (None, rest.strip_prefix("/messages/devicebound/")?),
-        Some(module) => {
-            let rest = rest.strip_prefix("/modules/")?.strip_prefix(module)?.strip_prefix("/inputs/")?;
-            let (input, bag) = rest.split_once('/')?;
-            (Some(percent::decode(input)?), bag)
-        }
-    };
-    Some((input, MessageProperties::parse_bag(bag).ok()?))
 }

@@ -14,7 +14,6 @@ use tracing::{debug, warn};
 use super::calls::Done;
 use super::connect::{Connected, send_error};
 use super::link::Link;
-use super::messages::parse_message;
 use super::{Driver, Ending, Mode};
 use crate::feature::Feature;
 use crate::method::{MethodRequest, MethodResponse, Reply, Taker};
@@ -145,7 +144,7 @@ impl Driver {
 
     fn receive(&mut self, link: &mut Link, publish: &Publish) {
         let topic = publish.topic.as_str();
-        if let Some((input, properties)) = parse_message(topic, &self.shared.config.identity) {
+        if let Some((input, properties)) = topic::parse_message(topic, &self.shared.config.identity) {
             // Acknowledged when the application is done with it.
             return self.message(publish, input, properties);
         }
