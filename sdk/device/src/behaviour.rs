@@ -13,3 +13,4 @@ mod reconnecting;
 mod renewing_tokens;
 mod sending_events;
 mod twins;
+mod uploading_files;

@@ -33,8 +33,8 @@ const MAX_UNDER_WAY: usize = 1024;
 
 /// A device, or a module of one, at its hub. Cheap to clone; all clones are the same client.
 ///
-/// [`connect`](Self::connect) starts one background task, which serves method calls, renews tokens and comes back after
-/// a loss until [`disconnect`](Self::disconnect), or until the last clone is dropped – a handler that holds a clone
+/// [`connect`](Self::connect) starts one background task, which sends and receives, renews tokens and comes back after a
+/// loss until [`disconnect`](Self::disconnect), or until the last clone is dropped – a handler that holds a clone
 /// keeps it alive.
 #[derive(Clone)]
 pub struct DeviceClient {
@@ -82,7 +82,7 @@ impl DeviceClient {
         Self { inner: Arc::new(Inner { shared: Arc::new(Shared::new(config)), task: Mutex::new(None) }) }
     }
 
-    /// Connects, and returns once the hub can call methods. Does nothing on a client that is connected; waits with one
+    /// Connects, and returns once the hub knows what the device listens to: with a handler registered, it can be called. Does nothing on a client that is connected; waits with one
     /// that is coming back.
     ///
     /// Dropping the future does not stop the attempt; [`disconnect`](Self::disconnect) does.
@@ -129,9 +129,10 @@ impl DeviceClient {
         Ok((self.status(), true))
     }
 
-    /// Disconnects in good order: takes no more calls, lets handlers finish for the builder's
-    /// [`grace`](Builder::grace), sends their answers, says goodbye. Returns when all this is done. A handler that takes
-    /// longer is not stopped, but its answer goes nowhere.
+    /// Disconnects in good order: takes no more calls, lets handlers finish and events and requests be acknowledged for the
+    /// builder's [`grace`](Builder::grace), sends answers, says goodbye. Returns when all this is done. A handler that
+    /// takes longer is not stopped, but its answer goes nowhere; who waits for an acknowledgement is told
+    /// [`ErrorKind::Closed`].
     ///
     /// The client can be connected again.
     pub async fn disconnect(&self) {
@@ -145,8 +146,8 @@ impl DeviceClient {
         }
     }
 
-    /// Answers calls of the method `name` with this function, in place of an earlier one. Register before
-    /// [`connect`](Self::connect), so that no call comes too early.
+    /// Answers calls of the method `name` with this function, in place of an earlier one. With the first handler the hub
+    /// is told that the device takes calls; until then it tells callers that the device is not online.
     ///
     /// Each call runs in a task of its own, up to [`max_concurrent_methods`](Builder::max_concurrent_methods) at once; a
     /// handler that blocks belongs into [`spawn_blocking`](tokio::task::spawn_blocking). One that panics is answered

@@ -17,7 +17,7 @@ pub enum Status {
     },
     /// The first connection, or one after a loss, is being made.
     Connecting,
-    /// The hub can call methods. A token is renewed without leaving this state.
+    /// There is one, and the hub knows what the device listens to. A token is renewed without leaving this state.
     Connected,
     /// It was lost; the next attempt comes after a wait.
     Waiting {
@@ -67,7 +67,7 @@ impl StatusWatch {
 }
 
 impl Status {
-    /// Whether the hub can call methods now.
+    /// Whether there is a connection now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected)

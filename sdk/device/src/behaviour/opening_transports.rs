@@ -22,12 +22,12 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use super::fake_hub::{KEY, connecting};
 use crate::{Builder, DeviceClient, ErrorKind, Transport};
 
-struct Authority {
+pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
@@ -40,7 +40,7 @@ impl Authority {
     }
 
     /// A hub of that name which wants client certificates, or takes any client.
-    async fn hub(&self, name: &str, client_certificates: bool) -> Hub {
+    pub(super) async fn hub(&self, name: &str, client_certificates: bool) -> Hub {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -61,22 +61,22 @@ impl Authority {
         Hub { listener, tls: TlsAcceptor::from(Arc::new(config)) }
     }
 
-    fn builder(&self, host: &str, address: SocketAddr) -> Builder {
+    pub(super) fn builder(&self, host: &str, address: SocketAddr) -> Builder {
         DeviceClient::builder(host, "d1").symmetric_key(KEY).ca_pem(self.issuer.pem()).connect_to(address)
     }
 }
 
-struct Hub {
+pub(super) struct Hub {
     listener: TcpListener,
     tls: TlsAcceptor,
 }
 
 impl Hub {
-    fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
 
-    async fn accept(&self) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let (tcp, _) = self.listener.accept().await?;
         self.tls.accept(tcp).await
     }
