@@ -5,7 +5,9 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use ferrohub_acceptance::{Events, Hub, Identity, Service};
-use ferrohub_device::{Builder, DeviceClient, ErrorKind, Event, Message, Messages, OfflinePolicy, ReconnectPolicy, Transport};
+use ferrohub_device::{
+    Builder, DeviceClient, ErrorKind, Event, Message, Messages, OfflinePolicy, ReconnectPolicy, Transport,
+};
 use serde_json::{Value, json};
 
 fn builder(hub: &Hub, identity: &Identity) -> Builder {

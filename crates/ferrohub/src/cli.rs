@@ -69,7 +69,11 @@ enum Command {
     Invoke(commands::invoke::Invoke),
     /// Watch what devices send
     Monitor(commands::monitor::MonitorCommand),
-    /// Be one device or many, and answer methods
+    /// Send telemetry as a device or module
+    SendEvent(commands::send_event::SendEvent),
+    /// Upload a file as a device
+    Upload(commands::upload::Upload),
+    /// Be one device or many: answer methods, report what is wanted, send telemetry
     Simulate(commands::simulate::Simulate),
     /// Manage the hub's shared access policies
     Policy(commands::policy::PolicyCommand),
@@ -95,6 +99,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Module(module) => module.run(&common),
         Command::Twin(twin) => twin.run(&common),
         Command::Monitor(monitor) => monitor.run(&common),
+        Command::SendEvent(send) => send.run(&common),
+        Command::Upload(upload) => upload.run(&common),
         Command::Simulate(simulate) => simulate.run(&common),
         Command::Policy(policy) => policy.run(&common),
         Command::Ca(ca) => ca.run(&common),

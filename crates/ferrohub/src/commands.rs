@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod acting;
 pub(crate) mod ca;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -11,9 +12,11 @@ pub(crate) mod invoke;
 pub(crate) mod module;
 pub(crate) mod monitor;
 pub(crate) mod policy;
+pub(crate) mod send_event;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod twin;
+pub(crate) mod upload;
 
 /// Runs a command that waits for others, on one thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

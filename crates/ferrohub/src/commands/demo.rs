@@ -19,11 +19,11 @@ use crate::login::{self, Access};
 use crate::serve::Server;
 use crate::{logging, output};
 
-use super::simulate;
+use super::acting;
 
 const DEVICE: &str = "myDevice";
 const METHOD: &str = "rebootDevice";
-/// How long the simulated reboot takes.
+/// How long the actingd reboot takes.
 const REBOOT: Duration = Duration::from_millis(500);
 
 /// Flags of `ferrohub demo`.
@@ -83,7 +83,7 @@ async fn tell(config: &Config, endpoints: &Endpoints) -> anyhow::Result<()> {
         &format!("PUT /devices/{DEVICE}: registered, the hub made its keys ({})", took(begun)),
     )?;
 
-    let device = simulate::client(&access, &registered, false)?;
+    let device = acting::of_device(&access, &registered, false)?;
     let asked = Arc::new(Notify::new());
     let handler_asked = asked.clone();
     device.on_method(METHOD, move |request: MethodRequest| {

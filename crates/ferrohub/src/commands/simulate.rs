@@ -1,4 +1,7 @@
-//! `ferrohub simulate`: devices that answer methods.
+//! `ferrohub simulate`: devices that answer methods, report what is wanted of them, and send telemetry.
+
+mod telemetry;
+mod twin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use ferrohub_device::{DeviceClient, MethodRequest, MethodResponse, Transport};
+use ferrohub_device::{DeviceClient, MethodRequest, MethodResponse};
 use ferrohub_service::{Device, ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -17,8 +20,7 @@ use tokio::task::JoinSet;
 use crate::cli::Common;
 use crate::login::{Access, Login};
 
-use super::device::device_identity;
-use super::identity::connection_string;
+use super::acting;
 
 /// Registrations and connects under way at once.
 const AT_ONCE: usize = 64;
@@ -44,6 +46,12 @@ pub(crate) struct Simulate {
     /// How many seconds a device is away after it answered rebootDevice
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
     reboot: f64,
+    /// How many seconds a device takes from one reading that it sends to the next [default: it sends none]
+    #[arg(long, value_name = "SECONDS")]
+    telemetry: Option<f64>,
+    /// Leave twins alone: otherwise a device reports the desired properties as it is told them
+    #[arg(long)]
+    no_twin: bool,
     /// MQTT in a WebSocket
     #[arg(long)]
     websocket: bool,
@@ -58,10 +66,20 @@ struct Fleet {
     bar: ProgressBar,
     tell: bool,
     calls: AtomicU64,
+    events: AtomicU64,
     connected: AtomicU64,
 }
 
 impl Fleet {
+    /// What all devices did so far.
+    fn done(&self, telemetry: bool) -> String {
+        let calls = self.calls.load(Ordering::Relaxed);
+        match telemetry {
+            true => format!("{calls} calls answered, {} events sent", self.events.load(Ordering::Relaxed)),
+            false => format!("{calls} calls answered"),
+        }
+    }
+
     /// Tells people something, above the progress bar where there is one.
     fn tell(&self, text: &str) {
         if self.bar.is_hidden() {
@@ -96,9 +114,20 @@ impl Simulate {
             bar: bar.clone(),
             tell: ids.len() <= TELL_CALLS_UP_TO,
             calls: AtomicU64::new(0),
+            events: AtomicU64::new(0),
             connected: AtomicU64::new(0),
         });
+        let telemetry = self.telemetry.map(|every| seconds("telemetry", every)).transpose()?;
+        if telemetry.is_some_and(|every| every.is_zero()) {
+            bail!("--telemetry must be more than zero seconds");
+        }
         let devices = self.connect_all(&access, &ids, &fleet).await?;
+        if let Some(every) = telemetry {
+            for (index, device) in devices.iter().enumerate() {
+                let place = index as f64 / devices.len() as f64;
+                tokio::spawn(telemetry::send(device.clone(), every, place, fleet.clone()));
+            }
+        }
         fleet.tell(&format!("{} devices answer methods; press Ctrl-C to end", devices.len()));
         bar.set_style(style("{msg}")?);
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
@@ -106,9 +135,9 @@ impl Simulate {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => break,
                 _ = every_second.tick() => bar.set_message(format!(
-                    "{} connected, {} calls answered",
+                    "{} connected, {}",
                     fleet.connected.load(Ordering::Relaxed),
-                    fleet.calls.load(Ordering::Relaxed),
+                    fleet.done(telemetry.is_some()),
                 )),
             }
         }
@@ -118,7 +147,7 @@ impl Simulate {
             leaving.spawn(async move { device.disconnect().await });
         }
         leaving.join_all().await;
-        eprintln!("{} calls answered", fleet.calls.load(Ordering::Relaxed));
+        eprintln!("{}", fleet.done(telemetry.is_some()));
         Ok(())
     }
 
@@ -133,12 +162,15 @@ impl Simulate {
         let mut connecting = JoinSet::new();
         for id in ids {
             let (access, fleet, permits, id) = (access.clone(), fleet.clone(), permits.clone(), id.clone());
-            let (register, websocket) = (self.count.is_some(), self.websocket);
+            let (register, websocket, twin) = (self.count.is_some(), self.websocket, !self.no_twin);
             connecting.spawn(async move {
                 let _permit = permits.acquire_owned().await?;
                 let device = find(&access, &id, register).await.with_context(|| id.clone())?;
-                let client = client(&access, &device, websocket)?;
+                let client = acting::of_device(&access, &device, websocket)?;
                 behave(&client, &fleet);
+                if twin {
+                    tokio::spawn(twin::follow(client.clone(), client.desired_updates(), fleet.clone()));
+                }
                 client.connect().await.with_context(|| id)?;
                 fleet.connected.fetch_add(1, Ordering::Relaxed);
                 fleet.bar.inc(1);
@@ -168,26 +200,6 @@ async fn find(access: &Access, id: &str, register: bool) -> anyhow::Result<Devic
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// A client of a registered device, with its key.
-pub(crate) fn client(access: &Access, device: &Device, websocket: bool) -> anyhow::Result<DeviceClient> {
-    let login = connection_string(access, device_identity(device)?, device.authentication.clone(), false)?;
-    if !login.reveal().contains("SharedAccessKey=") {
-        bail!("{} connects with a certificate, which only its owner has", device.device_id);
-    }
-    let mut builder = DeviceClient::builder_from_connection_string(&login.reveal())?;
-    if websocket {
-        builder = builder.transport(Transport::MqttWebSocket);
-    }
-    if let Some(local) = &access.local {
-        let address = if websocket { local.https } else { local.mqtt };
-        builder = builder.port(address.port()).connect_to(address);
-        if let Some(ca) = &local.ca {
-            builder = builder.ca_pem(ca.clone());
-        }
-    }
-    Ok(builder.build()?)
 }
 
 /// Any method is answered with 200 and what it was asked with; rebootDevice drops the connection after that.

@@ -1,0 +1,77 @@
+//! A simulated device's twin: it reports what it is told.
+
+use std::sync::Arc;
+
+use ferrohub_device::{DesiredUpdate, DesiredUpdates, DeviceClient};
+use serde_json::{Map, Value};
+
+use super::Fleet;
+
+/// Reports each change of the desired properties back. Ends with the stream.
+pub(super) async fn follow(client: DeviceClient, mut updates: DesiredUpdates, fleet: Arc<Fleet>) {
+    let mut wanted = Map::new();
+    let mut reported = Map::new();
+    while let Some(update) = updates.next().await {
+        update.apply_to(&mut wanted);
+        let patch = difference(&reported, &wanted);
+        if patch.is_empty() {
+            continue;
+        }
+        match client.patch_reported(&patch).await {
+            Ok(version) => {
+                reported.clone_from(&wanted);
+                if fleet.tell {
+                    let what = match update {
+                        DesiredUpdate::Whole(_) => "wanted",
+                        DesiredUpdate::Patch(_) => "a change of what is wanted",
+                    };
+                    let patch = Value::from(patch);
+                    fleet.tell(&format!(
+                        "{}: {what} {patch} → reported, version {version}",
+                        client.device_id()
+                    ));
+                }
+            }
+            // What is missing goes out with the next.
+            Err(error) => fleet.tell(&format!("{} cannot report: {error}", client.device_id())),
+        }
+    }
+}
+
+/// The merge patch that makes `new` of `old`.
+fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Value> {
+    let mut patch = Map::new();
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        patch.insert(name.clone(), Value::Null);
+    }
+    for (name, value) in new {
+        let change = match (old.get(name), value) {
+            (Some(before), value) if before == value => continue,
+            (Some(Value::Object(before)), Value::Object(value)) => difference(before, value).into(),
+            (_, value) => value.clone(),
+        };
+        patch.insert(name.clone(), change);
+    }
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_has_what_changed_and_nothing_else() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let old =
+            object(json!({ "same": 1, "gone": 1, "deep": { "same": [1], "gone": {}, "new": 1 }, "kind": 1 }));
+        let new =
+            object(json!({ "same": 1, "deep": { "same": [1], "new": 2 }, "kind": { "a": 1 }, "more": "x" }));
+        assert_eq!(
+            Value::from(difference(&old, &new)),
+            json!({ "gone": null, "deep": { "gone": null, "new": 2 }, "kind": { "a": 1 }, "more": "x" })
+        );
+        assert!(difference(&new, &new).is_empty());
+    }
+}

@@ -1,0 +1,77 @@
+//! `ferrohub upload`: upload a file as a device.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use ferrohub_device::FileUpload;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::acting;
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{Output, details};
+
+/// Flags of `ferrohub upload`.
+#[derive(Debug, Args)]
+pub(crate) struct Upload {
+    /// The device's id
+    device: String,
+    /// The file
+    file: PathBuf,
+    /// Another name for it in the store; may have slashes [default: the file's own]
+    #[arg(long)]
+    name: Option<String>,
+    /// Media type that the store keeps with it
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Uploaded {
+    name: String,
+    uri: String,
+    bytes: u64,
+}
+
+impl Upload {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        let uploaded = super::block_on(async {
+            let client = acting::of(&self.login.access(common)?, &self.device, false).await?;
+            let name = match (&self.name, self.file.file_name()) {
+                (Some(name), _) => name.clone(),
+                (None, Some(name)) => name.to_string_lossy().into_owned(),
+                (None, None) => anyhow::bail!("{} is no file", self.file.display()),
+            };
+            let cannot_read = || format!("cannot read {}", self.file.display());
+            let file = tokio::fs::File::open(&self.file).await.with_context(cannot_read)?;
+            let metadata = file.metadata().await.with_context(cannot_read)?;
+            anyhow::ensure!(metadata.is_file(), "{} is no file", self.file.display());
+            let style = ProgressStyle::with_template("{bytes} of {total_bytes} {bar:30} {bytes_per_sec}")?;
+            let bar = ProgressBar::new(metadata.len()).with_style(style);
+            let progress = bar.clone();
+            let mut upload =
+                FileUpload::from_reader(name, file).on_progress(move |bytes| progress.set_position(bytes));
+            if let Some(content_type) = &self.content_type {
+                upload = upload.content_type(content_type);
+            }
+            let uploaded = client.upload_file(upload).await;
+            bar.finish_and_clear();
+            let uploaded = uploaded?;
+            Ok(Uploaded { name: uploaded.name, uri: uploaded.uri, bytes: uploaded.bytes })
+        })?;
+        self.output.print(&uploaded, |uploaded| {
+            details([
+                ("Name", uploaded.name.clone()),
+                ("Address", uploaded.uri.clone()),
+                ("Bytes", uploaded.bytes.to_string()),
+            ])
+        })
+    }
+}
