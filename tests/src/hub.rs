@@ -198,6 +198,26 @@ impl Hub {
         Finished::run(process::program(&self.folder.path().join("hub.toml")).args(arguments))
     }
 
+    /// Runs a command that goes on until it is told to end, and tells it so by a signal after two seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn watch(&self, arguments: &[&str], signal: i32) -> Finished {
+        let child = process::program(&self.folder.path().join("hub.toml"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        std::thread::sleep(Duration::from_secs(2));
+        let told = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
+        assert!(told.is_ok_and(|status| status.success()), "the program still runs");
+        let done = child.wait_with_output().expect("its output");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = done.status.code().expect("an exit code");
+        Finished { code, output: text(&done.stdout), errors: text(&done.stderr) }
+    }
+
     /// Files and sockets that the hub has open.
     #[must_use]
     #[track_caller]

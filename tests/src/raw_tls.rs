@@ -86,6 +86,25 @@ impl RawTls {
         bytes
     }
 
+    /// Reads until the hub has said this.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn read_until(&mut self, text: &str) -> String {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let said = String::from_utf8_lossy(&bytes);
+            if said.contains(text) {
+                return said.into_owned();
+            }
+            let count = self.0.read(&mut buffer).expect("more bytes from the hub");
+            assert!(count > 0, "the hub closed; it said {said}");
+            bytes.extend(&buffer[..count]);
+        }
+    }
+
     /// Reads until the hub closes.
     ///
     /// # Panics
