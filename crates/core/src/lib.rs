@@ -15,6 +15,7 @@ pub mod bus;
 pub mod clock;
 pub mod connections;
 pub mod events;
+pub mod faults;
 mod hub;
 pub mod limits;
 pub mod messages;

@@ -11,6 +11,7 @@ pub mod blob_sas;
 pub mod connection_string;
 pub mod device;
 pub mod error;
+pub mod fault;
 pub mod file;
 pub mod identity;
 pub mod key;

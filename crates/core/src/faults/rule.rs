@@ -1,0 +1,271 @@
+//! One fault: from what was asked for to what is done, with everything checked.
+
+use std::time::Duration;
+
+use ferrohub_model::fault::{FaultKind, FaultRequest};
+use ferrohub_model::{ErrorCode, HubError, IdentityId};
+
+use super::pattern::Pattern;
+use super::{Effect, Point};
+
+/// The longest that anything is held back.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+/// The longest pattern, in characters: two ids and a slash.
+const MAX_PATTERN: usize = 512;
+
+/// A fault, checked.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub(super) point: Point,
+    pub(super) effect: Effect,
+    /// For how long; zero: only now.
+    pub(super) duration: Duration,
+    pub(super) count: Option<u32>,
+    who: Pattern,
+    /// Of an HTTPS request: which verb, if only one.
+    verb: Option<String>,
+}
+
+fn invalid(text: impl Into<std::borrow::Cow<'static, str>>) -> HubError {
+    HubError::new(ErrorCode::ArgumentInvalid, text)
+}
+
+impl Rule {
+    pub(super) fn new(request: &FaultRequest, longest: Duration) -> Result<Self, HubError> {
+        use FaultKind as Kind;
+        let kind = request.kind;
+        let (point, effect) = match kind {
+            Kind::DropConnection => (Point::Connected, Effect::Drop { after: delay(request, false)? }),
+            Kind::RefuseConnect => (Point::Connect, Effect::RefuseConnect { retry: retry(request)? }),
+            Kind::LoseTelemetry => {
+                let acknowledge = request.acknowledge.unwrap_or(true);
+                (Point::Telemetry, Effect::Lose { acknowledge })
+            }
+            Kind::DelayTelemetry => (Point::Telemetry, Effect::Delay(delay(request, true)?)),
+            Kind::LoseMethodRequest => (Point::MethodRequest, Effect::Lose { acknowledge: true }),
+            Kind::DelayMethodRequest => (Point::MethodRequest, Effect::Delay(delay(request, true)?)),
+            Kind::LoseMethodResponse => (Point::MethodResponse, Effect::Lose { acknowledge: true }),
+            Kind::DelayMethodResponse => (Point::MethodResponse, Effect::Delay(delay(request, true)?)),
+            Kind::LoseTwinResponse => (Point::TwinResponse, Effect::Lose { acknowledge: true }),
+            Kind::DelayTwinResponse => (Point::TwinResponse, Effect::Delay(delay(request, true)?)),
+            Kind::RefuseRequest => (Point::Request, refuse(request)?),
+            _ => return Err(invalid(format!("{} is not a fault that this hub knows", kind.name()))),
+        };
+        only_for(request)?;
+        let who = if point == Point::Request {
+            let path = request.path.as_deref().unwrap_or_default();
+            if !path.starts_with('/') {
+                return Err(invalid("refuseRequest needs an operation, or a path that begins with a slash"));
+            }
+            path
+        } else {
+            request
+                .target
+                .as_deref()
+                .filter(|target| !target.is_empty())
+                .ok_or_else(|| invalid(format!("{} needs a target", kind.name())))?
+        };
+        if who.chars().count() > MAX_PATTERN {
+            return Err(invalid(format!("a pattern must have at most {MAX_PATTERN} characters")));
+        }
+        if request.count == Some(0) {
+            return Err(invalid("count must be at least 1"));
+        }
+        Ok(Self {
+            point,
+            effect,
+            duration: duration(request, longest)?,
+            count: request.count,
+            who: Pattern::new(who),
+            verb: request.method.as_ref().map(|verb| verb.to_ascii_uppercase()),
+        })
+    }
+
+    pub(super) fn is_for(&self, id: &IdentityId) -> bool {
+        self.point != Point::Request && self.who.matches(id.as_str())
+    }
+
+    pub(super) fn is_for_request(&self, verb: &str, path: &str) -> bool {
+        self.point == Point::Request
+            && self.verb.as_deref().is_none_or(|only| only == verb)
+            && self.who.matches(path)
+    }
+}
+
+fn duration(request: &FaultRequest, longest: Duration) -> Result<Duration, HubError> {
+    let longest = longest.as_secs();
+    match request.duration_seconds {
+        Some(seconds) if (1..=longest).contains(&u64::from(seconds)) => {
+            Ok(Duration::from_secs(seconds.into()))
+        }
+        None if request.kind == FaultKind::DropConnection => Ok(Duration::ZERO),
+        _ => Err(invalid(format!(
+            "{} needs durationSeconds within [1; {longest}]: every fault ends by itself",
+            request.kind.name()
+        ))),
+    }
+}
+
+fn delay(request: &FaultRequest, needed: bool) -> Result<Duration, HubError> {
+    let most = MAX_DELAY.as_millis();
+    match request.delay_milliseconds {
+        Some(milliseconds) if u128::from(milliseconds) <= most => {
+            Ok(Duration::from_millis(milliseconds.into()))
+        }
+        None if !needed => Ok(Duration::ZERO),
+        _ => Err(invalid(format!("{} needs delayMilliseconds within [0; {most}]", request.kind.name()))),
+    }
+}
+
+fn retry(request: &FaultRequest) -> Result<bool, HubError> {
+    match request.connack {
+        None | Some(3) => Ok(true),
+        Some(5) => Ok(false),
+        Some(_) => Err(invalid("connack must be 3 (try again later) or 5 (not authorized)")),
+    }
+}
+
+fn refuse(request: &FaultRequest) -> Result<Effect, HubError> {
+    let name = request.error.as_deref().ok_or_else(|| invalid("refuseRequest needs an error"))?;
+    let code =
+        ErrorCode::from_name(name).ok_or_else(|| invalid(format!("there is no error named {name:?}")))?;
+    Ok(Effect::Refuse { code, retry_after: request.retry_after_seconds })
+}
+
+/// Refuses what has no meaning for the kind: a test that believes otherwise tests nothing.
+fn only_for(request: &FaultRequest) -> Result<(), HubError> {
+    use FaultKind as Kind;
+    let kind = request.kind;
+    let is_request = kind == Kind::RefuseRequest;
+    let is_late = matches!(
+        kind,
+        Kind::DropConnection
+            | Kind::DelayTelemetry
+            | Kind::DelayMethodRequest
+            | Kind::DelayMethodResponse
+            | Kind::DelayTwinResponse
+    );
+    for (name, given, allowed) in [
+        ("delayMilliseconds", request.delay_milliseconds.is_some(), is_late),
+        ("acknowledge", request.acknowledge.is_some(), kind == Kind::LoseTelemetry),
+        ("connack", request.connack.is_some(), kind == Kind::RefuseConnect),
+        ("error", request.error.is_some(), is_request),
+        ("retryAfterSeconds", request.retry_after_seconds.is_some(), is_request),
+        ("method", request.method.is_some(), is_request),
+        ("path", request.path.is_some(), is_request),
+        ("operation", request.operation.is_some(), is_request),
+        ("target", request.target.is_some(), !is_request || request.operation.is_some()),
+    ] {
+        if given && !allowed {
+            return Err(invalid(format!("{name} has no meaning for {}", kind.name())));
+        }
+    }
+    if kind == Kind::DropConnection
+        && request.delay_milliseconds.is_some()
+        && request.duration_seconds.is_none()
+    {
+        return Err(invalid("delayMilliseconds has no meaning for a dropConnection without durationSeconds"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn rule(request: Value) -> Result<Rule, String> {
+        let request: FaultRequest = serde_json::from_value(request).map_err(|error| error.to_string())?;
+        Rule::new(&request, HOUR).map_err(|error| error.message.into_owned())
+    }
+
+    #[test]
+    fn requests_become_effects() {
+        let second = Duration::from_secs(1);
+        for (request, point, effect) in [
+            (
+                json!({ "kind": "dropConnection", "target": "a" }),
+                Point::Connected,
+                Effect::Drop { after: Duration::ZERO },
+            ),
+            (
+                json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 1 }),
+                Point::Connect,
+                Effect::RefuseConnect { retry: true },
+            ),
+            (
+                json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 1, "connack": 5 }),
+                Point::Connect,
+                Effect::RefuseConnect { retry: false },
+            ),
+            (
+                json!({ "kind": "loseTelemetry", "target": "a", "durationSeconds": 1 }),
+                Point::Telemetry,
+                Effect::Lose { acknowledge: true },
+            ),
+            (
+                json!({ "kind": "delayTwinResponse", "target": "a", "durationSeconds": 1, "delayMilliseconds": 1000 }),
+                Point::TwinResponse,
+                Effect::Delay(second),
+            ),
+            (
+                json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1, "error": "ServerError" }),
+                Point::Request,
+                Effect::Refuse { code: ErrorCode::ServerError, retry_after: None },
+            ),
+        ] {
+            let rule = rule(request).unwrap();
+            assert_eq!((rule.point, rule.effect), (point, effect));
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_or_no_meaning_is_refused() {
+        for (request, said) in [
+            (json!({ "kind": "loseEverything" }), "unknown variant"),
+            (json!({ "kind": "dropConnection", "target": "a", "seconds": 1 }), "unknown field"),
+            (json!({ "kind": "dropConnection" }), "needs a target"),
+            (json!({ "kind": "refuseConnect", "target": "a" }), "within [1; 3600]"),
+            (json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 0 }), "within [1; 3600]"),
+            (json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 3601 }), "within [1; 3600]"),
+            (json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 1, "connack": 4 }), "3 (try"),
+            (
+                json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 1, "count": 0 }),
+                "at least 1",
+            ),
+            (json!({ "kind": "delayTelemetry", "target": "a", "durationSeconds": 1 }), "within [0; 60000]"),
+            (
+                json!({ "kind": "delayTelemetry", "target": "a", "durationSeconds": 1, "delayMilliseconds": 60001 }),
+                "within [0; 60000]",
+            ),
+            (
+                json!({ "kind": "loseMethodRequest", "target": "a", "durationSeconds": 1, "acknowledge": true }),
+                "acknowledge has no meaning for loseMethodRequest",
+            ),
+            (
+                json!({ "kind": "dropConnection", "target": "a", "delayMilliseconds": 1 }),
+                "without durationSeconds",
+            ),
+            (json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1 }), "needs an error"),
+            (
+                json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1, "error": "Nope" }),
+                "no error named \"Nope\"",
+            ),
+            (
+                json!({ "kind": "refuseRequest", "durationSeconds": 1, "error": "ServerError" }),
+                "begins with a slash",
+            ),
+            (
+                json!({ "kind": "refuseRequest", "path": "/a", "target": "x", "durationSeconds": 1, "error": "ServerError" }),
+                "target has no meaning",
+            ),
+            (json!({ "kind": "dropConnection", "target": "a".repeat(513) }), "at most 512"),
+        ] {
+            let error = rule(request).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
