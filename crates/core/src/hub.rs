@@ -6,6 +6,7 @@ mod connect;
 mod devices;
 mod edge;
 mod events;
+mod faults;
 mod files;
 mod identities;
 mod invoke_method;
@@ -20,6 +21,7 @@ mod twins;
 pub use authorize::DeviceCaller;
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use events::{DeviceMessage, ReadRequest};
+pub use faults::{Passage, RefusedRequest};
 pub use files::{BlobDenied, LockedNotification};
 pub use invoke_method::MethodCall;
 pub use management::WhichKey;
@@ -96,6 +98,7 @@ pub struct Hub {
     queues: Arc<Queues>,
     /// Ends messages whose time is up.
     expiry: tokio::task::AbortHandle,
+    injected: faults::Injected,
     /// One writer at a time for policies and authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
     /// True once it begins to stop; readers of events wait for that as well.
@@ -124,6 +127,7 @@ impl Hub {
         };
         let hub = Self {
             host: settings.host,
+            injected: faults::Injected::new(&settings.limits),
             limits: settings.limits,
             store,
             events,

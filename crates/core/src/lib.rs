@@ -27,5 +27,5 @@ pub mod twins;
 
 pub use hub::{
     BlobDenied, ConnectRefusal, ConnectRequest, Connected, DeviceCaller, DeviceMessage, Hub, HubPorts,
-    HubSettings, LockedNotification, MethodCall, ReadRequest, WhichKey,
+    HubSettings, LockedNotification, MethodCall, Passage, ReadRequest, RefusedRequest, WhichKey,
 };

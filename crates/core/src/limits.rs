@@ -30,6 +30,10 @@ pub struct Limits {
     pub reconnect_grace: Duration,
     /// How often it is written down when connected devices were last heard of.
     pub activity_interval: Duration,
+    /// Faults that may be injected at once; 0: none at all.
+    pub faults: usize,
+    /// How long a fault may last.
+    pub fault_duration: Duration,
     /// How long a hub that stops lets calls finish.
     pub shutdown_grace: Duration,
 }
@@ -82,6 +86,8 @@ impl Default for Limits {
             policies: 16,
             reconnect_grace: Duration::from_secs(5),
             activity_interval: Duration::from_secs(300),
+            faults: 0,
+            fault_duration: Duration::from_secs(3600),
             shutdown_grace: Duration::from_secs(10),
         }
     }

@@ -103,6 +103,10 @@ pub struct Metrics {
     pub twin_operations: Outcomes,
     /// Messages to devices, by what became of them.
     pub messages: Outcomes,
+    /// Injected faults now.
+    pub faults_active: Gauge<i64, AtomicI64>,
+    /// How often injected faults came true, by kind.
+    pub fault_hits: Outcomes,
     /// Uploads of files by what became of them.
     pub file_uploads: Outcomes,
     /// Bytes of files through the hub itself, by direction.
@@ -133,6 +137,8 @@ impl Metrics {
             unauthorized: Family::default(),
             twin_operations: Family::default(),
             messages: Family::default(),
+            faults_active: Gauge::default(),
+            fault_hits: Family::default(),
             file_uploads: Family::default(),
             file_bytes: Family::default(),
             file_notifications: Family::default(),
@@ -174,6 +180,12 @@ impl Metrics {
             "ferrohub_twin_operations",
             "Operations on twins by what was done",
             metrics.twin_operations.clone(),
+        );
+        registry.register("ferrohub_faults_active", "Injected faults now", metrics.faults_active.clone());
+        registry.register(
+            "ferrohub_fault_hits",
+            "How often injected faults came true, by kind",
+            metrics.fault_hits.clone(),
         );
         registry.register(
             "ferrohub_messages",

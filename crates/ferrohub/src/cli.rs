@@ -79,6 +79,8 @@ enum Command {
     Policy(commands::policy::PolicyCommand),
     /// Manage the certificate authorities whose devices may connect
     Ca(commands::ca::CaCommand),
+    /// Let something go wrong, for tests; the hub's configuration must allow it
+    Fault(commands::fault::FaultCommand),
     /// Print completions for a shell
     Completions(commands::completions::Completions),
 }
@@ -104,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Simulate(simulate) => simulate.run(&common),
         Command::Policy(policy) => policy.run(&common),
         Command::Ca(ca) => ca.run(&common),
+        Command::Fault(fault) => fault.run(&common),
         Command::Completions(completions) => {
             completions.run();
             Ok(())

@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod env;
+pub(crate) mod fault;
 mod identity;
 pub(crate) mod invoke;
 pub(crate) mod module;

@@ -8,6 +8,7 @@ mod devices;
 mod error;
 mod event_stream;
 mod events;
+mod faults;
 mod files;
 mod keys;
 mod management;

@@ -24,7 +24,7 @@
 //! * [`ServiceClient::builder`]: certificate authorities, ports, time-outs.
 //! * [`Error`]: a [kind](ErrorKind) to act on, the hub's code and tracking id, and whether a retry makes sense.
 //! * [`ServiceClient::events`]: what devices send, as it comes.
-//! * [`ServiceClient::management`]: a Ferrohub's own policies and certificate authorities.
+//! * [`ServiceClient::management`]: a Ferrohub's own policies, certificate authorities and faults for tests.
 //!
 //! It runs on a tokio runtime with time and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3; certificates are
 //! checked against what the machine trusts (`SSL_CERT_FILE` is honoured) and what the builder adds.
@@ -37,6 +37,7 @@ mod client;
 mod credential;
 mod error;
 mod events;
+mod faults;
 mod http_client;
 mod management;
 mod method;
@@ -57,6 +58,7 @@ pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
 };
+pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
 pub use ferrohub_model::message::{Event, EventBody, EventLogInfo, Partition};
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};

@@ -92,6 +92,10 @@ fn authority_path(name: &str) -> String {
 }
 
 impl Management<'_> {
+    pub(crate) fn client(&self) -> &ServiceClient {
+        self.0
+    }
+
     /// All shared access policies, by name, keys included.
     ///
     /// # Errors

@@ -53,6 +53,8 @@ pub enum CloseReason {
     CredentialChanged,
     /// The device does not read what it is sent.
     SlowReader,
+    /// Somebody injected a fault.
+    FaultInjected,
     /// The hub is stopping.
     Stopping,
 }
@@ -72,6 +74,7 @@ impl CloseReason {
             Self::Disabled => "disabled",
             Self::CredentialChanged => "credential_changed",
             Self::SlowReader => "slow_reader",
+            Self::FaultInjected => "fault_injected",
             Self::Stopping => "stopping",
         }
     }
@@ -79,6 +82,7 @@ impl CloseReason {
     fn call_end(self) -> CallEnd {
         match self {
             Self::TakenOver => CallEnd::TakenOver,
+            Self::FaultInjected => CallEnd::FaultInjected,
             Self::Stopping => CallEnd::Stopping,
             _ => CallEnd::Disconnected,
         }

@@ -49,6 +49,8 @@ pub enum CallEnd {
     Disconnected,
     /// A newer connection of the device displaced the one that carried the call.
     TakenOver,
+    /// Somebody injected a fault that ended the connection.
+    FaultInjected,
     /// The connection ended before the call was sent: it may be tried on the next connection.
     NotSent,
     /// The device has too many calls in flight.

@@ -50,6 +50,12 @@ pub enum ConnectRefusal {
     /// Try again later.
     #[error("the hub cannot take connections now")]
     Unavailable,
+    /// Somebody injected a fault.
+    #[error("a fault was injected")]
+    FaultInjected {
+        /// Whether the device should try again later.
+        retry: bool,
+    },
 }
 
 impl Hub {
@@ -68,6 +74,7 @@ impl Hub {
                 let reason = match refusal {
                     ConnectRefusal::NotAuthorized(error) => error.reason(),
                     ConnectRefusal::Unavailable => "unavailable",
+                    ConnectRefusal::FaultInjected { .. } => "fault_injected",
                 };
                 count(&self.metrics.connects, reason);
                 info!(device = %request.id, protocol = request.protocol, peer = %request.peer, %refusal, "connect refused");
@@ -102,6 +109,9 @@ impl Hub {
             &self.authorities,
             now,
         )?;
+        if let Some(retry) = self.refuses_connect(request.id) {
+            return Err(ConnectRefusal::FaultInjected { retry });
+        }
         if let Some(model_id) = request.model_id.filter(|model_id| !model_id.is_empty()) {
             self.note_model(request.id, model_id).await.map_err(|_| ConnectRefusal::Unavailable)?;
         }
@@ -136,6 +146,7 @@ impl Hub {
         self.note_presence(&connection, true);
         // What came while it was away. One that comes now finds it in the table.
         connection.notify_messages();
+        self.begun(&connection);
         self.bus.announce(request.id).await;
         Ok(Connected { connection, session_present: session.is_some() })
     }

@@ -11,6 +11,7 @@ use tracing::{debug, info, trace};
 
 use super::{Hub, store_failed};
 use crate::connections::{CallEnd, MethodReply, OutgoingCall};
+use crate::faults::Point;
 use crate::metrics::{Metrics, count};
 
 /// A method call as its caller made it; checked.
@@ -115,7 +116,12 @@ impl Hub {
             connect_deadline: Instant::now() + Duration::from_secs(call.connect_timeout.into()),
             response_timeout: Duration::from_secs(call.response_timeout.into()),
         };
-        let reply = match self.bus.call(target, outgoing).await {
+        let called = if self.has_fault(Point::MethodRequest) {
+            Box::pin(self.call_with_faults(target, outgoing)).await
+        } else {
+            self.bus.call(target, outgoing).await
+        };
+        let reply = match called {
             Ok(reply) => reply,
             Err(end) => {
                 if end == CallEnd::NotOnline && !waits {
@@ -178,6 +184,13 @@ fn explain(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'stat
             HubError::new(
                 ErrorCode::ConnectionForcefullyClosedOnNewConnection,
                 "A newer connection of the device displaced the one that carried the call.",
+            ),
+        ),
+        CallEnd::FaultInjected => (
+            "fault_injected",
+            HubError::new(
+                ErrorCode::ConnectionForcefullyClosedOnFaultInjection,
+                "An injected fault ended the connection that carried the call.",
             ),
         ),
         CallEnd::TooManyInFlight => (

@@ -17,6 +17,7 @@ pub(crate) struct Config {
     pub(crate) listen: ListenConfig,
     pub(crate) tls: TlsConfig,
     pub(crate) log: LogConfig,
+    pub(crate) faults: FaultsConfig,
     pub(crate) files: FilesConfig,
     pub(crate) limits: LimitsConfig,
     pub(crate) events: EventsConfig,
@@ -36,6 +37,7 @@ impl Default for Config {
             listen: ListenConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            faults: FaultsConfig::default(),
             files: FilesConfig::default(),
             limits: LimitsConfig::default(),
             events: EventsConfig::default(),
@@ -138,6 +140,22 @@ fn sources<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
             let text = format!("there is no source of events {name:?}; the sources are {known}");
             Err(serde::de::Error::custom(text))
         }
+    }
+}
+
+/// `[faults]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FaultsConfig {
+    pub(crate) enabled: bool,
+    pub(crate) at_once: usize,
+    pub(crate) max_seconds: u64,
+}
+
+impl Default for FaultsConfig {
+    fn default() -> Self {
+        let core = ferrohub_core::limits::Limits::default();
+        Self { enabled: false, at_once: 100, max_seconds: core.fault_duration.as_secs() }
     }
 }
 

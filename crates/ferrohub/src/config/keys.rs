@@ -56,6 +56,9 @@ pub(crate) const KEYS: &[Key] = &[
         "events.readers_per_group",
         "Readers that one group may have on each partition; more are refused with 429001.",
     ),
+    key("faults.enabled", "Lets a test inject faults; not for a hub that somebody relies on."),
+    key("faults.at_once", "Faults that may be injected at once."),
+    key("faults.max_seconds", "How long a fault may last."),
     key("files.enabled", "Whether devices may upload files."),
     key("files.blob_bytes", "Largest file."),
     key(

@@ -11,7 +11,7 @@ use ferrohub_gateway::{GatewayLimits, MqttLimits};
 use crate::config::{Config, EventsConfig, FilesConfig, LimitsConfig};
 
 pub(super) fn of_core(config: &Config) -> Limits {
-    let Config { limits: config, messages, files, .. } = config;
+    let Config { limits: config, messages, files, faults, .. } = config;
     Limits {
         devices: config.devices,
         modules_per_device: config.modules_per_device,
@@ -28,6 +28,8 @@ pub(super) fn of_core(config: &Config) -> Limits {
         certificate_authorities: config.certificate_authorities,
         reconnect_grace: Duration::from_secs(config.reconnect_grace_seconds),
         activity_interval: Duration::from_secs(config.activity_interval_seconds.max(1)),
+        faults: if faults.enabled { faults.at_once } else { 0 },
+        fault_duration: Duration::from_secs(faults.max_seconds),
         shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
         ..Limits::default()
     }

@@ -10,7 +10,8 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use ferrohub_core::DeviceMessage;
+use ferrohub_core::faults::Point;
+use ferrohub_core::{DeviceMessage, Passage};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError};
 use serde::Deserialize;
@@ -42,6 +43,16 @@ pub(super) async fn send(
     } else {
         vec![DeviceMessage { properties, body }]
     };
+    match api.hub.passage(Point::Telemetry, &caller.identity.id).await {
+        Passage::Arrives => {}
+        Passage::Lost { acknowledge: true } => return Ok(no_content()),
+        Passage::Lost { acknowledge: false } => {
+            return Err(a(HubError::new(
+                ErrorCode::ServiceUnavailable,
+                "An injected fault lost the message.",
+            )));
+        }
+    }
     api.hub.send_events(caller.origin(), messages).await.map_err(a)?;
     Ok(no_content())
 }

@@ -16,6 +16,7 @@ use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use ferrohub_core::Hub;
+use ferrohub_core::faults::Point;
 use ferrohub_model::{ErrorCode, HubError};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -29,8 +30,8 @@ use tracing::debug;
 
 use super::error::{ApiError, Shape};
 use super::{
-    cloud_to_device, device_events, devices, events, files, keys, management, messages, method, modules,
-    statistics, twins, websocket,
+    cloud_to_device, device_events, devices, events, faults, files, keys, management, messages, method,
+    modules, statistics, twins, websocket,
 };
 use crate::listener::{Accepted, Place};
 use crate::metrics::GatewayMetrics;
@@ -174,7 +175,7 @@ impl Server {
             .merge(message_routes())
             .route("/$iothub/websocket", get(websocket::upgrade))
             .merge(files::routes())
-            .nest("/ferrohub", management::routes().merge(keys::routes()))
+            .nest("/ferrohub", management::routes().merge(keys::routes()).merge(faults::routes()))
             .method_not_allowed_fallback(async || method_not_allowed())
             .with_state(api.clone())
             .merge(extra_routes)
@@ -242,6 +243,13 @@ impl Server {
         mut request: Request<Incoming>,
     ) -> Result<Response, Infallible> {
         let was_stranger = socket.begin_request();
+        if self.api.hub.has_fault(Point::Request)
+            && let Some(refusal) = faults::refusal(&self.api, request.method().as_str(), request.uri().path())
+        {
+            socket.end_request(was_stranger, false);
+            self.api.metrics.requests.count(refusal.status().as_u16());
+            return Ok(refusal);
+        }
         let response = match method::target(request.uri().path()) {
             Some(target) if request.method() == Method::POST => {
                 method::invoke(&self.api, target, request).await

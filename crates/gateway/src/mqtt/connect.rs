@@ -77,7 +77,10 @@ impl Head {
         };
         let connected = self.hub.connect(&request).await.map_err(|refusal| match refusal {
             ConnectRefusal::NotAuthorized(_) => Refusal::NotAuthorized,
-            ConnectRefusal::Unavailable => Refusal::ServerUnavailable,
+            ConnectRefusal::FaultInjected { retry: false } => Refusal::NotAuthorized,
+            ConnectRefusal::Unavailable | ConnectRefusal::FaultInjected { retry: true } => {
+                Refusal::ServerUnavailable
+            }
         })?;
         self.expires = connected.connection.expires.and_then(|expires| self.instant_of(expires));
         self.durable = !connect.clean_session;

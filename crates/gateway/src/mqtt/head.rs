@@ -32,6 +32,8 @@ pub(super) enum Done {
     Telemetry(Vec<PacketId>),
     /// A twin request was served.
     Twin(twin::Served),
+    /// A twin request was served, and the response got lost.
+    TwinResponseLost(Option<PacketId>),
 }
 
 impl Done {
@@ -42,6 +44,10 @@ impl Done {
                 Ok(())
             }
             Self::Twin(served) => served.tell(machine),
+            Self::TwinResponseLost(packet) => {
+                twin::acknowledge(machine, packet);
+                Ok(())
+            }
         }
     }
 }
@@ -265,7 +271,8 @@ impl Head {
             return Err(CloseReason::ProtocolError);
         };
         let reply = MethodReply { status, payload: publish.payload };
-        let answer = RequestId::parse(request_id).map_or(Answer::Stray, |id| connection.answer(id, reply));
+        let answer =
+            RequestId::parse(request_id).map_or(Answer::Stray, |id| self.hub.answer(connection, id, reply));
         // A client that came back before it read the PUBACK sends its answer once more, as QoS 1 demands.
         if answer == Answer::Stray && !publish.dup {
             self.hub.metrics().stray_method_answers.inc();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ferrohub_core::connections::{CloseReason, Connection};
+use ferrohub_core::faults::Point;
 use ferrohub_core::metrics::count;
-use ferrohub_core::{DeviceMessage, Hub};
+use ferrohub_core::{DeviceMessage, Hub, Passage};
 use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{ErrorCode, IdentityId, topic};
 use ferrohub_mqtt::{PacketId, Publish, Will};
@@ -77,12 +78,14 @@ pub(super) struct Gathered {
     /// What is to be acknowledged.
     packets: Vec<PacketId>,
     bytes: usize,
+    /// Whether a fault may take it: then each message has its own turn.
+    alone: bool,
 }
 
 impl Gathered {
     /// Whether it is time to write them, even if there are more.
     pub(super) fn is_full(&self) -> bool {
-        self.messages.len() >= MOST_MESSAGES || self.bytes >= MOST_BYTES
+        self.alone || self.messages.len() >= MOST_MESSAGES || self.bytes >= MOST_BYTES
     }
 
     pub(super) fn add(
@@ -93,6 +96,7 @@ impl Gathered {
     ) -> Result<(), NoMessage> {
         let (topic, retain) = (publish.topic.as_str(), publish.retain);
         let message = message(hub, &connection.id, topic, &publish.payload, retain)?;
+        self.alone = hub.has_fault(Point::Telemetry);
         self.bytes += message.size();
         self.messages.push(message);
         self.packets.extend(publish.packet_id);
@@ -104,6 +108,11 @@ impl Gathered {
         let (hub, origin) = (hub.clone(), connection.origin());
         Box::pin(async move {
             let id = origin.id.clone();
+            match hub.passage(Point::Telemetry, &id).await {
+                Passage::Arrives => {}
+                Passage::Lost { acknowledge: true } => return Ok(Done::Telemetry(self.packets)),
+                Passage::Lost { acknowledge: false } => return Ok(Done::Telemetry(Vec::new())),
+            }
             match hub.send_events(origin, self.messages).await {
                 Ok(()) => Ok(Done::Telemetry(self.packets)),
                 Err(error) => {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrohub_core::Hub;
 use ferrohub_core::connections::{CloseReason, Connection};
+use ferrohub_core::faults::Point;
+use ferrohub_core::{Hub, Passage};
 use ferrohub_model::HubError;
 use ferrohub_model::topic::{self, TwinRequest, TwinResponse};
 use ferrohub_mqtt::server::Connection as Machine;
@@ -35,7 +36,13 @@ pub(super) fn begin(
         return Err(CloseReason::ProtocolError);
     }
     let (hub, connection) = (hub.clone(), connection.clone());
-    Ok(Box::pin(async move { Ok(Done::Twin(serve(&hub, &connection, request).await?)) }))
+    Ok(Box::pin(async move {
+        let served = serve(&hub, &connection, request).await?;
+        Ok(match hub.passage(Point::TwinResponse, &connection.id).await {
+            Passage::Arrives => Done::Twin(served),
+            Passage::Lost { .. } => Done::TwinResponseLost(served.request.packet_id),
+        })
+    }))
 }
 
 async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Result<Served, CloseReason> {
@@ -82,7 +89,7 @@ impl Served {
     }
 }
 
-fn acknowledge(machine: &mut Machine, packet_id: Option<PacketId>) {
+pub(super) fn acknowledge(machine: &mut Machine, packet_id: Option<PacketId>) {
     if let Some(packet_id) = packet_id {
         machine.puback(packet_id);
     }

@@ -1,0 +1,135 @@
+//! `/ferrohub/faults`: faults that a test injects, and what they do to HTTPS requests.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get};
+use ferrohub_core::RefusedRequest;
+use ferrohub_core::auth::Operation;
+use ferrohub_model::fault::{FaultKind, FaultRequest};
+use ferrohub_model::{ErrorCode, HubError, percent};
+
+use super::error::{ApiError, Shape, a};
+use super::request::{authorization, json, no_content, read_json};
+use super::server::Api;
+
+/// What a fault can be for by name: the verb, and the path with the place of the id.
+const OPERATIONS: [(&str, &str, &str); 12] = [
+    ("listDevices", "GET", "/devices"),
+    ("getDevice", "GET", "/devices/{id}"),
+    ("putDevice", "PUT", "/devices/{id}"),
+    ("deleteDevice", "DELETE", "/devices/{id}"),
+    ("listModules", "GET", "/devices/{id}/modules"),
+    ("getTwin", "GET", "/twins/{id}"),
+    ("patchTwin", "PATCH", "/twins/{id}"),
+    ("putTwin", "PUT", "/twins/{id}"),
+    ("invokeMethod", "POST", "/twins/{id}/methods"),
+    ("sendEvent", "POST", "/devices/{id}/messages/events"),
+    ("createUpload", "POST", "/devices/{id}/files"),
+    ("completeUpload", "POST", "/devices/{id}/files/notifications"),
+];
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new().route("/faults", get(list).post(add).delete(clear)).route("/faults/{id}", delete(remove))
+}
+
+/// The answer that a fault gives in place of the hub. The faults themselves can always be managed.
+pub(super) fn refusal(api: &Api, verb: &str, path: &str) -> Option<Response> {
+    if path.starts_with("/ferrohub/") {
+        return None;
+    }
+    let path = percent::decode(path)?;
+    let RefusedRequest { error, retry_after } = api.hub.refuses_request(verb, &path)?;
+    let shape = if path.starts_with("/twins/") { Shape::B } else { Shape::A };
+    let mut response = ApiError::new(error, shape).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Some(response)
+}
+
+async fn manage(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
+    api.hub.authorize(authorization(headers), Operation::ManageHub).await.map_err(a)?;
+    if api.hub.faults_are_enabled() {
+        return Ok(());
+    }
+    let text = "Fault injection is off. It is for tests: set enabled = true below [faults] in the configuration, or \
+                FERROHUB_FAULTS_ENABLED=true, and start the hub again.";
+    Err(a(HubError::new(ErrorCode::GenericNotFound, text)))
+}
+
+async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
+    manage(&api, &headers).await?;
+    json(&api.hub.faults()).map_err(a)
+}
+
+async fn add(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    manage(&api, &headers).await?;
+    let mut request: FaultRequest = read_json(body, &api.limits).await.map_err(a)?;
+    name_path(&mut request).map_err(a)?;
+    json(&api.hub.add_fault(request).map_err(a)?).map_err(a)
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    manage(&api, &headers).await?;
+    api.hub.remove_fault(&id).map_err(a)?;
+    Ok(no_content())
+}
+
+async fn clear(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
+    manage(&api, &headers).await?;
+    api.hub.clear_faults();
+    Ok(no_content())
+}
+
+/// Says with a verb and a path what `operation` and `target` say.
+fn name_path(request: &mut FaultRequest) -> Result<(), HubError> {
+    let invalid = |text: String| Err(HubError::new(ErrorCode::ArgumentInvalid, text));
+    let Some(name) = request.operation.as_deref().filter(|_| request.kind == FaultKind::RefuseRequest) else {
+        return Ok(());
+    };
+    if request.method.is_some() || request.path.is_some() {
+        return invalid("operation stands for method and path; give one or the others".to_owned());
+    }
+    let Some((_, verb, path)) = OPERATIONS.iter().find(|(known, ..)| *known == name) else {
+        let known = OPERATIONS.map(|(name, ..)| name).join(", ");
+        return invalid(format!("there is no operation {name:?}; the operations are {known}"));
+    };
+    let target = request.target.as_deref().unwrap_or("*");
+    let of_module = target.split_once('/').map(|(device, module)| format!("{device}/modules/{module}"));
+    request.method = Some((*verb).to_owned());
+    request.path = Some(path.replace("{id}", of_module.as_deref().unwrap_or(target)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_paths() {
+        for (operation, target, expected) in [
+            ("invokeMethod", Some("dev*"), Some(("POST", "/twins/dev*/methods"))),
+            ("invokeMethod", Some("dev/m"), Some(("POST", "/twins/dev/modules/m/methods"))),
+            ("listDevices", None, Some(("GET", "/devices"))),
+            ("getTwin", None, Some(("GET", "/twins/*"))),
+            ("getEverything", None, None),
+        ] {
+            let mut request = FaultRequest {
+                operation: Some(operation.to_owned()),
+                target: target.map(str::to_owned),
+                ..FaultRequest::new(FaultKind::RefuseRequest)
+            };
+            let named = name_path(&mut request);
+            let found =
+                named.is_ok().then(|| (request.method.as_deref().unwrap(), request.path.as_deref().unwrap()));
+            assert_eq!(found, expected, "{operation}");
+        }
+    }
+}
