@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// A name that nothing else in the database contains.
 const NAME: &str = "device-that-goes";
 

@@ -67,7 +67,7 @@ fn an_edge_device_has_a_scope_and_two_modules_for_as_long_as_it_is_one() {
     let _ = service.create_module("edge-1", "mine");
     let off = update(&hub, &service, "edge-1", &json!({ "capabilities": { "iotEdge": false } })).unwrap();
     assert_eq!(off.get("deviceScope"), None, "{off}");
-    agent.wait_until_connected(false, Duration::from_secs(10));
+    agent.wait_until_connected(false, Duration::from_secs(30));
     assert_eq!(modules(&service, "edge-1"), [("mine".to_owned(), String::new())]);
     let on = update(&hub, &service, "edge-1", &json!({ "capabilities": { "iotEdge": true } })).unwrap();
     assert_eq!(on["deviceScope"], edge["deviceScope"]);

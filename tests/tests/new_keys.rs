@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferrohub_acceptance::{Device, HttpAnswer, Hub, Identity, Service, sas};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn regenerate(hub: &Hub, service: &Service, of: &str, key: &str, if_match: Option<&str>) -> HttpAnswer {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferrohub_acceptance::{Device, Hub, Identity, Service, eventually};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// What all readers say of one identity, and that they say the same.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,7 +17,7 @@ fn counts(total: u64, enabled: u64, disabled: u64) -> Value {
 
 #[track_caller]
 fn wait_for_connected(service: &Service, count: u64) {
-    eventually("so many are connected", Duration::from_secs(10), || {
+    eventually("so many are connected", Duration::from_secs(30), || {
         let now = service.call("get_service_statistics", &json!({})).unwrap();
         (now == json!({ "connectedDeviceCount": count })).then_some(())
     });
@@ -64,7 +64,7 @@ fn connected_devices_are_counted_as_they_come_and_go() {
     wait_for_connected(&service, 2);
     let newer = Device::of(&of_dev2).option("connection_retry", false).start(&hub);
     newer.connect().unwrap();
-    dev2.wait_until_connected(false, Duration::from_secs(10));
+    dev2.wait_until_connected(false, Duration::from_secs(30));
     wait_for_connected(&service, 2);
     newer.kill();
     wait_for_connected(&service, 1);
