@@ -57,8 +57,10 @@ fn a_deleted_device_leaves_nothing_behind() {
     }
     device.report(&json!({ "c": 3 })).unwrap();
     module.report(&json!({ "c": 3 })).unwrap();
+    let _begun = device.storage_info("a-file").unwrap();
+    service.send(NAME, json!({ "iothub-ack": "full" }), b"hello");
     let tables = places_of(&hub, NAME);
-    for table in ["identity.device_id", "twin.device_id"] {
+    for table in ["identity.device_id", "twin.device_id", "message.device_id", "upload.device_id"] {
         assert!(tables.iter().any(|place| place == table), "{tables:?}");
     }
 
@@ -87,6 +89,7 @@ fn a_deleted_device_leaves_nothing_behind() {
     assert_eq!(again["lastActivityTime"], "0001-01-01T00:00:00.000Z");
     assert_eq!(again["connectionStateUpdatedTime"], "0001-01-01T00:00:00.000Z");
     assert_eq!(again.get("deviceScope"), None);
+    assert_eq!(again["cloudToDeviceMessageCount"], 0);
     let twin = service.call("get_twin", &json!({ "device_id": NAME })).unwrap();
     assert_eq!((&twin["version"], &twin["tags"]), (&json!(2), &json!({})));
     assert_eq!(service.call("get_modules", &json!({ "device_id": NAME })).unwrap(), json!([]));

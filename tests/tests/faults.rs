@@ -107,6 +107,7 @@ fn a_connect_is_refused_for_three_seconds_and_then_the_device_is_in() {
     assert!(begun.elapsed() >= Duration::from_secs(3));
     assert!(metric(&hub, "ferrohub_fault_hits_total{outcome=\"refuseConnect\"}").unwrap() >= 2);
     assert!(service.invoke("dev1", Method::new("echo").connect_timeout(10)).is_ok());
+    device.shutdown();
 
     add(
         &hub,
