@@ -226,7 +226,8 @@ impl DeviceClient {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidPayload`] if it is too large, [`ErrorKind::InvalidArgument`] for a property that cannot be
-    /// sent. [`ErrorKind::QueueFull`]. With [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail):
+    /// sent. [`ErrorKind::QueueFull`]. [`ErrorKind::Rejected`] if the hub closed the connection ten times in a row because
+    /// of the event, as it seems: MQTT has no other way to say no. With [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail):
     /// [`ErrorKind::Offline`], or [`ErrorKind::Network`] if it is not known whether the hub has it. If the client ends
     /// first: why it ended, [`ErrorKind::Closed`] after [`disconnect`](Self::disconnect).
     pub async fn send_event(&self, event: Event) -> Result<(), Error> {

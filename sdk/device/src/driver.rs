@@ -203,7 +203,7 @@ impl Driver {
             };
             self.calls.end();
             self.session = connected.link.into_session();
-            self.events_lost_their_connection();
+            self.events_lost_their_connection(since.elapsed());
             self.repeat_twin_requests();
             self.messages_lost_their_connection();
             backoff.connected_for(since.elapsed(), &self.shared.config.reconnect);

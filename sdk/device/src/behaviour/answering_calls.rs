@@ -135,6 +135,23 @@ async fn a_stream_takes_what_no_handler_takes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_hub_is_told_of_methods_when_the_first_is_there() {
+    let mut hub = FakeHub::new();
+    let client = hub.client_without_methods(|b| b);
+    let connecting = super::fake_hub::connecting(&client);
+    let (mut peer, _) = hub.connect().await;
+    peer.accept(true).await;
+    connecting.await.unwrap().unwrap();
+    assert!(peer.is_quiet_for(Duration::from_secs(10)).await);
+    client.on_method("late", |_| async { MethodResponse::new(200) });
+    peer.take_subscribe().await;
+    peer.call("1", "late", "1").await;
+    assert!(peer.answer().await.is("1", 200, "null"));
+    client.on_method("later", |_| async { MethodResponse::new(200) });
+    assert!(peer.is_quiet_for(Duration::from_secs(10)).await, "once is enough");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_may_answer_before_it_is_done() {
     let mut hub = FakeHub::new();
     let client = hub.client();

@@ -228,6 +228,35 @@ async fn what_is_left_at_the_end_is_told() {
     assert_eq!(sent.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_event_that_the_hub_never_takes_does_not_hold_up_the_others() {
+    let mut hub = FakeHub::new();
+    let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
+    let (poison, good) = (sending(&client, "poison"), sending(&client, "good"));
+    for _ in 0..9 {
+        assert_eq!(peer.event().await.body, "poison");
+        drop(peer);
+        peer = next(&mut hub).await;
+    }
+    assert!(!poison.is_finished());
+    peer.event().await;
+    drop(peer);
+    assert_eq!(poison.await.unwrap().unwrap_err().kind(), ErrorKind::Rejected);
+    let mut peer = next(&mut hub).await;
+    assert_eq!(peer.take_event().await.body, "good");
+    good.await.unwrap().unwrap();
+    // A connection that is lost later is not the event's fault.
+    let patient = sending(&client, "patient");
+    for _ in 0..20 {
+        assert_eq!(peer.event().await.body, "patient");
+        sleep(Duration::from_secs(11)).await;
+        drop(peer);
+        peer = next(&mut hub).await;
+    }
+    peer.take_event().await;
+    patient.await.unwrap().unwrap();
+}
+
 /// A stream of events that never pauses does not hold up a renewal, and the renewal loses none of them.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_carries_unacknowledged_events_over() {

@@ -140,8 +140,10 @@ async fn no_answer_is_a_time_out_and_errors_have_kinds() {
 async fn a_hub_that_refuses_the_subscription_is_not_waited_for() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub).await;
+    // Until it says so, nobody spins.
     let patch = patching(&client, 1);
     let mut updates = client.desired_updates();
+    sleep(Duration::from_secs(5)).await;
     peer.refuse_subscribe_to(&BOTH).await;
     assert_eq!(patch.await.unwrap().unwrap_err().kind(), ErrorKind::Rejected);
     assert!(soon("the end", updates.next()).await.is_none());

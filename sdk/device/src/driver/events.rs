@@ -4,8 +4,10 @@
 //! the session: the next connection sends it again before anything new.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use ferrohub_mqtt::PacketId;
+use tracing::warn;
 
 use super::Driver;
 use super::connect::send_error;
@@ -15,10 +17,17 @@ use crate::config::MAX_EVENTS_IN_FLIGHT;
 use crate::error::{Error, ErrorKind};
 use crate::outbox::{Delivered, Room};
 
+/// A connection that ends sooner than this after events were sent may have ended because of them.
+const SOON: Duration = Duration::from_secs(10);
+/// After so many such connections in a row, none of which brought an acknowledgement, the oldest event is given up. MQTT
+/// has no other way to refuse a message than to close, and one that the hub never takes must not hold up all others.
+const MAX_STRIKES: u32 = 10;
+
 /// The events that the hub has not acknowledged.
 #[derive(Default)]
 pub(super) struct Events {
     in_flight: HashMap<PacketId, (Delivered, Room)>,
+    strikes: u32,
 }
 
 impl Events {
@@ -28,6 +37,7 @@ impl Events {
 
     pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
         if let Some((delivered, room)) = self.in_flight.remove(&packet_id) {
+            self.strikes = 0;
             // Who is told may send the next one at once.
             drop(room);
             // Nobody has to wait for it.
@@ -35,7 +45,17 @@ impl Events {
         }
     }
 
-    /// Gives them up.
+    /// Gives one up.
+    fn reject(&mut self, packet_id: PacketId) {
+        if let Some((delivered, room)) = self.in_flight.remove(&packet_id) {
+            drop(room);
+            let message =
+                format!("the hub closed the connection {MAX_STRIKES} times when the event was sent");
+            let _ = delivered.send(Err(Error::new(ErrorKind::Rejected, message)));
+        }
+    }
+
+    /// Gives all up.
     pub(super) fn fail(&mut self, error: &Error) {
         for (_, (delivered, room)) in self.in_flight.drain() {
             drop(room);
@@ -64,8 +84,9 @@ impl Driver {
         }
     }
 
-    /// The connection was lost. The session still has what was not acknowledged, unless nobody wants it sent again.
-    pub(super) fn events_lost_their_connection(&mut self) {
+    /// The connection was lost after this time. The session still has what was not acknowledged, unless nobody wants it
+    /// sent again.
+    pub(super) fn events_lost_their_connection(&mut self, lasted: Duration) {
         let error =
             Error::new(ErrorKind::Network, "the connection was lost before the hub acknowledged the event");
         if self.shared.outbox.fails_offline() {
@@ -73,6 +94,20 @@ impl Driver {
                 self.session.forget(*packet_id);
             }
             self.events.fail(&error);
+        }
+        self.events.strikes = match self.events.len() {
+            0 => 0,
+            _ if lasted < SOON => self.events.strikes + 1,
+            _ => 0,
+        };
+        let oldest = self.session.unacknowledged().find(|id| self.events.in_flight.contains_key(id));
+        if self.events.strikes >= MAX_STRIKES
+            && let Some(packet_id) = oldest
+        {
+            warn!("an event is given up: the hub closes the connection whenever it is sent");
+            self.session.forget(packet_id);
+            self.events.reject(packet_id);
+            self.events.strikes = 0;
         }
         self.shared.outbox.disconnected(&error);
     }

@@ -79,7 +79,7 @@ impl Driver {
         self.send(link);
         let room = link.machine.in_flight() + RESERVED_IDS < self.shared.config.machine.max_in_flight;
         let shared = self.shared.clone();
-        let reading = self.desired.wake().filter(|_| self.mode == Mode::Serving);
+        let reading = self.desired.wake().filter(|_| self.can_read_twin());
         tokio::select! {
             reached = goal => return Ok(Some(reached)),
             event = link.next() => {
@@ -96,7 +96,8 @@ impl Driver {
 
     /// Sends what the application has for the hub.
     fn send(&mut self, link: &mut Link) {
-        if self.subscriptions.refused.contains(Feature::Desired) {
+        let refused = self.subscriptions.refused;
+        if refused.contains(Feature::Desired) || refused.contains(Feature::TwinAnswers) {
             self.shared.desired.dismiss();
         }
         if self.subscriptions.refused.contains(Feature::Messages) {

@@ -79,10 +79,7 @@ impl Driver {
             return;
         }
         let now = Instant::now();
-        if self.subscriptions.held.contains(Feature::Desired)
-            && self.mode == Mode::Serving
-            && self.desired.is_due(now)
-        {
+        if self.can_read_twin() && self.desired.is_due(now) {
             self.desired.asked(now + self.shared.config.request_timeout);
             self.send_twin_request(link, TwinRequest { ask: TwinAsk::Get, asker: Asker::Desired });
         }
@@ -93,6 +90,13 @@ impl Driver {
         {
             self.send_twin_request(link, request);
         }
+    }
+
+    /// Whether the twin can be read for the stream of desired properties. Not before the hub tells of changes: one that
+    /// comes between the reading and that would be missed.
+    pub(super) fn can_read_twin(&self) -> bool {
+        let held = self.subscriptions.held;
+        self.mode == Mode::Serving && held.contains(Feature::Desired) && held.contains(Feature::TwinAnswers)
     }
 
     fn send_twin_request(&mut self, link: &mut Link, request: TwinRequest) {
