@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use ferrohub_device::{DeviceClient, Event};
+use ferrohub_device::{DeviceClient, ErrorKind, Event};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -25,6 +25,8 @@ pub(super) async fn send(client: DeviceClient, every: Duration, place: f64, flee
             Ok(()) => {
                 fleet.events.fetch_add(1, Ordering::Relaxed);
             }
+            // It went away just then.
+            Err(error) if error.kind() == ErrorKind::Closed => {}
             Err(error) if fleet.tell => fleet.tell(&format!("{} cannot send: {error}", client.device_id())),
             Err(_) => {}
         }
