@@ -7,6 +7,7 @@ Argument: {"connection_string": ...} or {"entra": {"host", "tenant_id", "client_
 import base64
 import json
 import sys
+import time
 
 import jwt
 import requests
@@ -204,6 +205,28 @@ def main():
                 answer.raise_for_status()
                 acknowledged.append([device_id, answer.json()["generationId"]])
 
+    def send_until_failure(url, device_id, prefix, headers):
+        """Sends messages one after the other until the hub is gone: the bodies of those it accepted. A queue that is full
+        is waited for."""
+        accepted = []
+        headers = {**headers, "iothub-to": f"/devices/{device_id}/messages/deviceBound"}
+        with requests.Session() as session:
+            while True:
+                body = f"{prefix}-{len(accepted)}"
+                try:
+                    answer = session.post(
+                        f"{url}/messages/deviceBound?api-version=2021-04-12", data=body, headers=headers
+                    )
+                except requests.RequestException:
+                    return accepted
+                if answer.status_code == 403:
+                    time.sleep(0.02)
+                elif answer.status_code == 503:
+                    return accepted
+                else:
+                    answer.raise_for_status()
+                    accepted.append(body)
+
     def generations(url, device_ids, headers):
         """The generation of each device, None for one that is not there."""
         found = []
@@ -267,6 +290,7 @@ def main():
             "abandon_feedback": abandon_feedback,
             "purge": purge,
             "create_until_failure": create_until_failure,
+            "send_until_failure": send_until_failure,
             "generations": generations,
             "entra_token": entra_token,
             "read_token": read_token,

@@ -50,6 +50,14 @@ impl Identity {
         format!("HostName={};DeviceId={};{module}SharedAccessKey={key}", self.hub, self.device_id)
     }
 
+    /// A token of the primary key, good for an hour.
+    #[must_use]
+    pub fn token(&self) -> String {
+        let resource = self.resource();
+        let expiry = crate::sas::now() + 3600;
+        crate::sas::Token { resource: &resource, key: &self.primary_key, expiry, policy: None }.sign()
+    }
+
     /// The resource a token of this device or module is for.
     #[must_use]
     pub fn resource(&self) -> String {

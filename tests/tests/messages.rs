@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ferrohub_acceptance::{Client, Device, Hub, Service, eventually};
+use ferrohub_acceptance::{Client, Delivery, Device, Hub, ManualDevice, Service, eventually};
 use serde_json::{Value, json};
 
 /// How many messages wait for a device, as its identity says.
@@ -140,4 +140,124 @@ fn a_device_that_is_there_hears_at_once() {
     }
     eprintln!("{:?} for each message, request and all", begun.elapsed() / 100);
     until_empty(&service, "dev1");
+}
+
+#[test]
+fn a_module_hears_what_comes_to_its_inputs() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let _ = service.create_device("dev1");
+    let identity = service.create_module("dev1", "mod1");
+    for client in [Client::Sync, Client::Async] {
+        let module = Device::of(&identity).client(client).start(&hub);
+        module.listen_for_messages(true);
+        let address = "/devices/dev1/modules/mod1/inputs/in%201";
+        let headers = json!({ "iothub-app-a": "b/c", "iothub-messageid": "7" });
+        let answer = service.try_send(address, headers, b"to the input");
+        assert_eq!((answer.status, &answer.json()["moduleId"]), (200, &json!("mod1")));
+        let message = module.next_message();
+        assert_eq!(message.body_text(), "to the input");
+        assert_eq!((message.text("input_name"), message.text("message_id")), ("in 1", "7"));
+        assert_eq!(message.field("properties"), &json!({ "a": "b/c" }));
+        module.shutdown();
+    }
+    // What names no input is not for those who listen to inputs alone.
+    service.send("dev1/modules/mod1", json!({}), b"to the module");
+    let address = "/devices/dev1/modules/mod1/inputs/i";
+    assert_eq!(service.try_send(address, json!({}), b"to the input").status, 200);
+    let module = ManualDevice::start(&hub, &identity, true);
+    module.connect();
+    assert_eq!(module.subscribe("devices/dev1/modules/mod1/inputs/#", 1), 1);
+    let delivery = module.next();
+    assert_eq!(delivery.body, "to the input");
+    assert!(delivery.topic.starts_with("devices/dev1/modules/mod1/inputs/i/%24.to="), "{}", delivery.topic);
+    module.acknowledge(&delivery);
+    assert_eq!(module.subscribe("devices/dev1/modules/mod1/#", 1), 1);
+    let delivery = module.next();
+    assert_eq!(delivery.body, "to the module");
+    let topic = "devices/dev1/modules/mod1/messages/devicebound/%24.to=";
+    assert!(delivery.topic.starts_with(topic), "{}", delivery.topic);
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_and_nothing_else() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    for number in 0..40 {
+        service.send("dev1", json!({}), number.to_string().as_bytes());
+    }
+    let device = ManualDevice::start(&hub, &identity, false);
+    assert!(!device.connect());
+    assert_eq!(device.subscribe("devices/dev1/messages/devicebound/#", 1), 1);
+    let first: Vec<Delivery> = (0..16).map(|_| device.next()).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(device.deliveries(), [], "sixteen are on their way at once");
+    let bodies = |deliveries: &[Delivery]| deliveries.iter().map(|d| d.body.clone()).collect::<Vec<_>>();
+    let numbers = |from: usize, to: usize| (from..to).map(|n| n.to_string()).collect::<Vec<_>>();
+    assert_eq!(bodies(&first), numbers(0, 16));
+    // Out of order, all but two.
+    for delivery in first.iter().rev().filter(|delivery| !["3", "5"].contains(&delivery.body.as_str())) {
+        device.acknowledge(delivery);
+    }
+    let second: Vec<Delivery> = (0..14).map(|_| device.next()).collect();
+    assert_eq!(bodies(&second), numbers(16, 30));
+    eventually("what was acknowledged is gone", Duration::from_secs(5), || {
+        (waiting(&service, "dev1") == 26).then_some(())
+    });
+    device.disconnect();
+    // It is remembered: nothing is subscribed again.
+    assert!(device.connect());
+    let again: Vec<Delivery> = (0..16).map(|_| device.next()).collect();
+    assert_eq!(bodies(&again), [vec!["3".to_owned(), "5".to_owned()], numbers(16, 30)].concat());
+    again.iter().for_each(|delivery| device.acknowledge(delivery));
+    let rest: Vec<Delivery> = (0..10).map(|_| device.next()).collect();
+    assert_eq!(bodies(&rest), numbers(30, 40));
+    // The device goes without a word: another in its place has what it left, in order.
+    device.acknowledge(&rest[0]);
+    eventually("the acknowledgement is there", Duration::from_secs(5), || {
+        (waiting(&service, "dev1") == 9).then_some(())
+    });
+    let newer = ManualDevice::start(&hub, &identity, false);
+    newer.connect();
+    let left: Vec<Delivery> = (0..9).map(|_| newer.next()).collect();
+    assert_eq!(bodies(&left), numbers(31, 40));
+    left.iter().for_each(|delivery| newer.acknowledge(delivery));
+    until_empty(&service, "dev1");
+}
+
+#[test]
+fn a_clean_session_hears_nothing_before_it_subscribes() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    service.send("dev1", json!({}), b"waits");
+    for _ in 0..2 {
+        let device = ManualDevice::start(&hub, &identity, true);
+        assert!(!device.connect());
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(device.deliveries(), []);
+        assert_eq!(device.subscribe("devices/dev1/messages/devicebound/#", 1), 1);
+        assert_eq!(device.next().body, "waits");
+        device.disconnect();
+    }
+    assert_eq!(waiting(&service, "dev1"), 1);
+}
+
+#[test]
+fn at_quality_of_service_0_a_message_is_done_when_it_is_written() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let device = ManualDevice::start(&hub, &identity, false);
+    device.connect();
+    assert_eq!(device.subscribe("devices/dev1/messages/devicebound/#", 0), 0);
+    for number in 0..40 {
+        service.send("dev1", json!({}), number.to_string().as_bytes());
+        let delivery = device.next();
+        assert_eq!((delivery.qos, delivery.body), (0, number.to_string()));
+    }
+    until_empty(&service, "dev1");
+    let refused = device.subscribe("devices/other/messages/devicebound/#", 1);
+    assert_eq!(refused, 128, "somebody else's messages");
 }

@@ -67,7 +67,9 @@ enum Command {
     Twin(commands::twin::TwinCommand),
     /// Call a method on a device
     Invoke(commands::invoke::Invoke),
-    /// Watch what devices send
+    /// Send messages to devices
+    C2d(commands::c2d::C2dCommand),
+    /// Watch what devices send, and what becomes of messages to them
     Monitor(commands::monitor::MonitorCommand),
     /// Send telemetry as a device or module
     SendEvent(commands::send_event::SendEvent),
@@ -100,6 +102,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Device(device) => device.run(&common),
         Command::Module(module) => module.run(&common),
         Command::Twin(twin) => twin.run(&common),
+        Command::C2d(c2d) => c2d.run(&common),
         Command::Monitor(monitor) => monitor.run(&common),
         Command::SendEvent(send) => send.run(&common),
         Command::Upload(upload) => upload.run(&common),

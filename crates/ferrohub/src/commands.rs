@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod acting;
+pub(crate) mod c2d;
 pub(crate) mod ca;
 pub(crate) mod completions;
 pub(crate) mod config;

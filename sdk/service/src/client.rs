@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,7 @@ pub(crate) struct Call<'a> {
     method: Method,
     uri: String,
     if_match: Option<String>,
+    headers: HeaderMap,
     body: Option<Bytes>,
     timeout: Duration,
 }
@@ -84,6 +85,7 @@ impl ServiceClient {
             method,
             uri: format!("{}{path}?{query}api-version={API_VERSION}", self.0.base),
             if_match: None,
+            headers: HeaderMap::new(),
             body: None,
             timeout: self.0.request_timeout,
         }
@@ -100,11 +102,26 @@ impl Call<'_> {
         self
     }
 
+    /// With one more header.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// With bytes of any kind.
+    pub(crate) fn body(mut self, body: Bytes) -> Self {
+        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        self.body = Some(body);
+        self
+    }
+
     /// With JSON.
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "the request cannot be written as JSON").with_source(error)
         })?;
+        let json = HeaderValue::from_static("application/json; charset=utf-8");
+        self.headers.insert(header::CONTENT_TYPE, json);
         self.body = Some(body.into());
         Ok(self)
     }
@@ -148,9 +165,8 @@ impl Call<'_> {
         if let Some(etag) = self.if_match {
             request = request.header(header::IF_MATCH, etag);
         }
-        if self.body.is_some() {
-            let json = HeaderValue::from_static("application/json; charset=utf-8");
-            request = request.header(header::CONTENT_TYPE, json);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
         }
         request.body(self.body.unwrap_or_default()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "the request cannot be sent").with_source(error)

@@ -19,6 +19,8 @@
 //!
 //! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and its siblings), modules
 //!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)) and method calls.
+//! * [`ServiceClient::send_message`]: messages to devices, and what became of them
+//!   ([`receive_feedback`](ServiceClient::receive_feedback)).
 //! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`], or a [`TokenCredential`] of your own:
 //!   Microsoft Entra instead of a shared access policy.
 //! * [`ServiceClient::builder`]: certificate authorities, ports, time-outs.
@@ -34,10 +36,12 @@
 mod authorization;
 mod builder;
 mod client;
+mod cloud_to_device;
 mod credential;
 mod error;
 mod events;
 mod faults;
+mod feedback;
 mod http_client;
 mod management;
 mod method;
@@ -49,9 +53,11 @@ mod uri;
 
 pub use builder::Builder;
 pub use client::ServiceClient;
+pub use cloud_to_device::{Ack, CloudToDeviceMessage, MessageTo};
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
 pub use error::{BoxError, Error, ErrorKind};
 pub use events::{EventPosition, EventReader, EventStart, EventStream};
+pub use feedback::{FeedbackBatch, FeedbackStream};
 pub use ferrohub_model::KeyChange;
 pub use ferrohub_model::Timestamp;
 pub use ferrohub_model::device::{
@@ -59,7 +65,9 @@ pub use ferrohub_model::device::{
     X509Thumbprints,
 };
 pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
-pub use ferrohub_model::message::{Event, EventBody, EventLogInfo, Partition};
+pub use ferrohub_model::message::{
+    Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus, Partition, Purged, Queued,
+};
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};

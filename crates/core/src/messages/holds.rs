@@ -216,3 +216,6 @@ impl Holds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

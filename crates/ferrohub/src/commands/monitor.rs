@@ -1,6 +1,7 @@
-//! `ferrohub monitor`: watches what devices send.
+//! `ferrohub monitor`: watches what devices send, and what becomes of messages to them. and what becomes of messages to them.
 
 mod events;
+mod feedback;
 
 use clap::{Args, Subcommand};
 
@@ -24,6 +25,8 @@ pub(crate) struct MonitorCommand {
 enum What {
     /// Print events as they come: what devices send, and what the hub tells of them
     Events(events::Events),
+    /// Print what became of messages to devices, as it comes
+    Feedback(feedback::Feedback),
 }
 
 impl MonitorCommand {
@@ -33,6 +36,7 @@ impl MonitorCommand {
             let watch = async {
                 match self.what {
                     What::Events(events) => events.run(&client, self.output).await,
+                    What::Feedback(feedback) => feedback.run(&client, self.output).await,
                 }
             };
             // Ctrl-C is how one ends it, and no failure.

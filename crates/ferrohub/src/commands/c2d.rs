@@ -1,0 +1,189 @@
+//! `ferrohub c2d`: messages to devices.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use ferrohub_service::{Ack, CloudToDeviceMessage, MessageTo, Purged, Queued, Timestamp};
+
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{Output, details};
+
+/// Flags of `ferrohub c2d`.
+#[derive(Debug, Args)]
+pub(crate) struct C2dCommand {
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Put a message in the queue of a device or module
+    Send(Box<Send>),
+    /// Throw away the messages that wait for a device or module
+    Purge {
+        /// The device's id, or DEVICE/MODULE
+        id: String,
+    },
+}
+
+/// `--ack`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AckFlag {
+    /// Nothing
+    None,
+    /// That the device completed it
+    Positive,
+    /// That it came to another end
+    Negative,
+    /// Both
+    Full,
+}
+
+#[derive(Debug, Args)]
+struct Send {
+    /// The device's id, or DEVICE/MODULE, or DEVICE/MODULE/INPUT
+    to: String,
+    /// What it says; from standard input if it is not given, or is -
+    body: Option<String>,
+    /// A property of the application; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
+    property: Vec<(String, String)>,
+    /// Names the message; feedback repeats the name [default: a new one if feedback is asked for]
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// The message or request that it belongs to
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<String>,
+    /// Who sends it
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
+    /// Media type of the body
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Encoding of the body, such as utf-8
+    #[arg(long, value_name = "NAME")]
+    content_encoding: Option<String>,
+    /// What to hear of it, with `ferrohub monitor feedback`
+    #[arg(long, value_enum)]
+    ack: Option<AckFlag>,
+    /// Until when the device can have it, such as 2027-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "ttl")]
+    expiry: Option<String>,
+    /// For how many seconds the device can have it
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u64>,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a property looks like NAME=VALUE".to_owned()),
+    }
+}
+
+impl C2dCommand {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        super::block_on(async {
+            let client = self.login.access(common)?.client;
+            match self.what {
+                What::Send(send) => {
+                    let message = send.message()?;
+                    let queued = client.send_message(to(&send.to)?, &message).await?;
+                    self.output.print(&queued, show)
+                }
+                What::Purge { id } => {
+                    let of: MessageTo<'_> = match id.split_once('/') {
+                        Some(both) => both.into(),
+                        None => id.as_str().into(),
+                    };
+                    let purged = client.purge_messages(of).await?;
+                    self.output.print(&purged, |purged: &Purged| {
+                        details([("Messages thrown away", purged.total_messages_purged.to_string())])
+                    })
+                }
+            }
+        })
+    }
+}
+
+/// A slash is not legal in an id, so it parts a device from its module, and that from its input.
+fn to(text: &str) -> anyhow::Result<MessageTo<'_>> {
+    let parts: Vec<&str> = text.splitn(3, '/').collect();
+    Ok(match *parts.as_slice() {
+        [device] => device.into(),
+        [device, module] => (device, module).into(),
+        [device, module, input] => MessageTo::input(device, module, input),
+        _ => bail!("there is nobody to send to"),
+    })
+}
+
+impl Send {
+    fn message(&self) -> anyhow::Result<CloudToDeviceMessage> {
+        let body = match self.body.as_deref() {
+            Some(body) if body != "-" => body.as_bytes().to_vec(),
+            _ => {
+                let mut body = Vec::new();
+                std::io::stdin().read_to_end(&mut body).context("cannot read standard input")?;
+                body
+            }
+        };
+        let mut message = CloudToDeviceMessage::new(body);
+        let wants_feedback = !matches!(self.ack, None | Some(AckFlag::None));
+        let fresh = || wants_feedback.then(|| format!("{:032x}", rand::random::<u128>()));
+        if let Some(id) = self.message_id.clone().or_else(fresh) {
+            message = message.message_id(id);
+        }
+        if let Some(id) = &self.correlation_id {
+            message = message.correlation_id(id);
+        }
+        if let Some(id) = &self.user_id {
+            message = message.user_id(id);
+        }
+        if let Some(name) = &self.content_type {
+            message = message.content_type(name);
+        }
+        if let Some(name) = &self.content_encoding {
+            message = message.content_encoding(name);
+        }
+        if let Some(ack) = self.ack {
+            message = message.ack(match ack {
+                AckFlag::None => Ack::None,
+                AckFlag::Positive => Ack::Positive,
+                AckFlag::Negative => Ack::Negative,
+                AckFlag::Full => Ack::Full,
+            });
+        }
+        if let Some(text) = &self.expiry {
+            let expiry =
+                Timestamp::parse(text).context("--expiry is not a time such as 2027-01-01T00:00:00Z")?;
+            message = message.expiry(expiry);
+        }
+        if let Some(seconds) = self.ttl {
+            message = message.time_to_live(Duration::from_secs(seconds));
+        }
+        for (name, value) in &self.property {
+            message = message.property(name, value);
+        }
+        Ok(message)
+    }
+}
+
+fn show(queued: &Queued) -> comfy_table::Table {
+    let rows = [
+        ("Device", queued.device_id.clone()),
+        ("Module", queued.module_id.clone().unwrap_or_default()),
+        ("Message id", queued.message_id.clone().unwrap_or_default()),
+        ("Number", queued.sequence_number.to_string()),
+        ("Queued", queued.enqueued_time_utc.to_string()),
+        ("Expires", queued.expiry_time_utc.to_string()),
+    ];
+    details(rows.into_iter().filter(|(_, value)| !value.is_empty()))
+}

@@ -1,0 +1,51 @@
+//! `ferrohub monitor feedback`: what became of messages to devices.
+
+use std::time::Duration;
+
+use clap::Args;
+use ferrohub_service::{FeedbackRecord, ServiceClient};
+
+use crate::output::{Output, line};
+
+/// How often the hub is asked.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Flags of `ferrohub monitor feedback`.
+#[derive(Debug, Args)]
+pub(crate) struct Feedback {
+    /// End after so many records
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<usize>,
+}
+
+impl Feedback {
+    pub(crate) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
+        let mut stream = client.feedback(PAUSE);
+        let mut left = self.count.unwrap_or(usize::MAX);
+        while left > 0 {
+            let records = stream.next().await?;
+            for record in &records {
+                match output {
+                    // One line for each, so that they can be read as they come.
+                    Output::Json => line(&serde_json::to_string(record)?)?,
+                    Output::Table => line(&text(record))?,
+                }
+            }
+            left = left.saturating_sub(records.len());
+        }
+        // What was printed is not printed again.
+        stream.complete().await?;
+        Ok(())
+    }
+}
+
+fn text(record: &FeedbackRecord) -> String {
+    let module = record.module_id.as_ref().map(|module| format!("/{module}")).unwrap_or_default();
+    format!(
+        "{}  {}{module}  {}  {}",
+        record.enqueued_time_utc,
+        record.device_id,
+        record.status_code.name(),
+        record.original_message_id
+    )
+}

@@ -1,0 +1,68 @@
+//! `ferrohub c2d` and `ferrohub monitor feedback`, and the service SDK under them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+use ferrohub_acceptance::{Device, HttpsDevice, Hub, Service};
+use serde_json::{Value, json};
+
+#[track_caller]
+fn command(hub: &Hub, arguments: &[&str]) -> Value {
+    let output = hub.command(arguments.iter().copied().chain(["--output", "json"])).success();
+    serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+#[test]
+fn messages_are_sent_heard_of_and_thrown_away_from_the_command_line() {
+    let hub = Hub::builder().config("[messages]\nfeedback_delay_seconds = 1").start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let _ = service.create_module("dev1", "mod1");
+    let device = Device::of(&identity).start(&hub);
+    device.listen_for_messages(true);
+    let sent = [
+        "c2d",
+        "send",
+        "dev1",
+        "hello",
+        "--property",
+        "color=red",
+        "--property",
+        "a=",
+        "--ack",
+        "full",
+        "--message-id",
+        "m1",
+        "--content-type",
+        "text/plain",
+        "--ttl",
+        "60",
+    ];
+    let queued = command(&hub, &sent);
+    assert_eq!((&queued["deviceId"], &queued["messageId"]), (&json!("dev1"), &json!("m1")));
+    let message = device.next_message();
+    assert_eq!((message.body_text().as_str(), message.text("content_type")), ("hello", "text/plain"));
+    assert_eq!(message.field("properties"), &json!({ "color": "red", "a": "" }));
+    let heard = command(&hub, &["monitor", "feedback", "--count", "1"]);
+    assert_eq!((&heard["originalMessageId"], &heard["statusCode"]), (&json!("m1"), &json!("Success")));
+
+    device.listen_for_messages(false);
+    assert_eq!(command(&hub, &["c2d", "send", "dev1", "--ack", "negative", ""])["deviceId"], "dev1");
+    // From standard input, which is empty here.
+    let queued = command(&hub, &["c2d", "send", "dev1/mod1/in"]);
+    assert_eq!((&queued["moduleId"], &queued["messageId"]), (&json!("mod1"), &Value::Null));
+    assert_eq!(command(&hub, &["c2d", "purge", "dev1"])["totalMessagesPurged"], 1);
+    assert_eq!(command(&hub, &["c2d", "purge", "dev1/mod1"])["totalMessagesPurged"], 1);
+    let heard = hub.command(["monitor", "feedback", "--count", "1"]).success();
+    assert!(heard.contains("dev1  Purged  "), "{heard}");
+    assert!(HttpsDevice::new(&service, &identity).receive().is_none());
+
+    let refused = |arguments: &[&str]| {
+        let finished = hub.command(arguments.iter().copied());
+        assert_ne!(finished.code, 0);
+        finished.errors
+    };
+    assert!(refused(&["c2d", "send", "nobody", "x"]).contains("DeviceNotFound"));
+    assert!(refused(&["c2d", "send", "dev1", "x", "--property", "color"]).contains("NAME=VALUE"));
+    assert!(refused(&["c2d", "send", "dev1", "x", "--expiry", "soon"]).contains("--expiry is not a time"));
+    let past = refused(&["c2d", "send", "dev1", "x", "--expiry", "2020-01-01T00:00:00Z"]);
+    assert!(past.contains("InvalidMessageExpiryTime"), "{past}");
+}
