@@ -2,10 +2,15 @@
 //! the body of a method call. None may panic, and what is accepted means the same when it is written again.
 #![no_main]
 
+use ferrohub_model::blob_sas::{BlobAddress, PresentedSas};
+use ferrohub_model::file::BlobName;
 use ferrohub_model::method::{MethodInvocation, MethodName};
 use ferrohub_model::mqtt_username::MqttUsername;
 use ferrohub_model::sas::SasToken;
-use ferrohub_model::{DeviceConnectionString, IdentityId, ServiceConnectionString, SharedAccessKey, topic};
+use ferrohub_model::storage::StorageAccount;
+use ferrohub_model::{
+    DeviceConnectionString, IdentityId, ServiceConnectionString, SharedAccessKey, percent, topic,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -28,6 +33,16 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(id) = IdentityId::parse(text) {
         assert_eq!(id.as_str(), text);
     }
+    if let Ok(presented) = PresentedSas::parse(text) {
+        let stranger = SharedAccessKey::from_bytes(b"nobody signs with this key").unwrap();
+        let blob = BlobAddress { account: "a", container: "c", blob: text };
+        assert!(!presented.is_signed_by(&stranger, blob));
+    }
+    if let Ok(name) = BlobName::parse(text) {
+        let again = BlobName::parse(&percent::decode(&name.encoded()).unwrap()).unwrap();
+        assert_eq!(again.as_str(), text);
+    }
+    let _ = text.parse::<StorageAccount>();
     let _ = MqttUsername::parse(text);
     let _ = MethodName::new(text);
     let _ = topic::parse_method_response(text);

@@ -5,7 +5,7 @@ import io
 import os
 import random
 
-from azure.storage.blob import BlobClient, ContentSettings
+from azure.storage.blob import BlobClient, ContainerClient, ContentSettings
 
 import peer
 
@@ -85,6 +85,10 @@ def commit(url, block_ids):
     return plain(client(url).commit_block_list(block_ids))
 
 
+def create_container(connection_string, name):
+    ContainerClient.from_connection_string(connection_string, name).create_container()
+
+
 def main():
     peer.serve(
         {
@@ -96,6 +100,7 @@ def main():
             "delete": delete,
             "put_block": put_block,
             "commit": commit,
+            "create_container": create_container,
         }
     )
 

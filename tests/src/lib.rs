@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod address;
+mod azurite;
 pub mod certificate;
 mod device;
 mod events;
@@ -31,6 +32,7 @@ mod storage;
 mod wait;
 
 pub use address::Address;
+pub use azurite::Azurite;
 pub use device::{Client, Device, DeviceBuilder, Message, Received, Request, UploadInfo};
 pub use events::{Event, Events};
 pub use https_device::HttpsDevice;

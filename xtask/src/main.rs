@@ -3,6 +3,7 @@
 //! `cargo xtask test` is the gate: what it passes is fit to merge, and nothing else decides that.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to whoever called it")]
 
+mod azurite;
 mod bench;
 mod check;
 mod command;
@@ -35,7 +36,8 @@ Ferrohub's own commands
         the last report into docs/performance; rows and options are those of `ferrohub-bench run --help`.
 
   cargo xtask python
-        Only the Python clients: makes target/venv hold what tests/python/requirements.txt pins.
+        Only the clients: makes target/venv hold what tests/python/requirements.txt pins, and target/azurite
+        the emulator of Azure Storage.
 ";
 
 fn main() -> ExitCode {

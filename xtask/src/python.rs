@@ -16,6 +16,7 @@ use crate::workspace;
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ensure!(arguments.is_empty(), "`cargo xtask python` takes no arguments");
     println!("{}", prepare()?);
+    println!("{}", crate::azurite::prepare()?);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ mod steps;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, run, run_quietly, works};
-use crate::{check, fuzz, instructions, python};
+use crate::{azurite, check, fuzz, instructions, python};
 use privileged_ports::PrivilegedPorts;
 use steps::Steps;
 
@@ -37,6 +37,7 @@ impl Options {
 fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
     steps.step("Python clients", || {
         println!("   {}", python::prepare()?);
+        println!("   {}", azurite::prepare()?);
         Ok(())
     })?;
     steps.step("format", || {

@@ -64,11 +64,18 @@ pub struct NotificationLimits {
     pub lock: Duration,
     /// How often it is handed out.
     pub max_deliveries: u32,
+    /// How many wait; then the oldest go.
+    pub waiting: u32,
 }
 
 impl Default for NotificationLimits {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(3600), lock: Duration::from_secs(60), max_deliveries: 100 }
+        Self {
+            ttl: Duration::from_secs(3600),
+            lock: Duration::from_secs(60),
+            max_deliveries: 100,
+            waiting: 10_000,
+        }
     }
 }
 

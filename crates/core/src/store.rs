@@ -171,6 +171,8 @@ pub struct QueuedNotification {
     pub notification: FileNotification,
     /// When it is thrown away.
     pub expires: Timestamp,
+    /// How many may wait with it; the oldest are thrown away.
+    pub limit: u32,
 }
 
 /// How the next notification is handed out.

@@ -65,6 +65,8 @@ enum Command {
     Module(commands::module::ModuleCommand),
     /// Read and change twins of devices and modules
     Twin(commands::twin::TwinCommand),
+    /// Files that devices uploaded to the hub's own folder
+    Files(commands::files::FilesCommand),
     /// Call a method on a device
     Invoke(commands::invoke::Invoke),
     /// Send messages to devices
@@ -103,6 +105,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Module(module) => module.run(&common),
         Command::Twin(twin) => twin.run(&common),
         Command::C2d(c2d) => c2d.run(&common),
+        Command::Files(files) => files.run(&common),
         Command::Monitor(monitor) => monitor.run(&common),
         Command::SendEvent(send) => send.run(&common),
         Command::Upload(upload) => upload.run(&common),

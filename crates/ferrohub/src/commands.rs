@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod env;
 pub(crate) mod fault;
+pub(crate) mod files;
 mod identity;
 pub(crate) mod invoke;
 pub(crate) mod module;

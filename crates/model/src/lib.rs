@@ -23,6 +23,7 @@ pub mod percent;
 pub mod rights;
 pub mod sas;
 pub mod statistics;
+pub mod storage;
 pub mod timestamp;
 pub mod topic;
 pub mod twin;

@@ -1,9 +1,12 @@
 //! Whatever strangers send as tokens, connection strings and names: no panic, and what is accepted is meant.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
+use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, PresentedSas};
+use ferrohub_model::file::BlobName;
 use ferrohub_model::method::{MethodInvocation, MethodName};
 use ferrohub_model::mqtt_username::MqttUsername;
 use ferrohub_model::sas::{self, SasToken};
+use ferrohub_model::storage::StorageAccount;
 use ferrohub_model::{
     DeviceConnectionString, IdentityId, ServiceConnectionString, SharedAccessKey, Timestamp, percent, topic,
 };
@@ -26,7 +29,11 @@ fn crafted() -> impl Strategy<Value = String> {
         Just("res/".to_owned()),
         Just("?$rid=".to_owned()),
         Just("api-version=".to_owned()),
-        "(sr|sig|se|skn)=",
+        "(sr|sig|se|skn|sp|sv|spr)=",
+        Just("sv=2020-12-06&sr=b&sp=rcw&se=2030-01-01T00:00:00Z&sig=".to_owned()),
+        Just("AccountName=a;AccountKey=".to_owned()),
+        Just("BlobEndpoint=https://".to_owned()),
+        Just("../".to_owned()),
         "[;&=/%?#:\\\\]",
         "%[0-9a-fA-F]{0,2}",
         "[A-Za-z0-9+/=]{0,44}",
@@ -51,6 +58,17 @@ proptest! {
         if let Ok(id) = IdentityId::parse(&text) {
             prop_assert_eq!(id.as_str(), text.as_str());
         }
+        if let Ok(presented) = PresentedSas::parse(&text) {
+            let blob = BlobAddress { account: "a", container: "c", blob: &text };
+            prop_assert!(!presented.is_signed_by(&key(), blob));
+        }
+        if let Ok(name) = BlobName::parse(&text) {
+            prop_assert_eq!(name.as_str(), text.as_str());
+            prop_assert!(!name.as_str().split('/').skip(1).any(|part| part.is_empty() || part.ends_with('.')));
+            let decoded = percent::decode(&name.encoded());
+            prop_assert_eq!(decoded.as_deref(), Some(text.as_str()));
+        }
+        let _ = text.parse::<StorageAccount>();
         let _ = MqttUsername::parse(&text);
         let _ = MethodName::new(&text);
         let _ = topic::parse_method_request(&text);
@@ -94,4 +112,36 @@ proptest! {
 /// A signature is compared after decoding: `%2b` and `%2B` are the same one.
 fn is_respelled(text: &str, changed: &str) -> bool {
     text.eq_ignore_ascii_case(changed)
+}
+
+proptest! {
+    #[test]
+    fn a_signature_of_a_blob_is_good_for_that_alone(
+        names in ("[a-z0-9]{3,10}", "[a-z]{3,10}", "[ -~é]{1,30}"),
+        other in ("[a-z0-9]{3,10}", "[a-z]{3,10}", "[ -~é]{1,30}"),
+        second in 0i64..4_000_000_000,
+        bits in 1usize..16,
+        flip in any::<prop::sample::Index>(),
+    ) {
+        let all = [BlobRight::Read, BlobRight::Create, BlobRight::Write, BlobRight::Delete];
+        let rights: Vec<BlobRight> =
+            all.into_iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, right)| right).collect();
+        let blob = BlobAddress { account: &names.0, container: &names.1, blob: &names.2 };
+        let expiry = Timestamp::from_unix_seconds(second);
+        let query = blob_sas::sign(blob, BlobRights::of(&rights), expiry, true, &key());
+        let query = query.trim_start_matches('?');
+        let presented = PresentedSas::parse(query).unwrap();
+        prop_assert!(presented.is_signed_by(&key(), blob));
+        prop_assert_eq!((presented.expiry(), presented.rights()), (expiry, BlobRights::of(&rights)));
+        let elsewhere = BlobAddress { account: &other.0, container: &other.1, blob: &other.2 };
+        prop_assert_eq!(presented.is_signed_by(&key(), elsewhere), elsewhere == blob);
+        // Whatever one character becomes: it means the same, or it is not signed.
+        let mut changed: Vec<char> = query.chars().collect();
+        let at = flip.index(changed.len());
+        changed[at] = if changed[at] == '0' { '1' } else { '0' };
+        let changed: String = changed.into_iter().collect();
+        if let Ok(changed) = PresentedSas::parse(&changed) && changed.is_signed_by(&key(), blob) {
+            prop_assert_eq!((changed.expiry(), changed.rights()), (presented.expiry(), presented.rights()));
+        }
+    }
 }

@@ -40,7 +40,7 @@ fn notification(blob: &str, expires: i64) -> QueuedNotification {
         blob_size_in_bytes: u64::from(u32::MAX) * 4,
         enqueued_time_utc: at(2),
     };
-    QueuedNotification { notification, expires: at(expires) }
+    QueuedNotification { notification, expires: at(expires), limit: 2 }
 }
 
 #[tokio::test]
@@ -101,6 +101,14 @@ async fn a_notification_is_locked_given_back_and_completed() {
     store.begin_upload(&upload("3", "d/c", 50), at(0), 10).await.unwrap();
     let told = notification("d/c", 100);
     store.end_upload("3", Some(&told)).await.unwrap();
+    for id in ["4", "5"] {
+        store.begin_upload(&upload(id, "d/x", 50), at(0), 10).await.unwrap();
+        store.end_upload(id, Some(&notification("d/x", 99))).await.unwrap();
+    }
+    assert_eq!(next("t7", 20).await, Some("d/x".to_owned()), "two wait at most, and the oldest go");
+    assert_eq!(store.expire_file_notifications(at(99), 3).await.unwrap(), 2);
+    store.begin_upload(&upload("6", "d/c", 50), at(0), 10).await.unwrap();
+    store.end_upload("6", Some(&told)).await.unwrap();
     let lock = NotificationLock { token: "t".to_owned(), until: at(60), max_deliveries: 3 };
     assert_eq!(store.next_file_notification(at(50), &lock).await.unwrap(), Some(told.notification));
     assert_eq!(store.expire_file_notifications(at(99), 3).await.unwrap(), 0);

@@ -78,6 +78,11 @@ impl ServiceClient {
         Self(Arc::new(inner))
     }
 
+    /// How long an answer may take, and stand still.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
+    }
+
     /// A request to a path, with the query that is to stand before `api-version`.
     pub(crate) fn call(&self, method: Method, path: &str, query: &str) -> Call<'_> {
         Call {

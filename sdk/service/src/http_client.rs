@@ -97,7 +97,10 @@ async fn collect(response: Response<Incoming>) -> Result<Answer, Error> {
     Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
 }
 
-async fn within<T>(timeout: Duration, exchange: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(crate) async fn within<T>(
+    timeout: Duration,
+    exchange: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(timeout, exchange).await {
         Ok(result) => result,
         Err(_) => {

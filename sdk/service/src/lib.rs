@@ -26,6 +26,8 @@
 //! * [`ServiceClient::builder`]: certificate authorities, ports, time-outs.
 //! * [`Error`]: a [kind](ErrorKind) to act on, the hub's code and tracking id, and whether a retry makes sense.
 //! * [`ServiceClient::events`]: what devices send, as it comes.
+//! * [`receive_file_notification`](ServiceClient::receive_file_notification): files that devices uploaded;
+//!   [`open_file`](ServiceClient::open_file) reads those that a Ferrohub keeps itself.
 //! * [`ServiceClient::management`]: a Ferrohub's own policies, certificate authorities and faults for tests.
 //!
 //! It runs on a tokio runtime with time and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3; certificates are
@@ -42,6 +44,7 @@ mod error;
 mod events;
 mod faults;
 mod feedback;
+mod file_notifications;
 mod http_client;
 mod management;
 mod method;
@@ -65,12 +68,14 @@ pub use ferrohub_model::device::{
     X509Thumbprints,
 };
 pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
+pub use ferrohub_model::file::FileNotification;
 pub use ferrohub_model::message::{
     Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus, Partition, Purged, Queued,
 };
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};
+pub use file_notifications::{FileContent, FileQuery, ReceivedFileNotification, StoredFile};
 pub use management::{CertificateAuthority, Key, Management, Policy};
 pub use method::{DirectMethod, DirectMethodResponse};
 pub use twin::TwinOf;

@@ -39,3 +39,32 @@ impl UrlKeys {
         work(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ferrohub_model::blob_sas::{BlobRight, BlobRights, sign};
+
+    use super::*;
+
+    #[test]
+    fn what_an_older_key_signed_is_good_until_the_key_is_forgotten() {
+        let key = |second| StoredBlobKey {
+            key: SharedAccessKey::generate(),
+            made: Timestamp::from_unix_seconds(second),
+        };
+        let (first, second, third) = (key(1), key(2), key(3));
+        let blob = BlobAddress { account: "a", container: "c", blob: "d/f" };
+        let rights = BlobRights::of(&[BlobRight::Read]);
+        let sas = sign(blob, rights, Timestamp::from_unix_seconds(9), true, &first.key);
+        let sas = PresentedSas::parse(sas.trim_start_matches('?')).unwrap();
+        let keys = UrlKeys::default();
+        assert!(!keys.signed(&sas, blob) && keys.signing().is_none(), "no keys let nobody in");
+        keys.set(vec![first.clone()]);
+        assert!(keys.signed(&sas, blob));
+        keys.set(vec![second.clone(), first]);
+        assert!(keys.signed(&sas, blob) && keys.signing() == Some(second.key.clone()));
+        assert_eq!(keys.made(), Some(second.made));
+        keys.set(vec![third, second]);
+        assert!(!keys.signed(&sas, blob));
+    }
+}

@@ -227,7 +227,7 @@ impl Hub {
             blob_size_in_bytes: blob.bytes,
             enqueued_time_utc: now,
         };
-        Some(QueuedNotification { notification, expires: plus(now, limits.ttl) })
+        Some(QueuedNotification { notification, expires: plus(now, limits.ttl), limit: limits.waiting })
     }
 
     /// Whether whoever presents this query may do this with that blob of the hub's own folder. A device that is disabled

@@ -10,7 +10,7 @@ pub struct LockToken(u128);
 
 impl LockToken {
     /// A new one.
-    pub(super) fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         let mut bytes = [0; 16];
         // It fails only where the operating system has no randomness at all, and then nothing else here works.
         let _ = SystemRandom::new().fill(&mut bytes);

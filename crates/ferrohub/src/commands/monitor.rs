@@ -1,7 +1,8 @@
-//! `ferrohub monitor`: watches what devices send, and what becomes of messages to them. and what becomes of messages to them.
+//! `ferrohub monitor`: watches what devices send and upload, and what becomes of messages to them.
 
 mod events;
 mod feedback;
+mod files;
 
 use clap::{Args, Subcommand};
 
@@ -27,6 +28,8 @@ enum What {
     Events(events::Events),
     /// Print what became of messages to devices, as it comes
     Feedback(feedback::Feedback),
+    /// Say when devices have uploaded files; what is said is not told to anybody else (needs files.notifications)
+    Files(files::Files),
 }
 
 impl MonitorCommand {
@@ -37,6 +40,7 @@ impl MonitorCommand {
                 match self.what {
                     What::Events(events) => events.run(&client, self.output).await,
                     What::Feedback(feedback) => feedback.run(&client, self.output).await,
+                    What::Files(files) => files.run(&client, self.output).await,
                 }
             };
             // Ctrl-C is how one ends it, and no failure.

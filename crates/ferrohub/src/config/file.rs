@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ferrohub_core::events::EventSource;
+use ferrohub_model::storage::StorageAccount;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -170,6 +171,13 @@ pub(crate) struct FilesConfig {
     pub(crate) url_lifetime_seconds: u64,
     pub(crate) transfers: usize,
     pub(crate) idle_timeout_seconds: u64,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "storage_account",
+        serialize_with = "masked"
+    )]
+    pub(crate) storage_connection_string: Option<StorageAccount>,
+    pub(crate) storage_container: String,
     pub(crate) notifications: bool,
     pub(crate) notification_ttl_seconds: u64,
     pub(crate) notification_lock_seconds: u64,
@@ -188,12 +196,25 @@ impl Default for FilesConfig {
             url_lifetime_seconds: core.url_lifetime.as_secs(),
             transfers: 128,
             idle_timeout_seconds: 60,
+            storage_connection_string: None,
+            storage_container: "uploads".to_owned(),
             notifications: false,
             notification_ttl_seconds: notifications.ttl.as_secs(),
             notification_lock_seconds: notifications.lock.as_secs(),
             notification_max_deliveries: notifications.max_deliveries,
         }
     }
+}
+
+fn storage_account<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<StorageAccount>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // Nothing is none, as a variable of the environment can say it.
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// `[limits]`.

@@ -68,10 +68,15 @@ pub(crate) const KEYS: &[Key] = &[
     key("files.uploads_per_device", "Uploads that one device may have begun and not ended."),
     key(
         "files.url_lifetime_seconds",
-        "How long the URL of an upload is good, and the upload may take: 60 to 86400.",
+        "How long the URL of an upload is good, and the upload may take: 1 to 86400.",
     ),
     key("files.transfers", "Files that may come and go at once."),
     key("files.idle_timeout_seconds", "How long a file that comes or goes may stand still."),
+    key(
+        "files.storage_connection_string",
+        "An account of Azure Storage to keep files in; without it the hub keeps them in its data folder.",
+    ),
+    key("files.storage_container", "The container in that account. It must exist."),
     key("files.notifications", "Whether services are told of uploaded files."),
     key("files.notification_ttl_seconds", "How long a notification waits: 60 to 172800."),
     key("files.notification_lock_seconds", "How long a notification is locked for its receiver: 5 to 300."),

@@ -175,7 +175,7 @@ fn check_events(config: &EventsConfig) -> anyhow::Result<()> {
 
 fn check_files(files: &super::file::FilesConfig) -> anyhow::Result<()> {
     for (name, value, range) in [
-        ("url_lifetime_seconds", files.url_lifetime_seconds, 60..=86_400),
+        ("url_lifetime_seconds", files.url_lifetime_seconds, 1..=86_400),
         ("notification_ttl_seconds", files.notification_ttl_seconds, 60..=172_800),
         ("notification_lock_seconds", files.notification_lock_seconds, 5..=300),
         ("notification_max_deliveries", files.notification_max_deliveries.into(), 1..=100),
@@ -185,6 +185,11 @@ fn check_files(files: &super::file::FilesConfig) -> anyhow::Result<()> {
         if !range.contains(&value) {
             bail!("files.{name} must be from {} to {}: {value}", range.start(), range.end());
         }
+    }
+    let container = &files.storage_container;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !(3..=63).contains(&container.len()) || !container.bytes().all(plain) {
+        bail!("files.storage_container must be 3 to 63 small letters, digits and hyphens: {container:?}");
     }
     Ok(())
 }
@@ -241,14 +246,16 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_when_shown() {
-        let text = "[[policy]]\nname = \"p\"\nrights = [\"ServiceConnect\"]\nprimary_key = \"AAECAwQFBgcICQoLDA0ODw==\"\nsecondary_key = \"AAECAwQFBgcICQoLDA0ODw==\"";
+        let text = "[files]\nstorage_connection_string = \"AccountName=a;AccountKey=AAECAwQFBgcICQoLDA0ODw==\"\n[[policy]]\nname = \"p\"\nrights = [\"ServiceConnect\"]\nprimary_key = \"AAECAwQFBgcICQoLDA0ODw==\"\nsecondary_key = \"AAECAwQFBgcICQoLDA0ODw==\"";
         let shown = toml::to_string(&load_text(text, &[], &vec![]).unwrap()).unwrap();
         assert!(!shown.contains("AAEC") && shown.contains("***"), "{shown}");
     }
 
     #[test]
     fn every_key_is_one_of_the_configuration() {
-        for key in KEYS.iter().filter(|key| !["tls.certificate", "tls.private_key"].contains(&key.path)) {
+        for key in KEYS.iter().filter(|key| {
+            !["tls.certificate", "tls.private_key", "files.storage_connection_string"].contains(&key.path)
+        }) {
             let default = Value::try_from(Config::default()).unwrap();
             assert!(
                 key.path.split('.').try_fold(&default, |value, part| value.get(part)).is_some(),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrohub_blobs::{Folder, FolderLimits};
+use ferrohub_blobs::{Account, Folder, FolderLimits};
 use ferrohub_core::Hub;
 use ferrohub_core::blobs::{BlobPlace, Files};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::store::Store;
 use ferrohub_gateway::BLOB_CONTAINER;
+use tracing::warn;
 
 use crate::config::Config;
 
@@ -29,6 +30,20 @@ pub(super) async fn set_up(
     let files = &config.files;
     if !files.enabled {
         return Ok(None);
+    }
+    if let Some(account) = &files.storage_connection_string {
+        let place = BlobPlace {
+            host: account.blob_host.clone(),
+            account: account.name.clone(),
+            container: files.storage_container.clone(),
+            https: account.https,
+        };
+        if !account.https {
+            warn!("files go to a storage account without TLS, and so do the signatures of their URLs");
+        }
+        let store = Account::new(place, account.key.clone(), clock.clone())
+            .context("cannot reach the storage account")?;
+        return Ok(Some(Files::Account(Arc::new(store), account.key.clone())));
     }
     let host = match https.first().map_or(HTTPS_PORT, SocketAddr::port) {
         HTTPS_PORT => config.hostname.clone(),

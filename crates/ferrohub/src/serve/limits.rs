@@ -51,6 +51,7 @@ fn of_files(config: &FilesConfig) -> FileLimits {
         ttl: Duration::from_secs(config.notification_ttl_seconds),
         lock: Duration::from_secs(config.notification_lock_seconds),
         max_deliveries: config.notification_max_deliveries,
+        ..NotificationLimits::default()
     };
     FileLimits {
         uploads_per_device: config.uploads_per_device,

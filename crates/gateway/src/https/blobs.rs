@@ -24,6 +24,7 @@ use ferrohub_core::blobs::{Blob, BlobFolder, NewContent};
 use ferrohub_model::blob_sas::BlobRight;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::percent;
+use md5::{Digest as _, Md5};
 
 pub(super) use transfer::{Outgoing, outgoing};
 
@@ -48,8 +49,10 @@ pub(super) async fn serve(State(api): State<Api>, request: Request) -> Response 
     let mut response = match answer {
         Ok(response) => response,
         Err(refusal) => {
-            // Many clients send all of it before they look at the answer.
-            incoming.discard().await;
+            // Many clients send all of it before they look at the answer. Who stopped sending is not waited for again.
+            if !refusal.is_cut() {
+                incoming.discard().await;
+            }
             refusal.into_response()
         }
     };
@@ -95,7 +98,8 @@ async fn answer(
                         (headers::properties(headers, true)?, headers::md5(headers, true)?);
                     headers::must_be_block_blob(headers)?;
                     let content = NewContent { properties, md5, condition };
-                    Ok(created(&folder.put(&name, content, body).await?))
+                    let blob = folder.put(&name, content, body).await?;
+                    Ok(created(&blob, blob.properties.get("content-md5").map(String::as_str)))
                 }
                 Some("block") => put_block(&**folder, &name, uri, headers, body).await,
                 _ => {
@@ -104,7 +108,8 @@ async fn answer(
                     let ids = block_list::parse(&list)?;
                     let properties = headers::properties(headers, false)?;
                     let content = NewContent { properties, md5: None, condition };
-                    Ok(created(&folder.put_block_list(&name, &ids, content).await?))
+                    let blob = folder.put_block_list(&name, &ids, content).await?;
+                    Ok(created(&blob, Some(&STANDARD.encode(Md5::digest(&list)))))
                 }
             }
         }
@@ -162,11 +167,12 @@ fn blob_name(uri: &Uri) -> Result<BlobName, Refusal> {
     BlobName::parse(&name).map_err(|_| Refusal::name())
 }
 
-fn created(blob: &Blob) -> Response {
+/// `md5` is that of the request's body, as clients that check it take it.
+fn created(blob: &Blob, md5: Option<&str>) -> Response {
     let mut response = (StatusCode::CREATED, Body::empty()).into_response();
     let headers = response.headers_mut();
     headers::version(blob, headers);
-    if let Some(md5) = blob.properties.get("content-md5") {
+    if let Some(md5) = md5 {
         headers::insert(headers, "content-md5", md5);
     }
     headers::insert(headers, "x-ms-request-server-encrypted", "false");

@@ -44,6 +44,8 @@ const HTTP2_STREAMS: u32 = 256;
 /// How long a connection may wait for the next request. Pools of clients keep theirs for a minute or two, and a
 /// connection that is closed under a request on its way looks like a failure.
 const KEEP_ALIVE: Duration = Duration::from_secs(240);
+/// How much longer than calls a connection may take to end when the hub stops.
+const STOPPING: Duration = Duration::from_secs(5);
 /// Bytes of one request's headers.
 const HEADER_BYTES: usize = 32 * 1024;
 
@@ -205,6 +207,8 @@ impl Server {
                 }
             }
         };
+        // Calls that are in flight end within the hub's own grace.
+        let patience = self.api.hub.limits().shutdown_grace + STOPPING;
         let result = if is_http2 {
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -212,7 +216,7 @@ impl Server {
                 .max_header_list_size(HEADER_BYTES as u32)
                 .max_concurrent_streams(HTTP2_STREAMS)
                 .serve_connection(stream, service);
-            until_stopped(connection, self.stop, first, http2::Connection::graceful_shutdown).await
+            until_stopped(connection, self.stop, first, http2::Connection::graceful_shutdown, patience).await
         } else {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -220,7 +224,14 @@ impl Server {
                 .max_buf_size(HEADER_BYTES)
                 .serve_connection(stream, service)
                 .with_upgrades();
-            until_stopped(connection, self.stop, first, http1::UpgradeableConnection::graceful_shutdown).await
+            until_stopped(
+                connection,
+                self.stop,
+                first,
+                http1::UpgradeableConnection::graceful_shutdown,
+                patience,
+            )
+            .await
         };
         if let Err(error) = result {
             debug!(peer = %peer.address, %error, "HTTPS connection ended");
@@ -304,6 +315,7 @@ async fn until_stopped<C, T, E>(
     mut stop: watch::Receiver<bool>,
     given_up: impl Future<Output = ()> + Send + 'static,
     shut_down: impl FnOnce(Pin<&mut C>),
+    patience: Duration,
 ) -> Result<(), String>
 where
     C: Future<Output = Result<T, E>>,
@@ -328,7 +340,11 @@ where
         Some(result) => result,
         None => {
             shut_down(connection.as_mut());
-            text(connection.await)
+            // Whoever takes for ever to send a file, or to take one, does not keep the hub from stopping.
+            match Box::pin(tokio::time::timeout(patience, connection)).await {
+                Ok(result) => text(result),
+                Err(_) => Err("the hub stopped".to_owned()),
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn end_upload(
     if ended == 0 {
         return Ok(Written::NotFound);
     }
-    if let Some(QueuedNotification { notification, expires }) = notification {
+    if let Some(QueuedNotification { notification, expires, limit }) = notification {
         db.prepare_cached(
             "INSERT INTO file_notification (device_id, blob, blob_uri, bytes, last_updated, enqueued, expires) \
              VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -56,6 +56,11 @@ pub(crate) fn end_upload(
             notification.enqueued_time_utc.unix_millis(),
             expires.unix_millis(),
         ])?;
+        db.prepare_cached(
+            "DELETE FROM file_notification WHERE sequence <= \
+             (SELECT sequence FROM file_notification ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
+        )?
+        .execute([limit])?;
     }
     Ok(Written::Done)
 }

@@ -4,8 +4,9 @@
 use ferrohub_model::file::FileNotification;
 use ferrohub_model::{ErrorCode, HubError};
 
-use super::{Hub, correlation_id, plus, store_failed};
+use super::{Hub, plus, store_failed};
 use crate::limits::NotificationLimits;
+use crate::messages::LockToken;
 use crate::metrics::count;
 use crate::store::{NotificationLock, Written};
 
@@ -24,7 +25,11 @@ impl Hub {
         let limits = self.limits.files.notifications.clone();
         let NotificationLimits { lock, max_deliveries, .. } = limits.unwrap_or_default();
         let now = self.clock.now();
-        let lock = NotificationLock { token: correlation_id(), until: plus(now, lock), max_deliveries };
+        let lock = NotificationLock {
+            token: LockToken::fresh().to_string(),
+            until: plus(now, lock),
+            max_deliveries,
+        };
         let next = self.store.next_file_notification(now, &lock).await.map_err(store_failed)?;
         Ok(next.map(|notification| {
             count(&self.metrics.file_notifications, "delivered");

@@ -29,6 +29,11 @@ impl Refusal {
         self.code
     }
 
+    /// Whether it is because the sender stopped sending.
+    pub(super) fn is_cut(&self) -> bool {
+        self.status == StatusCode::REQUEST_TIMEOUT
+    }
+
     pub(super) fn no_such_resource() -> Self {
         refusal(StatusCode::NOT_FOUND, "ResourceNotFound", "The specified resource does not exist.")
     }

@@ -27,13 +27,16 @@ const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 pub(super) struct Incoming {
     body: Body,
     idle: Duration,
+    /// How long what is refused is read.
+    patience: Duration,
     bytes: Counter,
 }
 
 impl Incoming {
     pub(super) fn new(body: Body, api: &Api) -> Self {
         let bytes = counter(&api.hub.metrics().file_bytes, "received");
-        Self { body, idle: api.limits.file_idle_timeout, bytes }
+        let limits = &api.limits;
+        Self { body, idle: limits.file_idle_timeout, patience: limits.request_timeout, bytes }
     }
 
     /// All of it, where it is small.
@@ -45,14 +48,18 @@ impl Incoming {
         Ok(all)
     }
 
-    /// Reads on for a while and throws it away.
+    /// Reads on for a while and throws it away. It may be a stranger's: not for as long as it gets on.
     pub(super) async fn discard(&mut self) {
-        let mut discarded = 0;
-        while discarded <= MAX_DISCARDED
-            && let Ok(Ok(Some(piece))) = timeout(self.idle, self.piece()).await
-        {
-            discarded += piece.len();
-        }
+        let patience = self.patience;
+        let discard = async {
+            let mut discarded = 0;
+            while discarded <= MAX_DISCARDED
+                && let Ok(Some(piece)) = self.piece().await
+            {
+                discarded += piece.len();
+            }
+        };
+        let _ = timeout(patience, discard).await;
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, BlobError> {

@@ -1,0 +1,96 @@
+//! `ferrohub files`: the files that devices uploaded to the hub's own folder.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ferrohub_service::{FileQuery, StoredFile};
+
+use crate::cli::Common;
+use crate::login::Login;
+use crate::output::{Output, table};
+
+/// Flags of `ferrohub files`.
+#[derive(Debug, Args)]
+pub(crate) struct FilesCommand {
+    #[command(flatten)]
+    login: Login,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List files
+    List {
+        /// Of this device alone
+        #[arg(long, value_name = "DEVICE")]
+        device: Option<String>,
+        /// Those behind this name
+        #[arg(long, value_name = "NAME")]
+        after: Option<String>,
+        /// So many at most, 1 to 1000
+        #[arg(long, default_value_t = 1000)]
+        top: usize,
+    },
+    /// Fetch a file
+    Get {
+        /// DEVICE/FILE, as `list` prints it
+        name: String,
+        /// Where to write it [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Delete a file
+    Delete {
+        /// DEVICE/FILE, as `list` prints it
+        name: String,
+    },
+}
+
+impl FilesCommand {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        super::block_on(async {
+            let client = self.login.access(common)?.client;
+            match self.what {
+                What::List { device, after, top } => {
+                    let query =
+                        FileQuery { device_id: device.as_deref(), after: after.as_deref(), top: Some(top) };
+                    self.output.print(&client.list_files(&query).await?, |files| list(files))
+                }
+                What::Get { name, to } => {
+                    let mut content = client.open_file(&name).await?;
+                    let mut out: Box<dyn Write> = match &to {
+                        Some(path) => Box::new(
+                            std::fs::File::create(path)
+                                .with_context(|| format!("cannot write {}", path.display()))?,
+                        ),
+                        None => Box::new(std::io::stdout()),
+                    };
+                    while let Some(bytes) = content.next().await? {
+                        out.write_all(&bytes).context("cannot write the file")?;
+                    }
+                    Ok(out.flush()?)
+                }
+                What::Delete { name } => Ok(client.delete_file(&name).await?),
+            }
+        })
+    }
+}
+
+fn list(files: &[StoredFile]) -> comfy_table::Table {
+    let mut table = table(["NAME", "BYTES", "WRITTEN", "TYPE"]);
+    for file in files {
+        table.add_row([
+            file.blob_name.as_str(),
+            &file.blob_size_in_bytes.to_string(),
+            &file.last_updated_time,
+            file.content_type.as_deref().unwrap_or_default(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,46 @@
+//! `ferrohub monitor files`: says when devices have uploaded files.
+
+use std::time::Duration;
+
+use clap::Args;
+use ferrohub_service::{FileNotification, ServiceClient};
+
+use crate::output::{Output, line};
+
+/// How long to wait where nothing is new.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Flags of `ferrohub monitor files`.
+#[derive(Debug, Args)]
+pub(super) struct Files {
+    /// End after so many
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<u64>,
+}
+
+impl Files {
+    pub(super) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
+        let mut left = self.count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let Some(received) = client.receive_file_notification().await? else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            print(&received.notification, output)?;
+            // Once it is printed: what is not, is told again.
+            client.complete_file_notification(&received).await?;
+            left -= 1;
+        }
+        Ok(())
+    }
+}
+
+fn print(notification: &FileNotification, output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Json => line(&serde_json::to_string(notification)?),
+        Output::Table => line(&format!(
+            "{}  {}  {} bytes",
+            notification.enqueued_time_utc, notification.blob_name, notification.blob_size_in_bytes
+        )),
+    }
+}

@@ -1,0 +1,225 @@
+//! Uploads that are too large, too slow, too late, cut short or not what was meant.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ferrohub_acceptance::raw_tls::RawTls;
+use ferrohub_acceptance::{Device, Failure, Hub, Service, Storage, UploadInfo, eventually};
+use serde_json::{Value, json};
+
+/// The exception, and the code that the storage answered.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> (String, String) {
+    let failure = answer.expect_err("a refusal");
+    let code = failure.message.split("ErrorCode:").nth(1).unwrap_or_default();
+    (failure.exception, code.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+/// Files in the hub's folder, wherever.
+fn files(hub: &Hub) -> usize {
+    fn count(path: &Path) -> usize {
+        let Ok(entries) = std::fs::read_dir(path) else { return usize::from(path.is_file()) };
+        entries.map(|entry| count(&entry.unwrap().path())).sum()
+    }
+    count(&hub.folder().join("data/blobs"))
+}
+
+fn start(settings: &str) -> (Hub, Service, Storage, Device) {
+    let hub = Hub::builder().config(&format!("[files]\n{settings}")).start();
+    let service = Service::owner(&hub);
+    let storage = Storage::start(&hub);
+    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    (hub, service, storage, device)
+}
+
+#[test]
+fn an_upload_that_takes_too_long_has_run_out() {
+    let (hub, service, storage, device) = start("url_lifetime_seconds = 2");
+    let info = device.storage_info("f").unwrap();
+    let late =
+        eventually("the URL runs out", Duration::from_secs(10), || storage.upload(&info.url(), 10, 1).err());
+    assert_eq!(refused::<()>(Err(late)).1, "AuthenticationFailed");
+    let failure = device.notify_upload(&info.correlation_id, true).unwrap_err();
+    assert!(failure.cause.contains("400"), "{failure:?}");
+    drop(service);
+    let log = hub.log();
+    assert!(log.contains("reason=\"expired\""), "{log}");
+}
+
+#[test]
+fn what_is_too_large_or_has_no_room_is_refused() {
+    let (hub, _service, storage, device) = start("blob_bytes = 100000\ntotal_bytes = 150000");
+    let url = device.storage_info("f").unwrap().url();
+    assert_eq!(refused(storage.upload(&url, 100_001, 1)).1, "RequestBodyTooLarge");
+    let blocks = json!({ "url": url, "bytes": 100_001, "seed": 1, "single_put": 1000, "block": 50_000 });
+    assert_eq!(refused(storage.call("upload", &blocks)).1, "RequestBodyTooLarge");
+    assert_eq!(storage.call("exists", &json!({ "url": url })).unwrap(), false);
+    // The blocks wait for a list that never comes; saying so frees their room.
+    let info = device.storage_info("f").unwrap();
+    device.notify_upload(&info.correlation_id, false).unwrap();
+    assert_eq!(files(&hub), 0);
+    storage.upload(&url, 100_000, 1).unwrap();
+    let other = device.storage_info("g").unwrap().url();
+    assert_eq!(refused(storage.upload(&other, 60_000, 1)).1, "InsufficientStorage");
+    storage.upload(&other, 50_000, 1).unwrap();
+    assert_eq!(files(&hub), 2);
+    let full = device.storage_info("h").unwrap_err();
+    assert!(full.cause.contains("403"), "{full:?}");
+}
+
+#[test]
+fn a_file_is_replaced_only_by_whoever_means_to() {
+    let (_hub, service, storage, device) = start("");
+    let info = device.storage_info("f").unwrap();
+    let url = info.url();
+    let upload = |overwrite: bool, seed: u32, block: Option<usize>| {
+        let single_put = block.map(|_| 10);
+        storage.call(
+            "upload",
+            &json!({
+                "url": url, "bytes": 3000, "seed": seed, "overwrite": overwrite, "single_put": single_put,
+                "block": block, "validate_content": true,
+            }),
+        )
+    };
+    let first = upload(false, 1, None).unwrap();
+    let exists = ("ResourceExistsError".to_owned(), "BlobAlreadyExists".to_owned());
+    assert_eq!(refused(upload(false, 2, None)), exists);
+    assert_eq!(refused(upload(false, 2, Some(1000))), exists);
+    assert_eq!(storage.download(&url).unwrap(), first["sha256"]);
+    let second = upload(true, 2, Some(1000)).unwrap();
+    assert_eq!(storage.download(&url).unwrap(), second["sha256"]);
+    let part = json!({ "url": url, "offset": 1000, "length": 500 });
+    let part = storage.call("download", &part).unwrap();
+    let expected = json!({ "bytes": 3000, "seed": 2, "offset": 1000, "length": 500 });
+    assert_eq!((&part["sha256"], &part["bytes"]), (&storage.call("digest", &expected).unwrap(), &json!(500)));
+    // What Microsoft's client cannot be made to send.
+    let path = url.strip_prefix(&format!("https://{}", info.host_name)).unwrap();
+    let put = |headers: Value| {
+        let mut all = json!({ "x-ms-blob-type": "BlockBlob" });
+        for (name, value) in headers.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        let answer = service.http_with("PUT", path, all, Some("spoilt"));
+        (answer.status, answer.header("x-ms-error-code").to_owned())
+    };
+    for (headers, status, code) in [
+        (json!({ "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==" }), 400, "Md5Mismatch"),
+        (json!({ "x-ms-blob-content-md5": "AAAAAAAAAAAAAAAAAAAAAA==" }), 400, "Md5Mismatch"),
+        (json!({ "Content-MD5": "?" }), 400, "InvalidMd5"),
+        (json!({ "x-ms-blob-type": "PageBlob" }), 400, "InvalidHeaderValue"),
+        (json!({ "x-ms-lease-id": "x" }), 400, "UnsupportedHeader"),
+        (json!({ "If-Match": "\"0x0\"" }), 412, "ConditionNotMet"),
+        (json!({ "If-None-Match": second["etag"] }), 412, "ConditionNotMet"),
+        (json!({ "If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:37 GMT" }), 412, "ConditionNotMet"),
+        (json!({ "If-Modified-Since": "yesterday" }), 400, "InvalidHeaderValue"),
+    ] {
+        assert_eq!(put(headers.clone()), (status, code.to_owned()), "{headers}");
+    }
+    assert_eq!(storage.download(&url).unwrap(), second["sha256"]);
+    let get = |headers: Value| service.http_with("GET", path, headers, None);
+    assert_eq!(get(json!({ "If-None-Match": second["etag"] })).status, 304);
+    let behind = get(json!({ "Range": "bytes=3000-" }));
+    assert_eq!((behind.status, behind.header("content-range")), (416, "bytes */3000"));
+    let safe = get(json!({}));
+    assert_eq!(
+        (safe.header("content-security-policy"), safe.header("x-content-type-options")),
+        ("sandbox", "nosniff")
+    );
+    assert_eq!(put(json!({ "If-Match": second["etag"] })).0, 201);
+    for (verb, query, status) in
+        [("PUT", "comp=metadata", 400), ("POST", "a=b", 405), ("GET", "comp=blocklist", 400)]
+    {
+        let answer = service.http(verb, &format!("{path}&{query}"), None, None);
+        assert_eq!(answer.status, status, "{verb} {query}");
+    }
+}
+
+/// The head of a `Put Blob` of so many bytes.
+fn head(hub: &Hub, info: &UploadInfo, bytes: usize) -> String {
+    let path = format!("/{}/{}{}", info.container_name, info.blob_name, info.sas_token);
+    format!(
+        "PUT {path} HTTP/1.1\r\nHost: {}\r\nx-ms-blob-type: BlockBlob\r\nContent-Length: {bytes}\r\n\r\n",
+        hub.name()
+    )
+}
+
+#[test]
+fn an_upload_that_is_cut_short_or_stands_still_leaves_nothing() {
+    let (hub, _service, storage, device) = start("idle_timeout_seconds = 1");
+    let info = device.storage_info("f").unwrap();
+    let mut connection = RawTls::https(&hub);
+    connection.send(head(&hub, &info, 1000).as_bytes());
+    connection.send(&[b'x'; 500]);
+    eventually("the upload has begun", Duration::from_secs(10), || (files(&hub) == 1).then_some(()));
+    drop(connection);
+    eventually("its file is gone", Duration::from_secs(10), || (files(&hub) == 0).then_some(()));
+
+    let mut connection = RawTls::https(&hub);
+    connection.send(head(&hub, &info, 1000).as_bytes());
+    connection.send(&[b'x'; 500]);
+    let answer = String::from_utf8(connection.read_to_end()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("RequestTimeout"), "{answer}");
+    assert_eq!(files(&hub), 0);
+
+    // One that gets on may take longer than that.
+    let mut connection = RawTls::https(&hub);
+    connection.send(head(&hub, &info, 5).as_bytes());
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(500));
+        connection.send(b"x");
+    }
+    let answer = String::from_utf8(connection.read(20)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert_eq!(storage.call("properties", &json!({ "url": info.url() })).unwrap()["bytes"], 5);
+}
+
+#[test]
+fn a_hub_that_stops_does_not_wait_for_ever_for_a_slow_upload() {
+    let mut hub = Hub::builder().config("[limits]\nshutdown_grace_seconds = 1").start();
+    let service = Service::owner(&hub);
+    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let info = device.storage_info("f").unwrap();
+    let mut connection = RawTls::https(&hub);
+    connection.send(head(&hub, &info, 1000).as_bytes());
+    connection.send(&[b'x'; 500]);
+    eventually("the upload has begun", Duration::from_secs(10), || (files(&hub) == 1).then_some(()));
+    let begun = Instant::now();
+    assert!(hub.stop().success());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    hub.start_again();
+    assert_eq!(files(&hub), 0);
+}
+
+#[test]
+fn a_power_cut_leaves_whole_files_or_none() {
+    const BYTES: usize = 4 * 1024 * 1024;
+    let (mut hub, _service, storage, device) = start("");
+    let url = device.storage_info("f").unwrap().url();
+    let mut known = storage.upload(&url, BYTES, 0).unwrap();
+    for death in 1..=6 {
+        let block = (death % 2 == 0).then_some(512 * 1024);
+        let upload = json!({
+            "url": url, "bytes": BYTES, "seed": death, "single_put": block.map(|_| 1000), "block": block,
+        });
+        let pending = storage.begin("upload", &upload);
+        std::thread::sleep(Duration::from_millis(40 * death));
+        hub.kill();
+        let acknowledged = pending.wait().ok();
+        hub.start_again();
+        let there = storage.download(&url).unwrap();
+        let new = storage.call("digest", &json!({ "bytes": BYTES, "seed": death })).unwrap();
+        assert!(there == known || there == new.as_str().unwrap(), "death {death}: half a file");
+        if let Some(done) = acknowledged {
+            assert_eq!(
+                there,
+                done["sha256"].as_str().unwrap(),
+                "death {death}: an acknowledged file is lost"
+            );
+        }
+        known = there;
+        let parts = hub.folder().join("data/blobs/parts");
+        assert_eq!(std::fs::read_dir(parts).unwrap().count(), 0, "nothing half written is left");
+    }
+}
