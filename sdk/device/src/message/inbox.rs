@@ -74,7 +74,9 @@ impl Inbox {
                 state.completed.push((packet_id, content));
                 return None;
             }
-            let again = state.held.values_mut().find(|held| held.content == content);
+            // One whose connection still stands is not what comes again: a sender may use an id twice.
+            let mut held = state.held.values_mut();
+            let again = held.find(|held| held.packet_id.is_none() && held.content == content);
             if let Some(held) = again {
                 held.packet_id = Some(packet_id);
                 return None;
@@ -188,6 +190,22 @@ mod tests {
         complete(held).unwrap();
         assert_eq!(inbox.completed(), [id(8), id(9), id(7)]);
         assert!(receive(&inbox, "late", 10, true).is_some(), "the next of the same content is another");
+    }
+
+    #[test]
+    fn two_messages_of_the_same_content_are_two() {
+        let inbox = Arc::new(Inbox::new(Arc::default()));
+        let first = receive(&inbox, "twice", 1, true).unwrap();
+        let second = receive(&inbox, "twice", 2, true).unwrap();
+        inbox.connection_ended();
+        assert!(receive(&inbox, "twice", 3, true).is_none() && receive(&inbox, "twice", 4, true).is_none());
+        let third = receive(&inbox, "twice", 5, true).unwrap();
+        for claim in [first, second, third] {
+            complete(claim).unwrap();
+        }
+        let mut acknowledged = inbox.completed();
+        acknowledged.sort_unstable();
+        assert_eq!(acknowledged, [id(3), id(4), id(5)]);
     }
 
     #[test]
