@@ -232,6 +232,7 @@ impl Driver {
                 Err(Ending::Requested) => return Err(Ending::Requested),
                 Err(Ending::Lost(error)) => error,
             };
+            self.events.could_not_connect();
         }
     }
 

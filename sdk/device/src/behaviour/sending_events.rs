@@ -257,6 +257,40 @@ async fn an_event_that_the_hub_never_takes_does_not_hold_up_the_others() {
     patient.await.unwrap().unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_is_ill_does_not_empty_the_queue() {
+    let mut hub = FakeHub::new();
+    let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
+    let all: Vec<_> = ["1", "2", "3"].map(|body| sending(&client, body)).into();
+    // A hub that takes nothing, and says now and then that it is not available.
+    for number in 0..40 {
+        assert_eq!(peer.event().await.body, "1");
+        drop(peer);
+        if number % 5 == 0 {
+            hub.refuse(Refusal::ServerUnavailable).await;
+        }
+        peer = next(&mut hub).await;
+    }
+    assert!(all.iter().all(|sent| !sent.is_finished()));
+    // One that does not say so costs one event after ten connections, and the next after twenty more.
+    drop(peer);
+    hub.refuse(Refusal::ServerUnavailable).await;
+    for number in 0..29 {
+        peer = next(&mut hub).await;
+        assert_eq!(peer.event().await.body, if number < 10 { "1" } else { "2" }, "{number}");
+        drop(peer);
+    }
+    let finished: Vec<bool> = all.iter().map(|sent| sent.is_finished()).collect();
+    assert_eq!(finished, [true, false, false]);
+    let mut peer = next(&mut hub).await;
+    for body in ["2", "3"] {
+        assert_eq!(peer.take_event().await.body, body);
+    }
+    for (sent, taken) in all.into_iter().zip([false, true, true]) {
+        assert_eq!(sent.await.unwrap().is_ok(), taken);
+    }
+}
+
 /// A stream of events that never pauses does not hold up a renewal, and the renewal loses none of them.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_carries_unacknowledged_events_over() {

@@ -20,14 +20,23 @@ use crate::outbox::{Delivered, Room};
 /// A connection that ends sooner than this after events were sent may have ended because of them.
 const SOON: Duration = Duration::from_secs(10);
 /// After so many such connections in a row, none of which brought an acknowledgement, the oldest event is given up. MQTT
-/// has no other way to refuse a message than to close, and one that the hub never takes must not hold up all others.
+/// has no other way to refuse a message than to close, and one that the hub never takes must not hold up all others. But
+/// a hub that is ill closes as well: an attempt that fails between them says so, and the count begins again. And each
+/// further event takes twice as many, until the hub takes one: a hub that is ill for hours costs a few events, not all.
 const MAX_STRIKES: u32 = 10;
 
 /// The events that the hub has not acknowledged.
-#[derive(Default)]
 pub(super) struct Events {
     in_flight: HashMap<PacketId, (Delivered, Room)>,
     strikes: u32,
+    /// How many are too many now.
+    max_strikes: u32,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { in_flight: HashMap::new(), strikes: 0, max_strikes: MAX_STRIKES }
+    }
 }
 
 impl Events {
@@ -37,7 +46,7 @@ impl Events {
 
     pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
         if let Some((delivered, room)) = self.in_flight.remove(&packet_id) {
-            self.strikes = 0;
+            (self.strikes, self.max_strikes) = (0, MAX_STRIKES);
             // Who is told may send the next one at once.
             drop(room);
             // Nobody has to wait for it.
@@ -45,12 +54,17 @@ impl Events {
         }
     }
 
+    /// The hub could not be reached, or let nobody in: that it closed before was not an event's fault.
+    pub(super) fn could_not_connect(&mut self) {
+        self.strikes = 0;
+    }
+
     /// Gives one up.
     fn reject(&mut self, packet_id: PacketId) {
         if let Some((delivered, room)) = self.in_flight.remove(&packet_id) {
             drop(room);
-            let message =
-                format!("the hub closed the connection {MAX_STRIKES} times when the event was sent");
+            let times = self.max_strikes;
+            let message = format!("the hub closed the connection {times} times when the event was sent");
             let _ = delivered.send(Err(Error::new(ErrorKind::Rejected, message)));
         }
     }
@@ -101,13 +115,14 @@ impl Driver {
             _ => 0,
         };
         let oldest = self.session.unacknowledged().find(|id| self.events.in_flight.contains_key(id));
-        if self.events.strikes >= MAX_STRIKES
+        if self.events.strikes >= self.events.max_strikes
             && let Some(packet_id) = oldest
         {
             warn!("an event is given up: the hub closes the connection whenever it is sent");
             self.session.forget(packet_id);
             self.events.reject(packet_id);
             self.events.strikes = 0;
+            self.events.max_strikes = self.events.max_strikes.saturating_mul(2);
         }
         self.shared.outbox.disconnected(&error);
     }
