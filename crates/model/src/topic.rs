@@ -200,6 +200,9 @@ pub fn parse_messages_filter(filter: &str, id: &IdentityId) -> Option<MessagesFi
     }
 }
 
+/// Bytes of the longest topic.
+const MAX_TOPIC: usize = u16::MAX as usize;
+
 /// The topic of a message to a device or module, `devices/{device}[/modules/{module}]/messages/devicebound/{bag}`, or of
 /// one to an input of a module, `devices/{device}/modules/{module}/inputs/{input}/{bag}`.
 #[derive(Debug, Clone, Copy)]
@@ -210,6 +213,21 @@ pub struct MessageTopic<'a> {
     pub input: Option<&'a str>,
     /// What it says about itself.
     pub properties: &'a MessageProperties,
+}
+
+impl MessageTopic<'_> {
+    /// Whether MQTT can carry it: encoded, it may take more than a topic has room for (MQTT-1.5.3).
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        struct Room(usize);
+        impl fmt::Write for Room {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
+                Ok(())
+            }
+        }
+        fmt::Write::write_fmt(&mut Room(MAX_TOPIC), format_args!("{self}")).is_ok()
+    }
 }
 
 impl fmt::Display for MessageTopic<'_> {
@@ -368,6 +386,23 @@ mod tests {
         assert!(topic.starts_with("devices/d/modules/m/inputs/in%2F1/%24.to="), "{topic}");
         assert_eq!(parse_message(&topic, &module), Some((Some("in/1".to_owned()), properties)));
         assert_eq!(parse_message("devices/d/messages/devicebound/", &device), None);
+    }
+
+    #[test]
+    fn a_topic_fits_up_to_its_last_byte() {
+        let device = IdentityId::parse("d").unwrap();
+        let fits = |value: String| {
+            let properties = MessageProperties {
+                application: [("a".to_owned(), value)].into(),
+                ..MessageProperties::default()
+            };
+            let topic = MessageTopic { id: &device, input: None, properties: &properties };
+            (topic.fits(), topic.to_string().len())
+        };
+        let room = MAX_TOPIC - "devices/d/messages/devicebound/a=".len();
+        assert_eq!(fits("x".repeat(room)), (true, MAX_TOPIC));
+        assert_eq!(fits("x".repeat(room + 1)), (false, MAX_TOPIC + 1));
+        assert!(!fits("%".repeat(room / 3 + 1)).0, "it counts encoded");
     }
 
     #[test]

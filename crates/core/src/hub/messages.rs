@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ferrohub_model::message::{Ack, Destination, MessageProperties, Purged, Queued, SystemProperty};
+use ferrohub_model::topic::MessageTopic;
 use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
 
 use super::identities::not_found;
@@ -19,6 +20,11 @@ impl Hub {
         let limits = &self.limits.messages;
         if properties.size() + body.len() > limits.bytes {
             let text = format!("A message must have at most {} bytes, properties included.", limits.bytes);
+            return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+        }
+        let topic = MessageTopic { id: &to.identity, input: to.input.as_deref(), properties: &properties };
+        if !topic.fits() {
+            let text = "The properties of the message, encoded, take more room than MQTT has for them.";
             return Err(HubError::new(ErrorCode::MessageTooLarge, text));
         }
         let ack = Ack::of(&properties).map_err(|word| {

@@ -16,7 +16,7 @@ use ferrohub_core::session::Subscription;
 use ferrohub_core::store::{StoreError, StoredMessage};
 use ferrohub_model::topic::{MessageTopic, MessagesFilter};
 use ferrohub_mqtt::server::Connection as Machine;
-use ferrohub_mqtt::{PacketId, QoS};
+use ferrohub_mqtt::{PacketId, QoS, SendError};
 use tracing::{debug, warn};
 
 /// Bytes of messages that are read for one device at a time; one message may have more.
@@ -45,6 +45,8 @@ pub(super) struct Messages {
     unwritten: Vec<u64>,
     /// The device has them; they are still in the queue.
     done: Vec<u64>,
+    /// MQTT cannot carry them; they are still in the queue.
+    misfits: Vec<u64>,
     /// More may wait in the queue.
     more: bool,
     work: Option<Work>,
@@ -59,6 +61,7 @@ impl Messages {
             sent: VecDeque::new(),
             unwritten: Vec::new(),
             done: Vec::new(),
+            misfits: Vec::new(),
             more: false,
             work: None,
         }
@@ -108,15 +111,17 @@ impl Messages {
         let wanted = Wanted::from(self.connection.session());
         let room = self.window.saturating_sub(self.sent.len());
         let look = self.more && room > 0 && (wanted.messages || wanted.inputs);
-        if self.done.is_empty() && !look {
+        if self.done.is_empty() && self.misfits.is_empty() && !look {
             return None;
         }
         if look {
             self.more = false;
         }
-        let (receiver, done) = (self.receiver.clone(), std::mem::take(&mut self.done));
+        let receiver = self.receiver.clone();
+        let (done, misfits) = (std::mem::take(&mut self.done), std::mem::take(&mut self.misfits));
         Some(Box::pin(async move {
             receiver.settle(&done, Settlement::Complete).await?;
+            receiver.settle(&misfits, Settlement::Reject).await?;
             if !look {
                 return Ok(Fetched::default());
             }
@@ -151,6 +156,12 @@ impl Messages {
             match machine.publish(topic, qos, &message.body) {
                 Ok(Some(packet_id)) => self.sent.push_back((packet_id, *sequence)),
                 Ok(None) => self.unwritten.push(*sequence),
+                // It would keep the device from all that is behind it, connection after connection.
+                Err(SendError::Encode(error)) => {
+                    warn!(device = %self.connection.id, sequence, %error, "a message that MQTT cannot carry is given up");
+                    self.misfits.push(*sequence);
+                    continue;
+                }
                 Err(error) => {
                     warn!(device = %self.connection.id, sequence, %error, "a message could not be sent");
                     return Err(CloseReason::ProtocolError);
