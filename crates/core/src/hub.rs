@@ -231,9 +231,9 @@ impl Hub {
         !self.is_stopping() && self.store.ping().await.is_ok()
     }
 
-    /// Stops: new connects and calls are refused, calls in flight may finish within the grace period,
-    /// then connections close and the store flushes.
-    pub async fn stop(&self) {
+    /// Begins to stop: new connects and calls are refused, calls in flight may finish within the grace period,
+    /// then connections are told to close. What their ends leave to be written can be until [`Hub::close`].
+    pub async fn drain(&self) {
         self.stopping.send_replace(true);
         let deadline = tokio::time::Instant::now() + self.limits.shutdown_grace;
         while self.metrics.calls_in_flight.get() > 0 && tokio::time::Instant::now() < deadline {
@@ -242,6 +242,10 @@ impl Hub {
         for connection in self.connections.select(|_| true) {
             self.disconnected(&connection, CloseReason::Stopping).await;
         }
+    }
+
+    /// Ends it once it has [drained](Hub::drain) and its connections are gone: everything is on disk when this returns.
+    pub async fn close(&self) {
         self.recent_activity.write(&*self.store).await;
         self.expiry.abort();
         self.store.close().await;

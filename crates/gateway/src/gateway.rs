@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::warn;
 
 use crate::admin;
 use crate::https::{self, HttpLimits};
@@ -162,7 +163,13 @@ impl Gateway {
         }
         let mut stopping = stop.clone();
         let _ = stopping.wait_for(|stop| *stop).await;
-        hub.stop().await;
+        hub.drain().await;
+        // What devices acknowledged, and what they are still to be told, needs the store.
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(hub.limits().shutdown_grace, ended).await.is_err() {
+            warn!("connections are left that have not ended in time");
+        }
+        hub.close().await;
         while tasks.join_next().await.is_some() {}
         Ok(())
     }

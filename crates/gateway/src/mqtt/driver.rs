@@ -104,6 +104,13 @@ async fn end<S>(mut driver: Driver<S>, mut head: Head, reason: CloseReason)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    if is_worth_waiting(reason) && !driver.broken {
+        // What is on its way to the disk gets there anyway: a device that is not told sends it again.
+        let told = head.tell_last(&mut driver.machine);
+        if tokio::time::timeout(driver.write_timeout, told).await.is_err() {
+            debug!(peer = %head.peer.address, "closed before the work for it was done");
+        }
+    }
     head.end_messages().await;
     if let Some(connection) = &head.connection {
         let reason = connection.closed().unwrap_or(reason);
@@ -116,6 +123,11 @@ where
     }
     // What is left to send may be the CONNACK that tells why.
     let _ = tokio::time::timeout(driver.write_timeout, driver.finish()).await;
+}
+
+/// Whether a device whose connection ends for this reason hears what it is told last, and may be told.
+fn is_worth_waiting(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Stopping | CloseReason::Expired | CloseReason::CredentialChanged)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {

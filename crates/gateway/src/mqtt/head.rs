@@ -207,6 +207,22 @@ impl Head {
         self.messages.as_mut().map_or(Ok(()), |messages| messages.send(machine, found))
     }
 
+    /// The connection ends: waits for the work that is under way, and takes note of what the device acknowledged
+    /// behind it. Nothing else that the device said is begun; what it was not told of, it sends again.
+    pub(super) async fn tell_last(&mut self, machine: &mut Machine) {
+        if let Some(work) = self.work.take()
+            && let Ok(done) = work.await
+        {
+            // There is nothing more to end than what ends already.
+            let _ = done.tell(machine);
+        }
+        while let Some(event) = machine.poll_event() {
+            if let (Event::PubAck(packet_id), Some(messages)) = (event, &mut self.messages) {
+                messages.acknowledged(packet_id);
+            }
+        }
+    }
+
     /// The connection ends: completes what the device has.
     pub(super) async fn end_messages(&mut self) {
         if let Some(messages) = self.messages.take() {
