@@ -91,8 +91,7 @@ fn a_stream_through_ends(client: Client, websockets: bool) {
         let arguments = json!({ "url": hub.url(), "device_id": "dev1", "prefix": end, "headers": headers });
         let stream = service.begin("send_until_failure", &arguments);
         sleep(Duration::from_millis(700 + 130 * end as u64));
-        // On a WebSocket the client's network thread dies of answering a close frame when the other side is gone.
-        if end % 3 == 2 && !websockets {
+        if end % 3 == 2 {
             hub.stop();
         } else {
             hub.kill();

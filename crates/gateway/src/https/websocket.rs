@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -17,6 +18,7 @@ use futures_util::{Sink as _, Stream as _};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -32,6 +34,9 @@ use crate::peer::Peer;
 const SUBPROTOCOL: &str = "mqtt";
 /// Largest frame: one MQTT packet of the largest size, and some.
 const MAX_FRAME: usize = 512 * 1024;
+/// How long a peer may take to answer a Close. Without the wait its answer meets a socket that is gone, of which the
+/// network thread of Microsoft's Python client dies.
+const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) async fn upgrade(
     Extension(socket): Extension<Socket>,
@@ -64,7 +69,7 @@ pub(super) async fn serve(upgrade: OnUpgrade, peer: Peer, hub: Arc<Hub>, limits:
                 .max_write_buffer_size(2 * MAX_FRAME);
             let socket =
                 WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-            mqtt::serve(Frames { socket, input: Bytes::new() }, peer, hub, limits, place).await;
+            mqtt::serve(Frames { socket, input: Bytes::new(), leaving: None }, peer, hub, limits, place).await;
         }
         Err(error) => debug!(peer = %peer.address, %error, "the WebSocket did not come about"),
     }
@@ -101,6 +106,8 @@ fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HubError> {
 struct Frames<S> {
     socket: WebSocketStream<S>,
     input: Bytes,
+    /// Until when the peer's Close is waited for. There once ours is sent.
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
 fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -147,6 +154,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_close(cx).map_err(broken)
+        let Self { socket, leaving, .. } = &mut *self;
+        let leaving = match leaving {
+            Some(leaving) => leaving,
+            none => {
+                ready!(Pin::new(&mut *socket).poll_close(cx)).map_err(broken)?;
+                none.insert(Box::pin(sleep(CLOSING)))
+            }
+        };
+        // What else the peer says counts no more; its Close, or the end, is what is waited for.
+        while leaving.as_mut().poll(cx).is_pending() {
+            match ready!(Pin::new(&mut *socket).poll_next(cx)) {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => {}
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
