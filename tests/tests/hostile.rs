@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ferrohub_acceptance::raw_tls::{RawTls, connect_packet, packet};
 use ferrohub_acceptance::{Device, Hub, Identity, Method, Service, eventually, sas};
+use serde_json::json;
 
 /// A CONNECT that is good.
 fn connect(hub: &Hub, identity: &Identity, keep_alive: u16) -> Vec<u8> {
@@ -130,6 +131,37 @@ fn silence_ends_a_connection() {
     assert_eq!(quiet.read(4), CONNACK);
     assert_eq!(quiet.read_to_end(), b"", "one and a half times the keep-alive");
     assert!(hub.log().contains("reason=\"keep_alive\""), "{}", hub.log());
+}
+
+#[test]
+fn who_waits_for_a_hub_that_takes_its_time_is_not_silent() {
+    let hub = Hub::builder().config("[faults]\nenabled = true").start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let fault = json!({
+        "kind": "delayTelemetry", "target": "dev1", "durationSeconds": 60, "count": 1, "delayMilliseconds": 4000,
+    });
+    let owner = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let answer = service.http("POST", "/ferrohub/faults", Some(&owner), Some(&fault.to_string()));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let mut device = RawTls::mqtt(&hub);
+    device.send(&connect(&hub, &identity, 1));
+    assert_eq!(device.read(4), CONNACK);
+    let topic = b"devices/dev1/messages/events/";
+    let mut body = vec![0, u8::try_from(topic.len()).unwrap()];
+    body.extend(topic);
+    body.extend([0, 7, b'x']);
+    device.send(&packet(0x32, &body));
+    // Twice as long as its keep-alive allows it to be silent.
+    for _ in 0..7 {
+        thread::sleep(Duration::from_millis(500));
+        device.send(&[0xC0, 0]);
+    }
+    assert_eq!(device.read(4), [0x40, 2, 0, 7]);
+    assert_eq!(device.read(14), [0xD0, 0].repeat(7));
+    let begun = Instant::now();
+    assert!(device.read_to_end().is_empty());
+    assert!(begun.elapsed() >= Duration::from_secs(1), "its own silence counts from what it said last");
 }
 
 #[test]

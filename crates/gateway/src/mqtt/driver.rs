@@ -34,6 +34,8 @@ pub struct MqttLimits {
 
 /// Enough for a TLS record.
 const READ_BUFFER: usize = 16 * 1024;
+/// When to look again if nothing is due.
+const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 thread_local! {
     /// Input of whichever connection is being read; the machine keeps only what is incomplete.
@@ -145,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 (false, None) => Some(Instant::now() + self.write_timeout),
                 (false, running) => running,
             };
-            self.arm(timer.as_mut(), head.expires, write_deadline);
+            self.arm(timer.as_mut(), head, write_deadline);
             let more_to_hear = match poll_fn(|cx| self.poll_wake(cx, head, timer.as_mut())).await {
                 Wake::Input(result) => {
                     head.heard();
@@ -275,12 +277,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// One timer for the machine, the credential and the slow reader. It is left where it is while the
     /// next deadline lies behind it: it fires early, and is set anew.
-    fn arm(&self, mut timer: Pin<&mut Sleep>, expires: Option<Instant>, write_deadline: Option<Instant>) {
-        let machine = self.machine.poll_timeout().map(Instant::from_std);
-        let Some(next) = [machine, expires, write_deadline].into_iter().flatten().min() else { return };
+    fn arm(&self, mut timer: Pin<&mut Sleep>, head: &Head, write_deadline: Option<Instant>) {
+        let machine = self.machine.poll_timeout().map(Instant::from_std).filter(|_| self.listens(head));
+        let next = [machine, head.expires, write_deadline].into_iter().flatten().min();
+        let next = next.unwrap_or_else(|| Instant::now() + NOTHING_DUE);
         if timer.is_elapsed() || next < timer.deadline() {
             timer.as_mut().reset(next);
         }
+    }
+
+    /// Whether silence is the device's own. While work for it is under way or output waits, it is not read, and what
+    /// it said meanwhile is read before it is judged.
+    fn listens(&self, head: &Head) -> bool {
+        head.may_hear() && self.output.is_empty() && !self.unflushed
     }
 
     fn timed_out(&mut self, head: &Head, write_deadline: Option<Instant>) -> Result<(), CloseReason> {
@@ -290,6 +299,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if write_deadline.is_some_and(|deadline| deadline <= now) {
             return Err(CloseReason::SlowReader);
+        }
+        if !self.listens(head) {
+            return Ok(());
         }
         match self.machine.handle_timeout(now.into_std()) {
             Ok(()) => Ok(()),
