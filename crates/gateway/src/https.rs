@@ -12,7 +12,6 @@ mod faults;
 mod files;
 mod keys;
 mod management;
-#[allow(dead_code)]
 mod message;
 mod messages;
 mod method;

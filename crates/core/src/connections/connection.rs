@@ -55,6 +55,8 @@ pub enum CloseReason {
     SlowReader,
     /// Somebody injected a fault.
     FaultInjected,
+    /// The hub could not read or write what the device's business needs; it is to come back.
+    StoreFailed,
     /// The hub is stopping.
     Stopping,
 }
@@ -75,6 +77,7 @@ impl CloseReason {
             Self::CredentialChanged => "credential_changed",
             Self::SlowReader => "slow_reader",
             Self::FaultInjected => "fault_injected",
+            Self::StoreFailed => "store_failed",
             Self::Stopping => "stopping",
         }
     }

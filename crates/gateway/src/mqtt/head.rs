@@ -348,7 +348,7 @@ async fn save(
     hub.set_session(connection, session, durable).await.map_err(|cause| {
         // Not acknowledged, so the device knows that it does not hold.
         warn!(device = %connection.id, %cause, "a subscription is not on disk");
-        CloseReason::ProtocolError
+        CloseReason::StoreFailed
     })
 }
 

@@ -100,7 +100,7 @@ impl Messages {
                 }
                 Err(cause) => {
                     warn!(device = %self.connection.id, %cause, "messages could not be read or completed");
-                    return Poll::Ready(Err(CloseReason::ProtocolError));
+                    return Poll::Ready(Err(CloseReason::StoreFailed));
                 }
             }
         }

@@ -120,7 +120,7 @@ impl Gathered {
                     if error.code != ErrorCode::ServiceUnavailable {
                         warn!(device = %id, %error, "messages of a device are not on disk");
                     }
-                    Err(CloseReason::ProtocolError)
+                    Err(CloseReason::StoreFailed)
                 }
             }
         })

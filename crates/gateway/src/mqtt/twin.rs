@@ -55,7 +55,7 @@ async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Res
             // Microsoft's Python client asks again at once when it is told no. One that was closed waits first.
             Err(error) => {
                 warn!(device = %connection.id, %error, "a device's twin cannot be read");
-                Err(CloseReason::ProtocolError)
+                Err(CloseReason::StoreFailed)
             }
         },
         Some(TwinRequest::Report { if_version, .. }) => {
