@@ -69,7 +69,8 @@ pub(super) async fn serve(upgrade: OnUpgrade, peer: Peer, hub: Arc<Hub>, limits:
                 .max_write_buffer_size(2 * MAX_FRAME);
             let socket =
                 WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-            mqtt::serve(Frames { socket, input: Bytes::new(), leaving: None }, peer, hub, limits, place).await;
+            mqtt::serve(Frames { socket, input: Bytes::new(), leaving: None }, peer, hub, limits, place)
+                .await;
         }
         Err(error) => debug!(peer = %peer.address, %error, "the WebSocket did not come about"),
     }

@@ -195,7 +195,13 @@ impl Head {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<StoredMessage>, CloseReason>> {
-        self.messages.as_mut().map_or(Poll::Pending, |messages| messages.poll(cx))
+        let Some(messages) = &mut self.messages else { return Poll::Pending };
+        let found = messages.poll(cx);
+        // Most devices that listen have none for most of the time.
+        if found.is_pending() && messages.is_idle() {
+            self.messages = None;
+        }
+        found
     }
 
     /// Hands messages to the machine.

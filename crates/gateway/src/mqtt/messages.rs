@@ -72,6 +72,12 @@ impl Messages {
         self.more = true;
     }
 
+    /// Whether nothing is left to do or to wait for: then it need not be kept.
+    pub(super) fn is_idle(&self) -> bool {
+        let nothing_sent = self.sent.is_empty() && self.unwritten.is_empty() && self.done.is_empty();
+        nothing_sent && !self.more && self.work.is_none()
+    }
+
     /// The device has the message that was sent with this identifier.
     pub(super) fn acknowledged(&mut self, packet_id: PacketId) {
         if let Some(index) = self.sent.iter().position(|(sent, _)| *sent == packet_id)
