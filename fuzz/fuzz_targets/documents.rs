@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(device) = serde_json::from_slice::<Device>(input) {
         let id = IdentityId::parse("fuzzed").unwrap();
         if let Ok(identity) = apply_device(&id, &device, None, now) {
-            let told = to_device(&identity, None);
+            let told = to_device(&identity, false);
             // Get, then put: the same identity, but for its etag.
             let again = apply_device(&id, &told, Some(&identity), now).unwrap();
             assert_eq!(again.authentication, identity.authentication);
