@@ -206,6 +206,9 @@ impl EventLog for Nothing {
     async fn append(&self, _: Batch) -> Result<u64, StoreError> {
         Err(StoreError::Closed)
     }
+    async fn append_all(&self, _: Vec<Batch>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
     fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {
         None
     }

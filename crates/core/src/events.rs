@@ -5,6 +5,8 @@
 
 mod auth_method;
 mod comings;
+#[cfg(test)]
+mod fake;
 mod groups;
 mod log;
 mod position;

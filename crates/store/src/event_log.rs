@@ -97,6 +97,22 @@ impl EventLog for SqliteEventLog {
         self.writer.write_and_tell(move |db| statements::append(db, &batch), tell).await
     }
 
+    async fn append_all(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        let heads = self.heads.clone();
+        let work = move |db: &Connection| {
+            let append = |batch: &Batch| Ok((batch.partition, statements::append(db, batch)?));
+            batches.iter().map(append).collect()
+        };
+        let tell = move |ends: &Vec<(u16, u64)>| {
+            for (partition, next) in ends {
+                if let Some(head) = heads.get(usize::from(*partition)) {
+                    head.send_replace(*next);
+                }
+            }
+        };
+        self.writer.write_and_tell(work, tell).await.map(drop)
+    }
+
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
         self.heads.get(usize::from(partition)).map(watch::Sender::subscribe)
     }

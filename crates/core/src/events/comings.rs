@@ -7,16 +7,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferrohub_model::Timestamp;
-use futures_util::future::join_all;
 use tracing::warn;
 
 use super::log::{Origin, PartitionState};
-use super::shelf::Shelf;
+use super::shelf::{Entry, Shelf};
 use super::told::{Happening, connection_body};
 
 /// So many wait before those that are out of date are dropped.
 const MANY: usize = 65_536;
-/// So many are written at once: others write as well.
+/// So many are written in one step: others write as well.
 const BATCH: usize = 256;
 
 /// A connection that began or ended.
@@ -37,6 +36,8 @@ pub(crate) struct Queue {
     last_number: u64,
     /// With so many, those that are out of date are dropped.
     tidy_at: usize,
+    /// Whether somebody is about to write all that waits, so that there are never two of them for each that comes.
+    is_served: bool,
 }
 
 impl Queue {
@@ -44,7 +45,12 @@ impl Queue {
     fn new(log: &[PartitionState], now: Timestamp) -> Self {
         let last = log.iter().filter_map(|partition| partition.last_enqueued).max();
         let last = last.unwrap_or(now).max(now).unix_millis();
-        Self { waiting: Vec::new(), last_number: numbered(last.saturating_add(1)), tidy_at: MANY }
+        Self {
+            waiting: Vec::new(),
+            last_number: numbered(last.saturating_add(1)),
+            tidy_at: MANY,
+            is_served: false,
+        }
     }
 
     pub(crate) fn push(&mut self, origin: Origin, happening: Happening, now: Timestamp) {
@@ -54,6 +60,12 @@ impl Queue {
         if self.waiting.len() >= self.tidy_at {
             self.tidy();
         }
+    }
+
+    /// What waits. Nobody serves the queue any more if that is nothing.
+    fn take(&mut self) -> Vec<Coming> {
+        self.is_served = !self.waiting.is_empty();
+        std::mem::take(&mut self.waiting)
     }
 
     fn tidy(&mut self) {
@@ -99,8 +111,11 @@ impl Comings {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that what waits is written.
+    /// Sees to it that what waits is written. At most one task waits for the disk, however slow that is.
     pub(crate) fn begin_writing(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.lock().is_served, true) {
+            return;
+        }
         let comings = self.clone();
         tokio::spawn(async move { comings.write().await });
     }
@@ -109,22 +124,25 @@ impl Comings {
     pub(crate) async fn write(&self) {
         let _mine = self.writing.lock().await;
         loop {
-            let waiting = std::mem::take(&mut self.lock().waiting);
+            let waiting = self.lock().take();
             if waiting.is_empty() {
                 return;
             }
             for batch in waiting.chunks(BATCH) {
-                // Begun in their order, and so appended in it.
-                join_all(batch.iter().map(|coming| self.append(coming))).await;
+                self.append(batch).await;
             }
         }
     }
 
-    async fn append(&self, coming: &Coming) {
-        let Coming { origin, happening, number, now } = coming;
-        let event = happening.event(&self.host, &origin.id, *now, &connection_body(*number));
-        if let Err(cause) = self.shelf.append(happening.source(), origin.clone(), vec![event], *now).await {
-            warn!(device = %origin.id, ?happening, %cause, "the event log does not tell of it");
+    async fn append(&self, batch: &[Coming]) {
+        let entries = batch.iter().map(|Coming { origin, happening, number, now }| {
+            let event = happening.event(&self.host, &origin.id, *now, &connection_body(*number));
+            Entry { source: happening.source(), origin: origin.clone(), events: vec![event], now: *now }
+        });
+        if let Err(cause) = self.shelf.append_all(entries.collect()).await {
+            for Coming { origin, happening, .. } in batch {
+                warn!(device = %origin.id, ?happening, %cause, "the event log does not tell of it");
+            }
         }
     }
 }
@@ -132,8 +150,12 @@ impl Comings {
 #[cfg(test)]
 mod tests {
     use ferrohub_model::IdentityId;
+    use prometheus_client::registry::Registry;
 
     use super::*;
+    use crate::events::EventSettings;
+    use crate::events::fake::SlowLog;
+    use crate::metrics::Metrics;
 
     fn origin(id: &str) -> Origin {
         Origin { id: IdentityId::parse(id).unwrap(), generation_id: String::new(), auth: None }
@@ -177,5 +199,27 @@ mod tests {
             left,
             [("b", Happening::Connected), ("a", Happening::Disconnected), ("c", Happening::Disconnected)]
         );
+    }
+
+    #[tokio::test]
+    async fn a_storm_is_written_in_its_order_by_one_task() {
+        let log = Arc::new(SlowLog::new());
+        let settings = EventSettings::default();
+        let shelf = Arc::new(Shelf::new(log.clone(), settings, &Metrics::register(&mut Registry::default())));
+        let comings = Arc::new(Comings::new(shelf, "hub".to_owned(), &[], time(0)));
+        let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        for number in 0..1000 {
+            let happening = if number % 2 == 0 { Happening::Connected } else { Happening::Disconnected };
+            comings.lock().push(origin(&format!("d{number}")), happening, time(1));
+            comings.begin_writing();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before + 1);
+        log.disk.add_permits(1000);
+        comings.write().await;
+        let ids: Vec<String> =
+            log.written.lock().unwrap().iter().map(|batch| batch.origin.id.to_string()).collect();
+        assert_eq!(ids, (0..1000).map(|number| format!("d{number}")).collect::<Vec<_>>());
+        assert!(!comings.lock().is_served, "the next one starts a writer");
     }
 }

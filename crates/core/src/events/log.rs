@@ -138,10 +138,13 @@ pub trait EventLog: Send + Sync + 'static {
     /// How many partitions it has.
     fn partitions(&self) -> u16;
 
-    /// Appends a batch; it is on disk when this returns. Batches of one caller that asks for them one after the other,
-    /// without waiting, are appended in that order. What the partition's next event will have. A caller that stops
+    /// Appends a batch; it is on disk when this returns. What the partition's next event will have. A caller that stops
     /// waiting does not stop the write.
     async fn append(&self, batch: Batch) -> Result<u64, StoreError>;
+
+    /// Appends batches in one step, in their order: all of them or none. They are on disk when this returns. A caller that
+    /// stops waiting does not stop the write.
+    async fn append_all(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
 
     /// What the next event of a partition will have, told anew whenever events were appended and can be read. `None` if
     /// there is no such partition.

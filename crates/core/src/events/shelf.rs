@@ -1,9 +1,12 @@
 //! The log as the hub uses it: with its settings, its groups of readers and the one who trims it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use ferrohub_model::Timestamp;
-use tokio::sync::watch;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::groups::{Groups, NoSeat};
 use super::log::{Batch, EventLog, NewEvent, Origin, PartitionState};
@@ -29,6 +32,50 @@ pub(crate) enum NotOpened {
     Store(#[from] StoreError),
 }
 
+/// Bytes of events on their way to the disk; who comes later waits until there is room.
+const IN_FLIGHT_BYTES: u32 = 64 << 20;
+
+/// Events of one origin, to be appended.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) source: EventSource,
+    pub(crate) origin: Origin,
+    pub(crate) events: Vec<NewEvent>,
+    pub(crate) now: Timestamp,
+}
+
+/// Work that goes on by itself when whoever waits for it goes away: nothing comes between a write and what it entails.
+/// Unlike a task from the start, it costs a waiting caller nothing but a box.
+struct ToItsEnd<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+
+impl<T: Send + 'static> ToItsEnd<T> {
+    fn of(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let answer = std::task::ready!(work.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        // Without a runtime there is nobody to go on.
+        if let Some(work) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(work);
+        }
+    }
+}
+
 /// The log with all that belongs to it.
 pub(crate) struct Shelf {
     log: Arc<dyn EventLog>,
@@ -36,6 +83,7 @@ pub(crate) struct Shelf {
     groups: Arc<Groups>,
     trimmer: Arc<Trimmer>,
     metrics: EventMetrics,
+    in_flight: Semaphore,
 }
 
 impl Shelf {
@@ -43,7 +91,14 @@ impl Shelf {
         let metrics = metrics.events.clone();
         let groups =
             Groups::new(&settings.consumer_groups, settings.readers_per_group, metrics.readers.clone());
-        Self { log, settings, groups: Arc::new(groups), trimmer: Arc::default(), metrics }
+        Self {
+            log,
+            settings,
+            groups: Arc::new(groups),
+            trimmer: Arc::default(),
+            metrics,
+            in_flight: Semaphore::new(IN_FLIGHT_BYTES as usize),
+        }
     }
 
     /// Trims until the hub stops; to be run beside everything else.
@@ -66,19 +121,56 @@ impl Shelf {
 
     /// Appends events of one origin; they are on disk when this returns.
     pub(crate) async fn append(
-        &self,
+        self: &Arc<Self>,
         source: EventSource,
         origin: Origin,
         events: Vec<NewEvent>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let partition = partition_of(origin.id.device_str(), self.log.partitions());
-        let batch = Batch { partition, source, origin, now, events };
+        let batch = self.batch(Entry { source, origin, events, now });
         let (count, bytes) = (batch.events.len() as u64, batch.bytes());
-        self.log.append(batch).await?;
+        let shelf = self.clone();
+        ToItsEnd::of(async move {
+            let _room = shelf.room(bytes).await?;
+            shelf.log.append(batch).await?;
+            shelf.taken(source, count, bytes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Appends what is from many, in its order, all or nothing.
+    pub(crate) async fn append_all(self: &Arc<Self>, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let batches: Vec<Batch> = entries.into_iter().map(|entry| self.batch(entry)).collect();
+        let sizes: Vec<_> =
+            batches.iter().map(|batch| (batch.source, batch.events.len() as u64, batch.bytes())).collect();
+        let shelf = self.clone();
+        ToItsEnd::of(async move {
+            let _room = shelf.room(sizes.iter().map(|(_, _, bytes)| bytes).sum()).await?;
+            shelf.log.append_all(batches).await?;
+            for (source, count, bytes) in sizes {
+                shelf.taken(source, count, bytes);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn batch(&self, Entry { source, origin, events, now }: Entry) -> Batch {
+        let partition = partition_of(origin.id.device_str(), self.log.partitions());
+        Batch { partition, source, origin, now, events }
+    }
+
+    /// A place for so many bytes on their way to the disk.
+    async fn room(&self, bytes: u64) -> Result<SemaphorePermit<'_>, StoreError> {
+        // What is larger than all the room goes alone.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(IN_FLIGHT_BYTES);
+        self.in_flight.acquire_many(bytes).await.map_err(|_| StoreError::Closed)
+    }
+
+    fn taken(&self, source: EventSource, count: u64, bytes: u64) {
         self.metrics.taken(source, count, bytes);
         self.trimmer.grown(bytes);
-        Ok(())
     }
 
     /// A reader of one partition, or of all.
@@ -93,6 +185,12 @@ impl Shelf {
             Some(partition) => vec![partition],
             None => (0..self.log.partitions()).collect(),
         };
+        // The same for partitions that are not there at all.
+        if let StartPosition::Behind(seen) = from
+            && let Some(other) = seen.0.keys().find(|partition| **partition >= self.log.partitions())
+        {
+            return Err(NotOpened::Beyond(*other));
+        }
         let mut cursors = Vec::with_capacity(partitions.len());
         for partition in &partitions {
             let head = self.log.head(*partition).ok_or(NotOpened::NoPartition)?;
@@ -119,5 +217,88 @@ impl Shelf {
 
     pub(crate) async fn close(&self) {
         self.log.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ferrohub_model::IdentityId;
+    use futures_util::FutureExt as _;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::events::fake::SlowLog;
+    use crate::events::position::Position;
+
+    fn shelf(log: &Arc<SlowLog>) -> Arc<Shelf> {
+        Arc::new(Shelf::new(
+            log.clone(),
+            EventSettings::default(),
+            &Metrics::register(&mut Registry::default()),
+        ))
+    }
+
+    async fn append(shelf: &Arc<Shelf>, bytes: usize) -> Result<(), StoreError> {
+        let id = IdentityId::parse("d").unwrap();
+        let origin = Origin { id, generation_id: String::new(), auth: None };
+        let event = NewEvent { properties: String::new(), body: Bytes::from(vec![0; bytes]) };
+        let now = Timestamp::from_unix_seconds(1);
+        shelf.append(EventSource::Telemetry, origin, vec![event], now).await
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_counted_also_when_nobody_waits_for_it_any_more() {
+        let log = Arc::new(SlowLog::new());
+        let shelf = shelf(&log);
+        assert!(append(&shelf, 10).now_or_never().is_none());
+        log.disk.add_permits(1);
+        while shelf.trimmer.appended() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(log.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_so_many_bytes_are_on_their_way() {
+        let log = Arc::new(SlowLog::new());
+        let shelf = shelf(&log);
+        let size = IN_FLIGHT_BYTES as usize / 4 * 3;
+        for _ in 0..3 {
+            let shelf = shelf.clone();
+            tokio::spawn(async move { append(&shelf, size).await.unwrap() });
+        }
+        let settle = async || {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        settle().await;
+        assert!((shelf.in_flight.available_permits() as u32) < IN_FLIGHT_BYTES / 4);
+        for written in 1..=3 {
+            log.disk.add_permits(1);
+            settle().await;
+            assert_eq!(log.count(), written);
+        }
+        assert_eq!(shelf.in_flight.available_permits(), IN_FLIGHT_BYTES as usize);
+        // One that is larger than all the room goes alone, and does go.
+        log.disk.add_permits(1);
+        append(&shelf, IN_FLIGHT_BYTES as usize + 1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_position_of_a_log_with_more_partitions_is_another_logs() {
+        let shelf = shelf(&Arc::new(SlowLog::new()));
+        let stopping = watch::Sender::new(false);
+        let group = ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
+        for (partition, fits) in [(1, true), (2, false), (9, false)] {
+            let from = StartPosition::Behind(Position([(partition, 0)].into()));
+            let opened = shelf.open(group, &from, None, stopping.subscribe()).await;
+            match opened {
+                Ok(_) => assert!(fits, "{partition}"),
+                Err(NotOpened::Beyond(beyond)) => assert!(!fits && beyond == partition),
+                Err(other) => panic!("{other}"),
+            }
+        }
     }
 }

@@ -39,6 +39,12 @@ impl Trimmer {
         }
     }
 
+    /// Bytes that it was told of since its last look.
+    #[cfg(test)]
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Acquire)
+    }
+
     /// Trims until the hub stops.
     pub(crate) async fn run(
         self: Arc<Self>,
@@ -153,6 +159,9 @@ mod tests {
             1
         }
         async fn append(&self, _: crate::events::Batch) -> Result<u64, StoreError> {
+            Err(StoreError::Closed)
+        }
+        async fn append_all(&self, _: Vec<crate::events::Batch>) -> Result<(), StoreError> {
             Err(StoreError::Closed)
         }
         fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {

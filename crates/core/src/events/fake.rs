@@ -1,0 +1,58 @@
+//! A log for tests, whose disk is as slow as they want.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use ferrohub_model::Timestamp;
+use tokio::sync::{Semaphore, watch};
+
+use super::log::{Batch, EventLog, PartitionState, StoredEvent};
+use crate::store::StoreError;
+
+/// It writes as often as `disk` has permits.
+pub(crate) struct SlowLog {
+    pub(crate) disk: Semaphore,
+    pub(crate) written: Mutex<Vec<Batch>>,
+    head: watch::Sender<u64>,
+}
+
+impl SlowLog {
+    pub(crate) fn new() -> Self {
+        Self { disk: Semaphore::new(0), written: Mutex::default(), head: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.written.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl EventLog for SlowLog {
+    fn partitions(&self) -> u16 {
+        2
+    }
+    async fn append(&self, batch: Batch) -> Result<u64, StoreError> {
+        self.append_all(vec![batch]).await.map(|()| 0)
+    }
+    async fn append_all(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        self.disk.acquire().await.unwrap().forget();
+        self.written.lock().unwrap().extend(batches);
+        Ok(())
+    }
+    fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
+        (partition < 2).then(|| self.head.subscribe())
+    }
+    async fn read(&self, _: u16, _: u64, _: usize, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn close(&self) {}
+}
