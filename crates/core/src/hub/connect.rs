@@ -126,14 +126,18 @@ impl Hub {
             session.unwrap_or_default(),
             self.clock.now(),
         ));
-        self.tell_of_connections(|tell| {
-            if let Some(displaced) = self.connections.attach(&connection, !request.clean_session)
-                && self.left(&displaced, CloseReason::TakenOver)
-            {
-                tell(&displaced, Happening::Disconnected);
+        let displaced = self.tell_of_connections(|tell| {
+            let displaced = self.connections.attach(&connection, !request.clean_session);
+            let displaced = displaced.filter(|displaced| self.left(displaced, CloseReason::TakenOver));
+            if let Some(displaced) = &displaced {
+                tell(displaced, Happening::Disconnected);
             }
             tell(&connection, Happening::Connected);
+            displaced
         });
+        if let Some(displaced) = displaced {
+            self.log_end(&displaced, CloseReason::TakenOver);
+        }
         self.metrics.connections.inc();
         // A change of the identity disconnects whoever is in the table. One that came between our look
         // and our entry found nobody there, so look once more if there may have been one.
@@ -225,6 +229,9 @@ impl Hub {
             }
             left
         });
+        if left {
+            self.log_end(connection, reason);
+        }
         if left && reason != CloseReason::TakenOver {
             self.note_presence(connection, false);
         }
@@ -238,16 +245,19 @@ impl Hub {
         }
     }
 
-    /// Counts and logs the end of a connection, the first time it is told of it.
+    /// Counts the end of a connection, the first time it is told of it. Runs while all others who come and go wait.
     fn left(&self, connection: &Connection, reason: CloseReason) -> bool {
         if !connection.depart() {
             return false;
         }
         self.metrics.connections.dec();
         count(&self.metrics.disconnects, reason.name());
+        true
+    }
+
+    fn log_end(&self, connection: &Connection, reason: CloseReason) {
         let seconds = (self.clock.now().unix_millis() - connection.connected.unix_millis()) / 1000;
         info!(device = %connection.id, reason = reason.name(), seconds, "disconnected");
-        true
     }
 
     /// Whether the connection's token or certificate has run out.

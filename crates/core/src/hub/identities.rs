@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, KeyMark, Timestamp};
 use tracing::info;
 
 use super::tell::to_its_end;
@@ -32,6 +32,14 @@ pub(super) fn wrong_etag() -> HubError {
 fn system_module(id: &IdentityId) -> HubError {
     let text = format!("{id} comes and goes with the device's being an edge device, and not by itself.");
     HubError::new(ErrorCode::SystemModuleModifyUnauthorizedAccess, text)
+}
+
+/// Connections that a change of an identity ends.
+pub(super) enum Ends {
+    /// All of an identity.
+    Connections(IdentityId, CloseReason),
+    /// That of the changed identity, if it authenticated with this key.
+    UserOf(KeyMark),
 }
 
 impl Hub {
@@ -96,56 +104,79 @@ impl Hub {
     }
 
     async fn update_identity(
-        &self,
+        self: &Arc<Self>,
         id: &IdentityId,
         if_match: &IfMatch,
         apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
     ) -> Result<Identity, HubError> {
-        let apply = |old: &Identity| Ok((apply(Some(old), self.clock.now())?, ()));
-        let (old, new, ()) = self.replace_identity(id, if_match, apply).await?;
-        if let Some(reason) = ends_connections(&old, &new) {
-            self.bus.disconnect(id, reason).await;
-        }
-        if old.iot_edge && !new.iot_edge {
-            for module in system_module_ids(id) {
-                self.bus.disconnect(&module, CloseReason::Deleted).await;
+        let apply = |old: &Identity| {
+            let new = apply(Some(old), self.clock.now())?;
+            let whole = ends_connections(old, &new).map(|reason| Ends::Connections(id.clone(), reason));
+            let mut ends: Vec<Ends> = whole.into_iter().collect();
+            if old.iot_edge && !new.iot_edge {
+                let of_module = |module| Ends::Connections(module, CloseReason::Deleted);
+                ends.extend(system_module_ids(id).into_iter().map(of_module));
             }
-        }
+            Ok((new, ends))
+        };
+        let new = self.replace_identity(id, if_match, apply).await?;
         info!(device = %id, status = new.status.name(), "identity changed");
         Ok(new)
     }
 
-    /// Puts what `apply` makes of an identity in its place. The old one, the new one, and what `apply` says besides.
-    pub(super) async fn replace_identity<T>(
-        &self,
+    /// Puts what `apply` makes of an identity in its place, and ends the connections that it says. Once the one is
+    /// done the other is, whether or not anybody waits for it.
+    pub(super) async fn replace_identity(
+        self: &Arc<Self>,
         id: &IdentityId,
         if_match: &IfMatch,
-        apply: impl Fn(&Identity) -> Result<(Identity, T), HubError>,
-    ) -> Result<(Identity, Identity, T), HubError> {
+        apply: impl Fn(&Identity) -> Result<(Identity, Vec<Ends>), HubError>,
+    ) -> Result<Identity, HubError> {
         for _ in 0..MAX_TRIES {
             let old = self.identity(id).await?;
             if !if_match.admits(&old.etag) {
                 return Err(wrong_etag());
             }
-            let (new, more) = apply(&old)?;
+            let (new, ends) = apply(&old)?;
             self.check_parent(&new, Some(&old)).await?;
-            let written = if old.iot_edge == new.iot_edge {
-                self.store.update_identity(&new, &old.etag).await
-            } else {
-                let modules = match new.iot_edge {
-                    true => ModuleChange { added: system_modules(id, self.clock.now()), removed: Vec::new() },
-                    false => ModuleChange { added: Vec::new(), removed: system_module_ids(id) },
-                };
-                self.store.update_device(&new, &old.etag, &modules).await
-            };
-            match written.map_err(store_failed)? {
-                Written::Done => return Ok((old, new, more)),
+            let hub = self.clone();
+            let (written, new) = to_its_end(async move { hub.write_and_end(&old, new, ends).await }).await?;
+            match written {
+                Written::Done => return Ok(new),
                 Written::NotFound => return Err(not_found(id)),
                 // Somebody wrote between: look again.
                 Written::Conflict | Written::Full => {}
             }
         }
         Err(wrong_etag())
+    }
+
+    async fn write_and_end(
+        &self,
+        old: &Identity,
+        new: Identity,
+        ends: Vec<Ends>,
+    ) -> Result<(Written, Identity), HubError> {
+        let written = if old.iot_edge == new.iot_edge {
+            self.store.update_identity(&new, &old.etag).await
+        } else {
+            let id = &new.id;
+            let modules = match new.iot_edge {
+                true => ModuleChange { added: system_modules(id, self.clock.now()), removed: Vec::new() },
+                false => ModuleChange { added: Vec::new(), removed: system_module_ids(id) },
+            };
+            self.store.update_device(&new, &old.etag, &modules).await
+        };
+        let written = written.map_err(store_failed)?;
+        if written == Written::Done {
+            for end in ends {
+                match end {
+                    Ends::Connections(id, reason) => self.bus.disconnect(&id, reason).await,
+                    Ends::UserOf(key) => self.bus.disconnect_user_of(&new.id, key).await,
+                }
+            }
+        }
+        Ok((written, new))
     }
 
     /// Deletes an identity, its modules and all that is kept for them, and disconnects them.

@@ -1,18 +1,21 @@
 //! A new key for a device or a module, in one step.
 
+use std::sync::Arc;
+
 use ferrohub_model::device::Device;
 use ferrohub_model::module::Module;
 use ferrohub_model::{DeviceId, HubError, IdentityId, KeyChange, ModuleId};
 use tracing::info;
 
 use super::Hub;
+use super::identities::Ends;
 use crate::registry::{Identity, IfMatch, fresh_etag, with_new_key};
 
 impl Hub {
     /// Gives a device a new key in place of one of its two, or exchanges them. Its connection ends if it authenticated
     /// with the key that is gone.
     pub async fn change_device_key(
-        &self,
+        self: &Arc<Self>,
         device: &DeviceId,
         change: KeyChange,
         if_match: &IfMatch,
@@ -23,7 +26,7 @@ impl Hub {
 
     /// The same for a module.
     pub async fn change_module_key(
-        &self,
+        self: &Arc<Self>,
         device: &DeviceId,
         module: &ModuleId,
         change: KeyChange,
@@ -34,19 +37,19 @@ impl Hub {
     }
 
     async fn change_key(
-        &self,
+        self: &Arc<Self>,
         id: &IdentityId,
         change: KeyChange,
         if_match: &IfMatch,
     ) -> Result<Identity, HubError> {
         let renewed = |old: &Identity| {
             let (authentication, gone) = with_new_key(&old.authentication, change)?;
-            Ok((Identity { authentication, etag: fresh_etag(), ..old.clone() }, gone))
+            Ok((
+                Identity { authentication, etag: fresh_etag(), ..old.clone() },
+                gone.map(Ends::UserOf).into_iter().collect(),
+            ))
         };
-        let (_, new, gone) = self.replace_identity(id, if_match, renewed).await?;
-        if let Some(gone) = gone {
-            self.bus.disconnect_user_of(id, gone).await;
-        }
+        let new = self.replace_identity(id, if_match, renewed).await?;
         info!(device = %id, ?change, "key changed");
         Ok(new)
     }

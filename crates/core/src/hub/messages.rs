@@ -1,18 +1,25 @@
 //! Operations on messages to devices, from both sides.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ferrohub_model::message::{Ack, Destination, MessageProperties, Purged, Queued, SystemProperty};
 use ferrohub_model::topic::MessageTopic;
 use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
 
 use super::identities::not_found;
+use super::tell::to_its_end;
 use super::{Hub, store_failed};
 use crate::messages::{FeedbackBatch, LockToken, Locked, Receiver, Settlement};
 use crate::store::{Enqueued, NewMessage};
 
 impl Hub {
     /// Puts a message in the queue of the device that its property `to` names, and tells the device if it is there.
-    pub async fn send_message(&self, properties: MessageProperties, body: Bytes) -> Result<Queued, HubError> {
+    pub async fn send_message(
+        self: &Arc<Self>,
+        properties: MessageProperties,
+        body: Bytes,
+    ) -> Result<Queued, HubError> {
         let to = properties.get(SystemProperty::To).and_then(Destination::parse).ok_or_else(|| {
             let text = "The property `to` must name a device, as /devices/{id}/messages/deviceBound.";
             HubError::new(ErrorCode::InvalidOperation, text)
@@ -35,8 +42,14 @@ impl Hub {
         let expiry = self.message_expiry(properties.get(SystemProperty::Expiry), enqueued)?;
         let Destination { identity: id, input } = to;
         let message = NewMessage { id, input, enqueued, expiry, ack, properties, body };
+        let queues = self.queues.clone();
+        let (message, written) = to_its_end(async move {
+            let written = queues.enqueue(&message).await.map_err(store_failed)?;
+            Ok((message, written))
+        })
+        .await?;
         let id = &message.id;
-        match self.queues.enqueue(&message).await.map_err(store_failed)? {
+        match written {
             Enqueued::Done(sequence) => {
                 let message_id = message.properties.get(SystemProperty::MessageId);
                 Ok(Queued::new(id, message_id, sequence, enqueued, expiry))
