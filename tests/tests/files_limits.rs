@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ferrohub_acceptance::raw_tls::RawTls;
-use ferrohub_acceptance::{Device, Failure, Hub, Service, Storage, UploadInfo, eventually};
+use ferrohub_acceptance::{Device, Failure, Hub, Service, Storage, UploadInfo, eventually, sas};
 use serde_json::{Value, json};
 
 /// The exception, and the code that the storage answered.
@@ -173,6 +173,63 @@ fn an_upload_that_is_cut_short_or_stands_still_leaves_nothing() {
     let answer = String::from_utf8(connection.read(20)).unwrap();
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     assert_eq!(storage.call("properties", &json!({ "url": info.url() })).unwrap()["bytes"], 5);
+}
+
+/// Begins an upload that does not get on.
+fn slow(hub: &Hub, info: &UploadInfo) -> RawTls {
+    let mut connection = RawTls::https(hub);
+    connection.send(head(hub, info, 1000).as_bytes());
+    connection.send(b"x");
+    connection
+}
+
+#[test]
+fn a_device_that_is_slow_holds_up_neither_other_devices_nor_services() {
+    let (hub, service, storage, device) = start("transfers = 3\ntransfers_per_device = 2");
+    let other = Device::of(&service.create_device("dev2")).start(&hub);
+    let info = device.storage_info("f").unwrap();
+    storage.upload(&info.url(), 10, 1).unwrap();
+    let path = info.url().strip_prefix(&format!("https://{}", info.host_name)).unwrap().to_owned();
+    let mut held = vec![slow(&hub, &info), slow(&hub, &info)];
+    eventually("two uploads have begun", Duration::from_secs(10), || (files(&hub) == 3).then_some(()));
+    let get = |path: &str| service.http("GET", path, None, None);
+    let answer = get(&path);
+    assert_eq!(
+        (answer.status, answer.header("x-ms-error-code"), answer.header("retry-after")),
+        (503, "ServerBusy", "5")
+    );
+    assert!(answer.body.contains("files.transfers_per_device"), "{}", answer.body);
+    let of_other = other.storage_info("g").unwrap();
+    storage.upload(&of_other.url(), 10, 2).unwrap();
+    held.push(slow(&hub, &of_other));
+    eventually("three uploads are under way", Duration::from_secs(10), || (files(&hub) == 5).then_some(()));
+    let path_of_other =
+        of_other.url().strip_prefix(&format!("https://{}", info.host_name)).unwrap().to_owned();
+    let answer = get(&path_of_other);
+    assert_eq!((answer.status, answer.body.contains("(files.transfers)")), (503, true), "{}", answer.body);
+    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    for path in ["/ferrohub/files", "/ferrohub/files/dev1/f"] {
+        assert_eq!(service.http("GET", path, Some(&token), None).status, 200, "{path}");
+    }
+    drop(held);
+    eventually("turns come back", Duration::from_secs(10), || (get(&path).status == 200).then_some(()));
+}
+
+#[test]
+fn an_upload_does_not_outlive_its_url_however_steadily_it_gets_on() {
+    let (hub, _service, _storage, device) = start("url_lifetime_seconds = 3\nidle_timeout_seconds = 2");
+    let begun = Instant::now();
+    let info = device.storage_info("f").unwrap();
+    let mut connection = RawTls::https(&hub);
+    connection.send(head(&hub, &info, 1000).as_bytes());
+    // The URL is good for 2 to 3 seconds; the last byte comes so late that nothing has stood still when it is cut.
+    while begun.elapsed() < Duration::from_millis(3800) {
+        connection.send(b"x");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let answer = String::from_utf8(connection.read_to_end()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("its URL ran out"), "{answer}");
+    assert_eq!(files(&hub), 0);
 }
 
 #[test]

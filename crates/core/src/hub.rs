@@ -22,7 +22,7 @@ pub use authorize::DeviceCaller;
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use events::{DeviceMessage, ReadRequest};
 pub use faults::{Passage, RefusedRequest};
-pub use files::{BlobDenied, LockedNotification};
+pub use files::{BlobDenied, BlobGrant, LockedNotification};
 pub use invoke_method::MethodCall;
 pub use management::WhichKey;
 

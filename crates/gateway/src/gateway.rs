@@ -49,8 +49,10 @@ pub struct GatewayLimits {
     pub http_body_bytes: usize,
     /// How long a caller may take to send a request.
     pub http_request_timeout: Duration,
-    /// Files that may come and go at once.
+    /// Files of devices that may come and go at once, and as many again of services.
     pub file_transfers: usize,
+    /// Files of one device that may come and go at once.
+    pub file_transfers_per_device: usize,
     /// How long a file that comes or goes may stand still.
     pub file_idle_timeout: Duration,
 }
@@ -141,6 +143,7 @@ impl Gateway {
             body_bytes: limits.http_body_bytes,
             request_timeout: limits.http_request_timeout,
             file_transfers: limits.file_transfers,
+            file_transfers_per_device: limits.file_transfers_per_device,
             file_idle_timeout: limits.file_idle_timeout,
         };
         let server = https::Server::new(

@@ -19,6 +19,7 @@ mod modules;
 mod request;
 mod server;
 mod statistics;
+mod transfers;
 mod twins;
 mod websocket;
 

@@ -24,6 +24,15 @@ use crate::store::{QueuedNotification, StoreError, StoredBlobKey, Upload, Writte
 /// What a device may do with the file it asked for: read it again as well.
 const OF_DEVICES: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
 
+/// What a request on a blob may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobGrant {
+    /// What with the blob.
+    pub rights: BlobRights,
+    /// For how long.
+    pub remaining: Duration,
+}
+
 /// Why a request on a blob is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobDenied {
@@ -237,7 +246,7 @@ impl Hub {
         query: &str,
         blob: &BlobName,
         needed: &[BlobRight],
-    ) -> Result<BlobRights, BlobDenied> {
+    ) -> Result<BlobGrant, BlobDenied> {
         let Some(Files::Folder(folder)) = &self.files else { return Err(BlobDenied::Signature("no_folder")) };
         let denied = |reason| {
             count(&self.metrics.unauthorized, reason);
@@ -254,9 +263,9 @@ impl Hub {
         if !self.url_keys.signed(&sas, address) {
             return Err(denied("bad_signature"));
         }
-        if sas.expiry() <= self.clock.now() {
-            return Err(denied("expired"));
-        }
+        let remaining = sas.expiry().unix_millis().saturating_sub(self.clock.now().unix_millis());
+        let remaining = u64::try_from(remaining).ok().filter(|millis| *millis > 0);
+        let remaining = Duration::from_millis(remaining.ok_or_else(|| denied("expired"))?);
         let device = DeviceId::new(blob.device()).map_err(|_| denied("unknown_device"))?;
         match self.store.identity(&device.into()).await {
             Ok(Some(device)) if device.status == Status::Enabled => {}
@@ -268,7 +277,7 @@ impl Hub {
             }
         }
         if needed.iter().any(|right| sas.rights().has(*right)) {
-            Ok(sas.rights())
+            Ok(BlobGrant { rights: sas.rights(), remaining })
         } else {
             Err(BlobDenied::Right)
         }

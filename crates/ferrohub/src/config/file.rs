@@ -170,6 +170,7 @@ pub(crate) struct FilesConfig {
     pub(crate) uploads_per_device: u32,
     pub(crate) url_lifetime_seconds: u64,
     pub(crate) transfers: usize,
+    pub(crate) transfers_per_device: usize,
     pub(crate) idle_timeout_seconds: u64,
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -195,6 +196,7 @@ impl Default for FilesConfig {
             uploads_per_device: core.uploads_per_device,
             url_lifetime_seconds: core.url_lifetime.as_secs(),
             transfers: 128,
+            transfers_per_device: 8,
             idle_timeout_seconds: 60,
             storage_connection_string: None,
             storage_container: "uploads".to_owned(),

@@ -70,8 +70,15 @@ pub(crate) const KEYS: &[Key] = &[
         "files.url_lifetime_seconds",
         "How long the URL of an upload is good, and the upload may take: 1 to 86400.",
     ),
-    key("files.transfers", "Files that may come and go at once."),
-    key("files.idle_timeout_seconds", "How long a file that comes or goes may stand still."),
+    key("files.transfers", "Files of devices that may come and go at once, and as many again of services."),
+    key(
+        "files.transfers_per_device",
+        "Files of one device that may come and go at once; more are refused with 503.",
+    ),
+    key(
+        "files.idle_timeout_seconds",
+        "How long a file that comes or goes may stand still, or go on when its URL has run out.",
+    ),
     key(
         "files.storage_connection_string",
         "An account of Azure Storage to keep files in; without it the hub keeps them in its data folder.",

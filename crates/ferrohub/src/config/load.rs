@@ -180,6 +180,7 @@ fn check_files(files: &super::file::FilesConfig) -> anyhow::Result<()> {
         ("notification_lock_seconds", files.notification_lock_seconds, 5..=300),
         ("notification_max_deliveries", files.notification_max_deliveries.into(), 1..=100),
         ("transfers", files.transfers as u64, 1..=100_000),
+        ("transfers_per_device", files.transfers_per_device as u64, 1..=100_000),
         ("idle_timeout_seconds", files.idle_timeout_seconds, 1..=3600),
     ] {
         if !range.contains(&value) {

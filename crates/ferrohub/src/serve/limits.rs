@@ -83,6 +83,7 @@ pub(super) fn of_gateway(config: &LimitsConfig, files: &FilesConfig) -> GatewayL
         http_body_bytes: config.http_body_bytes,
         http_request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
         file_transfers: files.transfers,
+        file_transfers_per_device: files.transfers_per_device,
         file_idle_timeout: Duration::from_secs(files.idle_timeout_seconds),
     }
 }

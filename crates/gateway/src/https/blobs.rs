@@ -25,6 +25,7 @@ use ferrohub_model::blob_sas::BlobRight;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::percent;
 use md5::{Digest as _, Md5};
+use tokio::time::Instant;
 
 pub(super) use transfer::{Outgoing, outgoing};
 
@@ -85,13 +86,15 @@ async fn answer(
         }
         _ => return Err(Refusal::unknown_verb()),
     };
-    let rights = api.hub.authorize_blob(sas, &name, needed).await?;
+    let grant = api.hub.authorize_blob(sas, &name, needed).await?;
+    let until = Instant::now() + grant.remaining + api.limits.file_idle_timeout;
+    body.must_end(until);
     headers::refuse_unsupported(headers)?;
     let mut condition = headers::condition(headers)?;
-    let _turn = api.transfers.clone().try_acquire_owned().map_err(|_| Refusal::busy())?;
+    let turn = api.transfers.of_device(name.device()).map_err(Refusal::busy)?;
     match (method, comp) {
         (&Method::PUT, comp) => {
-            condition.must_be_new = !rights.has(BlobRight::Write);
+            condition.must_be_new = !grant.rights.has(BlobRight::Write);
             match comp {
                 None => {
                     let (properties, md5) =
@@ -133,7 +136,7 @@ async fn answer(
             if range.is_some() && length == 0 {
                 return Err(Refusal::range(blob.bytes));
             }
-            let body = outgoing(Outgoing { pieces: open.pieces, length, turn: Some(_turn) }, api);
+            let body = outgoing(Outgoing { pieces: open.pieces, length, until: Some(until), turn }, api);
             let mut response = body.into_response();
             headers::describe(&blob, response.headers_mut());
             if range.is_some() {

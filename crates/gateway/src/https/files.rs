@@ -189,9 +189,9 @@ async fn read(
 ) -> Result<Response, ApiError> {
     api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(a)?;
     let busy = |_| a(HubError::new(ErrorCode::ServiceUnavailable, "Too many files come and go at once."));
-    let turn = api.transfers.clone().try_acquire_owned().map_err(busy)?;
+    let turn = api.transfers.of_service().map_err(busy)?;
     let open = api.hub.open_file(&named(&name).map_err(a)?).await.map_err(a)?;
-    let outgoing = outgoing(Outgoing { pieces: open.pieces, length: open.length, turn: Some(turn) }, &api);
+    let outgoing = outgoing(Outgoing { pieces: open.pieces, length: open.length, until: None, turn }, &api);
     let mut response = outgoing.into_response();
     // Whatever the device called it, it is bytes here.
     let bytes = HeaderValue::from_static("application/octet-stream");

@@ -24,11 +24,12 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::error::{ApiError, Shape};
+use super::transfers::Transfers;
 use super::{
     cloud_to_device, device_events, devices, events, faults, files, keys, management, messages, method,
     modules, statistics, twins, websocket,
@@ -54,8 +55,10 @@ const HEADER_BYTES: usize = 32 * 1024;
 pub(crate) struct HttpLimits {
     pub(crate) body_bytes: usize,
     pub(crate) request_timeout: Duration,
-    /// Files that may come and go at once.
+    /// Files of devices that may come and go at once, and as many again of services.
     pub(crate) file_transfers: usize,
+    /// Files of one device that may come and go at once.
+    pub(crate) file_transfers_per_device: usize,
     /// How long a file that comes or goes may stand still.
     pub(crate) file_idle_timeout: Duration,
 }
@@ -69,8 +72,7 @@ pub(crate) struct ApiInner {
     pub(crate) limits: HttpLimits,
     pub(crate) mqtt: MqttLimits,
     pub(crate) metrics: GatewayMetrics,
-    /// As many permits as files may come and go at once.
-    pub(crate) transfers: Arc<Semaphore>,
+    pub(crate) transfers: Transfers,
 }
 
 impl Deref for Api {
@@ -156,7 +158,7 @@ impl Server {
         extra_routes: Router,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let transfers = Arc::new(Semaphore::new(limits.file_transfers));
+        let transfers = Transfers::new(limits.file_transfers, limits.file_transfers_per_device);
         let api = Api(Arc::new(ApiInner { hub, limits, mqtt, metrics, transfers }));
         let router = Router::new()
             .route("/devices", get(devices::list))

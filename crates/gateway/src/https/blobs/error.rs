@@ -8,6 +8,10 @@ use ferrohub_model::HubError;
 use tracing::{debug, error};
 
 use super::super::request::{REQUEST_ID, fresh_request_id};
+use super::super::transfers::NoTurn;
+
+/// Seconds after which whoever had no turn may ask for one again.
+const RETRY_AFTER: u64 = 5;
 
 /// A refusal on its way out.
 #[derive(Debug)]
@@ -17,10 +21,12 @@ pub(crate) struct Refusal {
     message: String,
     /// Of a blob whose range begins behind its end.
     bytes: Option<u64>,
+    /// Seconds after which it may be otherwise.
+    retry_after: Option<u64>,
 }
 
 fn refusal(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { status, code, message: message.into(), bytes: None }
+    Refusal { status, code, message: message.into(), bytes: None, retry_after: None }
 }
 
 impl Refusal {
@@ -106,9 +112,15 @@ impl Refusal {
         Self { bytes: Some(bytes), ..refusal(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", text) }
     }
 
-    pub(super) fn busy() -> Self {
-        let text = "As many files come and go as may at once (files.transfers).";
-        refusal(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text)
+    pub(super) fn busy(why: NoTurn) -> Self {
+        let text = match why {
+            NoTurn::All => "As many files come and go as may at once (files.transfers).",
+            NoTurn::Device => {
+                "As many files of the device come and go as may at once (files.transfers_per_device)."
+            }
+        };
+        let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text);
+        Self { retry_after: Some(RETRY_AFTER), ..refusal }
     }
 
     /// For reading: what whoever asks has already is no failure.
@@ -221,6 +233,9 @@ impl IntoResponse for Refusal {
             && let Ok(range) = HeaderValue::from_str(&format!("bytes */{bytes}"))
         {
             response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

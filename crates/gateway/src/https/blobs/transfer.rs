@@ -1,5 +1,5 @@
-//! Bytes of files between a socket and the disk, a piece at a time. A transfer may take as long as it likes while it
-//! gets on; one that stands still is cut.
+//! Bytes of files between a socket and the disk, a piece at a time. One that stands still is cut,
+//! and so is one of a device that still goes on when its URL has run out.
 
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use futures_util::stream;
 use http_body_util::BodyExt as _;
 use md5::{Digest as _, Md5};
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::super::request::read_body;
 use super::super::server::{Api, HttpLimits};
+use super::super::transfers::Turn;
 use super::error::Refusal;
 
 /// How much of what is refused is read to be polite.
@@ -27,6 +28,8 @@ const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 pub(super) struct Incoming {
     body: Body,
     idle: Duration,
+    /// When it must have come.
+    until: Option<Instant>,
     /// How long what is refused is read.
     patience: Duration,
     bytes: Counter,
@@ -36,7 +39,12 @@ impl Incoming {
     pub(super) fn new(body: Body, api: &Api) -> Self {
         let bytes = counter(&api.hub.metrics().file_bytes, "received");
         let limits = &api.limits;
-        Self { body, idle: limits.file_idle_timeout, patience: limits.request_timeout, bytes }
+        Self { body, idle: limits.file_idle_timeout, until: None, patience: limits.request_timeout, bytes }
+    }
+
+    /// What has not come by then does not come.
+    pub(super) fn must_end(&mut self, until: Instant) {
+        self.until = Some(until);
     }
 
     /// All of it, where it is small.
@@ -80,8 +88,8 @@ impl Incoming {
 #[async_trait]
 impl Pieces for Incoming {
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
-        let idle = self.idle;
-        let piece = timeout(idle, self.piece()).await.map_err(|_| BlobError::Cut("it stood still"))??;
+        let (wait, reason) = patience(self.idle, self.until);
+        let piece = timeout_at(wait, self.piece()).await.map_err(|_| BlobError::Cut(reason))??;
         if let Some(piece) = &piece {
             self.bytes.inc_by(piece.len() as u64);
         }
@@ -89,17 +97,29 @@ impl Pieces for Incoming {
     }
 }
 
+/// Until when the next piece is waited for, and what it means if it does not come.
+fn patience(idle: Duration, until: Option<Instant>) -> (Instant, &'static str) {
+    let idle = Instant::now() + idle;
+    match until.filter(|until| *until < idle) {
+        Some(until) => (until, "its URL ran out"),
+        None => (idle, "it stood still"),
+    }
+}
+
 /// What goes out as the body of an answer.
 pub(crate) struct Outgoing {
     pub(crate) pieces: Box<dyn Pieces>,
     pub(crate) length: u64,
+    /// When it must have gone.
+    pub(crate) until: Option<Instant>,
     /// Held until all of it is sent.
-    pub(crate) turn: Option<OwnedSemaphorePermit>,
+    pub(crate) turn: Turn,
 }
 
-/// A body that is read while it is sent. The file is closed when the client has taken nothing for too long.
+/// A body that is read while it is sent. The file is closed when the client has taken nothing for too long,
+/// or not all of it in time.
 pub(crate) fn outgoing(outgoing: Outgoing, api: &Api) -> ([(axum::http::HeaderName, String); 1], Body) {
-    let Outgoing { mut pieces, length, turn } = outgoing;
+    let Outgoing { mut pieces, length, until, turn } = outgoing;
     let (idle, bytes) = (api.limits.file_idle_timeout, counter(&api.hub.metrics().file_bytes, "sent"));
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -111,11 +131,12 @@ pub(crate) fn outgoing(outgoing: Outgoing, api: &Api) -> ([(axum::http::HeaderNa
                 Err(error) => Err(error),
             };
             let (ends, length) = (piece.is_err(), piece.as_ref().map_or(0, Bytes::len));
-            match timeout(idle, sender.send(piece)).await {
+            let (wait, reason) = patience(idle, until);
+            match timeout_at(wait, sender.send(piece)).await {
                 Ok(Ok(())) if !ends => bytes.inc_by(length as u64),
                 Ok(_) => return,
                 Err(_) => {
-                    debug!("a file was not taken, and is closed");
+                    debug!(reason, "a file was not taken, and is closed");
                     return;
                 }
             };
