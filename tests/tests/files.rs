@@ -114,6 +114,24 @@ fn a_url_is_good_for_exactly_what_it_says() {
     assert!(!log.contains("sig=") && !log.contains("f.txt"), "no URL is in the log");
 }
 
+#[test]
+fn a_device_that_is_made_again_does_not_bring_its_old_urls_back() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let storage = Storage::start(&hub);
+    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let old = device.storage_info("f").unwrap().url();
+    storage.upload(&old, 10, 1).unwrap();
+    service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
+    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let not_signed = ("ClientAuthenticationError".to_owned(), "AuthenticationFailed".to_owned());
+    assert_eq!(refused(storage.download(&old)), not_signed);
+    assert_eq!(refused(storage.upload(&old, 10, 2)), not_signed);
+    let new = device.storage_info("f").unwrap().url();
+    let sent = storage.upload(&new, 10, 3).unwrap();
+    assert_eq!(storage.download(&new).unwrap(), sent);
+}
+
 fn text(value: Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }

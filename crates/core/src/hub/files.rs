@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use super::identities::not_found;
 use super::{DeviceCaller, Hub, store_failed};
-use crate::blobs::{Blob, BlobError, BlobFolder, BlobStore, Files};
+use crate::blobs::{Blob, BlobError, BlobFolder, BlobPlace, BlobStore, Files};
 use crate::metrics::count;
 use crate::store::{QueuedNotification, StoreError, StoredBlobKey, Upload, Written};
 
@@ -146,8 +146,11 @@ impl Hub {
             }
         }
         let place = files.store().place();
-        let address =
-            BlobAddress { account: &place.account, container: &place.container, blob: blob.as_str() };
+        let account = match files {
+            Files::Folder(_) => account_of(place, &caller.identity.generation_id),
+            Files::Account(..) => place.account.clone(),
+        };
+        let address = BlobAddress { account: &account, container: &place.container, blob: blob.as_str() };
         let sas_token = blob_sas::sign(address, BlobRights::of(&OF_DEVICES), expires, place.https, &key);
         info!(device = %id, correlation_id, %expires, "file upload begun");
         Ok(FileUpload {
@@ -240,7 +243,7 @@ impl Hub {
     }
 
     /// Whether whoever presents this query may do this with that blob of the hub's own folder. A device that is disabled
-    /// or gone may not, however good its URL.
+    /// or gone may not, however good its URL; nor may one that was made again under the id of one that is gone.
     pub async fn authorize_blob(
         &self,
         query: &str,
@@ -257,24 +260,23 @@ impl Hub {
             return Err(BlobDenied::NoSignature);
         }
         let sas = PresentedSas::parse(query).map_err(|_| denied("malformed"))?;
-        let place = folder.place();
-        let address =
-            BlobAddress { account: &place.account, container: &place.container, blob: blob.as_str() };
-        if !self.url_keys.signed(&sas, address) {
-            return Err(denied("bad_signature"));
-        }
         let remaining = sas.expiry().unix_millis().saturating_sub(self.clock.now().unix_millis());
         let remaining = u64::try_from(remaining).ok().filter(|millis| *millis > 0);
         let remaining = Duration::from_millis(remaining.ok_or_else(|| denied("expired"))?);
         let device = DeviceId::new(blob.device()).map_err(|_| denied("unknown_device"))?;
-        match self.store.identity(&device.into()).await {
-            Ok(Some(device)) if device.status == Status::Enabled => {}
-            Ok(Some(_)) => return Err(denied("disabled")),
-            Ok(None) => return Err(denied("unknown_device")),
-            Err(cause) => {
-                error!(%cause, "the store failed");
-                return Err(denied("store_failed"));
-            }
+        let device = self.store.identity(&device.into()).await.map_err(|cause| {
+            error!(%cause, "the store failed");
+            denied("store_failed")
+        })?;
+        let device = device.ok_or_else(|| denied("unknown_device"))?;
+        let place = folder.place();
+        let account = account_of(place, &device.generation_id);
+        let address = BlobAddress { account: &account, container: &place.container, blob: blob.as_str() };
+        if !self.url_keys.signed(&sas, address) {
+            return Err(denied("bad_signature"));
+        }
+        if device.status != Status::Enabled {
+            return Err(denied("disabled"));
         }
         if needed.iter().any(|right| sas.rights().has(*right)) {
             Ok(BlobGrant { rights: sas.rights(), remaining })
@@ -310,6 +312,12 @@ fn blob_failed(cause: BlobError) -> HubError {
 
 fn plus(now: Timestamp, duration: Duration) -> Timestamp {
     now.plus_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The account that URLs of the hub's own folder are signed for: clients do not see it, and a device that is made again
+/// has another.
+fn account_of(place: &BlobPlace, generation_id: &str) -> String {
+    format!("{}/{generation_id}", place.account)
 }
 
 /// Nobody guesses one: the same randomness as a key.
