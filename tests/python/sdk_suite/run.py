@@ -1,0 +1,168 @@
+"""Runs the end-to-end suite of Microsoft's Python device package against this hub, and counts.
+
+    python3 tests/python/sdk_suite/run.py CHECKOUT [--transport mqtt] [--auth sas_token] [-- PYTEST OPTIONS]
+
+CHECKOUT is a checkout of azure-iot-sdk-python: its tests are run as they are, with the published package. Needs root,
+iptables and iproute2: the suite drops connections with firewall rules, so everything runs in a network of its own.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+VENV = ROOT / "target/sdk-suite-venv"
+HOST = "127.64.0.1"
+TRANSPORTS = ["mqtt", "mqttws"]
+AUTHS = ["connection_string", "symmetric_key", "sas_token"]
+PACKAGES = [
+    "azure-eventhub==5.15.1",
+    "psutil==7.1.3",
+    "pytest==7.4.4",
+    "pytest-asyncio==0.16.0",
+    "pytest-mock==3.12.0",
+    "pytest-testdox==3.1.0",
+    "pytest-timeout==2.3.1",
+]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--transport", choices=TRANSPORTS, action="append")
+    parser.add_argument("--auth", choices=AUTHS, action="append")
+    parser.add_argument("--hub", type=Path, default=ROOT / "target/debug/ferrohub")
+    parser.add_argument("--report", type=Path, default=ROOT / "target/sdk-suite")
+    own, behind = sys.argv[1:], []
+    if "--" in own:
+        at = own.index("--")
+        own, behind = own[:at], own[at + 1 :]
+    args = parser.parse_args(own)
+    args.pytest = behind
+    return args
+
+
+def in_own_network():
+    """Runs this very program again, where firewall rules reach nobody else."""
+    inner = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv]
+    os.environ["SDK_SUITE_NETWORK"] = "own"
+    os.execvp("unshare", ["unshare", "--net", "--", *inner])
+
+
+def prepare():
+    python = VENV / "bin/python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        requirements = ROOT / "tests/python/requirements.txt"
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--requirement", requirements, *PACKAGES], check=True)
+    return python
+
+
+class Hub:
+    """A hub with a data folder of its own, which tells of twin changes as the suite expects."""
+
+    def __init__(self, program, folder):
+        config = folder / "hub.toml"
+        config.write_text(
+            f'hostname = "{HOST}"\ndata_dir = "{folder}/data"\n'
+            f'[listen]\nmqtt = "{HOST}:8883"\nhttps = "{HOST}:443"\nadmin = "{HOST}:9464"\n'
+            '[events]\nsources = ["twinChangeEvents"]\n'
+        )
+        self._log = open(folder / "hub.log", "wb")
+        command = [program, "--config", config]
+        self._process = subprocess.Popen([*command, "serve"], stdout=self._log, stderr=self._log)
+        deadline = time.time() + 30
+        while not (folder / "data/endpoints.json").exists():
+            if time.time() > deadline or self._process.poll() is not None:
+                raise SystemExit(f"the hub does not start: {(folder / 'hub.log').read_text()}")
+            time.sleep(0.05)
+        time.sleep(0.5)
+        shown = subprocess.run(
+            [*command, "policy", "show", "iothubowner", "--output", "json"],
+            check=True, capture_output=True, text=True,
+        )
+        key = json.loads(shown.stdout)["primaryKey"]
+        self.connection_string = (
+            f"HostName={HOST};SharedAccessKeyName=iothubowner;SharedAccessKey={key}"
+        )
+        self.ca = folder / "data/tls/ca.pem"
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+
+def run(python, args, transport, auth):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        hub = Hub(args.hub.resolve(), folder)
+        results = args.report / f"{transport}-{auth}.xml"
+        names = args.report / f"{transport}-{auth}.substituted"
+        environment = {
+            **os.environ,
+            "IOTHUB_E2E_IOTHUB_CONNECTION_STRING": hub.connection_string,
+            "IOTHUB_E2E_EVENTHUB_CONNECTION_STRING": "unused",
+            "SDK_SUITE_SUBSTITUTED": str(names.resolve()),
+            "PYTHONPATH": os.pathsep.join([str(HERE), str(args.checkout.resolve() / "dev_utils")]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SSL_CERT_FILE": str(hub.ca),
+            "REQUESTS_CA_BUNDLE": str(hub.ca),
+        }
+        command = [
+            python, "-m", "pytest", "-q", "-p", "https_instead_of_amqp", "-p", "no:cacheprovider",
+            f"--transport={transport}", f"--auth={auth}", f"--junitxml={results.resolve()}",
+            *args.pytest,
+        ]
+        with open(args.report / f"{transport}-{auth}.log", "wb") as log:
+            subprocess.run(
+                command, cwd=args.checkout / "tests/e2e/iothub_e2e", env=environment,
+                stdout=log, stderr=log, check=False,
+            )
+        (args.report / f"{transport}-{auth}.hub.log").write_bytes((folder / "hub.log").read_bytes())
+        hub.stop()
+        return count(results, names)
+
+
+def count(results, names):
+    suite = xml.parse(results).getroot().find("testsuite")
+    number = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+    failed = [
+        f"{case.get('classname')}::{case.get('name')}"
+        for case in suite.iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
+    passed = number["tests"] - number["failures"] - number["errors"] - number["skipped"]
+    substituted = len([line for line in names.read_text().splitlines() if line]) if names.exists() else 0
+    return passed, failed, number["skipped"], substituted
+
+
+def main():
+    args = arguments()
+    if os.environ.get("SDK_SUITE_NETWORK") != "own":
+        prepare()
+        in_own_network()
+    args.report.mkdir(parents=True, exist_ok=True)
+    python = prepare()
+    print("| transport | authentication | passed | failed | skipped by the suite | used AMQP's stand-in |")
+    print("|---|---|--:|--:|--:|--:|")
+    wrong = []
+    for transport in args.transport or TRANSPORTS:
+        for auth in args.auth or AUTHS:
+            passed, failed, skipped, substituted = run(python, args, transport, auth)
+            print(f"| {transport} | {auth} | {passed} | {len(failed)} | {skipped} | {substituted} |", flush=True)
+            wrong += [f"{transport} {auth} {name}" for name in failed]
+    for name in wrong:
+        print(f"failed: {name}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
