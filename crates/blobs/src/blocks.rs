@@ -1,10 +1,12 @@
 //! Parts of a blob that is to be: one folder for each, one file for each part.
 
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
 use std::fs;
+use std::hash::{Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -43,36 +45,67 @@ pub(crate) struct Tally {
     pub(crate) name_length: Option<usize>,
 }
 
-/// The tallies of all folders that something was put into since the start.
+/// The tallies of all folders that something was put into since the start, and is there.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies(Mutex<HashMap<PathBuf, Tally>>);
+
+/// How many folders can change at once, if chance spreads them well.
+const LOCKS: usize = 64;
+
+/// Whoever changes what is in a folder holds its lock, so that no block is counted twice. Folders share locks: there are
+/// never more.
+#[derive(Debug)]
+pub(crate) struct Locks([Arc<tokio::sync::Mutex<()>>; LOCKS]);
+
+impl Default for Locks {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Arc::default()))
+    }
+}
+
+impl Locks {
+    pub(crate) fn of(&self, folder: &Path) -> Arc<tokio::sync::Mutex<()>> {
+        let mut hasher = DefaultHasher::new();
+        folder.hash(&mut hasher);
+        let [first, ..] = &self.0;
+        self.0.get(hasher.finish() as usize % LOCKS).unwrap_or(first).clone()
+    }
+}
 
 impl Tallies {
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Tally>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That of a folder. Waits for the disk the first time.
+    /// That of a folder. Waits for the disk as long as nothing was put into it.
     pub(crate) fn of(&self, folder: &Path) -> io::Result<Tally> {
         if let Some(tally) = self.lock().get(folder) {
             return Ok(*tally);
         }
         let files = waiting(folder)?;
-        let tally = Tally {
+        // Not kept: what never comes would leave an entry that nobody removes.
+        Ok(Tally {
             blocks: files.len(),
             bytes: files.values().sum(),
             name_length: files.keys().next().map(String::len),
-        };
-        Ok(*self.lock().entry(folder.to_path_buf()).or_insert(tally))
+        })
     }
 
-    /// A block came, in the place of `old` bytes if there was one of that id.
-    pub(crate) fn came(&self, folder: &Path, name_length: usize, bytes: u64, old: Option<u64>) {
-        let mut tallies = self.lock();
-        let tally = tallies.entry(folder.to_path_buf()).or_default();
-        tally.blocks += usize::from(old.is_none());
-        tally.bytes = (tally.bytes + bytes).saturating_sub(old.unwrap_or(0));
-        tally.name_length = Some(name_length);
+    /// A block came to what was `before`, in the place of `old` bytes if there was one of that id.
+    pub(crate) fn came(
+        &self,
+        folder: &Path,
+        before: Tally,
+        name_length: usize,
+        bytes: u64,
+        old: Option<u64>,
+    ) {
+        let tally = Tally {
+            blocks: before.blocks + usize::from(old.is_none()),
+            bytes: (before.bytes + bytes).saturating_sub(old.unwrap_or(0)),
+            name_length: Some(name_length),
+        };
+        self.lock().insert(folder.to_path_buf(), tally);
     }
 
     pub(crate) fn forget(&self, folder: &Path) {
@@ -80,7 +113,7 @@ impl Tallies {
     }
 }
 
-/// Removes a folder of blocks; its bytes are free again.
+/// Removes a folder of blocks, whose lock the caller holds; its bytes are free again.
 pub(crate) fn forget(folder: &Path, tallies: &Tallies, quota: &Quota) -> io::Result<()> {
     tallies.forget(folder);
     for (name, bytes) in waiting(folder)? {
@@ -163,4 +196,24 @@ async fn read(file: fs::File, most: u64) -> Result<(fs::File, Bytes), BlobError>
         Ok((file, piece.into()))
     })
     .await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_comes_leaves_no_entry() {
+        let (tallies, data) = (Tallies::default(), tempfile::tempdir().unwrap());
+        let folder = data.path().join("a");
+        let before = tallies.of(&folder).unwrap();
+        assert_eq!((before.blocks, tallies.lock().len()), (0, 0));
+        tallies.came(&folder, before, 4, 10, None);
+        tallies.came(&folder, tallies.of(&folder).unwrap(), 4, 3, Some(10));
+        let tally = tallies.of(&folder).unwrap();
+        assert_eq!((tally.blocks, tally.bytes, tally.name_length), (1, 3, Some(4)));
+        tallies.forget(&folder);
+        assert_eq!(tallies.lock().len(), 0);
+    }
 }

@@ -23,7 +23,7 @@ use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
 use tracing::{info, warn};
 
-use crate::blocks::{self, FilePart, Files, MAX_BLOCKS, MAX_WAITING, Tallies};
+use crate::blocks::{self, FilePart, Files, Locks, MAX_BLOCKS, MAX_WAITING, Tallies, Tally};
 use crate::part::{Part, Whole, blocking};
 use crate::place::{Places, block_file, fresh_name, private_folder, sync_folder};
 use crate::quota::Quota;
@@ -46,6 +46,7 @@ struct Inner {
     limits: FolderLimits,
     quota: Quota,
     tallies: Arc<Tallies>,
+    locks: Arc<Locks>,
     catalogue: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
@@ -68,8 +69,8 @@ impl Folder {
             Ok(places)
         })
         .await?;
-        let tallies = Arc::default();
-        Ok(Self(Arc::new(Inner { place, places, limits, quota, tallies, catalogue, clock })))
+        let (tallies, locks) = Default::default();
+        Ok(Self(Arc::new(Inner { place, places, limits, quota, tallies, locks, catalogue, clock })))
     }
 }
 
@@ -134,6 +135,11 @@ impl Inner {
         };
         whole.move_to(&path).await?;
         let stored = StoredBlob { blob, file };
+        let data = self.places.data().to_path_buf();
+        if let Err(error) = blocking(move || Ok(sync_folder(&data)?)).await {
+            self.remove(&stored).await;
+            return Err(error);
+        }
         let written = match self.catalogue.put_blob(&stored, &content.condition).await {
             Ok(written) => written,
             // It may be entered all the same: the next start finds out.
@@ -144,7 +150,10 @@ impl Inner {
                 if let Some(old) = old {
                     self.remove(&old).await;
                 }
-                self.forget(&name).await?;
+                // The blob is there: that its blocks are as well is no reason to deny it. The clean-up finds them.
+                if let Err(error) = self.forget(&name).await {
+                    warn!(%error, "blocks of a blob were not removed");
+                }
                 Ok(stored.blob)
             }
             BlobWritten::Refused(failed) => {
@@ -168,7 +177,25 @@ impl Inner {
     async fn forget(&self, name: &BlobName) -> Result<(), BlobError> {
         let (folder, tallies) = (self.places.blocks_of(name), self.tallies.clone());
         let quota = self.quota.clone();
-        blocking(move || Ok(blocks::forget(&folder, &tallies, &quota)?)).await
+        let one_at_a_time = self.locks.of(&folder).lock_owned().await;
+        blocking(move || {
+            // Held to the end, also when nobody waits for it any more.
+            let _held = one_at_a_time;
+            Ok(blocks::forget(&folder, &tallies, &quota)?)
+        })
+        .await
+    }
+
+    /// How large a block in the file `file` may be, where one of `replaced` bytes may be already. Blocks that wait count
+    /// as their blob: nobody piles up what can never be one.
+    fn room_for_block(&self, file: &str, tally: Tally, replaced: Option<u64>) -> Result<u64, BlobError> {
+        if tally.blocks >= MAX_WAITING && replaced.is_none() {
+            return Err(BlobError::TooManyBlocks);
+        }
+        if tally.name_length.is_some_and(|length| length != file.len()) {
+            return Err(BlobError::InvalidBlockId);
+        }
+        Ok((self.limits.blob_bytes + replaced.unwrap_or(0)).saturating_sub(tally.bytes))
     }
 
     /// Whether the condition holds now: there is no use in receiving what cannot be kept.
@@ -223,14 +250,7 @@ impl BlobFolder for Folder {
             move || Ok((tallies.of(&folder)?, fs::metadata(path).ok().map(|old| old.len())))
         })
         .await?;
-        if tally.blocks >= MAX_WAITING && replaced.is_none() {
-            return Err(BlobError::TooManyBlocks);
-        }
-        if tally.name_length.is_some_and(|length| length != file.len()) {
-            return Err(BlobError::InvalidBlockId);
-        }
-        // Blocks that wait count as their blob: nobody piles up what can never be one.
-        let limit = (inner.limits.blob_bytes + replaced.unwrap_or(0)).saturating_sub(tally.bytes);
+        let limit = inner.room_for_block(&file, tally, replaced)?;
         let mut part = Part::create(&inner.places, &inner.quota, limit).await?;
         match part.take(pieces).await {
             Err(BlobError::TooLarge(_)) => return Err(BlobError::TooLarge(inner.limits.blob_bytes)),
@@ -240,20 +260,26 @@ impl BlobFolder for Folder {
         let md5 = whole.md5;
         let inner = inner.clone();
         let place = async move {
+            let _one_at_a_time = inner.locks.of(&folder).lock_owned().await;
             let (path, blocks) = (folder.join(&file), inner.places.blocks().to_path_buf());
-            let old = blocking({
-                let (path, folder) = (path.clone(), folder.clone());
+            let (tally, old) = blocking({
+                let (path, folder, tallies) = (path.clone(), folder.clone(), inner.tallies.clone());
                 move || {
                     private_folder(&folder)?;
                     sync_folder(&blocks)?;
-                    Ok(fs::metadata(&path).ok().map(|old| old.len()))
+                    Ok((tallies.of(&folder)?, fs::metadata(&path).ok().map(|old| old.len())))
                 }
             })
             .await?;
+            // Others may have come meanwhile.
             let bytes = whole.bytes;
+            if bytes > inner.room_for_block(&file, tally, old)? {
+                return Err(BlobError::TooLarge(inner.limits.blob_bytes));
+            }
             whole.move_to(&path).await?;
             inner.quota.free(old.unwrap_or(0));
-            inner.tallies.came(&folder, file.len(), bytes, old);
+            inner.tallies.came(&folder, tally, file.len(), bytes, old);
+            blocking(move || Ok(sync_folder(&folder)?)).await?;
             Ok(md5)
         };
         tokio::spawn(place).await.unwrap_or_else(|cause| Err(BlobError::Io(io::Error::other(cause))))
@@ -352,12 +378,14 @@ impl BlobFolder for Folder {
 
     async fn clean_up(&self, before: Timestamp) -> Result<(), BlobError> {
         let (places, quota) = (self.0.places.clone(), self.0.quota.clone());
-        let tallies = self.0.tallies.clone();
+        let (tallies, locks) = (self.0.tallies.clone(), self.0.locks.clone());
         let before = SystemTime::UNIX_EPOCH
             + Duration::from_millis(u64::try_from(before.unix_millis()).unwrap_or_default());
         blocking(move || {
             for entry in fs::read_dir(places.blocks())? {
                 let folder = entry?.path();
+                let lock = locks.of(&folder);
+                let _one_at_a_time = lock.blocking_lock();
                 if blocks::last_change(&folder)? < before {
                     blocks::forget(&folder, &tallies, &quota)?;
                     info!("removed the blocks of an upload that never ended");

@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 use tokio::fs::{File, OpenOptions, rename};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::place::{Places, fresh_name, sync_folder};
+use crate::place::{Places, fresh_name};
 use crate::quota::{Quota, Share};
 
 /// Removed when dropped, unless it has moved to its place.
@@ -64,15 +64,13 @@ impl Part {
 }
 
 impl Whole {
-    /// Moves it to its place, in whose folder it stays when the power goes. Its bytes stay taken.
+    /// Moves it to its place; for it to stay there when the power goes, the folder has yet to be synced. Its bytes stay
+    /// taken.
     pub(crate) async fn move_to(mut self, path: &Path) -> Result<(), BlobError> {
         rename(&self.part.path, path).await?;
         self.part.moved = true;
         let share = std::mem::replace(&mut self.part.share, Quota::new(0).share());
         share.keep();
-        if let Some(folder) = path.parent().map(Path::to_path_buf) {
-            blocking(move || Ok(sync_folder(&folder)?)).await?;
-        }
         Ok(())
     }
 }

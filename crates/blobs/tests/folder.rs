@@ -240,3 +240,30 @@ async fn a_blob_whose_entry_fails_is_none() {
     let put = folder.put(&name("d/f"), NewContent::default(), &mut sent(&[b"abc"])).await;
     assert!(matches!(put, Err(BlobError::Store(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_put_twice_at_once_counts_once() {
+    let fixture = Fixture::new();
+    let folder = Arc::new(fixture.open(10, 100).await);
+    let f = name("d/f");
+    let puts: Vec<_> = (0..9)
+        .map(|_| {
+            let (folder, f) = (folder.clone(), f.clone());
+            tokio::spawn(async move { folder.put_block(&f, &id("1"), None, &mut sent(&[b"1234567"])).await })
+        })
+        .collect();
+    for put in puts {
+        put.await.unwrap().unwrap();
+    }
+    // Three bytes are left of the blob, and all of the folder but what waits.
+    folder.put_block(&f, &id("2"), None, &mut sent(&[b"890"])).await.unwrap();
+    let more = folder.put_block(&f, &id("3"), None, &mut sent(&[b"x"])).await;
+    assert!(matches!(more, Err(BlobError::TooLarge(10))));
+    for other in 0..9 {
+        let other = name(&format!("d/{other}"));
+        folder.put(&other, NewContent::default(), &mut sent(&[b"1234567890"])).await.unwrap();
+    }
+    assert!(!folder.has_room());
+    folder.forget_blocks(&f).await.unwrap();
+    folder.put(&f, NewContent::default(), &mut sent(&[b"1234567890"])).await.unwrap();
+}
