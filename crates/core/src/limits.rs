@@ -34,7 +34,7 @@ pub struct Limits {
     pub faults: usize,
     /// How long a fault may last.
     pub fault_duration: Duration,
-    /// How long a hub that stops lets calls finish.
+    /// How long a hub that stops lets calls finish; connections have as long again to end.
     pub shutdown_grace: Duration,
 }
 

@@ -119,7 +119,10 @@ pub(crate) const KEYS: &[Key] = &[
         "limits.activity_interval_seconds",
         "How often it is written down when connected devices were last heard of; a hub that dies forgets no more of it.",
     ),
-    key("limits.shutdown_grace_seconds", "How long a hub that stops lets calls finish."),
+    key(
+        "limits.shutdown_grace_seconds",
+        "How long a hub that stops lets calls finish; connections have as long again to end.",
+    ),
     key(
         "messages.queue_length",
         "Messages that wait for one device or module, 1 to 1000; more are refused with 403004.",
