@@ -55,6 +55,23 @@ fn messages_are_sent_heard_of_and_thrown_away_from_the_command_line() {
     assert!(heard.contains("dev1  Purged  "), "{heard}");
     assert!(HttpsDevice::new(&service, &identity).receive().is_none());
 
+    // As the device: given back, then completed; what is rejected is gone as well.
+    command(&hub, &["c2d", "send", "dev1", "one", "--property", "color=red", "--message-id", "m2"]);
+    command(&hub, &["c2d", "send", "dev1", "two"]);
+    command(&hub, &["c2d", "send", "dev1/mod1", "three"]);
+    let back = command(&hub, &["c2d", "receive", "dev1", "--settle", "abandon"]);
+    assert_eq!((&back["body"], &back["deliveryCount"]), (&json!("one"), &json!(0)));
+    let one = command(&hub, &["c2d", "receive", "dev1", "--count", "1"]);
+    let expected =
+        json!({ "messageId": "m2", "deliveryCount": 1, "properties": { "color": "red" }, "body": "one" });
+    assert_eq!(one, expected);
+    assert!(hub.command(["c2d", "receive", "dev1", "--settle", "reject"]).success().contains("two"));
+    assert_eq!(
+        command(&hub, &["c2d", "receive", "dev1/mod1", "--wait", "5", "--count", "1"])["body"],
+        "three"
+    );
+    assert_eq!(hub.command(["c2d", "receive", "dev1"]).success(), "", "none is left");
+
     let refused = |arguments: &[&str]| {
         let finished = hub.command(arguments.iter().copied());
         assert_ne!(finished.code, 0);

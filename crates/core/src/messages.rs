@@ -2,7 +2,7 @@
 //!
 //! A message is on disk from the moment its sender hears "yes" until a receiver completes or rejects it, its time runs
 //! out, it was given back too often, or its queue is purged. Who is being sent a message is known in memory alone
-//! ([`Holds`](holds::Holds)): a delivery costs no write, and after a restart whatever was not completed is delivered again.
+//! (`holds.rs`): a delivery costs no write, and after a restart whatever was not completed is delivered again.
 //! Whoever wants to end a message or send it takes hold of it first, so it is never with two receivers, and never
 //! delivered after its end.
 //!

@@ -63,10 +63,24 @@ impl Config {
         let body = serde_json::to_vec(body).map_err(|error| {
             Error::caused(ErrorKind::InvalidPayload, "the request cannot be written as JSON", error)
         })?;
+        let mut all = headers;
+        all.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        self.request(Method::POST, path, "", all, Bytes::from(body), patience).await
+    }
+
+    /// One request to the hub, in the device's name. `path` is encoded; `query` is empty or ends with `&`.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
         let request = async {
             let mut all = headers;
-            all.insert(ACCEPT, HeaderValue::from_static("application/json"));
-            all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
             all.insert(USER_AGENT, header(&self.client_type)?);
             if let Some(token) = self.token().await? {
                 let mut token = header(&token.text)?;
@@ -74,8 +88,8 @@ impl Config {
                 all.insert(AUTHORIZATION, token);
             }
             let mut connection = Connection::open(&self.https()?.hub).await?;
-            let target = format!("{path}?api-version={API_VERSION}");
-            connection.send(Method::POST, &target, all, Bytes::from(body)).await
+            let target = format!("{path}?{query}api-version={API_VERSION}");
+            connection.send(method, &target, all, body).await
         };
         tokio::time::timeout(patience, request).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "the hub did not answer the request in time"))

@@ -84,7 +84,7 @@ pub use builder::Builder;
 pub use client::DeviceClient;
 pub use error::{BoxError, Error, ErrorKind};
 pub use event::Event;
-pub use message::{Message, Messages};
+pub use message::{HeldMessage, Message, Messages};
 pub use method::{MethodCall, MethodTarget};
 pub use method::{MethodRequest, MethodRequests, MethodResponse};
 pub use outbox::OfflinePolicy;

@@ -1,5 +1,6 @@
 //! Messages from the cloud, or at a module's inputs.
 
+mod held;
 mod inbox;
 
 use std::fmt;
@@ -15,6 +16,8 @@ use serde::Deserialize;
 use crate::error::{Error, ErrorKind};
 use crate::feed::Reader;
 
+pub use held::HeldMessage;
+pub(crate) use held::receive;
 pub(crate) use inbox::{Inbox, MAX_UNREAD};
 
 /// A message to the device, or to an input of the module.

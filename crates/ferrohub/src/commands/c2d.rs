@@ -1,5 +1,7 @@
 //! `ferrohub c2d`: messages to devices.
 
+mod receive;
+
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use ferrohub_service::{Ack, CloudToDeviceMessage, MessageTo, Purged, Queued, Timestamp};
 
+use self::receive::Receive;
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details};
@@ -27,6 +30,8 @@ pub(crate) struct C2dCommand {
 enum What {
     /// Put a message in the queue of a device or module
     Send(Box<Send>),
+    /// Receive messages as the device or module, over HTTPS
+    Receive(Receive),
     /// Throw away the messages that wait for a device or module
     Purge {
         /// The device's id, or DEVICE/MODULE
@@ -92,8 +97,10 @@ fn property(text: &str) -> Result<(String, String), String> {
 impl C2dCommand {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         super::block_on(async {
-            let client = self.login.access(common)?.client;
+            let access = self.login.access(common)?;
+            let client = &access.client;
             match self.what {
+                What::Receive(receive) => receive.run(&access, self.output).await,
                 What::Send(send) => {
                     let message = send.message()?;
                     let queued = client.send_message(to(&send.to)?, &message).await?;

@@ -1,7 +1,8 @@
 //! Messages from the cloud.
 
 use super::DeviceClient;
-use crate::message::Messages;
+use crate::error::Error;
+use crate::message::{self, HeldMessage, Messages};
 
 impl DeviceClient {
     /// The messages from the cloud; for a module, those at its inputs.
@@ -26,5 +27,15 @@ impl DeviceClient {
         let messages = Messages::new(self.inner.shared.messages.open());
         self.inner.shared.wake.notify_one();
         messages
+    }
+
+    /// The oldest message that waits for the device, over HTTPS: the client need not be connected, and subscribes to
+    /// nothing. It can be rejected and given back, which MQTT cannot. `None` if no message waits.
+    ///
+    /// # Errors
+    /// As for any request: [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
+    /// [`ErrorKind::Network`](crate::ErrorKind::Network), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    pub async fn receive_message(&self) -> Result<Option<HeldMessage>, Error> {
+        message::receive(&self.inner.shared).await
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -65,9 +66,9 @@ impl Connection {
         request.headers_mut().insert(HOST, self.host.clone());
         self.requests.ready().await.map_err(broken)?;
         let response = self.requests.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(cut)?;
-        Ok(Answer { status, body: body.to_bytes() })
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(cut)?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 }
 

@@ -1,0 +1,97 @@
+//! `ferrohub c2d receive`: be the device, and settle what it gets.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ferrohub_device::HeldMessage;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::commands::acting;
+use crate::login::Access;
+use crate::output::{Output, line};
+
+/// How often the hub is asked while no message waits.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Flags of `ferrohub c2d receive`. Over HTTPS, because that takes nothing from a device that is connected: neither its
+/// connection nor what it subscribed to.
+#[derive(Debug, Args)]
+pub(super) struct Receive {
+    /// The device's id, or DEVICE/MODULE
+    id: String,
+    /// What to do with each message
+    #[arg(long, value_enum, default_value_t)]
+    settle: Settle,
+    /// End after so many messages
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<usize>,
+    /// For how many seconds to wait when no message is there
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
+}
+
+/// `--settle`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Settle {
+    /// It is done with; its sender hears so, if it asked to
+    #[default]
+    Complete,
+    /// It is not wanted; its sender hears so, if it asked to
+    Reject,
+    /// It is given back; ends after one message, which would come again and again
+    Abandon,
+}
+
+impl Receive {
+    pub(super) async fn run(self, access: &Access, output: Output) -> anyhow::Result<()> {
+        let device = acting::of(access, &self.id, false).await?;
+        let mut left = match self.settle {
+            Settle::Abandon => 1,
+            _ => self.count.unwrap_or(usize::MAX),
+        };
+        let mut idle = Instant::now();
+        while left > 0 {
+            let Some(message) = device.receive_message().await? else {
+                if idle.elapsed() >= Duration::from_secs(self.wait) {
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = sleep(PAUSE) => continue,
+                    _ = tokio::signal::ctrl_c() => return Ok(()),
+                }
+            };
+            // Shown first: what was settled and not shown would be lost.
+            line(&match output {
+                Output::Json => json_of(&message).to_string(),
+                Output::Table => text_of(&message),
+            })?;
+            match self.settle {
+                Settle::Complete => message.complete().await?,
+                Settle::Reject => message.reject().await?,
+                Settle::Abandon => message.abandon().await?,
+            }
+            left -= 1;
+            idle = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+fn json_of(message: &HeldMessage) -> Value {
+    let properties: Map<String, Value> =
+        message.properties().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    json!({
+        "messageId": message.message_id(),
+        "deliveryCount": message.delivery_count(),
+        "properties": properties,
+        "body": String::from_utf8_lossy(message.body()),
+    })
+}
+
+fn text_of(message: &HeldMessage) -> String {
+    let properties: Vec<String> =
+        message.properties().map(|(name, value)| format!("{name}={value}")).collect();
+    let id = message.message_id().unwrap_or("-");
+    format!("{id}  {}  {}", properties.join(" "), String::from_utf8_lossy(message.body()))
+}
