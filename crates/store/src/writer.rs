@@ -23,6 +23,10 @@ const MAX_GROUP: usize = 512;
 /// So many writes in a commit are a crowd.
 const CROWD: usize = 8;
 
+/// A crowd that takes longer to come back is not waited for: after a commit that the disk held up for a second, nobody
+/// should wait for half of one.
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
 /// A write and whoever waits for it.
 trait Job: Send {
     /// Runs inside the group's transaction.
@@ -188,7 +192,7 @@ impl Commit {
     /// who were just answered are about to come back: a commit that waits for them costs each as much as one that
     /// carries few, and there are fewer of them. One wait, because every wake-up has its price too.
     fn pause(&self) -> Option<Duration> {
-        (self.size >= CROWD).then_some(self.took / 2)
+        (self.size >= CROWD).then_some((self.took / 2).min(LONGEST_PAUSE))
     }
 }
 
@@ -233,5 +237,7 @@ mod tests {
         assert_eq!(Commit::default().pause(), None);
         assert_eq!(Commit { size: CROWD - 1, took }.pause(), None);
         assert_eq!(Commit { size: CROWD, took }.pause(), Some(took / 2), "half as long as its commit");
+        let stalled = Commit { size: CROWD, took: Duration::from_secs(2) };
+        assert_eq!(stalled.pause(), Some(LONGEST_PAUSE));
     }
 }

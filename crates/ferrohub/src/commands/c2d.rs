@@ -87,7 +87,8 @@ struct Send {
     ttl: Option<u64>,
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
+/// `--property`, here and where else messages are sent.
+pub(super) fn property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("a property looks like NAME=VALUE".to_owned()),

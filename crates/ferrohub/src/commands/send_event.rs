@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 
 use super::acting;
+use super::c2d::property;
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details};
@@ -52,11 +53,6 @@ pub(crate) struct SendEvent {
 struct Sent {
     sent: u64,
     milliseconds: u64,
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it looks like NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl SendEvent {
