@@ -12,13 +12,13 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Does all of it, `at_once` at a time. The first failure ends it.
-pub(crate) async fn each<T, F>(at_once: usize, work: impl Iterator<Item = F>) -> anyhow::Result<Vec<T>>
+/// Does all of it, `concurrency` at a time. The first failure ends it.
+pub(crate) async fn run_all<T, F>(concurrency: usize, work: impl Iterator<Item = F>) -> anyhow::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = anyhow::Result<T>> + Send + 'static,
 {
-    let permits = Arc::new(Semaphore::new(at_once));
+    let permits = Arc::new(Semaphore::new(concurrency));
     let mut tasks = JoinSet::new();
     for one in work {
         let permit = permits.clone().acquire_owned().await?;

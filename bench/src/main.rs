@@ -39,9 +39,9 @@ enum Command {
         /// Where the charts go
         folder: PathBuf,
     },
-    /// Be the floor: a program that only moves bytes
+    /// Be the baseline: a program that only moves bytes
     #[command(hide = true)]
-    Floor(server::floor::Floor),
+    Baseline(server::baseline::BaselineArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ struct Run {
     #[arg(
         long,
         value_delimiter = ',',
-        default_values = ["ferrohub", "floor", "mosquitto", "nats", "rabbitmq", "rumqttd", "rmqttd", "aedes"]
+        default_values = ["ferrohub", "baseline", "mosquitto", "nats", "rabbitmq", "rumqttd", "rmqttd", "aedes"]
     )]
     servers: Vec<String>,
     /// The hub's program
@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<()> {
             runtime.block_on(measure(run))
         }
         Command::Chart { report, folder } => draw(&report, &folder),
-        Command::Floor(floor) => server::floor::run(floor),
+        Command::Baseline(baseline) => server::baseline::run(baseline),
     }
 }
 
@@ -134,7 +134,7 @@ async fn measure(run: Run) -> anyhow::Result<()> {
     let mut report = Report { machine: kernel::machine(), begun, ..Report::default() };
     for row in &run.rows {
         if let Err(error) = measure_row(row, &run.servers, &environment, &scale, &mut report).await {
-            report.miss(format!("{row}: {error:#}"));
+            report.add_missing(format!("{row}: {error:#}"));
         }
     }
     if let Some(parent) = run.report.parent() {

@@ -14,7 +14,7 @@ pub(crate) struct Measurement {
     /// The row of the benchmark, such as `P1`.
     pub(crate) row: String,
     /// What is counted, with its unit: `CPU per call, µs`.
-    pub(crate) what: String,
+    pub(crate) metric: String,
     /// Whose figure it is.
     pub(crate) server: String,
     /// How many devices, registered or connected, where the row tells how cost grows.
@@ -35,7 +35,7 @@ impl Measurement {
     }
 
     /// The smallest and the largest sample.
-    pub(crate) fn spread(&self) -> (f64, f64) {
+    pub(crate) fn range(&self) -> (f64, f64) {
         let fold = |start: f64, choose: fn(f64, f64) -> f64| self.samples.iter().copied().fold(start, choose);
         (fold(f64::INFINITY, f64::min), fold(f64::NEG_INFINITY, f64::max))
     }
@@ -56,14 +56,14 @@ pub(crate) struct Report {
 
 impl Report {
     /// Adds one sample.
-    pub(crate) fn add(&mut self, row: &str, what: &str, server: &str, size: Option<u64>, sample: f64) {
+    pub(crate) fn add(&mut self, row: &str, metric: &str, server: &str, size: Option<u64>, sample: f64) {
         let same =
-            |m: &&mut Measurement| m.row == row && m.what == what && m.server == server && m.size == size;
+            |m: &&mut Measurement| m.row == row && m.metric == metric && m.server == server && m.size == size;
         match self.measurements.iter_mut().find(same) {
             Some(measurement) => measurement.samples.push(sample),
             None => self.measurements.push(Measurement {
                 row: row.to_owned(),
-                what: what.to_owned(),
+                metric: metric.to_owned(),
                 server: server.to_owned(),
                 size,
                 samples: vec![sample],
@@ -72,16 +72,16 @@ impl Report {
     }
 
     /// Notes a server and its version.
-    pub(crate) fn saw(&mut self, name: &str, version: &str) {
+    pub(crate) fn add_server(&mut self, name: &str, version: &str) {
         if !self.servers.iter().any(|(known, _)| known == name) {
             self.servers.push((name.to_owned(), version.to_owned()));
         }
     }
 
     /// Notes what could not be measured.
-    pub(crate) fn miss(&mut self, what: String) {
-        eprintln!("missing: {what}");
-        self.missing.push(what);
+    pub(crate) fn add_missing(&mut self, message: String) {
+        eprintln!("missing: {message}");
+        self.missing.push(message);
     }
 
     /// Reads what an earlier run wrote.
@@ -98,7 +98,7 @@ impl Report {
             self.measurements.extend(kept);
             self.measurements.sort_by(|a, b| a.row.cmp(&b.row));
             for (name, version) in earlier.servers {
-                self.saw(&name, &version);
+                self.add_server(&name, &version);
             }
         }
         std::fs::write(path, serde_json::to_vec_pretty(&self)?)?;

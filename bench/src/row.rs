@@ -33,7 +33,7 @@ pub(crate) async fn start(names: &[String], environment: &Environment, report: &
     for name in names {
         let started = match name.as_str() {
             "ferrohub" => server::ferrohub::start(environment).await,
-            "floor" => server::floor::start(environment).await,
+            "baseline" => server::baseline::start(environment).await,
             "mosquitto" => server::mosquitto::start(environment).await,
             "nats" => server::nats::start(environment).await,
             "rabbitmq" => server::rabbitmq::start(environment).await,
@@ -44,10 +44,10 @@ pub(crate) async fn start(names: &[String], environment: &Environment, report: &
         };
         match started {
             Ok(server) => {
-                report.saw(server.name, &server.version);
+                report.add_server(server.name, &server.version);
                 servers.push(server);
             }
-            Err(error) => report.miss(format!("{name}: {error:#}")),
+            Err(error) => report.add_missing(format!("{name}: {error:#}")),
         }
     }
     servers

@@ -1,8 +1,8 @@
 //! The servers under measurement: each a process of its own, with the same certificate, on the same processors.
 
 pub(crate) mod aedes;
+pub(crate) mod baseline;
 pub(crate) mod ferrohub;
-pub(crate) mod floor;
 pub(crate) mod mosquitto;
 pub(crate) mod nats;
 pub(crate) mod postgres;
@@ -27,7 +27,7 @@ use crate::load::dial::Dial;
 use crate::pki::Pki;
 
 /// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the servers of a run share.
 pub(crate) struct Environment {
@@ -42,7 +42,7 @@ pub(crate) struct Environment {
 
 /// What a server understands.
 #[derive(Debug, Clone)]
-pub(crate) enum Speech {
+pub(crate) enum Protocol {
     /// Methods over HTTPS, devices over MQTT.
     Hub { host: String, https: SocketAddr, token: String, admin: Option<SocketAddr> },
     /// MQTT on both sides.
@@ -50,14 +50,14 @@ pub(crate) enum Speech {
     /// NATS on both sides.
     Nats,
     /// What only its own tools speak.
-    Own,
+    Native,
 }
 
 /// A server that runs. It is stopped when this is dropped.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) version: String,
-    pub(crate) speech: Speech,
+    pub(crate) protocol: Protocol,
     /// Where devices connect.
     pub(crate) address: SocketAddr,
     pid: u32,
@@ -91,17 +91,17 @@ impl Server {
 }
 
 /// A server about to start.
-pub(crate) struct Recipe {
+pub(crate) struct ServerSpec {
     pub(crate) name: &'static str,
     pub(crate) version: String,
-    pub(crate) speech: Speech,
+    pub(crate) protocol: Protocol,
     pub(crate) address: SocketAddr,
     pub(crate) folder: TempDir,
     /// Processes beside it that it cannot do without.
     pub(crate) helpers: Vec<Child>,
 }
 
-impl Recipe {
+impl ServerSpec {
     /// Runs `command`, and waits until it listens.
     pub(crate) async fn start(self, environment: &Environment, command: Command) -> anyhow::Result<Server> {
         let log = self.folder.path().join("stderr.log");
@@ -111,14 +111,23 @@ impl Recipe {
             if let Some(status) = child.try_wait()? {
                 bail!("{status}: {}", std::fs::read_to_string(&log).unwrap_or_default().trim());
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > START_TIMEOUT {
                 bail!("{} does not listen", self.name);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let pid = child.id().context("it has ended")?;
-        let Self { name, version, speech, address, folder, helpers } = self;
-        Ok(Server { name, version, speech, address, pid, _child: child, _helpers: helpers, _folder: folder })
+        let Self { name, version, protocol, address, folder, helpers } = self;
+        Ok(Server {
+            name,
+            version,
+            protocol,
+            address,
+            pid,
+            _child: child,
+            _helpers: helpers,
+            _folder: folder,
+        })
     }
 }
 

@@ -2,12 +2,12 @@
 //! the body of a method call. None may panic, and what is accepted means the same when it is written again.
 #![no_main]
 
-use ferrohub_model::blob_sas::{BlobAddress, PresentedSas};
+use ferrohub_model::blob_sas::{BlobAddress, BlobSasToken};
 use ferrohub_model::file::BlobName;
 use ferrohub_model::method::{MethodInvocation, MethodName};
 use ferrohub_model::mqtt_username::MqttUsername;
 use ferrohub_model::sas::SasToken;
-use ferrohub_model::storage::StorageAccount;
+use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{
     DeviceConnectionString, IdentityId, ServiceConnectionString, SharedAccessKey, percent, topic,
 };
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(id) = IdentityId::parse(text) {
         assert_eq!(id.as_str(), text);
     }
-    if let Ok(presented) = PresentedSas::parse(text) {
+    if let Ok(presented) = BlobSasToken::parse(text) {
         let stranger = SharedAccessKey::from_bytes(b"nobody signs with this key").unwrap();
         let blob = BlobAddress { account: "a", container: "c", blob: text };
         assert!(!presented.is_signed_by(&stranger, blob));

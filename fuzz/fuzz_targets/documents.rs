@@ -5,7 +5,7 @@
 
 use ferrohub_core::auth::{Authority, KeySet, PeerCertificate};
 use ferrohub_core::registry::{IfMatch, apply_device, to_device};
-use ferrohub_core::twins::{Edit, TwinDocument, TwinLimits};
+use ferrohub_core::twins::{TwinDocument, TwinLimits, UpdateMode};
 use ferrohub_model::device::Device;
 use ferrohub_model::twin::{Properties, TwinChange};
 use ferrohub_model::{IdentityId, Timestamp};
@@ -27,25 +27,25 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(change) = serde_json::from_slice::<TwinChange>(input) {
         let limits = TwinLimits::default();
-        if let Ok(twin) = TwinDocument::default().changed(Edit::Merge, &change, now, &limits) {
+        if let Ok(twin) = TwinDocument::default().with_change(UpdateMode::Merge, &change, now, &limits) {
             // Get, then put: the same values, one version on.
             let told = TwinChange::desired(twin.desired.for_service()).and_tags(twin.tags.clone());
-            let again = twin.changed(Edit::Replace, &told, now, &limits).unwrap();
+            let again = twin.with_change(UpdateMode::Replace, &told, now, &limits).unwrap();
             assert_eq!(again.tags, twin.tags);
             assert_eq!(again.desired.values, twin.desired.values);
         }
     }
     if let Ok(patch) = serde_json::from_slice::<Properties>(input) {
-        let _ = TwinDocument::default().reported(&patch, None, now, &TwinLimits::default());
+        let _ = TwinDocument::default().with_reported(&patch, None, now, &TwinLimits::default());
     }
     let _ = KeySet::from_json(input);
     if let Some(peer) = PeerCertificate::new(&[CertificateDer::from(input)]) {
-        let _ = peer.valid_at(now);
+        let _ = peer.check_validity(now);
     }
     if let Ok(authority) = Authority::new("fuzzed", input.to_vec(), false, false) {
-        let _ = authority.is_proven_by(input, now);
+        let _ = authority.verify_proof_of_possession(input, now);
     }
     if let Ok(text) = std::str::from_utf8(input) {
-        let _ = IfMatch::parse(text).admits("etag");
+        let _ = IfMatch::parse(text).matches("etag");
     }
 });

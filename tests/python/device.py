@@ -1,6 +1,6 @@
 """A device on Microsoft's synchronous client, told what to do by the test.
 
-What it does with a method call is said by the method's name: see `answers.answer`.
+What it does with a method call is said by the method's name: see `device_program.answer`.
 Argument: {"connection_string" | "x509" | "sastoken": ..., "options": {...}}.
 """
 
@@ -10,28 +10,28 @@ import time
 
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 
-import peer
-from answers import answer, create, message, message_fields, request_fields
+import json_lines
+from device_program import answer, create, message, message_fields, request_fields
 
 
 def main():
     client = create(IoTHubDeviceClient, IoTHubModuleClient, json.loads(sys.argv[1]))
 
     def on_method_request(request):
-        peer.event("request", **request_fields(request))
+        json_lines.event("request", **request_fields(request))
         todo = answer(request)
         if todo is None:
             return
         seconds, status, payload = todo
         time.sleep(seconds)
         client.send_method_response(MethodResponse(request.request_id, status, payload))
-        peer.event("answered", request_id=request.request_id)
+        json_lines.event("answered", request_id=request.request_id)
 
     def on_connection_state_change():
-        peer.event("connection", connected=client.connected)
+        json_lines.event("connection", connected=client.connected)
 
     def on_background_exception(error):
-        peer.event("background_exception", **peer.describe(error))
+        json_lines.event("background_exception", **json_lines.describe(error))
 
     client.on_connection_state_change = on_connection_state_change
     client.on_background_exception = on_background_exception
@@ -41,7 +41,7 @@ def main():
 
     def watch_desired(on=True):
         def told(patch):
-            peer.event("desired", patch=patch)
+            json_lines.event("desired", patch=patch)
 
         # Connected first: a client that connects with the handler set reads its twin and tells of all of it.
         client.connect()
@@ -49,7 +49,7 @@ def main():
 
     def listen_for_messages(on=True):
         def received(message):
-            peer.event("message", **message_fields(message))
+            json_lines.event("message", **message_fields(message))
 
         client.on_message_received = received if on else None
 
@@ -82,7 +82,7 @@ def main():
     def update_sastoken(sastoken):
         client.update_sastoken(sastoken)
 
-    peer.serve(
+    json_lines.serve(
         {
             "connect": client.connect,
             "listen": listen,

@@ -8,28 +8,28 @@ import threading
 from azure.iot.device import MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
-import peer
-from answers import answer, create, message, message_fields, request_fields
+import json_lines
+from device_program import answer, create, message, message_fields, request_fields
 
 
 async def start(config):
     client = create(IoTHubDeviceClient, IoTHubModuleClient, config)
 
     async def on_method_request(request):
-        peer.event("request", **request_fields(request))
+        json_lines.event("request", **request_fields(request))
         todo = answer(request)
         if todo is None:
             return
         seconds, status, payload = todo
         await asyncio.sleep(seconds)
         await client.send_method_response(MethodResponse(request.request_id, status, payload))
-        peer.event("answered", request_id=request.request_id)
+        json_lines.event("answered", request_id=request.request_id)
 
     async def on_connection_state_change():
-        peer.event("connection", connected=client.connected)
+        json_lines.event("connection", connected=client.connected)
 
     async def on_background_exception(error):
-        peer.event("background_exception", **peer.describe(error))
+        json_lines.event("background_exception", **json_lines.describe(error))
 
     client.on_connection_state_change = on_connection_state_change
     client.on_background_exception = on_background_exception
@@ -51,7 +51,7 @@ def main():
 
     async def watch_desired(on):
         async def told(patch):
-            peer.event("desired", patch=patch)
+            json_lines.event("desired", patch=patch)
 
         await client.connect()
         client.on_twin_desired_properties_patch_received = told if on else None
@@ -66,12 +66,12 @@ def main():
 
     async def listen_for_messages(on):
         async def received(message):
-            peer.event("message", **message_fields(message))
+            json_lines.event("message", **message_fields(message))
 
         await client.connect()
         client.on_message_received = received if on else None
 
-    peer.serve(
+    json_lines.serve(
         {
             "connect": lambda: wait(client.connect()),
             "listen": lambda: wait(listen()),

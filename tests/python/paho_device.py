@@ -11,7 +11,7 @@ import threading
 
 import paho.mqtt.client as mqtt
 
-import peer
+import json_lines
 
 config = json.loads(sys.argv[1])
 client = mqtt.Client(config["client_id"], clean_session=True, protocol=mqtt.MQTTv311)
@@ -70,17 +70,17 @@ def wait_until_closed():
     return closed.wait(20)
 
 
-def vanish():
+def close_socket():
     """Without a word."""
     client.socket().close()
 
 
-peer.serve(
+json_lines.serve(
     {
         "connect": connect,
         "publish": publish,
         "wait_until_closed": wait_until_closed,
-        "vanish": vanish,
+        "close_socket": close_socket,
         "disconnect": client.disconnect,
     }
 )

@@ -17,7 +17,7 @@ from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import peer
+import json_lines
 
 
 def entra_credential(entra):
@@ -188,7 +188,7 @@ def main():
         response = requests.request(
             method, url, headers=headers, data=data, timeout=100, cert=certificate and tuple(certificate)
         )
-        return peer.response_fields(response)
+        return json_lines.response_fields(response)
 
     def create_until_failure(url, prefix, headers):
         """Creates devices one after the other until the hub is gone: [[id, generation], ...] of those it
@@ -261,7 +261,7 @@ def main():
             serialization.NoEncryption(),
         ).decode()
 
-    peer.serve(
+    json_lines.serve(
         {
             "create_device_with_sas": create_device_with_sas,
             "create_device_with_x509": create_device_with_x509,

@@ -7,7 +7,7 @@ import random
 
 from azure.storage.blob import BlobClient, ContainerClient, ContentSettings
 
-import peer
+import json_lines
 
 
 def client(url, **options):
@@ -90,7 +90,7 @@ def create_container(connection_string, name):
 
 
 def main():
-    peer.serve(
+    json_lines.serve(
         {
             "upload": upload,
             "download": download,

@@ -46,20 +46,20 @@ impl CertificateFiles {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
     /// Now.
-    Now,
+    Valid,
     /// No longer.
     Expired,
     /// Not yet.
-    NotYet,
+    NotYetValid,
 }
 
 fn leaf(common_name: &str, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);
     let (from, until) = match validity {
-        Validity::Now => (2020, 2090),
+        Validity::Valid => (2020, 2090),
         Validity::Expired => (2020, 2021),
-        Validity::NotYet => (2089, 2090),
+        Validity::NotYetValid => (2089, 2090),
     };
     params.not_before = date_time_ymd(from, 1, 1);
     params.not_after = date_time_ymd(until, 1, 1);
@@ -117,10 +117,11 @@ impl Authority {
 
     /// Something below this one that may not sign: an ordinary certificate that plays authority.
     #[must_use]
-    pub fn impostor(&self, name: &str) -> Self {
+    pub fn non_ca_issuer(&self, name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
-        let params = leaf(name, Validity::Now);
-        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).expect("an impostor");
+        let params = leaf(name, Validity::Valid);
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer)
+            .expect("a certificate that is no authority");
         let chain = format!("{}{}", issuer.pem(), self.chain);
         Self { issuer, chain, name: name.to_owned() }
     }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::certificate::CertificateFiles;
-use crate::peer::{Failure, Peer, Pending};
+use crate::script_process::{Failure, Pending, ScriptProcess};
 use crate::{Hub, Identity, Script};
 
 /// How long a device may take to hear of a call, or to notice a change of its connection.
@@ -24,7 +24,7 @@ pub enum Client {
 
 /// A call as the device saw it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct MethodRequest {
     /// The hub's number for it.
     pub request_id: String,
     /// The method's name.
@@ -64,9 +64,9 @@ impl Message {
 
 /// A message as the client read it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Received(Value);
+pub struct ReceivedMessage(Value);
 
-impl Received {
+impl ReceivedMessage {
     /// Its body.
     #[must_use]
     #[track_caller]
@@ -146,7 +146,7 @@ impl DeviceBuilder {
             Client::Sync => "device.py",
             Client::Async => "device_async.py",
         };
-        Device(Peer::start(Script::new(hub, program).arg(self.config.to_string())))
+        Device(ScriptProcess::start(Script::new(hub, program).arg(self.config.to_string())))
     }
 
     /// Starts the program, connects and sets the handler for method calls.
@@ -159,12 +159,12 @@ impl DeviceBuilder {
     }
 }
 
-/// A device that runs. What it answers to which method is in `tests/python/answers.py`.
-pub struct Device(Peer);
+/// A device that runs. What it answers to which method is in `tests/python/device_program.py`.
+pub struct Device(ScriptProcess);
 
 impl Device {
     /// A device with its primary key.
-    pub fn of(identity: &Identity) -> DeviceBuilder {
+    pub fn with_identity(identity: &Identity) -> DeviceBuilder {
         Self::with_connection_string(&identity.connection_string())
     }
 
@@ -233,13 +233,13 @@ impl Device {
     /// Waits for the next call.
     #[must_use]
     #[track_caller]
-    pub fn next_request(&self) -> Request {
+    pub fn next_request(&self) -> MethodRequest {
         request(&self.0.event(EVENT_LIMIT, |event| event["event"] == "request"))
     }
 
     /// The calls it has seen and nobody has asked for yet.
     #[must_use]
-    pub fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<MethodRequest> {
         let events = self.0.events(|event| event["event"] == "request");
         events.iter().map(request).collect()
     }
@@ -317,22 +317,22 @@ impl Device {
     /// Waits for the next message: what the client read, its body as text.
     #[must_use]
     #[track_caller]
-    pub fn next_message(&self) -> Received {
-        Received(self.0.event(EVENT_LIMIT, |event| event["event"] == "message"))
+    pub fn next_message(&self) -> ReceivedMessage {
+        ReceivedMessage(self.0.event(EVENT_LIMIT, |event| event["event"] == "message"))
     }
 
     /// `receive_message()`, which keeps the order that handlers lose. `None` if there is none in time.
     #[must_use]
     #[track_caller]
-    pub fn receive_message(&self, limit: Duration) -> Option<Received> {
+    pub fn receive_message(&self, limit: Duration) -> Option<ReceivedMessage> {
         let message = self.0.call("receive_message", &json!({ "timeout": limit.as_secs() }));
-        Some(message.expect("the device receives")).filter(|message| !message.is_null()).map(Received)
+        Some(message.expect("the device receives")).filter(|message| !message.is_null()).map(ReceivedMessage)
     }
 
     /// The messages it has seen and nobody has asked for yet.
     #[must_use]
-    pub fn messages(&self) -> Vec<Received> {
-        self.0.events(|event| event["event"] == "message").into_iter().map(Received).collect()
+    pub fn messages(&self) -> Vec<ReceivedMessage> {
+        self.0.events(|event| event["event"] == "message").into_iter().map(ReceivedMessage).collect()
     }
 
     /// `get_storage_info_for_blob()`
@@ -382,7 +382,7 @@ impl Device {
     }
 }
 
-fn request(event: &Value) -> Request {
+fn request(event: &Value) -> MethodRequest {
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-    Request { request_id: text("request_id"), name: text("name"), payload: event["payload"].clone() }
+    MethodRequest { request_id: text("request_id"), name: text("name"), payload: event["payload"].clone() }
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::service::HttpAnswer;
+use crate::service::HttpResponse;
 use crate::{Hub, Service, sas};
 
 /// How long events may take to come.
@@ -106,8 +106,8 @@ impl<'a> Events<'a> {
     /// With the policy `service`.
     #[must_use]
     #[track_caller]
-    pub fn of(hub: &Hub, service: &'a Service) -> Self {
-        Self { service, token: sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING")) }
+    pub fn new(hub: &Hub, service: &'a Service) -> Self {
+        Self { service, token: sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING")) }
     }
 
     /// The token that it reads with.
@@ -119,7 +119,7 @@ impl<'a> Events<'a> {
     /// One request; `query` begins behind the question mark.
     #[must_use]
     #[track_caller]
-    pub fn request(&self, query: &str) -> HttpAnswer {
+    pub fn request(&self, query: &str) -> HttpResponse {
         self.service.http("GET", &format!("/messages/events?{query}"), Some(&self.token), None)
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{HttpAnswer, Identity, Service};
+use crate::{HttpResponse, Identity, Service};
 
 /// A device or module, and whoever makes its requests.
 pub struct HttpsDevice<'a> {
@@ -24,7 +24,7 @@ impl<'a> HttpsDevice<'a> {
     /// One request below its queue.
     #[must_use]
     #[track_caller]
-    pub fn request(&self, verb: &str, rest: &str) -> HttpAnswer {
+    pub fn request(&self, verb: &str, rest: &str) -> HttpResponse {
         let query = if rest.contains('?') { "&" } else { "?" };
         let path = format!("{}{rest}{query}api-version=2020-03-13", self.path);
         self.service.http_with(verb, &path, json!({ "Authorization": self.token }), None)
@@ -33,7 +33,7 @@ impl<'a> HttpsDevice<'a> {
     /// The next message: its lock token and the answer. `None` if there is none.
     #[must_use]
     #[track_caller]
-    pub fn receive(&self) -> Option<(String, HttpAnswer)> {
+    pub fn receive(&self) -> Option<(String, HttpResponse)> {
         let answer = self.request("GET", "");
         if answer.status == 204 {
             return None;
@@ -54,21 +54,21 @@ impl<'a> HttpsDevice<'a> {
     /// Is done with it.
     #[must_use]
     #[track_caller]
-    pub fn complete(&self, token: &str) -> HttpAnswer {
+    pub fn complete(&self, token: &str) -> HttpResponse {
         self.request("DELETE", &format!("/{token}"))
     }
 
     /// Does not want it.
     #[must_use]
     #[track_caller]
-    pub fn reject(&self, token: &str) -> HttpAnswer {
+    pub fn reject(&self, token: &str) -> HttpResponse {
         self.request("DELETE", &format!("/{token}?reject"))
     }
 
     /// Gives it back.
     #[must_use]
     #[track_caller]
-    pub fn abandon(&self, token: &str) -> HttpAnswer {
+    pub fn abandon(&self, token: &str) -> HttpResponse {
         self.request("POST", &format!("/{token}/abandon"))
     }
 }

@@ -17,16 +17,16 @@ use process::Process;
 
 /// A command that has ended.
 #[derive(Debug)]
-pub struct Finished {
+pub struct CommandOutput {
     /// Its exit code.
     pub code: i32,
     /// Its standard output.
-    pub output: String,
+    pub stdout: String,
     /// Its standard error.
-    pub errors: String,
+    pub stderr: String,
 }
 
-impl Finished {
+impl CommandOutput {
     /// Runs a command to its end.
     #[must_use]
     #[track_caller]
@@ -34,14 +34,14 @@ impl Finished {
         let done = command.stdin(Stdio::null()).output().expect("the program starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = done.status.code().expect("an exit code");
-        Self { code, output: text(&done.stdout), errors: text(&done.stderr) }
+        Self { code, stdout: text(&done.stdout), stderr: text(&done.stderr) }
     }
 
     /// Its output, when it succeeded.
     #[track_caller]
     pub fn success(self) -> String {
-        assert_eq!(self.code, 0, "{}{}", self.output, self.errors);
-        self.output
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        self.stdout
     }
 }
 
@@ -194,14 +194,14 @@ impl Hub {
     /// Runs another command of the program, as the owner of this hub.
     #[must_use]
     #[track_caller]
-    pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
-        Finished::run(process::program(&self.folder.path().join("hub.toml")).args(arguments))
+    pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> CommandOutput {
+        CommandOutput::run(process::program(&self.folder.path().join("hub.toml")).args(arguments))
     }
 
     /// Runs a command that goes on until it is told to end, and tells it so by a signal after two seconds.
     #[must_use]
     #[track_caller]
-    pub fn watch(&self, arguments: &[&str], signal: i32) -> Finished {
+    pub fn run_until_signal(&self, arguments: &[&str], signal: i32) -> CommandOutput {
         let child = process::program(&self.folder.path().join("hub.toml"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -215,7 +215,7 @@ impl Hub {
         let done = child.wait_with_output().expect("its output");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = done.status.code().expect("an exit code");
-        Finished { code, output: text(&done.stdout), errors: text(&done.stderr) }
+        CommandOutput { code, stdout: text(&done.stdout), stderr: text(&done.stderr) }
     }
 
     /// Files and sockets that the hub has open.

@@ -20,7 +20,7 @@ pub(crate) fn target_dir() -> PathBuf {
 }
 
 /// Set around every Python program: the machine's own settings must not leak into a test.
-const NOT_OURS: &[&str] = &[
+const REMOVED_VARIABLES: &[&str] = &[
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -52,7 +52,7 @@ impl Script {
             .env("PYTHONWARNINGS", "ignore::DeprecationWarning")
             .envs(hub.environment())
             .arg(folder.join(name));
-        for variable in NOT_OURS {
+        for variable in REMOVED_VARIABLES {
             command.env_remove(variable);
         }
         Self { name: name.to_owned(), command }
@@ -95,7 +95,7 @@ impl Script {
     /// Starts the program.
     #[must_use]
     #[track_caller]
-    pub fn start(mut self) -> Running {
+    pub fn start(mut self) -> RunningScript {
         let errors = NamedTempFile::new().expect("a file for the program's errors");
         let to = errors.reopen().expect("the file for the program's errors");
         let mut child = self
@@ -114,19 +114,19 @@ impl Script {
                 }
             }
         });
-        Running { name: self.name, child, lines, errors }
+        RunningScript { name: self.name, child, lines, errors }
     }
 }
 
 /// A program that runs; killed when dropped.
-pub struct Running {
+pub struct RunningScript {
     name: String,
     child: Child,
     lines: Receiver<String>,
     errors: NamedTempFile,
 }
 
-impl Running {
+impl RunningScript {
     /// The next line of its standard output; `None` when it has closed it.
     ///
     /// # Panics
@@ -147,7 +147,7 @@ impl Running {
     }
 
     /// The next line of its standard output, if it is there already.
-    pub fn line_if_there(&mut self) -> Option<String> {
+    pub fn try_next_line(&mut self) -> Option<String> {
         self.lines.try_recv().ok()
     }
 
@@ -174,7 +174,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningScript {
     fn drop(&mut self) {
         self.kill();
         let errors = fs::read_to_string(self.errors.path()).unwrap_or_default();

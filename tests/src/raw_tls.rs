@@ -72,7 +72,7 @@ impl RawTls {
     }
 
     /// Says that nothing more comes.
-    pub fn end(&mut self) {
+    pub fn shutdown(&mut self) {
         self.0.conn.send_close_notify();
         let _ = self.0.flush();
         let _ = self.0.sock.shutdown(std::net::Shutdown::Write);

@@ -52,7 +52,7 @@ pub fn sign_text(resource: &str, key: &str, expiry: i64) -> String {
 
 /// A token of a hub's policy, good for an hour, made from its connection string.
 #[must_use]
-pub fn of_policy(connection_string: &str) -> String {
+pub fn policy_token(connection_string: &str) -> String {
     let field = |name: &str| {
         let mut fields = connection_string.split(';');
         let value = fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='));

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::certificate::CertificateFiles;
-use crate::peer::{Failure, Peer, Pending};
+use crate::script_process::{Failure, Pending, ScriptProcess};
 use crate::{Hub, Identity, Script};
 
 /// A method call, as `CloudToDeviceMethod` takes it.
@@ -41,7 +41,7 @@ impl Method {
 
 /// What the device answered.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct MethodResult {
     /// The device's own status.
     pub status: i64,
     /// The device's own payload.
@@ -50,7 +50,7 @@ pub struct Answer {
 
 /// An HTTP answer, as `requests` saw it.
 #[derive(Debug, Clone)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     /// The HTTP status.
     pub status: u16,
     /// Names in lower case.
@@ -59,7 +59,7 @@ pub struct HttpAnswer {
     pub body: String,
 }
 
-impl HttpAnswer {
+impl HttpResponse {
     fn from_value(value: &Value) -> Self {
         let status = value["status"].as_u64().unwrap_or_default();
         Self {
@@ -97,7 +97,7 @@ impl HttpAnswer {
     /// When the body is not of that shape.
     #[must_use]
     #[track_caller]
-    pub fn inner_error(&self) -> Value {
+    pub fn nested_error(&self) -> Value {
         let outer = self.json();
         assert_eq!(outer["ExceptionMessage"], "", "{}", self.body);
         let inner = outer["Message"].as_str().unwrap_or_default();
@@ -108,38 +108,38 @@ impl HttpAnswer {
 
 /// What the client raised instead of returning.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct ServiceException {
     /// The exception's class.
     pub exception: String,
     /// Its text.
     pub message: String,
     /// The HTTP answer behind it.
-    pub http: HttpAnswer,
+    pub http: HttpResponse,
 }
 
-impl From<Failure> for Refusal {
+impl From<Failure> for ServiceException {
     fn from(failure: Failure) -> Self {
         Self {
             exception: failure.exception,
             message: failure.message,
-            http: HttpAnswer::from_value(&failure.response.unwrap_or_default()),
+            http: HttpResponse::from_value(&failure.response.unwrap_or_default()),
         }
     }
 }
 
 /// A call that is under way.
 #[must_use]
-pub struct PendingAnswer(Pending);
+pub struct PendingMethodResult(Pending);
 
-impl PendingAnswer {
+impl PendingMethodResult {
     /// Waits for the answer.
     ///
     /// # Errors
     /// The client's exception.
     #[track_caller]
-    pub fn wait(self) -> Result<Answer, Refusal> {
+    pub fn wait(self) -> Result<MethodResult, ServiceException> {
         let answer = self.0.wait()?;
-        Ok(Answer {
+        Ok(MethodResult {
             status: answer["status"].as_i64().unwrap_or_default(),
             payload: answer["payload"].clone(),
         })
@@ -154,7 +154,7 @@ impl PendingAnswer {
 
 /// A back end that runs.
 pub struct Service {
-    peer: Peer,
+    process: ScriptProcess,
     hub: String,
     url: String,
     /// Of the policy that it uses, or empty.
@@ -200,10 +200,10 @@ impl Service {
     #[track_caller]
     fn start(hub: &Hub, config: &Value) -> Self {
         Self {
-            peer: Peer::start(Script::new(hub, "service.py").arg(config.to_string())),
+            process: ScriptProcess::start(Script::new(hub, "service.py").arg(config.to_string())),
             hub: hub.name().to_owned(),
             url: hub.url(),
-            token: config["connection_string"].as_str().map(crate::sas::of_policy).unwrap_or_default(),
+            token: config["connection_string"].as_str().map(crate::sas::policy_token).unwrap_or_default(),
         }
     }
 
@@ -238,14 +238,14 @@ impl Service {
     /// # Errors
     /// The client's exception.
     #[track_caller]
-    pub fn call(&self, operation: &str, arguments: &Value) -> Result<Value, Refusal> {
-        Ok(self.peer.call(operation, arguments)?)
+    pub fn call(&self, operation: &str, arguments: &Value) -> Result<Value, ServiceException> {
+        Ok(self.process.call(operation, arguments)?)
     }
 
     /// Any operation of `tests/python/service.py`, in the background.
     #[track_caller]
     pub fn begin(&self, operation: &str, arguments: &Value) -> Pending {
-        self.peer.begin(operation, arguments)
+        self.process.begin(operation, arguments)
     }
 
     /// Sends a message to a device, or to `device/modules/module`, over HTTPS; `headers` are what it says about itself.
@@ -263,7 +263,7 @@ impl Service {
     /// The same to any address, whatever comes of it.
     #[must_use]
     #[track_caller]
-    pub fn try_send(&self, address: &str, mut headers: Value, body: &[u8]) -> HttpAnswer {
+    pub fn try_send(&self, address: &str, mut headers: Value, body: &[u8]) -> HttpResponse {
         headers["iothub-to"] = address.into();
         headers["Authorization"] = self.token.clone().into();
         let request = json!({
@@ -272,7 +272,7 @@ impl Service {
             "headers": headers,
             "body_base64": base64::engine::general_purpose::STANDARD.encode(body),
         });
-        HttpAnswer::from_value(&self.peer.call("http", &request).expect("an HTTP answer"))
+        HttpResponse::from_value(&self.process.call("http", &request).expect("an HTTP answer"))
     }
 
     /// `invoke_device_method`, waiting for the answer.
@@ -280,16 +280,16 @@ impl Service {
     /// # Errors
     /// The client's exception.
     #[track_caller]
-    pub fn invoke(&self, device_id: &str, method: Method) -> Result<Answer, Refusal> {
+    pub fn invoke(&self, device_id: &str, method: Method) -> Result<MethodResult, ServiceException> {
         self.begin_invoke(device_id, method).wait()
     }
 
     /// `invoke_device_method`, in the background.
     #[track_caller]
-    pub fn begin_invoke(&self, device_id: &str, method: Method) -> PendingAnswer {
+    pub fn begin_invoke(&self, device_id: &str, method: Method) -> PendingMethodResult {
         let mut arguments = method.0;
         arguments["device_id"] = device_id.into();
-        PendingAnswer(self.peer.begin("invoke", &arguments))
+        PendingMethodResult(self.process.begin("invoke", &arguments))
     }
 
     /// One HTTP request of the test's own making; `path` starts with a slash.
@@ -301,7 +301,7 @@ impl Service {
         path: &str,
         authorization: Option<&str>,
         body: Option<&str>,
-    ) -> HttpAnswer {
+    ) -> HttpResponse {
         let mut headers = json!({});
         if let Some(authorization) = authorization {
             headers["Authorization"] = authorization.into();
@@ -312,7 +312,7 @@ impl Service {
     /// The same with any headers, a JSON object.
     #[must_use]
     #[track_caller]
-    pub fn http_with(&self, verb: &str, path: &str, mut headers: Value, body: Option<&str>) -> HttpAnswer {
+    pub fn http_with(&self, verb: &str, path: &str, mut headers: Value, body: Option<&str>) -> HttpResponse {
         if body.is_some() && headers["Content-Type"].is_null() {
             headers["Content-Type"] = "application/json; charset=utf-8".into();
         }
@@ -328,7 +328,7 @@ impl Service {
         path: &str,
         certificate: &CertificateFiles,
         body: Option<&str>,
-    ) -> HttpAnswer {
+    ) -> HttpResponse {
         self.request(verb, path, &json!({}), body, Some(certificate))
     }
 
@@ -340,7 +340,7 @@ impl Service {
         headers: &Value,
         body: Option<&str>,
         certificate: Option<&CertificateFiles>,
-    ) -> HttpAnswer {
+    ) -> HttpResponse {
         let request = json!({
             "method": verb,
             "url": format!("{}{path}", self.url),
@@ -348,7 +348,7 @@ impl Service {
             "body": body,
             "certificate": certificate.map(|files| [&files.certificate, &files.key]),
         });
-        let answer = self.peer.call("http", &request).expect("an HTTP answer");
-        HttpAnswer::from_value(&answer)
+        let answer = self.process.call("http", &request).expect("an HTTP answer");
+        HttpResponse::from_value(&answer)
     }
 }

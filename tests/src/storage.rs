@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::peer::{Failure, Peer, Pending};
+use crate::script_process::{Failure, Pending, ScriptProcess};
 use crate::{Hub, Script};
 
 /// `azure.storage.blob.BlobClient`, made anew for each URL.
-pub struct Storage(Peer);
+pub struct Storage(ScriptProcess);
 
 impl Storage {
     /// Starts the program; it trusts what this hub's environment says.
     #[must_use]
     #[track_caller]
     pub fn start(hub: &Hub) -> Self {
-        Self(Peer::start(Script::new(hub, "storage.py")))
+        Self(ScriptProcess::start(Script::new(hub, "storage.py")))
     }
 
     /// Any operation of `tests/python/storage.py`.

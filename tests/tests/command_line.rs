@@ -8,12 +8,12 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use ferrohub_acceptance::{
-    Device, Finished, Hub, Method, Service, certificate, eventually, program, raw_connect,
+    CommandOutput, Device, Hub, Method, Service, certificate, eventually, program, raw_connect,
 };
 use serde_json::{Value, json};
 
-fn json_of(finished: Finished) -> Value {
-    serde_json::from_str(&finished.success()).expect("JSON")
+fn json_of(output: CommandOutput) -> Value {
+    serde_json::from_str(&output.success()).expect("JSON")
 }
 
 /// Kills what it holds.
@@ -28,7 +28,7 @@ impl Drop for Running {
 
 #[test]
 fn localhost_demo_tells_the_whole_story() {
-    let output = Finished::run(program().arg("demo")).success();
+    let output = CommandOutput::run(program().arg("demo")).success();
     for part in [
         "back end → hub  PUT /devices/myDevice: registered",
         "device → hub  connected with MQTT over TLS",
@@ -57,7 +57,7 @@ fn localhost_demo_finds_other_ports_and_keeps_the_hub() {
     assert!(seen.contains("port 8883 for MQTT is taken: a free port takes its place"), "{seen}");
     assert!(seen.contains("port 443 for HTTPS is taken"), "{seen}");
     let folder = export.split("--data-dir ").nth(1).unwrap().trim_end_matches([')', '"']);
-    let shown = Finished::run(program().args(["device", "list", "--data-dir", folder])).success();
+    let shown = CommandOutput::run(program().args(["device", "list", "--data-dir", folder])).success();
     assert!(shown.contains("myDevice"), "{shown}");
     drop(running);
 }
@@ -69,7 +69,7 @@ fn devices_are_managed() {
     assert_eq!((&created["deviceId"], &created["status"]), (&json!("d1"), &json!("enabled")));
     let again = hub.command(["device", "create", "d1"]);
     assert_eq!(again.code, 1);
-    assert!(again.errors.contains("409001"), "{again:?}");
+    assert!(again.stderr.contains("409001"), "{again:?}");
     let key = created["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap();
     let connection = hub.command(["device", "connection-string", "d1"]).success();
     assert_eq!(connection.trim(), format!("HostName={};DeviceId=d1;SharedAccessKey={key}", hub.name()));
@@ -102,7 +102,7 @@ fn devices_are_managed() {
     hub.command(["device", "delete", "d1"]).success();
     let gone = hub.command(["device", "show", "d1"]);
     assert_eq!(gone.code, 1);
-    assert!(gone.errors.contains("404001") && gone.errors.contains("ferrohub device list"), "{gone:?}");
+    assert!(gone.stderr.contains("404001") && gone.stderr.contains("ferrohub device list"), "{gone:?}");
     assert_eq!(hub.command(["device", "create"]).code, 2, "a wrong command line has its own code");
 }
 
@@ -111,7 +111,7 @@ fn methods_are_called_and_simulated_devices_answer() {
     let hub = Hub::start();
     let mut child = program();
     child.arg("--config").arg(hub.folder().join("hub.toml"));
-    child.args(["simulate", "--count", "3", "--prefix", "s", "--reboot", "1"]);
+    child.args(["simulate", "--count", "3", "--prefix", "s", "--reboot-duration", "1"]);
     let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
     // The device is registered before it connects; from then on the call waits for it.
     let call = eventually("the device is registered", Duration::from_secs(20), || {
@@ -143,12 +143,12 @@ fn methods_are_called_and_simulated_devices_answer() {
 
     let offline = hub.command(["invoke", "s1", "hello"]);
     assert_eq!(offline.code, 1);
-    assert!(offline.errors.contains("404103") && offline.errors.contains("--connect-timeout"), "{offline:?}");
+    assert!(offline.stderr.contains("404103") && offline.stderr.contains("--connect-timeout"), "{offline:?}");
     let not_json = hub.command(["invoke", "s1", "hello", "--payload", "text"]);
-    assert!(not_json.code == 1 && not_json.errors.contains("quotes of its own"), "{not_json:?}");
+    assert!(not_json.code == 1 && not_json.stderr.contains("quotes of its own"), "{not_json:?}");
 
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("d")).listen(&hub);
+    let _device = Device::with_identity(&service.create_device("d")).listen(&hub);
     let refused = hub.command(["invoke", "d", "answer", "--payload", "{\"status\":500}"]);
     assert_eq!(refused.code, 3, "the device's own refusal has a code of its own: {refused:?}");
 }
@@ -182,12 +182,12 @@ fn either_key_of_a_policy_is_good_until_it_is_replaced() {
         assert!(!listed.contains(after[key].as_str().unwrap()), "and in no list");
     }
     // Who has not all rights may not look.
-    let refused = Finished::run(
+    let refused = CommandOutput::run(
         program()
             .args(["policy", "list", "--login", &login(&after["primaryKey"])])
             .env("SSL_CERT_FILE", hub.variable("SSL_CERT_FILE")),
     );
-    assert!(refused.code == 1 && refused.errors.contains("401"), "{refused:?}");
+    assert!(refused.code == 1 && refused.stderr.contains("401"), "{refused:?}");
 }
 
 #[test]
@@ -197,24 +197,24 @@ fn an_authority_counts_once_its_owner_proved_to_have_its_key() {
     let file = authority.write(hub.folder());
     let file = file.to_str().unwrap();
     hub.command(["device", "create", "d1", "--auth", "certificate-authority"]).success();
-    let signed = authority.sign(hub.folder(), "d1", certificate::Validity::Now);
+    let signed = authority.sign(hub.folder(), "d1", certificate::Validity::Valid);
     let outcome = || raw_connect::Connect::device(&hub, "d1").certificate(&signed).run(&hub);
     let refused = raw_connect::Outcome::Connack(5);
 
     let added = hub.command(["ca", "add", "factory", file]);
-    assert!(added.errors.contains("ferrohub ca verify factory"), "{added:?}");
+    assert!(added.stderr.contains("ferrohub ca verify factory"), "{added:?}");
     assert_eq!(outcome(), refused, "it is not verified yet");
     let code = json_of(hub.command(["ca", "verify", "factory", "--output", "json"]));
     let code = code["verificationCode"].as_str().unwrap().to_owned();
     let verify = |files: &certificate::CertificateFiles| {
         hub.command(["ca", "verify", "factory", files.certificate.to_str().unwrap()])
     };
-    let now = certificate::Validity::Now;
+    let now = certificate::Validity::Valid;
     assert_eq!(verify(&authority.sign(hub.folder(), "another code", now)).code, 1);
     let impostor = certificate::Authority::root("factory");
-    assert_eq!(verify(&impostor.sign(hub.folder(), &code, certificate::Validity::Now)).code, 1);
+    assert_eq!(verify(&impostor.sign(hub.folder(), &code, certificate::Validity::Valid)).code, 1);
     assert_eq!(outcome(), refused, "nothing is proved yet");
-    verify(&authority.sign(hub.folder(), &code, certificate::Validity::Now)).success();
+    verify(&authority.sign(hub.folder(), &code, certificate::Validity::Valid)).success();
     assert_eq!(outcome(), raw_connect::Outcome::Connack(0));
 
     let service = Service::owner(&hub);
@@ -232,7 +232,7 @@ fn a_folder_or_a_setting_that_cannot_be_used_is_told() {
     let hub = Hub::start();
     let second = hub.command(["serve"]);
     assert_eq!(second.code, 1);
-    assert!(second.errors.contains("held by another hub"), "{second:?}");
+    assert!(second.stderr.contains("held by another hub"), "{second:?}");
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("bad.toml");
@@ -253,17 +253,17 @@ fn a_folder_or_a_setting_that_cannot_be_used_is_told() {
         fs::write(&config, text).unwrap();
         let mut serve = program();
         serve.arg("--config").arg(&config).arg("serve").arg("--data-dir").arg(folder.path().join("data"));
-        let told = Finished::run(&mut serve);
-        assert!(told.code == 1 && told.errors.contains(expected), "{text}: {told:?}");
+        let told = CommandOutput::run(&mut serve);
+        assert!(told.code == 1 && told.stderr.contains(expected), "{text}: {told:?}");
     }
-    let config = Finished::run(program().env("FERROHUB_LOG_LEVL", "x").arg("config"));
-    assert!(config.errors.contains("did you mean FERROHUB_LOG_LEVEL?"), "{config:?}");
+    let config = CommandOutput::run(program().env("FERROHUB_LOG_LEVL", "x").arg("config"));
+    assert!(config.stderr.contains("did you mean FERROHUB_LOG_LEVEL?"), "{config:?}");
     let shown =
-        Finished::run(program().env("FERROHUB_LOG_LEVEL", "debug").args(["config", "--hostname", "h"]));
+        CommandOutput::run(program().env("FERROHUB_LOG_LEVEL", "debug").args(["config", "--hostname", "h"]));
     let shown = shown.success();
     assert!(shown.contains("hostname = \"h\"") && shown.contains("level = \"debug\""), "{shown}");
-    let nowhere = Finished::run(program().args(["device", "list", "--data-dir", "/nowhere"]));
-    assert!(nowhere.code == 1 && nowhere.errors.contains("--login"), "{nowhere:?}");
+    let nowhere = CommandOutput::run(program().args(["device", "list", "--data-dir", "/nowhere"]));
+    assert!(nowhere.code == 1 && nowhere.stderr.contains("--login"), "{nowhere:?}");
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn everything_the_hub_keeps_is_private() {
 fn shells_get_completions() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(
-            Finished::run(program().args(["completions", shell])).success().contains("simulate"),
+            CommandOutput::run(program().args(["completions", shell])).success().contains("simulate"),
             "{shell}"
         );
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use ferrohub_acceptance::{Events, Finished, Hub, Service, eventually, program, sas};
+use ferrohub_acceptance::{CommandOutput, Events, Hub, Service, eventually, program, sas};
 use serde_json::{Value, json};
 
 /// Ends with its owner.
@@ -18,8 +18,8 @@ impl Drop for Running {
     }
 }
 
-fn json_of(finished: Finished) -> Value {
-    serde_json::from_str(&finished.success()).expect("JSON")
+fn json_of(output: CommandOutput) -> Value {
+    serde_json::from_str(&output.success()).expect("JSON")
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn events_are_sent_as_a_device_or_module() {
         ["send-event", "d/m", "hot", "--count", "3", "--interval", "0", "--to-output", "o", "--websocket"];
     assert!(hub.command(many).success().contains('3'));
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service).wait_for(4, |event| event.device() == "d");
+    let events = Events::new(&hub, &service).wait_for(4, |event| event.device() == "d");
     let (of_device, of_module): (Vec<_>, Vec<_>) =
         events.iter().partition(|event| event.system("iothub-connection-module-id").is_empty());
     assert_eq!((of_device[0].property("a"), of_device[0].system("message-id")), ("b=c", "x"));
@@ -47,7 +47,7 @@ fn events_are_sent_as_a_device_or_module() {
     assert_eq!(of_module[0].system("iothub-outputname"), "o");
 
     let unknown = hub.command(["send-event", "nobody", "x"]);
-    assert!(unknown.code == 1 && unknown.errors.contains("404001"), "{unknown:?}");
+    assert!(unknown.code == 1 && unknown.stderr.contains("404001"), "{unknown:?}");
     assert_eq!(hub.command(["send-event", "d", "x", "--property", "a"]).code, 2);
 }
 
@@ -62,13 +62,13 @@ fn a_file_is_uploaded_as_a_device() {
     let uploaded = json_of(hub.command(["upload", "d", path, "--output", "json"]));
     assert_eq!((&uploaded["name"], &uploaded["bytes"]), (&json!("d/a file.bin"), &json!(3_000_000)));
     let service = Service::owner(&hub);
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let read = |name: &str| service.http("GET", &format!("/ferrohub/files/d/{name}"), Some(&token), None);
     assert!(read("a%20file.bin").body.as_bytes() == content);
     hub.command(["upload", "d", path, "--name", "logs/x"]).success();
     assert_eq!(read("logs/x").status, 200);
     let missing = hub.command(["upload", "d", "no such file"]);
-    assert!(missing.code == 1 && missing.errors.contains("no such file"), "{missing:?}");
+    assert!(missing.code == 1 && missing.stderr.contains("no such file"), "{missing:?}");
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn simulated_devices_send_telemetry_and_report_what_is_wanted() {
     let hub = Hub::start();
     let mut child = program();
     child.arg("--config").arg(hub.folder().join("hub.toml"));
-    child.args(["simulate", "--count", "2", "--prefix", "s", "--telemetry", "0.2"]);
+    child.args(["simulate", "--count", "2", "--prefix", "s", "--telemetry-interval", "0.2"]);
     let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     for id in ["s1", "s2"] {
         let sent = events.wait_for(2, |event| event.device() == id);
         let own: Vec<_> = sent.iter().filter(|event| event.device() == id).collect();
@@ -108,7 +108,7 @@ fn simulated_devices_send_telemetry_and_report_what_is_wanted() {
 
     let mut child = program();
     child.arg("--config").arg(hub.folder().join("hub.toml"));
-    child.args(["simulate", "--device", "s2", "--no-twin", "--telemetry", "0.2"]);
+    child.args(["simulate", "--device", "s2", "--no-twin", "--telemetry-interval", "0.2"]);
     let before = events.all().len();
     let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
     service.call("change_twin", &json!({ "device_id": "s2", "desired": { "rate": 9 } })).unwrap();

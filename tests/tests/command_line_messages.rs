@@ -16,7 +16,7 @@ fn messages_are_sent_heard_of_and_thrown_away_from_the_command_line() {
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
     let _ = service.create_module("dev1", "mod1");
-    let device = Device::of(&identity).start(&hub);
+    let device = Device::with_identity(&identity).start(&hub);
     device.listen_for_messages(true);
     let sent = [
         "c2d",
@@ -73,9 +73,9 @@ fn messages_are_sent_heard_of_and_thrown_away_from_the_command_line() {
     assert_eq!(hub.command(["c2d", "receive", "dev1"]).success(), "", "none is left");
 
     let refused = |arguments: &[&str]| {
-        let finished = hub.command(arguments.iter().copied());
-        assert_ne!(finished.code, 0);
-        finished.errors
+        let output = hub.command(arguments.iter().copied());
+        assert_ne!(output.code, 0);
+        output.stderr
     };
     assert!(refused(&["c2d", "send", "nobody", "x"]).contains("DeviceNotFound"));
     assert!(refused(&["c2d", "send", "dev1", "x", "--property", "color"]).contains("NAME=VALUE"));

@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use ferrohub_acceptance::{Finished, Hub};
+use ferrohub_acceptance::{CommandOutput, Hub};
 use serde_json::{Value, json};
 
-fn json_of(finished: Finished) -> Value {
-    serde_json::from_str(&finished.success()).expect("JSON")
+fn json_of(output: CommandOutput) -> Value {
+    serde_json::from_str(&output.success()).expect("JSON")
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn modules_are_managed() {
     assert_eq!(ids, ["ID", "m1", "m2"]);
     assert!(hub.command(["module", "show", "d1", "m2"]).success().contains(&thumbprint.to_uppercase()));
     let keyless = hub.command(["module", "update", "d1", "m2", "--swap-keys"]);
-    assert!(keyless.code == 1 && keyless.errors.contains("no keys"), "{keyless:?}");
+    assert!(keyless.code == 1 && keyless.stderr.contains("no keys"), "{keyless:?}");
 
     hub.command(["module", "delete", "d1", "m1"]).success();
     let gone = hub.command(["module", "show", "d1", "m1"]);
-    assert!(gone.code == 1 && gone.errors.contains("404"), "{gone:?}");
+    assert!(gone.code == 1 && gone.stderr.contains("404"), "{gone:?}");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn twins_are_read_and_changed() {
     let desired = &merged["properties"]["desired"];
     assert_eq!((&desired["rate"], desired.get("mode"), &desired["$version"]), (&json!(5), None, &json!(3)));
     let late = hub.command(["twin", "update", "d1", "--tags", "{}", "--etag", &etag]);
-    assert!(late.code == 1 && late.errors.contains("412"), "{late:?}");
+    assert!(late.code == 1 && late.stderr.contains("412"), "{late:?}");
 
     // What is shown can be edited in a file and sent back.
     let mut document = twin("d1");
@@ -110,6 +110,6 @@ fn a_change_that_says_nothing_is_refused_before_it_is_sent() {
         (&["twin", "replace", "d1", "--file", file], "neither"),
     ] {
         let refused = hub.command(arguments.iter().copied());
-        assert!(refused.code == 1 && refused.errors.contains(expected), "{arguments:?}: {refused:?}");
+        assert!(refused.code == 1 && refused.stderr.contains(expected), "{arguments:?}: {refused:?}");
     }
 }

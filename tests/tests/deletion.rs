@@ -47,8 +47,8 @@ fn a_deleted_device_leaves_nothing_behind() {
     let edge = service.call("create_edge_device", &json!({ "device_id": NAME })).unwrap();
     let identity = ferrohub_acceptance::Identity::from_document(hub.name(), edge.clone());
     let of_module = service.create_module(NAME, "m1");
-    let device = Device::of(&identity).option("connection_retry", false).listen(&hub);
-    let module = Device::of(&of_module).option("connection_retry", false).listen(&hub);
+    let device = Device::with_identity(&identity).option("connection_retry", false).listen(&hub);
+    let module = Device::with_identity(&of_module).option("connection_retry", false).listen(&hub);
     for ids in [json!({ "device_id": NAME }), json!({ "device_id": NAME, "module_id": "m1" })] {
         let mut change = ids;
         change["tags"] = json!({ "a": 1 });

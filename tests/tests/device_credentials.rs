@@ -159,7 +159,7 @@ fn a_key_that_was_replaced_opens_nothing_any_more() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let old = service.create_device("a");
-    let device = Device::of(&old).option("connection_retry_interval", 1).listen(&hub);
+    let device = Device::with_identity(&old).option("connection_retry_interval", 1).listen(&hub);
     device.wait_until_connected(true, Duration::from_secs(5));
     let new_key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let update = json!({
@@ -173,7 +173,7 @@ fn a_key_that_was_replaced_opens_nothing_any_more() {
     device.wait_until_connected(false, Duration::from_secs(10));
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(device.connects(), 0);
-    assert_credentials_refused(&Device::of(&old).start(&hub));
+    assert_credentials_refused(&Device::with_identity(&old).start(&hub));
     let with_new_key = Device::with_connection_string(&old.connection_string_with(new_key)).listen(&hub);
     assert_eq!(service.invoke("a", Method::new("rebootDevice")).unwrap().status, 200);
     drop(with_new_key);
@@ -184,7 +184,7 @@ fn a_device_that_is_disabled_is_out_until_it_is_enabled_again() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("a");
-    let device = Device::of(&identity).listen(&hub);
+    let device = Device::with_identity(&identity).listen(&hub);
     device.wait_until_connected(true, Duration::from_secs(5));
     let set = |status: &str| {
         let update = json!({
@@ -200,9 +200,9 @@ fn a_device_that_is_disabled_is_out_until_it_is_enabled_again() {
     device.wait_until_connected(false, Duration::from_secs(10));
     let refusal = service.invoke("a", Method::new("m")).unwrap_err();
     assert_eq!(refusal.http.error_code(), "DeviceNotFound");
-    assert_credentials_refused(&Device::of(&identity).start(&hub));
+    assert_credentials_refused(&Device::with_identity(&identity).start(&hub));
     set("enabled");
-    let _device = Device::of(&identity).listen(&hub);
+    let _device = Device::with_identity(&identity).listen(&hub);
     assert_eq!(service.invoke("a", Method::new("rebootDevice")).unwrap().status, 200);
 }
 
@@ -211,19 +211,19 @@ fn a_device_that_is_deleted_is_out() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("a");
-    let device = Device::of(&identity).listen(&hub);
+    let device = Device::with_identity(&identity).listen(&hub);
     device.wait_until_connected(true, Duration::from_secs(5));
     service.call("delete_device", &json!({ "device_id": "a" })).unwrap();
     device.wait_until_connected(false, Duration::from_secs(10));
     let refusal = service.invoke("a", Method::new("m")).unwrap_err();
     assert_eq!(refusal.http.error_code(), "DeviceNotFound");
-    assert_credentials_refused(&Device::of(&identity).start(&hub));
+    assert_credentials_refused(&Device::with_identity(&identity).start(&hub));
     // A device of the same name is another device: new keys, and nothing of the old one's session.
     let again = service.create_device("a");
     assert_ne!(again.primary_key, identity.primary_key);
     assert_ne!(again.document["generationId"], identity.document["generationId"]);
-    assert_credentials_refused(&Device::of(&identity).start(&hub));
-    let successor = Device::of(&again).start(&hub);
+    assert_credentials_refused(&Device::with_identity(&identity).start(&hub));
+    let successor = Device::with_identity(&again).start(&hub);
     successor.connect().unwrap();
     let refusal = service.invoke("a", Method::new("m")).unwrap_err();
     assert_eq!(refusal.http.error_code(), "DeviceNotOnline");
@@ -233,14 +233,14 @@ fn a_device_that_is_deleted_is_out() {
 fn a_certificate_with_another_thumbprint_is_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let registered = certificate::self_signed(hub.folder(), "a", Validity::Now);
+    let registered = certificate::self_signed(hub.folder(), "a", Validity::Valid);
     let arguments = json!({ "device_id": "a", "primary_thumbprint": registered.sha256() });
     service.call("create_device_with_x509", &arguments).unwrap();
     assert_eq!(Connect::device(&hub, "a").certificate(&registered).run(&hub), ACCEPTED);
     // The same name, another key.
     let folder = hub.folder().join("other");
     std::fs::create_dir(&folder).unwrap();
-    let other = certificate::self_signed(&folder, "a", Validity::Now);
+    let other = certificate::self_signed(&folder, "a", Validity::Valid);
     assert_eq!(Connect::device(&hub, "a").certificate(&other).run(&hub), REFUSED);
     assert_credentials_refused(&Device::with_certificate(&hub, "a", &other).start(&hub));
     assert_eq!(Connect::device(&hub, "a").run(&hub), REFUSED, "no certificate");
@@ -254,7 +254,7 @@ fn a_certificate_with_another_thumbprint_is_refused() {
 fn a_registered_certificate_that_has_expired_is_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    for (id, validity) in [("expired", Validity::Expired), ("not-yet", Validity::NotYet)] {
+    for (id, validity) in [("expired", Validity::Expired), ("not-yet", Validity::NotYetValid)] {
         let files = certificate::self_signed(hub.folder(), id, validity);
         let arguments = json!({ "device_id": id, "primary_thumbprint": files.sha1() });
         service.call("create_device_with_x509", &arguments).unwrap();
@@ -276,26 +276,26 @@ fn only_the_right_certificate_of_a_trusted_authority_is_accepted() {
     }
     let folder = hub.folder();
     let connect = |files: &CertificateFiles| Connect::device(&hub, "a").certificate(files).run(&hub);
-    assert_eq!(connect(&root.sign(folder, "a", Validity::Now)), ACCEPTED);
+    assert_eq!(connect(&root.sign(folder, "a", Validity::Valid)), ACCEPTED);
     let strangers = Authority::root("Strangers");
     // The same name as the trusted one, another key.
     let twin = Authority::root("Fleet Root");
     let twin_folder = folder.join("twin");
     std::fs::create_dir(&twin_folder).unwrap();
     for (what, files) in [
-        ("another device's", root.sign(folder, "ab", Validity::Now)),
-        ("another case", root.sign(folder, "A", Validity::Now)),
-        ("no name", root.sign(folder, "", Validity::Now)),
+        ("another device's", root.sign(folder, "ab", Validity::Valid)),
+        ("another case", root.sign(folder, "A", Validity::Valid)),
+        ("no name", root.sign(folder, "", Validity::Valid)),
         ("expired", root.sign(&twin_folder, "a", Validity::Expired)),
-        ("self-signed", certificate::self_signed(folder, "a", Validity::Now)),
-        ("unknown authority", strangers.sign(folder, "a", Validity::Now)),
-        ("authority of the same name", twin.sign(&twin_folder, "a", Validity::Now)),
-        ("signed by a leaf", root.impostor("ab").sign(folder, "a", Validity::Now)),
+        ("self-signed", certificate::self_signed(folder, "a", Validity::Valid)),
+        ("unknown authority", strangers.sign(folder, "a", Validity::Valid)),
+        ("authority of the same name", twin.sign(&twin_folder, "a", Validity::Valid)),
+        ("signed by a leaf", root.non_ca_issuer("ab").sign(folder, "a", Validity::Valid)),
     ] {
         assert_eq!(connect(&files), REFUSED, "{what}");
     }
-    let expired = root.sign(folder, "a", Validity::NotYet);
+    let expired = root.sign(folder, "a", Validity::NotYetValid);
     assert_credentials_refused(&Device::with_certificate(&hub, "a", &expired).start(&hub));
-    let stranger = strangers.sign(folder, "a", Validity::Now);
+    let stranger = strangers.sign(folder, "a", Validity::Valid);
     assert_credentials_refused(&Device::with_certificate(&hub, "a", &stranger).start(&hub));
 }

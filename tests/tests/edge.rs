@@ -24,7 +24,7 @@ fn modules(service: &Service, device_id: &str) -> Vec<(String, String)> {
 #[track_caller]
 fn update(hub: &Hub, service: &Service, device_id: &str, body: &Value) -> Result<Value, (u16, String)> {
     let path = format!("/devices/{device_id}?api-version=2021-04-12");
-    let owner = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let headers = json!({ "Authorization": owner, "If-Match": "*" });
     let answer = service.http_with("PUT", &path, headers, Some(&body.to_string()));
     match answer.status {
@@ -59,7 +59,7 @@ fn an_edge_device_has_a_scope_and_two_modules_for_as_long_as_it_is_one() {
 
     let agent = service.call("get_module", &agent).unwrap();
     let agent = Identity::from_document(hub.name(), agent);
-    let agent = Device::of(&agent).option("connection_retry", false).listen(&hub);
+    let agent = Device::with_identity(&agent).option("connection_retry", false).listen(&hub);
     let call =
         json!({ "device_id": "edge-1", "module_id": "$edgeAgent", "method_name": "echo", "payload": 1 });
     assert_eq!(service.call("invoke_module", &call).unwrap()["payload"], 1);
@@ -134,7 +134,7 @@ fn a_device_stays_connected_when_its_scope_changes_and_the_new_parent_may_call_i
         sas::Token { resource: &caller.resource(), key, expiry, policy: None }.sign()
     });
     let identity = service.create_device("leaf");
-    let leaf = Device::of(&identity).listen(&hub);
+    let leaf = Device::with_identity(&identity).listen(&hub);
     let call = |token: &str| {
         let path = "/twins/leaf/methods?api-version=2021-04-12";
         service.http("POST", path, Some(token), Some(r#"{"methodName":"echo","payload":1}"#)).status
@@ -166,5 +166,5 @@ fn the_command_line_makes_edge_devices_and_their_children() {
     let again = json(&["device", "update", "leaf", "--parent", "edge"]);
     assert_eq!(again["deviceScope"], edge["deviceScope"]);
     let refused = hub.command(["device", "create", "other", "--parent", "leaf"]);
-    assert!(refused.code == 1 && refused.errors.contains("leaf is not an edge device"), "{}", refused.errors);
+    assert!(refused.code == 1 && refused.stderr.contains("leaf is not an edge device"), "{}", refused.stderr);
 }

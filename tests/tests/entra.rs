@@ -11,7 +11,7 @@ const CALL: &str = r#"{"methodName":"rebootDevice"}"#;
 fn a_back_end_signs_in_with_a_client_secret() {
     let hub = Hub::builder().with_development_issuer().start();
     let owner = Service::owner(&hub);
-    let _device = Device::of(&owner.create_device("myDevice")).listen(&hub);
+    let _device = Device::with_identity(&owner.create_device("myDevice")).listen(&hub);
     let service = Service::with_entra(&hub);
     let answer = service.invoke("myDevice", Method::new("rebootDevice").payload(json!({ "a": 1 }))).unwrap();
     assert_eq!(answer.status, 200);
@@ -61,7 +61,7 @@ fn a_wrong_secret_gets_no_token() {
 fn forged_and_misdirected_tokens_are_refused() {
     let hub = Hub::builder().with_development_issuer().start();
     let owner = Service::owner(&hub);
-    let _device = Device::of(&owner.create_device("myDevice")).listen(&hub);
+    let _device = Device::with_identity(&owner.create_device("myDevice")).listen(&hub);
     let service = Service::with_entra(&hub);
     let good = service.call("entra_token", &json!({})).unwrap();
     let read = service.call("read_token", &json!({ "token": good })).unwrap();

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use ferrohub_acceptance::{Answer, Device, HttpAnswer, Hub, Method, Service, sas};
+use ferrohub_acceptance::{Device, HttpResponse, Hub, Method, MethodResult, Service, sas};
 use serde_json::{Value, json};
 
 const METHODS: &str = "/twins/dev1/methods?api-version=2021-04-12";
 
 /// Every answer names its request by a GUID.
 #[track_caller]
-fn assert_has_request_id(answer: &HttpAnswer) {
+fn assert_has_request_id(answer: &HttpResponse) {
     let id = answer.header("x-ms-request-id");
     let groups: Vec<usize> = id.split('-').map(str::len).collect();
     assert_eq!(groups, [8, 4, 4, 4, 12], "{answer:?}");
@@ -19,7 +19,7 @@ fn assert_has_request_id(answer: &HttpAnswer) {
 
 /// Status, header and headers that every refusal has.
 #[track_caller]
-fn assert_refused(answer: &HttpAnswer, number: u64, name: &str) {
+fn assert_refused(answer: &HttpResponse, number: u64, name: &str) {
     assert_eq!(u64::from(answer.status), number / 1000, "{answer:?}");
     assert_eq!(answer.error_code(), name, "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
@@ -38,9 +38,9 @@ fn assert_is_tracking_id(id: &str) {
 
 /// A refusal of the method and twin endpoints. Returns the error inside.
 #[track_caller]
-fn assert_method_refused(answer: &HttpAnswer, number: u64, name: &str) -> Value {
+fn assert_method_refused(answer: &HttpResponse, number: u64, name: &str) -> Value {
     assert_refused(answer, number, name);
-    let inner = answer.inner_error();
+    let inner = answer.nested_error();
     assert_eq!(inner["errorCode"], number, "{inner}");
     assert_is_tracking_id(inner["trackingId"].as_str().unwrap_or_default());
     let stamp = inner["timestampUtc"].as_str().unwrap_or_default();
@@ -50,7 +50,7 @@ fn assert_method_refused(answer: &HttpAnswer, number: u64, name: &str) -> Value 
 
 /// A refusal of the registry and all other endpoints.
 #[track_caller]
-fn assert_registry_refused(answer: &HttpAnswer, number: u64, name: &str) {
+fn assert_registry_refused(answer: &HttpResponse, number: u64, name: &str) {
     assert_refused(answer, number, name);
     let body = answer.json();
     let message = body["Message"].as_str().unwrap_or_default();
@@ -60,7 +60,7 @@ fn assert_registry_refused(answer: &HttpAnswer, number: u64, name: &str) {
 }
 
 fn owner_token(hub: &Hub) -> String {
-    sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"))
+    sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"))
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_device_that_does_not_connect_in_time_is_told_after_the_connect_time_out() {
 fn a_device_that_connects_within_the_connect_time_out_is_called() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let call = service.begin_invoke("dev1", Method::new("rebootDevice").connect_timeout(60));
     std::thread::sleep(Duration::from_secs(2));
     assert!(!call.is_done());
@@ -108,7 +108,7 @@ fn a_device_that_connects_within_the_connect_time_out_is_called() {
 fn a_device_that_is_connected_but_does_not_listen_is_not_online() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.connect().unwrap();
     let refusal = service.invoke("dev1", Method::new("m")).unwrap_err();
     assert_method_refused(&refusal.http, 404_103, "DeviceNotOnline");
@@ -123,7 +123,7 @@ fn a_device_that_is_connected_but_does_not_listen_is_not_online() {
 fn a_device_that_has_gone_is_not_online() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     assert_eq!(service.invoke("dev1", Method::new("rebootDevice")).unwrap().status, 200);
     device.disconnect();
     let refusal = service.invoke("dev1", Method::new("m")).unwrap_err();
@@ -134,7 +134,7 @@ fn a_device_that_has_gone_is_not_online() {
 fn a_device_that_dies_during_a_call_ends_the_call() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let began = Instant::now();
     let call = service.begin_invoke("dev1", Method::new("silence").response_timeout(60));
     let _ = device.next_request();
@@ -149,7 +149,7 @@ fn a_device_that_dies_during_a_call_ends_the_call() {
 fn a_device_that_does_not_answer_in_time_is_told_after_the_response_time_out() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let began = Instant::now();
     let refusal = service.invoke("dev1", Method::new("silence").response_timeout(5)).unwrap_err();
     let took = began.elapsed();
@@ -165,7 +165,7 @@ fn a_device_that_does_not_answer_in_time_is_told_after_the_response_time_out() {
 fn an_answer_that_comes_too_late_disturbs_nobody() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let late = json!({ "seconds": 6, "status": 299, "payload": "late" });
     let late = Method::new("answer").payload(late).response_timeout(5);
     let refusal = service.invoke("dev1", late).unwrap_err();
@@ -173,7 +173,7 @@ fn an_answer_that_comes_too_late_disturbs_nobody() {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(3) {
         let answer = service.invoke("dev1", Method::new("echo").payload("prompt")).unwrap();
-        assert_eq!(answer, Answer { status: 200, payload: json!("prompt") });
+        assert_eq!(answer, MethodResult { status: 200, payload: json!("prompt") });
     }
     assert_eq!(device.requests()[0].name, "answer");
 }
@@ -208,7 +208,7 @@ fn a_disabled_device_cannot_be_called() {
 fn wrong_arguments_are_told_with_the_argument_and_its_range() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let token = owner_token(&hub);
     let response = "responseTimeoutInSeconds must be within [5; 300].";
     let connect = "connectTimeoutInSeconds must be within [0; 300].";
@@ -240,7 +240,7 @@ fn wrong_arguments_are_told_with_the_argument_and_its_range() {
 fn time_outs_at_their_limits_and_as_text_are_good() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let token = owner_token(&hub);
     for arguments in [
         r#""responseTimeoutInSeconds":5,"connectTimeoutInSeconds":0"#,
@@ -283,7 +283,7 @@ fn a_body_that_is_not_the_right_json_is_told() {
 fn a_method_name_has_one_to_a_hundred_characters() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     for bad in ["", " ", &"x".repeat(101)] {
         let refusal = service.invoke("dev1", Method::new(bad)).unwrap_err();
         assert_method_refused(&refusal.http, 400_004, "ArgumentInvalid");
@@ -299,7 +299,7 @@ fn a_method_name_has_one_to_a_hundred_characters() {
 fn a_payload_has_at_most_128_kib() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     // With its quotes: exactly the limit, both ways.
     let most = "x".repeat(131_070);
     let answer = service.invoke("dev1", Method::new("echo").payload(most.as_str())).unwrap();

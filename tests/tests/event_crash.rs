@@ -14,7 +14,7 @@ const DEVICES: usize = 4;
 fn one_death(hub: &mut Hub, identities: &[Identity], death: u64) -> Vec<u64> {
     let devices: Vec<Device> = identities
         .iter()
-        .map(|identity| Device::of(identity).option("connection_retry", false).start(hub))
+        .map(|identity| Device::with_identity(identity).option("connection_retry", false).start(hub))
         .collect();
     for device in &devices {
         device.connect().unwrap();
@@ -49,9 +49,9 @@ fn deaths(count: u64) {
         hub.start_again();
     }
     // Numbers go on behind what was there.
-    let device = Device::of(&identities[0]).start(&hub);
+    let device = Device::with_identity(&identities[0]).start(&hub);
     device.send(&[Message::text("after all")]).unwrap();
-    let all = Events::of(&hub, &service).all();
+    let all = Events::new(&hub, &service).all();
     let total: u64 = acknowledged.iter().flatten().sum();
     eprintln!("{total} messages acknowledged");
     assert!(total > count * DEVICES as u64, "{total}");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// Sends messages from devices of different partitions, each device's in its order.
 fn send(hub: &Hub, service: &Service, devices: &[&str], messages: usize) {
     for device in devices {
-        let device = Device::of(&service.create_device(device)).start(hub);
+        let device = Device::with_identity(&service.create_device(device)).start(hub);
         let messages: Vec<Message> = (0..messages).map(|n| Message::text(&n.to_string())).collect();
         device.send(&messages).unwrap();
     }
@@ -31,7 +31,7 @@ fn behind(seen: &[Event]) -> String {
 fn a_reader_goes_on_where_it_was_and_misses_nothing() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     send(&hub, &service, &["dev0", "dev1", "dev2"], 8);
     let all = events.all();
     assert_eq!(all.len(), 24);
@@ -84,8 +84,8 @@ fn a_reader_goes_on_where_it_was_and_misses_nothing() {
 fn a_reader_waits_for_what_comes_and_no_longer() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let events = Events::new(&hub, &service);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.connect().unwrap();
     let begun = Instant::now();
     assert!(events.get("position=end&wait=1").is_empty());
@@ -104,7 +104,7 @@ fn a_reader_waits_for_what_comes_and_no_longer() {
 fn what_cannot_be_read_is_refused() {
     let hub = Hub::builder().config("[events]\nconsumer_groups = [\"group1\"]").start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     for (query, status, code) in [
         ("position=yesterday", 400, "ArgumentInvalid"),
         ("position=0:7", 400, "ArgumentInvalid"),
@@ -184,7 +184,7 @@ fn follow(hub: &Hub, token: &str, query: &str, accept: &str) -> RawTls {
 fn a_group_has_so_many_readers_and_a_place_is_given_back() {
     let hub = Hub::builder().config("[events]\nreaders_per_group = 2\nconsumer_groups = [\"other\"]").start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let first = follow(&hub, events.token(), "partition=1", "*/*");
     let _second = follow(&hub, events.token(), "position=start", "*/*");
     let readers = |count: &str| {
@@ -208,7 +208,7 @@ fn a_stream_ends_in_good_order_when_the_hub_stops() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     send(&hub, &service, &["dev1"], 2);
-    let token = Events::of(&hub, &service).token().to_owned();
+    let token = Events::new(&hub, &service).token().to_owned();
     let mut lines = follow(&hub, &token, "position=start", "*/*");
     let mut blocks = follow(&hub, &token, "position=start", "text/event-stream");
     lines.read_until("\"body\":\"1\"");
@@ -225,7 +225,7 @@ fn a_stream_ends_in_good_order_when_the_hub_stops() {
 
     // A browser's event source sends the last id that it saw.
     hub.start_again();
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let headers = json!({ "Authorization": token, "Last-Event-ID": id, "Accept": "text/event-stream" });
     let answer = service.http_with("GET", "/messages/events?position=start&wait=0", headers.clone(), None);
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
@@ -239,8 +239,8 @@ fn a_stream_ends_in_good_order_when_the_hub_stops() {
 fn the_log_keeps_to_its_size_and_counts_on() {
     let hub = Hub::builder().config("[events]\nretention_bytes = 1048576\npartitions = 2").start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let events = Events::new(&hub, &service);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let large = Message::bytes(&[0xff; 100_000]);
     for _ in 0..30 {
         device.send(std::slice::from_ref(&large)).unwrap();
@@ -257,7 +257,7 @@ fn the_log_keeps_to_its_size_and_counts_on() {
     let partition = left[0].partition();
     assert_eq!(events.get(&format!("position={partition}:3&partition={partition}&wait=0")).len(), left.len());
     let metrics = hub.metrics();
-    let trimmed = metrics.lines().find(|line| line.starts_with("ferrohub_events_trimmed_total ")).unwrap();
+    let trimmed = metrics.lines().find(|line| line.starts_with("ferrohub_events_removed_total ")).unwrap();
     assert_eq!(trimmed.rsplit_once(' ').unwrap().1, (30 - left.len()).to_string());
 }
 
@@ -284,5 +284,5 @@ fn another_number_of_partitions_is_an_error_that_says_so() {
     std::fs::write(&config, text).unwrap();
     let refused = hub.command(["serve"]);
     assert_eq!(refused.code, 1);
-    assert!(refused.errors.contains("has 4 partitions, which cannot be changed"), "{}", refused.errors);
+    assert!(refused.stderr.contains("has 4 partitions, which cannot be changed"), "{}", refused.stderr);
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ferrohub_acceptance::{
-    Answer, Device, Events, HttpAnswer, Hub, Message, Method, Service, eventually, sas,
+    Device, Events, HttpResponse, Hub, Message, Method, MethodResult, Service, eventually, sas,
 };
 use serde_json::{Value, json};
 
@@ -16,11 +16,11 @@ fn hub() -> Hub {
 }
 
 fn owner(hub: &Hub) -> String {
-    sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"))
+    sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"))
 }
 
 #[track_caller]
-fn try_add(hub: &Hub, service: &Service, fault: &Value) -> HttpAnswer {
+fn try_add(hub: &Hub, service: &Service, fault: &Value) -> HttpResponse {
     service.http("POST", "/ferrohub/faults", Some(&owner(hub)), Some(&fault.to_string()))
 }
 
@@ -46,8 +46,8 @@ fn a_device_whose_connection_drops_comes_back_and_its_call_is_told_why() {
     let hub = hub();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let device = Device::of(&identity).listen(&hub);
-    let other = Device::of(&service.create_device("other")).listen(&hub);
+    let device = Device::with_identity(&identity).listen(&hub);
+    let other = Device::with_identity(&service.create_device("other")).listen(&hub);
     device.wait_until_connected(true, SOON);
     other.wait_until_connected(true, SOON);
     let open = service.begin_invoke("dev1", Method::new("silence").response_timeout(60));
@@ -55,12 +55,15 @@ fn a_device_whose_connection_drops_comes_back_and_its_call_is_told_why() {
     let fault = add(&hub, &service, json!({ "kind": "dropConnection", "target": "dev*" }));
     assert_eq!(fault["hits"], 1);
     let refusal = open.wait().unwrap_err();
-    assert_eq!((refusal.http.status, refusal.http.inner_error()["errorCode"].as_u64()), (400, Some(400_029)));
+    assert_eq!(
+        (refusal.http.status, refusal.http.nested_error()["errorCode"].as_u64()),
+        (400, Some(400_029))
+    );
     assert_eq!(refusal.http.error_code(), "ConnectionForcefullyClosedOnFaultInjection");
     device.wait_until_connected(false, SOON);
     device.wait_until_connected(true, SOON);
     let answer = service.invoke("dev1", Method::new("echo").payload(1).connect_timeout(10)).unwrap();
-    assert_eq!(answer, Answer { status: 200, payload: json!(1) });
+    assert_eq!(answer, MethodResult { status: 200, payload: json!(1) });
     assert_eq!(other.connects(), 0, "nobody else was dropped");
     assert_eq!(list(&hub, &service), json!([]), "it was for once");
     assert_eq!(metric(&hub, "ferrohub_fault_hits_total{outcome=\"dropConnection\"}"), Some(1));
@@ -75,8 +78,9 @@ fn a_device_whose_connection_drops_comes_back_and_its_call_is_told_why() {
 fn a_device_drops_as_often_as_it_connects() {
     let hub = hub();
     let service = Service::owner(&hub);
-    let device =
-        Device::of(&service.create_device("dev1")).option("connection_retry_interval", 1).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1"))
+        .option("connection_retry_interval", 1)
+        .start(&hub);
     add(
         &hub,
         &service,
@@ -97,7 +101,7 @@ fn a_connect_is_refused_for_three_seconds_and_then_the_device_is_in() {
     let hub = hub();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let device = Device::of(&identity).option("connection_retry_interval", 1).listen(&hub);
+    let device = Device::with_identity(&identity).option("connection_retry_interval", 1).listen(&hub);
     device.wait_until_connected(true, SOON);
     let begun = Instant::now();
     add(&hub, &service, json!({ "kind": "refuseConnect", "target": "dev1", "durationSeconds": 3 }));
@@ -116,7 +120,7 @@ fn a_connect_is_refused_for_three_seconds_and_then_the_device_is_in() {
             "kind": "refuseConnect", "target": "dev1", "durationSeconds": 60, "connack": 5, "count": 1,
         }),
     );
-    let second = Device::of(&identity).start(&hub);
+    let second = Device::with_identity(&identity).start(&hub);
     assert_eq!(second.connect().unwrap_err().exception, "CredentialError");
     second.connect().unwrap();
 }
@@ -125,7 +129,7 @@ fn a_connect_is_refused_for_three_seconds_and_then_the_device_is_in() {
 fn answers_to_methods_are_lost_and_late() {
     let hub = hub();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let echo = || Method::new("echo").payload(1).response_timeout(5);
     for (kind, seen) in [("loseMethodResponse", 1), ("loseMethodRequest", 0)] {
         add(&hub, &service, json!({ "kind": kind, "target": "**", "durationSeconds": 60, "count": 1 }));
@@ -145,7 +149,7 @@ fn answers_to_methods_are_lost_and_late() {
         let answer = service.begin_invoke("dev1", Method::new("echo").payload(1).response_timeout(60));
         let _ = device.next_request();
         let until_seen = begun.elapsed();
-        assert_eq!(answer.wait().unwrap(), Answer { status: 200, payload: json!(1) });
+        assert_eq!(answer.wait().unwrap(), MethodResult { status: 200, payload: json!(1) });
         let late = if kind == "delayMethodRequest" { until_seen } else { begun.elapsed() };
         assert!(late >= Duration::from_secs(2), "{kind}");
     }
@@ -157,9 +161,10 @@ fn answers_to_methods_are_lost_and_late() {
 fn messages_are_lost_and_late() {
     let hub = hub();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
-    let device =
-        Device::of(&service.create_device("dev1")).option("connection_retry_interval", 1).start(&hub);
+    let events = Events::new(&hub, &service);
+    let device = Device::with_identity(&service.create_device("dev1"))
+        .option("connection_retry_interval", 1)
+        .start(&hub);
     let lose = json!({ "kind": "loseTelemetry", "target": "dev1", "durationSeconds": 60, "count": 2 });
     add(&hub, &service, lose.clone());
     device.send(&["1", "2", "3"].map(Message::text)).unwrap();
@@ -197,7 +202,7 @@ fn messages_are_lost_and_late() {
 fn twins_are_answered_late_or_not_at_all() {
     let hub = hub();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.twin().unwrap();
     add(
         &hub,
@@ -232,7 +237,7 @@ fn twins_are_answered_late_or_not_at_all() {
 fn requests_are_refused_as_the_service_client_sees_it() {
     let hub = hub();
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     add(
         &hub,
         &service,
@@ -245,7 +250,7 @@ fn requests_are_refused_as_the_service_client_sees_it() {
         let refusal = service.invoke("dev1", Method::new("echo")).unwrap_err();
         assert_eq!((refusal.http.status, refusal.http.error_code()), (429, "ThrottlingException"));
         assert_eq!(refusal.http.header("retry-after"), "7");
-        assert_eq!(refusal.http.inner_error()["errorCode"], 429_001);
+        assert_eq!(refusal.http.nested_error()["errorCode"], 429_001);
     }
     assert_eq!(service.invoke("dev1", Method::new("echo")).unwrap().status, 200);
 
@@ -299,14 +304,15 @@ fn without_the_setting_there_are_no_faults() {
     let answer = service.http("GET", "/ferrohub/faults", None, None);
     assert_eq!(answer.status, 401, "nobody else is told how");
     let told = hub.command(["fault", "add", "drop-connection", "--target", "**"]);
-    assert!(told.code == 1 && told.errors.contains("[faults]"), "{}", told.errors);
+    assert!(told.code == 1 && told.stderr.contains("[faults]"), "{}", told.stderr);
 }
 
 #[test]
 fn only_an_owner_injects_and_nothing_lasts_for_ever() {
-    let hub = Hub::builder().config("[faults]\nenabled = true\nat_once = 2\nmax_seconds = 10").start();
+    let hub =
+        Hub::builder().config("[faults]\nenabled = true\nmax_active = 2\nmax_duration_seconds = 10").start();
     let service = Service::owner(&hub);
-    let weak = sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
+    let weak = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
     let fault = json!({ "kind": "refuseConnect", "target": "x", "durationSeconds": 1 });
     for token in [None, Some(weak.as_str())] {
         for (verb, path) in [
@@ -343,7 +349,7 @@ fn only_an_owner_injects_and_nothing_lasts_for_ever() {
     let gone = format!("/ferrohub/faults/{}", short["id"].as_str().unwrap());
     assert_eq!(service.http("DELETE", &gone, Some(&owner(&hub)), None).status, 404);
     let log = hub.log();
-    assert!(log.contains("why=\"its time is up\""), "{log}");
+    assert!(log.contains("reason=\"its time is up\""), "{log}");
 }
 
 #[test]

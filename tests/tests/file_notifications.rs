@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ferrohub_acceptance::{Device, HttpAnswer, Hub, Service, Storage, eventually, sas};
+use ferrohub_acceptance::{Device, HttpResponse, Hub, Service, Storage, eventually, sas};
 use ferrohub_service::{ErrorKind, FileQuery, ServiceClient};
 use serde_json::{Value, json};
 
@@ -18,15 +18,15 @@ fn upload(device: &Device, storage: &Storage, name: &str, seed: u32) -> String {
 }
 
 fn token(hub: &Hub) -> String {
-    sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))
+    sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))
 }
 
-fn next(hub: &Hub, service: &Service) -> HttpAnswer {
+fn next(hub: &Hub, service: &Service) -> HttpResponse {
     service.http("GET", PATH, Some(&token(hub)), None)
 }
 
 /// With the verb, at the lock of an answer.
-fn settle(hub: &Hub, service: &Service, verb: &str, received: &HttpAnswer, tail: &str) -> HttpAnswer {
+fn settle(hub: &Hub, service: &Service, verb: &str, received: &HttpResponse, tail: &str) -> HttpResponse {
     let path = format!("{PATH}/{}{tail}?api-version=2021-04-12", received.header("etag").trim_matches('"'));
     service.http(verb, &path, Some(&token(hub)), None)
 }
@@ -37,7 +37,7 @@ fn a_service_hears_of_files_and_settles_what_it_heard() {
     let mut hub = Hub::builder().config(settings).start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     assert_eq!(next(&hub, &service).status, 204);
     let first = upload(&device, &storage, "a b", 1);
     upload(&device, &storage, "c", 2);
@@ -72,7 +72,7 @@ fn a_service_hears_of_files_and_settles_what_it_heard() {
     });
     assert_eq!(again.json()["blobName"], "dev1/a b");
     assert_eq!(settle(&hub, &service, "DELETE", &again, "").status, 204);
-    let owner = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let file = service.http("GET", "/ferrohub/files/dev1/a%20b", Some(&owner), None);
     assert_eq!((file.status, file.header("content-length")), (200, "100"));
     let info = device.storage_info("a b").unwrap();
@@ -82,7 +82,7 @@ fn a_service_hears_of_files_and_settles_what_it_heard() {
         let shown = hub.command(["policy", "show", policy, "--output", "json"]).success();
         let key = serde_json::from_str::<Value>(&shown).unwrap()["primaryKey"].as_str().unwrap().to_owned();
         let login = format!("HostName={};SharedAccessKeyName={policy};SharedAccessKey={key}", hub.name());
-        let token = sas::of_policy(&login);
+        let token = sas::policy_token(&login);
         for path in [PATH, "/ferrohub/files", "/ferrohub/files/dev1/c"] {
             assert_eq!(service.http("GET", path, Some(&token), None).status, status, "{policy} {path}");
         }
@@ -94,7 +94,7 @@ fn nobody_is_told_where_notifications_are_off() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     upload(&device, &storage, "f", 1);
     assert_eq!(next(&hub, &service).status, 204);
 }
@@ -104,8 +104,8 @@ async fn the_rust_client_and_the_command_line_do_the_same() {
     let hub = Hub::builder().config("[files]\nnotifications = true").start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
-    let other = Device::of(&service.create_device("dev2")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
+    let other = Device::with_identity(&service.create_device("dev2")).start(&hub);
     upload(&device, &storage, "a b", 1);
     upload(&device, &storage, "x/y", 2);
     upload(&other, &storage, "f", 3);

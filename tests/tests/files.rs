@@ -34,7 +34,7 @@ fn a_device_uploads_a_file_in_one_piece_and_another_in_blocks() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     upload(&hub, &device, &storage, 1000, None);
     upload(&hub, &device, &storage, 20 * 1024 * 1024, Some(1024 * 1024));
     upload(&hub, &device, &storage, 0, None);
@@ -45,7 +45,7 @@ fn the_asynchronous_client_uploads_with_a_certificate() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let certificate = self_signed(hub.folder(), "dev1", Validity::Now);
+    let certificate = self_signed(hub.folder(), "dev1", Validity::Valid);
     let arguments = json!({ "device_id": "dev1", "primary_thumbprint": certificate.sha256() });
     let _: Value = service.call("create_device_with_x509", &arguments).unwrap();
     let device = Device::with_certificate(&hub, "dev1", &certificate).client(Client::Async).start(&hub);
@@ -66,7 +66,7 @@ fn a_url_is_good_for_exactly_what_it_says() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let _ = service.create_device("dev2");
     let info = device.storage_info("f.txt").unwrap();
     let url = info.url();
@@ -119,11 +119,11 @@ fn a_device_that_is_made_again_does_not_bring_its_old_urls_back() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let old = device.storage_info("f").unwrap().url();
     storage.upload(&old, 10, 1).unwrap();
     service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let not_signed = ("ClientAuthenticationError".to_owned(), "AuthenticationFailed".to_owned());
     assert_eq!(refused(storage.download(&old)), not_signed);
     assert_eq!(refused(storage.upload(&old, 10, 2)), not_signed);
@@ -141,7 +141,7 @@ fn names_that_could_lead_elsewhere_are_refused_or_kept_apart() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let long = "x".repeat(1020);
     for bad in
         ["", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "a.", "a\\b", "a\u{0}b", "a\nb", &long]
@@ -180,8 +180,8 @@ fn an_upload_belongs_to_its_device_and_ends_once() {
     let storage = Storage::start(&hub);
     let first = service.create_device("dev1");
     let second = service.create_device("dev2");
-    let device = Device::of(&first).start(&hub);
-    let other = Device::of(&second).start(&hub);
+    let device = Device::with_identity(&first).start(&hub);
+    let other = Device::with_identity(&second).start(&hub);
     let info = device.storage_info("f").unwrap();
     storage.upload(&info.url(), 10, 1).unwrap();
     assert!(other.notify_upload(&info.correlation_id, true).unwrap_err().cause.contains("400"));

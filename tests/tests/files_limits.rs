@@ -29,7 +29,7 @@ fn start(settings: &str) -> (Hub, Service, Storage, Device) {
     let hub = Hub::builder().config(&format!("[files]\n{settings}")).start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     (hub, service, storage, device)
 }
 
@@ -185,8 +185,8 @@ fn slow(hub: &Hub, info: &UploadInfo) -> RawTls {
 
 #[test]
 fn a_device_that_is_slow_holds_up_neither_other_devices_nor_services() {
-    let (hub, service, storage, device) = start("transfers = 3\ntransfers_per_device = 2");
-    let other = Device::of(&service.create_device("dev2")).start(&hub);
+    let (hub, service, storage, device) = start("max_transfers = 3\nmax_transfers_per_device = 2");
+    let other = Device::with_identity(&service.create_device("dev2")).start(&hub);
     let info = device.storage_info("f").unwrap();
     storage.upload(&info.url(), 10, 1).unwrap();
     let path = info.url().strip_prefix(&format!("https://{}", info.host_name)).unwrap().to_owned();
@@ -198,7 +198,7 @@ fn a_device_that_is_slow_holds_up_neither_other_devices_nor_services() {
         (answer.status, answer.header("x-ms-error-code"), answer.header("retry-after")),
         (503, "ServerBusy", "5")
     );
-    assert!(answer.body.contains("files.transfers_per_device"), "{}", answer.body);
+    assert!(answer.body.contains("files.max_transfers_per_device"), "{}", answer.body);
     let of_other = other.storage_info("g").unwrap();
     storage.upload(&of_other.url(), 10, 2).unwrap();
     held.push(slow(&hub, &of_other));
@@ -206,8 +206,13 @@ fn a_device_that_is_slow_holds_up_neither_other_devices_nor_services() {
     let path_of_other =
         of_other.url().strip_prefix(&format!("https://{}", info.host_name)).unwrap().to_owned();
     let answer = get(&path_of_other);
-    assert_eq!((answer.status, answer.body.contains("(files.transfers)")), (503, true), "{}", answer.body);
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    assert_eq!(
+        (answer.status, answer.body.contains("(files.max_transfers)")),
+        (503, true),
+        "{}",
+        answer.body
+    );
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     for path in ["/ferrohub/files", "/ferrohub/files/dev1/f"] {
         assert_eq!(service.http("GET", path, Some(&token), None).status, 200, "{path}");
     }
@@ -234,9 +239,9 @@ fn an_upload_does_not_outlive_its_url_however_steadily_it_gets_on() {
 
 #[test]
 fn a_hub_that_stops_does_not_wait_for_ever_for_a_slow_upload() {
-    let mut hub = Hub::builder().config("[limits]\nshutdown_grace_seconds = 1").start();
+    let mut hub = Hub::builder().config("[limits]\nshutdown_timeout_seconds = 1").start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let info = device.storage_info("f").unwrap();
     let mut connection = RawTls::https(&hub);
     connection.send(head(&hub, &info, 1000).as_bytes());

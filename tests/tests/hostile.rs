@@ -36,7 +36,7 @@ fn subscribe() -> Vec<u8> {
 
 #[track_caller]
 fn still_serves(hub: &Hub, service: &Service, identity: &Identity) {
-    let _device = Device::of(identity).listen(hub);
+    let _device = Device::with_identity(identity).listen(hub);
     let answer = service.invoke(&identity.device_id, Method::new("echo").payload("well")).expect("an answer");
     assert_eq!(answer.payload, "well");
 }
@@ -141,7 +141,7 @@ fn who_waits_for_a_hub_that_takes_its_time_is_not_silent() {
     let fault = json!({
         "kind": "delayTelemetry", "target": "dev1", "durationSeconds": 60, "count": 1, "delayMilliseconds": 4000,
     });
-    let owner = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let answer = service.http("POST", "/ferrohub/faults", Some(&owner), Some(&fault.to_string()));
     assert_eq!(answer.status, 200, "{}", answer.body);
     let mut device = RawTls::mqtt(&hub);
@@ -261,7 +261,7 @@ fn the_https_side_bears_nonsense() {
         assert!(answer.starts_with(expected), "{what}: {answer}");
     }
     let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(2_000_000));
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let answer = service.http("PUT", "/devices/dev2?api-version=2021-04-12", Some(&token), Some(&huge));
     assert_eq!((answer.status, answer.error_code()), (413, "MessageTooLarge"));
     still_serves(&hub, &service, &identity);
@@ -303,7 +303,9 @@ fn http2_that_breaks_its_rules_is_closed() {
 
 #[test]
 fn strangers_do_not_keep_devices_out() {
-    let hub = Hub::builder().config("[limits]\nstrangers = 500\nhandshake_timeout_seconds = 60").start();
+    let hub = Hub::builder()
+        .config("[limits]\nunauthenticated_connections = 500\nhandshake_timeout_seconds = 60")
+        .start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
     let flood: Vec<_> = (0..4)
@@ -321,7 +323,7 @@ fn strangers_do_not_keep_devices_out() {
         .collect();
     // All places are taken, and would be for a minute.
     eventually("strangers are turned out", Duration::from_secs(5), || {
-        hub.metrics().contains("ferrohub_rejected_sockets_total{outcome=\"turned_out\"}").then_some(())
+        hub.metrics().contains("ferrohub_rejected_sockets_total{outcome=\"evicted\"}").then_some(())
     });
     still_serves(&hub, &service, &identity);
     for thread in flood {
@@ -350,7 +352,7 @@ fn any_request_gets_an_answer_or_the_end() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let mut random = Numbers(2026);
     let mut answers = 0;
     for _ in 0..1500 {
@@ -408,7 +410,7 @@ fn any_request_gets_an_answer_or_the_end() {
         }
         let mut peer = RawTls::https(&hub);
         peer.send(&request);
-        peer.end();
+        peer.shutdown();
         let answer = peer.read_to_end();
         if !answer.is_empty() {
             assert!(answer.starts_with(b"HTTP/1.1 "), "{:?}", String::from_utf8_lossy(&answer));

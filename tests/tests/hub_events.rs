@@ -25,19 +25,22 @@ fn assert_told(event: &Event, hub: &Hub, device: &str, source: &str, schema: &st
 fn only_telemetry_is_in_the_log_unless_more_is_asked_for() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.send(&[Message::text("x")]).unwrap();
     device.report(&json!({ "a": 1 })).unwrap();
     device.shutdown();
     service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
-    assert_eq!(Events::of(&hub, &service).all().iter().map(Event::source).collect::<Vec<_>>(), ["Telemetry"]);
+    assert_eq!(
+        Events::new(&hub, &service).all().iter().map(Event::source).collect::<Vec<_>>(),
+        ["Telemetry"]
+    );
 }
 
 #[test]
 fn changes_of_twins_are_told_from_both_sides() {
     let hub = Hub::builder().config("[events]\nsources = [\"TwinChangeEvents\"]").start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let identity = service.create_device("dev1");
     let _ = service.create_module("dev1", "mod1");
     let change = |change: Value| service.call("change_twin", &change);
@@ -57,7 +60,7 @@ fn changes_of_twins_are_told_from_both_sides() {
     assert!(desired["$metadata"]["rate"]["$lastUpdated"].is_string());
 
     for client in [Client::Sync, Client::Async] {
-        let device = Device::of(&identity).client(client).start(&hub);
+        let device = Device::with_identity(&identity).client(client).start(&hub);
         device.report(&json!({ "firmware": "1.2" })).unwrap();
         device.shutdown();
     }
@@ -91,7 +94,7 @@ fn changes_of_twins_are_told_from_both_sides() {
 fn devices_that_come_into_being_and_go_are_told() {
     let hub = Hub::builder().config("[events]\nsources = [\"deviceLifecycleEvents\"]").start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let identity = service.create_device("dev1");
     let module = service.create_module("dev1", "mod1");
     assert!(service.call("create_device_with_sas", &json!({ "device_id": "dev1" })).is_err());
@@ -124,8 +127,8 @@ fn connections_are_told_with_numbers_that_rise() {
     let identity = service.create_device("dev1");
     let of_connections = |event: &Event| event.source() == "deviceConnectionStateEvents";
     {
-        let events = Events::of(&hub, &service);
-        let device = Device::of(&identity).start(&hub);
+        let events = Events::new(&hub, &service);
+        let device = Device::with_identity(&identity).start(&hub);
         device.connect().unwrap();
         device.send(&[Message::text("between")]).unwrap();
         device.disconnect();
@@ -133,7 +136,7 @@ fn connections_are_told_with_numbers_that_rise() {
         device.connect().unwrap();
         let _ = events.wait_for(3, of_connections);
         // A newer connection takes its place.
-        let newer = Device::of(&identity).option("connection_retry", false).start(&hub);
+        let newer = Device::with_identity(&identity).option("connection_retry", false).start(&hub);
         device.kill();
         newer.connect().unwrap();
         let _ = events.wait_for(5, of_connections);
@@ -141,8 +144,8 @@ fn connections_are_told_with_numbers_that_rise() {
     // The devices go with the hub: that is told before it ends.
     hub.stop();
     hub.start_again();
-    let events = Events::of(&hub, &service);
-    let device = Device::of(&identity).start(&hub);
+    let events = Events::new(&hub, &service);
+    let device = Device::with_identity(&identity).start(&hub);
     device.connect().unwrap();
     let told = events.wait_for(7, of_connections);
     let operations: Vec<&str> = told.iter().map(|event| event.property("opType")).collect();

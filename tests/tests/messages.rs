@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ferrohub_acceptance::{Client, Delivery, Device, Hub, ManualDevice, Service, eventually};
+use ferrohub_acceptance::{Client, Delivery, Device, Hub, ManualAckDevice, Service, eventually};
 use serde_json::{Value, json};
 
 /// How many messages wait for a device, as its identity says.
@@ -25,7 +25,7 @@ fn until_empty(service: &Service, device_id: &str) {
 fn properties_of_every_kind(client: Client, websockets: bool) {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev:1$x"))
+    let device = Device::with_identity(&service.create_device("dev:1$x"))
         .client(client)
         .option("websockets", websockets)
         .start(&hub);
@@ -87,7 +87,7 @@ fn properties_of_every_kind_arrive_at_the_asynchronous_client_on_a_web_socket() 
 fn what_was_sent_while_the_device_was_away_arrives_in_order_when_it_is_back() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     for number in 0..25 {
         service.send("dev1", json!({}), format!("before {number}").as_bytes());
     }
@@ -114,7 +114,7 @@ fn what_was_sent_while_the_device_was_away_arrives_in_order_when_it_is_back() {
 fn a_device_that_does_not_listen_any_more_hears_nothing_until_it_does() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.listen_for_messages(true);
     service.send("dev1", json!({}), b"first");
     assert_eq!(device.next_message().body_text(), "first");
@@ -131,7 +131,7 @@ fn a_device_that_does_not_listen_any_more_hears_nothing_until_it_does() {
 fn a_device_that_is_there_hears_at_once() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.listen_for_messages(true);
     let begun = Instant::now();
     for number in 0..100 {
@@ -149,7 +149,7 @@ fn a_module_hears_what_comes_to_its_inputs() {
     let _ = service.create_device("dev1");
     let identity = service.create_module("dev1", "mod1");
     for client in [Client::Sync, Client::Async] {
-        let module = Device::of(&identity).client(client).start(&hub);
+        let module = Device::with_identity(&identity).client(client).start(&hub);
         module.listen_for_messages(true);
         let address = "/devices/dev1/modules/mod1/inputs/in%201";
         let headers = json!({ "iothub-app-a": "b/c", "iothub-messageid": "7" });
@@ -165,7 +165,7 @@ fn a_module_hears_what_comes_to_its_inputs() {
     service.send("dev1/modules/mod1", json!({}), b"to the module");
     let address = "/devices/dev1/modules/mod1/inputs/i";
     assert_eq!(service.try_send(address, json!({}), b"to the input").status, 200);
-    let module = ManualDevice::start(&hub, &identity, true);
+    let module = ManualAckDevice::start(&hub, &identity, true);
     module.connect();
     assert_eq!(module.subscribe("devices/dev1/modules/mod1/inputs/#", 1), 1);
     let delivery = module.next();
@@ -187,7 +187,7 @@ fn what_is_not_acknowledged_is_sent_again_and_nothing_else() {
     for number in 0..40 {
         service.send("dev1", json!({}), number.to_string().as_bytes());
     }
-    let device = ManualDevice::start(&hub, &identity, false);
+    let device = ManualAckDevice::start(&hub, &identity, false);
     assert!(!device.connect());
     assert_eq!(device.subscribe("devices/dev1/messages/devicebound/#", 1), 1);
     let first: Vec<Delivery> = (0..16).map(|_| device.next()).collect();
@@ -218,7 +218,7 @@ fn what_is_not_acknowledged_is_sent_again_and_nothing_else() {
     eventually("the acknowledgement is there", Duration::from_secs(5), || {
         (waiting(&service, "dev1") == 9).then_some(())
     });
-    let newer = ManualDevice::start(&hub, &identity, false);
+    let newer = ManualAckDevice::start(&hub, &identity, false);
     newer.connect();
     let left: Vec<Delivery> = (0..9).map(|_| newer.next()).collect();
     assert_eq!(bodies(&left), numbers(31, 40));
@@ -233,7 +233,7 @@ fn a_clean_session_hears_nothing_before_it_subscribes() {
     let identity = service.create_device("dev1");
     service.send("dev1", json!({}), b"waits");
     for _ in 0..2 {
-        let device = ManualDevice::start(&hub, &identity, true);
+        let device = ManualAckDevice::start(&hub, &identity, true);
         assert!(!device.connect());
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(device.deliveries(), []);
@@ -249,7 +249,7 @@ fn at_quality_of_service_0_a_message_is_done_when_it_is_written() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let device = ManualDevice::start(&hub, &identity, false);
+    let device = ManualAckDevice::start(&hub, &identity, false);
     device.connect();
     assert_eq!(device.subscribe("devices/dev1/messages/devicebound/#", 0), 0);
     for number in 0..40 {

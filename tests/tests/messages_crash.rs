@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use ferrohub_acceptance::{
-    Client, Delivery, Device, HttpsDevice, Hub, ManualDevice, Service, eventually, sas,
+    Client, Delivery, Device, HttpsDevice, Hub, ManualAckDevice, Service, eventually, sas,
 };
 use serde_json::json;
 
@@ -26,7 +26,7 @@ fn what_was_not_completed_is_delivered_again_after_a_death_and_nothing_else() {
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
     let (https, mqtt) =
-        (HttpsDevice::new(&service, &identity), || ManualDevice::start(&hub, &identity, false));
+        (HttpsDevice::new(&service, &identity), || ManualAckDevice::start(&hub, &identity, false));
     for body in ["a", "b", "c", "d", "e"] {
         service.send("dev1", json!({ "iothub-ack": "full", "iothub-messageid": body }), body.as_bytes());
     }
@@ -49,7 +49,7 @@ fn what_was_not_completed_is_delivered_again_after_a_death_and_nothing_else() {
     for answer in [https.complete(&open), https.abandon(&open), https.complete(&done)] {
         assert_eq!((answer.status, answer.error_code()), (412, "DeviceMessageLockLost"));
     }
-    let device = ManualDevice::start(&hub, &identity, false);
+    let device = ManualAckDevice::start(&hub, &identity, false);
     assert!(device.connect(), "the subscription outlived the hub");
     let after: Vec<Delivery> = (0..3).map(|_| device.next()).collect();
     assert_eq!(bodies(&after), ["b", "c", "e"]);
@@ -78,13 +78,13 @@ const ENDS: usize = 6;
 fn a_stream_through_ends(client: Client, websockets: bool) {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1"))
+    let device = Device::with_identity(&service.create_device("dev1"))
         .client(client)
         .option("connection_retry_interval", 1)
         .option("websockets", websockets)
         .start(&hub);
     device.listen_for_messages(true);
-    let headers = json!({ "Authorization": sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING")) });
+    let headers = json!({ "Authorization": sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING")) });
     let mut accepted: Vec<String> = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
     for end in 0..ENDS {
@@ -135,7 +135,8 @@ fn heavy_a_stream_of_messages_on_a_web_socket_survives_the_ends_of_the_hub() {
 fn renewals_of_the_token_lose_no_message() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).option("sastoken_ttl", 124).start(&hub);
+    let device =
+        Device::with_identity(&service.create_device("dev1")).option("sastoken_ttl", 124).start(&hub);
     device.listen_for_messages(true);
     let mut number = 0;
     let mut seen: HashMap<String, usize> = HashMap::new();

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use ferrohub_acceptance::{Device, HttpAnswer, HttpsDevice, Hub, ManualDevice, Service, eventually, sas};
+use ferrohub_acceptance::{
+    Device, HttpResponse, HttpsDevice, Hub, ManualAckDevice, Service, eventually, sas,
+};
 use serde_json::{Value, json};
 
 const DEVICE: &str = "/devices/dev1/messages/deviceBound";
@@ -15,7 +17,7 @@ fn waiting(service: &Service, device_id: &str) -> u64 {
 }
 
 #[track_caller]
-fn assert_refused(answer: &HttpAnswer, status: u16, code: &str) {
+fn assert_refused(answer: &HttpResponse, status: u16, code: &str) {
     assert_eq!((answer.status, answer.error_code()), (status, code), "{}", answer.body);
 }
 
@@ -110,7 +112,7 @@ fn a_connection_and_https_never_have_the_same_message() {
     service.send("dev1", json!({}), b"two");
     let (_, answer) = https.receive().unwrap();
     assert_eq!(answer.body, "one");
-    let device = ManualDevice::start(&hub, &identity, false);
+    let device = ManualAckDevice::start(&hub, &identity, false);
     device.connect();
     device.subscribe("devices/dev1/messages/devicebound/#", 1);
     let two = device.next();
@@ -147,7 +149,7 @@ fn modules_have_queues_of_their_own() {
     assert_eq!(counted["cloudToDeviceMessageCount"], 1);
     let twin = service.call("get_twin", &json!({ "device_id": "dev1", "module_id": "mod1" })).unwrap();
     assert_eq!(twin["cloudToDeviceMessageCount"], 1);
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let path = "/devices/dev1/modules/mod1/commands?api-version=2021-04-12";
     let purged = service.http("DELETE", path, Some(&token), None).json();
     assert_eq!(purged, json!({ "totalMessagesPurged": 1, "deviceId": "dev1", "moduleId": "mod1" }));
@@ -183,7 +185,7 @@ fn every_limit_is_said_and_kept() {
     ] {
         assert_refused(&service.try_send(address, json!({}), b""), status, code);
     }
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let unaddressed = service.http("POST", "/messages/deviceBound", Some(&token), Some("x"));
     assert_refused(&unaddressed, 400, "InvalidOperation");
     // One waits already.
@@ -213,7 +215,7 @@ fn nobody_does_what_others_may() {
         assert_refused(&answer, 401, "IotHubUnauthorizedAccess");
     };
     let guid = "00000000-0000-0000-0000-000000000000";
-    for token in [other.token(), sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))] {
+    for token in [other.token(), sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))] {
         refused("GET", DEVICE, &token);
         refused("DELETE", &format!("{DEVICE}/{guid}"), &token);
         refused("POST", &format!("{DEVICE}/{guid}/abandon"), &token);
@@ -255,7 +257,7 @@ fn senders_hear_of_every_end() {
     send("purged", "negative");
     service.call("purge", &json!({ "device_id": "dev1" })).unwrap();
     // A real device, over MQTT.
-    let real = Device::of(&identity).start(&hub);
+    let real = Device::with_identity(&identity).start(&hub);
     real.listen_for_messages(true);
     send("heard", "positive");
     assert_eq!(real.next_message().text("message_id"), "heard");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ferrohub_acceptance::{Answer, Client, Device, Hub, Identity, Script, Service, sas};
+use ferrohub_acceptance::{Client, Device, Hub, Identity, MethodResult, Script, Service, sas};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -13,13 +13,13 @@ fn refusal(service: &Service, operation: &str, arguments: &Value) -> (u16, Strin
 }
 
 #[track_caller]
-fn invoke(service: &Service, module: &str, method: &str, payload: Value) -> Answer {
+fn invoke(service: &Service, module: &str, method: &str, payload: Value) -> MethodResult {
     let call = json!({
         "device_id": "dev1", "module_id": module, "method_name": method, "payload": payload,
         "connect_timeout_in_seconds": 10,
     });
     let answer = service.call("invoke_module", &call).unwrap();
-    Answer { status: answer["status"].as_i64().unwrap(), payload: answer["payload"].clone() }
+    MethodResult { status: answer["status"].as_i64().unwrap(), payload: answer["payload"].clone() }
 }
 
 #[test]
@@ -103,10 +103,11 @@ fn a_module_at_work(client: Client, websockets: bool) {
     let service = Service::owner(&hub);
     let of_device = service.create_device("dev1");
     let of_module = service.create_module("dev1", "m1");
-    let device = Device::of(&of_device).listen(&hub);
-    let module = Device::of(&of_module).client(client).option("websockets", websockets).listen(&hub);
+    let device = Device::with_identity(&of_device).listen(&hub);
+    let module =
+        Device::with_identity(&of_module).client(client).option("websockets", websockets).listen(&hub);
 
-    assert_eq!(invoke(&service, "m1", "echo", json!([1])), Answer { status: 200, payload: json!([1]) });
+    assert_eq!(invoke(&service, "m1", "echo", json!([1])), MethodResult { status: 200, payload: json!([1]) });
     assert_eq!(module.next_request().name, "echo");
     assert!(device.requests().is_empty(), "a module's call is not its device's");
 
@@ -152,7 +153,7 @@ fn a_module_has_keys_of_its_own() {
         .connect()
         .unwrap();
     let nobody = Identity { module_id: Some("m3".to_owned()), ..m1 };
-    let failure = Device::of(&nobody).start(&hub).connect().unwrap_err();
+    let failure = Device::with_identity(&nobody).start(&hub).connect().unwrap_err();
     assert_eq!(failure.exception, "CredentialError");
 }
 
@@ -161,8 +162,9 @@ fn a_module_goes_with_its_device() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let of_device = service.create_device("dev1");
-    let module =
-        Device::of(&service.create_module("dev1", "m1")).option("connection_retry", false).start(&hub);
+    let module = Device::with_identity(&service.create_module("dev1", "m1"))
+        .option("connection_retry", false)
+        .start(&hub);
     module.connect().unwrap();
     let disable = json!({
         "device_id": "dev1", "etag": null, "primary_key": of_device.primary_key,
@@ -183,8 +185,9 @@ fn a_module_that_is_deleted_is_disconnected() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
-    let module =
-        Device::of(&service.create_module("dev1", "m1")).option("connection_retry", false).listen(&hub);
+    let module = Device::with_identity(&service.create_module("dev1", "m1"))
+        .option("connection_retry", false)
+        .listen(&hub);
     service.call("delete_module", &json!({ "device_id": "dev1", "module_id": "m1" })).unwrap();
     module.wait_until_connected(false, Duration::from_secs(10));
     let call = json!({ "device_id": "dev1", "module_id": "m1", "method_name": "echo" });
@@ -211,9 +214,9 @@ impl EdgeModule<'_> {
 fn microsofts_module_client_calls_methods() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let caller = service.create_module("dev1", "caller");
-    let _other = Device::of(&service.create_module("dev1", "other")).listen(&hub);
+    let _other = Device::with_identity(&service.create_module("dev1", "other")).listen(&hub);
     let output = Script::new(&hub, "edge_module.py")
         .arg("dev1")
         .env(
@@ -236,7 +239,7 @@ fn microsofts_module_client_calls_methods() {
 fn a_module_calls_its_own_device_and_those_below_it_and_nobody_else() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let owner = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let create = |id: &str, more: Value| {
         let mut body = json!({ "deviceId": id });
         body.as_object_mut().unwrap().append(more.clone().as_object_mut().unwrap());

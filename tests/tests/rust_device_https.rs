@@ -30,7 +30,7 @@ fn content(bytes: usize) -> Vec<u8> {
 
 /// What the hub's folder has under this name, which is encoded.
 fn stored(hub: &Hub, service: &Service, name: &str) -> Vec<u8> {
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let answer = service.http("GET", &format!("/ferrohub/files/{name}"), Some(&token), None);
     assert_eq!(answer.status, 200, "{name}: {}", answer.body);
     answer.body.into_bytes()
@@ -62,7 +62,7 @@ async fn files_of_any_size_arrive_byte_by_byte() {
 async fn a_device_with_a_certificate_uploads_as_well() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let files = self_signed(hub.folder(), "d", Validity::Now);
+    let files = self_signed(hub.folder(), "d", Validity::Valid);
     let arguments = json!({ "device_id": "d", "primary_thumbprint": files.sha256() });
     let _: Value = service.call("create_device_with_x509", &arguments).unwrap();
     let builder = DeviceClient::builder(hub.name(), "d")
@@ -110,8 +110,8 @@ async fn who_may_not_is_told_so() {
 async fn a_module_calls_methods_of_its_device_and_of_a_module() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("d")).listen(&hub);
-    let _other = Device::of(&service.create_module("d", "other")).listen(&hub);
+    let _device = Device::with_identity(&service.create_device("d")).listen(&hub);
+    let _other = Device::with_identity(&service.create_module("d", "other")).listen(&hub);
     let _silent = service.create_module("d", "silent");
     let module = builder(&hub, &service.create_module("d", "m")).build().unwrap();
     let call = MethodCall::new("echo").payload(&json!({ "a": [1.50] })).unwrap();

@@ -43,7 +43,7 @@ async fn until_empty(service: &Service, device_id: &str) {
 async fn an_event_arrives_as_it_was_sent_over_both_transports() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     for (id, transport) in [("d+1", Transport::Mqtt), ("d#2", Transport::MqttWebSocket)] {
         let identity = service.create_device(id);
         let client = builder(&hub, &identity).transport(transport).build().unwrap();
@@ -87,7 +87,7 @@ async fn a_module_sends_through_its_outputs_and_hears_at_its_inputs() {
     let mut messages = module.messages();
     module.connect().await.unwrap();
     module.send_event(Event::text("x").output("out/1")).await.unwrap();
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let sent = events.wait_for(1, |event| event.device() == "d");
     assert_eq!(sent[0].system("iothub-outputname"), "out/1");
     assert_eq!(sent[0].system("iothub-connection-module-id"), "m");
@@ -127,7 +127,7 @@ async fn no_event_is_lost_over_restarts_and_renewals() {
     hub.start_again();
     sender.await.unwrap();
     client.disconnect().await;
-    let events = Events::of(&hub, &service).wait_for(500, |event| event.device() == "d");
+    let events = Events::new(&hub, &service).wait_for(500, |event| event.device() == "d");
     let mut bodies: Vec<u32> = events.iter().map(|event| event.body().parse().unwrap()).collect();
     bodies.dedup();
     let mut sorted = bodies.clone();
@@ -157,7 +157,7 @@ async fn without_a_hub_events_wait_or_fail_as_was_chosen() {
     assert_eq!(refused.kind(), ErrorKind::Offline);
     hub.start_again();
     waiting.await.unwrap().unwrap();
-    let sent = Events::of(&hub, &service).wait_for(1, |event| event.device() == "waits");
+    let sent = Events::new(&hub, &service).wait_for(1, |event| event.device() == "waits");
     assert!(sent.iter().all(|event| event.device() != "fails"));
 }
 

@@ -91,9 +91,9 @@ async fn certificates_of_both_kinds() {
     let folder = builder.folder().to_path_buf();
     let hub = builder.config(&format!("[[device_ca]]\nfile = \"{}\"", ca_file.display())).start();
     let owner = owner(&hub);
-    let own = certificate::self_signed(&folder, "self", certificate::Validity::Now);
+    let own = certificate::self_signed(&folder, "self", certificate::Validity::Valid);
     owner.create_device(&Registered::new("self").with_thumbprints(own.sha256(), None)).await.unwrap();
-    let signed = authority.sign(&folder, "signed", certificate::Validity::Now);
+    let signed = authority.sign(&folder, "signed", certificate::Validity::Valid);
     owner.create_device(&Registered::new("signed").with_certificate_authority()).await.unwrap();
     for (id, files, transport) in
         [("self", &own, Transport::Mqtt), ("signed", &signed, Transport::MqttWebSocket)]
@@ -122,7 +122,7 @@ async fn certificates_of_both_kinds() {
 async fn a_python_device_is_called_from_rust() {
     let hub = Hub::start();
     let python = Service::owner(&hub);
-    let device = Device::of(&python.create_device("python")).listen(&hub);
+    let device = Device::with_identity(&python.create_device("python")).listen(&hub);
     let service = back_end(&hub, "IOTHUB_SERVICE_CONNECTION_STRING");
     let call = DirectMethod::new("rebootDevice").payload(&json!({ "from": "rust" })).unwrap();
     assert_rebooted(&service.invoke_method("python", &call).await.unwrap());
@@ -244,7 +244,7 @@ async fn renewals_and_restarts_lose_nothing() {
         }
     }
     assert_eq!(seen.load(Ordering::Relaxed), sent, "each call came once");
-    assert!(hub.metrics().contains("ferrohub_stray_method_answers_total 0\n"));
+    assert!(hub.metrics().contains("ferrohub_unmatched_method_responses_total 0\n"));
     for round in 0..2_u64 {
         if round == 0 {
             assert!(hub.stop().success());

@@ -29,7 +29,7 @@ fn texts(from: usize, to: usize) -> Vec<Message> {
 async fn a_stream_goes_on_over_restarts_without_loss_or_repetition() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let client = client(&hub, "IOTHUB_SERVICE_CONNECTION_STRING");
     let mut stream = client.events().start(EventStart::Oldest).open().await.unwrap();
     let mut from_end = client.events().open().await.unwrap();
@@ -49,7 +49,7 @@ async fn a_stream_goes_on_over_restarts_without_loss_or_repetition() {
         }
         hub.start_again();
     }
-    let again = Device::of(&service.create_device("dev2")).start(&hub);
+    let again = Device::with_identity(&service.create_device("dev2")).start(&hub);
     again.send(&texts(100, 102)).unwrap();
     let mut rest = Vec::new();
     for _ in 0..4 {
@@ -95,16 +95,17 @@ fn events_are_watched_on_the_command_line() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     for (id, text) in [("dev1", "first"), ("dev2", "second")] {
-        let device = Device::of(&service.create_device(id)).start(&hub);
+        let device = Device::with_identity(&service.create_device(id)).start(&hub);
         device.send(&[Message::text(text).custom("hall", "7")]).unwrap();
     }
-    let watch =
-        |arguments: &[&str], signal: i32| hub.watch(&[&["monitor", "events"], arguments].concat(), signal);
+    let watch = |arguments: &[&str], signal: i32| {
+        hub.run_until_signal(&[&["monitor", "events"], arguments].concat(), signal)
+    };
     const INTERRUPT: i32 = 2;
     let both = watch(&["--from", "start", "--output", "json"], INTERRUPT);
-    assert_eq!(both.code, 0, "{}", both.errors);
+    assert_eq!(both.code, 0, "{}", both.stderr);
     let bodies: Vec<String> = both
-        .output
+        .stdout
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["body"].as_str().unwrap().to_owned())
         .collect();
@@ -116,5 +117,5 @@ fn events_are_watched_on_the_command_line() {
     let wrong = hub.command(["monitor", "events", "--from", "yesterday"]);
     assert_eq!(wrong.code, 2);
     let unknown = hub.command(["monitor", "events", "--consumer-group", "nobody"]);
-    assert!(unknown.code == 1 && unknown.errors.contains("nobody"), "{unknown:?}");
+    assert!(unknown.code == 1 && unknown.stderr.contains("nobody"), "{unknown:?}");
 }

@@ -63,7 +63,7 @@ async fn modules_are_created_changed_and_deleted() {
 async fn a_twin_is_read_merged_and_replaced_and_its_device_is_told() {
     let hub = Hub::start();
     let client = owner(&hub);
-    let device = Device::of(&Service::owner(&hub).create_device("d1")).listen(&hub);
+    let device = Device::with_identity(&Service::owner(&hub).create_device("d1")).listen(&hub);
     device.watch_desired(true);
     let seen = client.get_twin("d1").await.unwrap();
 

@@ -37,8 +37,8 @@ impl Fixture {
         let answer = self.service.http("POST", METHODS, authorization, Some(CALL));
         assert_eq!(answer.status, 401, "{authorization:?}: {answer:?}");
         assert_eq!(answer.error_code(), "IotHubUnauthorizedAccess", "{authorization:?}: {answer:?}");
-        assert_eq!(answer.inner_error()["errorCode"], 401_002);
-        assert_eq!(answer.inner_error()["message"], "Unauthorized", "why is nobody's business");
+        assert_eq!(answer.nested_error()["errorCode"], 401_002);
+        assert_eq!(answer.nested_error()["message"], "Unauthorized", "why is nobody's business");
     }
 
     #[track_caller]

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use ferrohub_acceptance::{Answer, Client, Device, Hub, Method, Refusal, Service};
+use ferrohub_acceptance::{Client, Device, Hub, Method, MethodResult, Service, ServiceException};
 use serde_json::{Value, json};
 
 /// The client renews a token two minutes before it expires.
@@ -21,7 +21,7 @@ const TOKEN_SECONDS: u64 = 120 + RENEWS_EVERY;
 fn five_renewals(client: Client, websockets: bool) {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1"))
+    let device = Device::with_identity(&service.create_device("dev1"))
         .client(client)
         .option("sastoken_ttl", TOKEN_SECONDS)
         .option("websockets", websockets)
@@ -38,7 +38,7 @@ fn five_renewals(client: Client, websockets: bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
     let mut sent: Vec<u64> = Vec::new();
     let mut lost: Vec<u64> = Vec::new();
-    let mut note = |number: u64, answer: Result<Answer, Refusal>| match answer {
+    let mut note = |number: u64, answer: Result<MethodResult, ServiceException>| match answer {
         Ok(answer) => assert_eq!((answer.status, answer.payload), (200, Value::from(number))),
         Err(refusal) => {
             assert_eq!(refusal.http.error_code(), "GatewayTimeout", "{refusal:?}");
@@ -74,7 +74,7 @@ fn five_renewals(client: Client, websockets: bool) {
     assert!(lost.len() <= 5, "at most one for each renewal: {lost:?}");
     seen.sort_unstable();
     assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "no call came twice");
-    assert!(hub.metrics().contains("ferrohub_stray_method_answers_total 0\n"), "no answer came twice");
+    assert!(hub.metrics().contains("ferrohub_unmatched_method_responses_total 0\n"), "no answer came twice");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn five_renewals_of_the_asynchronous_client_on_a_web_socket_lose_nothing_that_re
 fn restart(client: Client, websockets: bool) {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1"))
+    let device = Device::with_identity(&service.create_device("dev1"))
         .client(client)
         .option("connection_retry_interval", 1)
         .option("websockets", websockets)
@@ -127,7 +127,7 @@ fn a_device_on_a_web_socket_comes_back_by_itself_after_the_hub_restarts_or_dies(
 fn a_device_that_disconnects_and_connects_again_still_listens() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     device.disconnect();
     let refusal = service.invoke("dev1", Method::new("echo")).unwrap_err();
     assert_eq!(refusal.http.error_code(), "DeviceNotOnline");

@@ -54,15 +54,15 @@ fn connected_devices_are_counted_as_they_come_and_go() {
     let (of_dev1, of_dev2) = (service.create_device("dev1"), service.create_device("dev2"));
     let of_module = service.create_module("dev1", "m1");
     wait_for_connected(&service, 0);
-    let dev1 = Device::of(&of_dev1).start(&hub);
+    let dev1 = Device::with_identity(&of_dev1).start(&hub);
     dev1.connect().unwrap();
-    let module = Device::of(&of_module).start(&hub);
+    let module = Device::with_identity(&of_module).start(&hub);
     module.connect().unwrap();
     wait_for_connected(&service, 1);
-    let dev2 = Device::of(&of_dev2).option("connection_retry", false).start(&hub);
+    let dev2 = Device::with_identity(&of_dev2).option("connection_retry", false).start(&hub);
     dev2.connect().unwrap();
     wait_for_connected(&service, 2);
-    let newer = Device::of(&of_dev2).option("connection_retry", false).start(&hub);
+    let newer = Device::with_identity(&of_dev2).option("connection_retry", false).start(&hub);
     newer.connect().unwrap();
     dev2.wait_until_connected(false, Duration::from_secs(30));
     wait_for_connected(&service, 2);
@@ -84,7 +84,7 @@ fn who_may_ask() {
         let key = serde_json::from_str::<Value>(&login).unwrap()["primaryKey"].as_str().unwrap().to_owned();
         let login = format!("HostName={};SharedAccessKeyName={policy};SharedAccessKey={key}", hub.name());
         let path = format!("{path}?api-version=2021-04-12");
-        service.http("GET", &path, Some(&sas::of_policy(&login)), None).status
+        service.http("GET", &path, Some(&sas::policy_token(&login)), None).status
     };
     for (policy, devices, connected) in [
         ("iothubowner", 200, 200),

@@ -22,7 +22,7 @@ fn files_go_to_a_configured_storage_account() {
     let storage = Storage::start(&hub);
     let container = json!({ "connection_string": azurite.connection_string(), "name": "uploads" });
     storage.call("create_container", &container).unwrap();
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let info = device.storage_info("folder/a b.bin").unwrap();
     assert_eq!((info.container_name.as_str(), info.blob_name.as_str()), ("uploads", "dev1/folder/a b.bin"));
     let missing = device.notify_upload(&info.correlation_id, true).unwrap_err();
@@ -39,7 +39,7 @@ fn files_go_to_a_configured_storage_account() {
         let changed = url.replace(from, to);
         assert!(changed == url || storage.upload(&changed, 1, 1).is_err(), "{to}");
     }
-    let token = sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
     let told = service.http("GET", "/messages/serviceBound/filenotifications", Some(&token), None);
     assert_eq!(told.status, 200);
     let told: Value = told.json();
@@ -58,7 +58,7 @@ fn a_storage_account_that_refuses_the_hub_is_told_apart() {
     let hub = hub(&azurite.connection_string_with(wrong));
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let device = Device::of(&identity).start(&hub);
+    let device = Device::with_identity(&identity).start(&hub);
     let info = device.storage_info("f").unwrap();
     let token = sas::Token {
         resource: &identity.resource(),

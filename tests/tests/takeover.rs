@@ -34,7 +34,7 @@ fn heavy_fifty_connections_race_for_one_device() {
     let config = json!({
         "host": hub.name(), "device_id": "dev1", "password": password.sign(), "connections": 50, "seconds": 6,
     });
-    let mut storm = Script::new(&hub, "storm.py").arg(config.to_string()).start();
+    let mut storm = Script::new(&hub, "takeover_storm.py").arg(config.to_string()).start();
 
     let mut outcomes: HashMap<String, i64> = HashMap::new();
     let mut calls = 0;
@@ -58,13 +58,13 @@ fn heavy_fifty_connections_race_for_one_device() {
             };
             *outcomes.entry(outcome).or_default() += 1;
         }
-        if let Some(line) = storm.line_if_there() {
+        if let Some(line) = storm.try_next_line() {
             break serde_json::from_str::<Value>(&line).unwrap();
         }
     };
     eprintln!("{calls} calls: {outcomes:?}; {report}");
     assert_eq!(report["errors"], json!([]));
-    assert!(report["displaced"].as_u64().unwrap() > 50, "there was a race: {report}");
+    assert!(report["taken_over"].as_u64().unwrap() > 50, "there was a race: {report}");
     // Each call ended once, in one of the ways that are possible here, and the hub counted each once.
     let possible = ["answered", "ConnectionForcefullyClosedOnNewConnection", "DeviceNotOnline"];
     assert!(outcomes.keys().all(|outcome| possible.contains(&outcome.as_str())), "{outcomes:?}");
@@ -80,7 +80,7 @@ fn heavy_fifty_connections_race_for_one_device() {
     let connects = metric(&hub, "ferrohub_connects_total").values().sum::<i64>();
     assert_eq!(metric(&hub, "ferrohub_disconnects_total").values().sum::<i64>(), connects);
 
-    let _device = Device::of(&identity).listen(&hub);
+    let _device = Device::with_identity(&identity).listen(&hub);
     assert_eq!(service.invoke("dev1", Method::new("echo").payload("calm")).unwrap().payload, "calm");
 }
 
@@ -89,12 +89,12 @@ fn a_newer_connection_displaces_the_older_one() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let first = Device::of(&identity).option("auto_connect", false).start(&hub);
+    let first = Device::with_identity(&identity).option("auto_connect", false).start(&hub);
     first.connect().unwrap();
     first.listen().unwrap();
     let pending = service.begin_invoke("dev1", Method::new("silence"));
     assert_eq!(first.next_request().name, "silence");
-    let second = Device::of(&identity).start(&hub);
+    let second = Device::with_identity(&identity).start(&hub);
     second.connect().unwrap();
     let refusal = pending.wait().unwrap_err();
     assert_eq!(refusal.http.error_code(), "ConnectionForcefullyClosedOnNewConnection");

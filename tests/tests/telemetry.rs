@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use ferrohub_acceptance::certificate::{self, Validity};
 use ferrohub_acceptance::sas::{self, Token};
-use ferrohub_acceptance::{Client, Device, Event, Events, HttpAnswer, Hub, Identity, Message, Paho, Service};
+use ferrohub_acceptance::{
+    Client, Device, Event, Events, HttpResponse, Hub, Identity, Message, PahoDevice, Service,
+};
 use serde_json::{Value, json};
 
 /// The largest message, body and properties.
@@ -50,12 +52,13 @@ fn assert_full(event: &Event) {
 fn a_message_arrives_as_it_was_sent() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let clients = [Client::Sync, Client::Async].into_iter().flat_map(|c| [(c, false), (c, true)]);
     for (number, (client, websockets)) in clients.enumerate() {
         let id = format!("dev{number}");
         let identity = service.create_device(&id);
-        let device = Device::of(&identity).client(client).option("websockets", websockets).start(&hub);
+        let device =
+            Device::with_identity(&identity).client(client).option("websockets", websockets).start(&hub);
         device.send(&[full_message()]).unwrap();
         device.send(&[Message::bytes(b"\xff\x00\x80"), Message::text("")]).unwrap();
         let sent = events.wait_for(3, |event| event.device() == id);
@@ -75,9 +78,9 @@ fn a_module_sends_through_its_outputs() {
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
     let module = service.create_module("dev1", "mod1");
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     for client in [Client::Sync, Client::Async] {
-        let device = Device::of(&module).client(client).start(&hub);
+        let device = Device::with_identity(&module).client(client).start(&hub);
         device.send_to_output("out 1", &Message::text("through").custom("a", "b")).unwrap();
         device.send(&[Message::text("without")]).unwrap();
         device.shutdown();
@@ -102,7 +105,7 @@ fn each_device_keeps_its_order_over_all_partitions() {
     let devices: Vec<Device> = (0..DEVICES)
         .map(|number| {
             let identity = service.create_device(&format!("dev{number}"));
-            Device::of(&identity).start(&hub)
+            Device::with_identity(&identity).start(&hub)
         })
         .collect();
     std::thread::scope(|scope| {
@@ -113,7 +116,7 @@ fn each_device_keeps_its_order_over_all_partitions() {
             });
         }
     });
-    let all = Events::of(&hub, &service).all();
+    let all = Events::new(&hub, &service).all();
     assert_eq!(all.len(), DEVICES * MESSAGES);
     let mut used = BTreeSet::new();
     for number in 0..DEVICES {
@@ -137,10 +140,10 @@ fn messages_that_come_together_are_written_together() {
     const MESSAGES: usize = 200;
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).client(Client::Async).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).client(Client::Async).start(&hub);
     let messages: Vec<_> = (0..MESSAGES).map(|n| Message::text(&n.to_string())).collect();
     device.send(&messages).unwrap();
-    assert_eq!(Events::of(&hub, &service).all().len(), MESSAGES);
+    assert_eq!(Events::new(&hub, &service).all().len(), MESSAGES);
     let metrics = hub.metrics();
     let line = metrics.lines().find(|line| line.starts_with("ferrohub_event_log_writes_total ")).unwrap();
     let writes: usize = line.rsplit_once(' ').unwrap().1.parse().unwrap();
@@ -161,7 +164,7 @@ fn the_size_limit_counts_body_and_properties() {
     for (properties, body, accepted) in
         [(0, LIMIT, true), (0, LIMIT + 1, false), (1000, LIMIT - 1000, true), (1000, LIMIT - 999, false)]
     {
-        let device = Paho::of(&hub, &identity);
+        let device = PahoDevice::new(&hub, &identity);
         assert!(device.connect());
         let body = vec![b'x'; body];
         assert_eq!(device.publish(&topic_with("dev1", properties), &body), accepted);
@@ -182,7 +185,7 @@ fn the_size_limit_counts_body_and_properties() {
             assert_eq!(answer.error_code(), "MessageTooLarge");
         }
     }
-    assert!(hub.metrics().contains("ferrohub_refused_messages_total{outcome=\"too_large\"} 2"));
+    assert!(hub.metrics().contains("ferrohub_events_refused_total{outcome=\"too_large\"} 2"));
 }
 
 fn device_token(identity: &Identity) -> String {
@@ -193,7 +196,7 @@ fn device_token(identity: &Identity) -> String {
 }
 
 #[track_caller]
-fn post(service: &Service, path: &str, mut headers: Value, body: &str) -> HttpAnswer {
+fn post(service: &Service, path: &str, mut headers: Value, body: &str) -> HttpResponse {
     if headers["Content-Type"].is_null() {
         headers["Content-Type"] = "application/octet-stream".into();
     }
@@ -217,23 +220,23 @@ fn what_mqtt_allows_and_the_hub_does_not_ends_the_connection() {
         "devices/dev1/messages/devicebound/",
         "elsewhere",
     ] {
-        let device = Paho::of(&hub, &identity);
+        let device = PahoDevice::new(&hub, &identity);
         assert!(device.connect());
         assert!(!device.publish(topic, b"x"), "{topic}");
     }
     assert!(hub.log().contains("the properties in the topic are malformed"));
-    let device = Paho::of(&hub, &identity);
+    let device = PahoDevice::new(&hub, &identity);
     assert!(device.connect());
     assert!(device.publish_with("devices/dev2/messages/events/", b"x", 0, false), "it is not told");
     assert!(device.is_closed());
-    assert!(Events::of(&hub, &service).all().is_empty());
+    assert!(Events::new(&hub, &service).all().is_empty());
 }
 
 #[test]
 fn what_mqtt_can_say_is_kept() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Paho::of(&hub, &service.create_device("dev1"));
+    let device = PahoDevice::new(&hub, &service.create_device("dev1"));
     assert!(device.connect());
     let topic = "devices/dev1/messages/events";
     assert!(device.publish_with(&format!("{topic}/"), b"retained", 1, true));
@@ -241,7 +244,7 @@ fn what_mqtt_can_say_is_kept() {
     assert!(device.publish(topic, b"without a slash"));
     let bag = "%24.mid=1&$.ct=text%2Fplain&$.ctime=2024-01-01T00%3A00%3A00Z&$.sub=part&$.on=o&a%2Bb=c%2bd&flag&iothub-ack=full";
     assert!(device.publish(&format!("{topic}/{bag}"), b"all"));
-    let sent = Events::of(&hub, &service).wait_for(4, |_| true);
+    let sent = Events::new(&hub, &service).wait_for(4, |_| true);
     let bodies: Vec<&str> = sent.iter().map(Event::body).collect();
     assert_eq!(bodies, ["retained", "not acknowledged", "without a slash", "all"]);
     assert_eq!(*sent[0].properties(), json!({ "mqtt-retain": "true" }));
@@ -263,12 +266,12 @@ fn what_mqtt_can_say_is_kept() {
 fn a_will_is_sent_when_the_device_goes_without_a_word() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let identity = service.create_device("dev1");
     let _ = service.create_device("dev2");
     let topic = "devices/dev1/messages/events/$.ct=text%2Fplain&why=lost";
     let start = |payload: &str| {
-        let device = Paho::with_will(&hub, &identity, topic, payload, false);
+        let device = PahoDevice::with_will(&hub, &identity, topic, payload, false);
         assert!(device.connect());
         device
     };
@@ -276,7 +279,7 @@ fn a_will_is_sent_when_the_device_goes_without_a_word() {
     let polite = start("never");
     polite.disconnect();
     assert!(polite.is_closed());
-    start("lost").vanish();
+    start("lost").close_socket();
     let sent = events.wait_for(1, |_| true);
     assert_eq!(sent[0].body(), "lost");
     assert_eq!(*sent[0].properties(), json!({ "iothub-MessageType": "Will", "why": "lost" }));
@@ -295,7 +298,7 @@ fn a_will_is_sent_when_the_device_goes_without_a_word() {
     // A will that is no message of the device keeps it out.
     let dev2 = service.create_device("dev3");
     for topic in ["devices/dev2/messages/events/", "devices/dev3/messages/events/a=%", "elsewhere"] {
-        assert!(!Paho::with_will(&hub, &dev2, topic, "x", false).connect(), "{topic}");
+        assert!(!PahoDevice::with_will(&hub, &dev2, topic, "x", false).connect(), "{topic}");
     }
     assert_eq!(events.all().len(), 3);
 }
@@ -304,7 +307,7 @@ fn a_will_is_sent_when_the_device_goes_without_a_word() {
 fn messages_come_over_https_one_by_one_or_several_at_once() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let events = Events::of(&hub, &service);
+    let events = Events::new(&hub, &service);
     let (identity, module) = (service.create_device("dev1"), service.create_module("dev1", "mod1"));
     let token = device_token(&identity);
     let single = json!({
@@ -360,14 +363,14 @@ fn messages_come_over_https_one_by_one_or_several_at_once() {
 fn a_certificate_proves_a_device_that_sends_over_https() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let own = certificate::self_signed(hub.folder(), "dev1", Validity::Now);
+    let own = certificate::self_signed(hub.folder(), "dev1", Validity::Valid);
     let device = json!({ "device_id": "dev1", "primary_thumbprint": own.sha256() });
     service.call("create_device_with_x509", &device).unwrap();
-    let stranger = certificate::self_signed(hub.folder(), "other", Validity::Now);
+    let stranger = certificate::self_signed(hub.folder(), "other", Validity::Valid);
     let path = "/devices/dev1/messages/events";
     assert_eq!(service.http_with_certificate("POST", path, &own, Some("x")).status, 204);
     assert_eq!(service.http_with_certificate("POST", path, &stranger, Some("x")).status, 401);
-    let sent = Events::of(&hub, &service).all();
+    let sent = Events::new(&hub, &service).all();
     let method: Value = serde_json::from_str(sent[0].system("iothub-connection-auth-method")).unwrap();
     assert_eq!((sent.len(), &method["type"]), (1, &json!("x509Certificate")));
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ferrohub_acceptance::{
-    Answer, Client, Device, Hub, HubBuilder, Method, Running, Script, Service,
+    Client, Device, Hub, HubBuilder, Method, MethodResult, RunningScript, Script, Service,
     certificate::{self, Authority, CertificateFiles, Validity},
 };
 use serde_json::{Value, json};
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 const SUCCESS: &str = "calling rebootDevice on myDevice\n\
                        status 200: {'Response': 'This is the response from the device'}\n";
 
-fn rebooted() -> Answer {
-    Answer { status: 200, payload: json!({ "Response": "This is the response from the device" }) }
+fn rebooted() -> MethodResult {
+    MethodResult { status: 200, payload: json!({ "Response": "This is the response from the device" }) }
 }
 
 /// The tutorial's device application, listening.
 #[track_caller]
-fn tutorial_device(hub: &Hub, connection_string: &str, reboot_seconds: &str) -> Running {
+fn tutorial_device(hub: &Hub, connection_string: &str, reboot_seconds: &str) -> RunningScript {
     let mut device = Script::new(hub, "tutorial_device.py")
         .arg(connection_string)
         .env("REBOOT_SECONDS", reboot_seconds)
@@ -72,7 +72,7 @@ fn the_tutorials_device_answers_404_to_a_name_it_does_not_know() {
     let _running = tutorial_device(&hub, &device.connection_string(), "0");
     let answer = service.invoke("myDevice", Method::new("makeCoffee")).unwrap();
     let unknown = json!({ "Response": "Unknown method" });
-    assert_eq!(answer, Answer { status: 404, payload: unknown });
+    assert_eq!(answer, MethodResult { status: 404, payload: unknown });
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn reboots(hub: &Hub, service: &Service, device: &Device) {
 fn the_asynchronous_client_reboots() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("myDevice")).client(Client::Async);
+    let device = Device::with_identity(&service.create_device("myDevice")).client(Client::Async);
     reboots(&hub, &service, &device.listen(&hub));
 }
 
@@ -106,7 +106,7 @@ fn the_asynchronous_client_reboots() {
 fn a_device_on_a_web_socket_reboots() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("myDevice")).option("websockets", true);
+    let device = Device::with_identity(&service.create_device("myDevice")).option("websockets", true);
     reboots(&hub, &service, &device.listen(&hub));
 }
 
@@ -114,8 +114,9 @@ fn a_device_on_a_web_socket_reboots() {
 fn the_asynchronous_client_on_a_web_socket_reboots() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device =
-        Device::of(&service.create_device("myDevice")).client(Client::Async).option("websockets", true);
+    let device = Device::with_identity(&service.create_device("myDevice"))
+        .client(Client::Async)
+        .option("websockets", true);
     reboots(&hub, &service, &device.listen(&hub));
 }
 
@@ -135,7 +136,7 @@ fn with_thumbprints(
 ) -> (Hub, Service, CertificateFiles) {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let files = certificate::self_signed(hub.folder(), "myDevice", Validity::Now);
+    let files = certificate::self_signed(hub.folder(), "myDevice", Validity::Valid);
     let (primary, secondary) = thumbprints(&files);
     let arguments = json!({
         "device_id": "myDevice",
@@ -196,7 +197,7 @@ fn trust(builder: HubBuilder, root: &Authority) -> HubBuilder {
 fn a_certificate_signed_by_a_trusted_authority_is_enough() {
     let root = Authority::root("Fleet Root");
     let (hub, service) = trusting(&root);
-    let files = root.sign(hub.folder(), "myDevice", Validity::Now);
+    let files = root.sign(hub.folder(), "myDevice", Validity::Valid);
     let device = Device::with_certificate(&hub, "myDevice", &files).listen(&hub);
     reboots(&hub, &service, &device);
 }
@@ -206,7 +207,7 @@ fn a_certificate_may_come_with_the_chain_to_its_authority() {
     let root = Authority::root("Fleet Root");
     let (hub, service) = trusting(&root);
     let factory = root.intermediate("Factory").intermediate("Line 1");
-    let files = factory.sign(hub.folder(), "myDevice", Validity::Now);
+    let files = factory.sign(hub.folder(), "myDevice", Validity::Valid);
     let device = Device::with_certificate(&hub, "myDevice", &files).client(Client::Async).listen(&hub);
     reboots(&hub, &service, &device);
 }
@@ -214,7 +215,7 @@ fn a_certificate_may_come_with_the_chain_to_its_authority() {
 #[test]
 fn the_policy_service_is_enough_to_call() {
     let hub = Hub::start();
-    let device = Device::of(&Service::owner(&hub).create_device("myDevice")).listen(&hub);
+    let device = Device::with_identity(&Service::owner(&hub).create_device("myDevice")).listen(&hub);
     reboots(&hub, &Service::with_service_policy(&hub), &device);
 }
 
@@ -222,8 +223,8 @@ fn the_policy_service_is_enough_to_call() {
 fn two_devices_do_not_mix_up() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let a = Device::of(&service.create_device("a")).listen(&hub);
-    let b = Device::of(&service.create_device("b")).client(Client::Async).listen(&hub);
+    let a = Device::with_identity(&service.create_device("a")).listen(&hub);
+    let b = Device::with_identity(&service.create_device("b")).client(Client::Async).listen(&hub);
     let calls: Vec<_> = (0..20)
         .map(|n| {
             let to = if n % 2 == 0 { "a" } else { "b" };
@@ -234,7 +235,7 @@ fn two_devices_do_not_mix_up() {
         .collect();
     for (payload, call) in calls {
         let answer = call.wait().unwrap();
-        assert_eq!(answer, Answer { status: 200, payload });
+        assert_eq!(answer, MethodResult { status: 200, payload });
     }
     for (device, name) in [(a, "a"), (b, "b")] {
         let requests = device.requests();
@@ -247,7 +248,7 @@ fn two_devices_do_not_mix_up() {
 fn payloads_travel_unchanged_both_ways() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("myDevice")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("myDevice")).listen(&hub);
     for payload in [
         json!("text"),
         json!(r#"{"method_number":"42"}"#),
@@ -268,7 +269,7 @@ fn payloads_travel_unchanged_both_ways() {
         let method = Method::new("echo").payload(payload.clone());
         let answer = service.invoke("myDevice", method).unwrap();
         assert_eq!(device.next_request().payload, payload);
-        assert_eq!(answer, Answer { status: 200, payload });
+        assert_eq!(answer, MethodResult { status: 200, payload });
     }
 }
 
@@ -276,13 +277,13 @@ fn payloads_travel_unchanged_both_ways() {
 fn no_payload_and_null_stay_what_they_are() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("myDevice")).listen(&hub);
+    let device = Device::with_identity(&service.create_device("myDevice")).listen(&hub);
     // The service client makes an empty string of a missing payload.
     let answer = service.invoke("myDevice", Method::new("echo")).unwrap();
     assert_eq!(device.next_request().payload, "");
     assert_eq!(answer.payload, "");
     // What the service client cannot say, `requests` can.
-    let token = ferrohub_acceptance::sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = ferrohub_acceptance::sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let path = "/twins/myDevice/methods?api-version=2021-04-12";
     for body in [r#"{"methodName":"echo","payload":null}"#, r#"{"methodName":"echo"}"#] {
         let answer = service.http("POST", path, Some(&token), Some(body));
@@ -296,11 +297,11 @@ fn no_payload_and_null_stay_what_they_are() {
 fn the_device_chooses_its_status_freely() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("myDevice")).listen(&hub);
+    let _device = Device::with_identity(&service.create_device("myDevice")).listen(&hub);
     for status in [0, 1, 200, 404, 500, 504, 70_000] {
         let what = json!({ "status": status, "payload": [status] });
         let answer = service.invoke("myDevice", Method::new("answer").payload(what)).unwrap();
-        assert_eq!(answer, Answer { status, payload: json!([status]) });
+        assert_eq!(answer, MethodResult { status, payload: json!([status]) });
     }
 }
 
@@ -308,7 +309,8 @@ fn the_device_chooses_its_status_freely() {
 fn five_calls_at_once_are_answered_in_the_order_the_device_chooses() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let _device = Device::of(&service.create_device("myDevice")).client(Client::Async).listen(&hub);
+    let _device =
+        Device::with_identity(&service.create_device("myDevice")).client(Client::Async).listen(&hub);
     let calls: Vec<_> = (0..5)
         .map(|n| {
             let seconds = f64::from(5 - n) * 0.4;
@@ -318,6 +320,6 @@ fn five_calls_at_once_are_answered_in_the_order_the_device_chooses() {
         .collect();
     for (n, call) in (0..5).zip(calls) {
         let answer = call.wait().unwrap();
-        assert_eq!(answer, Answer { status: 200 + n, payload: json!(n) });
+        assert_eq!(answer, MethodResult { status: 200 + n, payload: json!(n) });
     }
 }

@@ -84,9 +84,9 @@ fn an_etag_guards_a_change() {
         late["replace"] = replace.into();
         let refusal = service.call("change_twin", &late).unwrap_err();
         assert_eq!((refusal.http.status, refusal.http.error_code()), (412, "PreconditionFailed"));
-        assert_eq!(refusal.http.inner_error()["errorCode"], 412_001);
+        assert_eq!(refusal.http.nested_error()["errorCode"], 412_001);
     }
-    let token = sas::of_policy(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     for if_match in ["*", "\"*\"", "\"AAAAAAAAAAI=\"", "AAAAAAAAAAI="] {
         let path = "/twins/dev1?api-version=2021-04-12";
         let answer = service.http_with(
@@ -104,7 +104,7 @@ fn an_etag_guards_a_change() {
 fn what_is_wrong_with_a_change_is_said_and_nothing_of_it_is_kept() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let before = twin(&service, "dev1");
     let deep = (0..11).fold(json!({}), |inner, _| json!({ "a": inner }));
     for (desired, said) in [
@@ -119,7 +119,7 @@ fn what_is_wrong_with_a_change_is_said_and_nothing_of_it_is_kept() {
         let all = json!({ "device_id": "dev1", "tags": { "good": 1 }, "desired": desired });
         let refusal = service.call("change_twin", &all).unwrap_err();
         assert_eq!((refusal.http.status, refusal.http.error_code()), (400, "ArgumentInvalid"), "{said}");
-        let text = refusal.http.inner_error()["message"].as_str().unwrap().to_owned();
+        let text = refusal.http.nested_error()["message"].as_str().unwrap().to_owned();
         assert!(text.starts_with("properties.desired: ") && text.contains(said), "{text}");
         let failure = device.report(&desired).unwrap_err();
         assert!(failure.cause.contains("twin operation returned status 400"), "{failure:?}");
@@ -127,7 +127,7 @@ fn what_is_wrong_with_a_change_is_said_and_nothing_of_it_is_kept() {
     for (body, code) in
         [("{", "IotHubFormatError"), ("[]", "IotHubFormatError"), ("{\"tags\":1}", "IotHubFormatError")]
     {
-        let token = sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
+        let token = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
         let answer = service.http("PATCH", "/twins/dev1?api-version=2021-04-12", Some(&token), Some(body));
         assert_eq!((answer.status, answer.error_code()), (400, code), "{body}");
     }
@@ -146,7 +146,7 @@ fn what_is_wrong_with_a_change_is_said_and_nothing_of_it_is_kept() {
 fn both_sides(client: Client, websockets: bool) {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1"))
+    let device = Device::with_identity(&service.create_device("dev1"))
         .client(client)
         .option("websockets", websockets)
         .start(&hub);
@@ -191,8 +191,9 @@ fn both_sides_see_what_the_other_wrote_to_the_asynchronous_client_on_a_web_socke
 fn a_device_that_was_away_gets_the_truth() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
-    let device =
-        Device::of(&service.create_device("dev1")).option("connection_retry_interval", 1).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1"))
+        .option("connection_retry_interval", 1)
+        .start(&hub);
     device.watch_desired(true);
     change(&service, "dev1", json!({ "desired": { "a": 1 } }));
     assert_eq!(device.next_desired(), json!({ "a": 1, "$version": 2 }));
@@ -217,7 +218,7 @@ fn a_device_that_was_away_gets_the_truth() {
 fn what_was_acknowledged_survives_a_power_cut() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     for round in 1..=20 {
         change(&service, "dev1", json!({ "tags": { "round": round }, "desired": { "round": round } }));
         device.report(&json!({ "round": round })).unwrap();
@@ -235,7 +236,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
 fn changes_of_many_writers_reach_the_device_in_order() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let device = Device::of(&service.create_device("dev1")).start(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.watch_desired(true);
     let writers: Vec<_> = (0..24)
         .map(|n| {
@@ -260,9 +261,10 @@ fn a_model_that_the_device_names_is_in_its_twin() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let device = Device::of(&identity).option("product_info", "dtmi:com:example:Thermostat;1").start(&hub);
+    let device =
+        Device::with_identity(&identity).option("product_info", "dtmi:com:example:Thermostat;1").start(&hub);
     device.connect().unwrap();
-    let token = sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
+    let token = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
     let answer = service.http("GET", "/twins/dev1?api-version=2021-04-12", Some(&token), None);
     assert_eq!(answer.json()["modelId"], "dtmi:com:example:Thermostat;1");
     assert_eq!(answer.json()["version"], 2, "naming a model is no change of the twin");
@@ -277,7 +279,7 @@ fn only_who_may_reads_and_writes_twins() {
     for policy in ["device", "registryRead", "registryReadWrite"] {
         let shown = hub.command(["policy", "show", policy, "--output", "json"]).success();
         let shown: Value = serde_json::from_str(&shown).unwrap();
-        let token = sas::of_policy(&format!(
+        let token = sas::policy_token(&format!(
             "HostName={};SharedAccessKeyName={policy};SharedAccessKey={}",
             hub.name(),
             shown["primaryKey"].as_str().unwrap()
@@ -304,7 +306,7 @@ fn only_who_may_reads_and_writes_twins() {
             .http(
                 "DELETE",
                 path,
-                Some(&sas::of_policy(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))),
+                Some(&sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))),
                 None
             )
             .status,

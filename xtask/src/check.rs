@@ -14,12 +14,12 @@ use crate::command::{cargo, run_quietly};
 struct Layer {
     name: &'static str,
     /// Crates of ours, one layer or more below.
-    ours: Ours,
+    allowed: AllowedCrates,
     /// Crates of others it must not know, with the reason.
-    never: &'static [(&'static str, &'static [&'static str])],
+    banned: &'static [(&'static str, &'static [&'static str])],
 }
 
-enum Ours {
+enum AllowedCrates {
     Only(&'static [&'static str]),
     Anything,
 }
@@ -28,35 +28,39 @@ const NO_IO: (&str, &[&str]) = (
     "it does no I/O and spawns nothing",
     &["tokio", "tokio-rustls", "tokio-tungstenite", "axum", "hyper", "hyper-util", "rusqlite", "rustls"],
 );
-const NO_HEADS: (&str, &[&str]) = (
+const NO_PROTOCOL_NO_DATABASE: (&str, &[&str]) = (
     "the rules know no protocol, no socket and no database",
     &["tokio-rustls", "tokio-tungstenite", "axum", "http", "hyper", "hyper-util", "rusqlite", "rustls"],
 );
 const NO_DATABASE: (&str, &[&str]) = ("the edge reaches data only through core", &["rusqlite"]);
 const NO_SERVER: (&str, &[&str]) = ("an SDK is not a server", &["axum", "rusqlite"]);
 
-use Ours::{Anything, Only};
+use AllowedCrates::{Anything, Only};
 
 /// Every crate of the workspace, from the bottom up.
 const LAYERS: &[Layer] = &[
-    Layer { name: "ferrohub-model", ours: Only(&[]), never: &[NO_IO] },
-    Layer { name: "ferrohub-mqtt", ours: Only(&[]), never: &[NO_IO] },
-    Layer { name: "ferrohub-core", ours: Only(&["ferrohub-model"]), never: &[NO_HEADS] },
-    Layer { name: "ferrohub-store", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
-    Layer { name: "ferrohub-blobs", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
-    Layer { name: "ferrohub-bus", ours: Only(&["ferrohub-core", "ferrohub-model"]), never: &[] },
+    Layer { name: "ferrohub-model", allowed: Only(&[]), banned: &[NO_IO] },
+    Layer { name: "ferrohub-mqtt", allowed: Only(&[]), banned: &[NO_IO] },
+    Layer { name: "ferrohub-core", allowed: Only(&["ferrohub-model"]), banned: &[NO_PROTOCOL_NO_DATABASE] },
+    Layer { name: "ferrohub-store", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer { name: "ferrohub-blobs", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer {
         name: "ferrohub-gateway",
-        ours: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
-        never: &[NO_DATABASE],
+        allowed: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
+        banned: &[NO_DATABASE],
     },
-    Layer { name: "ferrohub-device", ours: Only(&["ferrohub-model", "ferrohub-mqtt"]), never: &[NO_SERVER] },
-    Layer { name: "ferrohub-service", ours: Only(&["ferrohub-model"]), never: &[NO_SERVER] },
-    Layer { name: "ferrohub", ours: Anything, never: &[] },
-    Layer { name: "ferrohub-acceptance", ours: Anything, never: &[] },
-    Layer { name: "ferrohub-bench", ours: Anything, never: &[] },
-    Layer { name: "ferrohub-instructions", ours: Anything, never: &[] },
-    Layer { name: "xtask", ours: Only(&[]), never: &[] },
+    Layer {
+        name: "ferrohub-device",
+        allowed: Only(&["ferrohub-model", "ferrohub-mqtt"]),
+        banned: &[NO_SERVER],
+    },
+    Layer { name: "ferrohub-service", allowed: Only(&["ferrohub-model"]), banned: &[NO_SERVER] },
+    Layer { name: "ferrohub", allowed: Anything, banned: &[] },
+    Layer { name: "ferrohub-acceptance", allowed: Anything, banned: &[] },
+    Layer { name: "ferrohub-bench", allowed: Anything, banned: &[] },
+    Layer { name: "ferrohub-instructions", allowed: Anything, banned: &[] },
+    Layer { name: "xtask", allowed: Only(&[]), banned: &[] },
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -104,14 +108,14 @@ fn violations(crates: &Crates) -> Vec<String> {
         };
         for dependency in used {
             let is_ours = crates.contains_key(dependency);
-            if let Only(allowed) = &layer.ours
+            if let Only(names) = &layer.allowed
                 && is_ours
-                && !allowed.contains(&dependency.as_str())
+                && !names.contains(&dependency.as_str())
             {
                 violations.push(format!("{name} must not use {dependency}: arrows only point down"));
             }
-            for (reason, banned) in layer.never {
-                if banned.contains(&dependency.as_str()) {
+            for (reason, names) in layer.banned {
+                if names.contains(&dependency.as_str()) {
                     violations.push(format!("{name} must not use {dependency}: {reason}"));
                 }
             }

@@ -11,7 +11,7 @@ use crate::command::{cargo, is_root, program, run, run_quietly, works};
 use crate::workspace;
 
 /// What the gate spends on each target.
-pub(crate) const SHORT: Duration = Duration::from_secs(10);
+pub(crate) const GATE_DURATION: Duration = Duration::from_secs(10);
 
 /// The passes that tell libFuzzer which branches an input took and what it was compared with.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -76,7 +76,7 @@ pub(crate) fn run_command(arguments: &[String]) -> Result<()> {
     };
     let time = match seconds {
         Some(seconds) => Duration::from_secs(seconds.parse().context("SECONDS must be a whole number")?),
-        None => SHORT,
+        None => GATE_DURATION,
     };
     fuzz(time, target)
 }

@@ -16,7 +16,7 @@ use crate::workspace;
 /// A jump of more than this part fails.
 const TOLERANCE: f64 = 0.10;
 /// Turns of the short and the long run; what start and end cost is in both.
-const TURNS: [u32; 2] = [500, 5500];
+const ITERATIONS: [u32; 2] = [500, 5500];
 
 fn recorded_file() -> PathBuf {
     workspace::root().join("bench/instructions/recorded.txt")
@@ -28,8 +28,10 @@ pub(crate) fn count(record: bool) -> Result<()> {
     run(cargo().args(["build", "--quiet", "--profile", "counted", "--package", "ferrohub-instructions"]))?;
     let binary = workspace::target().join("counted/ferrohub-instructions");
     let paths = run_quietly(&mut program(&binary))?;
-    let counted: BTreeMap<&str, u64> =
-        paths.lines().map(|path| Ok((path, turn(&binary, path)?))).collect::<Result<_>>()?;
+    let counted: BTreeMap<&str, u64> = paths
+        .lines()
+        .map(|path| Ok((path, instructions_per_iteration(&binary, path)?)))
+        .collect::<Result<_>>()?;
     if record {
         let mut text = String::new();
         for (path, instructions) in &counted {
@@ -64,20 +66,20 @@ pub(crate) fn count(record: bool) -> Result<()> {
 }
 
 /// Instructions of one turn of a path.
-fn turn(binary: &std::path::Path, path: &str) -> Result<u64> {
+fn instructions_per_iteration(binary: &std::path::Path, path: &str) -> Result<u64> {
     let mut totals = [0_u64; 2];
-    for (total, turns) in totals.iter_mut().zip(TURNS) {
+    for (total, iterations) in totals.iter_mut().zip(ITERATIONS) {
         let mut valgrind = program("valgrind".as_ref());
         // The summary goes to its log, which is its standard error.
         valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).arg(path);
-        let output = valgrind.arg(turns.to_string()).output().context("cannot start valgrind")?;
+        let output = valgrind.arg(iterations.to_string()).output().context("cannot start valgrind")?;
         let log = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{path}: {log}");
         let line = log.lines().find_map(|line| line.split_once("Collected : "));
         *total = line.context("valgrind told no count")?.1.trim().parse()?;
     }
     let [short, long] = totals;
-    Ok(long.saturating_sub(short) / u64::from(TURNS[1] - TURNS[0]))
+    Ok(long.saturating_sub(short) / u64::from(ITERATIONS[1] - ITERATIONS[0]))
 }
 
 pub(crate) fn run_command(arguments: &[String]) -> Result<()> {

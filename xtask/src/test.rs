@@ -60,14 +60,14 @@ fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
         run(cargo().args(["nextest", "run", "--workspace", "--no-run", "--cargo-quiet"]))
     })?;
     steps.step("tests", || {
-        let ports = PrivilegedPorts::find()?;
+        let ports = PrivilegedPorts::detect()?;
         run(ports.cargo().args(["nextest", "run", "--workspace", "--cargo-quiet"]).args(&options.filter))
     })?;
     if options.quick {
         return Ok(());
     }
     steps.step("instructions of the hot paths", || instructions::count(false))?;
-    steps.step("fuzzing", || fuzz::fuzz(fuzz::SHORT, None))?;
+    steps.step("fuzzing", || fuzz::fuzz(fuzz::GATE_DURATION, None))?;
     steps.step("examples in the documentation", || {
         run(cargo().args(["test", "--quiet", "--doc", "--workspace"]))
     })?;

@@ -13,13 +13,13 @@ use ferrohub_model::device::Device;
 use ferrohub_model::method::MethodName;
 use ferrohub_model::{IdentityId, Timestamp};
 
-use crate::nothing;
+use crate::noop;
 
 /// Sockets, TLS, HTTP and MQTT are not in it.
 pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
-        let (hub, connections, _) = nothing::hub().await?;
+        let (hub, connections, _) = noop::hub().await?;
         let id = IdentityId::parse("bench-1")?;
         let now = Timestamp::from_unix_seconds(1);
         let identity =

@@ -6,20 +6,20 @@
 
 mod calls;
 mod mqtt;
-mod nothing;
+mod noop;
 mod tokens;
 
 use anyhow::{Context as _, bail};
 
 /// A path: `COUNT` turns of it.
-type Path = fn(u32) -> anyhow::Result<()>;
+type HotPath = fn(u32) -> anyhow::Result<()>;
 
 /// All of them, by name.
-const PATHS: [(&str, Path); 5] = [
+const PATHS: [(&str, HotPath); 5] = [
     ("mqtt_request_out", mqtt::request_out),
     ("mqtt_response_in", mqtt::response_in),
     ("mqtt_ping", mqtt::ping),
-    ("token_seen_before", tokens::seen_before),
+    ("token_cached", tokens::cached_token),
     ("method_call", calls::method_call),
 ];
 

@@ -14,17 +14,17 @@ use tokio::task::JoinSet;
 
 use super::device::name;
 use super::dial::Dial;
-use super::each;
 use super::http::HttpLink;
 use super::mqtt::{Link, Login};
 use super::nats::NatsLink;
-use crate::server::{Server, Speech};
+use super::run_all;
+use crate::server::{Protocol, Server};
 
 /// A call that takes longer than this is lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Calls that may be due and not yet made. A server that falls behind so far is not measured but drowned.
-const OVERDUE: usize = 100_000;
+const MAX_BACKLOG: usize = 100_000;
 
 /// How calls follow each other.
 #[derive(Debug, Clone, Copy)]
@@ -75,10 +75,10 @@ impl Callers {
     ) -> anyhow::Result<Self> {
         let json = format!("\"{}\"", "x".repeat(payload.saturating_sub(2)));
         let open = (0..count).map(|number| {
-            let (dial, speech, json) = (dial.clone(), server.speech.clone(), json.clone());
+            let (dial, protocol, json) = (dial.clone(), server.protocol.clone(), json.clone());
             async move {
-                let (kind, payload) = match &speech {
-                    Speech::Hub { https, token, .. } => {
+                let (kind, payload) = match &protocol {
+                    Protocol::Hub { https, token, .. } => {
                         let dial = Dial { address: *https, ..dial };
                         let link = HttpLink::open(&dial, token).await?;
                         (
@@ -86,14 +86,14 @@ impl Callers {
                             format!("{{\"methodName\":\"echo\",\"payload\":{json}}}"),
                         )
                     }
-                    Speech::Broker { login } => {
+                    Protocol::Broker { login } => {
                         let (username, password) = login.clone().unzip();
                         let login = Login { client_id: format!("caller-{number}"), username, password };
                         let filter = format!("callers/c{number}/#");
                         (Kind::Mqtt(Box::new(Link::open(&dial, &login, &filter, false).await?)), json)
                     }
-                    Speech::Own => bail!("nobody calls through it"),
-                    Speech::Nats => {
+                    Protocol::Native => bail!("nobody calls through it"),
+                    Protocol::Nats => {
                         let subject = format!("callers.c{number}.*");
                         (Kind::Nats(Box::new(NatsLink::open(&dial, &subject).await?)), json)
                     }
@@ -101,7 +101,7 @@ impl Callers {
                 Ok(Caller { kind, number, count: 0, payload: payload.into() })
             }
         });
-        let callers = each(16, open).await.context("a caller did not connect")?;
+        let callers = run_all(16, open).await.context("a caller did not connect")?;
         Ok(Self { callers, devices })
     }
 
@@ -128,7 +128,7 @@ impl Callers {
                         (None, _) => break,
                     };
                     let device = next.fetch_add(1, Ordering::Relaxed) % devices;
-                    tokio::time::timeout(PATIENCE, caller.call(device as usize))
+                    tokio::time::timeout(CALL_TIMEOUT, caller.call(device as usize))
                         .await
                         .context("a call was lost")??;
                     latencies.saturating_record(from.elapsed().as_micros() as u64);
@@ -153,7 +153,7 @@ pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
 
 /// Tells when each call is due, when it is: from a thread of its own, because timers of the runtime are coarse.
 fn pacer(begun: Instant, rate: u64, time: Duration) -> mpsc::Receiver<Instant> {
-    let (sender, receiver) = mpsc::channel(OVERDUE);
+    let (sender, receiver) = mpsc::channel(MAX_BACKLOG);
     std::thread::spawn(move || {
         let calls = (time.as_secs_f64() * rate as f64) as u64;
         for call in 0..calls {

@@ -11,13 +11,13 @@ use ferrohub_mqtt::client::Event;
 use tokio::task::JoinSet;
 
 use super::dial::Dial;
-use super::each;
 use super::mqtt::{Link, Login};
 use super::nats::NatsLink;
-use crate::server::{Server, Speech};
+use super::run_all;
+use crate::server::{Protocol, Server};
 
 /// Connects under way at once.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_CONNECTS: usize = 32;
 
 /// Devices that are connected. They hang up when this is dropped.
 pub(crate) struct Fleet {
@@ -43,13 +43,13 @@ pub(crate) enum DeviceLink {
 }
 
 impl DeviceLink {
-    async fn open(dial: &Dial, speech: &Speech, number: usize) -> anyhow::Result<Self> {
-        let filter = filter(speech, number);
-        let opened = match speech {
-            Speech::Nats => NatsLink::open(dial, &filter).await.map(Self::Nats),
+    async fn open(dial: &Dial, protocol: &Protocol, number: usize) -> anyhow::Result<Self> {
+        let filter = filter(protocol, number);
+        let opened = match protocol {
+            Protocol::Nats => NatsLink::open(dial, &filter).await.map(Self::Nats),
             _ => {
-                let durable = matches!(speech, Speech::Hub { .. });
-                Link::open(dial, &login(speech, number), &filter, durable).await.map(Self::Mqtt)
+                let durable = matches!(protocol, Protocol::Hub { .. });
+                Link::open(dial, &login(protocol, number), &filter, durable).await.map(Self::Mqtt)
             }
         };
         opened.context("a device did not connect")
@@ -72,7 +72,7 @@ impl Fleet {
     pub(crate) async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
-        for mut link in Self::open(&server.speech, dial, count).await? {
+        for mut link in Self::open(&server.protocol, dial, count).await? {
             let lost = lost.clone();
             tasks.spawn(async move {
                 if let Err(error) = link.answer().await
@@ -86,12 +86,16 @@ impl Fleet {
     }
 
     /// Only connects them: links that nobody drives yet.
-    pub(crate) async fn open(speech: &Speech, dial: &Dial, count: usize) -> anyhow::Result<Vec<DeviceLink>> {
+    pub(crate) async fn open(
+        protocol: &Protocol,
+        dial: &Dial,
+        count: usize,
+    ) -> anyhow::Result<Vec<DeviceLink>> {
         let open = (0..count).map(|number| {
-            let (dial, speech) = (dial.clone(), speech.clone());
-            async move { DeviceLink::open(&dial, &speech, number).await }
+            let (dial, protocol) = (dial.clone(), protocol.clone());
+            async move { DeviceLink::open(&dial, &protocol, number).await }
         });
-        each(AT_ONCE, open).await
+        run_all(MAX_CONCURRENT_CONNECTS, open).await
     }
 
     /// Devices whose connection ended.
@@ -106,28 +110,28 @@ impl Fleet {
 }
 
 /// Who device `number` says it is.
-pub(crate) fn login(speech: &Speech, number: usize) -> Login {
+pub(crate) fn login(protocol: &Protocol, number: usize) -> Login {
     let client_id = name(number);
-    match speech {
-        Speech::Hub { host, .. } => {
+    match protocol {
+        Protocol::Hub { host, .. } => {
             let expiry = Timestamp::from_unix_seconds(4_102_444_800);
             let token = sas::sign(&format!("{host}/devices/{client_id}"), &key(), None, expiry);
             let username = format!("{host}/{client_id}/?api-version=2021-04-12");
             Login { client_id, username: Some(username), password: Some(token) }
         }
-        Speech::Broker { login: Some((user, password)) } => {
+        Protocol::Broker { login: Some((user, password)) } => {
             Login { client_id, username: Some(user.clone()), password: Some(password.clone()) }
         }
-        Speech::Broker { login: None } | Speech::Nats | Speech::Own => {
+        Protocol::Broker { login: None } | Protocol::Nats | Protocol::Native => {
             Login { client_id, ..Login::default() }
         }
     }
 }
 
-fn filter(speech: &Speech, number: usize) -> String {
-    match speech {
-        Speech::Hub { .. } => topic::METHODS_FILTER.to_owned(),
-        Speech::Nats => format!("devices.{}.methods.*", name(number)),
+fn filter(protocol: &Protocol, number: usize) -> String {
+    match protocol {
+        Protocol::Hub { .. } => topic::METHODS_FILTER.to_owned(),
+        Protocol::Nats => format!("devices.{}.methods.*", name(number)),
         _ => format!("devices/{}/methods/#", name(number)),
     }
 }
@@ -140,7 +144,7 @@ async fn answer(link: &mut Link) -> anyhow::Result<()> {
         while let Some(Event::Publish(publish)) = event {
             let Publish { topic, payload, .. } = publish;
             reply(link, topic.as_str(), payload)?;
-            event = link.ready();
+            event = link.try_next();
         }
     }
 }

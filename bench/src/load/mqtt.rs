@@ -48,11 +48,11 @@ impl Link {
         filter: &str,
         durable: bool,
     ) -> anyhow::Result<Self> {
-        Self::open_at(dial, login, filter, QoS::AtMostOnce, durable).await
+        Self::open_with_qos(dial, login, filter, QoS::AtMostOnce, durable).await
     }
 
     /// The same with the quality of service that is asked for.
-    pub(crate) async fn open_at(
+    pub(crate) async fn open_with_qos(
         dial: &Dial,
         login: &Login,
         filter: &str,
@@ -90,7 +90,7 @@ impl Link {
     }
 
     /// The same at QoS 1: the server acknowledges it.
-    pub(crate) fn publish_acknowledged(
+    pub(crate) fn publish_qos1(
         &mut self,
         topic: std::fmt::Arguments<'_>,
         payload: Bytes,
@@ -100,7 +100,7 @@ impl Link {
     }
 
     /// An event that is there already.
-    pub(crate) fn ready(&mut self) -> Option<Event> {
+    pub(crate) fn try_next(&mut self) -> Option<Event> {
         self.machine.poll_event()
     }
 

@@ -18,19 +18,19 @@ const INK: &str = "#868e96";
 pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<Vec<String>> {
     std::fs::create_dir_all(folder)?;
     let keys: BTreeSet<(&str, &str)> =
-        report.measurements.iter().map(|m| (m.row.as_str(), m.what.as_str())).collect();
+        report.measurements.iter().map(|m| (m.row.as_str(), m.metric.as_str())).collect();
     let mut names = Vec::new();
-    for (row, what) in keys {
+    for (row, metric) in keys {
         let of_chart: Vec<&Measurement> =
-            report.measurements.iter().filter(|m| m.row == row && m.what == what).collect();
+            report.measurements.iter().filter(|m| m.row == row && m.metric == metric).collect();
         let grows = of_chart.iter().any(|m| m.size.is_some());
         if of_chart.len() < 2 {
             continue;
         }
-        let title = format!("{row}: {what}");
+        let title = format!("{row}: {metric}");
         let svg = if grows { lines(&title, &of_chart) } else { bars(&title, &of_chart) };
         let word: String =
-            what.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+            metric.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let words: Vec<&str> = word.split('-').filter(|word| !word.is_empty()).collect();
         let name = format!("{}-{}.svg", row.to_lowercase().replace(' ', "-"), words.join("-"));
         std::fs::write(folder.join(&name), svg)?;
@@ -41,13 +41,13 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<Vec<St
 
 /// Horizontal bars of medians, with whiskers from the smallest to the largest sample.
 fn bars(title: &str, measurements: &[&Measurement]) -> String {
-    let top = measurements.iter().map(|m| m.spread().1).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    let top = measurements.iter().map(|m| m.range().1).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let room = WIDTH - LABEL - 90.0;
     let height = 40.0 + measurements.len() as f64 * (BAR + 8.0) + 8.0;
     let mut svg = open(height, title);
     for (index, measurement) in measurements.iter().enumerate() {
         let y = 40.0 + index as f64 * (BAR + 8.0);
-        let (low, high) = measurement.spread();
+        let (low, high) = measurement.range();
         let at = |value: f64| LABEL + value / top * room;
         let colour = if measurement.server.starts_with("ferrohub") { COLOURS[0] } else { COLOURS[1] };
         let middle = y + BAR / 2.0;

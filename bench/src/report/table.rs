@@ -26,26 +26,27 @@ pub(crate) fn render(report: &Report) -> String {
 
 /// Servers below each other, figures beside each other, each with the ratio to the hub's.
 fn flat(text: &mut String, measurements: &[&Measurement]) {
-    let mut whats: Vec<&str> = Vec::new();
+    let mut metrics: Vec<&str> = Vec::new();
     let mut servers: Vec<&str> = Vec::new();
     for measurement in measurements {
-        if !whats.contains(&measurement.what.as_str()) {
-            whats.push(&measurement.what);
+        if !metrics.contains(&measurement.metric.as_str()) {
+            metrics.push(&measurement.metric);
         }
         if !servers.contains(&measurement.server.as_str()) {
             servers.push(&measurement.server);
         }
     }
-    let find = |server: &str, what: &str| measurements.iter().find(|m| m.server == server && m.what == what);
-    let _ = writeln!(text, "| | {} |", whats.join(" | "));
-    let _ = writeln!(text, "|---|{}", "--:|".repeat(whats.len()));
+    let find =
+        |server: &str, metric: &str| measurements.iter().find(|m| m.server == server && m.metric == metric);
+    let _ = writeln!(text, "| | {} |", metrics.join(" | "));
+    let _ = writeln!(text, "|---|{}", "--:|".repeat(metrics.len()));
     for server in servers {
         let _ = write!(text, "| {server} ");
-        for what in &whats {
-            let _ = match find(server, what) {
+        for metric in &metrics {
+            let _ = match find(server, metric) {
                 None => write!(text, "| – "),
                 Some(measurement) => {
-                    let ratio = find("ferrohub", what)
+                    let ratio = find("ferrohub", metric)
                         .filter(|_| server != "ferrohub")
                         .map(|own| format!(", ×{:.2}", measurement.median() / own.median()));
                     write!(text, "| {}{} ", figure(measurement), ratio.unwrap_or_default())
@@ -61,19 +62,20 @@ fn by_size(text: &mut String, measurements: &[&Measurement]) {
     let sizes: BTreeSet<u64> = measurements.iter().filter_map(|m| m.size).collect();
     let mut columns: Vec<(&str, &str)> = Vec::new();
     for measurement in measurements {
-        let column = (measurement.server.as_str(), measurement.what.as_str());
+        let column = (measurement.server.as_str(), measurement.metric.as_str());
         if !columns.contains(&column) {
             columns.push(column);
         }
     }
-    let names: Vec<String> = columns.iter().map(|(server, what)| format!("{server}: {what}")).collect();
+    let names: Vec<String> = columns.iter().map(|(server, metric)| format!("{server}: {metric}")).collect();
     let _ = writeln!(text, "| | {} |", names.join(" | "));
     let _ = writeln!(text, "|--:|{}", "--:|".repeat(columns.len()));
     for size in sizes {
         let _ = write!(text, "| {size} ");
-        for (server, what) in &columns {
-            let found =
-                measurements.iter().find(|m| m.server == *server && m.what == *what && m.size == Some(size));
+        for (server, metric) in &columns {
+            let found = measurements
+                .iter()
+                .find(|m| m.server == *server && m.metric == *metric && m.size == Some(size));
             let _ = write!(text, "| {} ", found.map_or_else(|| "–".to_owned(), |m| figure(m)));
         }
         text.push_str("|\n");
@@ -82,7 +84,7 @@ fn by_size(text: &mut String, measurements: &[&Measurement]) {
 
 /// The median, and how far the rounds were apart.
 fn figure(measurement: &Measurement) -> String {
-    let (low, high) = measurement.spread();
+    let (low, high) = measurement.range();
     if measurement.samples.len() < 2 {
         return number(measurement.median());
     }

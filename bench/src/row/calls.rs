@@ -40,7 +40,7 @@ async fn set_up_all(
         let name = server.name;
         match set_up(server, environment, scale, devices).await {
             Ok(bench) => benches.push(bench),
-            Err(error) => report.miss(format!("{name}: {error:#}")),
+            Err(error) => report.add_missing(format!("{name}: {error:#}")),
         }
     }
     benches
@@ -55,7 +55,7 @@ async fn measure(bench: &mut Bench, pace: Pace) -> anyhow::Result<(Outcome, f64)
     Ok((outcome, cpu))
 }
 
-async fn alternate(
+async fn run_interleaved(
     row: &str,
     benches: Vec<Bench>,
     scale: &Scale,
@@ -83,7 +83,7 @@ async fn alternate(
                     eprintln!("{row} {name} {size:?}: {cpu:.1} µs CPU for each of {} calls", outcome.calls);
                 }
                 Err(error) => {
-                    report.miss(format!("{row} {name}: {error:#}"));
+                    report.add_missing(format!("{row} {name}: {error:#}"));
                     *place = None;
                 }
             }
@@ -102,14 +102,15 @@ pub(crate) async fn throughput(
     report: &mut Report,
 ) {
     let benches = set_up_all(names, environment, scale, scale.devices, report).await;
-    alternate("P1", benches, scale, Pace::Closed(Duration::from_secs(scale.seconds)), None, report).await;
+    run_interleaved("P1", benches, scale, Pace::Closed(Duration::from_secs(scale.seconds)), None, report)
+        .await;
 }
 
 /// P2: a thousand calls a second.
 pub(crate) async fn latency(names: &[String], environment: &Environment, scale: &Scale, report: &mut Report) {
     let benches = set_up_all(names, environment, scale, scale.devices, report).await;
     let pace = Pace::Open(1000, Duration::from_secs(scale.seconds));
-    alternate("P2", benches, scale, pace, None, report).await;
+    run_interleaved("P2", benches, scale, pace, None, report).await;
 }
 
 /// Half of P9: P1 with ever more devices.
@@ -119,7 +120,7 @@ pub(crate) async fn growth(names: &[String], environment: &Environment, scale: &
         // Beyond some thousands the load has sockets enough for one server at a time.
         for names in names.chunks(if devices > 5000 { 1 } else { names.len() }) {
             let benches = set_up_all(names, environment, scale, devices, report).await;
-            alternate("P9 calls", benches, scale, pace, Some(devices as u64), report).await;
+            run_interleaved("P9 calls", benches, scale, pace, Some(devices as u64), report).await;
         }
     }
 }

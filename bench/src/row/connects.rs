@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Scale, per, registry, start};
 use crate::load::device::Fleet;
-use crate::load::each;
+use crate::load::run_all;
 use crate::report::Report;
 use crate::server::{Environment, Server};
 
@@ -20,9 +20,9 @@ async fn measure(
     {
         let dial = server.dial(&environment.pki, resume)?;
         let (before, begun) = (server.cpu()?, Instant::now());
-        let links = Fleet::open(&server.speech, &dial, count).await?;
+        let links = Fleet::open(&server.protocol, &dial, count).await?;
         let (cpu, took) = (per(server.cpu()? - before, count as u64), begun.elapsed());
-        hang_up(links).await;
+        disconnect_all(links).await;
         report.add("P4", what, server.name, None, cpu);
         if !resume {
             report.add("P4", "connects per second", server.name, None, count as f64 / took.as_secs_f64());
@@ -33,12 +33,12 @@ async fn measure(
 }
 
 /// Ends connections, and waits until the server has seen that: what it costs is no part of a connect.
-async fn hang_up<T>(links: Vec<T>) {
+async fn disconnect_all<T>(links: Vec<T>) {
     drop(links);
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
-/// The handshake alone, against the floor.
+/// The handshake alone, against the baseline.
 async fn handshakes(
     server: &Server,
     environment: &Environment,
@@ -51,9 +51,9 @@ async fn handshakes(
         let dial = dial.clone();
         async move { dial.tls().await }
     });
-    let streams = each(32, connect).await?;
+    let streams = run_all(32, connect).await?;
     let cpu = per(server.cpu()? - before, scale.connects as u64);
-    hang_up(streams).await;
+    disconnect_all(streams).await;
     report.add("P4", "CPU per connect, µs", "bare TLS handshake", None, cpu);
     Ok(())
 }
@@ -66,21 +66,21 @@ pub(crate) async fn storm(names: &[String], environment: &Environment, scale: &S
         let prepared = async {
             registry::register(server, &dial, scale.connects).await?;
             // The first storm makes what the later ones find: durable subscriptions.
-            hang_up(Fleet::open(&server.speech, &dial, scale.connects).await?).await;
+            disconnect_all(Fleet::open(&server.protocol, &dial, scale.connects).await?).await;
             anyhow::Ok(())
         };
         if let Err(error) = prepared.await {
-            report.miss(format!("P4 {}: {error:#}", server.name));
+            report.add_missing(format!("P4 {}: {error:#}", server.name));
         }
     }
     for _ in 0..scale.rounds {
         for server in &servers {
             let measured = match server.name {
-                "floor" => handshakes(server, environment, scale, report).await,
+                "baseline" => handshakes(server, environment, scale, report).await,
                 _ => measure(server, environment, scale, report).await,
             };
             if let Err(error) = measured {
-                report.miss(format!("P4 {}: {error:#}", server.name));
+                report.add_missing(format!("P4 {}: {error:#}", server.name));
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::server::{Environment, Server};
 
 /// Sockets and files besides those of devices.
-const SPARE: u64 = 200;
+const RESERVED_FILES: u64 = 200;
 
 async fn measure(
     server: &Server,
@@ -23,7 +23,7 @@ async fn measure(
     for &size in sizes {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let empty = server.resident_kib()?;
-        let links = Fleet::open(&server.speech, &dial, size).await?;
+        let links = Fleet::open(&server.protocol, &dial, size).await?;
         // Whatever connecting left over is given back or counted.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let used = server.resident_kib()?.saturating_sub(empty);
@@ -37,9 +37,9 @@ async fn measure(
 
 /// P3: memory for each of as many devices as the machine holds.
 pub(crate) async fn memory(names: &[String], environment: &Environment, scale: &Scale, report: &mut Report) {
-    let most = (kernel::open_files_limit().saturating_sub(SPARE) as usize).min(scale.idle);
+    let most = (kernel::open_files_limit().saturating_sub(RESERVED_FILES) as usize).min(scale.idle);
     if most < scale.idle {
-        report.miss(format!("P3: {} devices: a process may open {} files here", scale.idle, most));
+        report.add_missing(format!("P3: {} devices: a process may open {} files here", scale.idle, most));
     }
     for name in names {
         // One after the other: each gets a fresh process, so that its memory holds nothing older.
@@ -50,7 +50,7 @@ pub(crate) async fn memory(names: &[String], environment: &Environment, scale: &
                         report.add("P3", &format!("KiB for each of {most} devices"), server.name, None, each);
                     }
                 }
-                Err(error) => report.miss(format!("P3 {name}: {error:#}")),
+                Err(error) => report.add_missing(format!("P3 {name}: {error:#}")),
             }
         }
     }
@@ -58,10 +58,10 @@ pub(crate) async fn memory(names: &[String], environment: &Environment, scale: &
 
 /// A part of P9: the same with ever more devices.
 pub(crate) async fn growth(names: &[String], environment: &Environment, report: &mut Report) {
-    let most = kernel::open_files_limit().saturating_sub(SPARE) as usize;
+    let most = kernel::open_files_limit().saturating_sub(RESERVED_FILES) as usize;
     for size in [1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000] {
         if size > most.next_multiple_of(1000) {
-            report.miss(format!("P9 memory: {size} devices: a process may open {most} files here"));
+            report.add_missing(format!("P9 memory: {size} devices: a process may open {most} files here"));
             continue;
         }
         for name in names {
@@ -72,7 +72,7 @@ pub(crate) async fn growth(names: &[String], environment: &Environment, report: 
                             report.add("P9 memory", "KiB per device", server.name, Some(size), each);
                         }
                     }
-                    Err(error) => report.miss(format!("P9 memory {name}: {error:#}")),
+                    Err(error) => report.add_missing(format!("P9 memory {name}: {error:#}")),
                 }
             }
         }

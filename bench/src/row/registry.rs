@@ -10,43 +10,43 @@ use tokio::sync::Mutex;
 use super::{Scale, per, start};
 use crate::load::device::{key, name};
 use crate::load::dial::Dial;
-use crate::load::each;
 use crate::load::http::HttpLink;
 use crate::load::nats::NatsLink;
+use crate::load::run_all;
 use crate::report::Report;
 use crate::server::nats::Durability;
-use crate::server::{self, Environment, Server, Speech};
+use crate::server::{self, Environment, Protocol, Server};
 
 /// How long one round on one server may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Connections that register devices for other rows.
-const REGISTRARS: usize = 64;
+const REGISTER_CONNECTIONS: usize = 64;
 
 /// Registers devices, if the server knows such a thing.
 pub(crate) async fn register(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<()> {
-    if server.name == "floor" {
+    if server.name == "baseline" {
         return Ok(());
     }
-    let Some(links) = connect(server, dial, REGISTRARS.min(count)).await? else { return Ok(()) };
+    let Some(links) = connect(server, dial, REGISTER_CONNECTIONS.min(count)).await? else { return Ok(()) };
     let links: Vec<_> = links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect();
-    spread(&links, 0..count, put()).await?;
+    run_concurrently(&links, 0..count, put()).await?;
     Ok(())
 }
 
 /// Connections of a back end; `None` where there is no registry.
 async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<Option<Vec<HttpLink>>> {
-    let Speech::Hub { https, token, .. } = &server.speech else { return Ok(None) };
+    let Protocol::Hub { https, token, .. } = &server.protocol else { return Ok(None) };
     let dial = Dial { address: *https, ..dial.clone() };
     let open = (0..count).map(|_| {
         let (dial, token) = (dial.clone(), token.clone());
         async move { HttpLink::open(&dial, &token).await }
     });
-    each(32, open).await.map(Some)
+    run_all(32, open).await.map(Some)
 }
 
 /// Does `operation` on each of `numbers`, all connections at once. How long it took.
-async fn spread(
+async fn run_concurrently(
     links: &[Arc<Mutex<HttpLink>>],
     numbers: std::ops::Range<usize>,
     operation: impl Fn(usize) -> (Method, String, Bytes) + Clone + Send + 'static,
@@ -67,7 +67,7 @@ async fn spread(
             }
         }
     });
-    each(links.len(), work.collect::<Vec<_>>().into_iter()).await?;
+    run_all(links.len(), work.collect::<Vec<_>>().into_iter()).await?;
     Ok(begun.elapsed())
 }
 
@@ -115,11 +115,11 @@ async fn measure(
     let one = links.get(..1).unwrap_or_default();
 
     let before = server.cpu()?;
-    let took = spread(one, from(0)..from(0) + 1000, put()).await?;
+    let took = run_concurrently(one, from(0)..from(0) + 1000, put()).await?;
     row("create, one after the other", 1000, took, server.cpu()? - before);
 
     let (before, counted) = (server.cpu()?, store_counts(server).await?);
-    let took = spread(&links, from(1)..from(1) + 20_000, put()).await?;
+    let took = run_concurrently(&links, from(1)..from(1) + 20_000, put()).await?;
     row("create, 256 at once", 20_000, took, server.cpu()? - before);
     let now = store_counts(server).await?;
     let shared = (now.1 - counted.1) / (now.0 - counted.0).max(1.0);
@@ -127,12 +127,12 @@ async fn measure(
     let first = from(1);
     let get = move |number: usize| (Method::GET, path(first + number % 20_000), Bytes::new());
     let before = server.cpu()?;
-    let took = spread(links.get(..64).unwrap_or_default(), 0..40_000, get).await?;
+    let took = run_concurrently(links.get(..64).unwrap_or_default(), 0..40_000, get).await?;
     row("get, 64 at once", 40_000, took, server.cpu()? - before);
 
     let list = |_: usize| (Method::GET, "/devices?top=1000&api-version=2021-04-12".to_owned(), Bytes::new());
     let before = server.cpu()?;
-    let took = spread(one, 0..50, list).await?;
+    let took = run_concurrently(one, 0..50, list).await?;
     row("list of 1,000", 50, took, server.cpu()? - before);
     report.add("P6", "creates that share one commit, at 256", server.name, None, shared);
     Ok(())
@@ -140,7 +140,7 @@ async fn measure(
 
 /// Commits and writes of the hub's store so far, from its own metrics.
 async fn store_counts(server: &Server) -> anyhow::Result<(f64, f64)> {
-    let Speech::Hub { admin: Some(admin), .. } = &server.speech else { return Ok((0.0, 0.0)) };
+    let Protocol::Hub { admin: Some(admin), .. } = &server.protocol else { return Ok((0.0, 0.0)) };
     let text = crate::server::get_plain(*admin, "/metrics").await?;
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -156,37 +156,37 @@ pub(crate) async fn registry(environment: &Environment, scale: &Scale, report: &
     match server::postgres::start(environment).await {
         Ok(server) => match server::postgres::fill(server.address).await {
             Ok(()) => database = Some(server),
-            Err(error) => report.miss(format!("P6 postgresql: {error:#}")),
+            Err(error) => report.add_missing(format!("P6 postgresql: {error:#}")),
         },
-        Err(error) => report.miss(format!("P6 postgresql: {error:#}")),
+        Err(error) => report.add_missing(format!("P6 postgresql: {error:#}")),
     }
     let mut buckets = Vec::new();
     for durability in [Durability::Always, Durability::Default] {
         match server::nats::start_with(environment, durability).await {
             Ok(server) => buckets.push(server),
-            Err(error) => report.miss(format!("P6 {durability:?}: {error:#}")),
+            Err(error) => report.add_missing(format!("P6 {durability:?}: {error:#}")),
         }
     }
     for server in database.iter().chain(&buckets) {
-        report.saw(server.name, &server.version);
+        report.add_server(server.name, &server.version);
     }
     for round in 0..scale.rounds {
         for server in &hub {
             if let Err(error) = measure(server, environment, round, report).await {
-                report.miss(format!("P6 ferrohub: {error:#}"));
+                report.add_missing(format!("P6 ferrohub: {error:#}"));
             }
         }
         for server in database.iter() {
             if let Err(error) = database_rates(server, report).await {
-                report.miss(format!("P6 postgresql: {error:#}"));
+                report.add_missing(format!("P6 postgresql: {error:#}"));
             }
         }
         for server in &buckets {
             let measured = bucket_rates(server, environment, round, report);
-            match tokio::time::timeout(PATIENCE, measured).await {
+            match tokio::time::timeout(ROUND_TIMEOUT, measured).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => report.miss(format!("P6 {}: {error:#}", server.name)),
-                Err(_) => report.miss(format!("P6 {}: not done after {PATIENCE:?}", server.name)),
+                Ok(Err(error)) => report.add_missing(format!("P6 {}: {error:#}", server.name)),
+                Err(_) => report.add_missing(format!("P6 {}: not done after {ROUND_TIMEOUT:?}", server.name)),
             }
         }
     }
@@ -229,7 +229,7 @@ async fn bucket_rates(
         let dial = dial.clone();
         async move { anyhow::Ok((number, NatsLink::open(&dial, &format!("answers.{number}")).await?)) }
     });
-    let mut links = each(32, open).await?;
+    let mut links = run_all(32, open).await?;
     if let Some((number, link)) = links.first_mut() {
         let reply = format!("answers.{number}");
         link.publish("$JS.API.STREAM.CREATE.KV_bench", Some(&reply), STREAM.as_bytes());
@@ -279,7 +279,7 @@ async fn bucket_rates(
                 }
             }
         });
-        let back = each(connections, parts.collect::<Vec<_>>().into_iter()).await?;
+        let back = run_all(connections, parts.collect::<Vec<_>>().into_iter()).await?;
         let (took, cpu) = (begun.elapsed(), per(server.cpu()? - before, count as u64));
         links.extend(back);
         let rate = count as f64 / took.as_secs_f64();
@@ -299,7 +299,7 @@ pub(crate) async fn growth(
     use crate::server::ferrohub::Hub;
     for size in [1000, 10_000, 100_000, 1_000_000] {
         if size > scale.registered {
-            report.miss(format!("P9 get: {size} devices were not asked for"));
+            report.add_missing(format!("P9 get: {size} devices were not asked for"));
             continue;
         }
         let hub = Hub::prepare(environment)?;
@@ -312,7 +312,7 @@ pub(crate) async fn growth(
             let before = server.cpu()?;
             // A prime step visits devices in no order that a cache could follow.
             let get = move |number: usize| (Method::GET, path(number * 7919 % size), Bytes::new());
-            spread(&links, 0..20_000, get).await?;
+            run_concurrently(&links, 0..20_000, get).await?;
             let cpu = per(server.cpu()? - before, 20_000);
             report.add("P9 get", "CPU per get, µs", "ferrohub", Some(size as u64), cpu);
             eprintln!("P9 get {size}: {cpu:.1} µs CPU");

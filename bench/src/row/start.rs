@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use ferrohub_core::registry;
-use ferrohub_core::store::{Store, Written};
+use ferrohub_core::store::{Store, WriteOutcome};
 use ferrohub_model::device::Device;
 use ferrohub_model::{DeviceId, Timestamp};
 use ferrohub_store::{SqliteStore, StoreMetrics};
@@ -13,7 +13,7 @@ use ferrohub_store::{SqliteStore, StoreMetrics};
 use super::Scale;
 use crate::kernel;
 use crate::load::device::name;
-use crate::load::each;
+use crate::load::run_all;
 use crate::report::Report;
 use crate::server::ferrohub::Hub;
 use crate::server::{Environment, get_plain};
@@ -30,11 +30,11 @@ pub(crate) async fn fill(hub: &Hub, devices: usize) -> anyhow::Result<()> {
             let identity = registry::apply_device(&id, &Device::default(), None, now)
                 .map_err(|error| anyhow::anyhow!("{}", error.message))?;
             let written = store.create_identity(&identity, u64::MAX).await?;
-            ensure!(written == Written::Done, "{written:?}");
+            ensure!(written == WriteOutcome::Done, "{written:?}");
             Ok(())
         }
     });
-    each(2048, create).await?;
+    run_all(2048, create).await?;
     store.close().await;
     Ok(())
 }
@@ -81,7 +81,7 @@ pub(crate) async fn start(
     }
     for size in [0, 1000, 100_000, 1_000_000] {
         if size > scale.registered {
-            report.miss(format!("P5: {size} registered devices were not asked for"));
+            report.add_missing(format!("P5: {size} registered devices were not asked for"));
             continue;
         }
         let hub = Hub::prepare(environment)?;

@@ -13,17 +13,17 @@ use super::{Scale, per, registry, start};
 use crate::load::calls::histogram;
 use crate::load::device::{login, name};
 use crate::load::dial::Dial;
-use crate::load::each;
 use crate::load::mqtt::{Link, Login};
+use crate::load::run_all;
 use crate::report::Report;
 use crate::server::nats::{self, Durability};
-use crate::server::{Environment, Server, Speech};
+use crate::server::{Environment, Protocol, Server};
 
 /// Messages that one device has under way when it sends as fast as it can: what Microsoft's clients allow themselves.
 const WINDOW: usize = 16;
 
 /// How long a message may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PUBACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A device that sends.
 struct Sender {
@@ -32,13 +32,13 @@ struct Sender {
 }
 
 impl Sender {
-    async fn open(dial: &Dial, speech: &Speech, number: usize) -> anyhow::Result<Self> {
+    async fn open(dial: &Dial, protocol: &Protocol, number: usize) -> anyhow::Result<Self> {
         // What it listens for is of no matter; a broker must not send its own messages back to it.
-        let filter = match speech {
-            Speech::Hub { .. } => "$iothub/methods/POST/#".to_owned(),
+        let filter = match protocol {
+            Protocol::Hub { .. } => "$iothub/methods/POST/#".to_owned(),
             _ => format!("methods/{}", name(number)),
         };
-        let link = Link::open(dial, &login(speech, number), &filter, false).await?;
+        let link = Link::open(dial, &login(protocol, number), &filter, false).await?;
         Ok(Self { link, topic: format!("devices/{}/messages/events/", name(number)) })
     }
 
@@ -54,12 +54,12 @@ impl Sender {
         let mut sent = std::collections::VecDeque::with_capacity(window);
         loop {
             while sent.len() < window && begun.elapsed() < time {
-                self.link.publish_acknowledged(format_args!("{}", self.topic), payload.clone())?;
+                self.link.publish_qos1(format_args!("{}", self.topic), payload.clone())?;
                 sent.push_back(Instant::now());
             }
             let Some(since) = sent.pop_front() else { return Ok((self, latencies)) };
             // Servers acknowledge in the order of sending.
-            match tokio::time::timeout(PATIENCE, self.link.next()).await?? {
+            match tokio::time::timeout(PUBACK_TIMEOUT, self.link.next()).await?? {
                 Event::PubAck(_) => latencies.saturating_record(since.elapsed().as_micros() as u64),
                 other => bail!("no PUBACK but {other:?}"),
             }
@@ -68,10 +68,10 @@ impl Sender {
 }
 
 /// Somebody must want the messages, or a broker does not keep them: a reader that is away.
-async fn absent_reader(server: &Server, dial: &Dial) -> anyhow::Result<()> {
-    if matches!(server.speech, Speech::Broker { .. }) {
+async fn subscribe_offline_reader(server: &Server, dial: &Dial) -> anyhow::Result<()> {
+    if matches!(server.protocol, Protocol::Broker { .. }) {
         let login = Login { client_id: "reader".to_owned(), ..Login::default() };
-        drop(Link::open_at(dial, &login, "devices/#", QoS::AtLeastOnce, true).await?);
+        drop(Link::open_with_qos(dial, &login, "devices/#", QoS::AtLeastOnce, true).await?);
     }
     Ok(())
 }
@@ -108,13 +108,13 @@ async fn open(
 ) -> anyhow::Result<(Vec<Sender>, Vec<Sender>)> {
     let dial = server.dial(&environment.pki, false)?;
     registry::register(server, &dial, devices + 1).await?;
-    absent_reader(server, &dial).await?;
-    let one = Sender::open(&dial, &server.speech, devices).await?;
+    subscribe_offline_reader(server, &dial).await?;
+    let one = Sender::open(&dial, &server.protocol, devices).await?;
     let many = (0..devices).map(|number| {
-        let (dial, speech) = (dial.clone(), server.speech.clone());
-        async move { Sender::open(&dial, &speech, number).await }
+        let (dial, protocol) = (dial.clone(), server.protocol.clone());
+        async move { Sender::open(&dial, &protocol, number).await }
     });
-    Ok((each(32, many).await?, vec![one]))
+    Ok((run_all(32, many).await?, vec![one]))
 }
 
 /// P7: the hub, and NATS with JetStream behind its MQTT listener, synced and as it comes.
@@ -123,17 +123,17 @@ pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: 
     for durability in [Durability::Always, Durability::Default] {
         match nats::start_mqtt(environment, durability).await {
             Ok(server) => {
-                report.saw(server.name, &server.version);
+                report.add_server(server.name, &server.version);
                 servers.push(server);
             }
-            Err(error) => report.miss(format!("P7 {durability:?}: {error:#}")),
+            Err(error) => report.add_missing(format!("P7 {durability:?}: {error:#}")),
         }
     }
     let mut benches = Vec::new();
     for server in servers {
         match open(&server, environment, scale.devices).await {
             Ok((many, one)) => benches.push(Some((server, many, one))),
-            Err(error) => report.miss(format!("P7 {}: {error:#}", server.name)),
+            Err(error) => report.add_missing(format!("P7 {}: {error:#}", server.name)),
         }
     }
     // The first round warms up.
@@ -162,7 +162,7 @@ pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: 
                 }
             }
             if let Some(error) = failed {
-                report.miss(format!("P7 {}: {error:#}", server.name));
+                report.add_missing(format!("P7 {}: {error:#}", server.name));
                 *place = None;
             }
         }

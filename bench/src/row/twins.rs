@@ -12,16 +12,16 @@ use super::{Scale, per, registry, start};
 use crate::load::calls::histogram;
 use crate::load::device::{login, name};
 use crate::load::dial::Dial;
-use crate::load::each;
 use crate::load::http::HttpLink;
 use crate::load::mqtt::Link;
+use crate::load::run_all;
 use crate::report::Report;
-use crate::server::{self, Environment, Server, Speech};
+use crate::server::{self, Environment, Protocol, Server};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Devices that report at once.
-const CROWD: usize = 256;
+const CONCURRENT_DEVICES: usize = 256;
 const RESPONSES: &str = "$iothub/twin/res/#";
 const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
 
@@ -32,12 +32,12 @@ fn device(
     number: usize,
     filter: &'static str,
 ) -> impl Future<Output = anyhow::Result<Link>> + Send + 'static {
-    let (login, dial) = (login(&server.speech, number), dial.clone());
+    let (login, dial) = (login(&server.protocol, number), dial.clone());
     async move { Link::open(&dial, &login, filter, false).await }
 }
 
 /// Reports until the time is over, one patch after the other.
-async fn report_on(mut link: Link, time: Duration) -> anyhow::Result<(Link, Histogram<u64>)> {
+async fn patch_reported(mut link: Link, time: Duration) -> anyhow::Result<(Link, Histogram<u64>)> {
     let mut latencies = histogram()?;
     let begun = Instant::now();
     let mut count = 0_u64;
@@ -49,7 +49,7 @@ async fn report_on(mut link: Link, time: Duration) -> anyhow::Result<(Link, Hist
             format_args!("$iothub/twin/PATCH/properties/reported/?$rid={count:x}"),
             patch.into_bytes().into(),
         )?;
-        match tokio::time::timeout(PATIENCE, link.next()).await?? {
+        match tokio::time::timeout(RESPONSE_TIMEOUT, link.next()).await?? {
             Event::Publish(answer) => {
                 let topic = answer.topic.as_str();
                 ensure!(topic.starts_with("$iothub/twin/res/204/"), "{topic}");
@@ -62,7 +62,7 @@ async fn report_on(mut link: Link, time: Duration) -> anyhow::Result<(Link, Hist
 }
 
 /// Patches desired properties, one after the other, and waits for the device to hear of each.
-async fn desire(
+async fn patch_desired(
     back_end: &mut HttpLink,
     link: &mut Link,
     number: usize,
@@ -83,7 +83,7 @@ async fn desire(
             }
         };
         let (heard, answer) = tokio::join!(
-            tokio::time::timeout(PATIENCE, heard),
+            tokio::time::timeout(RESPONSE_TIMEOUT, heard),
             back_end.send(Method::PATCH, &path, body.into())
         );
         answer?;
@@ -100,7 +100,7 @@ async fn reported_patches(
     let (cpu, begun) = (server.cpu()?, Instant::now());
     let mut tasks = JoinSet::new();
     for link in links.drain(..) {
-        tasks.spawn(report_on(link, time));
+        tasks.spawn(patch_reported(link, time));
     }
     let mut latencies = histogram()?;
     while let Some(result) = tasks.join_next().await {
@@ -114,29 +114,31 @@ async fn reported_patches(
 
 struct Bench {
     server: Server,
-    one: Vec<Link>,
-    crowd: Vec<Link>,
+    single: Vec<Link>,
+    concurrent: Vec<Link>,
     back_end: HttpLink,
-    told: Link,
+    desired_link: Link,
 }
 
 async fn open(server: Server, environment: &Environment) -> anyhow::Result<Bench> {
     let dial = server.dial(&environment.pki, false)?;
-    let Speech::Hub { https, token, .. } = &server.speech else { bail!("it has no twins") };
-    registry::register(&server, &dial, CROWD + 2).await?;
-    let one = vec![device(&server, &dial, CROWD, RESPONSES).await?];
-    let crowd = each(32, (0..CROWD).map(|number| device(&server, &dial, number, RESPONSES))).await?;
+    let Protocol::Hub { https, token, .. } = &server.protocol else { bail!("it has no twins") };
+    registry::register(&server, &dial, CONCURRENT_DEVICES + 2).await?;
+    let single = vec![device(&server, &dial, CONCURRENT_DEVICES, RESPONSES).await?];
+    let concurrent =
+        run_all(32, (0..CONCURRENT_DEVICES).map(|number| device(&server, &dial, number, RESPONSES))).await?;
     let back_end = HttpLink::open(&Dial { address: *https, ..dial.clone() }, token).await?;
-    let told = device(&server, &dial, CROWD + 1, DESIRED).await?;
-    Ok(Bench { server, one, crowd, back_end, told })
+    let desired_link = device(&server, &dial, CONCURRENT_DEVICES + 1, DESIRED).await?;
+    Ok(Bench { server, single, concurrent, back_end, desired_link })
 }
 
 async fn round(bench: &mut Bench, scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     let time = Duration::from_secs(scale.seconds);
     let server = bench.server.name;
-    for (what, links) in
-        [("reported, one after the other", &mut bench.one), ("reported, 256 at once", &mut bench.crowd)]
-    {
+    for (what, links) in [
+        ("reported, one after the other", &mut bench.single),
+        ("reported, 256 at once", &mut bench.concurrent),
+    ] {
         let (rate, cpu, latencies) = reported_patches(&bench.server, links, time).await?;
         let mut add =
             |figure: &str, sample| report.add("P8", &format!("{what}{figure}"), server, None, sample);
@@ -145,7 +147,8 @@ async fn round(bench: &mut Bench, scale: &Scale, report: &mut Report) -> anyhow:
         add(", p99, ms", latencies.value_at_quantile(0.99) as f64 / 1e3);
         eprintln!("P8 {server} {what}: {rate:.0}/s, {cpu:.1} µs CPU");
     }
-    let latencies = desire(&mut bench.back_end, &mut bench.told, CROWD + 1, time).await?;
+    let latencies =
+        patch_desired(&mut bench.back_end, &mut bench.desired_link, CONCURRENT_DEVICES + 1, time).await?;
     for (figure, quantile) in [("p50, ms", 0.5), ("p99, ms", 0.99)] {
         let sample = latencies.value_at_quantile(quantile) as f64 / 1e3;
         report.add("P8", &format!("desired until the device hears of it, {figure}"), server, None, sample);
@@ -156,7 +159,7 @@ async fn round(bench: &mut Bench, scale: &Scale, report: &mut Report) -> anyhow:
 /// `UPDATE … jsonb` of rows that hold about as much.
 async fn database_round(server: &Server, report: &mut Report) -> anyhow::Result<()> {
     for (what, clients, each) in
-        [("reported, one after the other", 1, 2000), ("reported, 256 at once", CROWD, 80)]
+        [("reported, one after the other", 1, 2000), ("reported, 256 at once", CONCURRENT_DEVICES, 80)]
     {
         let cpu = server.cpu()?;
         let rate = server::postgres::pgbench(server.address, server::postgres::REPORT, clients, each).await?;
@@ -174,30 +177,30 @@ pub(crate) async fn twins(environment: &Environment, scale: &Scale, report: &mut
     for server in start(&["ferrohub".to_owned()], environment, report).await {
         match open(server, environment).await {
             Ok(opened) => bench = Some(opened),
-            Err(error) => report.miss(format!("P8 ferrohub: {error:#}")),
+            Err(error) => report.add_missing(format!("P8 ferrohub: {error:#}")),
         }
     }
     let mut database = None;
     match server::postgres::start(environment).await {
         Ok(server) => match server::postgres::fill(server.address).await {
             Ok(()) => database = Some(server),
-            Err(error) => report.miss(format!("P8 postgresql: {error:#}")),
+            Err(error) => report.add_missing(format!("P8 postgresql: {error:#}")),
         },
-        Err(error) => report.miss(format!("P8 postgresql: {error:#}")),
+        Err(error) => report.add_missing(format!("P8 postgresql: {error:#}")),
     }
     if let Some(server) = &database {
-        report.saw(server.name, &server.version);
+        report.add_server(server.name, &server.version);
     }
     for _ in 0..scale.rounds {
         if let Some(bench) = &mut bench
             && let Err(error) = round(bench, scale, report).await
         {
-            report.miss(format!("P8 ferrohub: {error:#}"));
+            report.add_missing(format!("P8 ferrohub: {error:#}"));
         }
         if let Some(server) = &database
             && let Err(error) = database_round(server, report).await
         {
-            report.miss(format!("P8 postgresql: {error:#}"));
+            report.add_missing(format!("P8 postgresql: {error:#}"));
         }
     }
 }

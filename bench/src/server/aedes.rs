@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use tokio::process::Command;
 
-use super::{Environment, Recipe, Server, Speech, free_address};
+use super::{Environment, Protocol, Server, ServerSpec, free_address};
 
 /// Both ways in which versions of the package make a broker.
 const PROGRAM: &str = "\
@@ -36,10 +36,10 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         .arg(&environment.pki.key)
         .args([address.ip().to_string(), address.port().to_string()])
         .env("NODE_PATH", std::path::absolute(&modules)?);
-    Recipe {
+    ServerSpec {
         name: "aedes",
         version,
-        speech: Speech::Broker { login: None },
+        protocol: Protocol::Broker { login: None },
         address,
         folder,
         helpers: Vec::new(),

@@ -7,7 +7,7 @@ use ferrohub_model::{SharedAccessKey, Timestamp, sas};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{Environment, Recipe, Server, Speech, free_address};
+use super::{Environment, Protocol, Server, ServerSpec, free_address};
 
 const POLICY: &str = "bench";
 
@@ -15,7 +15,7 @@ const POLICY: &str = "bench";
 pub(crate) struct Hub {
     pub(crate) folder: TempDir,
     pub(crate) admin: std::net::SocketAddr,
-    recipe: (std::net::SocketAddr, std::net::SocketAddr),
+    listen: (std::net::SocketAddr, std::net::SocketAddr),
     token: String,
 }
 
@@ -43,7 +43,7 @@ impl Hub {
         std::fs::write(folder.path().join("ferrohub.toml"), configuration)?;
         let expiry = Timestamp::from_unix_seconds(4_102_444_800);
         let token = sas::sign("localhost", &primary, Some(POLICY), expiry);
-        Ok(Self { folder, admin, recipe: (mqtt, https), token })
+        Ok(Self { folder, admin, listen: (mqtt, https), token })
     }
 
     /// Where the hub keeps its state.
@@ -70,11 +70,11 @@ impl Hub {
         environment: &Environment,
     ) -> anyhow::Result<Server> {
         let command = self.command(program)?;
-        let (address, https) = self.recipe;
-        let speech =
-            Speech::Hub { host: "localhost".to_owned(), https, token: self.token, admin: Some(self.admin) };
+        let (address, https) = self.listen;
+        let protocol =
+            Protocol::Hub { host: "localhost".to_owned(), https, token: self.token, admin: Some(self.admin) };
         let version = super::version(program, &["--version"]).await;
-        Recipe { name, version, speech, address, folder: self.folder, helpers: Vec::new() }
+        ServerSpec { name, version, protocol, address, folder: self.folder, helpers: Vec::new() }
             .start(environment, command)
             .await
     }

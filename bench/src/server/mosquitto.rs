@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::{Environment, Recipe, Server, Speech, free_address, version};
+use super::{Environment, Protocol, Server, ServerSpec, free_address, version};
 
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;
@@ -27,11 +27,11 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     std::fs::write(&file, configuration)?;
     let mut command = Command::new("mosquitto");
     command.arg("-c").arg(&file);
-    let speech = Speech::Broker { login: None };
-    Recipe {
+    let protocol = Protocol::Broker { login: None };
+    ServerSpec {
         name: "mosquitto",
         version: version("mosquitto", &["-h"]).await,
-        speech,
+        protocol,
         address,
         folder,
         helpers: Vec::new(),

@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::{Environment, Recipe, Server, Speech, free_address, version};
+use super::{Environment, Protocol, Server, ServerSpec, free_address, version};
 
 /// How the server keeps streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +22,18 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
 
 /// With streams, unless `durability` is [`Durability::None`].
 pub(crate) async fn start_with(environment: &Environment, durability: Durability) -> anyhow::Result<Server> {
-    start_as(environment, durability, Speech::Nats).await
+    start_as(environment, durability, Protocol::Nats).await
 }
 
 /// With streams and its MQTT listener, which keeps messages of QoS 1 in one of them before it acknowledges them.
 pub(crate) async fn start_mqtt(environment: &Environment, durability: Durability) -> anyhow::Result<Server> {
-    start_as(environment, durability, Speech::Broker { login: None }).await
+    start_as(environment, durability, Protocol::Broker { login: None }).await
 }
 
 async fn start_as(
     environment: &Environment,
     durability: Durability,
-    speech: Speech,
+    protocol: Protocol,
 ) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;
     let address = free_address()?;
@@ -42,8 +42,8 @@ async fn start_as(
         "tls {{ cert_file: {:?}, key_file: {:?} }}",
         environment.pki.certificate, environment.pki.key
     );
-    let mut configuration = match &speech {
-        Speech::Nats => format!("listen: \"{address}\"\n{tls}\n"),
+    let mut configuration = match &protocol {
+        Protocol::Nats => format!("listen: \"{address}\"\n{tls}\n"),
         _ => format!(
             "server_name: bench\nlisten: \"{}\"\nmqtt {{ listen: \"{address}\"\n{tls} }}\n",
             free_address()?
@@ -68,5 +68,7 @@ async fn start_as(
         Durability::Default => "nats jetstream, not synced",
         Durability::Always => "nats jetstream, synced",
     };
-    Recipe { name, version, speech, address, folder, helpers: Vec::new() }.start(environment, command).await
+    ServerSpec { name, version, protocol, address, folder, helpers: Vec::new() }
+        .start(environment, command)
+        .await
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{Environment, Recipe, Server, Speech, free_address, version};
+use super::{Environment, Protocol, Server, ServerSpec, free_address, version};
 
 /// A table as a registry has it.
 const SCHEMA: &str = "CREATE TABLE device (id text PRIMARY KEY, generation text NOT NULL, etag text NOT NULL, \
@@ -56,9 +56,15 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         ],
     );
     let version = version(programs.join("postgres"), &["--version"]).await;
-    let recipe =
-        Recipe { name: "postgresql", version, speech: Speech::Own, address, folder, helpers: Vec::new() };
-    let server = recipe.start(environment, command).await?;
+    let spec = ServerSpec {
+        name: "postgresql",
+        version,
+        protocol: Protocol::Native,
+        address,
+        folder,
+        helpers: Vec::new(),
+    };
+    let server = spec.start(environment, command).await?;
     // It listens before it is ready.
     for _ in 0..100 {
         if sql(address, "SELECT 1").await.is_ok() {

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::{Environment, Recipe, Server, Speech, free_address};
+use super::{Environment, Protocol, Server, ServerSpec, free_address};
 
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;
@@ -52,8 +52,10 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let helpers = vec![environment.spawn(name_server, Stdio::null())?];
     command.env("ERL_EPMD_PORT", &names);
     let version = version().await;
-    let speech = Speech::Broker { login: Some(("guest".to_owned(), "guest".to_owned())) };
-    Recipe { name: "rabbitmq", version, speech, address, folder, helpers }.start(environment, command).await
+    let protocol = Protocol::Broker { login: Some(("guest".to_owned(), "guest".to_owned())) };
+    ServerSpec { name: "rabbitmq", version, protocol, address, folder, helpers }
+        .start(environment, command)
+        .await
 }
 
 /// As Debian's package says; the program itself takes seconds to tell.

@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::{Environment, Recipe, Server, Speech, free_address, version};
+use super::{Environment, Protocol, Server, ServerSpec, free_address, version};
 
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let program = environment.peer("rumqttd")?;
@@ -35,10 +35,10 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let mut command = Command::new(&program);
     command.arg("-q").arg("-c").arg(&file);
     let version = version(&program, &["--version"]).await;
-    Recipe {
+    ServerSpec {
         name: "rumqttd",
         version,
-        speech: Speech::Broker { login: None },
+        protocol: Protocol::Broker { login: None },
         address,
         folder,
         helpers: Vec::new(),

@@ -11,19 +11,19 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_core::blobs::{BlobError, Pieces};
+use ferrohub_core::blobs::{BlobError, ByteStream};
 
-use crate::part::blocking;
 use crate::quota::Quota;
+use crate::temp_file::blocking;
 
 /// Most blocks of one blob, and most that may wait for one, as Azure has it.
 pub(crate) const MAX_BLOCKS: usize = 50_000;
-pub(crate) const MAX_WAITING: usize = 100_000;
+pub(crate) const MAX_UNCOMMITTED_BLOCKS: usize = 100_000;
 /// How much is read at once.
-const PIECE: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 
 /// The blocks that wait in a folder, with their sizes.
-pub(crate) fn waiting(folder: &Path) -> io::Result<HashMap<String, u64>> {
+pub(crate) fn uncommitted(folder: &Path) -> io::Result<HashMap<String, u64>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
@@ -38,7 +38,7 @@ pub(crate) fn waiting(folder: &Path) -> io::Result<HashMap<String, u64>> {
 
 /// What waits in a folder, in numbers: to list it for every block would take longer and longer.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tally {
+pub(crate) struct BlockStats {
     pub(crate) blocks: usize,
     pub(crate) bytes: u64,
     /// Length of each block's file name.
@@ -47,44 +47,44 @@ pub(crate) struct Tally {
 
 /// The tallies of all folders that something was put into since the start, and is there.
 #[derive(Debug, Default)]
-pub(crate) struct Tallies(Mutex<HashMap<PathBuf, Tally>>);
+pub(crate) struct BlockStatsCache(Mutex<HashMap<PathBuf, BlockStats>>);
 
 /// How many folders can change at once, if chance spreads them well.
-const LOCKS: usize = 64;
+const LOCK_SHARDS: usize = 64;
 
 /// Whoever changes what is in a folder holds its lock, so that no block is counted twice. Folders share locks: there are
 /// never more.
 #[derive(Debug)]
-pub(crate) struct Locks([Arc<tokio::sync::Mutex<()>>; LOCKS]);
+pub(crate) struct FolderLocks([Arc<tokio::sync::Mutex<()>>; LOCK_SHARDS]);
 
-impl Default for Locks {
+impl Default for FolderLocks {
     fn default() -> Self {
         Self(std::array::from_fn(|_| Arc::default()))
     }
 }
 
-impl Locks {
-    pub(crate) fn of(&self, folder: &Path) -> Arc<tokio::sync::Mutex<()>> {
+impl FolderLocks {
+    pub(crate) fn get(&self, folder: &Path) -> Arc<tokio::sync::Mutex<()>> {
         let mut hasher = DefaultHasher::new();
         folder.hash(&mut hasher);
         let [first, ..] = &self.0;
-        self.0.get(hasher.finish() as usize % LOCKS).unwrap_or(first).clone()
+        self.0.get(hasher.finish() as usize % LOCK_SHARDS).unwrap_or(first).clone()
     }
 }
 
-impl Tallies {
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Tally>> {
+impl BlockStatsCache {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, BlockStats>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// That of a folder. Waits for the disk as long as nothing was put into it.
-    pub(crate) fn of(&self, folder: &Path) -> io::Result<Tally> {
-        if let Some(tally) = self.lock().get(folder) {
-            return Ok(*tally);
+    pub(crate) fn get(&self, folder: &Path) -> io::Result<BlockStats> {
+        if let Some(stats) = self.lock().get(folder) {
+            return Ok(*stats);
         }
-        let files = waiting(folder)?;
+        let files = uncommitted(folder)?;
         // Not kept: what never comes would leave an entry that nobody removes.
-        Ok(Tally {
+        Ok(BlockStats {
             blocks: files.len(),
             bytes: files.values().sum(),
             name_length: files.keys().next().map(String::len),
@@ -92,33 +92,33 @@ impl Tallies {
     }
 
     /// A block came to what was `before`, in the place of `old` bytes if there was one of that id.
-    pub(crate) fn came(
+    pub(crate) fn record_block(
         &self,
         folder: &Path,
-        before: Tally,
+        before: BlockStats,
         name_length: usize,
         bytes: u64,
         old: Option<u64>,
     ) {
-        let tally = Tally {
+        let stats = BlockStats {
             blocks: before.blocks + usize::from(old.is_none()),
             bytes: (before.bytes + bytes).saturating_sub(old.unwrap_or(0)),
             name_length: Some(name_length),
         };
-        self.lock().insert(folder.to_path_buf(), tally);
+        self.lock().insert(folder.to_path_buf(), stats);
     }
 
-    pub(crate) fn forget(&self, folder: &Path) {
+    pub(crate) fn remove(&self, folder: &Path) {
         self.lock().remove(folder);
     }
 }
 
 /// Removes a folder of blocks, whose lock the caller holds; its bytes are free again.
-pub(crate) fn forget(folder: &Path, tallies: &Tallies, quota: &Quota) -> io::Result<()> {
-    tallies.forget(folder);
-    for (name, bytes) in waiting(folder)? {
+pub(crate) fn discard(folder: &Path, block_stats: &BlockStatsCache, quota: &Quota) -> io::Result<()> {
+    block_stats.remove(folder);
+    for (name, bytes) in uncommitted(folder)? {
         fs::remove_file(folder.join(name))?;
-        quota.free(bytes);
+        quota.release(bytes);
     }
     match fs::remove_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -127,73 +127,73 @@ pub(crate) fn forget(folder: &Path, tallies: &Tallies, quota: &Quota) -> io::Res
 }
 
 /// When the last block of a folder came.
-pub(crate) fn last_change(folder: &Path) -> io::Result<SystemTime> {
+pub(crate) fn last_modified(folder: &Path) -> io::Result<SystemTime> {
     fs::metadata(folder)?.modified()
 }
 
 /// The bytes of files, one after the other.
-pub(crate) struct Files {
-    next: std::vec::IntoIter<PathBuf>,
+pub(crate) struct ConcatenatedFiles {
+    remaining: std::vec::IntoIter<PathBuf>,
     open: Option<fs::File>,
 }
 
-impl Files {
+impl ConcatenatedFiles {
     pub(crate) fn new(files: Vec<PathBuf>) -> Self {
-        Self { next: files.into_iter(), open: None }
+        Self { remaining: files.into_iter(), open: None }
     }
 }
 
 #[async_trait]
-impl Pieces for Files {
+impl ByteStream for ConcatenatedFiles {
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
         loop {
             let file = match self.open.take() {
                 Some(file) => file,
-                None => match self.next.next() {
+                None => match self.remaining.next() {
                     None => return Ok(None),
                     Some(path) => blocking(move || Ok(fs::File::open(path)?)).await?,
                 },
             };
-            let (file, piece) = read(file, PIECE as u64).await?;
-            if !piece.is_empty() {
+            let (file, chunk) = read(file, CHUNK_SIZE as u64).await?;
+            if !chunk.is_empty() {
                 self.open = Some(file);
-                return Ok(Some(piece));
+                return Ok(Some(chunk));
             }
         }
     }
 }
 
 /// At most so many of one file's bytes.
-pub(crate) struct FilePart {
+pub(crate) struct FileRange {
     open: Option<fs::File>,
-    left: u64,
+    remaining: u64,
 }
 
-impl FilePart {
+impl FileRange {
     pub(crate) fn new(file: fs::File, length: u64) -> Self {
-        Self { open: Some(file), left: length }
+        Self { open: Some(file), remaining: length }
     }
 }
 
 #[async_trait]
-impl Pieces for FilePart {
+impl ByteStream for FileRange {
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
-        let Some(file) = self.open.take().filter(|_| self.left > 0) else { return Ok(None) };
-        let (file, piece) = read(file, self.left.min(PIECE as u64)).await?;
-        if piece.is_empty() {
+        let Some(file) = self.open.take().filter(|_| self.remaining > 0) else { return Ok(None) };
+        let (file, chunk) = read(file, self.remaining.min(CHUNK_SIZE as u64)).await?;
+        if chunk.is_empty() {
             return Err(BlobError::Io(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.left -= piece.len() as u64;
+        self.remaining -= chunk.len() as u64;
         self.open = Some(file);
-        Ok(Some(piece))
+        Ok(Some(chunk))
     }
 }
 
-async fn read(file: fs::File, most: u64) -> Result<(fs::File, Bytes), BlobError> {
+async fn read(file: fs::File, max_bytes: u64) -> Result<(fs::File, Bytes), BlobError> {
     blocking(move || {
-        let mut piece = Vec::with_capacity(most as usize);
-        (&file).take(most).read_to_end(&mut piece)?;
-        Ok((file, piece.into()))
+        let mut chunk = Vec::with_capacity(max_bytes as usize);
+        (&file).take(max_bytes).read_to_end(&mut chunk)?;
+        Ok((file, chunk.into()))
     })
     .await
 }
@@ -205,15 +205,15 @@ mod tests {
 
     #[test]
     fn what_never_comes_leaves_no_entry() {
-        let (tallies, data) = (Tallies::default(), tempfile::tempdir().unwrap());
+        let (block_stats, data) = (BlockStatsCache::default(), tempfile::tempdir().unwrap());
         let folder = data.path().join("a");
-        let before = tallies.of(&folder).unwrap();
-        assert_eq!((before.blocks, tallies.lock().len()), (0, 0));
-        tallies.came(&folder, before, 4, 10, None);
-        tallies.came(&folder, tallies.of(&folder).unwrap(), 4, 3, Some(10));
-        let tally = tallies.of(&folder).unwrap();
-        assert_eq!((tally.blocks, tally.bytes, tally.name_length), (1, 3, Some(4)));
-        tallies.forget(&folder);
-        assert_eq!(tallies.lock().len(), 0);
+        let before = block_stats.get(&folder).unwrap();
+        assert_eq!((before.blocks, block_stats.lock().len()), (0, 0));
+        block_stats.record_block(&folder, before, 4, 10, None);
+        block_stats.record_block(&folder, block_stats.get(&folder).unwrap(), 4, 3, Some(10));
+        let stats = block_stats.get(&folder).unwrap();
+        assert_eq!((stats.blocks, stats.bytes, stats.name_length), (1, 3, Some(4)));
+        block_stats.remove(&folder);
+        assert_eq!(block_stats.lock().len(), 0);
     }
 }

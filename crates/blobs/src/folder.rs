@@ -15,18 +15,22 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::blobs::{
-    Blob, BlobError, BlobFolder, BlobPlace, BlobStore, ByteRange, Condition, NewContent, OpenBlob, Pieces,
+    Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob,
+    PutOptions,
 };
 use ferrohub_core::clock::Clock;
-use ferrohub_core::store::{BlobWritten, Store, StoredBlob};
+use ferrohub_core::store::{BlobWriteOutcome, Store, StoredBlob};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
 use tracing::{info, warn};
 
-use crate::blocks::{self, FilePart, Files, Locks, MAX_BLOCKS, MAX_WAITING, Tallies, Tally};
-use crate::part::{Part, Whole, blocking};
-use crate::place::{Places, block_file, fresh_name, private_folder, sync_folder};
+use crate::blocks::{
+    self, BlockStats, BlockStatsCache, ConcatenatedFiles, FileRange, FolderLocks, MAX_BLOCKS,
+    MAX_UNCOMMITTED_BLOCKS,
+};
+use crate::paths::{Paths, block_file_name, create_private_folder, random_name, sync_folder};
 use crate::quota::Quota;
+use crate::temp_file::{CompleteFile, TempFile, blocking};
 
 /// What the folder refuses to exceed.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +45,12 @@ pub struct FolderLimits {
 pub struct Folder(Arc<Inner>);
 
 struct Inner {
-    place: BlobPlace,
-    places: Places,
+    endpoint: BlobEndpoint,
+    paths: Paths,
     limits: FolderLimits,
     quota: Quota,
-    tallies: Arc<Tallies>,
-    locks: Arc<Locks>,
+    block_stats: Arc<BlockStatsCache>,
+    folder_locks: Arc<FolderLocks>,
     catalogue: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
@@ -55,49 +59,58 @@ impl Folder {
     /// Opens the folder `path`, or makes it (mode 0700, its files 0600), and clears away what a crash left behind.
     pub async fn open(
         path: &Path,
-        place: BlobPlace,
+        endpoint: BlobEndpoint,
         limits: FolderLimits,
         catalogue: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BlobError> {
         let known: HashMap<String, u64> = catalogue.blob_files().await?.into_iter().collect();
         let quota = Quota::new(limits.total_bytes);
-        let (folder, taken) = (path.to_path_buf(), quota.clone());
-        let places = blocking(move || {
-            let places = Places::open(&folder)?;
-            clear(&places, &known, &taken)?;
-            Ok(places)
+        let (folder, recovered_quota) = (path.to_path_buf(), quota.clone());
+        let paths = blocking(move || {
+            let paths = Paths::open(&folder)?;
+            recover(&paths, &known, &recovered_quota)?;
+            Ok(paths)
         })
         .await?;
-        let (tallies, locks) = Default::default();
-        Ok(Self(Arc::new(Inner { place, places, limits, quota, tallies, locks, catalogue, clock })))
+        let (block_stats, folder_locks) = Default::default();
+        Ok(Self(Arc::new(Inner {
+            endpoint,
+            paths,
+            limits,
+            quota,
+            block_stats,
+            folder_locks,
+            catalogue,
+            clock,
+        })))
     }
 }
 
 /// Removes what no entry names, and counts what there is.
-fn clear(places: &Places, known: &HashMap<String, u64>, quota: &Quota) -> io::Result<()> {
-    let mut left_behind = 0;
-    for entry in fs::read_dir(places.parts())? {
+fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Result<()> {
+    let mut leftovers = 0;
+    for entry in fs::read_dir(paths.temp())? {
         fs::remove_file(entry?.path())?;
-        left_behind += 1;
+        leftovers += 1;
     }
     let mut found = HashSet::new();
-    for entry in fs::read_dir(places.data())? {
+    for entry in fs::read_dir(paths.data())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if known.contains_key(&name) {
-            quota.found(entry.metadata()?.len());
+            quota.add_existing(entry.metadata()?.len());
             found.insert(name);
         } else {
             fs::remove_file(entry.path())?;
-            left_behind += 1;
+            leftovers += 1;
         }
     }
-    for entry in fs::read_dir(places.blocks())? {
-        blocks::waiting(&entry?.path())?.values().for_each(|bytes| quota.found(*bytes));
+    for entry in fs::read_dir(paths.blocks())? {
+        blocks::uncommitted(&entry?.path())?.values().for_each(|bytes| quota.add_existing(*bytes));
     }
-    if left_behind > 0 {
-        info!(files = left_behind, "removed what unfinished uploads left behind");
+    if leftovers > 0 {
+        info!(files = leftovers, "removed what unfinished uploads left behind");
     }
     let missing = known.keys().filter(|name| !found.contains(*name)).count();
     if missing > 0 {
@@ -109,23 +122,28 @@ fn clear(places: &Places, known: &HashMap<String, u64>, quota: &Quota) -> io::Re
 impl Inner {
     /// Moves a file to its place and enters it in the catalogue. In a task of its own: whoever waits may go, the entry and
     /// the file belong together.
-    async fn enter(
+    async fn commit(
         self: &Arc<Self>,
         name: &BlobName,
-        whole: Whole,
-        content: NewContent,
+        complete: CompleteFile,
+        options: PutOptions,
     ) -> Result<Blob, BlobError> {
         let (inner, name) = (self.clone(), name.clone());
-        let task = tokio::spawn(async move { inner.try_enter(name, whole, content).await });
-        task.await.unwrap_or_else(|cause| Err(BlobError::Io(io::Error::other(cause))))
+        let task = tokio::spawn(async move { inner.commit_now(name, complete, options).await });
+        task.await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
     }
 
-    async fn try_enter(&self, name: BlobName, whole: Whole, content: NewContent) -> Result<Blob, BlobError> {
-        let mut properties = content.properties;
-        properties.entry("content-md5".to_owned()).or_insert_with(|| STANDARD.encode(whole.md5));
-        let file = fresh_name();
-        let path = self.places.data().join(&file);
-        let bytes = whole.bytes;
+    async fn commit_now(
+        &self,
+        name: BlobName,
+        complete: CompleteFile,
+        options: PutOptions,
+    ) -> Result<Blob, BlobError> {
+        let mut properties = options.properties;
+        properties.entry("content-md5".to_owned()).or_insert_with(|| STANDARD.encode(complete.md5));
+        let file = random_name();
+        let path = self.paths.data().join(&file);
+        let bytes = complete.bytes;
         let blob = Blob {
             name: name.clone(),
             bytes,
@@ -133,73 +151,78 @@ impl Inner {
             modified: self.clock.now(),
             properties,
         };
-        whole.move_to(&path).await?;
+        complete.persist(&path).await?;
         let stored = StoredBlob { blob, file };
-        let data = self.places.data().to_path_buf();
+        let data = self.paths.data().to_path_buf();
         if let Err(error) = blocking(move || Ok(sync_folder(&data)?)).await {
-            self.remove(&stored).await;
+            self.remove_file(&stored).await;
             return Err(error);
         }
-        let written = match self.catalogue.put_blob(&stored, &content.condition).await {
+        let written = match self.catalogue.put_blob(&stored, &options.condition).await {
             Ok(written) => written,
             // It may be entered all the same: the next start finds out.
             Err(error) => return Err(error.into()),
         };
         match written {
-            BlobWritten::Done(old) => {
+            BlobWriteOutcome::Done(old) => {
                 if let Some(old) = old {
-                    self.remove(&old).await;
+                    self.remove_file(&old).await;
                 }
                 // The blob is there: that its blocks are as well is no reason to deny it. The clean-up finds them.
-                if let Err(error) = self.forget(&name).await {
+                if let Err(error) = self.discard_blocks(&name).await {
                     warn!(%error, "blocks of a blob were not removed");
                 }
                 Ok(stored.blob)
             }
-            BlobWritten::Refused(failed) => {
-                self.remove(&stored).await;
+            BlobWriteOutcome::Refused(failed) => {
+                self.remove_file(&stored).await;
                 Err(failed.into())
             }
         }
     }
 
     /// Removes the file of a blob that is in the catalogue no more.
-    async fn remove(&self, blob: &StoredBlob) {
-        let Some(path) = self.places.data_file(&blob.file) else { return };
+    async fn remove_file(&self, blob: &StoredBlob) {
+        let Some(path) = self.paths.data_file(&blob.file) else { return };
         let (quota, bytes) = (self.quota.clone(), blob.blob.bytes);
         let removed = blocking(move || Ok(fs::remove_file(path)?)).await;
         match removed {
-            Ok(()) => quota.free(bytes),
-            Err(cause) => warn!(%cause, "a file of the hub's folder was not removed"),
+            Ok(()) => quota.release(bytes),
+            Err(error) => warn!(%error, "a file of the hub's folder was not removed"),
         }
     }
 
-    async fn forget(&self, name: &BlobName) -> Result<(), BlobError> {
-        let (folder, tallies) = (self.places.blocks_of(name), self.tallies.clone());
+    async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError> {
+        let (folder, block_stats) = (self.paths.block_folder(name), self.block_stats.clone());
         let quota = self.quota.clone();
-        let one_at_a_time = self.locks.of(&folder).lock_owned().await;
+        let lock = self.folder_locks.get(&folder).lock_owned().await;
         blocking(move || {
             // Held to the end, also when nobody waits for it any more.
-            let _held = one_at_a_time;
-            Ok(blocks::forget(&folder, &tallies, &quota)?)
+            let _guard = lock;
+            Ok(blocks::discard(&folder, &block_stats, &quota)?)
         })
         .await
     }
 
     /// How large a block in the file `file` may be, where one of `replaced` bytes may be already. Blocks that wait count
     /// as their blob: nobody piles up what can never be one.
-    fn room_for_block(&self, file: &str, tally: Tally, replaced: Option<u64>) -> Result<u64, BlobError> {
-        if tally.blocks >= MAX_WAITING && replaced.is_none() {
+    fn max_block_bytes(
+        &self,
+        file: &str,
+        stats: BlockStats,
+        replaced: Option<u64>,
+    ) -> Result<u64, BlobError> {
+        if stats.blocks >= MAX_UNCOMMITTED_BLOCKS && replaced.is_none() {
             return Err(BlobError::TooManyBlocks);
         }
-        if tally.name_length.is_some_and(|length| length != file.len()) {
+        if stats.name_length.is_some_and(|length| length != file.len()) {
             return Err(BlobError::InvalidBlockId);
         }
-        Ok((self.limits.blob_bytes + replaced.unwrap_or(0)).saturating_sub(tally.bytes))
+        Ok((self.limits.blob_bytes + replaced.unwrap_or(0)).saturating_sub(stats.bytes))
     }
 
     /// Whether the condition holds now: there is no use in receiving what cannot be kept.
-    async fn check(&self, name: &BlobName, condition: &Condition) -> Result<(), BlobError> {
+    async fn check_condition(&self, name: &BlobName, condition: &Condition) -> Result<(), BlobError> {
         if *condition == Condition::default() {
             return Ok(());
         }
@@ -210,8 +233,8 @@ impl Inner {
 
 #[async_trait]
 impl BlobStore for Folder {
-    fn place(&self) -> &BlobPlace {
-        &self.0.place
+    fn endpoint(&self) -> &BlobEndpoint {
+        &self.0.endpoint
     }
 
     async fn stat(&self, name: &BlobName) -> Result<Option<Blob>, BlobError> {
@@ -224,15 +247,15 @@ impl BlobFolder for Folder {
     async fn put(
         &self,
         name: &BlobName,
-        content: NewContent,
-        pieces: &mut dyn Pieces,
+        options: PutOptions,
+        stream: &mut dyn ByteStream,
     ) -> Result<Blob, BlobError> {
         let inner = &self.0;
-        inner.check(name, &content.condition).await?;
-        let mut part = Part::create(&inner.places, &inner.quota, inner.limits.blob_bytes).await?;
-        part.take(pieces).await?;
-        let whole = part.finish(content.md5).await?;
-        inner.enter(name, whole, content).await
+        inner.check_condition(name, &options.condition).await?;
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, inner.limits.blob_bytes).await?;
+        temp.write_stream(stream).await?;
+        let complete = temp.finish(options.md5).await?;
+        inner.commit(name, complete, options).await
     }
 
     async fn put_block(
@@ -240,80 +263,80 @@ impl BlobFolder for Folder {
         name: &BlobName,
         id: &str,
         md5: Option<[u8; 16]>,
-        pieces: &mut dyn Pieces,
+        stream: &mut dyn ByteStream,
     ) -> Result<[u8; 16], BlobError> {
         let inner = &self.0;
-        let file = block_file(id)?;
-        let folder = inner.places.blocks_of(name);
-        let (tally, replaced) = blocking({
-            let (path, folder, tallies) = (folder.join(&file), folder.clone(), inner.tallies.clone());
-            move || Ok((tallies.of(&folder)?, fs::metadata(path).ok().map(|old| old.len())))
+        let file = block_file_name(id)?;
+        let folder = inner.paths.block_folder(name);
+        let (stats, replaced) = blocking({
+            let (path, folder, block_stats) = (folder.join(&file), folder.clone(), inner.block_stats.clone());
+            move || Ok((block_stats.get(&folder)?, fs::metadata(path).ok().map(|old| old.len())))
         })
         .await?;
-        let limit = inner.room_for_block(&file, tally, replaced)?;
-        let mut part = Part::create(&inner.places, &inner.quota, limit).await?;
-        match part.take(pieces).await {
+        let limit = inner.max_block_bytes(&file, stats, replaced)?;
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, limit).await?;
+        match temp.write_stream(stream).await {
             Err(BlobError::TooLarge(_)) => return Err(BlobError::TooLarge(inner.limits.blob_bytes)),
-            taken => taken?,
+            result => result?,
         }
-        let whole = part.finish(md5).await?;
-        let md5 = whole.md5;
+        let complete = temp.finish(md5).await?;
+        let md5 = complete.md5;
         let inner = inner.clone();
-        let place = async move {
-            let _one_at_a_time = inner.locks.of(&folder).lock_owned().await;
-            let (path, blocks) = (folder.join(&file), inner.places.blocks().to_path_buf());
-            let (tally, old) = blocking({
-                let (path, folder, tallies) = (path.clone(), folder.clone(), inner.tallies.clone());
+        let place_block = async move {
+            let _guard = inner.folder_locks.get(&folder).lock_owned().await;
+            let (path, blocks) = (folder.join(&file), inner.paths.blocks().to_path_buf());
+            let (stats, old) = blocking({
+                let (path, folder, block_stats) = (path.clone(), folder.clone(), inner.block_stats.clone());
                 move || {
-                    private_folder(&folder)?;
+                    create_private_folder(&folder)?;
                     sync_folder(&blocks)?;
-                    Ok((tallies.of(&folder)?, fs::metadata(&path).ok().map(|old| old.len())))
+                    Ok((block_stats.get(&folder)?, fs::metadata(&path).ok().map(|old| old.len())))
                 }
             })
             .await?;
             // Others may have come meanwhile.
-            let bytes = whole.bytes;
-            if bytes > inner.room_for_block(&file, tally, old)? {
+            let bytes = complete.bytes;
+            if bytes > inner.max_block_bytes(&file, stats, old)? {
                 return Err(BlobError::TooLarge(inner.limits.blob_bytes));
             }
-            whole.move_to(&path).await?;
-            inner.quota.free(old.unwrap_or(0));
-            inner.tallies.came(&folder, tally, file.len(), bytes, old);
+            complete.persist(&path).await?;
+            inner.quota.release(old.unwrap_or(0));
+            inner.block_stats.record_block(&folder, stats, file.len(), bytes, old);
             blocking(move || Ok(sync_folder(&folder)?)).await?;
             Ok(md5)
         };
-        tokio::spawn(place).await.unwrap_or_else(|cause| Err(BlobError::Io(io::Error::other(cause))))
+        tokio::spawn(place_block).await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
     }
 
     async fn put_block_list(
         &self,
         name: &BlobName,
         ids: &[String],
-        content: NewContent,
+        options: PutOptions,
     ) -> Result<Blob, BlobError> {
         let inner = &self.0;
         if ids.len() > MAX_BLOCKS {
             return Err(BlobError::TooManyBlocks);
         }
-        inner.check(name, &content.condition).await?;
-        let folder = inner.places.blocks_of(name);
-        let waiting = blocking({
+        inner.check_condition(name, &options.condition).await?;
+        let folder = inner.paths.block_folder(name);
+        let uncommitted = blocking({
             let folder = folder.clone();
-            move || Ok(blocks::waiting(&folder)?)
+            move || Ok(blocks::uncommitted(&folder)?)
         })
         .await?;
         let mut files: Vec<path::PathBuf> = Vec::with_capacity(ids.len());
         for id in ids {
-            let file = block_file(id)?;
-            if !waiting.contains_key(&file) {
+            let file = block_file_name(id)?;
+            if !uncommitted.contains_key(&file) {
                 return Err(BlobError::UnknownBlock);
             }
             files.push(folder.join(file));
         }
-        let mut part = Part::create(&inner.places, &inner.quota, inner.limits.blob_bytes).await?;
-        part.take(&mut Files::new(files)).await?;
-        let whole = part.finish(None).await?;
-        inner.enter(name, whole, content).await
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, inner.limits.blob_bytes).await?;
+        temp.write_stream(&mut ConcatenatedFiles::new(files)).await?;
+        let complete = temp.finish(None).await?;
+        inner.commit(name, complete, options).await
     }
 
     async fn open(&self, name: &BlobName, range: Option<ByteRange>) -> Result<OpenBlob, BlobError> {
@@ -321,21 +344,21 @@ impl BlobFolder for Folder {
         // A blob that is replaced between is looked up again; its new file is there before its entry.
         for _ in 0..3 {
             let stored = inner.catalogue.blob(name).await?.ok_or(BlobError::NotFound)?;
-            let path = inner.places.data_file(&stored.file).ok_or(BlobError::NotFound)?;
+            let path = inner.paths.data_file(&stored.file).ok_or(BlobError::NotFound)?;
             let bytes = stored.blob.bytes;
-            let (from, length) = match range {
+            let (offset, length) = match range {
                 None => (0, bytes),
                 Some(range) => range.within(bytes).unwrap_or((bytes, 0)),
             };
             let opened = blocking(move || {
                 let mut file = fs::File::open(path)?;
-                file.seek(SeekFrom::Start(from))?;
+                file.seek(SeekFrom::Start(offset))?;
                 Ok(file)
             });
             match opened.await {
                 Ok(file) => {
-                    let pieces = Box::new(FilePart::new(file, length));
-                    return Ok(OpenBlob { blob: stored.blob, from, length, pieces });
+                    let stream = Box::new(FileRange::new(file, length));
+                    return Ok(OpenBlob { blob: stored.blob, offset, length, stream });
                 }
                 Err(BlobError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -348,15 +371,15 @@ impl BlobFolder for Folder {
         let (inner, name, condition) = (self.0.clone(), name.clone(), condition.clone());
         let delete = async move {
             match inner.catalogue.delete_blob(&name, &condition).await? {
-                BlobWritten::Done(None) => Err(BlobError::NotFound),
-                BlobWritten::Done(Some(old)) => {
-                    inner.remove(&old).await;
+                BlobWriteOutcome::Done(None) => Err(BlobError::NotFound),
+                BlobWriteOutcome::Done(Some(old)) => {
+                    inner.remove_file(&old).await;
                     Ok(())
                 }
-                BlobWritten::Refused(failed) => Err(failed.into()),
+                BlobWriteOutcome::Refused(failed) => Err(failed.into()),
             }
         };
-        tokio::spawn(delete).await.unwrap_or_else(|cause| Err(BlobError::Io(io::Error::other(cause))))
+        tokio::spawn(delete).await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
     }
 
     async fn list(
@@ -372,22 +395,22 @@ impl BlobFolder for Folder {
         self.0.quota.has_room()
     }
 
-    async fn forget_blocks(&self, name: &BlobName) -> Result<(), BlobError> {
-        self.0.forget(name).await
+    async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError> {
+        self.0.discard_blocks(name).await
     }
 
-    async fn clean_up(&self, before: Timestamp) -> Result<(), BlobError> {
-        let (places, quota) = (self.0.places.clone(), self.0.quota.clone());
-        let (tallies, locks) = (self.0.tallies.clone(), self.0.locks.clone());
+    async fn discard_stale_blocks(&self, before: Timestamp) -> Result<(), BlobError> {
+        let (paths, quota) = (self.0.paths.clone(), self.0.quota.clone());
+        let (block_stats, folder_locks) = (self.0.block_stats.clone(), self.0.folder_locks.clone());
         let before = SystemTime::UNIX_EPOCH
             + Duration::from_millis(u64::try_from(before.unix_millis()).unwrap_or_default());
         blocking(move || {
-            for entry in fs::read_dir(places.blocks())? {
+            for entry in fs::read_dir(paths.blocks())? {
                 let folder = entry?.path();
-                let lock = locks.of(&folder);
-                let _one_at_a_time = lock.blocking_lock();
-                if blocks::last_change(&folder)? < before {
-                    blocks::forget(&folder, &tallies, &quota)?;
+                let lock = folder_locks.get(&folder);
+                let _guard = lock.blocking_lock();
+                if blocks::last_modified(&folder)? < before {
+                    blocks::discard(&folder, &block_stats, &quota)?;
                     info!("removed the blocks of an upload that never ended");
                 }
             }

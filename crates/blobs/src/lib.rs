@@ -1,16 +1,16 @@
 //! The [`BlobStore`](ferrohub_core::blobs::BlobStore) port: where the files that devices upload are kept.
 //!
-//! [`Folder`] keeps them in the hub's data folder, [`Account`] knows of those in an account of Azure Storage. What the catalogue (the hub's store) names is there as a whole; no
+//! [`Folder`] keeps them in the hub's data folder, [`AzureBlobStore`] knows of those in an account of Azure Storage. What the catalogue (the hub's store) names is there as a whole; no
 //! name from outside ever becomes part of a path. Read on in `folder.rs`.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-mod account;
+mod azure;
 mod blocks;
 mod folder;
-mod part;
-mod place;
+mod paths;
 mod quota;
+mod temp_file;
 
-pub use account::Account;
+pub use azure::AzureBlobStore;
 pub use folder::{Folder, FolderLimits};

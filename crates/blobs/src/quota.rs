@@ -8,55 +8,55 @@ use ferrohub_core::blobs::BlobError;
 /// Bytes of a folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Quota {
-    taken: Arc<AtomicU64>,
+    used: Arc<AtomicU64>,
     limit: u64,
 }
 
 impl Quota {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { taken: Arc::default(), limit }
+        Self { used: Arc::default(), limit }
     }
 
     /// What is there already counts, even if it is more than the limit.
-    pub(crate) fn found(&self, bytes: u64) {
-        self.taken.fetch_add(bytes, Ordering::Relaxed);
+    pub(crate) fn add_existing(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A share that holds nothing yet.
-    pub(crate) fn share(&self) -> Share {
-        Share { quota: self.clone(), bytes: 0 }
+    pub(crate) fn reservation(&self) -> Reservation {
+        Reservation { quota: self.clone(), bytes: 0 }
     }
 
     /// What a file held is free again.
-    pub(crate) fn free(&self, bytes: u64) {
-        let less = |taken: u64| Some(taken.saturating_sub(bytes));
-        let _ = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    pub(crate) fn release(&self, bytes: u64) {
+        let less = |used: u64| Some(used.saturating_sub(bytes));
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// Whether a byte more has room.
     pub(crate) fn has_room(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) < self.limit
+        self.used.load(Ordering::Relaxed) < self.limit
     }
 
     #[cfg(test)]
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 }
 
 /// Bytes that one file takes; given back unless they are kept.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct Reservation {
     quota: Quota,
     bytes: u64,
 }
 
-impl Share {
+impl Reservation {
     /// Takes more.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), BlobError> {
         let limit = self.quota.limit;
-        let more = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= limit);
-        match self.quota.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit);
+        match self.quota.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => {
                 self.bytes += bytes;
                 Ok(())
@@ -66,14 +66,14 @@ impl Share {
     }
 
     /// They stay taken.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn commit(mut self) {
         self.bytes = 0;
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.quota.free(self.bytes);
+        self.quota.release(self.bytes);
     }
 }
 
@@ -84,17 +84,17 @@ mod tests {
     #[test]
     fn what_is_not_kept_is_given_back() {
         let quota = Quota::new(10);
-        let mut share = quota.share();
-        share.grow(6).unwrap();
-        assert!(matches!(quota.share().grow(5), Err(BlobError::Full)));
-        assert!(matches!(share.grow(u64::MAX), Err(BlobError::Full)));
-        drop(share);
-        assert_eq!(quota.taken(), 0);
-        let mut share = quota.share();
-        share.grow(10).unwrap();
-        share.keep();
-        assert_eq!(quota.taken(), 10);
-        quota.free(4);
-        assert_eq!(quota.taken(), 6);
+        let mut reservation = quota.reservation();
+        reservation.grow(6).unwrap();
+        assert!(matches!(quota.reservation().grow(5), Err(BlobError::Full)));
+        assert!(matches!(reservation.grow(u64::MAX), Err(BlobError::Full)));
+        drop(reservation);
+        assert_eq!(quota.used(), 0);
+        let mut reservation = quota.reservation();
+        reservation.grow(10).unwrap();
+        reservation.commit();
+        assert_eq!(quota.used(), 10);
+        quota.release(4);
+        assert_eq!(quota.used(), 6);
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ferrohub_blobs::{Folder, FolderLimits};
 use ferrohub_core::blobs::{
-    BlobError, BlobFolder, BlobPlace, BlobStore, ByteRange, Condition, NewContent, OpenBlob, Pieces,
+    BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob, PutOptions,
 };
 use ferrohub_core::clock::Clock;
 use ferrohub_core::store::Store;
@@ -18,34 +18,34 @@ use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
 use ferrohub_store::{SqliteStore, StoreMetrics};
 
-struct Now;
+struct FixedClock;
 
-impl Clock for Now {
+impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_unix_seconds(1_800_000_000)
     }
 }
 
 /// Pieces, and then perhaps the end of the connection.
-struct Sent(std::vec::IntoIter<&'static [u8]>, bool);
+struct TestStream(std::vec::IntoIter<&'static [u8]>, bool);
 
 #[async_trait]
-impl Pieces for Sent {
+impl ByteStream for TestStream {
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
         match self.0.next() {
-            Some(piece) => Ok(Some(Bytes::from_static(piece))),
+            Some(chunk) => Ok(Some(Bytes::from_static(chunk))),
             None if self.1 => Ok(None),
-            None => Err(BlobError::Cut("the test ends it")),
+            None => Err(BlobError::IncompleteBody("the test ends it")),
         }
     }
 }
 
-fn sent(pieces: &[&'static [u8]]) -> Sent {
-    Sent(Vec::from(pieces).into_iter(), true)
+fn complete_stream(chunks: &[&'static [u8]]) -> TestStream {
+    TestStream(Vec::from(chunks).into_iter(), true)
 }
 
-fn cut(pieces: &[&'static [u8]]) -> Sent {
-    Sent(Vec::from(pieces).into_iter(), false)
+fn aborted_stream(chunks: &[&'static [u8]]) -> TestStream {
+    TestStream(Vec::from(chunks).into_iter(), false)
 }
 
 struct Fixture {
@@ -61,14 +61,16 @@ impl Fixture {
     }
 
     async fn open(&self, blob_bytes: u64, total_bytes: u64) -> Folder {
-        let place = BlobPlace {
+        let endpoint = BlobEndpoint {
             host: "h".to_owned(),
             account: "h".to_owned(),
             container: "c".to_owned(),
             https: true,
         };
         let limits = FolderLimits { blob_bytes, total_bytes };
-        Folder::open(&self.folder(), place, limits, self.store.clone(), Arc::new(Now)).await.unwrap()
+        Folder::open(&self.folder(), endpoint, limits, self.store.clone(), Arc::new(FixedClock))
+            .await
+            .unwrap()
     }
 
     fn folder(&self) -> PathBuf {
@@ -91,10 +93,10 @@ fn name(text: &str) -> BlobName {
     BlobName::parse(text).unwrap()
 }
 
-async fn all(mut open: OpenBlob) -> Vec<u8> {
+async fn read_all(mut open: OpenBlob) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while let Some(piece) = open.pieces.next().await.unwrap() {
-        bytes.extend_from_slice(&piece);
+    while let Some(chunk) = open.stream.next().await.unwrap() {
+        bytes.extend_from_slice(&chunk);
     }
     assert_eq!(bytes.len() as u64, open.length);
     bytes
@@ -109,21 +111,22 @@ async fn a_blob_is_written_read_replaced_and_deleted() {
     let fixture = Fixture::new();
     let folder = fixture.open(100, 100).await;
     let f = name("d/f");
-    let first = folder.put(&f, NewContent::default(), &mut sent(&[b"abc", b"", b"def"])).await.unwrap();
+    let first =
+        folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"abc", b"", b"def"])).await.unwrap();
     assert_eq!((first.bytes, folder.stat(&f).await.unwrap()), (6, Some(first.clone())));
     assert_eq!(first.properties["content-md5"], "6AtQFwmJUPxYqtg8jBSXjg==");
-    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"abcdef");
+    assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"abcdef");
     let range = ByteRange { from: 2, to: Some(3) };
-    assert_eq!(all(folder.open(&f, Some(range)).await.unwrap()).await, b"cd");
+    assert_eq!(read_all(folder.open(&f, Some(range)).await.unwrap()).await, b"cd");
     let behind = ByteRange { from: 6, to: None };
     assert_eq!(folder.open(&f, Some(behind)).await.unwrap().length, 0);
 
     // Who reads goes on reading what was there.
     let old = folder.open(&f, None).await.unwrap();
-    let second = folder.put(&f, NewContent::default(), &mut sent(&[b"x"])).await.unwrap();
+    let second = folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"x"])).await.unwrap();
     assert_ne!(second.etag, first.etag);
-    assert_eq!(all(old).await, b"abcdef");
-    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"x");
+    assert_eq!(read_all(old).await, b"abcdef");
+    assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"x");
     assert_eq!(fixture.files(), 1, "the file of the old one is gone");
     folder.delete(&f, &Condition::default()).await.unwrap();
     assert!(matches!(folder.delete(&f, &Condition::default()).await, Err(BlobError::NotFound)));
@@ -137,26 +140,26 @@ async fn blocks_become_a_blob_in_the_order_of_the_list() {
     let folder = fixture.open(100, 100).await;
     let f = name("d/f");
     for (block, bytes) in [("1", &b"one "[..]), ("2", b"two "), ("3", b"three "), ("2", b"zwei ")] {
-        folder.put_block(&f, &id(block), None, &mut sent(&[bytes])).await.unwrap();
+        folder.put_block(&f, &id(block), None, &mut complete_stream(&[bytes])).await.unwrap();
     }
     assert_eq!(folder.stat(&f).await.unwrap(), None, "blocks are no blob");
     for (bad, error) in [(id("22"), "length"), ("?".to_owned(), "base64"), (String::new(), "empty")] {
-        let refused = folder.put_block(&f, &bad, None, &mut sent(&[b"x"])).await;
+        let refused = folder.put_block(&f, &bad, None, &mut complete_stream(&[b"x"])).await;
         assert!(matches!(refused, Err(BlobError::InvalidBlockId)), "{error}");
     }
-    let unknown = folder.put_block_list(&f, &[id("1"), id("9")], NewContent::default()).await;
+    let unknown = folder.put_block_list(&f, &[id("1"), id("9")], PutOptions::default()).await;
     assert!(matches!(unknown, Err(BlobError::UnknownBlock)));
     // The hub may stop between blocks and list.
     drop(folder);
     let folder = fixture.open(100, 100).await;
     let list = [id("2"), id("1"), id("2")];
-    let blob = folder.put_block_list(&f, &list, NewContent::default()).await.unwrap();
+    let blob = folder.put_block_list(&f, &list, PutOptions::default()).await.unwrap();
     assert_eq!(blob.bytes, 14);
-    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"zwei one zwei ");
+    assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"zwei one zwei ");
     assert_eq!(fixture.files(), 1, "blocks that were not named are gone");
-    let again = folder.put_block_list(&f, &list, NewContent::default()).await;
+    let again = folder.put_block_list(&f, &list, PutOptions::default()).await;
     assert!(matches!(again, Err(BlobError::UnknownBlock)));
-    let empty = folder.put_block_list(&name("d/e"), &[], NewContent::default()).await.unwrap();
+    let empty = folder.put_block_list(&name("d/e"), &[], PutOptions::default()).await.unwrap();
     assert_eq!(empty.bytes, 0);
 }
 
@@ -165,17 +168,17 @@ async fn what_is_cut_short_or_spoilt_leaves_nothing() {
     let fixture = Fixture::new();
     let folder = fixture.open(10, 100).await;
     let f = name("d/f");
-    folder.put(&f, NewContent::default(), &mut sent(&[b"old"])).await.unwrap();
-    let spoilt = NewContent { md5: Some([0; 16]), ..NewContent::default() };
-    let put = folder.put(&f, spoilt, &mut sent(&[b"new"])).await;
+    folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"old"])).await.unwrap();
+    let spoilt = PutOptions { md5: Some([0; 16]), ..PutOptions::default() };
+    let put = folder.put(&f, spoilt, &mut complete_stream(&[b"new"])).await;
     assert!(matches!(put, Err(BlobError::Md5Mismatch)));
-    let put = folder.put(&f, NewContent::default(), &mut cut(&[b"new"])).await;
-    assert!(matches!(put, Err(BlobError::Cut(_))));
-    let put = folder.put(&f, NewContent::default(), &mut sent(&[b"123456", b"78901"])).await;
+    let put = folder.put(&f, PutOptions::default(), &mut aborted_stream(&[b"new"])).await;
+    assert!(matches!(put, Err(BlobError::IncompleteBody(_))));
+    let put = folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"123456", b"78901"])).await;
     assert!(matches!(put, Err(BlobError::TooLarge(10))));
-    let block = folder.put_block(&f, &id("1"), Some([0; 16]), &mut sent(&[b"new"])).await;
+    let block = folder.put_block(&f, &id("1"), Some([0; 16]), &mut complete_stream(&[b"new"])).await;
     assert!(matches!(block, Err(BlobError::Md5Mismatch)));
-    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"old");
+    assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"old");
     assert_eq!(fixture.files(), 1);
 
     // As a crash leaves it: a file half written, and one that nobody entered.
@@ -184,7 +187,7 @@ async fn what_is_cut_short_or_spoilt_leaves_nothing() {
     drop(folder);
     let folder = fixture.open(10, 100).await;
     assert_eq!(fixture.files(), 1);
-    assert_eq!(all(folder.open(&f, None).await.unwrap()).await, b"old");
+    assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"old");
 }
 
 #[tokio::test]
@@ -192,17 +195,20 @@ async fn the_folder_takes_no_more_than_it_may() {
     let fixture = Fixture::new();
     let folder = fixture.open(8, 10).await;
     let put = async |folder: &Folder, blob: &str, bytes: &'static [u8]| {
-        folder.put(&name(blob), NewContent::default(), &mut sent(&[bytes])).await.map(|blob| blob.bytes)
+        folder
+            .put(&name(blob), PutOptions::default(), &mut complete_stream(&[bytes]))
+            .await
+            .map(|blob| blob.bytes)
     };
     assert_eq!(put(&folder, "d/1", b"12345678").await.unwrap(), 8);
     assert!(matches!(put(&folder, "d/2", b"123").await, Err(BlobError::Full)));
-    folder.put_block(&name("d/3"), &id("1"), None, &mut sent(&[b"12"])).await.unwrap();
+    folder.put_block(&name("d/3"), &id("1"), None, &mut complete_stream(&[b"12"])).await.unwrap();
     assert!(!folder.has_room());
     assert!(matches!(put(&folder, "d/4", b"1").await, Err(BlobError::Full)));
     drop(folder);
     let folder = fixture.open(8, 10).await;
     assert!(!folder.has_room(), "what is there counts after a restart as well");
-    folder.forget_blocks(&name("d/3")).await.unwrap();
+    folder.discard_blocks(&name("d/3")).await.unwrap();
     assert_eq!(put(&folder, "d/4", b"12").await.unwrap(), 2);
     folder.delete(&name("d/1"), &Condition::default()).await.unwrap();
     assert_eq!(put(&folder, "d/4", b"12345678").await.unwrap(), 8);
@@ -210,10 +216,10 @@ async fn the_folder_takes_no_more_than_it_may() {
     drop(folder);
     let folder = fixture.open(8, 100).await;
     folder.delete(&name("d/4"), &Condition::default()).await.unwrap();
-    folder.put_block(&name("d/5"), &id("1"), None, &mut sent(&[b"123456"])).await.unwrap();
-    let more = folder.put_block(&name("d/5"), &id("2"), None, &mut sent(&[b"123"])).await;
+    folder.put_block(&name("d/5"), &id("1"), None, &mut complete_stream(&[b"123456"])).await.unwrap();
+    let more = folder.put_block(&name("d/5"), &id("2"), None, &mut complete_stream(&[b"123"])).await;
     assert!(matches!(more, Err(BlobError::TooLarge(8))));
-    let again = folder.put_block(&name("d/5"), &id("1"), None, &mut sent(&[b"654321"])).await;
+    let again = folder.put_block(&name("d/5"), &id("1"), None, &mut complete_stream(&[b"654321"])).await;
     assert!(again.is_ok(), "one that is sent again takes the place of the first");
 }
 
@@ -221,14 +227,14 @@ async fn the_folder_takes_no_more_than_it_may() {
 async fn blocks_that_nobody_adds_to_are_removed() {
     let fixture = Fixture::new();
     let folder = fixture.open(8, 10).await;
-    folder.put_block(&name("d/f"), &id("1"), None, &mut sent(&[b"12"])).await.unwrap();
+    folder.put_block(&name("d/f"), &id("1"), None, &mut complete_stream(&[b"12"])).await.unwrap();
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = Timestamp::from_unix_seconds(i64::try_from(since.as_secs()).unwrap());
-    folder.clean_up(now.plus_millis(-60_000)).await.unwrap();
+    folder.discard_stale_blocks(now.plus_millis(-60_000)).await.unwrap();
     assert_eq!(fixture.files(), 1);
-    folder.clean_up(now.plus_millis(60_000)).await.unwrap();
+    folder.discard_stale_blocks(now.plus_millis(60_000)).await.unwrap();
     assert_eq!(fixture.files(), 0);
-    let list = folder.put_block_list(&name("d/f"), &[id("1")], NewContent::default()).await;
+    let list = folder.put_block_list(&name("d/f"), &[id("1")], PutOptions::default()).await;
     assert!(matches!(list, Err(BlobError::UnknownBlock)));
 }
 
@@ -237,7 +243,7 @@ async fn a_blob_whose_entry_fails_is_none() {
     let fixture = Fixture::new();
     let folder = fixture.open(100, 100).await;
     fixture.store.close().await;
-    let put = folder.put(&name("d/f"), NewContent::default(), &mut sent(&[b"abc"])).await;
+    let put = folder.put(&name("d/f"), PutOptions::default(), &mut complete_stream(&[b"abc"])).await;
     assert!(matches!(put, Err(BlobError::Store(_))));
 }
 
@@ -249,21 +255,23 @@ async fn a_block_that_is_put_twice_at_once_counts_once() {
     let puts: Vec<_> = (0..9)
         .map(|_| {
             let (folder, f) = (folder.clone(), f.clone());
-            tokio::spawn(async move { folder.put_block(&f, &id("1"), None, &mut sent(&[b"1234567"])).await })
+            tokio::spawn(async move {
+                folder.put_block(&f, &id("1"), None, &mut complete_stream(&[b"1234567"])).await
+            })
         })
         .collect();
     for put in puts {
         put.await.unwrap().unwrap();
     }
     // Three bytes are left of the blob, and all of the folder but what waits.
-    folder.put_block(&f, &id("2"), None, &mut sent(&[b"890"])).await.unwrap();
-    let more = folder.put_block(&f, &id("3"), None, &mut sent(&[b"x"])).await;
+    folder.put_block(&f, &id("2"), None, &mut complete_stream(&[b"890"])).await.unwrap();
+    let more = folder.put_block(&f, &id("3"), None, &mut complete_stream(&[b"x"])).await;
     assert!(matches!(more, Err(BlobError::TooLarge(10))));
     for other in 0..9 {
         let other = name(&format!("d/{other}"));
-        folder.put(&other, NewContent::default(), &mut sent(&[b"1234567890"])).await.unwrap();
+        folder.put(&other, PutOptions::default(), &mut complete_stream(&[b"1234567890"])).await.unwrap();
     }
     assert!(!folder.has_room());
-    folder.forget_blocks(&f).await.unwrap();
-    folder.put(&f, NewContent::default(), &mut sent(&[b"1234567890"])).await.unwrap();
+    folder.discard_blocks(&f).await.unwrap();
+    folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"1234567890"])).await.unwrap();
 }

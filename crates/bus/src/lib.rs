@@ -9,7 +9,7 @@ use ferrohub_core::bus::Bus;
 use ferrohub_core::connections::{
     CallEnd, CloseReason, Connections, DesiredNotice, MethodReply, OutgoingCall,
 };
-use ferrohub_model::{IdentityId, KeyMark};
+use ferrohub_model::{IdentityId, KeyFingerprint};
 
 /// The bus of a single node.
 #[derive(Debug, Clone)]
@@ -56,17 +56,17 @@ impl Bus for LocalBus {
         }
     }
 
-    async fn disconnect_user_of(&self, target: &IdentityId, key: KeyMark) {
-        self.connections.close_user_of(target, key, CloseReason::CredentialChanged);
+    async fn disconnect_using_key(&self, target: &IdentityId, key: KeyFingerprint) {
+        self.connections.close_using_key(target, key, CloseReason::CredentialChanged);
     }
 
-    async fn announce(&self, _: &IdentityId) {}
+    async fn announce_connection(&self, _: &IdentityId) {}
 
     async fn is_connected(&self, target: &IdentityId) -> bool {
-        self.connections.get(target).is_some_and(|connection| connection.closed().is_none())
+        self.connections.get(target).is_some_and(|connection| connection.close_reason().is_none())
     }
 
     async fn connected_devices(&self) -> u64 {
-        self.connections.devices() as u64
+        self.connections.device_count() as u64
     }
 }

@@ -8,15 +8,15 @@ mod policies;
 mod service;
 
 pub use certificate::{Authorities, Authority, CertificateError, PeerCertificate, thumbprint_sha256};
-pub use device::{DeviceAuthError, Verified};
+pub use device::{DeviceAuthError, VerifiedCredential};
 pub use entra::{
     AUDIENCE, Entra, EntraError, EntraSettings, InvalidKeySet, Issuer, KeySet, KeySource, KeySourceError,
     Role, UnknownRole,
 };
 pub use operation::Operation;
-pub(crate) use policies::DEFAULTS as DEFAULT_POLICIES;
+pub(crate) use policies::DEFAULT_POLICIES;
 pub use policies::{Policies, Policy, PolicySource};
 pub use service::Principal;
-pub(crate) use service::{NO_POLICY, Refused, authorize};
+pub(crate) use service::{AuthorizationError, NO_POLICY, authorize};
 
 pub(crate) use device::authenticate;

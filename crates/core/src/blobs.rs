@@ -5,7 +5,7 @@
 //! URLs ([`ferrohub_model::blob_sas`]).
 
 mod condition;
-mod keys;
+mod signing_keys;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +17,7 @@ use ferrohub_model::file::BlobName;
 use ferrohub_model::{SharedAccessKey, Timestamp};
 
 pub use condition::{Condition, ConditionFailed, EtagMatch};
-pub(crate) use keys::UrlKeys;
+pub(crate) use signing_keys::UrlSigningKeys;
 
 use crate::store::StoreError;
 
@@ -69,7 +69,7 @@ pub enum BlobError {
     Md5Mismatch,
     /// The sender stopped, or took too long.
     #[error("the sender broke off: {0}")]
-    Cut(&'static str),
+    IncompleteBody(&'static str),
     /// The medium failed.
     #[error("the medium failed: {0}")]
     Io(#[from] io::Error),
@@ -83,7 +83,7 @@ pub enum BlobError {
 
 /// Bytes that come piece by piece.
 #[async_trait]
-pub trait Pieces: Send {
+pub trait ByteStream: Send {
     /// The next piece; none at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError>;
 }
@@ -113,16 +113,16 @@ pub struct OpenBlob {
     /// The blob.
     pub blob: Blob,
     /// Where the bytes begin.
-    pub from: u64,
+    pub offset: u64,
     /// How many there are.
     pub length: u64,
     /// The bytes.
-    pub pieces: Box<dyn Pieces>,
+    pub stream: Box<dyn ByteStream>,
 }
 
 /// Where clients find the files, and as what the hub signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlobPlace {
+pub struct BlobEndpoint {
     /// Host, with a port where it is not the usual one; for an emulator of Azure Storage also the first part of the path.
     pub host: String,
     /// The account that signatures are for.
@@ -133,7 +133,7 @@ pub struct BlobPlace {
     pub https: bool,
 }
 
-impl BlobPlace {
+impl BlobEndpoint {
     /// The address of a blob, without anything that lets somebody in.
     #[must_use]
     pub fn uri(&self, blob: &BlobName) -> String {
@@ -146,7 +146,7 @@ impl BlobPlace {
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Where clients find them.
-    fn place(&self) -> &BlobPlace;
+    fn endpoint(&self) -> &BlobEndpoint;
 
     /// The blob of that name.
     async fn stat(&self, name: &BlobName) -> Result<Option<Blob>, BlobError>;
@@ -159,8 +159,8 @@ pub trait BlobFolder: BlobStore {
     async fn put(
         &self,
         name: &BlobName,
-        content: NewContent,
-        pieces: &mut dyn Pieces,
+        options: PutOptions,
+        stream: &mut dyn ByteStream,
     ) -> Result<Blob, BlobError>;
 
     /// Keeps a part of a blob to be; on disk when this returns. The answer is its MD5.
@@ -169,7 +169,7 @@ pub trait BlobFolder: BlobStore {
         name: &BlobName,
         id: &str,
         md5: Option<[u8; 16]>,
-        pieces: &mut dyn Pieces,
+        stream: &mut dyn ByteStream,
     ) -> Result<[u8; 16], BlobError>;
 
     /// Makes a blob of parts, in that order. Parts that are not named are thrown away.
@@ -177,7 +177,7 @@ pub trait BlobFolder: BlobStore {
         &self,
         name: &BlobName,
         ids: &[String],
-        content: NewContent,
+        options: PutOptions,
     ) -> Result<Blob, BlobError>;
 
     /// Opens a blob for reading. A range that begins behind its end gives no bytes.
@@ -198,15 +198,15 @@ pub trait BlobFolder: BlobStore {
     fn has_room(&self) -> bool;
 
     /// Throws the parts of a blob to be away.
-    async fn forget_blocks(&self, name: &BlobName) -> Result<(), BlobError>;
+    async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError>;
 
     /// Removes parts that nobody has added to since `before`.
-    async fn clean_up(&self, before: Timestamp) -> Result<(), BlobError>;
+    async fn discard_stale_blocks(&self, before: Timestamp) -> Result<(), BlobError>;
 }
 
 /// Where a hub's files are.
 #[derive(Clone)]
-pub enum Files {
+pub enum FileStorage {
     /// In a folder of its own.
     Folder(Arc<dyn BlobFolder>),
     /// In an account of Azure Storage, whose key signs.
@@ -215,7 +215,7 @@ pub enum Files {
 
 /// What a new blob shall be like.
 #[derive(Debug, Clone, Default)]
-pub struct NewContent {
+pub struct PutOptions {
     /// What it carries.
     pub properties: BlobProperties,
     /// The digest of what is sent, if the sender told it.

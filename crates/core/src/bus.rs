@@ -4,7 +4,7 @@
 //! nodes it carries the same three verbs to the node that holds the connection.
 
 use async_trait::async_trait;
-use ferrohub_model::{IdentityId, KeyMark};
+use ferrohub_model::{IdentityId, KeyFingerprint};
 
 use crate::connections::{CallEnd, CloseReason, DesiredNotice, MethodReply, OutgoingCall};
 
@@ -25,10 +25,10 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Closes the connection of `target`, not those of its modules, on every node, if this is the key that it
     /// authenticated with.
-    async fn disconnect_user_of(&self, target: &IdentityId, key: KeyMark);
+    async fn disconnect_using_key(&self, target: &IdentityId, key: KeyFingerprint);
 
     /// Tells the other nodes that `target` is connected here now, so that they let go of older connections.
-    async fn announce(&self, target: &IdentityId);
+    async fn announce_connection(&self, target: &IdentityId);
 
     /// Whether `target` is connected anywhere.
     async fn is_connected(&self, target: &IdentityId) -> bool;

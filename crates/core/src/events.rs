@@ -4,17 +4,17 @@
 //! reader goes on behind any event it has seen. Nothing is removed by reading: time and size decide what goes.
 
 mod auth_method;
-mod comings;
+mod connection_events;
+mod consumer_groups;
 #[cfg(test)]
 mod fake;
-mod groups;
+mod hub_event;
 mod log;
 mod position;
 mod reader;
+mod retention;
 mod settings;
-mod shelf;
-mod told;
-mod trimmer;
+mod telemetry_log;
 
 pub use auth_method::AuthMethod;
 pub use log::{Batch, EVENT_OVERHEAD, EventLog, NewEvent, Origin, PartitionState, StoredEvent};
@@ -22,10 +22,10 @@ pub use position::{Position, StartPosition};
 pub use reader::{EventReader, ReadError};
 pub use settings::{EventSettings, EventSource};
 
-pub(crate) use comings::Comings;
-pub(crate) use groups::NoSeat;
-pub(crate) use shelf::{NotOpened, Shelf};
-pub(crate) use told::Happening;
+pub(crate) use connection_events::ConnectionEvents;
+pub(crate) use consumer_groups::ReaderSlotError;
+pub(crate) use hub_event::HubEvent;
+pub(crate) use telemetry_log::{OpenReaderError, TelemetryLog};
 
 /// The partition of a device's events: FNV-1a of its id. The choice may never change, or events of a device could pass
 /// each other.

@@ -7,7 +7,7 @@ mod pattern;
 mod rule;
 mod table;
 
-pub use table::{Accepted, Ended, Faults, Hit};
+pub use table::{AcceptedFault, EndedFault, FaultHit, Faults};
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use ferrohub_model::ErrorCode;
 /// Where something can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Point {
+pub enum FaultPoint {
     /// A connection has begun.
     Connected = 0,
     /// A device wants to connect.
@@ -33,7 +33,7 @@ pub enum Point {
     Request = 6,
 }
 
-impl Point {
+impl FaultPoint {
     fn bit(self) -> u32 {
         1 << self as u8
     }

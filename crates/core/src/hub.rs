@@ -5,6 +5,7 @@ mod authorize;
 mod connect;
 mod devices;
 mod edge;
+mod emit;
 mod events;
 mod faults;
 mod files;
@@ -15,13 +16,12 @@ mod management;
 mod messages;
 mod modules;
 mod statistics;
-mod tell;
 mod twins;
 
 pub use authorize::DeviceCaller;
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use events::{DeviceMessage, ReadRequest};
-pub use faults::{Passage, RefusedRequest};
+pub use faults::{Delivery, RefusedRequest};
 pub use files::{BlobDenied, BlobGrant, LockedNotification};
 pub use invoke_method::MethodCall;
 pub use management::WhichKey;
@@ -34,13 +34,13 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::auth::{Authorities, Authority, Entra, Policies, Policy, PolicySource};
-use crate::blobs::{Files, UrlKeys};
+use crate::blobs::{FileStorage, UrlSigningKeys};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::connections::{CloseReason, Connection, Connections};
-use crate::events::{Comings, EventLog, EventSettings, EventSource, Shelf};
+use crate::events::{ConnectionEvents, EventLog, EventSettings, EventSource, TelemetryLog};
 use crate::limits::Limits;
-use crate::messages::{Queues, end_what_expires};
+use crate::messages::{Queues, run_expiry};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoredPolicy};
 
@@ -73,7 +73,7 @@ pub struct HubPorts {
     /// The connections of this node.
     pub connections: Arc<Connections>,
     /// Where devices upload files to, if they may.
-    pub files: Option<Files>,
+    pub files: Option<FileStorage>,
 }
 
 /// One hub.
@@ -81,9 +81,9 @@ pub struct Hub {
     host: String,
     limits: Limits,
     store: Arc<dyn Store>,
-    events: Arc<Shelf>,
+    events: Arc<TelemetryLog>,
     /// There if the event log tells of connections.
-    comings: Option<Arc<Comings>>,
+    connection_events: Option<Arc<ConnectionEvents>>,
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
@@ -91,14 +91,14 @@ pub struct Hub {
     authorities: Authorities,
     entra: Option<Entra>,
     metrics: Metrics,
-    files: Option<Files>,
-    url_keys: UrlKeys,
-    desired_order: twins::DesiredOrder,
+    files: Option<FileStorage>,
+    url_signing_keys: UrlSigningKeys,
+    identity_locks: twins::IdentityLocks,
     recent_activity: Arc<activity::RecentActivity>,
     queues: Arc<Queues>,
     /// Ends messages whose time is up.
-    expiry: tokio::task::AbortHandle,
-    injected: faults::Injected,
+    message_expiry_task: tokio::task::AbortHandle,
+    fault_injector: faults::FaultInjector,
     /// One writer at a time for policies and authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
     /// True once it begins to stop; readers of events wait for that as well.
@@ -117,21 +117,21 @@ impl Hub {
             settings.limits.messages.clone(),
             metrics.clone(),
         );
-        let expiry = tokio::spawn(end_what_expires(queues.clone())).abort_handle();
-        let events = Arc::new(Shelf::new(events, settings.events, &metrics));
-        let comings = if events.settings().sources.contains(&EventSource::ConnectionState) {
-            let (log, now) = (events.state().await?, clock.now());
-            Some(Arc::new(Comings::new(events.clone(), settings.host.clone(), &log, now)))
+        let message_expiry_task = tokio::spawn(run_expiry(queues.clone())).abort_handle();
+        let events = Arc::new(TelemetryLog::new(events, settings.events, &metrics));
+        let connection_events = if events.settings().sources.contains(&EventSource::ConnectionState) {
+            let (partitions, now) = (events.state().await?, clock.now());
+            Some(Arc::new(ConnectionEvents::new(events.clone(), settings.host.clone(), &partitions, now)))
         } else {
             None
         };
         let hub = Self {
             host: settings.host,
-            injected: faults::Injected::new(&settings.limits),
+            fault_injector: faults::FaultInjector::new(&settings.limits),
             limits: settings.limits,
             store,
             events,
-            comings,
+            connection_events,
             bus,
             clock,
             connections,
@@ -140,23 +140,23 @@ impl Hub {
             entra: settings.entra,
             metrics,
             files,
-            url_keys: UrlKeys::default(),
-            desired_order: twins::DesiredOrder::default(),
+            url_signing_keys: UrlSigningKeys::default(),
+            identity_locks: twins::IdentityLocks::default(),
             recent_activity: Arc::default(),
             queues,
-            expiry,
+            message_expiry_task,
             management: tokio::sync::Mutex::new(()),
             stopping: watch::Sender::new(false),
         };
         // None of whoever was connected when the hub went without a goodbye is so any more.
-        let left = hub.store.disconnect_all(hub.clock.now()).await?;
+        let left = hub.store.mark_all_disconnected(hub.clock.now()).await?;
         if left > 0 {
             info!(identities = left, "the hub ended while these were connected");
         }
         hub.load_policies(settings.policies).await?;
         hub.load_authorities(settings.authorities).await?;
         hub.load_url_keys().await?;
-        tokio::spawn(hub.events.keep_trimmed(hub.clock.clone(), hub.stopping.subscribe()));
+        tokio::spawn(hub.events.run_retention(hub.clock.clone(), hub.stopping.subscribe()));
         Ok(hub)
     }
 
@@ -174,7 +174,7 @@ impl Hub {
             info!("made the default shared access policies with new keys");
         }
         for policy in stored {
-            self.policies.put(Policy {
+            self.policies.insert(Policy {
                 name: policy.name.into(),
                 rights: policy.rights,
                 primary_key: policy.primary_key,
@@ -182,7 +182,7 @@ impl Hub {
                 source: PolicySource::Store,
             });
         }
-        configured.into_iter().for_each(|policy| self.policies.put(policy));
+        configured.into_iter().for_each(|policy| self.policies.insert(policy));
         Ok(())
     }
 
@@ -191,14 +191,14 @@ impl Hub {
             match Authority::new(&stored.name, stored.certificate, stored.verified, false) {
                 Ok(mut authority) => {
                     authority.verification_code = stored.verification_code;
-                    self.authorities.put(authority);
+                    self.authorities.insert(authority);
                 }
                 Err(reason) => {
                     error!(name = stored.name, %reason, "a stored certificate authority is not usable")
                 }
             }
         }
-        configured.into_iter().for_each(|authority| self.authorities.put(authority));
+        configured.into_iter().for_each(|authority| self.authorities.insert(authority));
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl Hub {
     /// then connections are told to close. What their ends leave to be written can be until [`Hub::close`].
     pub async fn drain(&self) {
         self.stopping.send_replace(true);
-        let deadline = tokio::time::Instant::now() + self.limits.shutdown_grace;
+        let deadline = tokio::time::Instant::now() + self.limits.shutdown_timeout;
         while self.metrics.calls_in_flight.get() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
@@ -247,11 +247,11 @@ impl Hub {
     /// Ends it once it has [drained](Hub::drain) and its connections are gone: everything is on disk when this returns.
     pub async fn close(&self) {
         self.recent_activity.write(&*self.store).await;
-        self.expiry.abort();
+        self.message_expiry_task.abort();
         self.store.close().await;
         // Last, for changes of what is in the store are told here.
-        if let Some(comings) = &self.comings {
-            comings.write().await;
+        if let Some(connection_events) = &self.connection_events {
+            connection_events.flush().await;
         }
         self.events.close().await;
     }
@@ -270,15 +270,15 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.expiry.abort();
+        self.message_expiry_task.abort();
     }
 }
 
 /// A store that fails is the hub's fault, not the caller's; the log has the cause.
-fn store_failed(cause: StoreError) -> HubError {
-    if matches!(cause, StoreError::Closed) {
+fn store_failed(error: StoreError) -> HubError {
+    if matches!(error, StoreError::Closed) {
         return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
     }
-    error!(%cause, "the store failed");
+    error!(%error, "the store failed");
     HubError::new(ErrorCode::ServerError, "The hub could not reach its store.")
 }

@@ -26,6 +26,6 @@ pub mod store;
 pub mod twins;
 
 pub use hub::{
-    BlobDenied, BlobGrant, ConnectRefusal, ConnectRequest, Connected, DeviceCaller, DeviceMessage, Hub,
-    HubPorts, HubSettings, LockedNotification, MethodCall, Passage, ReadRequest, RefusedRequest, WhichKey,
+    BlobDenied, BlobGrant, ConnectRefusal, ConnectRequest, Connected, Delivery, DeviceCaller, DeviceMessage,
+    Hub, HubPorts, HubSettings, LockedNotification, MethodCall, ReadRequest, RefusedRequest, WhichKey,
 };

@@ -29,13 +29,13 @@ pub struct Limits {
     /// How long a device that said goodbye may take to come back and answer the calls it left.
     pub reconnect_grace: Duration,
     /// How often it is written down when connected devices were last heard of.
-    pub activity_interval: Duration,
+    pub activity_flush_interval: Duration,
     /// Faults that may be injected at once; 0: none at all.
     pub faults: usize,
     /// How long a fault may last.
     pub fault_duration: Duration,
     /// How long a hub that stops lets calls finish; connections have as long again to end.
-    pub shutdown_grace: Duration,
+    pub shutdown_timeout: Duration,
 }
 
 /// Limits of uploads, and of telling services about them.
@@ -59,22 +59,22 @@ impl Default for FileLimits {
 #[derive(Debug, Clone)]
 pub struct NotificationLimits {
     /// How long a notification waits.
-    pub ttl: Duration,
+    pub time_to_live: Duration,
     /// How long it is locked for whoever received it.
-    pub lock: Duration,
+    pub lock_duration: Duration,
     /// How often it is handed out.
     pub max_deliveries: u32,
     /// How many wait; then the oldest go.
-    pub waiting: u32,
+    pub max_queued: u32,
 }
 
 impl Default for NotificationLimits {
     fn default() -> Self {
         Self {
-            ttl: Duration::from_secs(3600),
-            lock: Duration::from_secs(60),
+            time_to_live: Duration::from_secs(3600),
+            lock_duration: Duration::from_secs(60),
             max_deliveries: 100,
-            waiting: 10_000,
+            max_queued: 10_000,
         }
     }
 }
@@ -92,10 +92,10 @@ impl Default for Limits {
             certificate_authorities: 100,
             policies: 16,
             reconnect_grace: Duration::from_secs(5),
-            activity_interval: Duration::from_secs(300),
+            activity_flush_interval: Duration::from_secs(300),
             faults: 0,
             fault_duration: Duration::from_secs(3600),
-            shutdown_grace: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(10),
         }
     }
 }

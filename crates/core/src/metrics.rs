@@ -13,23 +13,23 @@ use crate::events::EventSource;
 
 /// One label, whose values are fixed words of the code, never text from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Label {
+pub struct OutcomeLabel {
     /// How or why.
     pub outcome: &'static str,
 }
 
 /// Counters by one label.
-pub type Outcomes = Family<Label, Counter>;
+pub type Outcomes = Family<OutcomeLabel, Counter>;
 
 /// Adds one to the counter of `outcome`.
 pub fn count(family: &Outcomes, outcome: &'static str) {
-    family.get_or_create(&Label { outcome }).inc();
+    family.get_or_create(&OutcomeLabel { outcome }).inc();
 }
 
 /// The counter of `outcome`, for those who count often.
 #[must_use]
 pub fn counter(family: &Outcomes, outcome: &'static str) -> Counter {
-    family.get_or_create(&Label { outcome }).clone()
+    family.get_or_create(&OutcomeLabel { outcome }).clone()
 }
 
 /// Where an event comes from: a name that its readers know as well.
@@ -49,14 +49,14 @@ pub struct EventMetrics {
     /// Readers now.
     pub readers: Gauge<i64, AtomicI64>,
     /// Events that were removed because they were old or the log was full.
-    pub trimmed: Counter,
+    pub removed: Counter,
     /// Messages that ended their sender's connection, by what was wrong.
     pub refused: Outcomes,
 }
 
 impl EventMetrics {
     /// Events were taken.
-    pub fn taken(&self, source: EventSource, count: u64, bytes: u64) {
+    pub fn record_appended(&self, source: EventSource, count: u64, bytes: u64) {
         self.events.get_or_create(&SourceLabel { source: source.name() }).inc_by(count);
         self.bytes.inc_by(bytes);
     }
@@ -67,12 +67,12 @@ impl EventMetrics {
         registry.register("ferrohub_event_bytes", "What they take in the log", metrics.bytes.clone());
         registry.register("ferrohub_event_readers", "Readers of events now", metrics.readers.clone());
         registry.register(
-            "ferrohub_events_trimmed",
+            "ferrohub_events_removed",
             "Events removed because they were old or the log was full",
-            metrics.trimmed.clone(),
+            metrics.removed.clone(),
         );
         registry.register(
-            "ferrohub_refused_messages",
+            "ferrohub_events_refused",
             "Messages of devices that were refused, by reason",
             metrics.refused.clone(),
         );
@@ -88,7 +88,7 @@ pub struct Metrics {
     /// Those among them that were answered.
     pub method_calls_answered: Counter,
     /// Answers from devices to a call that was not (or no longer) waiting.
-    pub stray_method_answers: Counter,
+    pub unmatched_method_responses: Counter,
     /// From accepting a call to its end, in seconds.
     pub method_call_seconds: Histogram,
     /// Connections that devices hold now.
@@ -126,7 +126,7 @@ impl Metrics {
         let metrics = Self {
             method_calls_answered: counter(&method_calls, "answered"),
             method_calls,
-            stray_method_answers: Counter::default(),
+            unmatched_method_responses: Counter::default(),
             method_call_seconds: Histogram::new([
                 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
                 60.0, 300.0,
@@ -151,9 +151,9 @@ impl Metrics {
             metrics.method_calls.clone(),
         );
         registry.register(
-            "ferrohub_stray_method_answers",
+            "ferrohub_unmatched_method_responses",
             "Answers to calls that were not waiting: late or foreign, retransmissions not counted",
-            metrics.stray_method_answers.clone(),
+            metrics.unmatched_method_responses.clone(),
         );
         registry.register(
             "ferrohub_method_call_seconds",

@@ -7,13 +7,13 @@ mod etag;
 mod identity;
 mod module;
 
-pub(crate) use authentication::{thumbprints, with_new_key};
+pub(crate) use authentication::{rotate_key, thumbprints};
 pub use device::{apply_device, to_device};
 pub(crate) use edge::{
-    MAX_LEVELS, device_of_scope, invalid_scope, is_system_module, system_module_ids, system_modules,
+    MAX_EDGE_LEVELS, device_of_scope, invalid_scope, is_system_module, system_module_ids, system_modules,
 };
 pub use etag::IfMatch;
 pub(crate) use etag::fresh_etag;
-pub(crate) use identity::ends_connections;
+pub(crate) use identity::close_reason_for_update;
 pub use identity::{Authentication, Identity, Thumbprint};
 pub(crate) use module::{apply_module, to_module};

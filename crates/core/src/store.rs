@@ -6,7 +6,8 @@
 mod messages;
 
 pub use messages::{
-    Due, Enqueued, FeedbackTerms, NewMessage, Returned, StoredFeedback, StoredMessage, Waiting,
+    AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, NewMessage, QueueEntry, StoredFeedback,
+    StoredMessage,
 };
 
 use async_trait::async_trait;
@@ -35,7 +36,7 @@ pub enum StoreError {
 
 /// How a conditional write ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// It is on disk.
     Done,
     /// The identity was not there.
@@ -47,11 +48,11 @@ pub enum Written {
 }
 
 /// Makes a twin's next state from the one that is stored, or says why not. It may be called more than once.
-pub type ChangeTwin = Box<dyn Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send>;
+pub type TwinChangeFn = Box<dyn Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send>;
 
 /// How a change of a twin ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum TwinChanged {
+pub enum TwinChangeOutcome {
     /// It is on disk: the identity, and its twin as it is now.
     Done(Box<(Identity, TwinDocument)>),
     /// The identity was not there.
@@ -148,7 +149,7 @@ pub struct StoredBlob {
 
 /// How a write of a blob ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BlobWritten {
+pub enum BlobWriteOutcome {
     /// It is on disk. The file of the blob that was there before holds nothing any more.
     Done(Option<StoredBlob>),
     /// The condition says no; nothing was written.
@@ -157,11 +158,11 @@ pub enum BlobWritten {
 
 /// What signs URLs of the hub's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredBlobKey {
+pub struct StoredSigningKey {
     /// The key.
     pub key: SharedAccessKey,
     /// When it was made.
-    pub made: Timestamp,
+    pub created: Timestamp,
 }
 
 /// A notification of a file for services, and until when it is worth telling.
@@ -191,10 +192,14 @@ pub struct NotificationLock {
 pub trait Store: Send + Sync + 'static {
     /// Adds an identity. `Conflict` if the id is taken, `NotFound` if it is a module of a device that is
     /// not there, `Full` if there are `limit` identities already (modules: on that device).
-    async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<Written, StoreError>;
+    async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<WriteOutcome, StoreError>;
 
     /// Replaces an identity whose etag is still `expected_etag`. Leaves its activity times and session alone.
-    async fn update_identity(&self, identity: &Identity, expected_etag: &str) -> Result<Written, StoreError>;
+    async fn update_identity(
+        &self,
+        identity: &Identity,
+        expected_etag: &str,
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// The same for a device and the modules that come with it: all of them or none.
     async fn create_device(
@@ -202,7 +207,7 @@ pub trait Store: Send + Sync + 'static {
         device: &Identity,
         modules: &[Identity],
         limit: u64,
-    ) -> Result<Written, StoreError>;
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// The same for a device, some of whose modules come or go with the change: all of it or nothing. A module that is
     /// there already stays as it is, one that is not there is gone.
@@ -211,7 +216,7 @@ pub trait Store: Send + Sync + 'static {
         device: &Identity,
         expected_etag: &str,
         modules: &ModuleChange,
-    ) -> Result<Written, StoreError>;
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// Removes an identity, its modules and everything kept for them, if its etag is still `expected_etag`
     /// (`None`: whatever it is).
@@ -219,7 +224,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         id: &IdentityId,
         expected_etag: Option<&str>,
-    ) -> Result<Written, StoreError>;
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// How many devices there are, in a time that does not depend on it.
     async fn device_counts(&self) -> Result<DeviceCounts, StoreError>;
@@ -244,72 +249,89 @@ pub trait Store: Send + Sync + 'static {
 
     /// Puts what `change` makes of a twin in its place; nobody else changes it between. Changes of one caller that asks
     /// for them one after the other, without waiting, are made in that order.
-    async fn change_twin(&self, id: &IdentityId, change: ChangeTwin) -> Result<TwinChanged, StoreError>;
+    async fn change_twin(
+        &self,
+        id: &IdentityId,
+        change: TwinChangeFn,
+    ) -> Result<TwinChangeOutcome, StoreError>;
 
     /// Keeps the session of an identity, or forgets it (`None`). `NotFound` if the identity is not there.
-    async fn save_session(&self, id: &IdentityId, session: Option<&Session>) -> Result<Written, StoreError>;
+    async fn save_session(
+        &self,
+        id: &IdentityId,
+        session: Option<&Session>,
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// Keeps when identities were last heard of. Identities that are gone are passed over, and no time runs backwards.
     async fn save_activity(&self, activity: &[Activity]) -> Result<(), StoreError>;
 
     /// Nobody is connected since `since`: whoever was, by what was kept, is so no more. How many that were.
-    async fn disconnect_all(&self, since: Timestamp) -> Result<u64, StoreError>;
+    async fn mark_all_disconnected(&self, since: Timestamp) -> Result<u64, StoreError>;
 
     /// Puts a message behind the others of its queue; `Full` if there are `limit` already.
-    async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<Enqueued, StoreError>;
+    async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome, StoreError>;
 
     /// The queue of an identity, oldest first, without what is in the messages.
-    async fn waiting_messages(&self, id: &IdentityId) -> Result<Vec<Waiting>, StoreError>;
+    async fn queued_messages(&self, id: &IdentityId) -> Result<Vec<QueueEntry>, StoreError>;
 
     /// The messages with these numbers, in the order of these. Those that are gone are passed over.
     async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError>;
 
     /// Takes messages out of their queues, and keeps what became of them for senders who want to hear it, both or
     /// neither. How many were there.
-    async fn end_messages(
+    async fn settle_messages(
         &self,
         sequences: &[u64],
         status: FeedbackStatus,
-        terms: FeedbackTerms,
+        options: FeedbackOptions,
     ) -> Result<u64, StoreError>;
 
     /// Counts that the device gave a message back. One that it gave back `max_deliveries` times comes to its end.
-    async fn return_message(
+    async fn abandon_message(
         &self,
         sequence: u64,
         max_deliveries: u32,
-        terms: FeedbackTerms,
-    ) -> Result<Returned, StoreError>;
+        options: FeedbackOptions,
+    ) -> Result<AbandonOutcome, StoreError>;
 
     /// Empties the queue of an identity; how many messages were in it. `None` if the identity is not there.
-    async fn purge_messages(&self, id: &IdentityId, terms: FeedbackTerms) -> Result<Option<u64>, StoreError>;
+    async fn purge_messages(
+        &self,
+        id: &IdentityId,
+        options: FeedbackOptions,
+    ) -> Result<Option<u64>, StoreError>;
 
     /// The first `top` messages whose time is up at `now`, in the order of time and number, behind `after`.
-    async fn due_messages(
+    async fn expired_messages(
         &self,
         now: Timestamp,
         after: (Timestamp, u64),
         top: usize,
-    ) -> Result<Vec<Due>, StoreError>;
+    ) -> Result<Vec<ExpiredMessage>, StoreError>;
 
     /// The first moment after `now` at which the time of a message or of feedback is up.
     async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// The first `top` records of feedback, oldest first, but for those with these numbers.
-    async fn feedback(&self, but: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError>;
+    async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError>;
 
     /// Forgets records of feedback.
-    async fn end_feedback(&self, sequences: &[u64]) -> Result<(), StoreError>;
+    async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError>;
 
     /// Counts that records of feedback were given back. Those that were `max_deliveries` times are forgotten.
-    async fn return_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError>;
+    async fn abandon_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError>;
 
     /// Forgets records of feedback whose time is up at `now`; how many.
     async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Keeps an upload that begins. `NotFound` if the device is not there, `Full` if `limit` uploads of it have not run out
     /// at `now`.
-    async fn begin_upload(&self, upload: &Upload, now: Timestamp, limit: u32) -> Result<Written, StoreError>;
+    async fn begin_upload(
+        &self,
+        upload: &Upload,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// An upload that has not ended.
     async fn upload(&self, correlation_id: &str) -> Result<Option<Upload>, StoreError>;
@@ -319,24 +341,36 @@ pub trait Store: Send + Sync + 'static {
         &self,
         correlation_id: &str,
         notification: Option<&QueuedNotification>,
-    ) -> Result<Written, StoreError>;
+    ) -> Result<WriteOutcome, StoreError>;
 
-    /// The uploads that ran out until `now` and were not named by an earlier call; those that ran out before `forgotten` are
+    /// The uploads that ran out until `now` and were not named by an earlier call; those that ran out before `remove_before` are
     /// removed.
-    async fn expire_uploads(&self, now: Timestamp, forgotten: Timestamp) -> Result<Vec<Upload>, StoreError>;
+    async fn expire_uploads(
+        &self,
+        now: Timestamp,
+        remove_before: Timestamp,
+    ) -> Result<Vec<Upload>, StoreError>;
 
     /// Locks the next notification that is neither locked nor thrown away at `now`.
-    async fn next_file_notification(
+    async fn lock_next_file_notification(
         &self,
         now: Timestamp,
         lock: &NotificationLock,
     ) -> Result<Option<FileNotification>, StoreError>;
 
     /// Removes a notification that is locked with this token. `NotFound` if the lock has run out at `now`.
-    async fn complete_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError>;
+    async fn complete_file_notification(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// Gives a notification that is locked with this token back. `NotFound` if the lock has run out at `now`.
-    async fn abandon_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError>;
+    async fn abandon_file_notification(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<WriteOutcome, StoreError>;
 
     /// Removes notifications that are not worth telling any more, or were handed out too often; how many.
     async fn expire_file_notifications(&self, now: Timestamp, max_deliveries: u32)
@@ -354,19 +388,27 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Blob>, StoreError>;
 
     /// Adds or replaces a blob, if what is there fits the condition.
-    async fn put_blob(&self, blob: &StoredBlob, condition: &Condition) -> Result<BlobWritten, StoreError>;
+    async fn put_blob(
+        &self,
+        blob: &StoredBlob,
+        condition: &Condition,
+    ) -> Result<BlobWriteOutcome, StoreError>;
 
     /// Removes a blob, if what is there fits the condition; `Done(None)` if nothing was there.
-    async fn delete_blob(&self, name: &BlobName, condition: &Condition) -> Result<BlobWritten, StoreError>;
+    async fn delete_blob(
+        &self,
+        name: &BlobName,
+        condition: &Condition,
+    ) -> Result<BlobWriteOutcome, StoreError>;
 
     /// The files of all blobs, and how many bytes each holds.
     async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError>;
 
     /// What signs URLs of the hub's own folder, the newest first.
-    async fn blob_keys(&self) -> Result<Vec<StoredBlobKey>, StoreError>;
+    async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError>;
 
     /// Adds a key, and forgets all but the newest `keep`.
-    async fn save_blob_key(&self, key: &StoredBlobKey, keep: usize) -> Result<(), StoreError>;
+    async fn save_signing_key(&self, key: &StoredSigningKey, keep: usize) -> Result<(), StoreError>;
 
     /// All stored policies, by name.
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError>;
@@ -381,7 +423,7 @@ pub trait Store: Send + Sync + 'static {
     async fn save_authority(&self, authority: &StoredAuthority) -> Result<(), StoreError>;
 
     /// Removes a certificate authority; `NotFound` if there is none of that name.
-    async fn delete_authority(&self, name: &str) -> Result<Written, StoreError>;
+    async fn delete_authority(&self, name: &str) -> Result<WriteOutcome, StoreError>;
 
     /// Whether the store answers: a read that touches the medium.
     async fn ping(&self) -> Result<(), StoreError>;

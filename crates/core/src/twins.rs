@@ -7,6 +7,6 @@ mod document;
 mod limits;
 mod section;
 
-pub use document::{Edit, TwinDocument};
+pub use document::{TwinDocument, UpdateMode};
 pub use limits::TwinLimits;
 pub use section::Section;

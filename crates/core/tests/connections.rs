@@ -19,7 +19,7 @@ use ferrohub_model::{IdentityId, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-type Ended = Result<MethodReply, CallEnd>;
+type CallResult = Result<MethodReply, CallEnd>;
 
 fn device() -> IdentityId {
     IdentityId::parse("device").unwrap()
@@ -53,7 +53,7 @@ fn table() -> Arc<Connections> {
     Arc::new(Connections::new(8))
 }
 
-fn call(table: &Arc<Connections>, connect_seconds: u64) -> JoinHandle<Ended> {
+fn call(table: &Arc<Connections>, connect_seconds: u64) -> JoinHandle<CallResult> {
     let table = table.clone();
     tokio::spawn(async move {
         let call = OutgoingCall {
@@ -67,7 +67,7 @@ fn call(table: &Arc<Connections>, connect_seconds: u64) -> JoinHandle<Ended> {
 }
 
 /// The next request that leaves on this connection.
-async fn sent(connection: &Connection) -> OutgoingMethod {
+async fn next_request(connection: &Connection) -> OutgoingMethod {
     match poll_fn(|cx| connection.poll_outgoing(cx)).await {
         Outgoing::Method(method) => method,
         other => panic!("not a call: {other:?}"),
@@ -79,7 +79,7 @@ fn reply(text: &'static str) -> MethodReply {
 }
 
 /// Lets everything that is ready run.
-async fn settle() {
+async fn run_ready_tasks() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -91,14 +91,14 @@ async fn a_takeover_ends_calls_that_were_sent_and_moves_those_that_were_not() {
     let old = connection(true);
     assert!(table.attach(&old, true).is_none());
     let told = call(&table, 0);
-    let first = sent(&old).await;
+    let first = next_request(&old).await;
     let untold = call(&table, 10);
-    settle().await;
+    run_ready_tasks().await;
     let new = connection(true);
     assert!(Arc::ptr_eq(&table.attach(&new, true).unwrap(), &old));
     assert_eq!(told.await.unwrap(), Err(CallEnd::TakenOver));
-    let moved = sent(&new).await;
-    assert_eq!(new.answer(first.request_id, reply("late")), Answer::Stray);
+    let moved = next_request(&new).await;
+    assert_eq!(new.answer(first.request_id, reply("late")), Answer::NoSuchCall);
     assert_eq!(new.answer(moved.request_id, reply("1")), Answer::Delivered);
     assert_eq!(untold.await.unwrap(), Ok(reply("1")));
     assert_eq!(table.count(), 1);
@@ -114,21 +114,21 @@ async fn a_device_that_says_goodbye_answers_on_its_next_connection() {
     let mut current = connection(true);
     table.attach(&current, true);
     let waiting = call(&table, 0);
-    let request = sent(&current).await;
+    let request = next_request(&current).await;
     // Twice, as when a token is renewed twice during one long call.
     for _ in 0..2 {
-        assert!(table.detach(&current, CloseReason::Goodbye), "a call is left");
+        assert!(table.detach(&current, CloseReason::ClientDisconnect), "a call is left");
         let next = connection(true);
         assert!(table.attach(&next, true).is_none());
-        table.abandon(&current);
+        table.expire_inherited(&current);
         current = next;
     }
-    settle().await;
+    run_ready_tasks().await;
     assert!(!waiting.is_finished());
     assert_eq!(current.answer(request.request_id, reply("here")), Answer::Delivered);
-    assert_eq!(current.answer(request.request_id, reply("here")), Answer::Stray);
+    assert_eq!(current.answer(request.request_id, reply("here")), Answer::NoSuchCall);
     assert_eq!(waiting.await.unwrap(), Ok(reply("here")));
-    assert!(!table.detach(&current, CloseReason::Goodbye), "nothing is left");
+    assert!(!table.detach(&current, CloseReason::ClientDisconnect), "nothing is left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,11 +137,11 @@ async fn calls_of_a_device_that_does_not_come_back_end() {
     let gone = connection(true);
     table.attach(&gone, true);
     let waiting = call(&table, 0);
-    sent(&gone).await;
-    assert!(table.detach(&gone, CloseReason::Goodbye));
-    settle().await;
+    next_request(&gone).await;
+    assert!(table.detach(&gone, CloseReason::ClientDisconnect));
+    run_ready_tasks().await;
     assert!(!waiting.is_finished());
-    table.abandon(&gone);
+    table.expire_inherited(&gone);
     assert_eq!(waiting.await.unwrap(), Err(CallEnd::Disconnected));
     assert_eq!(table.count(), 0);
 }
@@ -153,8 +153,8 @@ async fn what_was_left_ends_with_a_clean_start_a_deletion_or_the_next_loss() {
         let first = connection(true);
         table.attach(&first, true);
         let waiting = call(&table, 0);
-        sent(&first).await;
-        assert!(table.detach(&first, CloseReason::Goodbye));
+        next_request(&first).await;
+        assert!(table.detach(&first, CloseReason::ClientDisconnect));
         let second = connection(true);
         match case {
             "clean start" => drop(table.attach(&second, false)),
@@ -174,7 +174,7 @@ async fn a_lost_connection_ends_its_calls_at_once() {
     let lost = connection(true);
     table.attach(&lost, true);
     let waiting = call(&table, 0);
-    sent(&lost).await;
+    next_request(&lost).await;
     assert!(!table.detach(&lost, CloseReason::Lost));
     assert_eq!(waiting.await.unwrap(), Err(CallEnd::Disconnected));
 }
@@ -190,13 +190,13 @@ async fn a_call_waits_for_the_device_to_come_and_to_listen() {
     assert_eq!(began.elapsed().as_secs(), 5);
 
     let waiting = call(&table, 5);
-    settle().await;
+    run_ready_tasks().await;
     let device = connection(false);
     table.attach(&device, true);
-    settle().await;
+    run_ready_tasks().await;
     assert!(!waiting.is_finished(), "connected, but it does not listen yet");
     table.set_session(&device, Session::default().with(Subscription::Methods, true));
-    let request = sent(&device).await;
+    let request = next_request(&device).await;
     device.answer(request.request_id, reply("0"));
     assert_eq!(waiting.await.unwrap(), Ok(reply("0")));
 }
@@ -207,9 +207,9 @@ async fn what_was_not_sent_when_the_device_stops_listening_waits_for_it_to_liste
     let device = connection(true);
     table.attach(&device, true);
     let told = call(&table, 5);
-    let first = sent(&device).await;
+    let first = next_request(&device).await;
     let (waits, gives_up) = (call(&table, 5), call(&table, 0));
-    settle().await;
+    run_ready_tasks().await;
     table.set_session(&device, Session::default());
     assert_eq!(gives_up.await.unwrap(), Err(CallEnd::NotOnline));
     let nothing = poll_fn(|cx| Poll::Ready(device.poll_outgoing(cx))).await;
@@ -217,7 +217,7 @@ async fn what_was_not_sent_when_the_device_stops_listening_waits_for_it_to_liste
     assert_eq!(device.answer(first.request_id, reply("1")), Answer::Delivered);
     assert_eq!(told.await.unwrap(), Ok(reply("1")));
     table.set_session(&device, Session::default().with(Subscription::Methods, false));
-    let second = sent(&device).await;
+    let second = next_request(&device).await;
     device.answer(second.request_id, reply("2"));
     assert_eq!(waits.await.unwrap(), Ok(reply("2")));
 }
@@ -228,14 +228,14 @@ async fn a_caller_that_gives_up_leaves_no_trace() {
     let device = connection(true);
     table.attach(&device, true);
     let hung_up = call(&table, 0);
-    let request = sent(&device).await;
+    let request = next_request(&device).await;
     hung_up.abort();
     assert!(hung_up.await.unwrap_err().is_cancelled());
-    assert_eq!(device.answer(request.request_id, reply("0")), Answer::Stray);
+    assert_eq!(device.answer(request.request_id, reply("0")), Answer::NoSuchCall);
     let too_slow = call(&table, 0);
-    let request = sent(&device).await;
+    let request = next_request(&device).await;
     assert_eq!(too_slow.await.unwrap(), Err(CallEnd::TimedOut));
-    assert_eq!(device.answer(request.request_id, reply("0")), Answer::Stray);
+    assert_eq!(device.answer(request.request_id, reply("0")), Answer::NoSuchCall);
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,10 +244,10 @@ async fn a_device_has_only_so_many_calls() {
     let device = connection(true);
     table.attach(&device, true);
     let calls: Vec<_> = (0..8).map(|_| call(&table, 0)).collect();
-    settle().await;
+    run_ready_tasks().await;
     assert_eq!(call(&table, 0).await.unwrap(), Err(CallEnd::TooManyInFlight));
     for _ in &calls {
-        let request = sent(&device).await;
+        let request = next_request(&device).await;
         assert_eq!(device.answer(request.request_id, reply("0")), Answer::Delivered);
     }
     for call in calls {
@@ -279,7 +279,7 @@ async fn a_device_is_told_what_it_asked_for_and_nothing_old() {
     table.set_session(&device, listening);
     device.notify_desired(notice(3));
     device.notify_desired(notice(4));
-    device.desired_read(3);
+    device.mark_desired_read(3);
     assert_eq!(outgoing(&device).await, "version 4");
     device.notify_desired(notice(4));
     assert_eq!(outgoing(&device).await, "nothing");
@@ -295,7 +295,7 @@ async fn a_device_that_does_not_take_its_notices_is_disconnected() {
     table.attach(&device, true);
     table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
     (2..34).for_each(|version| device.notify_desired(notice(version)));
-    assert_eq!(device.closed(), None);
+    assert_eq!(device.close_reason(), None);
     device.notify_desired(notice(34));
-    assert_eq!(device.closed(), Some(CloseReason::SlowReader));
+    assert_eq!(device.close_reason(), Some(CloseReason::SlowReader));
 }

@@ -1,7 +1,7 @@
 //! Twins: whatever the order of changes, the document is what they add up to.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
-use ferrohub_core::twins::{Edit, TwinDocument, TwinLimits};
+use ferrohub_core::twins::{TwinDocument, TwinLimits, UpdateMode};
 use ferrohub_model::Timestamp;
 use ferrohub_model::twin::{Properties, TwinChange};
 use proptest::prelude::*;
@@ -46,10 +46,10 @@ fn merged(target: Option<&Value>, patch: &Value) -> Value {
     Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).chain(changed).collect())
 }
 
-fn change(twin: &TwinDocument, edit: Edit, desired: &Properties, seconds: i64) -> TwinDocument {
+fn change(twin: &TwinDocument, mode: UpdateMode, desired: &Properties, seconds: i64) -> TwinDocument {
     let change = TwinChange::desired(desired.clone()).and_tags(desired.clone());
     let now = Timestamp::from_unix_seconds(seconds);
-    twin.changed(edit, &change, now, &TwinLimits::default()).unwrap()
+    twin.with_change(mode, &change, now, &TwinLimits::default()).unwrap()
 }
 
 /// The metadata has the shape of the values, where an array is one value.
@@ -70,7 +70,7 @@ proptest! {
         let mut twin = TwinDocument::default();
         let mut expected = Value::Object(Properties::new());
         for (seconds, patch) in (0..).zip(&patches) {
-            twin = change(&twin, Edit::Merge, patch, seconds);
+            twin = change(&twin, UpdateMode::Merge, patch, seconds);
             expected = merged(Some(&expected), &Value::Object(patch.clone()));
         }
         prop_assert_eq!(Value::Object(twin.desired.values.clone()), expected.clone());
@@ -78,8 +78,8 @@ proptest! {
         prop_assert_eq!(twin.desired.version, 1 + patches.len() as u64);
         assert_mirrors(&Value::Object(twin.desired.metadata.clone()), &expected);
 
-        let other = change(&TwinDocument::default(), Edit::Merge, &patches[0], 0);
-        let replaced = change(&other, Edit::Replace, expected.as_object().unwrap(), 99);
+        let other = change(&TwinDocument::default(), UpdateMode::Merge, &patches[0], 0);
+        let replaced = change(&other, UpdateMode::Replace, expected.as_object().unwrap(), 99);
         prop_assert_eq!(Value::Object(replaced.desired.values), expected.clone());
         prop_assert_eq!(Value::Object(replaced.tags), expected);
     }
@@ -91,7 +91,7 @@ proptest! {
         for (seconds, patch) in (0..).zip(&patches) {
             let version = Some(twin.reported.version);
             let now = Timestamp::from_unix_seconds(seconds);
-            twin = twin.reported(patch, version, now, &TwinLimits::default()).unwrap();
+            twin = twin.with_reported(patch, version, now, &TwinLimits::default()).unwrap();
             expected = merged(Some(&expected), &Value::Object(patch.clone()));
         }
         prop_assert_eq!(Value::Object(twin.reported.values.clone()), expected.clone());
@@ -107,9 +107,9 @@ proptest! {
         let mut twin = TwinDocument::default();
         let mut known = Value::Object(twin.desired.for_device());
         for (replace, patch) in &changes {
-            let edit = if *replace { Edit::Replace } else { Edit::Merge };
-            twin = change(&twin, edit, patch, 0);
-            let notice = twin.desired_notice(edit, &TwinChange::desired(patch.clone())).unwrap();
+            let mode = if *replace { UpdateMode::Replace } else { UpdateMode::Merge };
+            twin = change(&twin, mode, patch, 0);
+            let notice = twin.desired_notice(mode, &TwinChange::desired(patch.clone())).unwrap();
             let notice = Value::Object(notice);
             known = if *replace { notice } else { merged(Some(&known), &notice) };
             prop_assert_eq!(&known, &Value::Object(twin.desired.for_device()));

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands;
 use crate::config::{self, Config};
-use crate::failure;
+use crate::hints;
 
 /// An IoT hub you run yourself: devices and back ends written for Azure IoT Hub work against it.
 ///
@@ -127,7 +127,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ferrohub: {error:#}");
-            if let Some(hint) = failure::what_next(&error) {
+            if let Some(hint) = hints::for_error(&error) {
                 eprintln!("{hint}");
             }
             ExitCode::FAILURE

@@ -1,12 +1,12 @@
 //! One module for each command.
 
-mod acting;
 pub(crate) mod c2d;
 pub(crate) mod ca;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod device;
+mod device_client;
 pub(crate) mod env;
 pub(crate) mod fault;
 pub(crate) mod files;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::endpoints::Endpoints;
 
 /// The policy that may do everything.
-const OWNER: &str = "iothubowner";
+const OWNER_POLICY: &str = "iothubowner";
 
 /// The flag of commands that talk to a hub.
 #[derive(Debug, Args)]
@@ -35,11 +35,11 @@ pub(crate) struct Access {
     /// The hub's name, without port.
     pub(crate) host: String,
     /// Where it listens, if it runs here.
-    pub(crate) local: Option<Local>,
+    pub(crate) local: Option<LocalHub>,
 }
 
 /// A hub on this machine.
-pub(crate) struct Local {
+pub(crate) struct LocalHub {
     pub(crate) mqtt: SocketAddr,
     pub(crate) https: SocketAddr,
     /// The certificate of its own CA, PEM.
@@ -69,19 +69,23 @@ impl Login {
                     "there is no hub to talk to: give --login, set IOTHUB_CONNECTION_STRING, or name the \
                      hub's data folder with --data-dir",
                 )?;
-                Access::local(&owner(&config, &endpoints)?, &endpoints)
+                Access::local(&owner_connection_string(&config, &endpoints)?, &endpoints)
             }
         }
     }
 }
 
 /// The connection string of the owner, whose keys are in the configuration or in the data folder.
-pub(crate) fn owner(config: &Config, endpoints: &Endpoints) -> anyhow::Result<ServiceConnectionString> {
-    policy(config, endpoints, OWNER)?.with_context(|| format!("the hub has no policy {OWNER}"))
+pub(crate) fn owner_connection_string(
+    config: &Config,
+    endpoints: &Endpoints,
+) -> anyhow::Result<ServiceConnectionString> {
+    policy_connection_string(config, endpoints, OWNER_POLICY)?
+        .with_context(|| format!("the hub has no policy {OWNER_POLICY}"))
 }
 
 /// The connection string of a policy of the hub on this data folder.
-pub(crate) fn policy(
+pub(crate) fn policy_connection_string(
     config: &Config,
     endpoints: &Endpoints,
     name: &str,
@@ -108,7 +112,11 @@ impl Access {
             Some(path) => Some(std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
             None => None,
         };
-        let local = Local { mqtt: reachable(endpoints.mqtt), https: reachable(endpoints.https), ca };
+        let local = LocalHub {
+            mqtt: loopback_if_unspecified(endpoints.mqtt),
+            https: loopback_if_unspecified(endpoints.https),
+            ca,
+        };
         let mut builder = ServiceClient::builder().connection_string(&login.reveal()).connect_to(local.https);
         if let Some(ca) = &local.ca {
             builder = builder.root_certificates(ca.clone());
@@ -126,7 +134,7 @@ impl Access {
 }
 
 /// Who listens everywhere is reached on loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         // A socket on `[::]` takes IPv4 as well, where the machine has no IPv6 to connect from.
         let ip = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };

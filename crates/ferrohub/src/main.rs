@@ -6,7 +6,7 @@ mod cli;
 mod commands;
 mod config;
 mod endpoints;
-mod failure;
+mod hints;
 mod logging;
 mod login;
 mod output;

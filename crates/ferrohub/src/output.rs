@@ -24,8 +24,8 @@ impl Output {
         table: impl FnOnce(&T) -> Table,
     ) -> anyhow::Result<()> {
         match self {
-            Self::Json => line(&serde_json::to_string_pretty(value)?),
-            Self::Table => line(&table(value).to_string()),
+            Self::Json => print_line(&serde_json::to_string_pretty(value)?),
+            Self::Table => print_line(&table(value).to_string()),
         }
     }
 }
@@ -50,7 +50,7 @@ pub(crate) fn details(rows: impl IntoIterator<Item = (&'static str, String)>) ->
 }
 
 /// Prints a line to standard output.
-pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print_line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for line in text.lines() {
         writeln!(out, "{}", line.trim_end())?;

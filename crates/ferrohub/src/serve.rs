@@ -19,7 +19,7 @@ use ferrohub_core::metrics::Metrics;
 use ferrohub_core::store::Store;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
-use ferrohub_gateway::{Gateway, GatewayMetrics, Service};
+use ferrohub_gateway::{Gateway, GatewayMetrics, ServeOptions};
 use ferrohub_model::{Right, Rights, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
@@ -34,7 +34,7 @@ use crate::endpoints::Endpoints;
 use crate::logging;
 
 /// How often the server's certificate is looked at.
-const CERTIFICATE_CHECK: Duration = Duration::from_secs(3600);
+const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Wall-clock time of the operating system.
 struct SystemClock;
@@ -84,7 +84,7 @@ async fn serve(config: Config, stopping: watch::Receiver<bool>) -> anyhow::Resul
 /// A hub that listens, and serves once it runs.
 pub(crate) struct Server {
     gateway: Gateway,
-    service: Service,
+    options: ServeOptions,
     endpoints: Endpoints,
     private_ca: Option<PrivateCa>,
 }
@@ -98,13 +98,13 @@ impl Server {
         let events = SqliteEventLog::open(&store, config.events.partitions, log_metrics)?;
         let (certificate, private_ca) = certificate(config)?;
         let gateway = listen::bind(config)?;
-        let listening = gateway.listening();
+        let local_addrs = gateway.local_addrs();
 
-        let entra = entra::set_up(config, &listening.https)?;
+        let entra = entra::set_up(config, &local_addrs.https)?;
 
         let metrics = Metrics::register(&mut registry);
         let gateway_metrics = GatewayMetrics::register(&mut registry);
-        let limits = limits::of_core(config);
+        let limits = limits::core_limits(config);
         let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
         let settings = HubSettings {
             host: config.hostname.clone(),
@@ -112,11 +112,11 @@ impl Server {
             policies: policies(config),
             authorities: authorities(config)?,
             entra: entra.verifier,
-            events: limits::of_events(&config.events),
+            events: limits::event_settings(&config.events),
         };
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (Arc::new(store), Arc::new(SystemClock));
         let ports = HubPorts {
-            files: files::set_up(config, &listening.https, &store, &clock).await?,
+            files: files::set_up(config, &local_addrs.https, &store, &clock).await?,
             events: Arc::new(events),
             bus: Arc::new(LocalBus::new(connections.clone())),
             store,
@@ -129,23 +129,23 @@ impl Server {
             |addresses: &[SocketAddr]| addresses.first().copied().context("there is no address to listen on");
         let endpoints = Endpoints {
             hostname: config.hostname.clone(),
-            mqtt: first(&listening.mqtt)?,
-            https: first(&listening.https)?,
-            admin: first(&listening.admin)?,
+            mqtt: first(&local_addrs.mqtt)?,
+            https: first(&local_addrs.https)?,
+            admin: first(&local_addrs.admin)?,
             ca_certificate: private_ca
                 .as_ref()
                 .map(|ca| ca.certificate_path().to_string_lossy().into_owned()),
         };
         endpoints.write(&config.data_dir)?;
-        let service = Service {
+        let options = ServeOptions {
             hub: Arc::new(hub),
             certificate: Arc::new(certificate),
-            limits: limits::of_gateway(&config.limits, &config.files),
+            limits: limits::gateway_limits(&config.limits, &config.files),
             metrics: gateway_metrics,
             registry: Arc::new(registry),
             extra_routes: entra.routes,
         };
-        Ok(Self { gateway, service, endpoints, private_ca })
+        Ok(Self { gateway, options, endpoints, private_ca })
     }
 
     /// Where it listens.
@@ -155,19 +155,19 @@ impl Server {
 
     /// Serves until told to stop, and drains.
     pub(crate) async fn run(self, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
-        let Self { gateway, service, endpoints, private_ca } = self;
-        let renewal = tokio::spawn(keep_certificate(service.certificate.clone(), private_ca));
-        let hub = service.hub.clone();
-        let activity = tokio::spawn(async move { hub.remember_activity().await });
-        let tending = tokio::spawn(files::tend(service.hub.clone()));
+        let Self { gateway, options, endpoints, private_ca } = self;
+        let renewal = tokio::spawn(renew_certificate(options.certificate.clone(), private_ca));
+        let hub = options.hub.clone();
+        let activity = tokio::spawn(async move { hub.run_activity_writer().await });
+        let file_maintenance = tokio::spawn(files::run_file_maintenance(options.hub.clone()));
         info!(
             hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
             admin = %endpoints.admin, "ready"
         );
-        gateway.serve(service, stopping).await?;
+        gateway.serve(options, stopping).await?;
         renewal.abort();
         activity.abort();
-        tending.abort();
+        file_maintenance.abort();
         info!("stopped");
         Ok(())
     }
@@ -193,14 +193,14 @@ fn certificate(config: &Config) -> anyhow::Result<(ServerCertificate, Option<Pri
 }
 
 /// Renews the hub's own certificate before it expires, and picks up files that somebody else renewed.
-async fn keep_certificate(certificate: Arc<ServerCertificate>, private_ca: Option<PrivateCa>) {
+async fn renew_certificate(certificate: Arc<ServerCertificate>, private_ca: Option<PrivateCa>) {
     let mut known = std::fs::read(&certificate.files().certificate).ok();
     loop {
-        tokio::time::sleep(CERTIFICATE_CHECK).await;
+        tokio::time::sleep(CERTIFICATE_CHECK_INTERVAL).await;
         if let Some(ca) = &private_ca
-            && let Err(cause) = ca.ensure(SystemTime::now())
+            && let Err(error) = ca.ensure(SystemTime::now())
         {
-            error!(%cause, "the server's certificate could not be renewed");
+            error!(%error, "the server's certificate could not be renewed");
         }
         let current = std::fs::read(&certificate.files().certificate).ok();
         if current != known {
@@ -209,7 +209,7 @@ async fn keep_certificate(certificate: Arc<ServerCertificate>, private_ca: Optio
                     info!("the server's certificate was exchanged");
                     known = current;
                 }
-                Err(cause) => error!(%cause, "the server's new certificate is not usable; the old one stays"),
+                Err(error) => error!(%error, "the server's new certificate is not usable; the old one stays"),
             }
         }
     }

@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use crate::admin;
+use crate::admission::UnauthenticatedSlots;
 use crate::https::{self, HttpLimits};
-use crate::listener::{Accepted, Admission, accept};
+use crate::listener::{Accepted, ListenerContext, accept};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::{self, MqttLimits};
-use crate::strangers::Strangers;
 use crate::tls::{PkiError, ServerCertificate, server_config};
 
 /// Waiting connections the operating system keeps for a listener.
@@ -25,7 +25,7 @@ const BACKLOG: u32 = 4096;
 
 /// Where to listen. Each may be several addresses: a name stands for all of its addresses.
 #[derive(Debug, Clone)]
-pub struct Listen {
+pub struct ListenAddresses {
     /// MQTT over TLS.
     pub mqtt: Vec<SocketAddr>,
     /// HTTPS and MQTT over WebSocket.
@@ -37,10 +37,10 @@ pub struct Listen {
 /// Limits of the gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayLimits {
-    /// Sockets that may be open at once.
-    pub sockets: usize,
+    /// Connections that may be open at once.
+    pub connections: usize,
     /// Sockets whose peer may be unknown at once.
-    pub strangers: usize,
+    pub unauthenticated_connections: usize,
     /// How long a stranger may take for the TLS handshake.
     pub handshake_timeout: Duration,
     /// Of the MQTT head.
@@ -61,10 +61,10 @@ pub struct GatewayLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The operating system said no.
-    #[error("cannot listen on {address} for {what}: {source}")]
+    #[error("cannot listen on {address} for {listener}: {source}")]
     Io {
         /// Which listener.
-        what: &'static str,
+        listener: &'static str,
         /// Where.
         address: SocketAddr,
         /// Why not.
@@ -76,7 +76,7 @@ pub enum BindError {
 }
 
 /// What the listeners serve.
-pub struct Service {
+pub struct ServeOptions {
     /// The hub behind all protocols.
     pub hub: Arc<Hub>,
     /// The server's certificate.
@@ -99,35 +99,39 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the listeners. The addresses they really have are in [`Gateway::listening`].
-    pub fn bind(listen: &Listen) -> Result<Self, BindError> {
+    /// Opens the listeners. The addresses they really have are in [`Gateway::local_addrs`].
+    pub fn bind(addresses: &ListenAddresses) -> Result<Self, BindError> {
         Ok(Self {
-            mqtt: bind_all("MQTT", &listen.mqtt)?,
-            https: bind_all("HTTPS", &listen.https)?,
-            admin: bind_all("admin", &listen.admin)?,
+            mqtt: bind_all("MQTT", &addresses.mqtt)?,
+            https: bind_all("HTTPS", &addresses.https)?,
+            admin: bind_all("admin", &addresses.admin)?,
         })
     }
 
     /// Where it listens, ports filled in.
     #[must_use]
-    pub fn listening(&self) -> Listen {
+    pub fn local_addrs(&self) -> ListenAddresses {
         let addresses =
             |listeners: &[TcpListener]| listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-        Listen { mqtt: addresses(&self.mqtt), https: addresses(&self.https), admin: addresses(&self.admin) }
+        ListenAddresses {
+            mqtt: addresses(&self.mqtt),
+            https: addresses(&self.https),
+            admin: addresses(&self.admin),
+        }
     }
 
     /// Serves until `stop` turns true, then stops accepting, lets the hub drain, and returns when the
     /// last connection has ended.
-    pub async fn serve(self, service: Service, stop: watch::Receiver<bool>) -> Result<(), BindError> {
-        let Service { hub, certificate, limits, metrics, registry, extra_routes } = service;
+    pub async fn serve(self, options: ServeOptions, stop: watch::Receiver<bool>) -> Result<(), BindError> {
+        let ServeOptions { hub, certificate, limits, metrics, registry, extra_routes } = options;
         let mut mqtt_tls = server_config(certificate.clone(), &[])?;
         // A device has one connection at a time; browsers and back ends open several.
         mqtt_tls.send_tls13_tickets = 1;
         let mqtt_tls = Arc::new(mqtt_tls);
         let https_tls = Arc::new(server_config(certificate, &[b"h2", b"http/1.1"])?);
-        let admission = Admission {
-            sockets: Arc::new(Semaphore::new(limits.sockets)),
-            strangers: Strangers::new(limits.strangers),
+        let context = ListenerContext {
+            sockets: Arc::new(Semaphore::new(limits.connections)),
+            unauthenticated_slots: UnauthenticatedSlots::new(limits.unauthenticated_connections),
             handshake_timeout: limits.handshake_timeout,
             metrics: metrics.clone(),
         };
@@ -135,9 +139,9 @@ impl Gateway {
         for listener in self.mqtt {
             let (hub, limits) = (hub.clone(), limits.mqtt.clone());
             let serve = move |accepted: Accepted| {
-                mqtt::serve(accepted.stream, accepted.peer, hub.clone(), limits.clone(), accepted.place)
+                mqtt::serve(accepted.stream, accepted.peer, hub.clone(), limits.clone(), accepted.slot)
             };
-            tasks.spawn(accept(listener, mqtt_tls.clone(), "mqtt", admission.clone(), stop.clone(), serve));
+            tasks.spawn(accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve));
         }
         let http_limits = HttpLimits {
             body_bytes: limits.http_body_bytes,
@@ -157,7 +161,7 @@ impl Gateway {
         for listener in self.https {
             let server = server.clone();
             let serve = move |accepted: Accepted| server.clone().serve(accepted);
-            tasks.spawn(accept(listener, https_tls.clone(), "https", admission.clone(), stop.clone(), serve));
+            tasks.spawn(accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve));
         }
         // Health is told to the very end, so these are not waited for.
         let mut admin_tasks = JoinSet::new();
@@ -169,7 +173,7 @@ impl Gateway {
         hub.drain().await;
         // What devices acknowledged, and what they are still to be told, needs the store.
         let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(hub.limits().shutdown_grace, ended).await.is_err() {
+        if tokio::time::timeout(hub.limits().shutdown_timeout, ended).await.is_err() {
             warn!("connections are left that have not ended in time");
         }
         hub.close().await;
@@ -178,10 +182,10 @@ impl Gateway {
     }
 }
 
-fn bind_all(what: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+fn bind_all(listener: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
     addresses
         .iter()
-        .map(|address| bind(*address).map_err(|source| BindError::Io { what, address: *address, source }))
+        .map(|address| bind(*address).map_err(|source| BindError::Io { listener, address: *address, source }))
         .collect()
 }
 

@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod admin;
+mod admission;
 pub mod entra;
 mod gateway;
 mod https;
@@ -13,11 +14,9 @@ mod listener;
 mod metrics;
 mod mqtt;
 mod peer;
-mod seldom;
-mod strangers;
 pub mod tls;
 
-pub use gateway::{BindError, Gateway, GatewayLimits, Listen, Service};
+pub use gateway::{BindError, Gateway, GatewayLimits, ListenAddresses, ServeOptions};
 pub use https::BLOB_CONTAINER;
 pub use metrics::GatewayMetrics;
 pub use mqtt::MqttLimits;

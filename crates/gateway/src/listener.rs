@@ -15,18 +15,18 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tracing::{debug, warn};
 
+use crate::admission::{UnauthenticatedSlot, UnauthenticatedSlots};
 use crate::metrics::GatewayMetrics;
 use crate::peer::Peer;
-use crate::strangers::{Stranger, Strangers};
 use crate::tls::TlsStream;
 
 /// What all listeners share.
 #[derive(Debug, Clone)]
-pub(crate) struct Admission {
+pub(crate) struct ListenerContext {
     /// Sockets that may be open at once.
     pub(crate) sockets: Arc<Semaphore>,
     /// Places for sockets whose peer is unknown.
-    pub(crate) strangers: Arc<Strangers>,
+    pub(crate) unauthenticated_slots: Arc<UnauthenticatedSlots>,
     /// How long a stranger may take for the TLS handshake.
     pub(crate) handshake_timeout: Duration,
     pub(crate) metrics: GatewayMetrics,
@@ -36,33 +36,33 @@ pub(crate) struct Admission {
 pub(crate) struct Accepted {
     pub(crate) stream: TlsStream<TcpStream>,
     pub(crate) peer: Peer,
-    pub(crate) place: Place,
+    pub(crate) slot: ConnectionSlot,
 }
 
 /// A socket's place among those that may be open, and among those whose peer is unknown. To be kept
 /// as long as the socket.
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     metrics: GatewayMetrics,
-    _open: OwnedSemaphorePermit,
-    stranger: Stranger,
+    _permit: OwnedSemaphorePermit,
+    unauthenticated: UnauthenticatedSlot,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// The peer shows who it is: it is no stranger any more and is not turned out, so call this before
     /// anything begins that must not be dropped half-way.
     /// False if it was turned out already; it must end then.
     #[must_use]
-    pub(crate) fn known(&self) -> bool {
-        self.stranger.leave()
+    pub(crate) fn mark_authenticated(&self) -> bool {
+        self.unauthenticated.release()
     }
 
     /// The peer was not who it said: it may stay, as a stranger.
-    pub(crate) fn unknown(&mut self) {
-        self.stranger.come_back();
+    pub(crate) fn readmit(&mut self) {
+        self.unauthenticated.readmit();
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.metrics.sockets.dec();
     }
@@ -73,7 +73,7 @@ pub(crate) async fn accept<F>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     protocol: &'static str,
-    admission: Admission,
+    context: ListenerContext,
     mut stop: watch::Receiver<bool>,
     serve: impl Fn(Accepted) -> F + Clone + Send + 'static,
 ) where
@@ -87,7 +87,7 @@ pub(crate) async fn accept<F>(
             // Finished tasks are reaped as they come, not when the listener stops.
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 if ended.is_err_and(|error| error.is_cancelled()) {
-                    count(&admission.metrics.rejected, "turned_out");
+                    count(&context.metrics.rejected, "evicted");
                 }
                 continue;
             }
@@ -101,29 +101,29 @@ pub(crate) async fn accept<F>(
                 continue;
             }
         };
-        let Ok(_open) = admission.sockets.clone().try_acquire_owned() else {
-            count(&admission.metrics.rejected, "too_many_sockets");
+        let Ok(_permit) = context.sockets.clone().try_acquire_owned() else {
+            count(&context.metrics.rejected, "too_many_sockets");
             continue;
         };
-        let stranger = tokio::select! {
-            stranger = admission.strangers.place() => stranger,
+        let unauthenticated = tokio::select! {
+            unauthenticated = context.unauthenticated_slots.acquire() => unauthenticated,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        admission.metrics.sockets.inc();
-        let turned_out = stranger.turned_out();
-        let place = Place { metrics: admission.metrics.clone(), _open, stranger };
-        let (tls, limit, serve) = (tls.clone(), admission.handshake_timeout, serve.clone());
+        context.metrics.sockets.inc();
+        let eviction = unauthenticated.eviction();
+        let slot = ConnectionSlot { metrics: context.metrics.clone(), _permit, unauthenticated };
+        let (tls, limit, serve) = (tls.clone(), context.handshake_timeout, serve.clone());
         // Each in a box of its own, so that neither the silent nor the served carry the other's state, and the task
         // that stays with the socket is hardly more than a pointer to the one that runs.
         let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
         let task = tasks.spawn(async move {
-            let shaken = handshake.await;
-            let Some(stream) = stream_or_rejected(shaken, &place.metrics, address, protocol) else { return };
+            let result = handshake.await;
+            let Some(stream) = handshake_stream(result, &slot.metrics, address, protocol) else { return };
             let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
             let peer = Peer { address, certificate, protocol };
-            Box::pin(serve(Accepted { stream, peer, place })).await;
+            Box::pin(serve(Accepted { stream, peer, slot })).await;
         });
-        turned_out.ends(task);
+        eviction.set_task(task);
     }
     drop(listener);
     while tasks.join_next().await.is_some() {}
@@ -136,22 +136,22 @@ async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsS
 }
 
 /// The stream of a handshake that went well; what went wrong is counted.
-fn stream_or_rejected<T>(
-    shaken: Result<io::Result<T>, Elapsed>,
+fn handshake_stream<T>(
+    result: Result<io::Result<T>, Elapsed>,
     metrics: &GatewayMetrics,
     peer: SocketAddr,
     protocol: &str,
 ) -> Option<T> {
-    let (reason, error) = match shaken {
+    let (reason, error) = match result {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) => ("handshake_failed", error),
         Err(elapsed) => ("handshake_timeout", elapsed.into()),
     };
-    rejected(metrics, peer, protocol, reason, &error);
+    record_rejection(metrics, peer, protocol, reason, &error);
     None
 }
 
-fn rejected(
+fn record_rejection(
     metrics: &GatewayMetrics,
     peer: SocketAddr,
     protocol: &str,

@@ -5,8 +5,8 @@
 //! a thread share, and output is given away once it is written.
 
 mod connect;
+mod connection_handler;
 mod driver;
-mod head;
 mod messages;
 mod telemetry;
 mod twin;

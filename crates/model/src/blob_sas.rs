@@ -140,24 +140,24 @@ pub enum BlobSasError {
     Missing(&'static str),
     /// A field is there twice.
     #[error("the signature has {0} twice")]
-    Twice(&'static str),
+    Duplicate(&'static str),
     /// A field cannot be read, or says what the hub never says.
     #[error("the signature's {0} cannot be read")]
     Malformed(&'static str),
     /// A field of a kind of signature that the hub does not make.
     #[error("the signature is of a kind that is not known here")]
-    Unexpected,
+    Unsupported,
 }
 
 /// Fields of other kinds of signatures. Nobody may think that they counted.
-const UNEXPECTED: [&str; 24] = [
+const UNSUPPORTED_FIELDS: [&str; 24] = [
     "st", "sip", "si", "ss", "srt", "ses", "sdd", "skoid", "sktid", "skt", "ske", "sks", "skv", "skdutid",
     "sduoid", "saoid", "suoid", "scid", "srh", "srq", "rscc", "rscd", "rsce", "rsct",
 ];
 
-/// A query as a client presents it. Nothing about it is trusted until [`PresentedSas::is_signed_by`] says so.
+/// A query as a client presents it. Nothing about it is trusted until [`BlobSasToken::is_signed_by`] says so.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PresentedSas {
+pub struct BlobSasToken {
     rights: BlobRights,
     rights_text: String,
     expiry: Timestamp,
@@ -166,7 +166,7 @@ pub struct PresentedSas {
     signature: Vec<u8>,
 }
 
-impl PresentedSas {
+impl BlobSasToken {
     /// Reads the fields of a signature among all fields of a query (without the question mark).
     pub fn parse(query: &str) -> Result<Self, BlobSasError> {
         if query.len() > MAX_QUERY_LENGTH {
@@ -182,12 +182,14 @@ impl PresentedSas {
                 "se" => (&mut se, "se"),
                 "spr" => (&mut spr, "spr"),
                 "sig" => (&mut sig, "sig"),
-                name if UNEXPECTED.contains(&name) || name == "rscl" => return Err(BlobSasError::Unexpected),
+                name if UNSUPPORTED_FIELDS.contains(&name) || name == "rscl" => {
+                    return Err(BlobSasError::Unsupported);
+                }
                 _ => continue,
             };
             let value = percent::decode(value).ok_or(BlobSasError::Malformed(name))?;
             if slot.replace(value).is_some() {
-                return Err(BlobSasError::Twice(name));
+                return Err(BlobSasError::Duplicate(name));
             }
         }
         let signature = sig.ok_or(BlobSasError::Missing("sig"))?;
@@ -212,7 +214,7 @@ impl PresentedSas {
 
     /// Whether a signature is among the fields of a query at all.
     #[must_use]
-    pub fn is_in(query: &str) -> bool {
+    pub fn is_present(query: &str) -> bool {
         query.split('&').any(|part| part.starts_with("sig="))
     }
 
@@ -236,9 +238,9 @@ impl PresentedSas {
     }
 }
 
-impl fmt::Debug for PresentedSas {
+impl fmt::Debug for BlobSasToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PresentedSas")
+        f.debug_struct("BlobSasToken")
             .field("rights", &self.rights_text)
             .field("expiry", &self.expiry)
             .finish_non_exhaustive()
@@ -260,8 +262,8 @@ mod tests {
         sign(BLOB, rights, Timestamp::from_unix_millis(1_800_000_000_999), true, &key())
     }
 
-    fn presented(query: &str) -> Result<PresentedSas, BlobSasError> {
-        PresentedSas::parse(query.trim_start_matches('?'))
+    fn presented(query: &str) -> Result<BlobSasToken, BlobSasError> {
+        BlobSasToken::parse(query.trim_start_matches('?'))
     }
 
     #[test]
@@ -316,9 +318,9 @@ mod tests {
             (query.replace("sp=rcw", "sp="), BlobSasError::Malformed("sp")),
             (query.replace("sp=rcw&", ""), BlobSasError::Missing("sp")),
             (query.replace("spr=https", "spr=https,http"), BlobSasError::Malformed("spr")),
-            (format!("{query}&sp=rcwd"), BlobSasError::Twice("sp")),
-            (format!("{query}&st=2020-01-01"), BlobSasError::Unexpected),
-            (format!("{query}&rscl=x"), BlobSasError::Unexpected),
+            (format!("{query}&sp=rcwd"), BlobSasError::Duplicate("sp")),
+            (format!("{query}&st=2020-01-01"), BlobSasError::Unsupported),
+            (format!("{query}&rscl=x"), BlobSasError::Unsupported),
             (query.replace("sig=", "sig=%"), BlobSasError::Malformed("sig")),
             ("comp=block".to_owned(), BlobSasError::Missing("sig")),
             ("a".repeat(MAX_QUERY_LENGTH + 1), BlobSasError::TooLong),

@@ -13,7 +13,7 @@ pub enum ConnectionStringError {
     Part,
     /// A name is there twice.
     #[error("the connection string has {0} twice")]
-    Twice(&'static str),
+    Duplicate(&'static str),
     /// A name that no connection string has.
     #[error("the connection string has an unknown part, {0:?}")]
     Unknown(String),
@@ -54,7 +54,7 @@ fn split(text: &str) -> Result<[Option<&str>; NAMES.len()], ConnectionStringErro
             .find(|(_, known)| known.eq_ignore_ascii_case(name))
             .ok_or_else(|| ConnectionStringError::Unknown(name.to_owned()))?;
         if slot.replace(value).is_some() {
-            return Err(ConnectionStringError::Twice(name));
+            return Err(ConnectionStringError::Duplicate(name));
         }
     }
     Ok(parts)
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(device("HostName=h;DeviceId=d".into()), E::Missing("SharedAccessKey"));
         assert_eq!(device("HostName=h;DeviceId=d;SharedAccessKey=zz".into()), E::Key(InvalidKey::Base64));
         assert_eq!(device("HostName=h;Device=d".into()), E::Unknown("Device".into()));
-        assert_eq!(device("HostName=h;HostName=i".into()), E::Twice("HostName"));
+        assert_eq!(device("HostName=h;HostName=i".into()), E::Duplicate("HostName"));
         let parsed: ServiceConnectionString =
             format!("HostName=h;SharedAccessKeyName=s;SharedAccessKey={KEY}").parse().unwrap();
         assert!(!format!("{parsed:?}").contains("AAEC"));

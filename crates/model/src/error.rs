@@ -163,7 +163,7 @@ impl HubError {
 
     /// The same, saying which time-out ran out.
     #[must_use]
-    pub fn after_seconds(mut self, seconds: u32) -> Self {
+    pub fn with_timeout_seconds(mut self, seconds: u32) -> Self {
         self.timeout_seconds = Some(seconds);
         self
     }

@@ -39,7 +39,7 @@ pub enum KeyChange {
 
 /// Tells one key from another without telling the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyMark(u64);
+pub struct KeyFingerprint(u64);
 
 /// A secret of 16 to 64 bytes, written as base64. Its `Debug` form never shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,10 +80,10 @@ impl SharedAccessKey {
 
     /// Tells it from other keys.
     #[must_use]
-    pub fn mark(&self) -> KeyMark {
+    pub fn fingerprint(&self) -> KeyFingerprint {
         let mut first = [0; 8];
         first.copy_from_slice(self.sign(b"mark").split_at(8).0);
-        KeyMark(u64::from_le_bytes(first))
+        KeyFingerprint(u64::from_le_bytes(first))
     }
 
     /// HMAC-SHA256 of `message` under this key.

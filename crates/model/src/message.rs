@@ -12,8 +12,8 @@ pub use destination::Destination;
 pub use event::{Event, EventBody};
 pub use feedback::{Ack, FEEDBACK_CONTENT_TYPE, FeedbackRecord, FeedbackStatus};
 pub use partition::{EventLogInfo, Partition};
-pub use properties::{MalformedBag, MessageProperties};
-pub use queue::{Purged, Queued};
+pub use properties::{MalformedPropertyBag, MessageProperties};
+pub use queue::{EnqueuedMessage, PurgeResult};
 pub use system::SystemProperty;
 
 /// Largest message from a device, body and properties, in bytes.

@@ -78,7 +78,7 @@ pub struct MethodInvocation<'a> {
     #[serde(default, borrow)]
     pub method_name: Option<std::borrow::Cow<'a, str>>,
     /// `None` when the field is missing; an explicit `null` is `Some`.
-    #[serde(default, borrow, deserialize_with = "present")]
+    #[serde(default, borrow, deserialize_with = "deserialize_some")]
     pub payload: Option<&'a RawValue>,
     /// 5 to 300.
     #[serde(default)]
@@ -88,7 +88,7 @@ pub struct MethodInvocation<'a> {
     pub connect_timeout_in_seconds: Option<Seconds>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn deserialize_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -96,7 +96,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seconds {
     /// What was asked for, not yet held against a range.
-    Whole(i64),
+    Valid(i64),
     /// Something that is not a whole number.
     Invalid,
 }
@@ -110,10 +110,10 @@ impl<'de> Deserialize<'de> for Seconds {
                 f.write_str("a whole number of seconds")
             }
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Seconds, E> {
-                Ok(Seconds::Whole(value))
+                Ok(Seconds::Valid(value))
             }
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Seconds, E> {
-                Ok(i64::try_from(value).map_or(Seconds::Invalid, Seconds::Whole))
+                Ok(i64::try_from(value).map_or(Seconds::Invalid, Seconds::Valid))
             }
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<Seconds, E> {
                 Ok(Seconds::Invalid)
@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for Seconds {
                 Ok(Seconds::Invalid)
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Seconds, E> {
-                Ok(value.trim().parse().map_or(Seconds::Invalid, Seconds::Whole))
+                Ok(value.trim().parse().map_or(Seconds::Invalid, Seconds::Valid))
             }
         }
         deserializer.deserialize_any(SecondsVisitor)
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn seconds_come_as_numbers_and_as_text() {
         let parse = |text: &str| serde_json::from_str::<Seconds>(text).unwrap();
-        assert_eq!(parse("30"), Seconds::Whole(30));
-        assert_eq!(parse("\"30\""), Seconds::Whole(30));
-        assert_eq!(parse("-1"), Seconds::Whole(-1));
+        assert_eq!(parse("30"), Seconds::Valid(30));
+        assert_eq!(parse("\"30\""), Seconds::Valid(30));
+        assert_eq!(parse("-1"), Seconds::Valid(-1));
         assert_eq!(parse("1.5"), Seconds::Invalid);
         assert_eq!(parse("\"abc\""), Seconds::Invalid);
         assert_eq!(parse("true"), Seconds::Invalid);

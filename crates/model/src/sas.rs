@@ -33,7 +33,7 @@ pub enum SasError {
     Part,
     /// A field is there twice.
     #[error("the token has {0} twice")]
-    Twice(&'static str),
+    Duplicate(&'static str),
     /// A field is missing.
     #[error("the token has no {0}")]
     Missing(&'static str),
@@ -70,7 +70,7 @@ impl<'a> SasToken<'a> {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                return Err(SasError::Twice(name));
+                return Err(SasError::Duplicate(name));
             }
         }
         let resource = sr.filter(|sr| !sr.is_empty()).ok_or(SasError::Missing("sr"))?;
@@ -173,7 +173,7 @@ impl Resource {
 
     /// Whether the resource is exactly `path`, such as `/devices/d1`.
     #[must_use]
-    pub fn is(&self, path: &str) -> bool {
+    pub fn is_path(&self, path: &str) -> bool {
         self.segments.iter().map(String::as_str).eq(path.split('/').skip(1))
     }
 
@@ -298,8 +298,8 @@ mod tests {
         assert!(!resource("h/devices/a").covers("/devices/ab"));
         assert!(!resource("h/devices/ab").covers("/devices/a"));
         assert!(!resource("h/devices/a/modules/m").covers("/devices/a"));
-        assert!(resource("h/devices/a/api-version=2016-11-14").is("/devices/a"));
-        assert!(!resource("h/devices/a/x").is("/devices/a"));
+        assert!(resource("h/devices/a/api-version=2016-11-14").is_path("/devices/a"));
+        assert!(!resource("h/devices/a/x").is_path("/devices/a"));
         assert!(resource("h:8443").is_hub());
     }
 
@@ -311,7 +311,7 @@ mod tests {
             ("SharedAccessSignature sr=a&sig=AA==", Missing("se")),
             ("SharedAccessSignature sr=a&se=1", Missing("sig")),
             ("SharedAccessSignature sig=AA==&se=1", Missing("sr")),
-            ("SharedAccessSignature sr=a&sr=b&sig=AA==&se=1", Twice("sr")),
+            ("SharedAccessSignature sr=a&sr=b&sig=AA==&se=1", Duplicate("sr")),
             ("SharedAccessSignature sr=a&sig=%%&se=1", Malformed("sig")),
             ("SharedAccessSignature sr=a&sig=AA==&se=-1", Malformed("se")),
             ("SharedAccessSignature sr=a&sig=AA==&se=99999999999999999999", Malformed("se")),

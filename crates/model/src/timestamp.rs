@@ -20,6 +20,9 @@ impl Timestamp {
     /// Azure's "never": `0001-01-01T00:00:00Z`.
     pub const NEVER: Self = Self(-62_135_596_800_000);
 
+    /// Before every other.
+    pub const MIN: Self = Self(i64::MIN);
+
     /// From milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_unix_millis(millis: i64) -> Self {
@@ -57,20 +60,20 @@ impl Timestamp {
 
     /// The form inside tracking ids: `MM/dd/yyyy HH:mm:ss`, UTC.
     #[must_use]
-    pub fn tracking_form(self) -> String {
+    pub fn to_tracking_id_format(self) -> String {
         let form = format_description!("[month]/[day]/[year] [hour]:[minute]:[second]");
         self.to_datetime().format(&form).unwrap_or_default()
     }
 
     /// The form of HTTP headers: `Sun, 06 Nov 1994 08:49:37 GMT`.
     #[must_use]
-    pub fn http_form(self) -> String {
+    pub fn to_http_date(self) -> String {
         self.to_datetime().format(HTTP_DATE).unwrap_or_default()
     }
 
     /// Reads the form of HTTP headers; `None` if it is something else.
     #[must_use]
-    pub fn parse_http(text: &str) -> Option<Self> {
+    pub fn parse_http_date(text: &str) -> Option<Self> {
         let moment = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?.assume_utc();
         Some(Self::from_unix_seconds(moment.unix_timestamp()))
     }
@@ -127,10 +130,10 @@ mod tests {
             "2023-12-31T23:00:00.123Z"
         );
         assert_eq!(Timestamp::parse(""), None);
-        let date = Timestamp::parse_http("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let date = Timestamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(date.to_string(), "1994-11-06T08:49:37Z");
-        assert_eq!(date.plus_millis(999).http_form(), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(Timestamp::parse_http("1994-11-06T08:49:37Z"), None);
-        assert_eq!(Timestamp::from_unix_seconds(0).tracking_form(), "01/01/1970 00:00:00");
+        assert_eq!(date.plus_millis(999).to_http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(Timestamp::parse_http_date("1994-11-06T08:49:37Z"), None);
+        assert_eq!(Timestamp::from_unix_seconds(0).to_tracking_id_format(), "01/01/1970 00:00:00");
     }
 }

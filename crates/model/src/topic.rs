@@ -139,12 +139,12 @@ pub fn parse_twin_response(topic: &str) -> Option<TwinResponse<'_>> {
 
 /// The topic of a change of desired properties, `$iothub/twin/PATCH/properties/desired/?$version={version}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DesiredChange {
+pub struct DesiredPatchTopic {
     /// The version that the change leads to.
     pub version: u64,
 }
 
-impl fmt::Display for DesiredChange {
+impl fmt::Display for DesiredPatchTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{TWIN_DESIRED}?$version={}", self.version)
     }
@@ -152,9 +152,9 @@ impl fmt::Display for DesiredChange {
 
 /// Takes the topic of a change of desired properties apart.
 #[must_use]
-pub fn parse_desired_change(topic: &str) -> Option<DesiredChange> {
+pub fn parse_desired_patch(topic: &str) -> Option<DesiredPatchTopic> {
     let version = parameter(topic.strip_prefix(TWIN_DESIRED)?, "version")?.parse().ok()?;
-    Some(DesiredChange { version })
+    Some(DesiredPatchTopic { version })
 }
 
 /// The topic that a device or module sends its telemetry to, `devices/{device}[/modules/{module}]/messages/events/`; the
@@ -171,7 +171,7 @@ pub fn telemetry(id: &IdentityId) -> String {
 /// slashes between and behind. `None` for any other topic.
 #[must_use]
 pub fn parse_telemetry<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
-    match behind(topic, id)?.strip_prefix("/messages/events")? {
+    match strip_identity_prefix(topic, id)?.strip_prefix("/messages/events")? {
         "" => Some(""),
         rest => rest.strip_prefix('/').map(|bag| bag.strip_suffix('/').unwrap_or(bag)),
     }
@@ -191,7 +191,7 @@ pub enum MessagesFilter {
 /// Whether a filter is one for messages to `id`. Ids may hold `#` and `+`: as text, they mean themselves.
 #[must_use]
 pub fn parse_messages_filter(filter: &str, id: &IdentityId) -> Option<MessagesFilter> {
-    let rest = behind(filter, id)?;
+    let rest = strip_identity_prefix(filter, id)?;
     match (rest, id.module_str()) {
         ("/messages/devicebound/#", _) => Some(MessagesFilter::Messages),
         ("/inputs/#", Some(_)) => Some(MessagesFilter::Inputs),
@@ -219,14 +219,14 @@ impl MessageTopic<'_> {
     /// Whether MQTT can carry it: encoded, it may take more than a topic has room for (MQTT-1.5.3).
     #[must_use]
     pub fn fits(&self) -> bool {
-        struct Room(usize);
-        impl fmt::Write for Room {
+        struct RemainingBytes(usize);
+        impl fmt::Write for RemainingBytes {
             fn write_str(&mut self, text: &str) -> fmt::Result {
                 self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
                 Ok(())
             }
         }
-        fmt::Write::write_fmt(&mut Room(MAX_TOPIC), format_args!("{self}")).is_ok()
+        fmt::Write::write_fmt(&mut RemainingBytes(MAX_TOPIC), format_args!("{self}")).is_ok()
     }
 }
 
@@ -247,7 +247,7 @@ impl fmt::Display for MessageTopic<'_> {
 /// Takes the topic of a message to `id` apart: the input, if it is for one, and the properties.
 #[must_use]
 pub fn parse_message(topic: &str, id: &IdentityId) -> Option<(Option<String>, MessageProperties)> {
-    let rest = behind(topic, id)?;
+    let rest = strip_identity_prefix(topic, id)?;
     let (input, bag) = match rest.strip_prefix("/inputs/").filter(|_| id.module_str().is_some()) {
         Some(rest) => {
             let (input, bag) = rest.split_once('/')?;
@@ -255,11 +255,11 @@ pub fn parse_message(topic: &str, id: &IdentityId) -> Option<(Option<String>, Me
         }
         None => (None, rest.strip_prefix("/messages/devicebound/")?),
     };
-    Some((input, MessageProperties::parse_bag(bag).ok()?))
+    Some((input, MessageProperties::parse_property_bag(bag).ok()?))
 }
 
 /// What is behind `devices/{device}[/modules/{module}]`.
-fn behind<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
+fn strip_identity_prefix<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
     let rest = topic.strip_prefix("devices/")?.strip_prefix(id.device_str())?;
     match id.module_str() {
         None => Some(rest),
@@ -310,9 +310,9 @@ mod tests {
         ] {
             assert_eq!(parse_twin_response(&response.to_string()), Some(response));
         }
-        let topic = DesiredChange { version: 3 }.to_string();
+        let topic = DesiredPatchTopic { version: 3 }.to_string();
         assert_eq!(topic, "$iothub/twin/PATCH/properties/desired/?$version=3");
-        assert_eq!(parse_desired_change(&topic), Some(DesiredChange { version: 3 }));
+        assert_eq!(parse_desired_patch(&topic), Some(DesiredPatchTopic { version: 3 }));
         for topic in [
             "$iothub/twin/GET",
             "$iothub/twin/GET/",

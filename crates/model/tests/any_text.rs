@@ -1,12 +1,12 @@
 //! Whatever strangers send as tokens, connection strings and names: no panic, and what is accepted is meant.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
-use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, PresentedSas};
+use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, BlobSasToken};
 use ferrohub_model::file::BlobName;
 use ferrohub_model::method::{MethodInvocation, MethodName};
 use ferrohub_model::mqtt_username::MqttUsername;
 use ferrohub_model::sas::{self, SasToken};
-use ferrohub_model::storage::StorageAccount;
+use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{
     DeviceConnectionString, IdentityId, ServiceConnectionString, SharedAccessKey, Timestamp, percent, topic,
 };
@@ -58,7 +58,7 @@ proptest! {
         if let Ok(id) = IdentityId::parse(&text) {
             prop_assert_eq!(id.as_str(), text.as_str());
         }
-        if let Ok(presented) = PresentedSas::parse(&text) {
+        if let Ok(presented) = BlobSasToken::parse(&text) {
             let blob = BlobAddress { account: "a", container: "c", blob: &text };
             prop_assert!(!presented.is_signed_by(&key(), blob));
         }
@@ -130,7 +130,7 @@ proptest! {
         let expiry = Timestamp::from_unix_seconds(second);
         let query = blob_sas::sign(blob, BlobRights::of(&rights), expiry, true, &key());
         let query = query.trim_start_matches('?');
-        let presented = PresentedSas::parse(query).unwrap();
+        let presented = BlobSasToken::parse(query).unwrap();
         prop_assert!(presented.is_signed_by(&key(), blob));
         prop_assert_eq!((presented.expiry(), presented.rights()), (expiry, BlobRights::of(&rights)));
         let elsewhere = BlobAddress { account: &other.0, container: &other.1, blob: &other.2 };
@@ -140,7 +140,7 @@ proptest! {
         let at = flip.index(changed.len());
         changed[at] = if changed[at] == '0' { '1' } else { '0' };
         let changed: String = changed.into_iter().collect();
-        if let Ok(changed) = PresentedSas::parse(&changed) && changed.is_signed_by(&key(), blob) {
+        if let Ok(changed) = BlobSasToken::parse(&changed) && changed.is_signed_by(&key(), blob) {
             prop_assert_eq!((changed.expiry(), changed.rights()), (presented.expiry(), presented.rights()));
         }
     }

@@ -17,7 +17,7 @@ pub use error::{DecodeError, EncodeError};
 
 pub(crate) use encode::{connack, connect, id_packet, suback, subscribe, unsubscribe};
 pub(crate) use header::Header;
-pub(crate) use publish::{PublishHead, publish};
+pub(crate) use publish::{PublishHeader, publish};
 
 use crate::Packet;
 

@@ -32,7 +32,7 @@ pub enum ProtocolError {
     PingTimeout,
     /// Client: an answer to no SUBSCRIBE or UNSUBSCRIBE of ours, or with a wrong number of codes (MQTT-3.8.4-5).
     #[error("{0:?} packet that answers nothing")]
-    UnknownAnswer(PacketKind),
+    UnexpectedAck(PacketKind),
 }
 
 /// A packet of the application could not be sent. The machine is as it was before.

@@ -47,7 +47,7 @@ impl Utf8 {
     }
 
     /// Wraps bytes that [`Utf8::check`] has passed.
-    pub(crate) fn checked(bytes: Bytes) -> Self {
+    pub(crate) fn new_unchecked(bytes: Bytes) -> Self {
         Self(bytes)
     }
 

@@ -8,11 +8,11 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{OpenError, schema};
 
 /// How long to wait for another process, such as a backup, that has the database locked.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A kind of database: its file, and what is in it.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub(crate) struct DatabaseSpec {
     /// In the data folder.
     pub(crate) file_name: &'static str,
     /// Marks the file as ours.
@@ -23,7 +23,7 @@ pub(crate) struct Kind {
 }
 
 /// Identities and all that is kept for them.
-pub(crate) const HUB: Kind = Kind {
+pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
     file_name: "hub.db",
     application_id: u32::from_be_bytes(*b"FHub"),
     migrations: &[
@@ -36,7 +36,7 @@ pub(crate) const HUB: Kind = Kind {
 };
 
 /// The event log.
-pub(crate) const EVENTS: Kind = Kind {
+pub(crate) const EVENTS_DATABASE: DatabaseSpec = DatabaseSpec {
     file_name: "events.db",
     application_id: u32::from_be_bytes(*b"FHev"),
     migrations: &[include_str!("migrations/events/0001_log.sql")],
@@ -46,36 +46,36 @@ pub(crate) const EVENTS: Kind = Kind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Database<'a> {
     folder: &'a Path,
-    kind: &'static Kind,
+    spec: &'static DatabaseSpec,
 }
 
 impl<'a> Database<'a> {
-    pub(crate) fn new(folder: &'a Path, kind: &'static Kind) -> Self {
-        Self { folder, kind }
+    pub(crate) fn new(folder: &'a Path, spec: &'static DatabaseSpec) -> Self {
+        Self { folder, spec }
     }
 
     pub(crate) fn folder(&self) -> &'a Path {
         self.folder
     }
 
-    pub(crate) fn kind(&self) -> &'static Kind {
-        self.kind
+    pub(crate) fn spec(&self) -> &'static DatabaseSpec {
+        self.spec
     }
 
     pub(crate) fn file(&self) -> PathBuf {
-        self.folder.join(self.kind.file_name)
+        self.folder.join(self.spec.file_name)
     }
 
     /// What SQLite said, with the file it is about.
-    pub(crate) fn failed(&self, source: rusqlite::Error) -> OpenError {
+    pub(crate) fn open_error(&self, source: rusqlite::Error) -> OpenError {
         OpenError::Database { file: self.file(), source }
     }
 
     /// The connection that writes, with this version's schema.
     pub(crate) fn open_for_writing(&self) -> Result<Connection, OpenError> {
-        let failed = |source| self.failed(source);
+        let failed = |source| self.open_error(source);
         // SQLite gives its journal the mode of the database, so the mode must be right before it opens it.
-        crate::folder::private_file(&self.file())
+        crate::data_folder::private_file(&self.file())
             .map_err(|source| OpenError::Folder { folder: self.folder.to_path_buf(), source })?;
         let mut connection =
             self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -103,11 +103,11 @@ impl<'a> Database<'a> {
     fn connect(&self, flags: OpenFlags) -> Result<Connection, OpenError> {
         let open = || {
             let connection = Connection::open_with_flags(self.file(), flags)?;
-            connection.busy_timeout(BUSY)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update(None, "trusted_schema", false)?;
             connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
         };
-        open().map_err(|source| self.failed(source))
+        open().map_err(|source| self.open_error(source))
     }
 }

@@ -42,7 +42,7 @@ pub enum OpenError {
     },
     /// There is an SQLite file of some other program in the place of the hub's.
     #[error("{} is not a Ferrohub database", .file.display())]
-    Foreign {
+    NotFerrohub {
         /// The file.
         file: PathBuf,
     },
@@ -66,7 +66,7 @@ pub enum OpenError {
     Closed,
     /// No hub has used the folder yet.
     #[error("there is no hub in the data folder {}; start one with `ferrohub serve`", .folder.display())]
-    Missing {
+    NotInitialized {
         /// The data folder.
         folder: PathBuf,
     },

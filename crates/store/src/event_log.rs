@@ -10,8 +10,8 @@ use ferrohub_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::database::{Database, EVENTS};
-use crate::folder::Folder;
+use crate::data_folder::DataFolder;
+use crate::database::{Database, EVENTS_DATABASE};
 use crate::metrics::StoreMetrics;
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -25,7 +25,7 @@ const READERS: usize = 4;
 const CHECKPOINT_PAGES: u32 = 4096;
 
 /// Numbers of partitions that a log may have, as in Azure.
-const PARTITIONS: std::ops::RangeInclusive<u16> = 2..=32;
+const PARTITION_RANGE: std::ops::RangeInclusive<u16> = 2..=32;
 
 /// A hub's events in `events.db` in its data folder.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct SqliteEventLog {
     /// What the next event of each partition will have.
     heads: Arc<[watch::Sender<u64>]>,
     /// Held until the log is closed.
-    folder: Mutex<Option<Arc<Folder>>>,
+    folder: Mutex<Option<Arc<DataFolder>>>,
 }
 
 impl SqliteEventLog {
@@ -45,12 +45,12 @@ impl SqliteEventLog {
     /// [`OpenError::Partitions`] if it has another number of partitions: events of a device would pass each other.
     pub fn open(store: &SqliteStore, partitions: u16, metrics: StoreMetrics) -> Result<Self, OpenError> {
         let folder = store.folder().ok_or(OpenError::Closed)?;
-        let database = Database::new(folder.path(), &EVENTS);
+        let database = Database::new(folder.path(), &EVENTS_DATABASE);
         let mut connection = database.open_for_writing()?;
-        let failed = |source| database.failed(source);
+        let failed = |source| database.open_error(source);
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
-        make_partitions(&mut connection, &database, partitions)?;
-        let states = statements::state(&connection).map_err(failed)?;
+        create_partitions(&mut connection, &database, partitions)?;
+        let states = statements::partition_states(&connection).map_err(failed)?;
         let readers = database.readers(READERS)?;
         let writer = Writer::start(connection, "event-writer", metrics)
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
@@ -63,21 +63,21 @@ impl SqliteEventLog {
     }
 }
 
-fn make_partitions(
+fn create_partitions(
     connection: &mut Connection,
     database: &Database<'_>,
     wanted: u16,
 ) -> Result<(), OpenError> {
-    let failed = |source| database.failed(source);
-    let found = statements::partitions(connection).map_err(failed)?;
+    let failed = |source| database.open_error(source);
+    let found = statements::partition_count(connection).map_err(failed)?;
     if found == wanted && found != 0 {
         return Ok(());
     }
-    if found != 0 || !PARTITIONS.contains(&wanted) {
+    if found != 0 || !PARTITION_RANGE.contains(&wanted) {
         return Err(OpenError::Partitions { file: database.file(), found, wanted });
     }
     let transaction = connection.transaction().map_err(failed)?;
-    statements::make_partitions(&transaction, wanted).map_err(failed)?;
+    statements::create_partitions(&transaction, wanted).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 
@@ -89,12 +89,12 @@ impl EventLog for SqliteEventLog {
 
     async fn append(&self, batch: Batch) -> Result<u64, StoreError> {
         let (heads, partition) = (self.heads.clone(), usize::from(batch.partition));
-        let tell = move |next: &u64| {
+        let on_commit = move |next: &u64| {
             if let Some(head) = heads.get(partition) {
                 head.send_replace(*next);
             }
         };
-        self.writer.write_and_tell(move |db| statements::append(db, &batch), tell).await
+        self.writer.write_with_callback(move |db| statements::append(db, &batch), on_commit).await
     }
 
     async fn append_all(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
@@ -103,14 +103,14 @@ impl EventLog for SqliteEventLog {
             let append = |batch: &Batch| Ok((batch.partition, statements::append(db, batch)?));
             batches.iter().map(append).collect()
         };
-        let tell = move |ends: &Vec<(u16, u64)>| {
+        let on_commit = move |ends: &Vec<(u16, u64)>| {
             for (partition, next) in ends {
                 if let Some(head) = heads.get(usize::from(*partition)) {
                     head.send_replace(*next);
                 }
             }
         };
-        self.writer.write_and_tell(work, tell).await.map(drop)
+        self.writer.write_with_callback(work, on_commit).await.map(drop)
     }
 
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
@@ -125,15 +125,15 @@ impl EventLog for SqliteEventLog {
         max_bytes: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let query = move |db: &Connection| statements::events(db, partition, from, max_events, max_bytes);
-        self.readers.read_by_key(query).await
+        self.readers.read_inline(query).await
     }
 
     async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
-        self.readers.read_by_key(statements::state).await
+        self.readers.read_inline(statements::partition_states).await
     }
 
     async fn first_since(&self, partition: u16, time: Timestamp) -> Result<u64, StoreError> {
-        self.readers.read_by_key(move |db| statements::first_since(db, partition, time)).await
+        self.readers.read_inline(move |db| statements::first_since(db, partition, time)).await
     }
 
     async fn trim(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError> {

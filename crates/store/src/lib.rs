@@ -9,10 +9,10 @@
 //! Read on in [`SqliteStore`] and [`SqliteEventLog`], then `writer.rs`; the tables are in `migrations/`.
 #![forbid(unsafe_code)]
 
+mod data_folder;
 mod database;
 mod error;
 mod event_log;
-mod folder;
 mod metrics;
 mod readers;
 mod rows;

@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 use crate::error::store_error;
 
 /// A read by key that takes longer than this waited for the disk.
-const SLOW: Duration = Duration::from_millis(1);
+const SLOW_READ: Duration = Duration::from_millis(1);
 /// So many reads after a slow one wait on threads of their own.
-const WARY: u32 = 1000;
+const INLINE_COOLDOWN_READS: u32 = 1000;
 
 /// A few read-only connections, each used by one read at a time.
 #[derive(Debug)]
@@ -25,31 +25,31 @@ pub(crate) struct Readers {
     /// As many permits as connections; closed when the store is.
     permits: Arc<Semaphore>,
     /// Reads by key that still go to other threads because one was slow.
-    wary: AtomicU32,
+    inline_cooldown: AtomicU32,
 }
 
 impl Readers {
     pub(crate) fn new(connections: Vec<Connection>) -> Self {
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { idle: Arc::new(Mutex::new(connections)), permits, wary: AtomicU32::new(0) }
+        Self { idle: Arc::new(Mutex::new(connections)), permits, inline_cooldown: AtomicU32::new(0) }
     }
 
     /// Runs a query that finds a row or two by key.
-    pub(crate) async fn read_by_key<T, F>(&self, query: F) -> Result<T, StoreError>
+    pub(crate) async fn read_inline<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let fewer = |wary: u32| wary.checked_sub(1);
-        if self.wary.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+        let fewer = |inline_cooldown: u32| inline_cooldown.checked_sub(1);
+        if self.inline_cooldown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
             return self.read(query).await;
         }
         let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let connection = lock(&self.idle).pop().ok_or(StoreError::Closed)?;
         let begun = Instant::now();
         let answer = query(&connection).map_err(store_error);
-        if begun.elapsed() > SLOW {
-            self.wary.store(WARY, Ordering::Relaxed);
+        if begun.elapsed() > SLOW_READ {
+            self.inline_cooldown.store(INLINE_COOLDOWN_READS, Ordering::Relaxed);
         }
         lock(&self.idle).push(connection);
         answer
@@ -70,7 +70,7 @@ impl Readers {
             drop(permit);
             answer
         });
-        task.await.unwrap_or_else(|cause| Err(StoreError::Failed(Box::new(cause))))
+        task.await.unwrap_or_else(|error| Err(StoreError::Failed(Box::new(error))))
     }
 
     /// Waits for the reads that run, and closes the connections.

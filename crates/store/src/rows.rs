@@ -7,7 +7,7 @@ use ferrohub_core::events::{AuthMethod, EventSource, Origin, StoredEvent};
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    NewMessage, StoredAuthority, StoredBlobKey, StoredFeedback, StoredMessage, StoredPolicy, Upload,
+    NewMessage, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey, Upload,
 };
 use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
@@ -19,32 +19,37 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 /// The columns of an identity, in the order that [`identity`] reads.
-pub(crate) const IDENTITY: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
+pub(crate) const IDENTITY_COLUMNS: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
      status_updated, authentication, primary_secret, secondary_secret, iot_edge, device_scope, parent_scopes, \
      managed_by, connection_state_updated, last_activity, session, messages";
 
 /// The columns of a twin, in the order that [`twin`] reads behind those of its identity.
-pub(crate) const TWIN: &str = "updates, model_id, tags, desired, desired_metadata, desired_version, reported, \
+pub(crate) const TWIN_COLUMNS: &str = "updates, model_id, tags, desired, desired_metadata, desired_version, reported, \
      reported_metadata, reported_version";
 
 /// The columns of a message, in the order that [`message`] reads.
-pub(crate) const MESSAGE: &str =
+pub(crate) const MESSAGE_COLUMNS: &str =
     "sequence, device_id, module_id, enqueued, expiry, delivery_count, ack, input, properties, body";
 
 /// The columns of a record of feedback, in the order that [`feedback`] reads.
-pub(crate) const FEEDBACK: &str =
+pub(crate) const FEEDBACK_COLUMNS: &str =
     "sequence, device_id, module_id, generation_id, message_id, status, enqueued, delivery_count";
 
-/// Where the columns [`TWIN`] begin in a row that has those of [`IDENTITY`] before them.
-const FIRST_OF_TWIN: usize = 18;
+/// Where the columns [`TWIN_COLUMNS`] begin in a row that has those of [`IDENTITY_COLUMNS`] before them.
+const TWIN_COLUMNS_START: usize = 18;
 
 /// Something in a row that this program never writes.
-fn unreadable(column: usize, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
+fn conversion_error(column: usize, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
 }
 
+/// SQLite's integers have a sign; nothing that is stored counts that far.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 /// A number that grows from 1.
-pub(crate) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(crate) fn u64_column(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }
 
@@ -56,7 +61,7 @@ pub(crate) fn id(row: &Row<'_>, device: usize, module: usize) -> rusqlite::Resul
         id.push('/');
         id.push_str(&module);
     }
-    IdentityId::parse(&id).map_err(|error| unreadable(device, error))
+    IdentityId::parse(&id).map_err(|error| conversion_error(device, error))
 }
 
 pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
@@ -65,12 +70,12 @@ pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
 
 fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<SharedAccessKey> {
     let text: String = row.get(column)?;
-    SharedAccessKey::from_base64(&text).map_err(|error| unreadable(column, error))
+    SharedAccessKey::from_base64(&text).map_err(|error| conversion_error(column, error))
 }
 
 fn thumbprint(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Thumbprint>> {
     let text: Option<String> = row.get(column)?;
-    text.map(|text| Thumbprint::parse(&text).ok_or_else(|| unreadable(column, "not a thumbprint")))
+    text.map(|text| Thumbprint::parse(&text).ok_or_else(|| conversion_error(column, "not a thumbprint")))
         .transpose()
 }
 
@@ -80,12 +85,14 @@ fn authentication(row: &Row<'_>) -> rusqlite::Result<Authentication> {
         1 => Authentication::SelfSigned { primary: thumbprint(row, 8)?, secondary: thumbprint(row, 9)? },
         2 => Authentication::CertificateAuthority,
         3 => Authentication::None,
-        other => return Err(unreadable(7, format!("there is no authentication {other}"))),
+        other => return Err(conversion_error(7, format!("there is no authentication {other}"))),
     })
 }
 
 /// The columns `authentication`, `primary_secret` and `secondary_secret`.
-pub(crate) fn secrets(authentication: &Authentication) -> (i64, Option<String>, Option<String>) {
+pub(crate) fn authentication_columns(
+    authentication: &Authentication,
+) -> (i64, Option<String>, Option<String>) {
     let digits = |thumbprint: &Option<Thumbprint>| thumbprint.as_ref().map(|one| one.as_str().to_owned());
     match authentication {
         Authentication::Sas { primary, secondary } => {
@@ -103,7 +110,7 @@ pub(crate) fn parent_scopes(identity: &Identity) -> String {
 }
 
 /// The columns `device_id` and `module_id`.
-pub(crate) fn key_of(id: &IdentityId) -> (&str, &str) {
+pub(crate) fn id_columns(id: &IdentityId) -> (&str, &str) {
     (id.device_str(), id.module_str().unwrap_or(""))
 }
 
@@ -111,12 +118,12 @@ pub(crate) fn key_of(id: &IdentityId) -> (&str, &str) {
 pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEvent> {
     let source = row.get(2)?;
     let auth = |number| {
-        AuthMethod::from_number(number).ok_or_else(|| unreadable(6, "no known way to prove oneself"))
+        AuthMethod::from_number(number).ok_or_else(|| conversion_error(6, "no known way to prove oneself"))
     };
     Ok(StoredEvent {
         sequence,
         enqueued: time(row, 1)?,
-        source: EventSource::from_number(source).ok_or_else(|| unreadable(2, "no known source"))?,
+        source: EventSource::from_number(source).ok_or_else(|| conversion_error(2, "no known source"))?,
         origin: Origin {
             id: id(row, 3, 4)?,
             generation_id: row.get(5)?,
@@ -127,7 +134,7 @@ pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEven
     })
 }
 
-/// An identity and its session, from a row of the columns [`IDENTITY`].
+/// An identity and its session, from a row of the columns [`IDENTITY_COLUMNS`].
 pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Session>)> {
     let scopes: String = row.get(12)?;
     let identity = Identity {
@@ -140,7 +147,7 @@ pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Sess
         authentication: authentication(row)?,
         iot_edge: row.get(10)?,
         device_scope: row.get(11)?,
-        parent_scopes: serde_json::from_str(&scopes).map_err(|error| unreadable(12, error))?,
+        parent_scopes: serde_json::from_str(&scopes).map_err(|error| conversion_error(12, error))?,
         managed_by: row.get(13)?,
         connection_state_updated: time(row, 14)?,
         last_activity: time(row, 15)?,
@@ -150,10 +157,10 @@ pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Sess
     Ok((identity, session.map(Session::from_bits)))
 }
 
-/// A twin, from a row of the columns [`IDENTITY`] and [`TWIN`]; none if it was never changed.
+/// A twin, from a row of the columns [`IDENTITY_COLUMNS`] and [`TWIN_COLUMNS`]; none if it was never changed.
 pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
     let [updates, model_id, tags, desired, desired_metadata, desired_version, reported, metadata, version] =
-        std::array::from_fn(|column| FIRST_OF_TWIN + column);
+        std::array::from_fn(|column| TWIN_COLUMNS_START + column);
     if row.get::<_, Option<i64>>(updates)?.is_none() {
         return Ok(None);
     }
@@ -189,12 +196,12 @@ pub(crate) fn feedback_status_number(status: FeedbackStatus) -> i64 {
     }
 }
 
-/// A message, from a row of the columns [`MESSAGE`].
+/// A message, from a row of the columns [`MESSAGE_COLUMNS`].
 pub(crate) fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
     let ack: i64 = row.get(6)?;
-    let properties = MessageProperties::parse_bag(row.get_ref(8)?.as_str()?);
+    let properties = MessageProperties::parse_property_bag(row.get_ref(8)?.as_str()?);
     Ok(StoredMessage {
-        sequence: number(row, 0)?,
+        sequence: u64_column(row, 0)?,
         delivery_count: row.get(5)?,
         message: NewMessage {
             id: id(row, 1, 2)?,
@@ -202,22 +209,22 @@ pub(crate) fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
             enqueued: time(row, 3)?,
             expiry: time(row, 4)?,
             ack: Ack { positive: ack & 1 != 0, negative: ack & 2 != 0 },
-            properties: properties.map_err(|error| unreadable(8, error))?,
+            properties: properties.map_err(|error| conversion_error(8, error))?,
             body: row.get::<_, Vec<u8>>(9)?.into(),
         },
     })
 }
 
-/// What became of a message, from a row of the columns [`FEEDBACK`].
+/// What became of a message, from a row of the columns [`FEEDBACK_COLUMNS`].
 pub(crate) fn feedback(row: &Row<'_>) -> rusqlite::Result<StoredFeedback> {
     let number_of_status: i64 = row.get(5)?;
     let status = FeedbackStatus::ALL
         .into_iter()
         .find(|status| feedback_status_number(*status) == number_of_status)
-        .ok_or_else(|| unreadable(5, format!("there is no status {number_of_status}")))?;
+        .ok_or_else(|| conversion_error(5, format!("there is no status {number_of_status}")))?;
     let message_id: Option<String> = row.get(4)?;
     Ok(StoredFeedback {
-        sequence: number(row, 0)?,
+        sequence: u64_column(row, 0)?,
         delivery_count: row.get(7)?,
         record: FeedbackRecord::new(
             &id(row, 1, 2)?,
@@ -231,7 +238,7 @@ pub(crate) fn feedback(row: &Row<'_>) -> rusqlite::Result<StoredFeedback> {
 
 fn object(row: &Row<'_>, column: usize) -> rusqlite::Result<Properties> {
     let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| unreadable(column, error))
+    serde_json::from_str(text).map_err(|error| conversion_error(column, error))
 }
 
 /// A policy, from a row of its table.
@@ -255,7 +262,7 @@ pub(crate) fn authority(row: &Row<'_>) -> rusqlite::Result<StoredAuthority> {
 }
 
 fn blob_name(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobName> {
-    BlobName::parse(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+    BlobName::parse(row.get_ref(column)?.as_str()?).map_err(|error| conversion_error(column, error))
 }
 
 /// A blob, from a row of name, bytes, etag, modified and properties.
@@ -265,13 +272,14 @@ pub(crate) fn blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
         bytes: row.get::<_, i64>(1)?.unsigned_abs(),
         etag: row.get(2)?,
         modified: time(row, 3)?,
-        properties: serde_json::from_str(row.get_ref(4)?.as_str()?).map_err(|error| unreadable(4, error))?,
+        properties: serde_json::from_str(row.get_ref(4)?.as_str()?)
+            .map_err(|error| conversion_error(4, error))?,
     })
 }
 
 /// A key of URLs, from a row of key and time.
-pub(crate) fn blob_key(row: &Row<'_>) -> rusqlite::Result<StoredBlobKey> {
-    Ok(StoredBlobKey { key: key(row, 0)?, made: time(row, 1)? })
+pub(crate) fn signing_key(row: &Row<'_>) -> rusqlite::Result<StoredSigningKey> {
+    Ok(StoredSigningKey { key: key(row, 0)?, created: time(row, 1)? })
 }
 
 /// An upload, from a row of correlation id, blob and end.

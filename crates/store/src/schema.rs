@@ -8,33 +8,33 @@ use crate::database::Database;
 /// Brings the database to this version's schema. A file of a newer version is left untouched.
 pub(crate) fn migrate(connection: &mut Connection, database: &Database<'_>) -> Result<(), OpenError> {
     let found = check(connection, database)?;
-    let failed = |source| database.failed(source);
-    let kind = database.kind();
-    let pending = kind.migrations.iter().skip(found as usize);
+    let failed = |source| database.open_error(source);
+    let spec = database.spec();
+    let pending = spec.migrations.iter().skip(found as usize);
     for (version, migration) in (found + 1..).zip(pending) {
         // The tables and the number that says they are there: both or neither.
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         step.execute_batch(migration).map_err(failed)?;
-        step.pragma_update(None, "application_id", kind.application_id).map_err(failed)?;
+        step.pragma_update(None, "application_id", spec.application_id).map_err(failed)?;
         step.pragma_update(None, "user_version", version).map_err(failed)?;
         step.commit().map_err(failed)?;
-        tracing::info!(file = kind.file_name, version, "the database was brought to a new schema");
+        tracing::info!(file = spec.file_name, version, "the database was brought to a new schema");
     }
     Ok(())
 }
 
 /// Whether the file is ours and not too new; the version of its schema, 0 for an empty one.
 pub(crate) fn check(connection: &Connection, database: &Database<'_>) -> Result<u32, OpenError> {
-    let failed = |source| database.failed(source);
+    let failed = |source| database.open_error(source);
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
     let application = number("application_id").map_err(failed)?;
     let found = number("user_version").map_err(failed)?;
-    let kind = database.kind();
-    let known = kind.migrations.len() as u32;
+    let spec = database.spec();
+    let known = spec.migrations.len() as u32;
     let tables: u32 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-    if application != kind.application_id && (application != 0 || found != 0 || tables != 0) {
-        return Err(OpenError::Foreign { file: database.file() });
+    if application != spec.application_id && (application != 0 || found != 0 || tables != 0) {
+        return Err(OpenError::NotFerrohub { file: database.file() });
     }
     if found > known {
         return Err(OpenError::TooNew { folder: database.folder().to_path_buf(), found, known });

@@ -8,9 +8,10 @@ use ferrohub_core::blobs::{Blob, Condition};
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
-    Activity, BlobWritten, ChangeTwin, DeviceCounts, Due, Enqueued, FeedbackTerms, ModuleChange, NewMessage,
-    NotificationLock, QueuedNotification, Returned, Store, StoreError, StoredAuthority, StoredBlob,
-    StoredBlobKey, StoredFeedback, StoredMessage, StoredPolicy, TwinChanged, Upload, Waiting, Written,
+    AbandonOutcome, Activity, BlobWriteOutcome, DeviceCounts, EnqueueOutcome, ExpiredMessage,
+    FeedbackOptions, ModuleChange, NewMessage, NotificationLock, QueueEntry, QueuedNotification, Store,
+    StoreError, StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey,
+    TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
 };
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_model::file::{BlobName, FileNotification};
@@ -18,8 +19,8 @@ use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Timestamp};
 use rusqlite::Connection;
 
-use crate::database::{Database, HUB};
-use crate::folder::Folder;
+use crate::data_folder::DataFolder;
+use crate::database::{Database, HUB_DATABASE};
 use crate::metrics::{MessagesWaiting, StoreMetrics};
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -35,7 +36,7 @@ pub struct SqliteStore {
     readers: Readers,
     messages_waiting: MessagesWaiting,
     /// Held until the store is closed.
-    folder: Mutex<Option<Arc<Folder>>>,
+    folder: Mutex<Option<Arc<DataFolder>>>,
 }
 
 impl SqliteStore {
@@ -46,11 +47,12 @@ impl SqliteStore {
     /// [`OpenError::InUse`] if another hub holds the folder, [`OpenError::TooNew`] if a newer version wrote
     /// it; nothing is changed then.
     pub fn open(folder: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
-        let folder = Arc::new(Folder::open(folder)?);
-        let database = Database::new(folder.path(), &HUB);
+        let folder = Arc::new(DataFolder::open(folder)?);
+        let database = Database::new(folder.path(), &HUB_DATABASE);
         let connection = database.open_for_writing()?;
         let messages_waiting = metrics.messages_waiting.clone();
-        counted(&connection, &messages_waiting, |_| Ok(())).map_err(|source| database.failed(source))?;
+        with_message_gauge(&connection, &messages_waiting, |_| Ok(()))
+            .map_err(|source| database.open_error(source))?;
         let readers = database.readers(READERS)?;
         let writer = Writer::start(connection, "store-writer", metrics)
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
@@ -59,13 +61,13 @@ impl SqliteStore {
     }
 
     /// The data folder, as long as the store is open.
-    pub(crate) fn folder(&self) -> Option<Arc<Folder>> {
+    pub(crate) fn folder(&self) -> Option<Arc<DataFolder>> {
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// Does something that may change how many messages there are, and tells the metric.
-fn counted<T>(
+fn with_message_gauge<T>(
     db: &Connection,
     waiting: &MessagesWaiting,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -79,10 +81,10 @@ fn counted<T>(
 /// to speak to the hub.
 ///
 /// # Errors
-/// [`OpenError::Missing`] if no hub has used the folder yet.
+/// [`OpenError::NotInitialized`] if no hub has used the folder yet.
 pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
-    let database = Database::new(folder, &HUB);
-    let missing = || OpenError::Missing { folder: folder.to_path_buf() };
+    let database = Database::new(folder, &HUB_DATABASE);
+    let missing = || OpenError::NotInitialized { folder: folder.to_path_buf() };
     if !database.file().exists() {
         return Err(missing());
     }
@@ -90,17 +92,21 @@ pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
     if schema::check(&connection, &database)? == 0 {
         return Err(missing());
     }
-    statements::policies(&connection).map_err(|source| database.failed(source))
+    statements::policies(&connection).map_err(|source| database.open_error(source))
 }
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<Written, StoreError> {
+    async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<WriteOutcome, StoreError> {
         let identity = identity.clone();
         self.writer.write(move |db| statements::create_identity(db, &identity, limit)).await
     }
 
-    async fn update_identity(&self, identity: &Identity, expected_etag: &str) -> Result<Written, StoreError> {
+    async fn update_identity(
+        &self,
+        identity: &Identity,
+        expected_etag: &str,
+    ) -> Result<WriteOutcome, StoreError> {
         let (identity, expected) = (identity.clone(), expected_etag.to_owned());
         self.writer.write(move |db| statements::update_identity(db, &identity, &expected)).await
     }
@@ -110,7 +116,7 @@ impl Store for SqliteStore {
         device: &Identity,
         modules: &[Identity],
         limit: u64,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
         let (device, modules) = (device.clone(), modules.to_vec());
         self.writer.write(move |db| statements::create_device(db, &device, &modules, limit)).await
     }
@@ -120,7 +126,7 @@ impl Store for SqliteStore {
         device: &Identity,
         expected_etag: &str,
         modules: &ModuleChange,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
         let (device, expected, modules) = (device.clone(), expected_etag.to_owned(), modules.clone());
         self.writer.write(move |db| statements::update_device(db, &device, &expected, &modules)).await
     }
@@ -129,18 +135,20 @@ impl Store for SqliteStore {
         &self,
         id: &IdentityId,
         expected_etag: Option<&str>,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
         let (id, expected) = (id.clone(), expected_etag.map(str::to_owned));
         let waiting = self.messages_waiting.clone();
         self.writer
             .write(move |db| {
-                counted(db, &waiting, |db| statements::delete_identity(db, &id, expected.as_deref()))
+                with_message_gauge(db, &waiting, |db| {
+                    statements::delete_identity(db, &id, expected.as_deref())
+                })
             })
             .await
     }
 
     async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
-        self.readers.read_by_key(statements::device_counts).await
+        self.readers.read_inline(statements::device_counts).await
     }
 
     async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError> {
@@ -152,7 +160,7 @@ impl Store for SqliteStore {
         id: &IdentityId,
     ) -> Result<Option<(Identity, Option<Session>)>, StoreError> {
         let id = id.clone();
-        self.readers.read_by_key(move |db| statements::identity_and_session(db, &id)).await
+        self.readers.read_inline(move |db| statements::identity_and_session(db, &id)).await
     }
 
     async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError> {
@@ -166,15 +174,23 @@ impl Store for SqliteStore {
 
     async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
         let id = id.clone();
-        self.readers.read_by_key(move |db| statements::twin(db, &id)).await
+        self.readers.read_inline(move |db| statements::twin(db, &id)).await
     }
 
-    async fn change_twin(&self, id: &IdentityId, change: ChangeTwin) -> Result<TwinChanged, StoreError> {
+    async fn change_twin(
+        &self,
+        id: &IdentityId,
+        change: TwinChangeFn,
+    ) -> Result<TwinChangeOutcome, StoreError> {
         let id = id.clone();
         self.writer.write(move |db| statements::change_twin(db, &id, &change)).await
     }
 
-    async fn save_session(&self, id: &IdentityId, session: Option<&Session>) -> Result<Written, StoreError> {
+    async fn save_session(
+        &self,
+        id: &IdentityId,
+        session: Option<&Session>,
+    ) -> Result<WriteOutcome, StoreError> {
         let (id, session) = (id.clone(), session.copied());
         self.writer.write(move |db| statements::save_session(db, &id, session)).await
     }
@@ -184,132 +200,161 @@ impl Store for SqliteStore {
         self.writer.write(move |db| statements::save_activity(db, &activity)).await
     }
 
-    async fn disconnect_all(&self, since: Timestamp) -> Result<u64, StoreError> {
-        self.writer.write(move |db| statements::disconnect_all(db, since)).await
+    async fn mark_all_disconnected(&self, since: Timestamp) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::mark_all_disconnected(db, since)).await
     }
 
-    async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<Enqueued, StoreError> {
+    async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome, StoreError> {
         let (message, waiting) = (message.clone(), self.messages_waiting.clone());
         self.writer
-            .write(move |db| counted(db, &waiting, |db| statements::enqueue_message(db, &message, limit)))
+            .write(move |db| {
+                with_message_gauge(db, &waiting, |db| statements::enqueue_message(db, &message, limit))
+            })
             .await
     }
 
-    async fn waiting_messages(&self, id: &IdentityId) -> Result<Vec<Waiting>, StoreError> {
+    async fn queued_messages(&self, id: &IdentityId) -> Result<Vec<QueueEntry>, StoreError> {
         let id = id.clone();
-        self.readers.read_by_key(move |db| statements::waiting_messages(db, &id)).await
+        self.readers.read_inline(move |db| statements::queued_messages(db, &id)).await
     }
 
     async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError> {
         let sequences = sequences.to_vec();
-        self.readers.read_by_key(move |db| statements::messages(db, &sequences)).await
+        self.readers.read_inline(move |db| statements::messages(db, &sequences)).await
     }
 
-    async fn end_messages(
+    async fn settle_messages(
         &self,
         sequences: &[u64],
         status: FeedbackStatus,
-        terms: FeedbackTerms,
+        options: FeedbackOptions,
     ) -> Result<u64, StoreError> {
         let (sequences, waiting) = (sequences.to_vec(), self.messages_waiting.clone());
         self.writer
             .write(move |db| {
-                counted(db, &waiting, |db| statements::end_messages(db, &sequences, status, terms))
+                with_message_gauge(db, &waiting, |db| {
+                    statements::settle_messages(db, &sequences, status, options)
+                })
             })
             .await
     }
 
-    async fn return_message(
+    async fn abandon_message(
         &self,
         sequence: u64,
         max_deliveries: u32,
-        terms: FeedbackTerms,
-    ) -> Result<Returned, StoreError> {
+        options: FeedbackOptions,
+    ) -> Result<AbandonOutcome, StoreError> {
         let waiting = self.messages_waiting.clone();
         self.writer
             .write(move |db| {
-                counted(db, &waiting, |db| statements::return_message(db, sequence, max_deliveries, terms))
+                with_message_gauge(db, &waiting, |db| {
+                    statements::abandon_message(db, sequence, max_deliveries, options)
+                })
             })
             .await
     }
 
-    async fn purge_messages(&self, id: &IdentityId, terms: FeedbackTerms) -> Result<Option<u64>, StoreError> {
+    async fn purge_messages(
+        &self,
+        id: &IdentityId,
+        options: FeedbackOptions,
+    ) -> Result<Option<u64>, StoreError> {
         let (id, waiting) = (id.clone(), self.messages_waiting.clone());
         self.writer
-            .write(move |db| counted(db, &waiting, |db| statements::purge_messages(db, &id, terms)))
+            .write(move |db| {
+                with_message_gauge(db, &waiting, |db| statements::purge_messages(db, &id, options))
+            })
             .await
     }
 
-    async fn due_messages(
+    async fn expired_messages(
         &self,
         now: Timestamp,
         after: (Timestamp, u64),
         top: usize,
-    ) -> Result<Vec<Due>, StoreError> {
-        self.readers.read(move |db| statements::due_messages(db, now, after, top)).await
+    ) -> Result<Vec<ExpiredMessage>, StoreError> {
+        self.readers.read(move |db| statements::expired_messages(db, now, after, top)).await
     }
 
     async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.readers.read(move |db| statements::next_expiry(db, now)).await
     }
 
-    async fn feedback(&self, but: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
-        let but = but.to_vec();
-        self.readers.read(move |db| statements::feedback(db, &but, top)).await
+    async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
+        let excluded = excluded.to_vec();
+        self.readers.read(move |db| statements::feedback(db, &excluded, top)).await
     }
 
-    async fn end_feedback(&self, sequences: &[u64]) -> Result<(), StoreError> {
+    async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError> {
         let sequences = sequences.to_vec();
-        self.writer.write(move |db| statements::end_feedback(db, &sequences)).await
+        self.writer.write(move |db| statements::complete_feedback(db, &sequences)).await
     }
 
-    async fn return_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError> {
+    async fn abandon_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError> {
         let sequences = sequences.to_vec();
-        self.writer.write(move |db| statements::return_feedback(db, &sequences, max_deliveries)).await
+        self.writer.write(move |db| statements::abandon_feedback(db, &sequences, max_deliveries)).await
     }
 
     async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.writer.write(move |db| statements::expire_feedback(db, now)).await
     }
 
-    async fn begin_upload(&self, upload: &Upload, now: Timestamp, limit: u32) -> Result<Written, StoreError> {
+    async fn begin_upload(
+        &self,
+        upload: &Upload,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<WriteOutcome, StoreError> {
         let upload = upload.clone();
         self.writer.write(move |db| statements::begin_upload(db, &upload, now, limit)).await
     }
 
     async fn upload(&self, correlation_id: &str) -> Result<Option<Upload>, StoreError> {
         let id = correlation_id.to_owned();
-        self.readers.read_by_key(move |db| statements::upload(db, &id)).await
+        self.readers.read_inline(move |db| statements::upload(db, &id)).await
     }
 
     async fn end_upload(
         &self,
         correlation_id: &str,
         notification: Option<&QueuedNotification>,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
         let (id, notification) = (correlation_id.to_owned(), notification.cloned());
         self.writer.write(move |db| statements::end_upload(db, &id, notification.as_ref())).await
     }
 
-    async fn expire_uploads(&self, now: Timestamp, forgotten: Timestamp) -> Result<Vec<Upload>, StoreError> {
-        self.writer.write(move |db| statements::expire_uploads(db, now, forgotten)).await
+    async fn expire_uploads(
+        &self,
+        now: Timestamp,
+        remove_before: Timestamp,
+    ) -> Result<Vec<Upload>, StoreError> {
+        self.writer.write(move |db| statements::expire_uploads(db, now, remove_before)).await
     }
 
-    async fn next_file_notification(
+    async fn lock_next_file_notification(
         &self,
         now: Timestamp,
         lock: &NotificationLock,
     ) -> Result<Option<FileNotification>, StoreError> {
         let lock = lock.clone();
-        self.writer.write(move |db| statements::next_file_notification(db, now, &lock)).await
+        self.writer.write(move |db| statements::lock_next_file_notification(db, now, &lock)).await
     }
 
-    async fn complete_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError> {
+    async fn complete_file_notification(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<WriteOutcome, StoreError> {
         let token = token.to_owned();
         self.writer.write(move |db| statements::complete_file_notification(db, &token, now)).await
     }
 
-    async fn abandon_file_notification(&self, token: &str, now: Timestamp) -> Result<Written, StoreError> {
+    async fn abandon_file_notification(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<WriteOutcome, StoreError> {
         let token = token.to_owned();
         self.writer.write(move |db| statements::abandon_file_notification(db, &token, now)).await
     }
@@ -324,7 +369,7 @@ impl Store for SqliteStore {
 
     async fn blob(&self, name: &BlobName) -> Result<Option<StoredBlob>, StoreError> {
         let name = name.clone();
-        self.readers.read_by_key(move |db| statements::blob(db, &name)).await
+        self.readers.read_inline(move |db| statements::blob(db, &name)).await
     }
 
     async fn blobs(
@@ -337,12 +382,20 @@ impl Store for SqliteStore {
         self.readers.read(move |db| statements::blobs(db, device.as_deref(), after.as_deref(), top)).await
     }
 
-    async fn put_blob(&self, blob: &StoredBlob, condition: &Condition) -> Result<BlobWritten, StoreError> {
+    async fn put_blob(
+        &self,
+        blob: &StoredBlob,
+        condition: &Condition,
+    ) -> Result<BlobWriteOutcome, StoreError> {
         let (blob, condition) = (blob.clone(), condition.clone());
         self.writer.write(move |db| statements::put_blob(db, &blob, &condition)).await
     }
 
-    async fn delete_blob(&self, name: &BlobName, condition: &Condition) -> Result<BlobWritten, StoreError> {
+    async fn delete_blob(
+        &self,
+        name: &BlobName,
+        condition: &Condition,
+    ) -> Result<BlobWriteOutcome, StoreError> {
         let (name, condition) = (name.clone(), condition.clone());
         self.writer.write(move |db| statements::delete_blob(db, &name, &condition)).await
     }
@@ -351,13 +404,13 @@ impl Store for SqliteStore {
         self.readers.read(statements::blob_files).await
     }
 
-    async fn blob_keys(&self) -> Result<Vec<StoredBlobKey>, StoreError> {
-        self.readers.read(statements::blob_keys).await
+    async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
+        self.readers.read(statements::signing_keys).await
     }
 
-    async fn save_blob_key(&self, key: &StoredBlobKey, keep: usize) -> Result<(), StoreError> {
+    async fn save_signing_key(&self, key: &StoredSigningKey, keep: usize) -> Result<(), StoreError> {
         let key = key.clone();
-        self.writer.write(move |db| statements::save_blob_key(db, &key, keep)).await
+        self.writer.write(move |db| statements::save_signing_key(db, &key, keep)).await
     }
 
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
@@ -378,7 +431,7 @@ impl Store for SqliteStore {
         self.writer.write(move |db| statements::save_authority(db, &authority)).await
     }
 
-    async fn delete_authority(&self, name: &str) -> Result<Written, StoreError> {
+    async fn delete_authority(&self, name: &str) -> Result<WriteOutcome, StoreError> {
         let name = name.to_owned();
         self.writer.write(move |db| statements::delete_authority(db, &name)).await
     }

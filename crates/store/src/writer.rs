@@ -15,17 +15,17 @@ use crate::error::store_error;
 use crate::metrics::StoreMetrics;
 
 /// Writes that may wait. Who comes later waits for a place.
-const QUEUE: usize = 1024;
+const QUEUE_CAPACITY: usize = 1024;
 
 /// Writes in one transaction at most, so that none waits long for the others.
 const MAX_GROUP: usize = 512;
 
 /// So many writes in a commit are a crowd.
-const CROWD: usize = 8;
+const COMMIT_SIBLINGS: usize = 8;
 
 /// A crowd that takes longer to come back is not waited for: after a commit that the disk held up for a second, nobody
 /// should wait for half of one.
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+const MAX_COMMIT_DELAY: Duration = Duration::from_millis(5);
 
 /// A write and whoever waits for it.
 trait Job: Send {
@@ -43,7 +43,7 @@ enum Message {
 struct Write<F, N, T> {
     work: Option<F>,
     outcome: Option<rusqlite::Result<T>>,
-    tell: N,
+    on_commit: N,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -67,13 +67,13 @@ where
     }
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { outcome, tell, reply, .. } = *self;
+        let Self { outcome, on_commit, reply, .. } = *self;
         let answer = committed.and_then(|()| match outcome {
             Some(outcome) => outcome.map_err(store_error),
             None => Err(StoreError::Closed),
         });
         if let Ok(answer) = &answer {
-            tell(answer);
+            on_commit(answer);
         }
         // The caller may have gone; the write stands all the same.
         let _ = reply.send(answer);
@@ -89,7 +89,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts the thread. It ends after [`Writer::close`], or when this is dropped.
     pub(crate) fn start(db: Connection, name: &str, metrics: StoreMetrics) -> std::io::Result<Self> {
-        let (queue, messages) = mpsc::channel(QUEUE);
+        let (queue, messages) = mpsc::channel(QUEUE_CAPACITY);
         thread::Builder::new().name(name.to_owned()).spawn(move || run(db, messages, &metrics))?;
         Ok(Self { queue })
     }
@@ -101,19 +101,19 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.write_and_tell(work, |_| {}).await
+        self.write_with_callback(work, |_| {}).await
     }
 
-    /// The same; `tell` runs as soon as the write is on disk, whether or not the caller still waits, and in the order of
+    /// The same; `on_commit` runs as soon as the write is on disk, whether or not the caller still waits, and in the order of
     /// the writes.
-    pub(crate) async fn write_and_tell<T, F, N>(&self, work: F, tell: N) -> Result<T, StoreError>
+    pub(crate) async fn write_with_callback<T, F, N>(&self, work: F, on_commit: N) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
         N: FnOnce(&T) + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let write = Write { work: Some(work), outcome: None, tell, reply };
+        let write = Write { work: Some(work), outcome: None, on_commit, reply };
         self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -132,27 +132,27 @@ fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMet
     let mut group = Vec::new();
     let mut last = Commit::default();
     while let Some(first) = messages.blocking_recv() {
-        take(first, &mut messages, &mut group, &mut closing);
-        if let Some(pause) = last.pause()
+        collect_group(first, &mut messages, &mut group, &mut closing);
+        if let Some(delay) = last.commit_delay()
             && group.len() < MAX_GROUP
             && closing.is_empty()
         {
-            thread::sleep(pause);
+            thread::sleep(delay);
             if let Ok(message) = messages.try_recv() {
-                take(message, &mut messages, &mut group, &mut closing);
+                collect_group(message, &mut messages, &mut group, &mut closing);
             }
         }
         if !group.is_empty() {
-            let (size, begun) = (group.len(), Instant::now());
+            let (writes, started) = (group.len(), Instant::now());
             commit(&db, &mut group, metrics);
-            last = Commit { size, took: begun.elapsed() };
+            last = Commit { writes, duration: started.elapsed() };
         }
     }
-    if let Err(cause) = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        warn!(%cause, "the journal could not be emptied; the next start does it");
+    if let Err(error) = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        warn!(%error, "the journal could not be emptied; the next start does it");
     }
-    if let Err((_, cause)) = db.close() {
-        error!(%cause, "the database did not close");
+    if let Err((_, error)) = db.close() {
+        error!(%error, "the database did not close");
     }
     for reply in closing {
         let _ = reply.send(());
@@ -160,7 +160,7 @@ fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMet
 }
 
 /// Adds `message` and what is in the queue behind it to the group.
-fn take(
+fn collect_group(
     message: Message,
     messages: &mut mpsc::Receiver<Message>,
     group: &mut Vec<Box<dyn Job>>,
@@ -183,16 +183,16 @@ fn take(
 /// How many writes a commit carried, and how long it took.
 #[derive(Default)]
 struct Commit {
-    size: usize,
-    took: Duration,
+    writes: usize,
+    duration: Duration,
 }
 
 impl Commit {
     /// How long to wait before the next commit begins. A lone write, or a few, are never waited with. In a crowd, those
     /// who were just answered are about to come back: a commit that waits for them costs each as much as one that
     /// carries few, and there are fewer of them. One wait, because every wake-up has its price too.
-    fn pause(&self) -> Option<Duration> {
-        (self.size >= CROWD).then_some((self.took / 2).min(LONGEST_PAUSE))
+    fn commit_delay(&self) -> Option<Duration> {
+        (self.writes >= COMMIT_SIBLINGS).then_some((self.duration / 2).min(MAX_COMMIT_DELAY))
     }
 }
 
@@ -205,14 +205,14 @@ fn commit(db: &Connection, group: &mut Vec<Box<dyn Job>>, metrics: &StoreMetrics
             metrics.writes.inc_by(size as u64);
             group.drain(..).for_each(|job| job.finish(Ok(())));
         }
-        Err(cause) => {
-            error!(%cause, writes = size, "a transaction failed; nothing of it was written");
+        Err(error) => {
+            error!(%error, writes = size, "a transaction failed; nothing of it was written");
             if !db.is_autocommit()
-                && let Err(cause) = db.execute_batch("ROLLBACK")
+                && let Err(error) = db.execute_batch("ROLLBACK")
             {
-                error!(%cause, "the failed transaction could not be rolled back");
+                error!(%error, "the failed transaction could not be rolled back");
             }
-            let text = cause.to_string();
+            let text = error.to_string();
             group.drain(..).for_each(|job| job.finish(Err(StoreError::Failed(text.clone().into()))));
         }
     }
@@ -233,11 +233,15 @@ mod tests {
 
     #[test]
     fn a_crowd_is_waited_for_and_a_few_are_not() {
-        let took = Duration::from_millis(8);
-        assert_eq!(Commit::default().pause(), None);
-        assert_eq!(Commit { size: CROWD - 1, took }.pause(), None);
-        assert_eq!(Commit { size: CROWD, took }.pause(), Some(took / 2), "half as long as its commit");
-        let stalled = Commit { size: CROWD, took: Duration::from_secs(2) };
-        assert_eq!(stalled.pause(), Some(LONGEST_PAUSE));
+        let duration = Duration::from_millis(8);
+        assert_eq!(Commit::default().commit_delay(), None);
+        assert_eq!(Commit { writes: COMMIT_SIBLINGS - 1, duration }.commit_delay(), None);
+        assert_eq!(
+            Commit { writes: COMMIT_SIBLINGS, duration }.commit_delay(),
+            Some(duration / 2),
+            "half as long as its commit"
+        );
+        let stalled = Commit { writes: COMMIT_SIBLINGS, duration: Duration::from_secs(2) };
+        assert_eq!(stalled.commit_delay(), Some(MAX_COMMIT_DELAY));
     }
 }

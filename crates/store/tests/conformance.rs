@@ -7,9 +7,10 @@ use common::{id, identity, open};
 use ferrohub_core::registry::{Authentication, Thumbprint};
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_core::store::{
-    Activity, ModuleChange, Presence, Store, StoreError, StoredAuthority, StoredPolicy, TwinChanged, Written,
+    Activity, ModuleChange, Presence, Store, StoreError, StoredAuthority, StoredPolicy, TwinChangeOutcome,
+    WriteOutcome,
 };
-use ferrohub_core::twins::{Edit, TwinDocument, TwinLimits};
+use ferrohub_core::twins::{TwinDocument, TwinLimits, UpdateMode};
 use ferrohub_model::device::Status;
 use ferrohub_model::twin::TwinChange;
 use ferrohub_model::{DeviceId, ErrorCode, HubError, Right, Rights, SharedAccessKey, Timestamp};
@@ -36,7 +37,7 @@ async fn an_identity_comes_back_as_it_was() {
         {
             device.id = id(&format!("dev{number}"));
             device.authentication = authentication;
-            assert_eq!(store.create_identity(&device, 10).await.unwrap(), Written::Done);
+            assert_eq!(store.create_identity(&device, 10).await.unwrap(), WriteOutcome::Done);
             assert_eq!(store.identity(&device.id).await.unwrap().unwrap(), device);
         }
         assert!(store.identity(&id("other")).await.unwrap().is_none());
@@ -48,12 +49,12 @@ async fn an_identity_comes_back_as_it_was() {
 #[tokio::test]
 async fn an_id_is_created_once() {
     on_every_store(async |store| {
-        assert_eq!(store.create_identity(&identity("dev"), 10).await.unwrap(), Written::Done);
+        assert_eq!(store.create_identity(&identity("dev"), 10).await.unwrap(), WriteOutcome::Done);
         let mut again = identity("dev");
         again.etag = "two".to_owned();
-        assert_eq!(store.create_identity(&again, 10).await.unwrap(), Written::Conflict);
+        assert_eq!(store.create_identity(&again, 10).await.unwrap(), WriteOutcome::Conflict);
         // Being there already is said before being full.
-        assert_eq!(store.create_identity(&again, 1).await.unwrap(), Written::Conflict);
+        assert_eq!(store.create_identity(&again, 1).await.unwrap(), WriteOutcome::Conflict);
         assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap().etag, "one");
     })
     .await;
@@ -63,17 +64,17 @@ async fn an_id_is_created_once() {
 async fn limits_count_devices_and_the_modules_of_each() {
     on_every_store(async |store| {
         let create = async |name: &str, limit| store.create_identity(&identity(name), limit).await.unwrap();
-        assert_eq!(create("a/m1", 2).await, Written::NotFound, "a module needs its device");
-        assert_eq!(create("a", 2).await, Written::Done);
-        assert_eq!(create("a/m1", 2).await, Written::Done);
-        assert_eq!(create("a/m2", 2).await, Written::Done);
-        assert_eq!(create("a/m3", 2).await, Written::Full);
-        assert_eq!(create("b", 2).await, Written::Done, "modules do not count as devices");
-        assert_eq!(create("b/m1", 2).await, Written::Done, "each device has its own modules");
-        assert_eq!(create("c", 2).await, Written::Full);
-        assert_eq!(store.delete_identity(&id("a"), None).await.unwrap(), Written::Done);
-        assert_eq!(create("c", 2).await, Written::Done);
-        assert_eq!(create("d", 2).await, Written::Full);
+        assert_eq!(create("a/m1", 2).await, WriteOutcome::NotFound, "a module needs its device");
+        assert_eq!(create("a", 2).await, WriteOutcome::Done);
+        assert_eq!(create("a/m1", 2).await, WriteOutcome::Done);
+        assert_eq!(create("a/m2", 2).await, WriteOutcome::Done);
+        assert_eq!(create("a/m3", 2).await, WriteOutcome::Full);
+        assert_eq!(create("b", 2).await, WriteOutcome::Done, "modules do not count as devices");
+        assert_eq!(create("b/m1", 2).await, WriteOutcome::Done, "each device has its own modules");
+        assert_eq!(create("c", 2).await, WriteOutcome::Full);
+        assert_eq!(store.delete_identity(&id("a"), None).await.unwrap(), WriteOutcome::Done);
+        assert_eq!(create("c", 2).await, WriteOutcome::Done);
+        assert_eq!(create("d", 2).await, WriteOutcome::Full);
     })
     .await;
 }
@@ -91,15 +92,15 @@ async fn an_update_needs_the_etag_and_leaves_session_and_activity() {
         changed.authentication = Authentication::CertificateAuthority;
         changed.parent_scopes.clear();
         changed.last_activity = Timestamp::from_unix_millis(99);
-        assert_eq!(store.update_identity(&changed, "other").await.unwrap(), Written::Conflict);
+        assert_eq!(store.update_identity(&changed, "other").await.unwrap(), WriteOutcome::Conflict);
         assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), identity("dev"));
-        assert_eq!(store.update_identity(&changed, "one").await.unwrap(), Written::Done);
+        assert_eq!(store.update_identity(&changed, "one").await.unwrap(), WriteOutcome::Done);
         let (read, kept) = store.identity_and_session(&id("dev")).await.unwrap().unwrap();
         assert_eq!(kept, Some(session));
         assert_eq!(read.last_activity, identity("dev").last_activity);
         changed.last_activity = read.last_activity;
         assert_eq!(read, changed);
-        assert_eq!(store.update_identity(&identity("gone"), "one").await.unwrap(), Written::NotFound);
+        assert_eq!(store.update_identity(&identity("gone"), "one").await.unwrap(), WriteOutcome::NotFound);
     })
     .await;
 }
@@ -111,16 +112,16 @@ async fn a_deleted_device_leaves_nothing() {
             store.create_identity(&identity(name), 10).await.unwrap();
         }
         store.save_session(&id("a"), Some(&Session::from_bits(1))).await.unwrap();
-        assert_eq!(store.delete_identity(&id("a"), Some("other")).await.unwrap(), Written::Conflict);
+        assert_eq!(store.delete_identity(&id("a"), Some("other")).await.unwrap(), WriteOutcome::Conflict);
         assert!(store.identity(&id("a/m")).await.unwrap().is_some());
-        assert_eq!(store.delete_identity(&id("a"), Some("one")).await.unwrap(), Written::Done);
-        assert_eq!(store.delete_identity(&id("a"), None).await.unwrap(), Written::NotFound);
+        assert_eq!(store.delete_identity(&id("a"), Some("one")).await.unwrap(), WriteOutcome::Done);
+        assert_eq!(store.delete_identity(&id("a"), None).await.unwrap(), WriteOutcome::NotFound);
         assert!(store.identity(&id("a/m")).await.unwrap().is_none());
         assert!(store.identity(&id("ab/m")).await.unwrap().is_some());
         store.create_identity(&identity("a"), 10).await.unwrap();
         let (_, session) = store.identity_and_session(&id("a")).await.unwrap().unwrap();
         assert_eq!(session, None, "a new device does not inherit the old one's session");
-        assert_eq!(store.delete_identity(&id("ab/m"), None).await.unwrap(), Written::Done);
+        assert_eq!(store.delete_identity(&id("ab/m"), None).await.unwrap(), WriteOutcome::Done);
         assert!(store.identity(&id("ab")).await.unwrap().is_some());
     })
     .await;
@@ -131,11 +132,11 @@ async fn sessions_and_activity_are_kept() {
     on_every_store(async |store| {
         store.create_identity(&identity("dev"), 10).await.unwrap();
         let session = Session::default().with(Subscription::Methods, false);
-        assert_eq!(store.save_session(&id("dev"), Some(&session)).await.unwrap(), Written::Done);
+        assert_eq!(store.save_session(&id("dev"), Some(&session)).await.unwrap(), WriteOutcome::Done);
         assert_eq!(store.identity_and_session(&id("dev")).await.unwrap().unwrap().1, Some(session));
-        assert_eq!(store.save_session(&id("dev"), None).await.unwrap(), Written::Done);
+        assert_eq!(store.save_session(&id("dev"), None).await.unwrap(), WriteOutcome::Done);
         assert_eq!(store.identity_and_session(&id("dev")).await.unwrap().unwrap().1, None);
-        assert_eq!(store.save_session(&id("gone"), None).await.unwrap(), Written::NotFound);
+        assert_eq!(store.save_session(&id("gone"), None).await.unwrap(), WriteOutcome::NotFound);
 
         let seen = |name: &str, generation: &str| Activity {
             id: id(name),
@@ -175,8 +176,8 @@ async fn whoever_was_connected_is_so_no_more() {
         };
         let came = [seen("a", true, 60), seen("a/m", true, 61), seen("b", true, 62), seen("b", false, 63)];
         store.save_activity(&came).await.unwrap();
-        assert_eq!(store.disconnect_all(Timestamp::from_unix_millis(90)).await.unwrap(), 2);
-        assert_eq!(store.disconnect_all(Timestamp::from_unix_millis(91)).await.unwrap(), 0);
+        assert_eq!(store.mark_all_disconnected(Timestamp::from_unix_millis(90)).await.unwrap(), 2);
+        assert_eq!(store.mark_all_disconnected(Timestamp::from_unix_millis(91)).await.unwrap(), 0);
         for (name, since) in [("a", 90), ("a/m", 90), ("b", 63), ("c", 5)] {
             let read = store.identity(&id(name)).await.unwrap().unwrap();
             assert_eq!(read.connection_state_updated, Timestamp::from_unix_millis(since), "{name}");
@@ -200,7 +201,7 @@ async fn devices_are_counted_as_they_change() {
         }
         assert_eq!(counts().await, (3, 2), "modules are not counted");
         enabled.status = Status::Disabled;
-        assert_eq!(store.update_identity(&enabled, "one").await.unwrap(), Written::Done);
+        assert_eq!(store.update_identity(&enabled, "one").await.unwrap(), WriteOutcome::Done);
         assert_eq!(counts().await, (3, 3));
         store.update_identity(&enabled, "one").await.unwrap();
         assert_eq!(counts().await, (3, 3), "disabled once");
@@ -222,18 +223,24 @@ async fn modules_come_and_go_with_their_device_or_not_at_all() {
             modules.iter().map(|one| one.id.module_str().unwrap().to_owned()).collect()
         };
         let modules = [identity("dev/$a"), identity("dev/$b")];
-        assert_eq!(store.create_device(&identity("dev"), &modules, 10).await.unwrap(), Written::Done);
-        assert_eq!(store.create_device(&identity("dev"), &modules, 10).await.unwrap(), Written::Conflict);
+        assert_eq!(store.create_device(&identity("dev"), &modules, 10).await.unwrap(), WriteOutcome::Done);
+        assert_eq!(
+            store.create_device(&identity("dev"), &modules, 10).await.unwrap(),
+            WriteOutcome::Conflict
+        );
         assert_eq!(names().await, ["$a", "$b"]);
         let off = ModuleChange { added: Vec::new(), removed: vec![id("dev/$a"), id("dev/gone")] };
-        assert_eq!(store.update_device(&identity("dev"), "other", &off).await.unwrap(), Written::Conflict);
+        assert_eq!(
+            store.update_device(&identity("dev"), "other", &off).await.unwrap(),
+            WriteOutcome::Conflict
+        );
         assert_eq!(names().await, ["$a", "$b"]);
-        assert_eq!(store.update_device(&identity("dev"), "one", &off).await.unwrap(), Written::Done);
+        assert_eq!(store.update_device(&identity("dev"), "one", &off).await.unwrap(), WriteOutcome::Done);
         assert_eq!(names().await, ["$b"]);
         let mut other = identity("dev/$b");
         other.etag = "two".to_owned();
         let on = ModuleChange { added: vec![identity("dev/$a"), other], removed: Vec::new() };
-        assert_eq!(store.update_device(&identity("dev"), "one", &on).await.unwrap(), Written::Done);
+        assert_eq!(store.update_device(&identity("dev"), "one", &on).await.unwrap(), WriteOutcome::Done);
         assert_eq!(names().await, ["$a", "$b"]);
         assert_eq!(store.identity(&id("dev/$b")).await.unwrap().unwrap().etag, "one", "it was there");
     })
@@ -280,8 +287,8 @@ async fn policies_and_authorities_are_kept_by_name() {
         assert_eq!(store.authorities().await.unwrap(), [authority(false, Some("42"))]);
         store.save_authority(&authority(true, None)).await.unwrap();
         assert_eq!(store.authorities().await.unwrap(), [authority(true, None)]);
-        assert_eq!(store.delete_authority("factory").await.unwrap(), Written::Done);
-        assert_eq!(store.delete_authority("factory").await.unwrap(), Written::NotFound);
+        assert_eq!(store.delete_authority("factory").await.unwrap(), WriteOutcome::Done);
+        assert_eq!(store.delete_authority("factory").await.unwrap(), WriteOutcome::NotFound);
     })
     .await;
 }
@@ -300,11 +307,11 @@ async fn a_closed_store_says_so() {
 }
 
 /// A change that sets the tag and the desired property `key`.
-fn set(key: &str) -> ferrohub_core::store::ChangeTwin {
+fn set(key: &str) -> ferrohub_core::store::TwinChangeFn {
     let values: ferrohub_model::twin::Properties = [(key.to_owned(), key.into())].into_iter().collect();
     let change = TwinChange::desired(values.clone()).and_tags(values);
     let now = Timestamp::from_unix_millis(1_700_000_000_123);
-    Box::new(move |twin| twin.changed(Edit::Merge, &change, now, &TwinLimits::default()))
+    Box::new(move |twin| twin.with_change(UpdateMode::Merge, &change, now, &TwinLimits::default()))
 }
 
 #[tokio::test]
@@ -316,7 +323,7 @@ async fn a_twin_comes_back_as_it_was_changed() {
         assert_eq!(store.twin(&device.id).await.unwrap(), Some(fresh.clone()));
         for key in ["a", "b\"é"] {
             let changed = store.change_twin(&device.id, set(key)).await.unwrap();
-            let TwinChanged::Done(changed) = changed else { panic!("{changed:?}") };
+            let TwinChangeOutcome::Done(changed) = changed else { panic!("{changed:?}") };
             assert_eq!(changed.1.tags.get(key), Some(&key.into()));
             assert_eq!(store.twin(&device.id).await.unwrap(), Some(*changed));
         }
@@ -328,14 +335,14 @@ async fn a_twin_comes_back_as_it_was_changed() {
         let before = store.twin(&device.id).await.unwrap();
         assert_eq!(
             store.change_twin(&device.id, Box::new(refused)).await.unwrap(),
-            TwinChanged::Refused(refusal)
+            TwinChangeOutcome::Refused(refusal)
         );
         assert_eq!(store.twin(&device.id).await.unwrap(), before);
         let renamed =
             |twin: &TwinDocument| Ok(TwinDocument { model_id: "dtmi:x;1".to_owned(), ..twin.clone() });
         store.change_twin(&device.id, Box::new(renamed)).await.unwrap();
         assert_eq!(store.twin(&device.id).await.unwrap().unwrap().1.model_id, "dtmi:x;1");
-        assert_eq!(store.change_twin(&id("nobody"), set("a")).await.unwrap(), TwinChanged::NotFound);
+        assert_eq!(store.change_twin(&id("nobody"), set("a")).await.unwrap(), TwinChangeOutcome::NotFound);
         assert_eq!(store.twin(&id("nobody")).await.unwrap(), None);
     })
     .await;
@@ -350,7 +357,7 @@ async fn changes_of_one_twin_at_once_all_count() {
         let changes = keys.iter().map(|key| store.change_twin(&device.id, set(key)));
         let mut versions: Vec<u64> = Vec::new();
         for changed in futures_util::future::try_join_all(changes).await.unwrap() {
-            let TwinChanged::Done(changed) = changed else { panic!("{changed:?}") };
+            let TwinChangeOutcome::Done(changed) = changed else { panic!("{changed:?}") };
             versions.push(changed.1.desired.version);
         }
         assert_eq!(versions, (2..52).collect::<Vec<u64>>(), "in the order in which they were asked for");
@@ -376,7 +383,7 @@ async fn a_twin_goes_with_its_identity() {
         // A change of the identity is none of its twin.
         let mut device = identity("dev2");
         device.etag = "two".to_owned();
-        assert_eq!(store.update_identity(&device, "one").await.unwrap(), Written::Done);
+        assert_eq!(store.update_identity(&device, "one").await.unwrap(), WriteOutcome::Done);
         assert_eq!(store.twin(&id("dev2")).await.unwrap().unwrap().1.tags.len(), 1);
     })
     .await;

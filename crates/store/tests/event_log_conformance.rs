@@ -10,7 +10,7 @@ use ferrohub_core::events::{EventLog, EventSource, StoredEvent};
 use ferrohub_core::store::StoreError;
 use ferrohub_model::Timestamp;
 
-const FAR: u64 = u64::MAX;
+const NO_LIMIT: u64 = u64::MAX;
 const LONG_AGO: Timestamp = Timestamp::from_unix_millis(0);
 
 /// Runs the test on every adapter there is.
@@ -28,7 +28,7 @@ async fn all(log: &dyn EventLog, partition: u16) -> Vec<StoredEvent> {
     log.read(partition, 0, 10_000, usize::MAX).await.unwrap()
 }
 
-async fn numbers(log: &dyn EventLog, partition: u16) -> Vec<u64> {
+async fn sequence_numbers(log: &dyn EventLog, partition: u16) -> Vec<u64> {
     all(log, partition).await.iter().map(|event| event.sequence).collect()
 }
 
@@ -53,7 +53,7 @@ async fn events_come_back_as_they_were_in_the_order_of_their_partition() {
             assert_eq!(event.properties, from.events[at].properties);
             assert_eq!(event.body, from.events[at].body);
         }
-        assert_eq!(numbers(&*log, 3).await, [0]);
+        assert_eq!(sequence_numbers(&*log, 3).await, [0]);
         assert!(all(&*log, 0).await.is_empty());
     })
     .await;
@@ -67,7 +67,7 @@ async fn a_read_is_bounded_and_gives_at_least_one() {
         assert_eq!(read(0, 3, usize::MAX).await, 3);
         assert_eq!(read(8, 3, usize::MAX).await, 2);
         assert_eq!(read(10, 3, usize::MAX).await, 0);
-        assert_eq!(read(FAR, 3, usize::MAX).await, 0);
+        assert_eq!(read(NO_LIMIT, 3, usize::MAX).await, 0);
         assert_eq!(read(0, 10, 250).await, 3, "the one that makes it full is the last");
         assert_eq!(read(0, 10, 1).await, 1);
     })
@@ -99,7 +99,7 @@ async fn an_event_is_found_by_its_time() {
         assert_eq!((find(0).await, find(1000).await, find(1001).await), (0, 0, 1));
         assert_eq!((find(2000).await, find(2001).await), (1, 4));
         assert_eq!((find(3000).await, find(3001).await), (4, 5));
-        log.trim(millis(2000), FAR).await.unwrap();
+        log.trim(millis(2000), NO_LIMIT).await.unwrap();
         assert_eq!((find(0).await, find(2001).await), (1, 4));
     })
     .await;
@@ -114,7 +114,7 @@ async fn old_events_go_and_numbers_and_times_stay() {
         let trim = async |time| {
             let mut removed = 0;
             loop {
-                match log.trim(time, FAR).await.unwrap() {
+                match log.trim(time, NO_LIMIT).await.unwrap() {
                     0 => return removed,
                     some => removed += some,
                 }
@@ -122,7 +122,7 @@ async fn old_events_go_and_numbers_and_times_stay() {
         };
         assert_eq!(trim(millis(1000)).await, 0, "only what is older");
         assert_eq!(trim(millis(1001)).await, 2);
-        assert_eq!(numbers(&*log, 0).await, [2]);
+        assert_eq!(sequence_numbers(&*log, 0).await, [2]);
         let state = log.state().await.unwrap();
         assert_eq!((state[0].begin, state[0].next), (2, 3));
         assert_eq!((state[0].oldest, state[0].last_enqueued), (Some(millis(2000)), Some(millis(2000))));
@@ -150,8 +150,8 @@ async fn a_log_that_is_too_large_loses_its_oldest_events_first() {
             removed += some;
         }
         assert_eq!((removed, total().await), (3, 2 * one));
-        assert!(numbers(&*log, 0).await.is_empty());
-        assert_eq!((numbers(&*log, 1).await, numbers(&*log, 2).await), (vec![1], vec![0]));
+        assert!(sequence_numbers(&*log, 0).await.is_empty());
+        assert_eq!((sequence_numbers(&*log, 1).await, sequence_numbers(&*log, 2).await), (vec![1], vec![0]));
     })
     .await;
 }
@@ -160,7 +160,7 @@ async fn a_log_that_is_too_large_loses_its_oldest_events_first() {
 async fn trimming_goes_in_steps() {
     on_every_log(async |log| {
         log.append(batch(0, "dev", 1, &[&b"x"[..]; 2000])).await.unwrap();
-        let removed = log.trim(millis(2), FAR).await.unwrap();
+        let removed = log.trim(millis(2), NO_LIMIT).await.unwrap();
         assert!((1..2000).contains(&removed), "{removed}");
         assert_eq!(log.state().await.unwrap()[0].begin, removed);
     })
@@ -182,7 +182,7 @@ async fn whoever_waits_at_the_end_is_told() {
         let _ = futures_util::future::select(append, Box::pin(async {})).await;
         head.changed().await.unwrap();
         assert_eq!(*head.borrow_and_update(), 3);
-        assert_eq!(numbers(&*log, 1).await, [0, 1, 2]);
+        assert_eq!(sequence_numbers(&*log, 1).await, [0, 1, 2]);
     })
     .await;
 }

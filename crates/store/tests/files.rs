@@ -6,21 +6,22 @@ mod common;
 use common::{identity, open};
 use ferrohub_core::blobs::{Blob, Condition, ConditionFailed, EtagMatch};
 use ferrohub_core::store::{
-    BlobWritten, NotificationLock, QueuedNotification, Store, StoredBlob, StoredBlobKey, Upload, Written,
+    BlobWriteOutcome, NotificationLock, QueuedNotification, Store, StoredBlob, StoredSigningKey, Upload,
+    WriteOutcome,
 };
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::{SharedAccessKey, Timestamp};
 use ferrohub_store::SqliteStore;
 
-struct Fresh(SqliteStore, #[allow(dead_code)] tempfile::TempDir);
+struct TestStore(SqliteStore, #[allow(dead_code)] tempfile::TempDir);
 
-async fn store_with(devices: &[&str]) -> Fresh {
+async fn store_with(devices: &[&str]) -> TestStore {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     for device in devices {
-        assert_eq!(store.create_identity(&identity(device), 10).await.unwrap(), Written::Done);
+        assert_eq!(store.create_identity(&identity(device), 10).await.unwrap(), WriteOutcome::Done);
     }
-    Fresh(store, folder)
+    TestStore(store, folder)
 }
 
 fn at(second: i64) -> Timestamp {
@@ -45,23 +46,27 @@ fn notification(blob: &str, expires: i64) -> QueuedNotification {
 
 #[tokio::test]
 async fn a_device_has_so_many_uploads_and_each_ends_once() {
-    let Fresh(store, _folder) = store_with(&["d", "e"]).await;
+    let TestStore(store, _folder) = store_with(&["d", "e"]).await;
     let begin = async |id: &str, blob: &str, expires| {
         store.begin_upload(&upload(id, blob, expires), at(10), 2).await.unwrap()
     };
-    assert_eq!(begin("1", "nobody/f", 20).await, Written::NotFound);
-    assert_eq!(begin("1", "d/f", 10).await, Written::Done, "it has run out already, and does not count");
-    assert_eq!(begin("2", "d/f", 20).await, Written::Done);
-    assert_eq!(begin("3", "d/g", 30).await, Written::Done);
-    assert_eq!(begin("4", "d/h", 30).await, Written::Full);
-    assert_eq!(begin("4", "e/h", 30).await, Written::Done, "another device's do not count");
+    assert_eq!(begin("1", "nobody/f", 20).await, WriteOutcome::NotFound);
+    assert_eq!(begin("1", "d/f", 10).await, WriteOutcome::Done, "it has run out already, and does not count");
+    assert_eq!(begin("2", "d/f", 20).await, WriteOutcome::Done);
+    assert_eq!(begin("3", "d/g", 30).await, WriteOutcome::Done);
+    assert_eq!(begin("4", "d/h", 30).await, WriteOutcome::Full);
+    assert_eq!(begin("4", "e/h", 30).await, WriteOutcome::Done, "another device's do not count");
     assert_eq!(store.upload("2").await.unwrap(), Some(upload("2", "d/f", 20)));
     assert_eq!(store.upload("9").await.unwrap(), None);
-    assert_eq!(store.end_upload("2", None).await.unwrap(), Written::Done);
-    assert_eq!(store.end_upload("2", Some(&notification("d/f", 99))).await.unwrap(), Written::NotFound);
+    assert_eq!(store.end_upload("2", None).await.unwrap(), WriteOutcome::Done);
+    assert_eq!(store.end_upload("2", Some(&notification("d/f", 99))).await.unwrap(), WriteOutcome::NotFound);
     let lock = NotificationLock { token: "t".to_owned(), until: at(60), max_deliveries: 2 };
-    assert_eq!(store.next_file_notification(at(10), &lock).await.unwrap(), None, "what ended tells nothing");
-    assert_eq!(begin("5", "d/f", 30).await, Written::Done);
+    assert_eq!(
+        store.lock_next_file_notification(at(10), &lock).await.unwrap(),
+        None,
+        "what ended tells nothing"
+    );
+    assert_eq!(begin("5", "d/f", 30).await, WriteOutcome::Done);
 
     let expired = store.expire_uploads(at(25), at(0)).await.unwrap();
     assert_eq!(expired, [upload("1", "d/f", 10)]);
@@ -74,14 +79,14 @@ async fn a_device_has_so_many_uploads_and_each_ends_once() {
 
 #[tokio::test]
 async fn a_notification_is_locked_given_back_and_completed() {
-    let Fresh(store, _folder) = store_with(&["d"]).await;
+    let TestStore(store, _folder) = store_with(&["d"]).await;
     for (id, blob, expires) in [("1", "d/a", 100), ("2", "d/b", 200)] {
         store.begin_upload(&upload(id, blob, 50), at(0), 10).await.unwrap();
         store.end_upload(id, Some(&notification(blob, expires))).await.unwrap();
     }
     let next = async |token: &str, now| {
         let lock = NotificationLock { token: token.to_owned(), until: at(now + 10), max_deliveries: 3 };
-        let next = store.next_file_notification(at(now), &lock).await.unwrap();
+        let next = store.lock_next_file_notification(at(now), &lock).await.unwrap();
         next.map(|notification| notification.blob_name)
     };
     let a = Some("d/a".to_owned());
@@ -89,13 +94,17 @@ async fn a_notification_is_locked_given_back_and_completed() {
     assert_eq!(next("t2", 10).await, Some("d/b".to_owned()));
     assert_eq!(next("t3", 19).await, None, "both are locked");
     assert_eq!(next("t3", 20).await, a, "the lock has run out");
-    assert_eq!(store.complete_file_notification("t1", at(20)).await.unwrap(), Written::NotFound);
-    assert_eq!(store.abandon_file_notification("t1", at(20)).await.unwrap(), Written::NotFound);
-    assert_eq!(store.abandon_file_notification("t3", at(20)).await.unwrap(), Written::Done);
+    assert_eq!(store.complete_file_notification("t1", at(20)).await.unwrap(), WriteOutcome::NotFound);
+    assert_eq!(store.abandon_file_notification("t1", at(20)).await.unwrap(), WriteOutcome::NotFound);
+    assert_eq!(store.abandon_file_notification("t3", at(20)).await.unwrap(), WriteOutcome::Done);
     assert_eq!(next("t4", 20).await, a, "at once, and for the last time");
-    assert_eq!(store.complete_file_notification("t2", at(20)).await.unwrap(), Written::NotFound, "too late");
+    assert_eq!(
+        store.complete_file_notification("t2", at(20)).await.unwrap(),
+        WriteOutcome::NotFound,
+        "too late"
+    );
     assert_eq!(next("t5", 31).await, Some("d/b".to_owned()), "the other was handed out often enough");
-    assert_eq!(store.complete_file_notification("t5", at(32)).await.unwrap(), Written::Done);
+    assert_eq!(store.complete_file_notification("t5", at(32)).await.unwrap(), WriteOutcome::Done);
     assert_eq!(next("t6", 90).await, None);
 
     store.begin_upload(&upload("3", "d/c", 50), at(0), 10).await.unwrap();
@@ -110,7 +119,7 @@ async fn a_notification_is_locked_given_back_and_completed() {
     store.begin_upload(&upload("6", "d/c", 50), at(0), 10).await.unwrap();
     store.end_upload("6", Some(&told)).await.unwrap();
     let lock = NotificationLock { token: "t".to_owned(), until: at(60), max_deliveries: 3 };
-    assert_eq!(store.next_file_notification(at(50), &lock).await.unwrap(), Some(told.notification));
+    assert_eq!(store.lock_next_file_notification(at(50), &lock).await.unwrap(), Some(told.notification));
     assert_eq!(store.expire_file_notifications(at(99), 3).await.unwrap(), 0);
     assert_eq!(store.expire_file_notifications(at(100), 3).await.unwrap(), 1);
 }
@@ -128,15 +137,15 @@ fn blob(name: &str, file: &str, etag: &str) -> StoredBlob {
 
 #[tokio::test]
 async fn blobs_are_written_replaced_listed_and_deleted() {
-    let Fresh(store, _folder) = store_with(&[]).await;
+    let TestStore(store, _folder) = store_with(&[]).await;
     let put = async |blob: &StoredBlob, condition: Condition| store.put_blob(blob, &condition).await.unwrap();
     let (first, second) = (blob("d/f", "1", "a"), blob("d/f", "2", "b"));
-    assert_eq!(put(&first, Condition::default()).await, BlobWritten::Done(None));
+    assert_eq!(put(&first, Condition::default()).await, BlobWriteOutcome::Done(None));
     let new = Condition { if_none_match: Some(EtagMatch::Any), ..Condition::default() };
-    assert_eq!(put(&second, new).await, BlobWritten::Refused(ConditionFailed::Exists));
+    assert_eq!(put(&second, new).await, BlobWriteOutcome::Refused(ConditionFailed::AlreadyExists));
     assert_eq!(store.blob(&first.blob.name).await.unwrap(), Some(first.clone()));
     let same = Condition { if_match: Some(EtagMatch::parse("\"a\"")), ..Condition::default() };
-    assert_eq!(put(&second, same.clone()).await, BlobWritten::Done(Some(first)));
+    assert_eq!(put(&second, same.clone()).await, BlobWriteOutcome::Done(Some(first)));
     for (name, file) in [("d/a", "3"), ("d0/x", "4"), ("d/b/c", "5"), ("a/z", "6"), ("D/f", "7")] {
         put(&blob(name, file, "c"), Condition::default()).await;
     }
@@ -152,20 +161,20 @@ async fn blobs_are_written_replaced_listed_and_deleted() {
 
     let name = &second.blob.name;
     let refused = store.delete_blob(name, &same).await.unwrap();
-    assert_eq!(refused, BlobWritten::Refused(ConditionFailed::NotMet));
+    assert_eq!(refused, BlobWriteOutcome::Refused(ConditionFailed::NotMet));
     let gone = store.delete_blob(name, &Condition::default()).await.unwrap();
-    assert_eq!(gone, BlobWritten::Done(Some(second.clone())));
-    assert_eq!(store.delete_blob(name, &Condition::default()).await.unwrap(), BlobWritten::Done(None));
+    assert_eq!(gone, BlobWriteOutcome::Done(Some(second.clone())));
+    assert_eq!(store.delete_blob(name, &Condition::default()).await.unwrap(), BlobWriteOutcome::Done(None));
     assert_eq!(store.blob_files().await.unwrap().len(), 5);
 }
 
 #[tokio::test]
 async fn the_newest_keys_of_urls_are_kept() {
-    let Fresh(store, _folder) = store_with(&[]).await;
-    let key = |second| StoredBlobKey { key: SharedAccessKey::generate(), made: at(second) };
+    let TestStore(store, _folder) = store_with(&[]).await;
+    let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let keys = [key(3), key(2), key(1)];
     for key in keys.iter().rev() {
-        store.save_blob_key(key, 2).await.unwrap();
+        store.save_signing_key(key, 2).await.unwrap();
     }
-    assert_eq!(store.blob_keys().await.unwrap(), keys[..2]);
+    assert_eq!(store.signing_keys().await.unwrap(), keys[..2]);
 }

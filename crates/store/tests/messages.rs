@@ -5,19 +5,22 @@ mod common;
 
 use bytes::Bytes;
 use common::{id, identity, open};
-use ferrohub_core::store::{Enqueued, FeedbackTerms, NewMessage, Returned, Store, Waiting, Written};
+use ferrohub_core::store::{
+    AbandonOutcome, EnqueueOutcome, FeedbackOptions, NewMessage, QueueEntry, Store, WriteOutcome,
+};
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::{Ack, FeedbackStatus, MessageProperties, SystemProperty};
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
-const TERMS: FeedbackTerms = FeedbackTerms { now: NOW, expiry: NOW.plus_millis(10_000), limit: 1000 };
+const FEEDBACK_OPTIONS: FeedbackOptions =
+    FeedbackOptions { now: NOW, expiry: NOW.plus_millis(10_000), limit: 1000 };
 
 /// Runs the test on every adapter there is, with the device `d` and its module `d/m`.
 async fn on_every_store<F: AsyncFn(&dyn Store)>(test: F) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     for name in ["d", "d/m"] {
-        assert_eq!(store.create_identity(&identity(name), 10).await.unwrap(), Written::Done);
+        assert_eq!(store.create_identity(&identity(name), 10).await.unwrap(), WriteOutcome::Done);
     }
     test(&store).await;
 }
@@ -39,20 +42,20 @@ fn message(to: &str, text: &str) -> NewMessage {
 
 async fn enqueue(store: &dyn Store, message: &NewMessage) -> u64 {
     match store.enqueue_message(message, 50).await.unwrap() {
-        Enqueued::Done(sequence) => sequence,
+        EnqueueOutcome::Done(sequence) => sequence,
         other => panic!("{other:?}"),
     }
 }
 
 async fn sequences(store: &dyn Store, of: &str) -> Vec<u64> {
-    store.waiting_messages(&id(of)).await.unwrap().iter().map(|message| message.sequence).collect()
+    store.queued_messages(&id(of)).await.unwrap().iter().map(|message| message.sequence).collect()
 }
 
 async fn count(store: &dyn Store, of: &str) -> u32 {
     store.identity(&id(of)).await.unwrap().unwrap().messages
 }
 
-async fn heard(store: &dyn Store) -> Vec<(String, FeedbackStatus)> {
+async fn feedback_records(store: &dyn Store) -> Vec<(String, FeedbackStatus)> {
     let records = store.feedback(&[], 100).await.unwrap();
     records.into_iter().map(|record| (record.record.original_message_id, record.record.status_code)).collect()
 }
@@ -72,8 +75,8 @@ async fn a_message_comes_back_as_it_was_in_the_order_of_its_queue() {
         assert!(a < b && b < c);
         assert_eq!(sequences(store, "d").await, [a, b]);
         let size = third.body.len();
-        let waiting = Waiting { sequence: c, expiry: third.expiry, size, is_input: true };
-        assert_eq!(store.waiting_messages(&id("d/m")).await.unwrap(), [waiting]);
+        let waiting = QueueEntry { sequence: c, expiry: third.expiry, size, is_input: true };
+        assert_eq!(store.queued_messages(&id("d/m")).await.unwrap(), [waiting]);
         let read = store.messages(&[b, 999, a, c]).await.unwrap();
         let expected = [(b, second), (a, first), (c, third)];
         for (read, (sequence, message)) in read.iter().zip(&expected) {
@@ -91,15 +94,18 @@ async fn a_message_comes_back_as_it_was_in_the_order_of_its_queue() {
 async fn a_queue_has_an_owner_and_a_limit() {
     on_every_store(async |store| {
         let put = async |to, limit| store.enqueue_message(&message(to, "x"), limit).await.unwrap();
-        assert_eq!(put("e", 50).await, Enqueued::NotFound);
-        assert_eq!(put("d/n", 50).await, Enqueued::NotFound);
+        assert_eq!(put("e", 50).await, EnqueueOutcome::NotFound);
+        assert_eq!(put("d/n", 50).await, EnqueueOutcome::NotFound);
         let first = put("d", 2).await;
-        assert!(matches!(put("d", 2).await, Enqueued::Done(_)));
-        assert_eq!(put("d", 2).await, Enqueued::Full);
-        assert!(matches!(put("d/m", 2).await, Enqueued::Done(_)), "a module has a queue of its own");
-        let Enqueued::Done(first) = first else { panic!() };
-        assert_eq!(store.end_messages(&[first], FeedbackStatus::Success, TERMS).await.unwrap(), 1);
-        assert!(matches!(put("d", 2).await, Enqueued::Done(_)));
+        assert!(matches!(put("d", 2).await, EnqueueOutcome::Done(_)));
+        assert_eq!(put("d", 2).await, EnqueueOutcome::Full);
+        assert!(matches!(put("d/m", 2).await, EnqueueOutcome::Done(_)), "a module has a queue of its own");
+        let EnqueueOutcome::Done(first) = first else { panic!() };
+        assert_eq!(
+            store.settle_messages(&[first], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap(),
+            1
+        );
+        assert!(matches!(put("d", 2).await, EnqueueOutcome::Done(_)));
     })
     .await;
 }
@@ -108,7 +114,7 @@ async fn a_queue_has_an_owner_and_a_limit() {
 async fn a_number_is_never_used_again() {
     on_every_store(async |store| {
         let first = enqueue(store, &message("d", "1")).await;
-        store.end_messages(&[first], FeedbackStatus::Success, TERMS).await.unwrap();
+        store.settle_messages(&[first], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap();
         let second = enqueue(store, &message("d", "2")).await;
         assert!(second > first);
         store.delete_identity(&id("d"), None).await.unwrap();
@@ -128,11 +134,15 @@ async fn each_end_is_heard_by_those_who_asked_for_it_and_once() {
                 let mut message = message("d", &format!("{name} {}", status.name()));
                 message.ack = Ack { positive, negative };
                 let sequence = enqueue(store, &message).await;
-                assert_eq!(store.end_messages(&[sequence], status, TERMS).await.unwrap(), 1);
-                assert_eq!(store.end_messages(&[sequence], status, TERMS).await.unwrap(), 0, "it is gone");
+                assert_eq!(store.settle_messages(&[sequence], status, FEEDBACK_OPTIONS).await.unwrap(), 1);
+                assert_eq!(
+                    store.settle_messages(&[sequence], status, FEEDBACK_OPTIONS).await.unwrap(),
+                    0,
+                    "it is gone"
+                );
             }
         }
-        let heard: Vec<String> = heard(store).await.into_iter().map(|(id, _)| id).collect();
+        let heard: Vec<String> = feedback_records(store).await.into_iter().map(|(id, _)| id).collect();
         let expected = [
             "good Success",
             "bad Expired",
@@ -163,13 +173,22 @@ async fn a_message_that_is_given_back_too_often_comes_to_its_end() {
         let (first, second) =
             (enqueue(store, &message("d", "1")).await, enqueue(store, &message("d", "2")).await);
         for deliveries in 1..3 {
-            assert_eq!(store.return_message(first, 3, TERMS).await.unwrap(), Returned::Waits);
+            assert_eq!(
+                store.abandon_message(first, 3, FEEDBACK_OPTIONS).await.unwrap(),
+                AbandonOutcome::Requeued
+            );
             assert_eq!(store.messages(&[first]).await.unwrap()[0].delivery_count, deliveries);
         }
         assert_eq!(sequences(store, "d").await, [first, second], "it keeps its place");
-        assert_eq!(store.return_message(first, 3, TERMS).await.unwrap(), Returned::Dead);
-        assert_eq!(store.return_message(first, 3, TERMS).await.unwrap(), Returned::Gone);
-        assert_eq!(heard(store).await, [("1".to_owned(), FeedbackStatus::DeliveryCountExceeded)]);
+        assert_eq!(
+            store.abandon_message(first, 3, FEEDBACK_OPTIONS).await.unwrap(),
+            AbandonOutcome::DeadLettered
+        );
+        assert_eq!(
+            store.abandon_message(first, 3, FEEDBACK_OPTIONS).await.unwrap(),
+            AbandonOutcome::NotFound
+        );
+        assert_eq!(feedback_records(store).await, [("1".to_owned(), FeedbackStatus::DeliveryCountExceeded)]);
     })
     .await;
 }
@@ -181,11 +200,11 @@ async fn a_queue_is_purged_as_a_whole() {
             enqueue(store, &message("d", &number.to_string())).await;
         }
         enqueue(store, &message("d/m", "m")).await;
-        assert_eq!(store.purge_messages(&id("e"), TERMS).await.unwrap(), None);
-        assert_eq!(store.purge_messages(&id("d"), TERMS).await.unwrap(), Some(3));
-        assert_eq!(store.purge_messages(&id("d"), TERMS).await.unwrap(), Some(0));
+        assert_eq!(store.purge_messages(&id("e"), FEEDBACK_OPTIONS).await.unwrap(), None);
+        assert_eq!(store.purge_messages(&id("d"), FEEDBACK_OPTIONS).await.unwrap(), Some(3));
+        assert_eq!(store.purge_messages(&id("d"), FEEDBACK_OPTIONS).await.unwrap(), Some(0));
         assert_eq!((count(store, "d").await, count(store, "d/m").await), (0, 1));
-        assert!(heard(store).await.iter().all(|(_, status)| *status == FeedbackStatus::Purged));
+        assert!(feedback_records(store).await.iter().all(|(_, status)| *status == FeedbackStatus::Purged));
     })
     .await;
 }
@@ -200,7 +219,7 @@ async fn what_is_due_is_found_in_the_order_of_time() {
             sequences.push(enqueue(store, &message).await);
         }
         let due = async |millis, after, top| {
-            let due = store.due_messages(NOW.plus_millis(millis), after, top).await.unwrap();
+            let due = store.expired_messages(NOW.plus_millis(millis), after, top).await.unwrap();
             due.into_iter().map(|due| (due.sequence, due.expiry, due.id.to_string())).collect::<Vec<_>>()
         };
         let none = (Timestamp::NEVER, 0);
@@ -215,8 +234,12 @@ async fn what_is_due_is_found_in_the_order_of_time() {
         assert_eq!(store.next_expiry(NOW).await.unwrap(), Some(at(100)));
         assert_eq!(store.next_expiry(at(300)).await.unwrap(), Some(at(500)));
         assert_eq!(store.next_expiry(at(500)).await.unwrap(), None);
-        store.end_messages(&sequences, FeedbackStatus::Expired, TERMS).await.unwrap();
-        assert_eq!(store.next_expiry(NOW).await.unwrap(), Some(TERMS.expiry), "feedback has a time as well");
+        store.settle_messages(&sequences, FeedbackStatus::Expired, FEEDBACK_OPTIONS).await.unwrap();
+        assert_eq!(
+            store.next_expiry(NOW).await.unwrap(),
+            Some(FEEDBACK_OPTIONS.expiry),
+            "feedback has a time as well"
+        );
     })
     .await;
 }
@@ -228,18 +251,18 @@ async fn feedback_is_forgotten_when_it_was_heard_or_its_time_is_up() {
         for number in 0..5 {
             sequences.push(enqueue(store, &message("d", &number.to_string())).await);
         }
-        store.end_messages(&sequences, FeedbackStatus::Success, TERMS).await.unwrap();
+        store.settle_messages(&sequences, FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap();
         let numbers: Vec<u64> =
             store.feedback(&[], 10).await.unwrap().iter().map(|record| record.sequence).collect();
         assert_eq!(numbers.len(), 5);
         assert_eq!(store.feedback(&numbers[..2], 2).await.unwrap()[0].sequence, numbers[2]);
-        store.end_feedback(&numbers[..1]).await.unwrap();
-        store.return_feedback(&numbers[1..2], 2).await.unwrap();
+        store.complete_feedback(&numbers[..1]).await.unwrap();
+        store.abandon_feedback(&numbers[1..2], 2).await.unwrap();
         assert_eq!(store.feedback(&[], 1).await.unwrap()[0].delivery_count, 1);
-        store.return_feedback(&numbers[1..2], 2).await.unwrap();
+        store.abandon_feedback(&numbers[1..2], 2).await.unwrap();
         assert_eq!(store.feedback(&[], 10).await.unwrap().len(), 3, "given back too often");
-        assert_eq!(store.expire_feedback(TERMS.expiry.plus_millis(-1)).await.unwrap(), 0);
-        assert_eq!(store.expire_feedback(TERMS.expiry).await.unwrap(), 3);
+        assert_eq!(store.expire_feedback(FEEDBACK_OPTIONS.expiry.plus_millis(-1)).await.unwrap(), 0);
+        assert_eq!(store.expire_feedback(FEEDBACK_OPTIONS.expiry).await.unwrap(), 3);
     })
     .await;
 }
@@ -247,12 +270,12 @@ async fn feedback_is_forgotten_when_it_was_heard_or_its_time_is_up() {
 #[tokio::test]
 async fn the_oldest_feedback_gives_way() {
     on_every_store(async |store| {
-        let terms = FeedbackTerms { limit: 3, ..TERMS };
+        let options = FeedbackOptions { limit: 3, ..FEEDBACK_OPTIONS };
         for number in 0..10 {
             let sequence = enqueue(store, &message("d", &number.to_string())).await;
-            store.end_messages(&[sequence], FeedbackStatus::Success, terms).await.unwrap();
+            store.settle_messages(&[sequence], FeedbackStatus::Success, options).await.unwrap();
         }
-        let heard: Vec<String> = heard(store).await.into_iter().map(|(id, _)| id).collect();
+        let heard: Vec<String> = feedback_records(store).await.into_iter().map(|(id, _)| id).collect();
         assert_eq!(heard, ["7", "8", "9"]);
     })
     .await;
@@ -263,7 +286,7 @@ async fn messages_and_feedback_go_with_their_device() {
     on_every_store(async |store| {
         for to in ["d", "d/m"] {
             let sequence = enqueue(store, &message(to, "done")).await;
-            store.end_messages(&[sequence], FeedbackStatus::Success, TERMS).await.unwrap();
+            store.settle_messages(&[sequence], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap();
             enqueue(store, &message(to, "waits")).await;
         }
         store.delete_identity(&id("d"), None).await.unwrap();

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use common::{id, identity, open};
-use ferrohub_core::store::{DeviceCounts, Store, StoreError, StoredPolicy, Written};
+use ferrohub_core::store::{DeviceCounts, Store, StoreError, StoredPolicy, WriteOutcome};
 use ferrohub_model::{Rights, SharedAccessKey};
 use ferrohub_store::{OpenError, SqliteStore, StoreMetrics, read_policies};
 use rusqlite::Connection;
@@ -46,7 +46,7 @@ async fn a_crowd_of_writes_shares_commits() {
         })
         .collect();
     for create in creates {
-        assert_eq!(create.await.unwrap().unwrap(), Written::Done);
+        assert_eq!(create.await.unwrap().unwrap(), WriteOutcome::Done);
     }
     assert_eq!(metrics.writes.get(), 256);
     // The current-thread runtime fills the queue before it waits, so hardly any write goes alone.
@@ -70,7 +70,7 @@ async fn closing_finishes_what_was_accepted() {
     for write in writes {
         match write.await.unwrap() {
             Ok(written) => {
-                assert_eq!(written, Written::Done);
+                assert_eq!(written, WriteOutcome::Done);
                 done += 1;
             }
             Err(error) => assert!(matches!(error, StoreError::Closed)),
@@ -134,7 +134,7 @@ fn another_programs_database_is_left_alone() {
     let file = folder.path().join("hub.db");
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
     let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
-    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    assert!(matches!(error, OpenError::NotFerrohub { .. }), "{error}");
     fs::write(&file, "this is not a database, just some text that somebody put here").unwrap();
     let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
     assert!(matches!(error, OpenError::Database { .. }), "{error}");
@@ -160,7 +160,7 @@ async fn nobody_else_may_read_it() {
 async fn policies_can_be_read_beside_a_running_hub_and_after_it() {
     let folder = tempdir().unwrap();
     let missing = read_policies(folder.path()).unwrap_err();
-    assert!(matches!(missing, OpenError::Missing { .. }), "{missing}");
+    assert!(matches!(missing, OpenError::NotInitialized { .. }), "{missing}");
     let store = open(folder.path());
     store.save_policy(&policy()).await.unwrap();
     assert_eq!(read_policies(folder.path()).unwrap(), [policy()]);

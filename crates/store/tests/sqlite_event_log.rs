@@ -81,7 +81,7 @@ async fn a_newer_or_foreign_file_is_left_alone() {
     fs::remove_file(&file).unwrap();
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
     let error = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap_err();
-    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    assert!(matches!(error, OpenError::NotFerrohub { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ferrohub_model::Timestamp;
-use ferrohub_model::message::{MessageProperties, Purged, Queued, SystemProperty};
+use ferrohub_model::message::{EnqueuedMessage, MessageProperties, PurgeResult, SystemProperty};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::uri::segment;
@@ -207,7 +207,7 @@ impl ServiceClient {
         &self,
         to: impl Into<MessageTo<'a>>,
         message: &CloudToDeviceMessage,
-    ) -> Result<Queued, Error> {
+    ) -> Result<EnqueuedMessage, Error> {
         let address = to.into().address()?;
         let mut call = self.call(Method::POST, "/messages/deviceBound", "").body(message.body.clone());
         let to = HeaderName::from_static(SystemProperty::To.http_header());
@@ -223,7 +223,7 @@ impl ServiceClient {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]
-    pub async fn purge_messages<'a>(&self, of: impl Into<MessageTo<'a>>) -> Result<Purged, Error> {
+    pub async fn purge_messages<'a>(&self, of: impl Into<MessageTo<'a>>) -> Result<PurgeResult, Error> {
         let path = format!("{}/commands", of.into().identity()?);
         self.call(Method::DELETE, &path, "").send_for().await
     }

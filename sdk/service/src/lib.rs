@@ -70,7 +70,7 @@ pub use ferrohub_model::device::{
 pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
 pub use ferrohub_model::file::FileNotification;
 pub use ferrohub_model::message::{
-    Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus, Partition, Purged, Queued,
+    EnqueuedMessage, Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus, Partition, PurgeResult,
 };
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};

@@ -129,7 +129,7 @@ def send_c2d_message(self, device_id, message, properties=None):
     ).raise_for_status()
 
 
-def noted(name):
+def record_use(name):
     """The helper's own method of that name; that it was called is noted."""
     real = getattr(service_helper_sync.ServiceHelperSync, name)
 
@@ -146,7 +146,7 @@ IoTHubRegistryManager.send_c2d_message = send_c2d_message
 from dev_utils import service_helper_sync  # noqa: E402
 
 for waiting in ("wait_for_eventhub_arrival", "get_next_reported_patch_arrival"):
-    setattr(service_helper_sync.ServiceHelperSync, waiting, noted(waiting))
+    setattr(service_helper_sync.ServiceHelperSync, waiting, record_use(waiting))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -49,7 +49,7 @@ def arguments():
     return args
 
 
-def in_own_network():
+def in_network_namespace():
     """Runs this very program again, where firewall rules reach nobody else."""
     inner = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv]
     os.environ["SDK_SUITE_NETWORK"] = "own"
@@ -148,7 +148,7 @@ def main():
     args = arguments()
     if os.environ.get("SDK_SUITE_NETWORK") != "own":
         prepare()
-        in_own_network()
+        in_network_namespace()
     args.report.mkdir(parents=True, exist_ok=True)
     python = prepare()
     print("| transport | authentication | passed | failed | skipped by the suite | used AMQP's stand-in |")

@@ -14,38 +14,38 @@ use crate::command::{cargo, program, works};
 
 /// How the tests get port 443.
 pub(crate) enum PrivilegedPorts {
-    Ours,
-    InOwnNetwork,
+    Allowed,
+    InNetworkNamespace,
 }
 
 /// Brings the loopback interface up, then becomes the command that follows.
 const WITH_LOOPBACK: &str = r#"ip link set lo up && exec "$@""#;
 
 impl PrivilegedPorts {
-    pub(crate) fn find() -> Result<Self> {
+    pub(crate) fn detect() -> Result<Self> {
         // An address that nobody listens on, so that only the right to open the port is in question.
         let refused = TcpListener::bind("127.254.254.254:443")
             .is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         if !refused {
-            return Ok(Self::Ours);
+            return Ok(Self::Allowed);
         }
         ensure!(
-            works(own_network().arg("true")),
+            works(in_network_namespace().arg("true")),
             "the tests need port 443, which you may not open, and a network of their own \
              (unshare --user --map-root-user --net, then ip link set lo up) does not work here.\n\
              Either run them as root, install `ip` (Debian: iproute2), allow user namespaces, or allow the \
              port: sudo sysctl net.ipv4.ip_unprivileged_port_start=443"
         );
         println!("   you may not open port 443: running the tests in a network of their own");
-        Ok(Self::InOwnNetwork)
+        Ok(Self::InNetworkNamespace)
     }
 
     /// Cargo, where the ports can be opened.
     pub(crate) fn cargo(&self) -> Command {
         match self {
-            Self::Ours => cargo(),
-            Self::InOwnNetwork => {
-                let mut command = own_network();
+            Self::Allowed => cargo(),
+            Self::InNetworkNamespace => {
+                let mut command = in_network_namespace();
                 command.arg(cargo().get_program());
                 command
             }
@@ -53,7 +53,7 @@ impl PrivilegedPorts {
     }
 }
 
-fn own_network() -> Command {
+fn in_network_namespace() -> Command {
     let mut command = program(Path::new("unshare"));
     command.args(["--user", "--map-root-user", "--net", "--"]).args(["sh", "-c", WITH_LOOPBACK, "sh"]);
     // Debian keeps `ip` where ordinary users do not look.

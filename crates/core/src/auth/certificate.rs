@@ -66,7 +66,7 @@ impl PeerCertificate {
     }
 
     /// The end of the certificate's validity, if it is valid at `now`.
-    pub fn valid_at(&self, now: Timestamp) -> Result<Timestamp, CertificateError> {
+    pub fn check_validity(&self, now: Timestamp) -> Result<Timestamp, CertificateError> {
         validity(&parse(self.leaf())?, now)
     }
 }
@@ -126,7 +126,7 @@ pub struct Authority {
     /// The subject's name, for people.
     pub subject: String,
     /// The validity.
-    pub valid: (Timestamp, Timestamp),
+    pub validity: (Timestamp, Timestamp),
     anchor: TrustAnchor<'static>,
 }
 
@@ -141,7 +141,7 @@ impl Authority {
         if !parsed.is_ca() {
             return Err(CertificateError::NotAnAuthority);
         }
-        let valid = (
+        let validity = (
             Timestamp::from_unix_seconds(parsed.validity().not_before.timestamp()),
             Timestamp::from_unix_seconds(parsed.validity().not_after.timestamp()),
         );
@@ -153,15 +153,15 @@ impl Authority {
             verification_code: None,
             configured,
             subject,
-            valid,
+            validity,
             anchor,
         })
     }
 
     /// Whether this authority issued `proof` and its common name is the awaited code.
-    pub fn is_proven_by(&self, proof: &[u8], now: Timestamp) -> Result<bool, CertificateError> {
+    pub fn verify_proof_of_possession(&self, proof: &[u8], now: Timestamp) -> Result<bool, CertificateError> {
         let leaf = CertificateDer::from(proof);
-        chain_ends_at(&leaf, &[], std::slice::from_ref(&self.anchor), now)?;
+        verify_chain(&leaf, &[], std::slice::from_ref(&self.anchor), now)?;
         let parsed = parse(proof)?;
         Ok(self.verification_code.as_deref() == Some(common_name(&parsed)?))
     }
@@ -184,7 +184,7 @@ impl Authorities {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    pub(crate) fn put(&self, authority: Authority) {
+    pub(crate) fn insert(&self, authority: Authority) {
         self.0
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -207,16 +207,16 @@ impl Authorities {
         let parsed = parse(leaf)?;
         let leaf_end = validity(&parsed, now)?;
         for authority in self.all() {
-            let lives = authority.valid.0 <= now && now <= authority.valid.1;
+            let is_valid = authority.validity.0 <= now && now <= authority.validity.1;
             if authority.verified
-                && lives
-                && chain_ends_at(leaf, rest, std::slice::from_ref(&authority.anchor), now).is_ok()
+                && is_valid
+                && verify_chain(leaf, rest, std::slice::from_ref(&authority.anchor), now).is_ok()
             {
                 // The chain comes first: nothing is said about the names in a certificate nobody vouches for.
                 if common_name(&parsed)? != id {
                     return Err(CertificateError::CommonName);
                 }
-                return Ok((authority.name.clone(), leaf_end.min(authority.valid.1)));
+                return Ok((authority.name.clone(), leaf_end.min(authority.validity.1)));
             }
         }
         Err(CertificateError::UnknownAuthority)
@@ -233,7 +233,7 @@ impl ExtendedKeyUsageValidator for AnyUsage {
     }
 }
 
-fn chain_ends_at(
+fn verify_chain(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     anchors: &[TrustAnchor<'_>],

@@ -25,7 +25,7 @@ pub enum DeviceAuthError {
     Malformed(#[from] ferrohub_model::sas::SasError),
     /// The identity authenticates in another way.
     #[error("the identity does not authenticate in this way")]
-    WrongKind,
+    WrongAuthenticationType,
     /// No key of the identity or policy signed the token.
     #[error("the token's signature does not match")]
     BadSignature,
@@ -55,7 +55,7 @@ impl DeviceAuthError {
             Self::Disabled => "disabled",
             Self::NoCredential => "no_credential",
             Self::Malformed(_) => "malformed_token",
-            Self::WrongKind => "wrong_kind",
+            Self::WrongAuthenticationType => "wrong_authentication_type",
             Self::BadSignature => "bad_signature",
             Self::Expired(_) => "expired",
             Self::WrongResource => "wrong_resource",
@@ -68,7 +68,7 @@ impl DeviceAuthError {
 
 /// With what an identity proved itself, and until when that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedCredential {
     /// With what.
     pub credential: Credential,
     /// Until when.
@@ -84,25 +84,25 @@ pub(crate) fn authenticate(
     policies: &Policies,
     authorities: &Authorities,
     now: Timestamp,
-) -> Result<Verified, DeviceAuthError> {
+) -> Result<VerifiedCredential, DeviceAuthError> {
     if identity.status == Status::Disabled {
         return Err(DeviceAuthError::Disabled);
     }
     // An empty password is no password: it never stands for a token.
     match (token.filter(|token| !token.is_empty()), certificate) {
-        (Some(token), _) => by_token(identity, token, host, policies, now),
-        (None, Some(certificate)) => by_certificate(identity, certificate, authorities, now),
+        (Some(token), _) => authenticate_with_token(identity, token, host, policies, now),
+        (None, Some(certificate)) => authenticate_with_certificate(identity, certificate, authorities, now),
         (None, None) => Err(DeviceAuthError::NoCredential),
     }
 }
 
-fn by_token(
+fn authenticate_with_token(
     identity: &Identity,
     text: &str,
     host: &str,
     policies: &Policies,
     now: Timestamp,
-) -> Result<Verified, DeviceAuthError> {
+) -> Result<VerifiedCredential, DeviceAuthError> {
     let token = SasToken::parse(text)?;
     let resource = token
         .resource()
@@ -112,18 +112,18 @@ fn by_token(
     let credential = match token.policy() {
         None => {
             let Authentication::Sas { primary, secondary } = &identity.authentication else {
-                return Err(DeviceAuthError::WrongKind);
+                return Err(DeviceAuthError::WrongAuthenticationType);
             };
-            if !resource.is(&path) {
+            if !resource.is_path(&path) {
                 return Err(DeviceAuthError::WrongResource);
             }
             let key = [primary, secondary].into_iter().find(|key| token.is_signed_by(key));
-            Credential::DeviceKey(key.ok_or(DeviceAuthError::BadSignature)?.mark())
+            Credential::DeviceKey(key.ok_or(DeviceAuthError::BadSignature)?.fingerprint())
         }
         Some(name) => {
             // A policy stands in for the device's own key, not for its certificate.
             if !matches!(identity.authentication, Authentication::Sas { .. }) {
-                return Err(DeviceAuthError::WrongKind);
+                return Err(DeviceAuthError::WrongAuthenticationType);
             }
             let policy = policies.get(name).ok_or(DeviceAuthError::UnknownPolicy)?;
             if !resource.covers(&path) {
@@ -141,15 +141,15 @@ fn by_token(
     if token.expiry() <= now {
         return Err(DeviceAuthError::Expired(token.expiry()));
     }
-    Ok(Verified { credential, expires: token.expiry() })
+    Ok(VerifiedCredential { credential, expires: token.expiry() })
 }
 
-fn by_certificate(
+fn authenticate_with_certificate(
     identity: &Identity,
     certificate: &PeerCertificate,
     authorities: &Authorities,
     now: Timestamp,
-) -> Result<Verified, DeviceAuthError> {
+) -> Result<VerifiedCredential, DeviceAuthError> {
     match &identity.authentication {
         Authentication::SelfSigned { primary, secondary } => {
             let listed = [primary, secondary]
@@ -159,13 +159,13 @@ fn by_certificate(
             if !listed {
                 return Err(CertificateError::Thumbprint.into());
             }
-            let expires = certificate.valid_at(now)?;
-            Ok(Verified { credential: Credential::Thumbprint, expires })
+            let expires = certificate.check_validity(now)?;
+            Ok(VerifiedCredential { credential: Credential::Thumbprint, expires })
         }
         Authentication::CertificateAuthority => {
             let (name, expires) = authorities.verify(certificate, identity.id.as_str(), now)?;
-            Ok(Verified { credential: Credential::Authority { name }, expires })
+            Ok(VerifiedCredential { credential: Credential::Authority { name }, expires })
         }
-        Authentication::Sas { .. } | Authentication::None => Err(DeviceAuthError::WrongKind),
+        Authentication::Sas { .. } | Authentication::None => Err(DeviceAuthError::WrongAuthenticationType),
     }
 }

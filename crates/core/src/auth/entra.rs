@@ -6,7 +6,7 @@
 
 mod jwk;
 mod jwt;
-mod keys;
+mod key_cache;
 mod roles;
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ use ferrohub_model::Timestamp;
 use serde::Deserialize;
 
 pub use jwk::{InvalidKeySet, KeySet};
-use jwt::Unverified;
-use keys::Keys;
+use jwt::UnverifiedToken;
+use key_cache::KeyCache;
 pub(crate) use roles::grants;
 pub use roles::{Role, UnknownRole};
 
@@ -61,7 +61,7 @@ pub struct EntraSettings {
 /// Verifies tokens.
 #[derive(Debug)]
 pub struct Entra {
-    issuers: Vec<(Issuer, Keys)>,
+    issuers: Vec<(Issuer, KeyCache)>,
     audiences: Vec<String>,
     assignments: Vec<(String, Role)>,
 }
@@ -95,7 +95,7 @@ pub enum EntraError {
     Expired,
     /// It is not good yet.
     #[error("the token is not good yet")]
-    NotYet,
+    NotYetValid,
     /// It is of another tenant.
     #[error("the token is of another tenant")]
     Tenant,
@@ -114,7 +114,7 @@ impl EntraError {
             Self::Signature => "bad_signature",
             Self::Audience => "jwt_audience",
             Self::Expired => "expired",
-            Self::NotYet => "jwt_not_yet",
+            Self::NotYetValid => "jwt_not_yet_valid",
             Self::Tenant => "jwt_tenant",
         }
     }
@@ -122,7 +122,7 @@ impl EntraError {
 
 /// Who a token is for and what its bearer may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verified {
+pub(crate) struct EntraPrincipal {
     pub(crate) subject: String,
     pub(crate) actions: Vec<&'static str>,
 }
@@ -161,7 +161,7 @@ impl Entra {
         let mut audiences = settings.audiences;
         audiences.push(AUDIENCE.to_owned());
         let keys = |issuer: Issuer| {
-            let keys = Keys::new(issuer.issuer.clone(), source.clone());
+            let keys = KeyCache::new(issuer.issuer.clone(), source.clone());
             (issuer, keys)
         };
         Self {
@@ -172,14 +172,14 @@ impl Entra {
     }
 
     /// Verifies a token and finds what its bearer may do.
-    pub(crate) async fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, EntraError> {
-        let unverified = Unverified::parse(token)?;
+    pub(crate) async fn verify(&self, token: &str, now: Timestamp) -> Result<EntraPrincipal, EntraError> {
+        let unverified = UnverifiedToken::parse(token)?;
         let (issuer, keys) = self
             .issuers
             .iter()
             .find(|(issuer, _)| issuer.issuer == unverified.issuer())
             .ok_or(EntraError::Issuer)?;
-        let key = keys.find(unverified.key_id()).await?;
+        let key = keys.get(unverified.key_id()).await?;
         let claims: Claims = unverified.verify(&key)?;
         self.check(issuer, &claims, now)?;
         Ok(self.principal(claims))
@@ -202,7 +202,7 @@ impl Entra {
             return Err(EntraError::Expired);
         }
         if claims.nbf > now {
-            return Err(EntraError::NotYet);
+            return Err(EntraError::NotYetValid);
         }
         if issuer.tenant.is_some() && issuer.tenant != claims.tid {
             return Err(EntraError::Tenant);
@@ -210,7 +210,7 @@ impl Entra {
         Ok(())
     }
 
-    fn principal(&self, claims: Claims) -> Verified {
+    fn principal(&self, claims: Claims) -> EntraPrincipal {
         let names = [&claims.oid, &claims.appid, &claims.azp, &claims.sub];
         let assigned = self
             .assignments
@@ -223,6 +223,6 @@ impl Entra {
         actions.sort_unstable();
         actions.dedup();
         let subject = claims.oid.or(claims.sub).or(claims.appid).unwrap_or_default();
-        Verified { subject, actions }
+        EntraPrincipal { subject, actions }
     }
 }

@@ -30,7 +30,7 @@ pub struct Policy {
 }
 
 /// The five policies every hub begins with.
-pub(crate) const DEFAULTS: [(&str, Rights); 5] = [
+pub(crate) const DEFAULT_POLICIES: [(&str, Rights); 5] = [
     ("iothubowner", Rights::ALL),
     ("service", Rights::of(&[Right::ServiceConnect])),
     ("device", Rights::of(&[Right::DeviceConnect])),
@@ -47,20 +47,20 @@ struct Inner {
     by_name: BTreeMap<Arc<str>, Arc<Policy>>,
     /// A back end sends the same token again and again. One that was found good is good until it expires or a
     /// policy changes. By digest, so that what a stranger can time tells nothing about the tokens in here.
-    verified: HashMap<TokenDigest, Verified>,
+    token_cache: HashMap<TokenDigest, CachedToken>,
 }
 
 /// SHA-256 of a token's text.
 pub(super) type TokenDigest = [u8; 32];
 
 #[derive(Debug)]
-struct Verified {
+struct CachedToken {
     policy: Arc<Policy>,
     expiry: Timestamp,
 }
 
 /// Tokens that are remembered. More are checked each time anew.
-const MAX_VERIFIED: usize = 4096;
+const MAX_CACHED_TOKENS: usize = 4096;
 
 impl Policies {
     /// The policy of that name; names are case-sensitive.
@@ -75,20 +75,20 @@ impl Policies {
         self.read().by_name.values().cloned().collect()
     }
 
-    pub(crate) fn put(&self, policy: Policy) {
+    pub(crate) fn insert(&self, policy: Policy) {
         let mut inner = self.write();
-        inner.verified.clear();
+        inner.token_cache.clear();
         inner.by_name.insert(policy.name.clone(), Arc::new(policy));
     }
 
     /// The policy of a token that was found good before and has not expired.
-    pub(super) fn verified(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Policy>> {
+    pub(super) fn cached_policy(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Policy>> {
         let inner = self.read();
-        inner.verified.get(token).filter(|known| known.expiry > now).map(|known| known.policy.clone())
+        inner.token_cache.get(token).filter(|cached| cached.expiry > now).map(|cached| cached.policy.clone())
     }
 
     /// Remembers that a token was found good, unless its policy has changed meanwhile.
-    pub(super) fn remember(
+    pub(super) fn cache_token(
         &self,
         token: TokenDigest,
         policy: &Arc<Policy>,
@@ -100,11 +100,11 @@ impl Policies {
         if !current {
             return;
         }
-        if inner.verified.len() >= MAX_VERIFIED {
-            inner.verified.retain(|_, known| known.expiry > now);
+        if inner.token_cache.len() >= MAX_CACHED_TOKENS {
+            inner.token_cache.retain(|_, cached| cached.expiry > now);
         }
-        if inner.verified.len() < MAX_VERIFIED {
-            inner.verified.insert(token, Verified { policy: policy.clone(), expiry });
+        if inner.token_cache.len() < MAX_CACHED_TOKENS {
+            inner.token_cache.insert(token, CachedToken { policy: policy.clone(), expiry });
         }
     }
 
@@ -134,24 +134,24 @@ mod tests {
     #[test]
     fn a_token_is_remembered_until_it_expires_or_a_policy_changes() {
         let policies = Policies::default();
-        policies.put(policy("service"));
+        policies.insert(policy("service"));
         let (soon, late) = (Timestamp::from_unix_seconds(10), Timestamp::from_unix_seconds(20));
         let now = Timestamp::from_unix_seconds(1);
         let signer = policies.get("service").unwrap();
-        policies.remember([1; 32], &signer, soon, now);
-        assert!(policies.verified(&[1; 32], now).is_some());
-        assert!(policies.verified(&[2; 32], now).is_none());
-        assert!(policies.verified(&[1; 32], soon).is_none(), "it expires at that moment");
-        policies.put(policy("service"));
-        assert!(policies.verified(&[1; 32], now).is_none(), "the keys may be others now");
-        policies.remember([1; 32], &signer, late, now);
-        assert!(policies.verified(&[1; 32], now).is_none(), "it was checked with a key of before");
+        policies.cache_token([1; 32], &signer, soon, now);
+        assert!(policies.cached_policy(&[1; 32], now).is_some());
+        assert!(policies.cached_policy(&[2; 32], now).is_none());
+        assert!(policies.cached_policy(&[1; 32], soon).is_none(), "it expires at that moment");
+        policies.insert(policy("service"));
+        assert!(policies.cached_policy(&[1; 32], now).is_none(), "the keys may be others now");
+        policies.cache_token([1; 32], &signer, late, now);
+        assert!(policies.cached_policy(&[1; 32], now).is_none(), "it was checked with a key of before");
     }
 
     #[test]
     fn memory_of_tokens_is_bounded_and_the_expired_make_room() {
         let policies = Policies::default();
-        policies.put(policy("service"));
+        policies.insert(policy("service"));
         let signer = policies.get("service").unwrap();
         let now = Timestamp::from_unix_seconds(1);
         let digest = |number: usize| {
@@ -160,12 +160,12 @@ mod tests {
             digest
         };
         let soon = Timestamp::from_unix_seconds(10);
-        for number in 0..=MAX_VERIFIED {
-            policies.remember(digest(number), &signer, soon, now);
+        for number in 0..=MAX_CACHED_TOKENS {
+            policies.cache_token(digest(number), &signer, soon, now);
         }
-        assert_eq!(policies.read().verified.len(), MAX_VERIFIED);
+        assert_eq!(policies.read().token_cache.len(), MAX_CACHED_TOKENS);
         let late = Timestamp::from_unix_seconds(20);
-        policies.remember([9; 32], &signer, late, soon);
-        assert_eq!(policies.read().verified.len(), 1);
+        policies.cache_token([9; 32], &signer, late, soon);
+        assert_eq!(policies.read().token_cache.len(), 1);
     }
 }

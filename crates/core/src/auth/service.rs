@@ -24,7 +24,7 @@ pub enum Principal {
 
 /// One text for every way to fail: a caller without the right learns nothing about why.
 /// The reason goes to the log and the metric.
-pub(crate) struct Refused {
+pub(crate) struct AuthorizationError {
     /// A fixed word for logs and metrics.
     pub(crate) reason: &'static str,
     pub(crate) error: HubError,
@@ -33,7 +33,7 @@ pub(crate) struct Refused {
 /// Why a token of a device or module is no service's.
 pub(crate) const NO_POLICY: &str = "no_policy";
 
-impl Refused {
+impl AuthorizationError {
     pub(crate) fn new(reason: &'static str) -> Self {
         Self { reason, error: HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized") }
     }
@@ -47,22 +47,24 @@ pub(crate) async fn authorize(
     policies: &Policies,
     entra: Option<&Entra>,
     now: Timestamp,
-) -> Result<Principal, Refused> {
-    let header = header.ok_or_else(|| Refused::new("no_token"))?;
+) -> Result<Principal, AuthorizationError> {
+    let header = header.ok_or_else(|| AuthorizationError::new("no_token"))?;
     let principal = match header.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
-            let entra = entra.ok_or_else(|| Refused::new("entra_off"))?;
-            let verified =
-                entra.verify(token.trim(), now).await.map_err(|error| Refused::new(error.reason()))?;
-            Principal::Entra { subject: verified.subject, actions: verified.actions }
+            let entra = entra.ok_or_else(|| AuthorizationError::new("entra_disabled"))?;
+            let principal = entra
+                .verify(token.trim(), now)
+                .await
+                .map_err(|error| AuthorizationError::new(error.reason()))?;
+            Principal::Entra { subject: principal.subject, actions: principal.actions }
         }
         _ => {
             let digest = digest(header);
-            let policy = match policies.verified(&digest, now) {
+            let policy = match policies.cached_policy(&digest, now) {
                 Some(policy) => policy,
                 None => {
-                    let (policy, expiry) = policy_of(header, host, policies, now)?;
-                    policies.remember(digest, &policy, expiry, now);
+                    let (policy, expiry) = verify_sas_token(header, host, policies, now)?;
+                    policies.cache_token(digest, &policy, expiry, now);
                     policy
                 }
             };
@@ -77,7 +79,7 @@ pub(crate) async fn authorize(
             .data_action()
             .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),
     };
-    if allowed { Ok(principal) } else { Err(Refused::new("no_right")) }
+    if allowed { Ok(principal) } else { Err(AuthorizationError::new("no_right")) }
 }
 
 fn digest(header: &str) -> TokenDigest {
@@ -87,25 +89,25 @@ fn digest(header: &str) -> TokenDigest {
 }
 
 /// The policy that a token is signed for, and until when.
-fn policy_of(
+fn verify_sas_token(
     header: &str,
     host: &str,
     policies: &Policies,
     now: Timestamp,
-) -> Result<(Arc<Policy>, Timestamp), Refused> {
-    let token = SasToken::parse(header).map_err(|_| Refused::new("malformed"))?;
+) -> Result<(Arc<Policy>, Timestamp), AuthorizationError> {
+    let token = SasToken::parse(header).map_err(|_| AuthorizationError::new("malformed"))?;
     // A token without a policy is a device's; devices have no service rights.
-    let name = token.policy().ok_or_else(|| Refused::new(NO_POLICY))?;
-    let policy = policies.get(name).ok_or_else(|| Refused::new("unknown_policy"))?;
+    let name = token.policy().ok_or_else(|| AuthorizationError::new(NO_POLICY))?;
+    let policy = policies.get(name).ok_or_else(|| AuthorizationError::new("unknown_policy"))?;
     if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
-        return Err(Refused::new("bad_signature"));
+        return Err(AuthorizationError::new("bad_signature"));
     }
     if token.expiry() <= now {
-        return Err(Refused::new("expired"));
+        return Err(AuthorizationError::new("expired"));
     }
     // Service tokens have no finer scope than the hub.
     match token.resource() {
         Some(resource) if resource.is_hub() && resource.is_on_host(host) => Ok((policy, token.expiry())),
-        _ => Err(Refused::new("wrong_resource")),
+        _ => Err(AuthorizationError::new("wrong_resource")),
     }
 }

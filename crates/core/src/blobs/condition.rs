@@ -25,7 +25,7 @@ impl EtagMatch {
         if etags.iter().any(|etag| etag == "*") { Self::Any } else { Self::OneOf(etags) }
     }
 
-    fn fits(&self, blob: &Blob) -> bool {
+    fn matches(&self, blob: &Blob) -> bool {
         match self {
             Self::Any => true,
             Self::OneOf(etags) => etags.contains(&blob.etag),
@@ -45,7 +45,7 @@ pub struct Condition {
     /// It was not written after that second.
     pub if_unmodified_since: Option<Timestamp>,
     /// No blob is there: all that whoever may create and not write may do.
-    pub must_be_new: bool,
+    pub create_only: bool,
 }
 
 /// Why it may not.
@@ -53,10 +53,10 @@ pub struct Condition {
 pub enum ConditionFailed {
     /// There is a blob, and there should be none.
     #[error("the blob is there already")]
-    Exists,
+    AlreadyExists,
     /// There is a blob, and its writer may only make new ones.
     #[error("the blob is there already, and the signature does not allow to replace it")]
-    MayNotReplace,
+    OverwriteForbidden,
     /// It is another one than the condition says.
     #[error("the condition of the request does not hold")]
     NotMet,
@@ -68,19 +68,19 @@ pub enum ConditionFailed {
 impl Condition {
     /// Holds it against the blob that is there.
     pub fn check(&self, blob: Option<&Blob>) -> Result<(), ConditionFailed> {
-        if self.must_be_new && blob.is_some() {
-            return Err(ConditionFailed::MayNotReplace);
+        if self.create_only && blob.is_some() {
+            return Err(ConditionFailed::OverwriteForbidden);
         }
         let Some(blob) = blob else {
             // Nothing there is nothing that matches, and nothing that changed.
             return if self.if_match.is_some() { Err(ConditionFailed::NotMet) } else { Ok(()) };
         };
-        if self.if_match.as_ref().is_some_and(|etags| !etags.fits(blob)) {
+        if self.if_match.as_ref().is_some_and(|etags| !etags.matches(blob)) {
             return Err(ConditionFailed::NotMet);
         }
         match &self.if_none_match {
-            Some(EtagMatch::Any) => return Err(ConditionFailed::Exists),
-            Some(etags) if etags.fits(blob) => return Err(ConditionFailed::NotModified),
+            Some(EtagMatch::Any) => return Err(ConditionFailed::AlreadyExists),
+            Some(etags) if etags.matches(blob) => return Err(ConditionFailed::NotModified),
             _ => {}
         }
         // HTTP dates have whole seconds.
@@ -119,14 +119,14 @@ mod tests {
             (Condition { if_match: etags("*"), ..none() }, Ok(()), Err(F::NotMet)),
             (Condition { if_match: etags("\"0xB\", \"0xA\""), ..none() }, Ok(()), Err(F::NotMet)),
             (Condition { if_match: etags("\"0xB\""), ..none() }, Err(F::NotMet), Err(F::NotMet)),
-            (Condition { if_none_match: etags("*"), ..none() }, Err(F::Exists), Ok(())),
+            (Condition { if_none_match: etags("*"), ..none() }, Err(F::AlreadyExists), Ok(())),
             (Condition { if_none_match: etags("W/\"0xA\""), ..none() }, Err(F::NotModified), Ok(())),
             (Condition { if_none_match: etags("0xB"), ..none() }, Ok(()), Ok(())),
             (Condition { if_unmodified_since: second(10), ..none() }, Ok(()), Ok(())),
             (Condition { if_unmodified_since: second(9), ..none() }, Err(F::NotMet), Ok(())),
             (Condition { if_modified_since: second(10), ..none() }, Err(F::NotModified), Ok(())),
             (Condition { if_modified_since: second(9), ..none() }, Ok(()), Ok(())),
-            (Condition { must_be_new: true, ..none() }, Err(F::MayNotReplace), Ok(())),
+            (Condition { create_only: true, ..none() }, Err(F::OverwriteForbidden), Ok(())),
         ] {
             assert_eq!(condition.check(Some(&blob)), there, "{condition:?}");
             assert_eq!(condition.check(None), absent, "{condition:?}");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ferrohub_model::{IdentityId, KeyMark, Timestamp};
+use ferrohub_model::{IdentityId, KeyFingerprint, Timestamp};
 use tokio::sync::oneshot;
 
 use super::desired::{DesiredNotice, DesiredOutbox};
@@ -15,7 +15,7 @@ use crate::session::{Session, Subscription};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A token signed by one of the identity's own keys: this one.
-    DeviceKey(KeyMark),
+    DeviceKey(KeyFingerprint),
     /// A token signed by a shared access policy's key.
     Policy {
         /// The policy's name.
@@ -34,7 +34,7 @@ pub enum Credential {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
     /// The device said goodbye.
-    Goodbye,
+    ClientDisconnect,
     /// The transport ended without a goodbye.
     Lost,
     /// Nothing was heard for one and a half times the keep-alive.
@@ -66,7 +66,7 @@ impl CloseReason {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Goodbye => "goodbye",
+            Self::ClientDisconnect => "client_disconnect",
             Self::Lost => "lost",
             Self::KeepAlive => "keep_alive",
             Self::ProtocolError => "protocol_error",
@@ -121,7 +121,7 @@ pub struct Connection {
     /// Of the identity when it connected; a different one means: look again.
     pub(crate) etag: String,
     last_activity: AtomicI64,
-    departed: AtomicBool,
+    disconnect_counted: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -134,11 +134,11 @@ struct State {
     #[allow(clippy::box_collection, reason = "eight bytes in each idle connection instead of 24")]
     inherited: Option<Box<Vec<Arc<Connection>>>>,
     /// Boxed, because not every device cares.
-    desired: Option<Box<DesiredOutbox>>,
+    desired_outbox: Option<Box<DesiredOutbox>>,
     /// Messages may wait, and the head does not know yet.
-    messages: bool,
-    closed: Option<CloseReason>,
-    head: Option<Waker>,
+    messages_pending: bool,
+    close_reason: Option<CloseReason>,
+    waker: Option<Waker>,
 }
 
 impl State {
@@ -165,13 +165,13 @@ impl Drop for PendingCall {
 
 /// Why a call could not be handed to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotAccepted {
+pub(super) enum AcceptError {
     /// The connection is closed; a newer one may be in the table.
     Closed,
     /// The device does not listen for methods (yet).
-    NotListening,
+    NotSubscribed,
     /// The device has too many calls in flight.
-    Full,
+    TooManyInFlight,
 }
 
 impl Connection {
@@ -192,7 +192,7 @@ impl Connection {
             generation_id: identity.generation_id.clone(),
             etag: identity.etag.clone(),
             last_activity: AtomicI64::new(now.unix_millis()),
-            departed: AtomicBool::new(false),
+            disconnect_counted: AtomicBool::new(false),
             state: Mutex::new(State { session, ..State::default() }),
         }
     }
@@ -206,19 +206,19 @@ impl Connection {
     /// Call it from one task only, again and again until it is pending. Nothing follows a close.
     pub fn poll_outgoing(&self, cx: &mut Context<'_>) -> Poll<Outgoing> {
         let mut state = self.lock();
-        if let Some(reason) = state.closed {
+        if let Some(reason) = state.close_reason {
             return Poll::Ready(Outgoing::Close(reason));
         }
         if let Some(method) = state.calls.next_unsent() {
             return Poll::Ready(Outgoing::Method(method));
         }
-        if let Some(notice) = state.desired.as_mut().and_then(|desired| desired.pop()) {
+        if let Some(notice) = state.desired_outbox.as_mut().and_then(|outbox| outbox.pop()) {
             return Poll::Ready(Outgoing::Desired(notice));
         }
-        if std::mem::take(&mut state.messages) {
+        if std::mem::take(&mut state.messages_pending) {
             return Poll::Ready(Outgoing::Messages);
         }
-        match &mut state.head {
+        match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
@@ -251,7 +251,7 @@ impl Connection {
     }
 
     /// Takes on the calls that `earlier` was left with.
-    pub(super) fn inherit(&self, earlier: &Arc<Self>) {
+    pub(super) fn inherit_calls(&self, earlier: &Arc<Self>) {
         let mut before = earlier.lock();
         let mut inherited = before.inherited.take().unwrap_or_default();
         let has_calls = !before.calls.is_empty();
@@ -289,13 +289,13 @@ impl Connection {
 
     /// Whether and why it is closed.
     #[must_use]
-    pub fn closed(&self) -> Option<CloseReason> {
-        self.lock().closed
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.lock().close_reason
     }
 
     /// True the first time, so that the end of a connection is counted once.
-    pub(crate) fn depart(&self) -> bool {
-        !self.departed.swap(true, Ordering::Relaxed)
+    pub(crate) fn mark_disconnected(&self) -> bool {
+        !self.disconnect_counted.swap(true, Ordering::Relaxed)
     }
 
     /// The device listens for something else now. Calls it was not sent before it stopped listening for methods
@@ -303,16 +303,17 @@ impl Connection {
     pub(super) fn set_session(&self, session: Session) {
         let mut state = self.lock();
         // What came before it listened waits in its queue.
-        state.messages |= (session.has(Subscription::Messages) && !state.session.has(Subscription::Messages))
+        state.messages_pending |= (session.has(Subscription::Messages)
+            && !state.session.has(Subscription::Messages))
             || (session.has(Subscription::Inputs) && !state.session.has(Subscription::Inputs));
         state.session = session;
         if !session.has(Subscription::Methods) {
             state.calls.end_unsent();
         }
         if !session.has(Subscription::DesiredProperties)
-            && let Some(desired) = &mut state.desired
+            && let Some(outbox) = &mut state.desired_outbox
         {
-            desired.clear();
+            outbox.clear();
         }
     }
 
@@ -320,58 +321,58 @@ impl Connection {
     /// behind is disconnected.
     pub fn notify_desired(&self, notice: DesiredNotice) {
         let mut state = self.lock();
-        if state.closed.is_some() || !state.session.has(Subscription::DesiredProperties) {
+        if state.close_reason.is_some() || !state.session.has(Subscription::DesiredProperties) {
             return;
         }
-        if state.desired.get_or_insert_default().push(notice).is_err() {
+        if state.desired_outbox.get_or_insert_default().push(notice).is_err() {
             drop(state);
             return self.close(CloseReason::SlowReader);
         }
-        if let Some(head) = state.head.take() {
+        if let Some(waker) = state.waker.take() {
             drop(state);
-            head.wake();
+            waker.wake();
         }
     }
 
     /// Messages may wait for the device. It is sent them if it listens.
     pub fn notify_messages(&self) {
         let mut state = self.lock();
-        if state.closed.is_some() || !state.session.listens_for_messages() {
+        if state.close_reason.is_some() || !state.session.listens_for_messages() {
             return;
         }
-        state.messages = true;
-        if let Some(head) = state.head.take() {
+        state.messages_pending = true;
+        if let Some(waker) = state.waker.take() {
             drop(state);
-            head.wake();
+            waker.wake();
         }
     }
 
     /// The device was sent its desired properties as of this version: it is told of nothing older any more.
-    pub fn desired_read(&self, version: u64) {
-        self.lock().desired.get_or_insert_default().read(version);
+    pub fn mark_desired_read(&self, version: u64) {
+        self.lock().desired_outbox.get_or_insert_default().mark_read(version);
     }
 
     pub(super) fn listens_for_methods(&self) -> bool {
         let state = self.lock();
-        state.closed.is_none() && state.session.has(Subscription::Methods)
+        state.close_reason.is_none() && state.session.has(Subscription::Methods)
     }
 
     /// Closes it and wakes the protocol head. The first reason stays. Every call ends, except where the
     /// device said goodbye: it may be on its way to a new connection, to answer there what it was asked here.
     pub fn close(&self, reason: CloseReason) {
         let mut state = self.lock();
-        if state.closed.is_some() {
+        if state.close_reason.is_some() {
             return;
         }
-        state.closed = Some(reason);
-        if reason == CloseReason::Goodbye {
+        state.close_reason = Some(reason);
+        if reason == CloseReason::ClientDisconnect {
             state.calls.end_unsent();
         } else {
             state.end_calls(reason.call_end());
         }
-        if let Some(head) = state.head.take() {
+        if let Some(waker) = state.waker.take() {
             drop(state);
-            head.wake();
+            waker.wake();
         }
     }
 
@@ -379,22 +380,22 @@ impl Connection {
         self: &Arc<Self>,
         call: &OutgoingCall,
         limit: u16,
-    ) -> Result<PendingCall, NotAccepted> {
+    ) -> Result<PendingCall, AcceptError> {
         let (sender, reply) = oneshot::channel();
         let mut state = self.lock();
-        if state.closed.is_some() {
-            return Err(NotAccepted::Closed);
+        if state.close_reason.is_some() {
+            return Err(AcceptError::Closed);
         }
         if !state.session.has(Subscription::Methods) {
-            return Err(NotAccepted::NotListening);
+            return Err(AcceptError::NotSubscribed);
         }
         let id = state
             .calls
             .insert(limit, call.name.clone(), call.payload.clone(), sender)
-            .map_err(|_| NotAccepted::Full)?;
-        if let Some(head) = state.head.take() {
+            .map_err(|_| AcceptError::TooManyInFlight)?;
+        if let Some(waker) = state.waker.take() {
             drop(state);
-            head.wake();
+            waker.wake();
         }
         Ok(PendingCall { connection: self.clone(), id, reply })
     }

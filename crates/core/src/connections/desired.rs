@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// How many changes may wait for a device to take them. One that is further behind is disconnected: it reads its twin
 /// when it comes back, and has the truth at once.
-const MAX_WAITING: usize = 32;
+const MAX_PENDING: usize = 32;
 
 /// A change of desired properties, for the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,47 +20,48 @@ pub struct DesiredNotice {
 /// What one connection has to say about desired properties, in the order of versions.
 #[derive(Debug, Default)]
 pub(super) struct DesiredOutbox {
-    waiting: VecDeque<DesiredNotice>,
+    pending: VecDeque<DesiredNotice>,
     /// The newest version that the device knows of; nothing up to it is sent any more.
-    known: u64,
+    known_version: u64,
 }
 
 /// The device is too far behind.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooFarBehind;
+pub(super) struct OutboxFull;
 
 impl DesiredOutbox {
-    pub(super) fn push(&mut self, notice: DesiredNotice) -> Result<(), TooFarBehind> {
-        let newest = self.waiting.back().map_or(self.known, |last| last.version.max(self.known));
+    pub(super) fn push(&mut self, notice: DesiredNotice) -> Result<(), OutboxFull> {
+        let newest =
+            self.pending.back().map_or(self.known_version, |last| last.version.max(self.known_version));
         if notice.version <= newest {
             return Ok(());
         }
-        if self.waiting.len() >= MAX_WAITING {
-            return Err(TooFarBehind);
+        if self.pending.len() >= MAX_PENDING {
+            return Err(OutboxFull);
         }
-        self.waiting.push_back(notice);
+        self.pending.push_back(notice);
         Ok(())
     }
 
     pub(super) fn pop(&mut self) -> Option<DesiredNotice> {
-        let notice = self.waiting.pop_front()?;
-        self.known = notice.version;
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
+        let notice = self.pending.pop_front()?;
+        self.known_version = notice.version;
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
         }
         Some(notice)
     }
 
     /// The device read its twin, and knows of this version.
-    pub(super) fn read(&mut self, version: u64) {
-        self.known = self.known.max(version);
-        let known = self.known;
-        self.waiting.retain(|notice| notice.version > known);
+    pub(super) fn mark_read(&mut self, version: u64) {
+        self.known_version = self.known_version.max(version);
+        let known_version = self.known_version;
+        self.pending.retain(|notice| notice.version > known_version);
     }
 
     /// The device does not want to be told any more.
     pub(super) fn clear(&mut self) {
-        self.waiting = VecDeque::new();
+        self.pending = VecDeque::new();
     }
 }
 
@@ -82,12 +83,12 @@ mod tests {
         for version in [2, 3, 3, 2, 5] {
             outbox.push(notice(version)).unwrap();
         }
-        outbox.read(3);
+        outbox.mark_read(3);
         assert_eq!(all(&mut outbox), [5]);
         outbox.push(notice(4)).unwrap();
         outbox.push(notice(6)).unwrap();
         assert_eq!(all(&mut outbox), [6]);
-        outbox.read(2);
+        outbox.mark_read(2);
         outbox.push(notice(6)).unwrap();
         assert!(all(&mut outbox).is_empty());
     }
@@ -95,8 +96,8 @@ mod tests {
     #[test]
     fn only_so_many_wait() {
         let mut outbox = DesiredOutbox::default();
-        let (last, most) = (MAX_WAITING as u64 + 1, MAX_WAITING as u64);
+        let (last, most) = (MAX_PENDING as u64 + 1, MAX_PENDING as u64);
         (1..=most).for_each(|version| outbox.push(notice(version)).unwrap());
-        assert_eq!(outbox.push(notice(last)), Err(TooFarBehind));
+        assert_eq!(outbox.push(notice(last)), Err(OutboxFull));
     }
 }

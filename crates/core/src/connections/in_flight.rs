@@ -108,7 +108,7 @@ pub enum Answer {
     /// The caller has it.
     Delivered,
     /// No call was waiting for it.
-    Stray,
+    NoSuchCall,
 }
 
 /// A method request for the protocol head to send.
@@ -122,12 +122,12 @@ pub struct OutgoingMethod {
     pub payload: Option<Bytes>,
 }
 
-type Reply = oneshot::Sender<Result<MethodReply, CallEnd>>;
+type ReplySender = oneshot::Sender<Result<MethodReply, CallEnd>>;
 
 #[derive(Debug)]
 struct Call {
     id: RequestId,
-    reply: Reply,
+    reply: ReplySender,
     /// Still there until the protocol head takes it.
     request: Option<(MethodName, Option<Bytes>)>,
 }
@@ -146,7 +146,7 @@ impl InFlight {
         limit: u16,
         name: MethodName,
         payload: Option<Bytes>,
-        reply: Reply,
+        reply: ReplySender,
     ) -> Result<RequestId, CallEnd> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -182,11 +182,11 @@ impl InFlight {
     pub(super) fn answer(&mut self, id: RequestId, reply: MethodReply) -> Answer {
         let sent = |call: &Call| call.id == id && call.request.is_none();
         if !self.slots.get(id.slot()).and_then(Option::as_ref).is_some_and(sent) {
-            return Answer::Stray;
+            return Answer::NoSuchCall;
         }
         match self.remove(id).map(|call| call.reply.send(Ok(reply))) {
             Some(Ok(())) => Answer::Delivered,
-            _ => Answer::Stray,
+            _ => Answer::NoSuchCall,
         }
     }
 
@@ -261,10 +261,10 @@ mod tests {
     fn an_answer_reaches_its_call_once() {
         let mut calls = InFlight::default();
         let (id, mut receiver) = insert(&mut calls, 8).unwrap();
-        assert_eq!(calls.answer(id, reply()), Answer::Stray, "not sent yet");
+        assert_eq!(calls.answer(id, reply()), Answer::NoSuchCall, "not sent yet");
         assert_eq!(calls.next_unsent().unwrap().request_id, id);
         assert_eq!(calls.answer(id, reply()), Answer::Delivered);
-        assert_eq!(calls.answer(id, reply()), Answer::Stray, "duplicate");
+        assert_eq!(calls.answer(id, reply()), Answer::NoSuchCall, "duplicate");
         assert_eq!(receiver.try_recv().unwrap(), Ok(reply()));
     }
 
@@ -277,7 +277,7 @@ mod tests {
         let (new, mut receiver) = insert(&mut calls, 8).unwrap();
         calls.next_unsent().unwrap();
         assert_eq!(old.slot(), new.slot());
-        assert_eq!(calls.answer(old, reply()), Answer::Stray);
+        assert_eq!(calls.answer(old, reply()), Answer::NoSuchCall);
         assert!(receiver.try_recv().is_err());
         assert_eq!(calls.answer(new, reply()), Answer::Delivered);
     }

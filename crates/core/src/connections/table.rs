@@ -6,11 +6,11 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ferrohub_model::{IdentityId, KeyMark};
+use ferrohub_model::{IdentityId, KeyFingerprint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::{CloseReason, Connection, Credential, NotAccepted};
+use super::connection::{AcceptError, CloseReason, Connection, Credential};
 use super::in_flight::{CallEnd, MethodReply, OutgoingCall};
 use crate::session::{Session, Subscription};
 
@@ -23,10 +23,10 @@ const SHARDS: usize = 64;
 struct Entry {
     connection: Option<Arc<Connection>>,
     /// The connection that the device left with calls open, until it comes back or its time is up.
-    parted: Option<Arc<Connection>>,
+    previous: Option<Arc<Connection>>,
     /// Told when the device is there and listens; present while somebody waits.
-    arrival: Option<Arc<Notify>>,
-    waiting: usize,
+    ready: Option<Arc<Notify>>,
+    waiters: usize,
 }
 
 type Shard = HashMap<IdentityId, Entry>;
@@ -38,9 +38,9 @@ pub struct Connections {
     hasher: RandomState,
     in_flight_limit: u16,
     /// How often an identity was told to be closed.
-    closes: AtomicU64,
+    close_count: AtomicU64,
     /// Devices, not modules, that have a connection.
-    devices: AtomicUsize,
+    device_count: AtomicUsize,
 }
 
 impl Connections {
@@ -51,16 +51,16 @@ impl Connections {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             in_flight_limit,
-            closes: AtomicU64::new(0),
-            devices: AtomicUsize::new(0),
+            close_count: AtomicU64::new(0),
+            device_count: AtomicUsize::new(0),
         }
     }
 
     /// How often [`Connections::close`] was called, whether or not it found anybody. Who looks at an identity and
     /// then puts its connection in the table knows by this whether the identity may have changed in between.
     #[must_use]
-    pub fn closes(&self) -> u64 {
-        self.closes.load(Ordering::SeqCst)
+    pub fn close_count(&self) -> u64 {
+        self.close_count.load(Ordering::SeqCst)
     }
 
     fn shard(&self, id: &IdentityId) -> MutexGuard<'_, Shard> {
@@ -75,20 +75,20 @@ impl Connections {
         let mut shard = self.shard(&connection.id);
         let entry = shard.entry(connection.id.clone()).or_default();
         let displaced = entry.connection.replace(connection.clone());
-        let parted = entry.parted.take();
+        let previous = entry.previous.take();
         if displaced.is_none() && connection.id.module_str().is_none() {
-            self.devices.fetch_add(1, Ordering::Relaxed);
+            self.device_count.fetch_add(1, Ordering::Relaxed);
         }
         // Under the shard's lock: whoever displaces this one must find what it inherited.
-        for earlier in displaced.iter().chain(&parted).filter(|earlier| earlier.closed().is_some()) {
+        for earlier in displaced.iter().chain(&previous).filter(|earlier| earlier.close_reason().is_some()) {
             if resumes {
-                connection.inherit(earlier);
+                connection.inherit_calls(earlier);
             } else {
                 earlier.end_calls(CallEnd::Disconnected);
             }
         }
         if connection.listens_for_methods() {
-            Self::announce_arrival(entry);
+            Self::notify_ready(entry);
         }
         drop(shard);
         if let Some(displaced) = &displaced {
@@ -99,7 +99,7 @@ impl Connections {
 
     /// Closes a connection and takes it out of the table, unless a newer one is already there.
     /// True if calls are left on it for the device to answer on its next connection; they end with
-    /// [`Connections::abandon`].
+    /// [`Connections::expire_inherited`].
     pub fn detach(&self, connection: &Arc<Connection>, reason: CloseReason) -> bool {
         connection.close(reason);
         let mut shard = self.shard(&connection.id);
@@ -108,24 +108,24 @@ impl Connections {
         if is_current {
             entry.connection = None;
             if connection.id.module_str().is_none() {
-                self.devices.fetch_sub(1, Ordering::Relaxed);
+                self.device_count.fetch_sub(1, Ordering::Relaxed);
             }
             if connection.has_calls() {
-                entry.parted = Some(connection.clone());
+                entry.previous = Some(connection.clone());
                 return true;
             }
         }
-        Self::tidy(&mut shard, &connection.id);
+        Self::remove_if_unused(&mut shard, &connection.id);
         false
     }
 
     /// The device did not come back in time: ends the calls that this connection was left with.
-    pub fn abandon(&self, connection: &Arc<Connection>) {
+    pub fn expire_inherited(&self, connection: &Arc<Connection>) {
         let mut shard = self.shard(&connection.id);
         let Some(entry) = shard.get_mut(&connection.id) else { return };
-        if entry.parted.as_ref().is_some_and(|parted| Arc::ptr_eq(parted, connection)) {
-            entry.parted = None;
-            Self::tidy(&mut shard, &connection.id);
+        if entry.previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, connection)) {
+            entry.previous = None;
+            Self::remove_if_unused(&mut shard, &connection.id);
             drop(shard);
             connection.end_calls(CallEnd::Disconnected);
         }
@@ -134,25 +134,25 @@ impl Connections {
     /// Closes the connection of an identity, and ends the calls of one that the device has left.
     pub fn close(&self, id: &IdentityId, reason: CloseReason) {
         // Before the look: whoever comes after the look sees the count.
-        self.closes.fetch_add(1, Ordering::SeqCst);
-        let (connection, parted) = {
+        self.close_count.fetch_add(1, Ordering::SeqCst);
+        let (connection, previous) = {
             let mut shard = self.shard(id);
             let Some(entry) = shard.get_mut(id) else { return };
-            let found = (entry.connection.clone(), entry.parted.take());
-            Self::tidy(&mut shard, id);
+            let found = (entry.connection.clone(), entry.previous.take());
+            Self::remove_if_unused(&mut shard, id);
             found
         };
         if let Some(connection) = connection {
             connection.close(reason);
         }
-        if let Some(parted) = parted {
-            parted.end_calls(CallEnd::Disconnected);
+        if let Some(previous) = previous {
+            previous.end_calls(CallEnd::Disconnected);
         }
     }
 
     /// Closes the connection of an identity if this is the key that it authenticated with.
-    pub fn close_user_of(&self, id: &IdentityId, key: KeyMark, reason: CloseReason) {
-        self.closes.fetch_add(1, Ordering::SeqCst);
+    pub fn close_using_key(&self, id: &IdentityId, key: KeyFingerprint, reason: CloseReason) {
+        self.close_count.fetch_add(1, Ordering::SeqCst);
         let used = |connection: &Arc<Connection>| connection.credential == Credential::DeviceKey(key);
         if let Some(connection) = self.get(id).filter(used) {
             connection.close(reason);
@@ -165,7 +165,7 @@ impl Connections {
         if session.has(Subscription::Methods) {
             let mut shard = self.shard(&connection.id);
             if let Some(entry) = shard.get_mut(&connection.id) {
-                Self::announce_arrival(entry);
+                Self::notify_ready(entry);
             }
         }
     }
@@ -188,8 +188,8 @@ impl Connections {
 
     /// How many devices, not modules, are connected to this node.
     #[must_use]
-    pub fn devices(&self) -> usize {
-        self.devices.load(Ordering::Relaxed)
+    pub fn device_count(&self) -> usize {
+        self.device_count.load(Ordering::Relaxed)
     }
 
     /// How many connections this node holds. Looks at each.
@@ -210,10 +210,10 @@ impl Connections {
             let mut pending =
                 match connection.map(|connection| connection.accept(&call, self.in_flight_limit)) {
                     Some(Ok(pending)) => pending,
-                    Some(Err(NotAccepted::Full)) => return Err(CallEnd::TooManyInFlight),
+                    Some(Err(AcceptError::TooManyInFlight)) => return Err(CallEnd::TooManyInFlight),
                     // Closed: its head is about to take it out of the table, or a newer one is on its way in.
-                    Some(Err(NotAccepted::Closed | NotAccepted::NotListening)) | None => {
-                        self.arrival(target, call.connect_deadline).await?;
+                    Some(Err(AcceptError::Closed | AcceptError::NotSubscribed)) | None => {
+                        self.wait_until_ready(target, call.connect_deadline).await?;
                         continue;
                     }
                 };
@@ -229,12 +229,12 @@ impl Connections {
     }
 
     /// Waits until `target` is connected and listens for methods.
-    async fn arrival(&self, target: &IdentityId, deadline: Instant) -> Result<(), CallEnd> {
+    async fn wait_until_ready(&self, target: &IdentityId, deadline: Instant) -> Result<(), CallEnd> {
         if deadline <= Instant::now() {
             return Err(CallEnd::NotOnline);
         }
-        let waiting = Waiting::new(self, target);
-        let notified = waiting.arrival.notified();
+        let waiter = Waiter::new(self, target);
+        let notified = waiter.ready.notified();
         tokio::pin!(notified);
         notified.as_mut().enable();
         // It may have come between the caller's look and our entry in the table.
@@ -244,15 +244,15 @@ impl Connections {
         timeout_at(deadline, notified).await.map_err(|_| CallEnd::NotOnline)
     }
 
-    fn announce_arrival(entry: &Entry) {
-        if let Some(arrival) = &entry.arrival {
-            arrival.notify_waiters();
+    fn notify_ready(entry: &Entry) {
+        if let Some(ready) = &entry.ready {
+            ready.notify_waiters();
         }
     }
 
-    fn tidy(shard: &mut Shard, id: &IdentityId) {
+    fn remove_if_unused(shard: &mut Shard, id: &IdentityId) {
         let unused =
-            |entry: &Entry| entry.connection.is_none() && entry.parted.is_none() && entry.waiting == 0;
+            |entry: &Entry| entry.connection.is_none() && entry.previous.is_none() && entry.waiters == 0;
         if shard.get(id).is_some_and(unused) {
             shard.remove(id);
         }
@@ -260,31 +260,31 @@ impl Connections {
 }
 
 /// Somebody's place among those who wait for a device.
-struct Waiting<'a> {
+struct Waiter<'a> {
     table: &'a Connections,
     target: &'a IdentityId,
-    arrival: Arc<Notify>,
+    ready: Arc<Notify>,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> Waiter<'a> {
     fn new(table: &'a Connections, target: &'a IdentityId) -> Self {
         let mut shard = table.shard(target);
         let entry = shard.entry(target.clone()).or_default();
-        entry.waiting += 1;
-        let arrival = entry.arrival.get_or_insert_default().clone();
-        Self { table, target, arrival }
+        entry.waiters += 1;
+        let ready = entry.ready.get_or_insert_default().clone();
+        Self { table, target, ready }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.target);
         if let Some(entry) = shard.get_mut(self.target) {
-            entry.waiting -= 1;
-            if entry.waiting == 0 {
-                entry.arrival = None;
+            entry.waiters -= 1;
+            if entry.waiters == 0 {
+                entry.ready = None;
             }
-            Connections::tidy(&mut shard, self.target);
+            Connections::remove_if_unused(&mut shard, self.target);
         }
     }
 }

@@ -82,9 +82,9 @@ impl NewEvent {
 impl StoredEvent {
     /// As readers see it.
     #[must_use]
-    pub fn present(self, partition: u16) -> Event {
+    pub fn into_event(self, partition: u16) -> Event {
         // Only what can be read is written.
-        let said = MessageProperties::parse_bag(&self.properties).unwrap_or_default();
+        let said = MessageProperties::parse_property_bag(&self.properties).unwrap_or_default();
         let mut system: BTreeMap<String, String> = said
             .system
             .into_iter()

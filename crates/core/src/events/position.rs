@@ -15,7 +15,7 @@ pub enum StartPosition {
     /// At the first event that was appended then or later.
     Time(Timestamp),
     /// Behind the events that a reader has seen.
-    Behind(Position),
+    After(Position),
 }
 
 /// How far a reader has come: for each partition the sequence number of what comes next. A partition that is not
@@ -59,7 +59,7 @@ impl StartPosition {
         match text {
             "start" => Some(Self::Start),
             "end" => Some(Self::End),
-            _ => Position::parse(text).map(Self::Behind).or_else(|| Timestamp::parse(text).map(Self::Time)),
+            _ => Position::parse(text).map(Self::After).or_else(|| Timestamp::parse(text).map(Self::Time)),
         }
     }
 }
@@ -74,10 +74,10 @@ mod tests {
         assert_eq!(StartPosition::parse("end"), Some(StartPosition::End));
         let time = Timestamp::parse("2026-11-24T10:00:00Z").unwrap();
         assert_eq!(StartPosition::parse("2026-11-24T10:00:00Z"), Some(StartPosition::Time(time)));
-        let behind =
-            |pairs: &[(u16, u64)]| Some(StartPosition::Behind(Position(pairs.iter().copied().collect())));
-        assert_eq!(StartPosition::parse("0:12,3:7"), behind(&[(0, 13), (3, 8)]));
-        assert_eq!(StartPosition::parse("0:12,1:-1"), behind(&[(0, 13), (1, 0)]));
+        let after =
+            |pairs: &[(u16, u64)]| Some(StartPosition::After(Position(pairs.iter().copied().collect())));
+        assert_eq!(StartPosition::parse("0:12,3:7"), after(&[(0, 13), (3, 8)]));
+        assert_eq!(StartPosition::parse("0:12,1:-1"), after(&[(0, 13), (1, 0)]));
         let most = u64::MAX.to_string();
         let too_far = format!("0:{most}");
         for text in ["", "now", "0:", "0:x", "x:1", "0:1,", "70000:1", "2026-11-24", "0:-2", &too_far] {

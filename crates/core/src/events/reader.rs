@@ -6,7 +6,7 @@ use ferrohub_model::message::Event;
 use futures_util::future::select_all;
 use tokio::sync::watch;
 
-use super::groups::Seat;
+use super::consumer_groups::ReaderSlot;
 use super::log::EventLog;
 use super::position::Position;
 use crate::store::StoreError;
@@ -30,10 +30,10 @@ pub struct EventReader {
     log: Arc<dyn EventLog>,
     cursors: Vec<Cursor>,
     /// Whose turn it is: no partition keeps the others waiting.
-    turn: usize,
+    next_cursor: usize,
     stopping: watch::Receiver<bool>,
     /// Its place among the readers of its group.
-    _seat: Seat,
+    _slot: ReaderSlot,
 }
 
 /// How far it is in one partition.
@@ -49,9 +49,9 @@ impl EventReader {
         log: Arc<dyn EventLog>,
         cursors: Vec<Cursor>,
         stopping: watch::Receiver<bool>,
-        seat: Seat,
+        slot: ReaderSlot,
     ) -> Self {
-        Self { log, cursors, turn: 0, stopping, _seat: seat }
+        Self { log, cursors, next_cursor: 0, stopping, _slot: slot }
     }
 
     /// How far it has come.
@@ -71,7 +71,7 @@ impl EventReader {
             if !events.is_empty() {
                 return Ok(events);
             }
-            self.grown().await?;
+            self.wait_for_append().await?;
         }
     }
 
@@ -84,8 +84,8 @@ impl EventReader {
             return Err(ReadError::Stopping);
         }
         let count = self.cursors.len();
-        for turn in (self.turn..).take(count) {
-            let Some(cursor) = self.cursors.get_mut(turn % count) else { continue };
+        for index in (self.next_cursor..).take(count) {
+            let Some(cursor) = self.cursors.get_mut(index % count) else { continue };
             let end = *cursor.head.borrow_and_update();
             if cursor.next >= end {
                 continue;
@@ -94,16 +94,16 @@ impl EventReader {
             // If nothing is there, all up to the end was trimmed.
             cursor.next = stored.last().map_or(end, |last| last.sequence + 1);
             if !stored.is_empty() {
-                self.turn = (turn + 1) % count;
+                self.next_cursor = (index + 1) % count;
                 let partition = cursor.partition;
-                return Ok(stored.into_iter().map(|event| event.present(partition)).collect());
+                return Ok(stored.into_iter().map(|event| event.into_event(partition)).collect());
             }
         }
         Ok(Vec::new())
     }
 
     /// Waits until the log has more than [`EventReader::read`] saw.
-    async fn grown(&mut self) -> Result<(), ReadError> {
+    async fn wait_for_append(&mut self) -> Result<(), ReadError> {
         let heads = self.cursors.iter_mut().map(|cursor| Box::pin(cursor.head.changed()));
         tokio::select! {
             (changed, ..) = select_all(heads) => changed.map_err(|_| ReadError::Stopping),

@@ -3,27 +3,27 @@
 /// Parts between slashes, each with `*` for any characters in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    parts: Vec<String>,
+    segments: Vec<String>,
     /// Whether anything may follow, or nothing at all be left to follow.
-    open: bool,
+    matches_rest: bool,
 }
 
 impl Pattern {
     /// `a/*b*` matches as many parts as it has; `a/**` also those that follow `a`.
     pub(super) fn new(text: &str) -> Self {
-        let mut parts: Vec<String> = text.split('/').map(str::to_owned).collect();
-        let open = parts.last().is_some_and(|last| last == "**");
-        if open {
-            parts.pop();
+        let mut segments: Vec<String> = text.split('/').map(str::to_owned).collect();
+        let matches_rest = segments.last().is_some_and(|last| last == "**");
+        if matches_rest {
+            segments.pop();
         }
-        Self { parts, open }
+        Self { segments, matches_rest }
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
-        let mut parts = text.split('/');
+        let mut segments = text.split('/');
         let first_match =
-            self.parts.iter().all(|pattern| parts.next().is_some_and(|part| glob(pattern, part)));
-        first_match && (self.open || parts.next().is_none())
+            self.segments.iter().all(|pattern| segments.next().is_some_and(|segment| glob(pattern, segment)));
+        first_match && (self.matches_rest || segments.next().is_none())
     }
 }
 

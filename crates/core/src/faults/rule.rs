@@ -6,7 +6,7 @@ use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::{ErrorCode, HubError, IdentityId};
 
 use super::pattern::Pattern;
-use super::{Effect, Point};
+use super::{Effect, FaultPoint};
 
 /// The longest that anything is held back.
 const MAX_DELAY: Duration = Duration::from_secs(60);
@@ -16,12 +16,12 @@ const MAX_PATTERN: usize = 512;
 /// A fault, checked.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    pub(super) point: Point,
+    pub(super) point: FaultPoint,
     pub(super) effect: Effect,
     /// For how long; zero: only now.
     pub(super) duration: Duration,
     pub(super) count: Option<u32>,
-    who: Pattern,
+    pattern: Pattern,
     /// Of an HTTPS request: which verb, if only one.
     verb: Option<String>,
 }
@@ -31,28 +31,28 @@ fn invalid(text: impl Into<std::borrow::Cow<'static, str>>) -> HubError {
 }
 
 impl Rule {
-    pub(super) fn new(request: &FaultRequest, longest: Duration) -> Result<Self, HubError> {
+    pub(super) fn new(request: &FaultRequest, max_duration: Duration) -> Result<Self, HubError> {
         use FaultKind as Kind;
         let kind = request.kind;
         let (point, effect) = match kind {
-            Kind::DropConnection => (Point::Connected, Effect::Drop { after: delay(request, false)? }),
-            Kind::RefuseConnect => (Point::Connect, Effect::RefuseConnect { retry: retry(request)? }),
+            Kind::DropConnection => (FaultPoint::Connected, Effect::Drop { after: delay(request, false)? }),
+            Kind::RefuseConnect => (FaultPoint::Connect, Effect::RefuseConnect { retry: retry(request)? }),
             Kind::LoseTelemetry => {
                 let acknowledge = request.acknowledge.unwrap_or(true);
-                (Point::Telemetry, Effect::Lose { acknowledge })
+                (FaultPoint::Telemetry, Effect::Lose { acknowledge })
             }
-            Kind::DelayTelemetry => (Point::Telemetry, Effect::Delay(delay(request, true)?)),
-            Kind::LoseMethodRequest => (Point::MethodRequest, Effect::Lose { acknowledge: true }),
-            Kind::DelayMethodRequest => (Point::MethodRequest, Effect::Delay(delay(request, true)?)),
-            Kind::LoseMethodResponse => (Point::MethodResponse, Effect::Lose { acknowledge: true }),
-            Kind::DelayMethodResponse => (Point::MethodResponse, Effect::Delay(delay(request, true)?)),
-            Kind::LoseTwinResponse => (Point::TwinResponse, Effect::Lose { acknowledge: true }),
-            Kind::DelayTwinResponse => (Point::TwinResponse, Effect::Delay(delay(request, true)?)),
-            Kind::RefuseRequest => (Point::Request, refuse(request)?),
+            Kind::DelayTelemetry => (FaultPoint::Telemetry, Effect::Delay(delay(request, true)?)),
+            Kind::LoseMethodRequest => (FaultPoint::MethodRequest, Effect::Lose { acknowledge: true }),
+            Kind::DelayMethodRequest => (FaultPoint::MethodRequest, Effect::Delay(delay(request, true)?)),
+            Kind::LoseMethodResponse => (FaultPoint::MethodResponse, Effect::Lose { acknowledge: true }),
+            Kind::DelayMethodResponse => (FaultPoint::MethodResponse, Effect::Delay(delay(request, true)?)),
+            Kind::LoseTwinResponse => (FaultPoint::TwinResponse, Effect::Lose { acknowledge: true }),
+            Kind::DelayTwinResponse => (FaultPoint::TwinResponse, Effect::Delay(delay(request, true)?)),
+            Kind::RefuseRequest => (FaultPoint::Request, refuse(request)?),
             _ => return Err(invalid(format!("{} is not a fault that this hub knows", kind.name()))),
         };
-        only_for(request)?;
-        let who = if point == Point::Request {
+        reject_inapplicable_fields(request)?;
+        let pattern = if point == FaultPoint::Request {
             let path = request.path.as_deref().unwrap_or_default();
             if !path.starts_with('/') {
                 return Err(invalid("refuseRequest needs an operation, or a path that begins with a slash"));
@@ -65,7 +65,7 @@ impl Rule {
                 .filter(|target| !target.is_empty())
                 .ok_or_else(|| invalid(format!("{} needs a target", kind.name())))?
         };
-        if who.chars().count() > MAX_PATTERN {
+        if pattern.chars().count() > MAX_PATTERN {
             return Err(invalid(format!("a pattern must have at most {MAX_PATTERN} characters")));
         }
         if request.count == Some(0) {
@@ -74,46 +74,48 @@ impl Rule {
         Ok(Self {
             point,
             effect,
-            duration: duration(request, longest)?,
+            duration: duration(request, max_duration)?,
             count: request.count,
-            who: Pattern::new(who),
+            pattern: Pattern::new(pattern),
             verb: request.method.as_ref().map(|verb| verb.to_ascii_uppercase()),
         })
     }
 
-    pub(super) fn is_for(&self, id: &IdentityId) -> bool {
-        self.point != Point::Request && self.who.matches(id.as_str())
+    pub(super) fn matches_identity(&self, id: &IdentityId) -> bool {
+        self.point != FaultPoint::Request && self.pattern.matches(id.as_str())
     }
 
-    pub(super) fn is_for_request(&self, verb: &str, path: &str) -> bool {
-        self.point == Point::Request
+    pub(super) fn matches_request(&self, verb: &str, path: &str) -> bool {
+        self.point == FaultPoint::Request
             && self.verb.as_deref().is_none_or(|only| only == verb)
-            && self.who.matches(path)
+            && self.pattern.matches(path)
     }
 }
 
-fn duration(request: &FaultRequest, longest: Duration) -> Result<Duration, HubError> {
-    let longest = longest.as_secs();
+fn duration(request: &FaultRequest, max_duration: Duration) -> Result<Duration, HubError> {
+    let max_duration = max_duration.as_secs();
     match request.duration_seconds {
-        Some(seconds) if (1..=longest).contains(&u64::from(seconds)) => {
+        Some(seconds) if (1..=max_duration).contains(&u64::from(seconds)) => {
             Ok(Duration::from_secs(seconds.into()))
         }
         None if request.kind == FaultKind::DropConnection => Ok(Duration::ZERO),
         _ => Err(invalid(format!(
-            "{} needs durationSeconds within [1; {longest}]: every fault ends by itself",
+            "{} needs durationSeconds within [1; {max_duration}]: every fault ends by itself",
             request.kind.name()
         ))),
     }
 }
 
 fn delay(request: &FaultRequest, needed: bool) -> Result<Duration, HubError> {
-    let most = MAX_DELAY.as_millis();
+    let max_millis = MAX_DELAY.as_millis();
     match request.delay_milliseconds {
-        Some(milliseconds) if u128::from(milliseconds) <= most => {
+        Some(milliseconds) if u128::from(milliseconds) <= max_millis => {
             Ok(Duration::from_millis(milliseconds.into()))
         }
         None if !needed => Ok(Duration::ZERO),
-        _ => Err(invalid(format!("{} needs delayMilliseconds within [0; {most}]", request.kind.name()))),
+        _ => {
+            Err(invalid(format!("{} needs delayMilliseconds within [0; {max_millis}]", request.kind.name())))
+        }
     }
 }
 
@@ -133,7 +135,7 @@ fn refuse(request: &FaultRequest) -> Result<Effect, HubError> {
 }
 
 /// Refuses what has no meaning for the kind: a test that believes otherwise tests nothing.
-fn only_for(request: &FaultRequest) -> Result<(), HubError> {
+fn reject_inapplicable_fields(request: &FaultRequest) -> Result<(), HubError> {
     use FaultKind as Kind;
     let kind = request.kind;
     let is_request = kind == Kind::RefuseRequest;
@@ -188,32 +190,32 @@ mod tests {
         for (request, point, effect) in [
             (
                 json!({ "kind": "dropConnection", "target": "a" }),
-                Point::Connected,
+                FaultPoint::Connected,
                 Effect::Drop { after: Duration::ZERO },
             ),
             (
                 json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 1 }),
-                Point::Connect,
+                FaultPoint::Connect,
                 Effect::RefuseConnect { retry: true },
             ),
             (
                 json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 1, "connack": 5 }),
-                Point::Connect,
+                FaultPoint::Connect,
                 Effect::RefuseConnect { retry: false },
             ),
             (
                 json!({ "kind": "loseTelemetry", "target": "a", "durationSeconds": 1 }),
-                Point::Telemetry,
+                FaultPoint::Telemetry,
                 Effect::Lose { acknowledge: true },
             ),
             (
                 json!({ "kind": "delayTwinResponse", "target": "a", "durationSeconds": 1, "delayMilliseconds": 1000 }),
-                Point::TwinResponse,
+                FaultPoint::TwinResponse,
                 Effect::Delay(second),
             ),
             (
                 json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1, "error": "ServerError" }),
-                Point::Request,
+                FaultPoint::Request,
                 Effect::Refuse { code: ErrorCode::ServerError, retry_after: None },
             ),
         ] {

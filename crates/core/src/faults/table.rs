@@ -9,46 +9,46 @@ use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
 use tokio::time::Instant;
 
 use super::rule::Rule;
-use super::{Effect, Point};
+use super::{Effect, FaultPoint};
 
 /// The faults of one hub, in memory only.
 #[derive(Debug)]
 pub struct Faults {
     /// The points for which there is one.
-    points: AtomicU32,
+    active_points: AtomicU32,
     state: Mutex<State>,
-    most: usize,
-    longest: Duration,
+    max_active: usize,
+    max_duration: Duration,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    active: Vec<Active>,
+    active: Vec<ActiveFault>,
     last_id: u64,
     /// Whether somebody sees to it that they end.
-    tended: bool,
+    expiry_task_running: bool,
 }
 
 #[derive(Debug)]
-struct Active {
+struct ActiveFault {
     fault: Fault,
     rule: Rule,
-    until: Instant,
+    expires_at: Instant,
 }
 
-impl Active {
-    fn is_used_up(&self) -> bool {
+impl ActiveFault {
+    fn is_exhausted(&self) -> bool {
         self.rule.count.is_some_and(|count| self.fault.hits >= u64::from(count))
     }
 
-    fn is_over(&self, now: Instant) -> bool {
-        self.until <= now || self.is_used_up()
+    fn has_ended(&self, now: Instant) -> bool {
+        self.expires_at <= now || self.is_exhausted()
     }
 }
 
 /// A fault came true.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hit {
+pub struct FaultHit {
     /// Of which fault.
     pub id: String,
     /// Of which kind.
@@ -59,37 +59,37 @@ pub struct Hit {
 
 /// A fault that is no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedFault {
     /// The fault, as it was.
     pub fault: Fault,
     /// Why: it was used up, its time was up, or somebody removed it.
-    pub why: &'static str,
+    pub reason: &'static str,
 }
 
 /// A fault that was accepted, and is not active yet.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct AcceptedFault {
     fault: Fault,
     rule: Rule,
 }
 
-impl Accepted {
+impl AcceptedFault {
     /// Whether it only concerns what there is now.
     #[must_use]
-    pub fn is_momentary(&self) -> bool {
+    pub fn is_one_shot(&self) -> bool {
         self.rule.duration.is_zero()
     }
 
     /// Whether it ends connections.
     #[must_use]
-    pub fn drops(&self) -> bool {
+    pub fn drops_connections(&self) -> bool {
         matches!(self.rule.effect, Effect::Drop { .. })
     }
 
     /// Takes one hit on this identity, if the fault is for it and not used up.
-    pub fn take(&mut self, id: &IdentityId) -> bool {
+    pub fn try_hit(&mut self, id: &IdentityId) -> bool {
         let left = self.rule.count.is_none_or(|count| self.fault.hits < u64::from(count));
-        let hit = left && self.rule.is_for(id);
+        let hit = left && self.rule.matches_identity(id);
         self.fault.hits += u64::from(hit);
         hit
     }
@@ -102,110 +102,131 @@ impl Accepted {
 }
 
 impl Faults {
-    /// None yet. At most `most` at once (0: none may be injected), each of `longest` at most.
+    /// None yet. At most `max_active` at once (0: none may be injected), each of `max_duration` at most.
     #[must_use]
-    pub fn new(most: usize, longest: Duration) -> Self {
-        Self { points: AtomicU32::new(0), state: Mutex::default(), most, longest }
+    pub fn new(max_active: usize, max_duration: Duration) -> Self {
+        Self { active_points: AtomicU32::new(0), state: Mutex::default(), max_active, max_duration }
     }
 
     /// Whether faults may be injected.
     #[must_use]
-    pub fn are_enabled(&self) -> bool {
-        self.most > 0
+    pub fn is_enabled(&self) -> bool {
+        self.max_active > 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember_points(&self, state: &State) {
+    fn update_active_points(&self, state: &State) {
         let points = state.active.iter().fold(0, |points, active| points | active.rule.point.bit());
-        self.points.store(points, Ordering::Relaxed);
+        self.active_points.store(points, Ordering::Relaxed);
     }
 
     /// Checks a fault and gives it an id. `ends` is when it ends if it begins now.
-    pub fn accept(&self, request: FaultRequest, now: Timestamp) -> Result<Accepted, HubError> {
-        let rule = Rule::new(&request, self.longest)?;
+    pub fn accept(&self, request: FaultRequest, now: Timestamp) -> Result<AcceptedFault, HubError> {
+        let rule = Rule::new(&request, self.max_duration)?;
         let milliseconds = i64::try_from(rule.duration.as_millis()).unwrap_or(i64::MAX);
         let ends = Timestamp::from_unix_millis(now.unix_millis().saturating_add(milliseconds));
         let mut state = self.lock();
-        if state.active.len() >= self.most {
-            let text = format!("There are {} faults, as many as there may be at once.", self.most);
+        if state.active.len() >= self.max_active {
+            let text = format!("There are {} faults, as many as there may be at once.", self.max_active);
             return Err(HubError::new(ErrorCode::GenericConflict, text));
         }
         state.last_id += 1;
-        Ok(Accepted { fault: Fault { id: state.last_id.to_string(), hits: 0, ends, fault: request }, rule })
+        Ok(AcceptedFault {
+            fault: Fault { id: state.last_id.to_string(), hits: 0, ends, fault: request },
+            rule,
+        })
     }
 
-    /// Makes an accepted fault active. True if somebody must [`tend`](Self::tend) to the faults from now on.
+    /// Makes an accepted fault active. True if somebody must [`expire`](Self::expire) the faults from now on.
     #[must_use]
-    pub fn begin(&self, accepted: Accepted, now: Instant) -> bool {
-        let Accepted { fault, rule } = accepted;
+    pub fn activate(&self, accepted: AcceptedFault, now: Instant) -> bool {
+        let AcceptedFault { fault, rule } = accepted;
         let mut state = self.lock();
-        let until = now + rule.duration;
-        state.active.push(Active { fault, rule, until });
-        self.remember_points(&state);
-        !std::mem::replace(&mut state.tended, true)
+        let expires_at = now + rule.duration;
+        state.active.push(ActiveFault { fault, rule, expires_at });
+        self.update_active_points(&state);
+        !std::mem::replace(&mut state.expiry_task_running, true)
     }
 
     /// Whether there is a fault for this point. Costs one relaxed load.
     #[must_use]
-    pub fn has(&self, point: Point) -> bool {
-        self.points.load(Ordering::Relaxed) & point.bit() != 0
+    pub fn has(&self, point: FaultPoint) -> bool {
+        self.active_points.load(Ordering::Relaxed) & point.bit() != 0
     }
 
     /// What goes wrong for this identity at this point, if something does: the oldest fault that is for it.
-    pub fn hit(&self, point: Point, id: &IdentityId, now: Instant) -> Option<Hit> {
-        if self.has(point) { self.take(now, |rule| rule.point == point && rule.is_for(id)) } else { None }
+    pub fn hit(&self, point: FaultPoint, id: &IdentityId, now: Instant) -> Option<FaultHit> {
+        if self.has(point) {
+            self.find_hit(now, |rule| rule.point == point && rule.matches_identity(id))
+        } else {
+            None
+        }
     }
 
     /// What goes wrong with this HTTPS request, if something does.
-    pub fn hit_request(&self, verb: &str, path: &str, now: Instant) -> Option<Hit> {
-        if self.has(Point::Request) { self.take(now, |rule| rule.is_for_request(verb, path)) } else { None }
+    pub fn hit_request(&self, verb: &str, path: &str, now: Instant) -> Option<FaultHit> {
+        if self.has(FaultPoint::Request) {
+            self.find_hit(now, |rule| rule.matches_request(verb, path))
+        } else {
+            None
+        }
     }
 
-    fn take(&self, now: Instant, wanted: impl Fn(&Rule) -> bool) -> Option<Hit> {
+    fn find_hit(&self, now: Instant, predicate: impl Fn(&Rule) -> bool) -> Option<FaultHit> {
         let mut state = self.lock();
-        let active = state.active.iter_mut().find(|active| !active.is_over(now) && wanted(&active.rule))?;
+        let active =
+            state.active.iter_mut().find(|active| !active.has_ended(now) && predicate(&active.rule))?;
         active.fault.hits += 1;
-        Some(Hit { id: active.fault.id.clone(), kind: active.fault.fault.kind, effect: active.rule.effect })
+        Some(FaultHit {
+            id: active.fault.id.clone(),
+            kind: active.fault.fault.kind,
+            effect: active.rule.effect,
+        })
     }
 
     /// The faults that are injected, the oldest first.
     #[must_use]
     pub fn list(&self, now: Instant) -> Vec<Fault> {
         let state = self.lock();
-        state.active.iter().filter(|active| !active.is_over(now)).map(|active| active.fault.clone()).collect()
+        state
+            .active
+            .iter()
+            .filter(|active| !active.has_ended(now))
+            .map(|active| active.fault.clone())
+            .collect()
     }
 
-    /// Ends those that `wanted` picks before their time.
-    pub fn remove(&self, now: Instant, wanted: impl Fn(&Fault) -> bool) -> Vec<Ended> {
+    /// Ends those that `predicate` picks before their time.
+    pub fn remove(&self, now: Instant, predicate: impl Fn(&Fault) -> bool) -> Vec<EndedFault> {
         let mut state = self.lock();
         let removed = state
             .active
-            .extract_if(.., |active| !active.is_over(now) && wanted(&active.fault))
-            .map(|active| Ended { fault: active.fault, why: "removed" })
+            .extract_if(.., |active| !active.has_ended(now) && predicate(&active.fault))
+            .map(|active| EndedFault { fault: active.fault, reason: "removed" })
             .collect();
-        self.remember_points(&state);
+        self.update_active_points(&state);
         removed
     }
 
     /// Takes away those that are over, and says whether others are left. Call it again and again once
-    /// [`begin`](Self::begin) said so, until none is.
+    /// [`activate`](Self::activate) said so, until none is.
     #[must_use]
-    pub fn tend(&self, now: Instant) -> (Vec<Ended>, bool) {
+    pub fn expire(&self, now: Instant) -> (Vec<EndedFault>, bool) {
         let mut state = self.lock();
         let ended = state
             .active
-            .extract_if(.., |active| active.is_over(now))
-            .map(|active| Ended {
-                why: if active.is_used_up() { "used up" } else { "its time is up" },
+            .extract_if(.., |active| active.has_ended(now))
+            .map(|active| EndedFault {
+                reason: if active.is_exhausted() { "used up" } else { "its time is up" },
                 fault: active.fault,
             })
             .collect();
-        self.remember_points(&state);
-        state.tended = !state.active.is_empty();
-        (ended, state.tended)
+        self.update_active_points(&state);
+        state.expiry_task_running = !state.active.is_empty();
+        (ended, state.expiry_task_running)
     }
 }
 
@@ -221,7 +242,7 @@ mod tests {
         IdentityId::parse(text).unwrap()
     }
 
-    fn accept(faults: &Faults, request: Value) -> Result<Accepted, HubError> {
+    fn accept(faults: &Faults, request: Value) -> Result<AcceptedFault, HubError> {
         let request: FaultRequest = serde_json::from_value(request).unwrap();
         faults.accept(request, Timestamp::from_unix_seconds(100))
     }
@@ -233,23 +254,27 @@ mod tests {
     #[test]
     fn a_fault_is_hit_by_its_targets_for_its_time() {
         let (faults, now) = (Faults::new(8, SECOND * 60), Instant::now());
-        assert!(!faults.has(Point::Connect));
+        assert!(!faults.has(FaultPoint::Connect));
         let accepted = accept(&faults, refuse_connect("dev*", 3)).unwrap();
         assert_eq!(accepted.fault().ends, Timestamp::from_unix_seconds(103));
-        assert!(faults.begin(accepted, now), "nobody tended to them before");
-        assert!(faults.has(Point::Connect) && !faults.has(Point::Telemetry));
-        let hit = faults.hit(Point::Connect, &id("dev1"), now).unwrap();
+        assert!(faults.activate(accepted, now), "nobody tended to them before");
+        assert!(faults.has(FaultPoint::Connect) && !faults.has(FaultPoint::Telemetry));
+        let hit = faults.hit(FaultPoint::Connect, &id("dev1"), now).unwrap();
         assert_eq!((hit.id.as_str(), hit.effect), ("1", Effect::RefuseConnect { retry: true }));
-        assert_eq!(faults.hit(Point::Connect, &id("other"), now), None);
-        assert_eq!(faults.hit(Point::Telemetry, &id("dev1"), now), None);
+        assert_eq!(faults.hit(FaultPoint::Connect, &id("other"), now), None);
+        assert_eq!(faults.hit(FaultPoint::Telemetry, &id("dev1"), now), None);
         assert_eq!(faults.list(now)[0].hits, 1);
-        assert_eq!(faults.tend(now + SECOND * 2), (Vec::new(), true));
+        assert_eq!(faults.expire(now + SECOND * 2), (Vec::new(), true));
         let over = now + SECOND * 3;
-        assert_eq!(faults.hit(Point::Connect, &id("dev1"), over), None, "to the moment, tended to or not");
+        assert_eq!(
+            faults.hit(FaultPoint::Connect, &id("dev1"), over),
+            None,
+            "to the moment, tended to or not"
+        );
         assert!(faults.list(over).is_empty());
-        let (ended, more) = faults.tend(over);
-        assert_eq!((ended.len(), ended[0].why, more), (1, "its time is up", false));
-        assert!(!faults.has(Point::Connect));
+        let (ended, more) = faults.expire(over);
+        assert_eq!((ended.len(), ended[0].reason, more), (1, "its time is up", false));
+        assert!(!faults.has(FaultPoint::Connect));
     }
 
     #[test]
@@ -257,25 +282,25 @@ mod tests {
         let (faults, now) = (Faults::new(8, SECOND * 60), Instant::now());
         let mut first = refuse_connect("dev1", 10);
         first["count"] = 2.into();
-        assert!(faults.begin(accept(&faults, first).unwrap(), now));
-        assert!(!faults.begin(accept(&faults, refuse_connect("**", 10)).unwrap(), now));
+        assert!(faults.activate(accept(&faults, first).unwrap(), now));
+        assert!(!faults.activate(accept(&faults, refuse_connect("**", 10)).unwrap(), now));
         let hits: Vec<String> =
-            (0..3).map(|_| faults.hit(Point::Connect, &id("dev1"), now).unwrap().id).collect();
+            (0..3).map(|_| faults.hit(FaultPoint::Connect, &id("dev1"), now).unwrap().id).collect();
         assert_eq!(hits, ["1", "1", "2"]);
-        let (ended, more) = faults.tend(now);
-        assert_eq!((ended[0].why, ended[0].fault.hits, more), ("used up", 2, true));
+        let (ended, more) = faults.expire(now);
+        assert_eq!((ended[0].reason, ended[0].fault.hits, more), ("used up", 2, true));
         assert_eq!(faults.remove(now, |fault| fault.id == "1"), []);
-        assert_eq!(faults.remove(now, |fault| fault.id == "2")[0].why, "removed");
-        assert!(!faults.has(Point::Connect));
-        assert_eq!(faults.tend(now), (Vec::new(), false));
+        assert_eq!(faults.remove(now, |fault| fault.id == "2")[0].reason, "removed");
+        assert!(!faults.has(FaultPoint::Connect));
+        assert_eq!(faults.expire(now), (Vec::new(), false));
         let again = accept(&faults, refuse_connect("**", 10)).unwrap();
-        assert!(faults.begin(again, now), "somebody has to begin again");
+        assert!(faults.activate(again, now), "somebody has to begin again");
     }
 
     #[test]
     fn there_are_only_so_many() {
         let (faults, now) = (Faults::new(1, SECOND * 60), Instant::now());
-        let _ = faults.begin(accept(&faults, refuse_connect("a", 1)).unwrap(), now);
+        let _ = faults.activate(accept(&faults, refuse_connect("a", 1)).unwrap(), now);
         assert_eq!(accept(&faults, refuse_connect("a", 1)).unwrap_err().code, ErrorCode::GenericConflict);
     }
 
@@ -286,12 +311,12 @@ mod tests {
             "kind": "refuseRequest", "method": "get", "path": "/devices/*", "durationSeconds": 9,
             "error": "ThrottlingException", "retryAfterSeconds": 2,
         });
-        let _ = faults.begin(accept(&faults, request).unwrap(), now);
+        let _ = faults.activate(accept(&faults, request).unwrap(), now);
         let hit = faults.hit_request("GET", "/devices/a", now).unwrap();
         let expected = Effect::Refuse { code: ErrorCode::ThrottlingException, retry_after: Some(2) };
         assert_eq!(hit.effect, expected);
         assert_eq!(faults.hit_request("PUT", "/devices/a", now), None);
         assert_eq!(faults.hit_request("GET", "/devices", now), None);
-        assert_eq!(faults.hit(Point::Connect, &id("a"), now), None);
+        assert_eq!(faults.hit(FaultPoint::Connect, &id("a"), now), None);
     }
 }

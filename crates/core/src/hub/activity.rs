@@ -19,19 +19,19 @@ use crate::registry::Identity;
 use crate::store::{Activity, Presence, Store};
 
 /// How long it waits for company.
-const DELAY: Duration = Duration::from_secs(1);
+const WRITE_DELAY: Duration = Duration::from_secs(1);
 
 /// How many are written at once: other writes come between.
-const BATCH: usize = 1000;
+const BATCH_SIZE: usize = 1000;
 
 /// What is not on disk yet, or not for long: who read the row before it was written looks here after that.
 #[derive(Debug, Default)]
 pub(super) struct RecentActivity {
-    waiting: Mutex<HashMap<IdentityId, Recent>>,
+    pending: Mutex<HashMap<IdentityId, RecentEntry>>,
 }
 
 #[derive(Debug)]
-struct Recent {
+struct RecentEntry {
     activity: Activity,
     written: bool,
 }
@@ -44,30 +44,30 @@ fn later(one: Option<Presence>, other: Option<Presence>) -> Option<Presence> {
 }
 
 impl RecentActivity {
-    fn lock(&self) -> MutexGuard<'_, HashMap<IdentityId, Recent>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<IdentityId, RecentEntry>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps `activity` for now, and sees to it that it is written.
-    pub(super) fn note(self: &Arc<Self>, activity: Activity, store: &Arc<dyn Store>) {
-        let mut waiting = self.lock();
-        let is_first = waiting.is_empty();
-        match waiting.entry(activity.id.clone()) {
+    pub(super) fn record(self: &Arc<Self>, activity: Activity, store: &Arc<dyn Store>) {
+        let mut pending = self.lock();
+        let is_first = pending.is_empty();
+        match pending.entry(activity.id.clone()) {
             Entry::Occupied(mut known) if known.get().activity.generation_id == activity.generation_id => {
                 let known = known.get_mut();
                 known.written = false;
                 known.activity.presence = later(known.activity.presence, activity.presence);
                 known.activity.last_activity = known.activity.last_activity.max(activity.last_activity);
             }
-            entry => drop(entry.insert_entry(Recent { activity, written: false })),
+            entry => drop(entry.insert_entry(RecentEntry { activity, written: false })),
         }
-        drop(waiting);
+        drop(pending);
         // As long as something waits there is a task that writes it.
         if is_first {
             let (recent, store) = (self.clone(), store.clone());
             tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(DELAY).await;
+                    tokio::time::sleep(WRITE_DELAY).await;
                     if recent.write(&*store).await {
                         return;
                     }
@@ -79,30 +79,30 @@ impl RecentActivity {
     /// Writes what waits now, and forgets what was written the last time; true when there is nothing left.
     pub(super) async fn write(&self, store: &dyn Store) -> bool {
         let batch: Vec<Activity> = {
-            let mut waiting = self.lock();
-            waiting.retain(|_, recent| !recent.written);
-            waiting.values().map(|recent| recent.activity.clone()).collect()
+            let mut pending = self.lock();
+            pending.retain(|_, recent| !recent.written);
+            pending.values().map(|recent| recent.activity.clone()).collect()
         };
-        for part in batch.chunks(BATCH) {
-            if let Err(cause) = store.save_activity(part).await {
-                warn!(%cause, devices = part.len(), "when devices were last heard of is not on disk");
+        for part in batch.chunks(BATCH_SIZE) {
+            if let Err(error) = store.save_activity(part).await {
+                warn!(%error, devices = part.len(), "when devices were last heard of is not on disk");
             }
         }
-        let mut waiting = self.lock();
+        let mut pending = self.lock();
         for one in &batch {
-            if let Some(recent) = waiting.get_mut(&one.id)
+            if let Some(recent) = pending.get_mut(&one.id)
                 && recent.activity == *one
             {
                 recent.written = true;
             }
         }
-        waiting.is_empty()
+        pending.is_empty()
     }
 
     /// The identity as it will be once everything is written.
     pub(super) fn apply<'a>(&self, identity: &'a Identity) -> Cow<'a, Identity> {
-        let waiting = self.lock();
-        let recent = waiting.get(&identity.id).map(|recent| &recent.activity);
+        let pending = self.lock();
+        let recent = pending.get(&identity.id).map(|recent| &recent.activity);
         match recent.filter(|one| one.generation_id == identity.generation_id) {
             None => Cow::Borrowed(identity),
             Some(newer) => Cow::Owned(Identity {
@@ -119,7 +119,7 @@ impl RecentActivity {
 
 impl Hub {
     /// An identity with its times as they are now, and whether it is connected.
-    pub(super) fn seen<'a>(&self, identity: &'a Identity) -> (Cow<'a, Identity>, bool) {
+    pub(super) fn with_current_activity<'a>(&self, identity: &'a Identity) -> (Cow<'a, Identity>, bool) {
         // The connection first: when it ends, that is noted before it is gone from the table.
         let connection = self.connections.get(&identity.id);
         let mut seen = self.recent_activity.apply(identity);
@@ -129,11 +129,11 @@ impl Hub {
         let times = seen.to_mut();
         times.connection_state_updated = times.connection_state_updated.max(connection.connected);
         times.last_activity = times.last_activity.max(connection.last_activity());
-        (seen, connection.closed().is_none())
+        (seen, connection.close_reason().is_none())
     }
 
     /// An identity came or went.
-    pub(super) fn note_presence(&self, connection: &Connection, connected: bool) {
+    pub(super) fn record_presence(&self, connection: &Connection, connected: bool) {
         let since = if connected { connection.connected } else { self.clock.now() };
         let activity = Activity {
             id: connection.id.clone(),
@@ -141,30 +141,30 @@ impl Hub {
             presence: Some(Presence { connected, since }),
             last_activity: connection.last_activity(),
         };
-        self.recent_activity.note(activity, &self.store);
+        self.recent_activity.record(activity, &self.store);
     }
 
     /// The hub heard from an identity that needs no connection.
-    pub(super) fn note_heard(&self, identity: &Identity) {
+    pub(super) fn record_activity(&self, identity: &Identity) {
         let activity = Activity {
             id: identity.id.clone(),
             generation_id: identity.generation_id.clone(),
             presence: None,
             last_activity: self.clock.now(),
         };
-        self.recent_activity.note(activity, &self.store);
+        self.recent_activity.record(activity, &self.store);
     }
 
     /// Writes down again and again when connected devices were last heard of, so that a hub that dies has not forgotten
-    /// more than [`Limits::activity_interval`](crate::limits::Limits) of it. Never ends.
-    pub async fn remember_activity(&self) {
+    /// more than [`Limits::activity_flush_interval`](crate::limits::Limits) of it. Never ends.
+    pub async fn run_activity_writer(&self) {
         let mut written = self.clock.now();
         loop {
-            tokio::time::sleep(self.limits.activity_interval).await;
+            tokio::time::sleep(self.limits.activity_flush_interval).await;
             let (since, now) = (written, self.clock.now());
             written = now;
             let heard = self.connections.select(|connection| connection.last_activity() >= since);
-            for part in heard.chunks(BATCH) {
+            for part in heard.chunks(BATCH_SIZE) {
                 let of = |connection: &Arc<Connection>| Activity {
                     id: connection.id.clone(),
                     generation_id: connection.generation_id.clone(),
@@ -172,8 +172,8 @@ impl Hub {
                     last_activity: connection.last_activity(),
                 };
                 let activity: Vec<Activity> = part.iter().map(of).collect();
-                if let Err(cause) = self.store.save_activity(&activity).await {
-                    warn!(%cause, devices = activity.len(), "when devices were last heard of is not on disk");
+                if let Err(error) = self.store.save_activity(&activity).await {
+                    warn!(%error, devices = activity.len(), "when devices were last heard of is not on disk");
                 }
             }
         }

@@ -7,14 +7,14 @@ use tracing::info;
 
 use super::Hub;
 use crate::auth::{
-    self, DeviceAuthError, NO_POLICY, Operation, PeerCertificate, Principal, Refused, authenticate,
+    self, AuthorizationError, DeviceAuthError, NO_POLICY, Operation, PeerCertificate, Principal, authenticate,
 };
 use crate::connections::Credential;
 use crate::metrics::count;
 use crate::registry::Identity;
 
 /// For a caller that is not who it says, or may not do this: it is not told which.
-const NOT_A_CALLER: &str = "not_a_caller";
+const CALLER_NOT_ALLOWED: &str = "caller_not_allowed";
 
 /// A device or module that asked for something over HTTPS, and is who it says it is.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl DeviceCaller {
 impl Hub {
     /// Holds the `Authorization` header of a service request against what it asks for.
     pub async fn authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, HubError> {
-        self.try_authorize(header, operation).await.map_err(|refused| self.refused(refused, operation))
+        self.try_authorize(header, operation).await.map_err(|refused| self.record_refusal(refused, operation))
     }
 
     /// Holds the `Authorization` header of a method call against whom it calls. Services with the right may call
@@ -49,19 +49,23 @@ impl Hub {
             Err(refused) if refused.reason != NO_POLICY => refused,
             Err(_) => match self.authorize_module_call(header.unwrap_or_default(), target).await {
                 Ok(true) => return Ok(()),
-                Ok(false) => Refused::new(NOT_A_CALLER),
+                Ok(false) => AuthorizationError::new(CALLER_NOT_ALLOWED),
                 Err(error) => return Err(error),
             },
         };
-        Err(self.refused(refused, Operation::InvokeMethod))
+        Err(self.record_refusal(refused, Operation::InvokeMethod))
     }
 
-    async fn try_authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, Refused> {
+    async fn try_authorize(
+        &self,
+        header: Option<&str>,
+        operation: Operation,
+    ) -> Result<Principal, AuthorizationError> {
         let entra = self.entra.as_ref();
         auth::authorize(header, operation, &self.host, &self.policies, entra, self.clock.now()).await
     }
 
-    fn refused(&self, refused: Refused, operation: Operation) -> HubError {
+    fn record_refusal(&self, refused: AuthorizationError, operation: Operation) -> HubError {
         count(&self.metrics.unauthorized, refused.reason);
         info!(reason = refused.reason, ?operation, "service request refused");
         refused.error
@@ -75,27 +79,29 @@ impl Hub {
         header: Option<&str>,
         certificate: Option<&PeerCertificate>,
     ) -> Result<DeviceCaller, HubError> {
-        match self.prove(id, header, certificate).await? {
+        match self.authenticate_identity(id, header, certificate).await? {
             Ok(caller) => {
-                self.note_heard(&caller.identity);
+                self.record_activity(&caller.identity);
                 Ok(caller)
             }
             Err(error) => {
                 count(&self.metrics.unauthorized, error.reason());
                 info!(device = %id, %error, "device request refused");
-                Err(Refused::new(error.reason()).error)
+                Err(AuthorizationError::new(error.reason()).error)
             }
         }
     }
 
     /// Whether an identity is who it says it is, and it and its device may talk to the hub.
-    async fn prove(
+    async fn authenticate_identity(
         &self,
         id: &IdentityId,
         token: Option<&str>,
         certificate: Option<&PeerCertificate>,
     ) -> Result<Result<DeviceCaller, DeviceAuthError>, HubError> {
-        let Some(identity) = self.find(id).await? else { return Ok(Err(DeviceAuthError::UnknownIdentity)) };
+        let Some(identity) = self.find_identity(id).await? else {
+            return Ok(Err(DeviceAuthError::UnknownIdentity));
+        };
         let now = self.clock.now();
         let verified =
             authenticate(&identity, token, certificate, &self.host, &self.policies, &self.authorities, now);
@@ -114,30 +120,32 @@ impl Hub {
     async fn authorize_module_call(&self, token: &str, target: &IdentityId) -> Result<bool, HubError> {
         let caller = SasToken::parse(token).ok().and_then(|token| token.resource()?.identity());
         let Some(caller) = caller.filter(|caller| caller.module_str().is_some()) else { return Ok(false) };
-        let Ok(caller) = self.prove(&caller, Some(token), None).await? else { return Ok(false) };
+        let Ok(caller) = self.authenticate_identity(&caller, Some(token), None).await? else {
+            return Ok(false);
+        };
         if target.device_str() == caller.identity.id.device_str() {
             return Ok(true);
         }
         let device = caller.device();
         let Some(scope) = device.device_scope.as_ref().filter(|_| device.iot_edge) else { return Ok(false) };
-        let below = self.device_of(target).await?;
-        Ok(below.is_some_and(|below| is_below(&below, scope)))
+        let target = self.device_of(target).await?;
+        Ok(target.is_some_and(|target| is_in_scope(&target, scope)))
     }
 
     async fn device_of(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {
         match DeviceId::new(id.device_str()) {
-            Ok(device) => self.find(&device.into()).await,
+            Ok(device) => self.find_identity(&device.into()).await,
             Err(_) => Ok(None),
         }
     }
 
-    async fn find(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {
+    async fn find_identity(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {
         self.store.identity(id).await.map_err(super::store_failed)
     }
 }
 
 /// A leaf device has the scope of the edge device above it, an edge device names it as its parent's.
-fn is_below(device: &Identity, scope: &str) -> bool {
+fn is_in_scope(device: &Identity, scope: &str) -> bool {
     let is_leaf_of = !device.iot_edge && device.device_scope.as_deref() == Some(scope);
     is_leaf_of || device.parent_scopes.iter().any(|parent| parent == scope)
 }

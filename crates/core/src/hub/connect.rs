@@ -8,10 +8,10 @@ use tracing::{info, warn};
 use super::Hub;
 use crate::auth::{DeviceAuthError, PeerCertificate, authenticate};
 use crate::connections::{CloseReason, Connection};
-use crate::events::Happening;
+use crate::events::HubEvent;
 use crate::metrics::count;
 use crate::session::Session;
-use crate::store::{StoreError, Written};
+use crate::store::{StoreError, WriteOutcome};
 
 /// What a device presents when it connects, whatever the protocol.
 #[derive(Debug)]
@@ -87,12 +87,12 @@ impl Hub {
         if self.is_stopping() {
             return Err(ConnectRefusal::Unavailable);
         }
-        let unavailable = |cause: StoreError| {
-            warn!(%cause, "the store failed during a connect");
+        let unavailable = |error: StoreError| {
+            warn!(%error, "the store failed during a connect");
             ConnectRefusal::Unavailable
         };
         let now = self.clock.now();
-        let closes = self.connections.closes();
+        let close_count = self.connections.close_count();
         let (identity, stored) = self
             .store
             .identity_and_session(request.id)
@@ -109,11 +109,11 @@ impl Hub {
             &self.authorities,
             now,
         )?;
-        if let Some(retry) = self.refuses_connect(request.id) {
+        if let Some(retry) = self.injected_connect_refusal(request.id) {
             return Err(ConnectRefusal::FaultInjected { retry });
         }
         if let Some(model_id) = request.model_id.filter(|model_id| !model_id.is_empty()) {
-            self.note_model(request.id, model_id).await.map_err(|_| ConnectRefusal::Unavailable)?;
+            self.record_model_id(request.id, model_id).await.map_err(|_| ConnectRefusal::Unavailable)?;
         }
         if request.clean_session && stored.is_some() {
             self.store.save_session(request.id, None).await.map_err(unavailable)?;
@@ -126,36 +126,37 @@ impl Hub {
             session.unwrap_or_default(),
             self.clock.now(),
         ));
-        let displaced = self.tell_of_connections(|tell| {
+        let displaced = self.emit_connection_events(|emit| {
             let displaced = self.connections.attach(&connection, !request.clean_session);
-            let displaced = displaced.filter(|displaced| self.left(displaced, CloseReason::TakenOver));
+            let displaced =
+                displaced.filter(|displaced| self.record_disconnect(displaced, CloseReason::TakenOver));
             if let Some(displaced) = &displaced {
-                tell(displaced, Happening::Disconnected);
+                emit(displaced, HubEvent::Disconnected);
             }
-            tell(&connection, Happening::Connected);
+            emit(&connection, HubEvent::Connected);
             displaced
         });
         if let Some(displaced) = displaced {
-            self.log_end(&displaced, CloseReason::TakenOver);
+            self.log_disconnect(&displaced, CloseReason::TakenOver);
         }
         self.metrics.connections.inc();
         // A change of the identity disconnects whoever is in the table. One that came between our look
         // and our entry found nobody there, so look once more if there may have been one.
-        if self.connections.closes() != closes
-            && let Err(error) = self.look_again(request, &connection).await
+        if self.connections.close_count() != close_count
+            && let Err(error) = self.reauthenticate(request, &connection).await
         {
             self.disconnected(&connection, CloseReason::CredentialChanged).await;
             return Err(error);
         }
-        self.note_presence(&connection, true);
+        self.record_presence(&connection, true);
         // What came while it was away. One that comes now finds it in the table.
         connection.notify_messages();
-        self.begun(&connection);
-        self.bus.announce(request.id).await;
+        self.schedule_injected_disconnect(&connection);
+        self.bus.announce_connection(request.id).await;
         Ok(Connected { connection, session_present: session.is_some() })
     }
 
-    async fn look_again(
+    async fn reauthenticate(
         &self,
         request: &ConnectRequest<'_>,
         connection: &Connection,
@@ -201,12 +202,12 @@ impl Hub {
         durable: bool,
     ) -> Result<(), StoreError> {
         // One that was closed may be that of an identity that is gone, and whose id is another's.
-        if connection.session() == session || connection.closed().is_some() {
+        if connection.session() == session || connection.close_reason().is_some() {
             return Ok(());
         }
         if durable {
             let written = self.store.save_session(&connection.id, Some(&session)).await?;
-            if written == Written::NotFound {
+            if written == WriteOutcome::NotFound {
                 connection.close(CloseReason::Deleted);
                 return Ok(());
             }
@@ -220,34 +221,34 @@ impl Hub {
     /// Microsoft's clients renew a token by going and coming back, and answer then.
     /// A connection that was closed before keeps its first reason.
     pub async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
-        let reason = connection.closed().unwrap_or(reason);
+        let reason = connection.close_reason().unwrap_or(reason);
         // Before it leaves the table: a reader finds it there or finds when it went.
-        let left = self.tell_of_connections(|tell| {
-            let left = self.left(connection, reason);
-            if left {
-                tell(connection, Happening::Disconnected);
+        let is_first = self.emit_connection_events(|emit| {
+            let is_first = self.record_disconnect(connection, reason);
+            if is_first {
+                emit(connection, HubEvent::Disconnected);
             }
-            left
+            is_first
         });
-        if left {
-            self.log_end(connection, reason);
+        if is_first {
+            self.log_disconnect(connection, reason);
         }
-        if left && reason != CloseReason::TakenOver {
-            self.note_presence(connection, false);
+        if is_first && reason != CloseReason::TakenOver {
+            self.record_presence(connection, false);
         }
         if self.connections.detach(connection, reason) {
             let (connections, connection) = (self.connections.clone(), connection.clone());
             let grace = self.limits.reconnect_grace;
             tokio::spawn(async move {
                 tokio::time::sleep(grace).await;
-                connections.abandon(&connection);
+                connections.expire_inherited(&connection);
             });
         }
     }
 
     /// Counts the end of a connection, the first time it is told of it. Runs while all others who come and go wait.
-    fn left(&self, connection: &Connection, reason: CloseReason) -> bool {
-        if !connection.depart() {
+    fn record_disconnect(&self, connection: &Connection, reason: CloseReason) -> bool {
+        if !connection.mark_disconnected() {
             return false;
         }
         self.metrics.connections.dec();
@@ -255,7 +256,7 @@ impl Hub {
         true
     }
 
-    fn log_end(&self, connection: &Connection, reason: CloseReason) {
+    fn log_disconnect(&self, connection: &Connection, reason: CloseReason) {
         let seconds = (self.clock.now().unix_millis() - connection.connected.unix_millis()) / 1000;
         info!(device = %connection.id, reason = reason.name(), seconds, "disconnected");
     }

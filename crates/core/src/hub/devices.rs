@@ -38,7 +38,7 @@ impl Hub {
     }
 
     pub(super) fn present_device(&self, identity: &Identity) -> Device {
-        let (identity, connected) = self.seen(identity);
+        let (identity, connected) = self.with_current_activity(identity);
         to_device(&identity, connected)
     }
 }

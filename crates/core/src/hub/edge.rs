@@ -3,7 +3,7 @@
 use ferrohub_model::{HubError, IdentityId};
 
 use super::{Hub, store_failed};
-use crate::registry::{Identity, MAX_LEVELS, device_of_scope, invalid_scope};
+use crate::registry::{Identity, MAX_EDGE_LEVELS, device_of_scope, invalid_scope};
 
 impl Hub {
     /// Whether the parent that a device gets is an edge device of this hub, and not one below it. What stays as it was
@@ -16,7 +16,7 @@ impl Hub {
         let Some(scope) = new.parent_scopes.first().filter(|_| !known) else { return Ok(()) };
         let mut above = self.edge_device(scope).await?;
         // It counts itself, if it is one of them.
-        for _ in usize::from(new.iot_edge)..MAX_LEVELS {
+        for _ in usize::from(new.iot_edge)..MAX_EDGE_LEVELS {
             if above.id == new.id {
                 return Err(invalid_scope("an edge device cannot stand below itself"));
             }
@@ -29,7 +29,7 @@ impl Hub {
                 },
             }
         }
-        Err(invalid_scope(format!("more than {MAX_LEVELS} edge devices above each other")))
+        Err(invalid_scope(format!("more than {MAX_EDGE_LEVELS} edge devices above each other")))
     }
 
     async fn edge_device(&self, scope: &str) -> Result<Identity, HubError> {

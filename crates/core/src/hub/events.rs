@@ -8,7 +8,8 @@ use tracing::debug;
 use super::{DeviceCaller, Hub, store_failed};
 use crate::connections::Connection;
 use crate::events::{
-    EventReader, EventSource, NewEvent, NoSeat, NotOpened, Origin, PartitionState, StartPosition,
+    EventReader, EventSource, NewEvent, OpenReaderError, Origin, PartitionState, ReaderSlotError,
+    StartPosition,
 };
 
 /// Something a device sent.
@@ -66,13 +67,13 @@ impl DeviceCaller {
 impl Hub {
     /// The largest message that a device may send, body and properties, in bytes.
     #[must_use]
-    pub fn message_limit(&self) -> usize {
+    pub fn max_event_bytes(&self) -> usize {
         self.events.settings().event_bytes
     }
 
     /// Takes messages of one device, all of them or none; they are on disk when this returns.
     pub async fn send_events(&self, origin: Origin, messages: Vec<DeviceMessage>) -> Result<(), HubError> {
-        let limit = self.message_limit();
+        let limit = self.max_event_bytes();
         if let Some(message) = messages.iter().find(|message| message.size() > limit) {
             debug!(device = %origin.id, bytes = message.size(), "a message is too large");
             let text = format!("A message with its properties takes at most {limit} bytes.");
@@ -94,40 +95,42 @@ impl Hub {
     /// Begins to read the event log.
     pub async fn read_events(&self, request: ReadRequest<'_>) -> Result<EventReader, HubError> {
         let ReadRequest { consumer_group, from, partition } = request;
-        let opened = self.events.open(consumer_group, &from, partition, self.stopping.subscribe()).await;
+        let opened =
+            self.events.open_reader(consumer_group, &from, partition, self.stopping.subscribe()).await;
         opened.map_err(|error| match error {
-            NotOpened::NoPartition => HubError::new(
+            OpenReaderError::NoPartition => HubError::new(
                 ErrorCode::GenericNotFound,
                 format!("There is no partition {}.", partition.unwrap_or_default()),
             ),
-            NotOpened::NoSeat(NoSeat::Unknown) => HubError::new(
+            OpenReaderError::NoSlot(ReaderSlotError::UnknownGroup) => HubError::new(
                 ErrorCode::GenericNotFound,
                 format!("There is no consumer group {consumer_group}."),
             ),
-            NotOpened::NoSeat(NoSeat::Full) => HubError::new(
+            OpenReaderError::NoSlot(ReaderSlotError::Full) => HubError::new(
                 ErrorCode::ThrottlingException,
                 format!(
                     "The consumer group {consumer_group} has {} readers, as many as it may.",
-                    self.events.groups().limit()
+                    self.events.groups().readers_per_partition()
                 ),
             ),
-            NotOpened::Beyond(partition) => HubError::new(
+            OpenReaderError::PositionOutOfRange(partition) => HubError::new(
                 ErrorCode::ArgumentInvalid,
                 format!("The position lies behind the end of partition {partition}: it is of another log."),
             ),
-            NotOpened::Store(cause) => store_failed(cause),
+            OpenReaderError::Store(error) => store_failed(error),
         })
     }
 
     /// The event log as it is now.
     pub async fn event_log(&self) -> Result<EventLogInfo, HubError> {
         let states = self.events.state().await.map_err(store_failed)?;
-        let partitions = (0..).zip(states).map(|(partition, state)| present(partition, &state)).collect();
+        let partitions =
+            (0..).zip(states).map(|(partition, state)| partition_info(partition, &state)).collect();
         Ok(EventLogInfo { consumer_groups: self.events.groups().names().to_vec(), partitions })
     }
 }
 
-fn present(partition: u16, state: &PartitionState) -> Partition {
+fn partition_info(partition: u16, state: &PartitionState) -> Partition {
     Partition {
         partition,
         begin_sequence_number: state.begin,

@@ -11,24 +11,24 @@ use tracing::{info, warn};
 
 use super::Hub;
 use crate::connections::{Answer, CallEnd, CloseReason, Connection, MethodReply, OutgoingCall, RequestId};
-use crate::faults::{Effect, Ended, Faults, Hit, Point};
+use crate::faults::{Effect, EndedFault, FaultHit, FaultPoint, Faults};
 use crate::limits::Limits;
 use crate::metrics::count;
 
 /// How often it is looked whether a fault's time is up. Until then it is only listed and counted no more.
-const TENDING: Duration = Duration::from_millis(100);
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Answers that may be held back at once; others are not held back.
-const HELD_ANSWERS: usize = 1000;
+const MAX_DELAYED_ANSWERS: usize = 1000;
 
 /// What a fault refuses with.
-const INJECTED: &str = "A fault was injected.";
+const FAULT_MESSAGE: &str = "A fault was injected.";
 
 /// What becomes of a message or an answer on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
+pub enum Delivery {
     /// It arrives.
-    Arrives,
+    Delivered,
     /// It is lost.
     Lost {
         /// Whether its sender shall believe that it arrived.
@@ -47,16 +47,16 @@ pub struct RefusedRequest {
 
 /// The faults of a hub, and what they hold back.
 #[derive(Debug)]
-pub(super) struct Injected {
+pub(super) struct FaultInjector {
     faults: Faults,
-    held: Arc<Semaphore>,
+    delayed_answers: Arc<Semaphore>,
 }
 
-impl Injected {
+impl FaultInjector {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             faults: Faults::new(limits.faults, limits.fault_duration),
-            held: Arc::new(Semaphore::new(HELD_ANSWERS)),
+            delayed_answers: Arc::new(Semaphore::new(MAX_DELAYED_ANSWERS)),
         }
     }
 }
@@ -65,24 +65,24 @@ impl Hub {
     /// Whether faults may be injected.
     #[must_use]
     pub fn faults_are_enabled(&self) -> bool {
-        self.injected.faults.are_enabled()
+        self.fault_injector.faults.is_enabled()
     }
 
     /// Whether something may go wrong at this point.
     #[must_use]
-    pub fn has_fault(&self, point: Point) -> bool {
-        self.injected.faults.has(point)
+    pub fn has_fault(&self, point: FaultPoint) -> bool {
+        self.fault_injector.faults.has(point)
     }
 
     /// The faults that are injected, the oldest first.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
-        self.injected.faults.list(Instant::now())
+        self.fault_injector.faults.list(Instant::now())
     }
 
     /// Injects a fault. One that ends connections and has no duration has ended when this returns.
     pub fn add_fault(self: &Arc<Self>, request: FaultRequest) -> Result<Fault, HubError> {
-        let mut accepted = self.injected.faults.accept(request, self.clock.now())?;
+        let mut accepted = self.fault_injector.faults.accept(request, self.clock.now())?;
         let (id, asked) = (accepted.fault().id.clone(), &accepted.fault().fault);
         warn!(
             fault = id,
@@ -93,12 +93,12 @@ impl Hub {
             count = asked.count,
             "fault added"
         );
-        if accepted.drops() {
+        if accepted.drops_connections() {
             let kind = asked.kind;
-            for connection in self.connections.select(|connection| connection.closed().is_none()) {
-                if accepted.take(&connection.id) {
-                    self.came_true(
-                        &Hit { id: id.clone(), kind, effect: Effect::Drop { after: Duration::ZERO } },
+            for connection in self.connections.select(|connection| connection.close_reason().is_none()) {
+                if accepted.try_hit(&connection.id) {
+                    self.record_hit(
+                        &FaultHit { id: id.clone(), kind, effect: Effect::Drop { after: Duration::ZERO } },
                         connection.id.as_str(),
                     );
                     connection.close(CloseReason::FaultInjected);
@@ -106,13 +106,13 @@ impl Hub {
             }
         }
         let fault = accepted.fault().clone();
-        if accepted.is_momentary() {
-            self.ended(Ended { fault: fault.clone(), why: "it was for once" });
+        if accepted.is_one_shot() {
+            self.log_fault_ended(EndedFault { fault: fault.clone(), reason: "it was for once" });
         } else {
             self.metrics.faults_active.inc();
-            if self.injected.faults.begin(accepted, Instant::now()) {
+            if self.fault_injector.faults.activate(accepted, Instant::now()) {
                 let hub = self.clone();
-                tokio::spawn(async move { hub.tend_to_faults().await });
+                tokio::spawn(async move { hub.expire_faults().await });
             }
         }
         Ok(fault)
@@ -132,23 +132,23 @@ impl Hub {
     }
 
     fn remove_faults(&self, wanted: impl Fn(&Fault) -> bool) -> usize {
-        let removed = self.injected.faults.remove(Instant::now(), wanted);
+        let removed = self.fault_injector.faults.remove(Instant::now(), wanted);
         let count = removed.len();
         for one in removed {
             self.metrics.faults_active.dec();
-            self.ended(one);
+            self.log_fault_ended(one);
         }
         count
     }
 
     /// Ends faults when their time is up, until there are none.
-    async fn tend_to_faults(&self) {
+    async fn expire_faults(&self) {
         loop {
-            sleep(TENDING).await;
-            let (ended, more) = self.injected.faults.tend(Instant::now());
+            sleep(EXPIRY_INTERVAL).await;
+            let (ended, more) = self.fault_injector.faults.expire(Instant::now());
             for one in ended {
                 self.metrics.faults_active.dec();
-                self.ended(one);
+                self.log_fault_ended(one);
             }
             if !more {
                 return;
@@ -156,62 +156,62 @@ impl Hub {
         }
     }
 
-    fn ended(&self, ended: Ended) {
-        let Ended { fault, why } = ended;
-        warn!(fault = fault.id, kind = fault.fault.kind.name(), hits = fault.hits, why, "fault ended");
+    fn log_fault_ended(&self, ended: EndedFault) {
+        let EndedFault { fault, reason } = ended;
+        warn!(fault = fault.id, kind = fault.fault.kind.name(), hits = fault.hits, reason, "fault ended");
     }
 
-    fn came_true(&self, hit: &Hit, whom: &str) {
+    fn record_hit(&self, hit: &FaultHit, target: &str) {
         count(&self.metrics.fault_hits, hit.kind.name());
-        info!(fault = hit.id, kind = hit.kind.name(), whom, "fault hit");
+        info!(fault = hit.id, kind = hit.kind.name(), target, "fault hit");
     }
 
-    fn effect(&self, point: Point, id: &IdentityId) -> Option<Effect> {
+    fn hit_fault(&self, point: FaultPoint, id: &IdentityId) -> Option<Effect> {
         // To know what time it is costs more than to know that there is no fault.
         if !self.has_fault(point) {
             return None;
         }
-        let hit = self.injected.faults.hit(point, id, Instant::now())?;
-        self.came_true(&hit, id.as_str());
+        let hit = self.fault_injector.faults.hit(point, id, Instant::now())?;
+        self.record_hit(&hit, id.as_str());
         Some(hit.effect)
     }
 
     /// Whether an HTTPS request is to be refused.
     #[must_use]
-    pub fn refuses_request(&self, verb: &str, path: &str) -> Option<RefusedRequest> {
-        let hit = self.injected.faults.hit_request(verb, path, Instant::now())?;
-        self.came_true(&hit, path);
+    pub fn injected_refusal(&self, verb: &str, path: &str) -> Option<RefusedRequest> {
+        let hit = self.fault_injector.faults.hit_request(verb, path, Instant::now())?;
+        self.record_hit(&hit, path);
         match hit.effect {
             Effect::Refuse { code, retry_after } => {
-                Some(RefusedRequest { error: HubError::new(code, INJECTED), retry_after })
+                Some(RefusedRequest { error: HubError::new(code, FAULT_MESSAGE), retry_after })
             }
             _ => None,
         }
     }
 
     /// What becomes of something that `id` sends or is sent at this point. Returns when it arrives, late if need be.
-    pub async fn passage(&self, point: Point, id: &IdentityId) -> Passage {
-        match self.effect(point, id) {
+    pub async fn await_delivery(&self, point: FaultPoint, id: &IdentityId) -> Delivery {
+        match self.hit_fault(point, id) {
             Some(Effect::Delay(delay)) => {
                 sleep(delay).await;
-                Passage::Arrives
+                Delivery::Delivered
             }
-            Some(Effect::Lose { acknowledge }) => Passage::Lost { acknowledge },
-            _ => Passage::Arrives,
+            Some(Effect::Lose { acknowledge }) => Delivery::Lost { acknowledge },
+            _ => Delivery::Delivered,
         }
     }
 
     /// Whether a connect that would succeed is to be refused; and if so, whether the device should try again.
-    pub(super) fn refuses_connect(&self, id: &IdentityId) -> Option<bool> {
-        match self.effect(Point::Connect, id)? {
+    pub(super) fn injected_connect_refusal(&self, id: &IdentityId) -> Option<bool> {
+        match self.hit_fault(FaultPoint::Connect, id)? {
             Effect::RefuseConnect { retry } => Some(retry),
             _ => None,
         }
     }
 
     /// A connection has begun that may not last.
-    pub(super) fn begun(&self, connection: &Arc<Connection>) {
-        if let Some(Effect::Drop { after }) = self.effect(Point::Connected, &connection.id) {
+    pub(super) fn schedule_injected_disconnect(&self, connection: &Arc<Connection>) {
+        if let Some(Effect::Drop { after }) = self.hit_fault(FaultPoint::Connected, &connection.id) {
             let connection = connection.clone();
             tokio::spawn(async move {
                 sleep(after).await;
@@ -227,14 +227,14 @@ impl Hub {
         mut call: OutgoingCall,
     ) -> Result<MethodReply, CallEnd> {
         let connected = self.bus.is_connected(target).await;
-        let effect = if connected { self.effect(Point::MethodRequest, target) } else { None };
-        let held = match effect {
+        let effect = if connected { self.hit_fault(FaultPoint::MethodRequest, target) } else { None };
+        let delay = match effect {
             Some(Effect::Delay(delay)) => delay.min(call.response_timeout),
             Some(Effect::Lose { .. }) => call.response_timeout,
             _ => Duration::ZERO,
         };
-        sleep(held).await;
-        call.response_timeout -= held;
+        sleep(delay).await;
+        call.response_timeout -= delay;
         if call.response_timeout.is_zero() {
             return Err(CallEnd::TimedOut);
         }
@@ -243,20 +243,22 @@ impl Hub {
 
     /// A device answered a call.
     pub fn answer(&self, connection: &Arc<Connection>, id: RequestId, reply: MethodReply) -> Answer {
-        match self.effect(Point::MethodResponse, &connection.id) {
+        match self.hit_fault(FaultPoint::MethodResponse, &connection.id) {
             None => connection.answer(id, reply),
-            Some(Effect::Delay(delay)) => match self.injected.held.clone().try_acquire_owned() {
-                Ok(held) => {
-                    let connection = connection.clone();
-                    tokio::spawn(async move {
-                        sleep(delay).await;
-                        connection.answer(id, reply);
-                        drop(held);
-                    });
-                    Answer::Delivered
+            Some(Effect::Delay(delay)) => {
+                match self.fault_injector.delayed_answers.clone().try_acquire_owned() {
+                    Ok(permit) => {
+                        let connection = connection.clone();
+                        tokio::spawn(async move {
+                            sleep(delay).await;
+                            connection.answer(id, reply);
+                            drop(permit);
+                        });
+                        Answer::Delivered
+                    }
+                    Err(_) => connection.answer(id, reply),
                 }
-                Err(_) => connection.answer(id, reply),
-            },
+            }
             // As far as the device can tell it was delivered.
             Some(_) => Answer::Delivered,
         }

@@ -1,15 +1,15 @@
 //! Files that devices upload: where to, what became of it, and who may touch a file that the hub keeps.
 
-mod kept;
+mod maintenance;
 mod notifications;
-mod tend;
+mod stored_files;
 
 pub use notifications::LockedNotification;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, PresentedSas};
+use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, BlobSasToken};
 use ferrohub_model::device::Status;
 use ferrohub_model::file::{BlobName, FileNotification, FileUpload, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::{DeviceId, ErrorCode, HubError, SharedAccessKey, Timestamp};
@@ -17,12 +17,12 @@ use tracing::{error, info};
 
 use super::identities::not_found;
 use super::{DeviceCaller, Hub, store_failed};
-use crate::blobs::{Blob, BlobError, BlobFolder, BlobPlace, BlobStore, Files};
+use crate::blobs::{Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, FileStorage};
 use crate::metrics::count;
-use crate::store::{QueuedNotification, StoreError, StoredBlobKey, Upload, Written};
+use crate::store::{QueuedNotification, StoreError, StoredSigningKey, Upload, WriteOutcome};
 
 /// What a device may do with the file it asked for: read it again as well.
-const OF_DEVICES: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
+const DEVICE_RIGHTS: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
 
 /// What a request on a blob may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +39,12 @@ pub enum BlobDenied {
     /// There is no signature.
     NoSignature,
     /// The signature is not good: a fixed word for logs says why, the caller is not told.
-    Signature(&'static str),
+    InvalidSignature(&'static str),
     /// The signature is good, and does not grant this.
-    Right,
+    MissingRight,
 }
 
-impl Files {
+impl FileStorage {
     fn store(&self) -> &dyn BlobStore {
         match self {
             Self::Folder(folder) => &**folder,
@@ -56,18 +56,18 @@ impl Files {
 impl Hub {
     /// Loads the keys that sign URLs of the hub's own folder, and makes the first.
     pub(super) async fn load_url_keys(&self) -> Result<(), StoreError> {
-        let Some(Files::Folder(_)) = &self.files else { return Ok(()) };
-        let mut keys = self.store.blob_keys().await?;
+        let Some(FileStorage::Folder(_)) = &self.files else { return Ok(()) };
+        let mut keys = self.store.signing_keys().await?;
         if keys.is_empty() {
-            keys.push(self.fresh_url_key().await?);
+            keys.push(self.generate_url_key().await?);
         }
-        self.url_keys.set(keys);
+        self.url_signing_keys.set(keys);
         Ok(())
     }
 
-    async fn fresh_url_key(&self) -> Result<StoredBlobKey, StoreError> {
-        let key = StoredBlobKey { key: SharedAccessKey::generate(), made: self.clock.now() };
-        self.store.save_blob_key(&key, crate::blobs::UrlKeys::KEPT).await?;
+    async fn generate_url_key(&self) -> Result<StoredSigningKey, StoreError> {
+        let key = StoredSigningKey { key: SharedAccessKey::generate(), created: self.clock.now() };
+        self.store.save_signing_key(&key, crate::blobs::UrlSigningKeys::RETAINED).await?;
         Ok(key)
     }
 
@@ -75,12 +75,12 @@ impl Hub {
     #[must_use]
     pub fn blob_folder(&self) -> Option<&Arc<dyn BlobFolder>> {
         match &self.files {
-            Some(Files::Folder(folder)) => Some(folder),
+            Some(FileStorage::Folder(folder)) => Some(folder),
             _ => None,
         }
     }
 
-    fn files(&self) -> Result<&Files, HubError> {
+    fn files(&self) -> Result<&FileStorage, HubError> {
         self.files.as_ref().ok_or_else(|| {
             HubError::new(
                 ErrorCode::DefaultStorageEndpointNotConfigured,
@@ -113,7 +113,7 @@ impl Hub {
             .ok_or_else(|| HubError::new(ErrorCode::ArgumentNull, "blobName is required."))?;
         let blob = BlobName::new(id.device_str(), name)
             .map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))?;
-        if let Files::Folder(folder) = files
+        if let FileStorage::Folder(folder) = files
             && !folder.has_room()
         {
             return Err(HubError::new(
@@ -122,8 +122,8 @@ impl Hub {
             ));
         }
         let key = match files {
-            Files::Folder(_) => self.url_keys.signing(),
-            Files::Account(_, key) => Some(key.clone()),
+            FileStorage::Folder(_) => self.url_signing_keys.current_key(),
+            FileStorage::Account(_, key) => Some(key.clone()),
         };
         let key = key.ok_or_else(|| HubError::new(ErrorCode::ServerError, "The hub has no key for URLs."))?;
         let limits = &self.limits.files;
@@ -133,9 +133,9 @@ impl Hub {
         let correlation_id = correlation_id();
         let upload = Upload { correlation_id: correlation_id.clone(), blob: blob.clone(), expires };
         match self.store.begin_upload(&upload, now, limits.uploads_per_device).await.map_err(store_failed)? {
-            Written::Done => {}
-            Written::NotFound => return Err(not_found(id)),
-            Written::Full | Written::Conflict => {
+            WriteOutcome::Done => {}
+            WriteOutcome::NotFound => return Err(not_found(id)),
+            WriteOutcome::Full | WriteOutcome::Conflict => {
                 return Err(HubError::new(
                     ErrorCode::DeviceMaximumActiveFileUploadLimitExceeded,
                     format!(
@@ -145,18 +145,19 @@ impl Hub {
                 ));
             }
         }
-        let place = files.store().place();
+        let endpoint = files.store().endpoint();
         let account = match files {
-            Files::Folder(_) => account_of(place, &caller.identity.generation_id),
-            Files::Account(..) => place.account.clone(),
+            FileStorage::Folder(_) => account_of(endpoint, &caller.identity.generation_id),
+            FileStorage::Account(..) => endpoint.account.clone(),
         };
-        let address = BlobAddress { account: &account, container: &place.container, blob: blob.as_str() };
-        let sas_token = blob_sas::sign(address, BlobRights::of(&OF_DEVICES), expires, place.https, &key);
+        let address = BlobAddress { account: &account, container: &endpoint.container, blob: blob.as_str() };
+        let sas_token =
+            blob_sas::sign(address, BlobRights::of(&DEVICE_RIGHTS), expires, endpoint.https, &key);
         info!(device = %id, correlation_id, %expires, "file upload begun");
         Ok(FileUpload {
             correlation_id,
-            host_name: place.host.clone(),
-            container_name: place.container.clone(),
+            host_name: endpoint.host.clone(),
+            container_name: endpoint.container.clone(),
             blob_name: blob.as_str().to_owned(),
             sas_token,
         })
@@ -190,11 +191,12 @@ impl Hub {
                 format!("The upload ran out at {}.", upload.expires),
             ));
         }
-        let blob = if outcome.is_success { Some(self.uploaded(files, &upload.blob).await?) } else { None };
+        let blob =
+            if outcome.is_success { Some(self.uploaded_blob(files, &upload.blob).await?) } else { None };
         let notification = blob.as_ref().and_then(|blob| self.notification(files, device, blob, now));
         match self.store.end_upload(id, notification.as_ref()).await.map_err(store_failed)? {
-            Written::Done => {}
-            Written::NotFound | Written::Full | Written::Conflict => return Err(invalid()),
+            WriteOutcome::Done => {}
+            WriteOutcome::NotFound | WriteOutcome::Full | WriteOutcome::Conflict => return Err(invalid()),
         }
         if notification.is_some() {
             count(&self.metrics.file_notifications, "enqueued");
@@ -207,25 +209,25 @@ impl Hub {
             None => {
                 count(&self.metrics.file_uploads, "failed");
                 info!(device, correlation_id = id, status = outcome.status_code, "file upload failed");
-                self.forget_blocks(&upload.blob).await;
+                self.discard_blocks(&upload.blob).await;
             }
         }
         Ok(())
     }
 
     /// The file that a device says it has uploaded.
-    async fn uploaded(&self, files: &Files, name: &BlobName) -> Result<Blob, HubError> {
+    async fn uploaded_blob(&self, files: &FileStorage, name: &BlobName) -> Result<Blob, HubError> {
         let missing = |text: &'static str| HubError::new(ErrorCode::InvalidStorageEndpointOrBlob, text);
         match files.store().stat(name).await {
             Ok(Some(blob)) => Ok(blob),
             Ok(None) => Err(missing("There is no such blob in the storage.")),
-            Err(cause) => Err(blob_failed(cause)),
+            Err(error) => Err(blob_failed(error)),
         }
     }
 
     fn notification(
         &self,
-        files: &Files,
+        files: &FileStorage,
         device: &str,
         blob: &Blob,
         now: Timestamp,
@@ -233,13 +235,17 @@ impl Hub {
         let limits = self.limits.files.notifications.as_ref()?;
         let notification = FileNotification {
             device_id: device.to_owned(),
-            blob_uri: files.store().place().uri(&blob.name),
+            blob_uri: files.store().endpoint().uri(&blob.name),
             blob_name: blob.name.as_str().to_owned(),
             last_updated_time: blob.modified,
             blob_size_in_bytes: blob.bytes,
             enqueued_time_utc: now,
         };
-        Some(QueuedNotification { notification, expires: plus(now, limits.ttl), limit: limits.waiting })
+        Some(QueuedNotification {
+            notification,
+            expires: plus(now, limits.time_to_live),
+            limit: limits.max_queued,
+        })
     }
 
     /// Whether whoever presents this query may do this with that blob of the hub's own folder. A device that is disabled
@@ -250,29 +256,31 @@ impl Hub {
         blob: &BlobName,
         needed: &[BlobRight],
     ) -> Result<BlobGrant, BlobDenied> {
-        let Some(Files::Folder(folder)) = &self.files else { return Err(BlobDenied::Signature("no_folder")) };
+        let Some(FileStorage::Folder(folder)) = &self.files else {
+            return Err(BlobDenied::InvalidSignature("no_folder"));
+        };
         let denied = |reason| {
             count(&self.metrics.unauthorized, reason);
             info!(device = blob.device(), reason, "request for a file refused");
-            BlobDenied::Signature(reason)
+            BlobDenied::InvalidSignature(reason)
         };
-        if !PresentedSas::is_in(query) {
+        if !BlobSasToken::is_present(query) {
             return Err(BlobDenied::NoSignature);
         }
-        let sas = PresentedSas::parse(query).map_err(|_| denied("malformed"))?;
+        let sas = BlobSasToken::parse(query).map_err(|_| denied("malformed"))?;
         let remaining = sas.expiry().unix_millis().saturating_sub(self.clock.now().unix_millis());
         let remaining = u64::try_from(remaining).ok().filter(|millis| *millis > 0);
         let remaining = Duration::from_millis(remaining.ok_or_else(|| denied("expired"))?);
         let device = DeviceId::new(blob.device()).map_err(|_| denied("unknown_device"))?;
-        let device = self.store.identity(&device.into()).await.map_err(|cause| {
-            error!(%cause, "the store failed");
+        let device = self.store.identity(&device.into()).await.map_err(|error| {
+            error!(%error, "the store failed");
             denied("store_failed")
         })?;
         let device = device.ok_or_else(|| denied("unknown_device"))?;
-        let place = folder.place();
-        let account = account_of(place, &device.generation_id);
-        let address = BlobAddress { account: &account, container: &place.container, blob: blob.as_str() };
-        if !self.url_keys.signed(&sas, address) {
+        let endpoint = folder.endpoint();
+        let account = account_of(endpoint, &device.generation_id);
+        let address = BlobAddress { account: &account, container: &endpoint.container, blob: blob.as_str() };
+        if !self.url_signing_keys.verify(&sas, address) {
             return Err(denied("bad_signature"));
         }
         if device.status != Status::Enabled {
@@ -281,31 +289,31 @@ impl Hub {
         if needed.iter().any(|right| sas.rights().has(*right)) {
             Ok(BlobGrant { rights: sas.rights(), remaining })
         } else {
-            Err(BlobDenied::Right)
+            Err(BlobDenied::MissingRight)
         }
     }
 
-    async fn forget_blocks(&self, blob: &BlobName) {
+    async fn discard_blocks(&self, blob: &BlobName) {
         if let Some(folder) = self.blob_folder()
-            && let Err(cause) = folder.forget_blocks(blob).await
+            && let Err(error) = folder.discard_blocks(blob).await
         {
-            error!(%cause, "the blocks of an upload that ended were not removed");
+            error!(%error, "the blocks of an upload that ended were not removed");
         }
     }
 }
 
 /// A store of files that fails is not the caller's fault; the log has the cause.
-fn blob_failed(cause: BlobError) -> HubError {
-    if matches!(cause, BlobError::NotFound) {
+fn blob_failed(error: BlobError) -> HubError {
+    if matches!(error, BlobError::NotFound) {
         return HubError::new(ErrorCode::GenericNotFound, "There is no such file.");
     }
-    error!(%cause, "the store of files failed");
-    match cause {
+    error!(%error, "the store of files failed");
+    match error {
         BlobError::Unavailable(_) => HubError::new(
             ErrorCode::InvalidStorageEndpointOrBlob,
             "The configured storage does not answer as it should.",
         ),
-        BlobError::Store(cause) => store_failed(cause),
+        BlobError::Store(error) => store_failed(error),
         _ => HubError::new(ErrorCode::ServerError, "The hub could not reach its files."),
     }
 }
@@ -316,8 +324,8 @@ fn plus(now: Timestamp, duration: Duration) -> Timestamp {
 
 /// The account that URLs of the hub's own folder are signed for: clients do not see it, and a device that is made again
 /// has another.
-fn account_of(place: &BlobPlace, generation_id: &str) -> String {
-    format!("{}/{generation_id}", place.account)
+fn account_of(endpoint: &BlobEndpoint, generation_id: &str) -> String {
+    format!("{}/{generation_id}", endpoint.account)
 }
 
 /// Nobody guesses one: the same randomness as a key.

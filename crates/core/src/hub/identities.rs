@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use ferrohub_model::{ErrorCode, HubError, IdentityId, KeyMark, Timestamp};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, KeyFingerprint, Timestamp};
 use tracing::info;
 
-use super::tell::to_its_end;
+use super::emit::run_uncancelled;
 use super::{Hub, store_failed};
 use crate::connections::CloseReason;
-use crate::events::{EventSource, Happening};
+use crate::events::{EventSource, HubEvent};
 use crate::registry::{
-    Identity, IfMatch, ends_connections, is_system_module, system_module_ids, system_modules,
+    Identity, IfMatch, close_reason_for_update, is_system_module, system_module_ids, system_modules,
 };
-use crate::store::{ModuleChange, Written};
+use crate::store::{ModuleChange, WriteOutcome};
 use crate::twins::TwinDocument;
 
 /// How often an update whose caller does not care for the etag is tried again when others write between.
@@ -29,17 +29,17 @@ pub(super) fn wrong_etag() -> HubError {
     HubError::new(ErrorCode::PreconditionFailed, "Precondition failed: Invalid ETag")
 }
 
-fn system_module(id: &IdentityId) -> HubError {
+fn system_module_error(id: &IdentityId) -> HubError {
     let text = format!("{id} comes and goes with the device's being an edge device, and not by itself.");
     HubError::new(ErrorCode::SystemModuleModifyUnauthorizedAccess, text)
 }
 
 /// Connections that a change of an identity ends.
-pub(super) enum Ends {
+pub(super) enum CloseConnections {
     /// All of an identity.
-    Connections(IdentityId, CloseReason),
+    OfIdentity(IdentityId, CloseReason),
     /// That of the changed identity, if it authenticated with this key.
-    UserOf(KeyMark),
+    UsingKey(KeyFingerprint),
 }
 
 impl Hub {
@@ -59,7 +59,7 @@ impl Hub {
                 let identity = apply(None, self.clock.now())?;
                 self.check_parent(&identity, None).await?;
                 let hub = self.clone();
-                to_its_end(async move { hub.create_identity(identity).await }).await
+                run_uncancelled(async move { hub.create_identity(identity).await }).await
             }
             Some(if_match) => self.update_identity(id, if_match, apply).await,
         }
@@ -70,9 +70,9 @@ impl Hub {
         let is_module = id.module_str().is_some();
         let limit = if is_module { self.limits.modules_per_device } else { self.limits.devices };
         if is_system_module(id) {
-            return Err(system_module(id));
+            return Err(system_module_error(id));
         }
-        let _in_order = self.in_order(EventSource::DeviceLifecycle, id).await;
+        let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
         let written = if identity.iot_edge {
             let modules = system_modules(id, self.clock.now());
             self.store.create_device(&identity, &modules, limit).await
@@ -80,26 +80,28 @@ impl Hub {
             self.store.create_identity(&identity, limit).await
         };
         match written.map_err(store_failed)? {
-            Written::Done => {
+            WriteOutcome::Done => {
                 info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
-                self.tell(&identity, Happening::Created, || {
+                self.emit(&identity, HubEvent::Created, || {
                     self.twin_body(&identity, &TwinDocument::default())
                 })
                 .await;
                 Ok(identity)
             }
-            Written::Full if is_module => Err(HubError::new(
+            WriteOutcome::Full if is_module => Err(HubError::new(
                 ErrorCode::TooManyModulesOnDevice,
                 format!("The device has {limit} modules, as many as it may."),
             )),
-            Written::Full => {
+            WriteOutcome::Full => {
                 Err(HubError::new(ErrorCode::TooManyDevices, "The hub holds as many devices as it may."))
             }
-            Written::NotFound => Err(HubError::new(ErrorCode::DeviceNotFound, id.device_str().to_owned())),
-            Written::Conflict if is_module => {
+            WriteOutcome::NotFound => {
+                Err(HubError::new(ErrorCode::DeviceNotFound, id.device_str().to_owned()))
+            }
+            WriteOutcome::Conflict if is_module => {
                 Err(HubError::new(ErrorCode::ModuleAlreadyExistsOnDevice, id.to_string()))
             }
-            Written::Conflict => Err(HubError::new(ErrorCode::DeviceAlreadyExists, id.to_string())),
+            WriteOutcome::Conflict => Err(HubError::new(ErrorCode::DeviceAlreadyExists, id.to_string())),
         }
     }
 
@@ -111,13 +113,14 @@ impl Hub {
     ) -> Result<Identity, HubError> {
         let apply = |old: &Identity| {
             let new = apply(Some(old), self.clock.now())?;
-            let whole = ends_connections(old, &new).map(|reason| Ends::Connections(id.clone(), reason));
-            let mut ends: Vec<Ends> = whole.into_iter().collect();
+            let whole = close_reason_for_update(old, &new)
+                .map(|reason| CloseConnections::OfIdentity(id.clone(), reason));
+            let mut to_close: Vec<CloseConnections> = whole.into_iter().collect();
             if old.iot_edge && !new.iot_edge {
-                let of_module = |module| Ends::Connections(module, CloseReason::Deleted);
-                ends.extend(system_module_ids(id).into_iter().map(of_module));
+                let of_module = |module| CloseConnections::OfIdentity(module, CloseReason::Deleted);
+                to_close.extend(system_module_ids(id).into_iter().map(of_module));
             }
-            Ok((new, ends))
+            Ok((new, to_close))
         };
         let new = self.replace_identity(id, if_match, apply).await?;
         info!(device = %id, status = new.status.name(), "identity changed");
@@ -130,33 +133,35 @@ impl Hub {
         self: &Arc<Self>,
         id: &IdentityId,
         if_match: &IfMatch,
-        apply: impl Fn(&Identity) -> Result<(Identity, Vec<Ends>), HubError>,
+        apply: impl Fn(&Identity) -> Result<(Identity, Vec<CloseConnections>), HubError>,
     ) -> Result<Identity, HubError> {
         for _ in 0..MAX_TRIES {
             let old = self.identity(id).await?;
-            if !if_match.admits(&old.etag) {
+            if !if_match.matches(&old.etag) {
                 return Err(wrong_etag());
             }
-            let (new, ends) = apply(&old)?;
+            let (new, to_close) = apply(&old)?;
             self.check_parent(&new, Some(&old)).await?;
             let hub = self.clone();
-            let (written, new) = to_its_end(async move { hub.write_and_end(&old, new, ends).await }).await?;
+            let (written, new) =
+                run_uncancelled(async move { hub.write_and_close_connections(&old, new, to_close).await })
+                    .await?;
             match written {
-                Written::Done => return Ok(new),
-                Written::NotFound => return Err(not_found(id)),
+                WriteOutcome::Done => return Ok(new),
+                WriteOutcome::NotFound => return Err(not_found(id)),
                 // Somebody wrote between: look again.
-                Written::Conflict | Written::Full => {}
+                WriteOutcome::Conflict | WriteOutcome::Full => {}
             }
         }
         Err(wrong_etag())
     }
 
-    async fn write_and_end(
+    async fn write_and_close_connections(
         &self,
         old: &Identity,
         new: Identity,
-        ends: Vec<Ends>,
-    ) -> Result<(Written, Identity), HubError> {
+        to_close: Vec<CloseConnections>,
+    ) -> Result<(WriteOutcome, Identity), HubError> {
         let written = if old.iot_edge == new.iot_edge {
             self.store.update_identity(&new, &old.etag).await
         } else {
@@ -168,11 +173,11 @@ impl Hub {
             self.store.update_device(&new, &old.etag, &modules).await
         };
         let written = written.map_err(store_failed)?;
-        if written == Written::Done {
-            for end in ends {
-                match end {
-                    Ends::Connections(id, reason) => self.bus.disconnect(&id, reason).await,
-                    Ends::UserOf(key) => self.bus.disconnect_user_of(&new.id, key).await,
+        if written == WriteOutcome::Done {
+            for close in to_close {
+                match close {
+                    CloseConnections::OfIdentity(id, reason) => self.bus.disconnect(&id, reason).await,
+                    CloseConnections::UsingKey(key) => self.bus.disconnect_using_key(&new.id, key).await,
                 }
             }
         }
@@ -186,35 +191,35 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<(), HubError> {
         let (hub, id, if_match) = (self.clone(), id.clone(), if_match.clone());
-        to_its_end(async move { hub.delete_and_tell(&id, &if_match).await }).await
+        run_uncancelled(async move { hub.delete_and_emit(&id, &if_match).await }).await
     }
 
-    async fn delete_and_tell(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
+    async fn delete_and_emit(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
         if is_system_module(id) {
             // Without it there is nothing to refuse.
             self.identity(id).await?;
-            return Err(system_module(id));
+            return Err(system_module_error(id));
         }
         let etag = match if_match {
             IfMatch::Any => None,
             IfMatch::Etag(etag) => Some(etag.as_str()),
         };
-        let _in_order = self.in_order(EventSource::DeviceLifecycle, id).await;
-        let last = match self.tells_of(EventSource::DeviceLifecycle) {
+        let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
+        let last = match self.emits(EventSource::DeviceLifecycle) {
             true => self.store.twin(id).await.map_err(store_failed)?,
             false => None,
         };
         match self.store.delete_identity(id, etag).await.map_err(store_failed)? {
-            Written::Done => {
+            WriteOutcome::Done => {
                 self.bus.disconnect(id, CloseReason::Deleted).await;
                 info!(device = %id, "identity deleted");
                 if let Some((identity, twin)) = last {
-                    self.tell(&identity, Happening::Deleted, || self.twin_body(&identity, &twin)).await;
+                    self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
                 }
                 Ok(())
             }
-            Written::NotFound => Err(not_found(id)),
-            Written::Conflict | Written::Full => Err(wrong_etag()),
+            WriteOutcome::NotFound => Err(not_found(id)),
+            WriteOutcome::Conflict | WriteOutcome::Full => Err(wrong_etag()),
         }
     }
 }

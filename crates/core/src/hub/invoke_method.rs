@@ -11,7 +11,7 @@ use tracing::{debug, info, trace};
 
 use super::{Hub, store_failed};
 use crate::connections::{CallEnd, MethodReply, OutgoingCall};
-use crate::faults::Point;
+use crate::faults::FaultPoint;
 use crate::metrics::{Metrics, count};
 
 /// A method call as its caller made it; checked.
@@ -31,21 +31,21 @@ pub struct MethodCall {
 const ANSWERED: &str = "answered";
 
 /// Counts a call once, whatever ends it. If its future is dropped, the caller hung up.
-struct Counted<'a> {
+struct CallMetrics<'a> {
     metrics: &'a Metrics,
-    begun: Instant,
-    ended: bool,
+    started: Instant,
+    finished: bool,
 }
 
-impl<'a> Counted<'a> {
-    fn begin(metrics: &'a Metrics) -> Self {
+impl<'a> CallMetrics<'a> {
+    fn start(metrics: &'a Metrics) -> Self {
         metrics.calls_in_flight.inc();
-        Self { metrics, begun: Instant::now(), ended: false }
+        Self { metrics, started: Instant::now(), finished: false }
     }
 
-    fn end(&mut self, outcome: &'static str) -> Duration {
-        self.ended = true;
-        let elapsed = self.begun.elapsed();
+    fn finish(&mut self, outcome: &'static str) -> Duration {
+        self.finished = true;
+        let elapsed = self.started.elapsed();
         match outcome {
             ANSWERED => drop(self.metrics.method_calls_answered.inc()),
             other => count(&self.metrics.method_calls, other),
@@ -55,11 +55,11 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CallMetrics<'_> {
     fn drop(&mut self) {
         self.metrics.calls_in_flight.dec();
-        if !self.ended {
-            self.end("cancelled");
+        if !self.finished {
+            self.finish("cancelled");
         }
     }
 }
@@ -71,7 +71,7 @@ impl Hub {
         target: &IdentityId,
         call: MethodCall,
     ) -> Result<MethodReply, HubError> {
-        let mut counted = Counted::begin(&self.metrics);
+        let mut call_metrics = CallMetrics::start(&self.metrics);
         let name = call.name.clone();
         trace!(device = %target, method = %name, payload = ?call.payload, "method request");
         let result = self.try_invoke(target, call).await;
@@ -79,7 +79,7 @@ impl Hub {
             Ok(_) => ANSWERED,
             Err((outcome, _)) => outcome,
         };
-        let milliseconds = counted.end(outcome).as_millis() as u64;
+        let milliseconds = call_metrics.finish(outcome).as_millis() as u64;
         // What went as it should is counted; what did not is told.
         if result.is_ok() {
             debug!(device = %target, method = %name, outcome, milliseconds, "method call");
@@ -116,7 +116,7 @@ impl Hub {
             connect_deadline: Instant::now() + Duration::from_secs(call.connect_timeout.into()),
             response_timeout: Duration::from_secs(call.response_timeout.into()),
         };
-        let called = if self.has_fault(Point::MethodRequest) {
+        let called = if self.has_fault(FaultPoint::MethodRequest) {
             Box::pin(self.call_with_faults(target, outgoing)).await
         } else {
             self.bus.call(target, outgoing).await
@@ -127,7 +127,7 @@ impl Hub {
                 if end == CallEnd::NotOnline && !waits {
                     self.require_callable(target).await.map_err(|error| ("refused", error))?;
                 }
-                return Err(explain(end, call.connect_timeout, call.response_timeout));
+                return Err(call_error(end, call.connect_timeout, call.response_timeout));
             }
         };
         self.check_reply(&reply).map_err(|error| ("bad_response", error))?;
@@ -164,17 +164,17 @@ impl Hub {
 }
 
 /// The outcome for metric and log, and the error for the caller.
-fn explain(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'static str, HubError) {
+fn call_error(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'static str, HubError) {
     match end {
         CallEnd::NotOnline | CallEnd::NotSent => (
             "not_online",
             HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
-                .after_seconds(connect_timeout),
+                .with_timeout_seconds(connect_timeout),
         ),
         CallEnd::TimedOut => (
             "timed_out",
             HubError::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device.")
-                .after_seconds(response_timeout),
+                .with_timeout_seconds(response_timeout),
         ),
         CallEnd::Disconnected => {
             ("disconnected", HubError::new(ErrorCode::DeviceNotOnline, "Device unavailable"))

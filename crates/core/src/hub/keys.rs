@@ -8,8 +8,8 @@ use ferrohub_model::{DeviceId, HubError, IdentityId, KeyChange, ModuleId};
 use tracing::info;
 
 use super::Hub;
-use super::identities::Ends;
-use crate::registry::{Identity, IfMatch, fresh_etag, with_new_key};
+use super::identities::CloseConnections;
+use crate::registry::{Identity, IfMatch, fresh_etag, rotate_key};
 
 impl Hub {
     /// Gives a device a new key in place of one of its two, or exchanges them. Its connection ends if it authenticated
@@ -43,10 +43,10 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<Identity, HubError> {
         let renewed = |old: &Identity| {
-            let (authentication, gone) = with_new_key(&old.authentication, change)?;
+            let (authentication, gone) = rotate_key(&old.authentication, change)?;
             Ok((
                 Identity { authentication, etag: fresh_etag(), ..old.clone() },
-                gone.map(Ends::UserOf).into_iter().collect(),
+                gone.map(CloseConnections::UsingKey).into_iter().collect(),
             ))
         };
         let new = self.replace_identity(id, if_match, renewed).await?;

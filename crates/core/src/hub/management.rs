@@ -71,7 +71,7 @@ impl Hub {
             secondary_key: new.secondary_key.clone(),
         };
         self.store.save_policy(&stored).await.map_err(store_failed)?;
-        self.policies.put(new);
+        self.policies.insert(new);
         info!(policy = name, key = ?which, "key regenerated");
         self.close_where(
             CloseReason::CredentialChanged,
@@ -115,7 +115,7 @@ impl Hub {
             ));
         }
         let authority = Authority::new(name, certificate, false, false).map_err(refused)?;
-        self.keep_authority(authority).await
+        self.save_authority(authority).await
     }
 
     /// Makes a new code that the proof of possession must carry as its common name.
@@ -124,7 +124,7 @@ impl Hub {
         let mut authority = (*self.changeable_authority(name)?).clone();
         let code = random_code();
         authority.verification_code = Some(code.clone());
-        self.keep_authority(authority).await?;
+        self.save_authority(authority).await?;
         Ok(code)
     }
 
@@ -135,13 +135,13 @@ impl Hub {
         if authority.verification_code.is_none() {
             return Err(HubError::new(ErrorCode::GenericConflict, "Ask for a verification code first."));
         }
-        if !authority.is_proven_by(proof, self.clock.now()).map_err(refused)? {
+        if !authority.verify_proof_of_possession(proof, self.clock.now()).map_err(refused)? {
             return Err(refused(CertificateError::CommonName));
         }
         authority.verified = true;
         authority.verification_code = None;
         info!(authority = name, "certificate authority verified");
-        self.keep_authority(authority).await
+        self.save_authority(authority).await
     }
 
     /// Removes a certificate authority and disconnects the devices it vouched for.
@@ -169,7 +169,7 @@ impl Hub {
         Ok(authority)
     }
 
-    async fn keep_authority(&self, authority: Authority) -> Result<Arc<Authority>, HubError> {
+    async fn save_authority(&self, authority: Authority) -> Result<Arc<Authority>, HubError> {
         let stored = StoredAuthority {
             name: authority.name.to_string(),
             certificate: authority.certificate.to_vec(),
@@ -178,7 +178,7 @@ impl Hub {
         };
         self.store.save_authority(&stored).await.map_err(store_failed)?;
         let name = authority.name.clone();
-        self.authorities.put(authority);
+        self.authorities.insert(authority);
         self.authority(&name)
     }
 }

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrohub_model::message::{Ack, Destination, MessageProperties, Purged, Queued, SystemProperty};
+use ferrohub_model::message::{
+    Ack, Destination, EnqueuedMessage, MessageProperties, PurgeResult, SystemProperty,
+};
 use ferrohub_model::topic::MessageTopic;
 use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
 
+use super::emit::run_uncancelled;
 use super::identities::not_found;
-use super::tell::to_its_end;
 use super::{Hub, store_failed};
-use crate::messages::{FeedbackBatch, LockToken, Locked, Receiver, Settlement};
-use crate::store::{Enqueued, NewMessage};
+use crate::messages::{FeedbackBatch, LockToken, LockedMessage, Receiver, Settlement};
+use crate::store::{EnqueueOutcome, NewMessage};
 
 impl Hub {
     /// Puts a message in the queue of the device that its property `to` names, and tells the device if it is there.
@@ -19,7 +21,7 @@ impl Hub {
         self: &Arc<Self>,
         properties: MessageProperties,
         body: Bytes,
-    ) -> Result<Queued, HubError> {
+    ) -> Result<EnqueuedMessage, HubError> {
         let to = properties.get(SystemProperty::To).and_then(Destination::parse).ok_or_else(|| {
             let text = "The property `to` must name a device, as /devices/{id}/messages/deviceBound.";
             HubError::new(ErrorCode::InvalidOperation, text)
@@ -43,20 +45,20 @@ impl Hub {
         let Destination { identity: id, input } = to;
         let message = NewMessage { id, input, enqueued, expiry, ack, properties, body };
         let queues = self.queues.clone();
-        let (message, written) = to_its_end(async move {
+        let (message, written) = run_uncancelled(async move {
             let written = queues.enqueue(&message).await.map_err(store_failed)?;
             Ok((message, written))
         })
         .await?;
         let id = &message.id;
         match written {
-            Enqueued::Done(sequence) => {
+            EnqueueOutcome::Done(sequence) => {
                 let message_id = message.properties.get(SystemProperty::MessageId);
-                Ok(Queued::new(id, message_id, sequence, enqueued, expiry))
+                Ok(EnqueuedMessage::new(id, message_id, sequence, enqueued, expiry))
             }
-            Enqueued::NotFound => Err(not_found(id)),
-            Enqueued::Full => {
-                let text = format!("{} messages wait for {id}, as many as may.", limits.per_device);
+            EnqueueOutcome::NotFound => Err(not_found(id)),
+            EnqueueOutcome::Full => {
+                let text = format!("{} messages wait for {id}, as many as may.", limits.queue_length);
                 Err(HubError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text))
             }
         }
@@ -81,7 +83,7 @@ impl Hub {
 
     /// The oldest message of a device that nobody has in hand, for the device. It is locked then, for
     /// [`MessageLimits::lock`](crate::messages::MessageLimits::lock).
-    pub async fn receive_message(&self, id: &IdentityId) -> Result<Option<Locked>, HubError> {
+    pub async fn receive_message(&self, id: &IdentityId) -> Result<Option<LockedMessage>, HubError> {
         self.queues.receive(id).await.map_err(store_failed)
     }
 
@@ -93,7 +95,9 @@ impl Hub {
         settlement: Settlement,
     ) -> Result<(), HubError> {
         let settled = match LockToken::parse(token) {
-            Some(token) => self.queues.settle_locked(id, token, settlement).await.map_err(store_failed)?,
+            Some(token) => {
+                self.queues.settle_with_token(id, token, settlement).await.map_err(store_failed)?
+            }
             None => false,
         };
         if settled { Ok(()) } else { Err(lock_lost("message")) }
@@ -106,9 +110,9 @@ impl Hub {
     }
 
     /// Throws away the messages that wait for a device, also those it has in hand.
-    pub async fn purge_messages(&self, id: &IdentityId) -> Result<Purged, HubError> {
+    pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
         match self.queues.purge(id).await.map_err(store_failed)? {
-            Some(messages) => Ok(Purged::new(id, messages)),
+            Some(messages) => Ok(PurgeResult::new(id, messages)),
             None => Err(not_found(id)),
         }
     }

@@ -53,7 +53,7 @@ impl Hub {
     }
 
     pub(super) fn present_module(&self, identity: &Identity) -> Module {
-        let (identity, connected) = self.seen(identity);
+        let (identity, connected) = self.with_current_activity(identity);
         to_module(&identity, connected)
     }
 }

@@ -8,36 +8,36 @@ use ferrohub_model::{ErrorCode, HubError, IdentityId};
 use tokio::sync::Mutex;
 use tracing::{debug, error};
 
+use super::emit::run_uncancelled;
 use super::identities::{not_found, wrong_etag};
-use super::tell::to_its_end;
 use super::{Hub, store_failed};
 use crate::connections::DesiredNotice;
-use crate::events::{EventSource, Happening};
+use crate::events::{EventSource, HubEvent};
 use crate::metrics::count;
 use crate::registry::{Identity, IfMatch};
-use crate::store::TwinChanged;
-use crate::twins::{Edit, TwinDocument};
+use crate::store::TwinChangeOutcome;
+use crate::twins::{TwinDocument, UpdateMode};
 
 /// Enough that writers of different twins seldom wait for each other.
-const LOCKS: usize = 1024;
+const LOCK_STRIPES: usize = 1024;
 
 /// Who changes the desired properties of a twin holds its lock until the device is told, so that a device hears of
 /// changes in the order in which they came about.
 #[derive(Debug)]
-pub(super) struct DesiredOrder(Box<[Mutex<()>]>);
+pub(super) struct IdentityLocks(Box<[Mutex<()>]>);
 
-impl Default for DesiredOrder {
+impl Default for IdentityLocks {
     fn default() -> Self {
-        Self((0..LOCKS).map(|_| Mutex::new(())).collect())
+        Self((0..LOCK_STRIPES).map(|_| Mutex::new(())).collect())
     }
 }
 
-impl DesiredOrder {
-    pub(super) fn of(&self, id: &IdentityId) -> Option<&Mutex<()>> {
+impl IdentityLocks {
+    pub(super) fn get(&self, id: &IdentityId) -> Option<&Mutex<()>> {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
-        self.0.get(hasher.finish() as usize % LOCKS)
+        self.0.get(hasher.finish() as usize % LOCK_STRIPES)
     }
 }
 
@@ -55,22 +55,22 @@ impl Hub {
     pub async fn change_twin(
         self: &Arc<Self>,
         id: &IdentityId,
-        edit: Edit,
+        mode: UpdateMode,
         change: TwinChange,
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
         let (hub, id) = (self.clone(), id.clone());
-        to_its_end(async move { hub.change_and_tell(&id, edit, change, if_match).await }).await
+        run_uncancelled(async move { hub.change_and_emit(&id, mode, change, if_match).await }).await
     }
 
-    async fn change_and_tell(
+    async fn change_and_emit(
         &self,
         id: &IdentityId,
-        edit: Edit,
+        mode: UpdateMode,
         change: TwinChange,
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
-        let _in_order = match self.desired_order.of(id) {
+        let _order_lock = match self.identity_locks.get(id) {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
@@ -78,24 +78,24 @@ impl Hub {
         let change = Arc::new(change);
         let (identity, twin) = {
             let change = change.clone();
-            self.change_document(id, move |twin| match if_match.admits(&twin.etag()) {
-                true => twin.changed(edit, &change, now, &limits),
+            self.change_document(id, move |twin| match if_match.matches(&twin.etag()) {
+                true => twin.with_change(mode, &change, now, &limits),
                 false => Err(wrong_etag()),
             })
             .await?
         };
         count(&self.metrics.twin_operations, "changed_by_service");
         debug!(device = %id, version = twin.version(), "twin changed");
-        if let Some(patch) = twin.desired_notice(edit, &change) {
+        if let Some(patch) = twin.desired_notice(mode, &change) {
             let patch = serde_json::to_vec(&patch).unwrap_or_default().into();
             self.bus.notify_desired(id, DesiredNotice { version: twin.desired.version, patch }).await;
         }
-        match edit {
-            Edit::Merge => {
-                self.tell(&identity, Happening::TwinUpdated, || twin.told_change(&change).into()).await;
+        match mode {
+            UpdateMode::Merge => {
+                self.emit(&identity, HubEvent::TwinUpdated, || twin.change_event_body(&change).into()).await;
             }
-            Edit::Replace => {
-                self.tell(&identity, Happening::TwinReplaced, || self.twin_body(&identity, &twin)).await;
+            UpdateMode::Replace => {
+                self.emit(&identity, HubEvent::TwinReplaced, || self.twin_body(&identity, &twin)).await;
             }
         }
         Ok(self.present_twin(&identity, &twin))
@@ -106,8 +106,8 @@ impl Hub {
         let found = self.store.twin(id).await.map_err(store_failed)?;
         let (_, twin) = found.ok_or_else(|| not_found(id))?;
         let view: DeviceTwin = twin.for_device();
-        let text = serde_json::to_vec(&view).map_err(|cause| {
-            error!(%cause, "a twin could not be written as JSON");
+        let text = serde_json::to_vec(&view).map_err(|error| {
+            error!(%error, "a twin could not be written as JSON");
             HubError::new(ErrorCode::ServerError, "The twin could not be written.")
         })?;
         count(&self.metrics.twin_operations, "read_by_device");
@@ -116,7 +116,7 @@ impl Hub {
 
     /// A device reports a change of its properties, JSON text; only on top of version `if_version`, if it says one.
     /// The new version of the reported properties.
-    pub async fn report(
+    pub async fn patch_reported(
         self: &Arc<Self>,
         id: &IdentityId,
         patch: &[u8],
@@ -125,34 +125,34 @@ impl Hub {
         let patch: Properties = serde_json::from_slice(patch).map_err(|error| {
             HubError::new(ErrorCode::IotHubFormatError, format!("The patch is not a JSON object: {error}."))
         })?;
-        if !self.tells_of(EventSource::TwinChange) {
-            return self.report_and_tell(id, patch, if_version).await;
+        if !self.emits(EventSource::TwinChange) {
+            return self.report_and_emit(id, patch, if_version).await;
         }
         let (hub, id) = (self.clone(), id.clone());
-        to_its_end(async move { hub.report_and_tell(&id, patch, if_version).await }).await
+        run_uncancelled(async move { hub.report_and_emit(&id, patch, if_version).await }).await
     }
 
-    async fn report_and_tell(
+    async fn report_and_emit(
         &self,
         id: &IdentityId,
         patch: Properties,
         if_version: Option<u64>,
     ) -> Result<u64, HubError> {
-        let _in_order = self.in_order(EventSource::TwinChange, id).await;
+        let _order_lock = self.lock_event_order(EventSource::TwinChange, id).await;
         let (now, limits) = (self.clock.now(), self.limits.twins.clone());
         let patch = Arc::new(patch);
         let (identity, twin) = {
             let patch = patch.clone();
-            self.change_document(id, move |twin| twin.reported(&patch, if_version, now, &limits)).await?
+            self.change_document(id, move |twin| twin.with_reported(&patch, if_version, now, &limits)).await?
         };
         count(&self.metrics.twin_operations, "reported_by_device");
         debug!(device = %id, version = twin.reported.version, "properties reported");
-        self.tell(&identity, Happening::TwinUpdated, || twin.told_report(&patch).into()).await;
+        self.emit(&identity, HubEvent::TwinUpdated, || twin.reported_event_body(&patch).into()).await;
         Ok(twin.reported.version)
     }
 
     /// A device said which model it follows.
-    pub(super) async fn note_model(&self, id: &IdentityId, model_id: &str) -> Result<(), HubError> {
+    pub(super) async fn record_model_id(&self, id: &IdentityId, model_id: &str) -> Result<(), HubError> {
         let found = self.store.twin(id).await.map_err(store_failed)?;
         if found.is_none_or(|(_, twin)| twin.model_id == model_id) {
             return Ok(());
@@ -169,9 +169,9 @@ impl Hub {
         change: impl Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send + 'static,
     ) -> Result<(Identity, TwinDocument), HubError> {
         match self.store.change_twin(id, Box::new(change)).await.map_err(store_failed)? {
-            TwinChanged::Done(changed) => Ok(*changed),
-            TwinChanged::NotFound => Err(not_found(id)),
-            TwinChanged::Refused(error) => {
+            TwinChangeOutcome::Done(changed) => Ok(*changed),
+            TwinChangeOutcome::NotFound => Err(not_found(id)),
+            TwinChangeOutcome::Refused(error) => {
                 count(&self.metrics.twin_operations, "refused");
                 debug!(device = %id, %error, "a change of the twin was refused");
                 Err(error)
@@ -185,7 +185,7 @@ impl Hub {
     }
 
     fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
-        let (identity, connected) = self.seen(identity);
+        let (identity, connected) = self.with_current_activity(identity);
         twin.for_service(&identity, connected)
     }
 }

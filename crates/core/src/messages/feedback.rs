@@ -11,10 +11,10 @@ use crate::store::StoreError;
 
 /// Records that a back end has in its hands.
 #[derive(Debug)]
-struct Batch {
+struct LockedBatch {
     token: LockToken,
     sequences: Vec<u64>,
-    until: Timestamp,
+    locked_until: Timestamp,
     /// What becomes of it is being written.
     settling: bool,
 }
@@ -22,13 +22,13 @@ struct Batch {
 /// All batches that are in somebody's hands.
 #[derive(Debug, Default)]
 pub(super) struct FeedbackLocks {
-    batches: Mutex<Vec<Batch>>,
+    batches: Mutex<Vec<LockedBatch>>,
     /// One receives at a time, so that no record is in two batches.
-    receiving: tokio::sync::Mutex<()>,
+    receive_lock: tokio::sync::Mutex<()>,
 }
 
 impl FeedbackLocks {
-    fn lock(&self) -> MutexGuard<'_, Vec<Batch>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<LockedBatch>> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,14 +54,14 @@ impl Queues {
     /// The oldest records that nobody holds: as soon as they fill a batch, or the first has waited long enough.
     pub(crate) async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, StoreError> {
         let limits = &self.limits.feedback;
-        let _one_at_a_time = self.feedback.receiving.lock().await;
-        let held: Vec<u64> = {
+        let _one_at_a_time = self.feedback.receive_lock.lock().await;
+        let locked: Vec<u64> = {
             let now = self.clock.now();
             let mut batches = self.feedback.lock();
-            batches.retain(|batch| batch.settling || batch.until > now);
+            batches.retain(|batch| batch.settling || batch.locked_until > now);
             batches.iter().flat_map(|batch| batch.sequences.iter().copied()).collect()
         };
-        let records = self.store.feedback(&held, limits.batch).await?;
+        let records = self.store.feedback(&locked, limits.batch).await?;
         let now = self.clock.now();
         let delay = i64::try_from(limits.delay.as_millis()).unwrap_or(i64::MAX);
         let Some(first) = records.first() else { return Ok(None) };
@@ -70,17 +70,17 @@ impl Queues {
         }
         let lock = i64::try_from(limits.lock.as_millis()).unwrap_or(i64::MAX);
         let batch = FeedbackBatch {
-            token: LockToken::fresh(),
+            token: LockToken::generate(),
             locked_until: now.plus_millis(lock),
             sequence: first.sequence,
             delivery_count: first.delivery_count,
             enqueued: first.record.enqueued_time_utc,
             records: records.iter().map(|record| record.record.clone()).collect(),
         };
-        self.feedback.lock().push(Batch {
+        self.feedback.lock().push(LockedBatch {
             token: batch.token,
             sequences: records.iter().map(|record| record.sequence).collect(),
-            until: batch.locked_until,
+            locked_until: batch.locked_until,
             settling: false,
         });
         debug!(records = batch.records.len(), "feedback delivered");
@@ -97,27 +97,28 @@ impl Queues {
         let now = self.clock.now();
         let sequences = {
             let mut batches = self.feedback.lock();
-            let found =
-                batches.iter_mut().find(|batch| batch.token == token && batch.until > now && !batch.settling);
+            let found = batches
+                .iter_mut()
+                .find(|batch| batch.token == token && batch.locked_until > now && !batch.settling);
             let Some(batch) = found else { return Ok(false) };
             batch.settling = true;
             batch.sequences.clone()
         };
         let queues = self.clone();
         let written = tokio::spawn(async move {
-            let deliveries = queues.limits.feedback.deliveries;
+            let max_deliveries = queues.limits.feedback.max_deliveries;
             let written = match settlement {
-                Settlement::Complete | Settlement::Reject => queues.store.end_feedback(&sequences).await,
-                Settlement::Abandon => queues.store.return_feedback(&sequences, deliveries).await,
+                Settlement::Complete | Settlement::Reject => queues.store.complete_feedback(&sequences).await,
+                Settlement::Abandon => queues.store.abandon_feedback(&sequences, max_deliveries).await,
             };
             queues.feedback.lock().retain(|batch| batch.token != token);
             written
         });
         match written.await {
             Ok(written) => written.map(|()| true),
-            Err(cause) => {
-                error!(%cause, "what became of feedback was not written");
-                Err(StoreError::Failed(Box::new(cause)))
+            Err(error) => {
+                error!(%error, "what became of feedback was not written");
+                Err(StoreError::Failed(Box::new(error)))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct MessageLimits {
     /// Messages in the queue of one device or module.
-    pub per_device: u32,
+    pub queue_length: u32,
     /// Bytes of one message, body and properties.
     pub bytes: usize,
     /// How long a message waits whose sender does not say.
@@ -16,7 +16,7 @@ pub struct MessageLimits {
     /// How long a device that received a message over HTTPS may take to complete it.
     pub lock: Duration,
     /// How often a message is delivered to a device that gives it back.
-    pub deliveries: u32,
+    pub max_deliveries: u32,
     /// Of what became of them.
     pub feedback: FeedbackLimits,
 }
@@ -29,7 +29,7 @@ pub struct FeedbackLimits {
     /// How long a back end that received a batch may take to complete it.
     pub lock: Duration,
     /// How often a batch is delivered to back ends that give it back.
-    pub deliveries: u32,
+    pub max_deliveries: u32,
     /// Records in one batch.
     pub batch: usize,
     /// How long a record waits for others to fill the batch.
@@ -41,12 +41,12 @@ pub struct FeedbackLimits {
 impl Default for MessageLimits {
     fn default() -> Self {
         Self {
-            per_device: 50,
+            queue_length: 50,
             bytes: ferrohub_model::message::MAX_MESSAGE_SIZE,
             time_to_live: Duration::from_secs(3600),
             max_time_to_live: Duration::from_secs(2 * 24 * 3600),
             lock: Duration::from_secs(60),
-            deliveries: 10,
+            max_deliveries: 10,
             feedback: FeedbackLimits::default(),
         }
     }
@@ -57,7 +57,7 @@ impl Default for FeedbackLimits {
         Self {
             time_to_live: Duration::from_secs(3600),
             lock: Duration::from_secs(60),
-            deliveries: 10,
+            max_deliveries: 10,
             batch: 64,
             delay: Duration::from_secs(15),
             records: 1_000_000,

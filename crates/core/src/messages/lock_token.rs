@@ -10,7 +10,7 @@ pub struct LockToken(u128);
 
 impl LockToken {
     /// A new one.
-    pub(crate) fn fresh() -> Self {
+    pub(crate) fn generate() -> Self {
         let mut bytes = [0; 16];
         // It fails only where the operating system has no randomness at all, and then nothing else here works.
         let _ = SystemRandom::new().fill(&mut bytes);
@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(token.to_string(), "01234567-89ab-cdef-0123-456789abcdef");
         assert_eq!(LockToken::parse(&token.to_string()), Some(token));
         assert_eq!(LockToken::parse(&format!("\"{token}\"")), Some(token));
-        assert_ne!(LockToken::fresh(), LockToken::fresh());
+        assert_ne!(LockToken::generate(), LockToken::generate());
         for text in
             ["", "*", "0123", "+1234567-89ab-cdef-0123-456789abcdef", "é1234567-89ab-cdef-0123-456789abcde"]
         {

@@ -3,19 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ferrohub_model::IdentityId;
 use ferrohub_model::message::FeedbackStatus;
-use ferrohub_model::{IdentityId, Timestamp};
 use tracing::{debug, error, info};
 
-use super::expiry::Alarm;
+use super::expiry::ExpiryTimer;
 use super::feedback::FeedbackLocks;
-use super::holds::{Freed, Holder, Holds, Portion};
+use super::locks::{FetchLimit, LockOwner, Locks, Released};
 use super::{LockToken, MessageLimits, Receiver};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::metrics::{Metrics, count};
 use crate::store::{
-    Enqueued, FeedbackTerms, NewMessage, Returned, Store, StoreError, StoredMessage, Waiting,
+    AbandonOutcome, EnqueueOutcome, FeedbackOptions, NewMessage, QueueEntry, Store, StoreError, StoredMessage,
 };
 
 /// What a device does with a message that it received.
@@ -31,7 +31,7 @@ pub enum Settlement {
 
 /// A message in the hands of a device that received it over HTTPS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Locked {
+pub struct LockedMessage {
     /// With which the device settles it.
     pub token: LockToken,
     /// The message.
@@ -45,10 +45,10 @@ pub(crate) struct Queues {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: MessageLimits,
     pub(super) metrics: Metrics,
-    pub(super) alarm: Alarm,
+    pub(super) expiry_timer: ExpiryTimer,
     pub(super) feedback: FeedbackLocks,
-    holds: Mutex<Holds>,
-    receivers: AtomicU64,
+    locks: Mutex<Locks>,
+    next_receiver: AtomicU64,
 }
 
 impl Queues {
@@ -65,37 +65,37 @@ impl Queues {
             clock,
             limits,
             metrics,
-            alarm: Alarm::default(),
+            expiry_timer: ExpiryTimer::default(),
             feedback: FeedbackLocks::default(),
-            holds: Mutex::default(),
-            receivers: AtomicU64::new(1),
+            locks: Mutex::default(),
+            next_receiver: AtomicU64::new(1),
         })
     }
 
-    pub(super) fn holds(&self) -> MutexGuard<'_, Holds> {
+    pub(super) fn locks(&self) -> MutexGuard<'_, Locks> {
         // Nothing in there panics half-way through a change, so a poisoned lock is still a sound one.
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn terms(&self) -> FeedbackTerms {
+    pub(super) fn feedback_options(&self) -> FeedbackOptions {
         let now = self.clock.now();
         let time_to_live = i64::try_from(self.limits.feedback.time_to_live.as_millis()).unwrap_or(i64::MAX);
-        FeedbackTerms { now, expiry: now.plus_millis(time_to_live), limit: self.limits.feedback.records }
+        FeedbackOptions { now, expiry: now.plus_millis(time_to_live), limit: self.limits.feedback.records }
     }
 
-    pub(super) fn count(&self, outcome: &'static str, messages: u64) {
+    pub(super) fn record_outcome(&self, outcome: &'static str, messages: u64) {
         if messages > 0 {
             crate::metrics::counter(&self.metrics.messages, outcome).inc_by(messages);
         }
     }
 
     /// Puts a message in its queue. It is on disk when this returns, and the device is told that it is there.
-    pub(crate) async fn enqueue(&self, message: &NewMessage) -> Result<Enqueued, StoreError> {
-        let enqueued = self.store.enqueue_message(message, self.limits.per_device).await?;
-        if let Enqueued::Done(sequence) = enqueued {
+    pub(crate) async fn enqueue(&self, message: &NewMessage) -> Result<EnqueueOutcome, StoreError> {
+        let enqueued = self.store.enqueue_message(message, self.limits.queue_length).await?;
+        if let EnqueueOutcome::Done(sequence) = enqueued {
             count(&self.metrics.messages, "queued");
             debug!(device = %message.id, sequence, bytes = message.body.len(), "message queued");
-            self.alarm.not_later_than(message.expiry);
+            self.expiry_timer.wake_by(message.expiry);
             self.bus.notify_messages(&message.id).await;
         }
         Ok(enqueued)
@@ -103,44 +103,49 @@ impl Queues {
 
     /// Takes messages in hand. Those that have come to their end between the look and the hold are not among them:
     /// whoever ends a message holds it.
-    pub(super) async fn take(
+    pub(super) async fn fetch(
         self: &Arc<Self>,
         id: &IdentityId,
-        holder: Holder,
-        portion: Portion,
-        wanted: impl Fn(&Waiting) -> bool,
+        owner: LockOwner,
+        limit: FetchLimit,
+        wanted: impl Fn(&QueueEntry) -> bool,
     ) -> Result<(Vec<StoredMessage>, bool), StoreError> {
-        let waiting = self.store.waiting_messages(id).await?;
+        let waiting = self.store.queued_messages(id).await?;
         if waiting.is_empty() {
             return Ok((Vec::new(), false));
         }
         let now = self.clock.now();
-        let taken = self.holds().take(id, holder, waiting.into_iter().filter(&wanted), portion, now);
-        if taken.sequences.is_empty() {
-            return Ok((Vec::new(), taken.more));
+        let locked = self.locks().acquire(id, owner, waiting.into_iter().filter(&wanted), limit, now);
+        if locked.sequences.is_empty() {
+            return Ok((Vec::new(), locked.more));
         }
         // Whoever stops waiting for this must not leave them held for ever.
-        let mut untaken = Untaken { queues: self, id, sequences: taken.sequences };
-        let messages = self.store.messages(&untaken.sequences).await?;
-        untaken.sequences.retain(|sequence| !messages.iter().any(|message| message.sequence == *sequence));
-        drop(untaken);
-        self.count("delivered", messages.len() as u64);
-        Ok((messages, taken.more))
+        let mut undelivered = UndeliveredLocks { queues: self, id, sequences: locked.sequences };
+        let messages = self.store.messages(&undelivered.sequences).await?;
+        undelivered
+            .sequences
+            .retain(|sequence| !messages.iter().any(|message| message.sequence == *sequence));
+        drop(undelivered);
+        self.record_outcome("delivered", messages.len() as u64);
+        Ok((messages, locked.more))
     }
 
     /// The oldest message that nobody holds, for a device that asks over HTTPS.
-    pub(crate) async fn receive(self: &Arc<Self>, id: &IdentityId) -> Result<Option<Locked>, StoreError> {
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        id: &IdentityId,
+    ) -> Result<Option<LockedMessage>, StoreError> {
         loop {
-            let token = LockToken::fresh();
+            let token = LockToken::generate();
             let lock = i64::try_from(self.limits.lock.as_millis()).unwrap_or(i64::MAX);
             let until = self.clock.now().plus_millis(lock);
-            let portion = Portion { messages: 1, bytes: usize::MAX };
-            let (messages, more) = self.take(id, Holder::Lock { token, until }, portion, |_| true).await?;
+            let limit = FetchLimit { messages: 1, bytes: usize::MAX };
+            let (messages, more) = self.fetch(id, LockOwner::Token { token, until }, limit, |_| true).await?;
             match messages.into_iter().next() {
                 Some(message) => {
                     debug!(device = %id, sequence = message.sequence, "message delivered over HTTPS");
-                    self.alarm.not_later_than(until);
-                    return Ok(Some(Locked { token, message }));
+                    self.expiry_timer.wake_by(until);
+                    return Ok(Some(LockedMessage { token, message }));
                 }
                 // The one that was there came to its end just now: the next.
                 None if more => {}
@@ -150,15 +155,15 @@ impl Queues {
     }
 
     /// Settles the message that a device received with this token. False if the lock has run out, or never was.
-    pub(crate) async fn settle_locked(
+    pub(crate) async fn settle_with_token(
         self: &Arc<Self>,
         id: &IdentityId,
         token: LockToken,
         settlement: Settlement,
     ) -> Result<bool, StoreError> {
-        let begun = self.holds().settle_locked(id, token, self.clock.now());
+        let begun = self.locks().begin_settle_with_token(id, token, self.clock.now());
         let Some(sequence) = begun else { return Ok(false) };
-        Ok(self.write(id, vec![sequence], settlement).await? > 0)
+        Ok(self.write_settlement(id, vec![sequence], settlement).await? > 0)
     }
 
     /// Settles messages that a connection holds; others are passed over.
@@ -171,18 +176,20 @@ impl Queues {
     ) -> Result<(), StoreError> {
         let mut begun = Vec::with_capacity(sequences.len());
         {
-            let mut holds = self.holds();
-            begun.extend(sequences.iter().copied().filter(|sequence| holds.settle(id, receiver, *sequence)));
+            let mut locks = self.locks();
+            begun.extend(
+                sequences.iter().copied().filter(|sequence| locks.begin_settle(id, receiver, *sequence)),
+            );
         }
         if begun.is_empty() {
             return Ok(());
         }
-        self.write(id, begun, settlement).await.map(drop)
+        self.write_settlement(id, begun, settlement).await.map(drop)
     }
 
     /// Writes what becomes of messages that nobody else can take meanwhile, and lets go of them. How many were still
     /// there. Once begun it goes on to its end, whether or not anybody waits for it.
-    async fn write(
+    async fn write_settlement(
         self: &Arc<Self>,
         id: &IdentityId,
         sequences: Vec<u64>,
@@ -190,19 +197,19 @@ impl Queues {
     ) -> Result<u64, StoreError> {
         let (queues, id) = (self.clone(), id.clone());
         let written = tokio::spawn(async move {
-            let written = queues.try_write(&id, &sequences, settlement).await;
+            let written = queues.try_write_settlement(&id, &sequences, settlement).await;
             let back = settlement == Settlement::Abandon || written.is_err();
-            let freed = queues.holds().settled(&id, &sequences, queues.clock.now());
-            queues.freed(&id, &freed, back).await;
+            let released = queues.locks().finish_settle(&id, &sequences, queues.clock.now());
+            queues.notify_released(&id, &released, back).await;
             written
         });
-        written.await.unwrap_or_else(|cause| {
-            error!(%cause, "what became of a message was not written");
-            Err(StoreError::Failed(Box::new(cause)))
+        written.await.unwrap_or_else(|error| {
+            error!(%error, "what became of a message was not written");
+            Err(StoreError::Failed(Box::new(error)))
         })
     }
 
-    async fn try_write(
+    async fn try_write_settlement(
         &self,
         id: &IdentityId,
         sequences: &[u64],
@@ -211,24 +218,28 @@ impl Queues {
         let (outcome, status) = match settlement {
             Settlement::Complete => ("completed", FeedbackStatus::Success),
             Settlement::Reject => ("rejected", FeedbackStatus::Rejected),
-            Settlement::Abandon => return self.give_back(id, sequences).await,
+            Settlement::Abandon => return self.abandon(id, sequences).await,
         };
-        let ended = self.store.end_messages(sequences, status, self.terms()).await?;
-        self.count(outcome, ended);
+        let ended = self.store.settle_messages(sequences, status, self.feedback_options()).await?;
+        self.record_outcome(outcome, ended);
         debug!(device = %id, ?sequences, outcome, "messages settled");
         Ok(ended)
     }
 
-    async fn give_back(&self, id: &IdentityId, sequences: &[u64]) -> Result<u64, StoreError> {
+    async fn abandon(&self, id: &IdentityId, sequences: &[u64]) -> Result<u64, StoreError> {
         let mut found = 0;
         for sequence in sequences {
-            match self.store.return_message(*sequence, self.limits.deliveries, self.terms()).await? {
-                Returned::Gone => continue,
-                Returned::Waits => {
+            match self
+                .store
+                .abandon_message(*sequence, self.limits.max_deliveries, self.feedback_options())
+                .await?
+            {
+                AbandonOutcome::NotFound => continue,
+                AbandonOutcome::Requeued => {
                     count(&self.metrics.messages, "abandoned");
                     debug!(device = %id, sequence, "message given back");
                 }
-                Returned::Dead => {
+                AbandonOutcome::DeadLettered => {
                     count(&self.metrics.messages, "abandoned");
                     count(&self.metrics.messages, "dead_lettered");
                     info!(device = %id, sequence, "message given back too often");
@@ -241,9 +252,9 @@ impl Queues {
 
     /// Throws away a queue; how many messages were in it. `None` if the identity is not there.
     pub(crate) async fn purge(&self, id: &IdentityId) -> Result<Option<u64>, StoreError> {
-        let purged = self.store.purge_messages(id, self.terms()).await?;
+        let purged = self.store.purge_messages(id, self.feedback_options()).await?;
         if let Some(messages) = purged {
-            self.count("purged", messages);
+            self.record_outcome("purged", messages);
             info!(device = %id, messages, "queue purged");
         }
         Ok(purged)
@@ -251,27 +262,27 @@ impl Queues {
 
     /// What a connection takes messages with.
     pub(crate) fn receiver(self: &Arc<Self>, id: &IdentityId) -> Receiver {
-        Receiver::new(self.clone(), id.clone(), self.receivers.fetch_add(1, Ordering::Relaxed))
+        Receiver::new(self.clone(), id.clone(), self.next_receiver.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Messages wait again in their old place. For those who cannot wait for that.
-    pub(super) fn put_back(self: &Arc<Self>, id: &IdentityId, freed: Freed) {
-        if freed.messages == 0 {
+    pub(super) fn spawn_released(self: &Arc<Self>, id: &IdentityId, released: Released) {
+        if released.messages == 0 {
             return;
         }
         let (queues, id) = (self.clone(), id.clone());
         // Without a runtime nobody is there to be told.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { queues.freed(&id, &freed, true).await });
+            runtime.spawn(async move { queues.notify_released(&id, &released, true).await });
         }
     }
 
     /// Messages were let go. Tells whoever may want them: always if they wait again (`back`).
-    pub(super) async fn freed(&self, id: &IdentityId, freed: &Freed, back: bool) {
-        if freed.expired {
-            self.alarm.not_later_than(Timestamp::NEVER);
+    pub(super) async fn notify_released(&self, id: &IdentityId, released: &Released, back: bool) {
+        if released.expired {
+            self.expiry_timer.wake_now();
         }
-        if freed.awaited || (back && freed.messages > 0) {
+        if released.had_waiter || (back && released.messages > 0) {
             self.bus.notify_messages(id).await;
         }
     }
@@ -284,18 +295,18 @@ impl std::fmt::Debug for Queues {
 }
 
 /// Messages that are held for somebody who does not have them yet.
-struct Untaken<'a> {
+struct UndeliveredLocks<'a> {
     queues: &'a Arc<Queues>,
     id: &'a IdentityId,
     sequences: Vec<u64>,
 }
 
-impl Drop for Untaken<'_> {
+impl Drop for UndeliveredLocks<'_> {
     fn drop(&mut self) {
         if !self.sequences.is_empty() {
             let now = self.queues.clock.now();
-            let freed = self.queues.holds().settled(self.id, &self.sequences, now);
-            self.queues.put_back(self.id, freed);
+            let released = self.queues.locks().finish_settle(self.id, &self.sequences, now);
+            self.queues.spawn_released(self.id, released);
         }
     }
 }

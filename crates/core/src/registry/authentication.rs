@@ -1,7 +1,7 @@
 //! How an identity proves itself, between the wire and the hub.
 
 use ferrohub_model::device::{self, AuthenticationType, SymmetricKeyPair, X509Thumbprints};
-use ferrohub_model::{ErrorCode, HubError, KeyChange, KeyMark, SharedAccessKey};
+use ferrohub_model::{ErrorCode, HubError, KeyChange, KeyFingerprint, SharedAccessKey};
 
 use super::{Authentication, Thumbprint};
 
@@ -11,7 +11,7 @@ pub(super) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Hub
 
 /// How an identity that a request makes proves itself. Where the request leaves `authentication` out, an existing
 /// identity keeps its own; where it leaves keys out, existing keys stay and missing ones are generated.
-pub(super) fn requested(
+pub(super) fn resolve_authentication(
     request: Option<&device::Authentication>,
     old: Option<&Authentication>,
 ) -> Result<Authentication, HubError> {
@@ -68,10 +68,10 @@ pub(super) fn requested(
 }
 
 /// The same with one of its keys new, or both in each other's place; and the key that is good no more.
-pub(crate) fn with_new_key(
+pub(crate) fn rotate_key(
     old: &Authentication,
     change: KeyChange,
-) -> Result<(Authentication, Option<KeyMark>), HubError> {
+) -> Result<(Authentication, Option<KeyFingerprint>), HubError> {
     let Authentication::Sas { primary, secondary } = old else {
         return Err(HubError::new(ErrorCode::InvalidOperation, "it does not authenticate with keys"));
     };
@@ -80,8 +80,10 @@ pub(crate) fn with_new_key(
         KeyChange::Secondary => ((primary.clone(), SharedAccessKey::generate()), Some(secondary)),
         KeyChange::Swap => ((secondary.clone(), primary.clone()), None),
     };
-    let gone = gone.map(SharedAccessKey::mark);
-    let still_good = |mark: &KeyMark| new.0.mark() == *mark || new.1.mark() == *mark;
+    let gone = gone.map(SharedAccessKey::fingerprint);
+    let still_good = |fingerprint: &KeyFingerprint| {
+        new.0.fingerprint() == *fingerprint || new.1.fingerprint() == *fingerprint
+    };
     Ok((
         Authentication::Sas { primary: new.0.clone(), secondary: new.1.clone() },
         gone.filter(|gone| !still_good(gone)),
@@ -89,7 +91,7 @@ pub(crate) fn with_new_key(
 }
 
 /// How it looks to a reader, keys included.
-pub(super) fn shown(authentication: &Authentication) -> device::Authentication {
+pub(super) fn authentication_view(authentication: &Authentication) -> device::Authentication {
     let keys = match authentication {
         Authentication::Sas { primary, secondary } => SymmetricKeyPair {
             primary_key: Some(primary.to_base64()),

@@ -4,8 +4,8 @@ use ferrohub_model::device::{self, ConnectionState, Device};
 use ferrohub_model::{HubError, IdentityId, Timestamp};
 
 use super::Identity;
-use super::authentication::{invalid, requested, shown};
-use super::edge::{Family, family};
+use super::authentication::{authentication_view, invalid, resolve_authentication};
+use super::edge::{EdgeScopes, resolve_edge_scopes};
 use super::etag::fresh_etag;
 use super::identity::fresh_generation_id;
 
@@ -25,11 +25,13 @@ pub fn apply_device(
     if request.status_reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_STATUS_REASON) {
         return Err(invalid("statusReason must have at most 128 characters"));
     }
-    let authentication = requested(request.authentication.as_ref(), old.map(|old| &old.authentication))?;
+    let authentication =
+        resolve_authentication(request.authentication.as_ref(), old.map(|old| &old.authentication))?;
     let status = request.status.or(old.map(|old| old.status)).unwrap_or_default();
     let generation_id = old.map_or_else(|| fresh_generation_id(now), |old| old.generation_id.clone());
     let iot_edge = request.capabilities.map_or_else(|| old.is_some_and(|old| old.iot_edge), |c| c.iot_edge);
-    let Family { device_scope, parent_scopes } = family(id, &generation_id, request, old, iot_edge)?;
+    let EdgeScopes { device_scope, parent_scopes } =
+        resolve_edge_scopes(id, &generation_id, request, old, iot_edge)?;
     Ok(Identity {
         id: id.clone(),
         generation_id,
@@ -66,7 +68,7 @@ pub fn to_device(identity: &Identity, connected: bool) -> Device {
         status_updated_time: Some(identity.status_updated),
         last_activity_time: Some(identity.last_activity),
         cloud_to_device_message_count: Some(identity.messages),
-        authentication: Some(shown(&identity.authentication)),
+        authentication: Some(authentication_view(&identity.authentication)),
         capabilities: Some(device::Capabilities { iot_edge: identity.iot_edge }),
         device_scope: identity.device_scope.clone(),
         parent_scopes: Some(identity.parent_scopes.clone()),

@@ -10,13 +10,13 @@ use super::etag::fresh_etag;
 use super::identity::fresh_generation_id;
 use super::{Authentication, Identity};
 
-const SCHEME: &str = "ms-azure-iot-edge://";
+const EDGE_SCOPE_PREFIX: &str = "ms-azure-iot-edge://";
 /// The modules that an edge device has from the beginning.
 const SYSTEM_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];
 /// Who manages them.
-const MANAGER: &str = "IotEdge";
+const EDGE_MANAGED_BY: &str = "IotEdge";
 /// How many edge devices may stand above each other.
-pub(crate) const MAX_LEVELS: usize = 5;
+pub(crate) const MAX_EDGE_LEVELS: usize = 5;
 
 /// Whether it is one of the modules that only the hub makes and deletes.
 pub(crate) fn is_system_module(id: &IdentityId) -> bool {
@@ -30,7 +30,7 @@ pub(crate) fn invalid_scope(text: impl Into<std::borrow::Cow<'static, str>>) -> 
 
 /// The edge device that a scope names; it may be gone, or another of that id be there.
 pub(crate) fn device_of_scope(scope: &str) -> Option<DeviceId> {
-    let (id, _generation) = scope.strip_prefix(SCHEME)?.rsplit_once('-')?;
+    let (id, _generation) = scope.strip_prefix(EDGE_SCOPE_PREFIX)?.rsplit_once('-')?;
     DeviceId::new(id).ok()
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn system_modules(device: &IdentityId, now: Timestamp) -> Vec<Identit
         iot_edge: false,
         device_scope: None,
         parent_scopes: Vec::new(),
-        managed_by: Some(MANAGER.to_owned()),
+        managed_by: Some(EDGE_MANAGED_BY.to_owned()),
         connection_state_updated: Timestamp::NEVER,
         last_activity: Timestamp::NEVER,
         messages: 0,
@@ -67,19 +67,19 @@ pub(crate) fn system_modules(device: &IdentityId, now: Timestamp) -> Vec<Identit
 
 /// `deviceScope` and `parentScopes` of a device.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Family {
+pub(super) struct EdgeScopes {
     pub(super) device_scope: Option<String>,
     pub(super) parent_scopes: Vec<String>,
 }
 
 /// Where a device belongs after a request: what the request leaves out, or repeats, stays.
-pub(super) fn family(
+pub(super) fn resolve_edge_scopes(
     id: &IdentityId,
     generation_id: &str,
     request: &Device,
     old: Option<&Identity>,
     iot_edge: bool,
-) -> Result<Family, HubError> {
+) -> Result<EdgeScopes, HubError> {
     let was_edge = old.is_some_and(|old| old.iot_edge);
     let old_scope = old.and_then(|old| old.device_scope.clone());
     let old_parent = old.and_then(|old| old.parent_scopes.first().cloned()).or_else(|| {
@@ -98,13 +98,13 @@ pub(super) fn family(
     if iot_edge {
         let own = match old_scope.filter(|_| was_edge) {
             Some(own) => own,
-            None => format!("{SCHEME}{}-{generation_id}", id.device_str()),
+            None => format!("{EDGE_SCOPE_PREFIX}{}-{generation_id}", id.device_str()),
         };
         if new_scope.is_some_and(|asked| asked.is_some_and(|asked| asked != own)) {
             return Err(invalid_scope("the scope of an edge device is the hub's to make, and stays"));
         }
         let parent = new_parent.unwrap_or(old_parent);
-        return Ok(Family { device_scope: Some(own), parent_scopes: parent.into_iter().collect() });
+        return Ok(EdgeScopes { device_scope: Some(own), parent_scopes: parent.into_iter().collect() });
     }
     let parent = match (new_scope, new_parent) {
         (Some(Some(scope)), Some(Some(parent))) if scope != parent => {
@@ -115,7 +115,7 @@ pub(super) fn family(
         (Some(None), _) | (_, Some(None)) => None,
         (None, None) => old_parent,
     };
-    Ok(Family { device_scope: parent.clone(), parent_scopes: parent.into_iter().collect() })
+    Ok(EdgeScopes { device_scope: parent.clone(), parent_scopes: parent.into_iter().collect() })
 }
 
 #[cfg(test)]
@@ -125,8 +125,8 @@ mod tests {
     use super::super::apply_device;
     use super::*;
 
-    const A: &str = "ms-azure-iot-edge://a-1";
-    const B: &str = "ms-azure-iot-edge://b-2";
+    const PARENT_A: &str = "ms-azure-iot-edge://a-1";
+    const PARENT_B: &str = "ms-azure-iot-edge://b-2";
 
     fn applied(request: Value, old: Option<&Identity>) -> Result<Identity, ErrorCode> {
         let request: Device = serde_json::from_value(request).unwrap();
@@ -142,23 +142,26 @@ mod tests {
     #[test]
     fn a_leaf_has_one_parent_whichever_way_it_is_said() {
         for request in [
-            json!({ "deviceScope": A }),
-            json!({ "parentScopes": [A] }),
-            json!({ "deviceScope": A, "parentScopes": [] }),
-            json!({ "deviceScope": A, "parentScopes": [A] }),
+            json!({ "deviceScope": PARENT_A }),
+            json!({ "parentScopes": [PARENT_A] }),
+            json!({ "deviceScope": PARENT_A, "parentScopes": [] }),
+            json!({ "deviceScope": PARENT_A, "parentScopes": [PARENT_A] }),
         ] {
-            assert_eq!(scopes(&applied(request, None).unwrap()), (Some(A), vec![A]));
+            assert_eq!(scopes(&applied(request, None).unwrap()), (Some(PARENT_A), vec![PARENT_A]));
         }
-        for request in [json!({ "deviceScope": A, "parentScopes": [B] }), json!({ "parentScopes": [A, B] })] {
+        for request in [
+            json!({ "deviceScope": PARENT_A, "parentScopes": [PARENT_B] }),
+            json!({ "parentScopes": [PARENT_A, PARENT_B] }),
+        ] {
             assert_eq!(applied(request, None).unwrap_err(), ErrorCode::InvalidDeviceScope);
         }
-        let leaf = applied(json!({ "deviceScope": A }), None).unwrap();
+        let leaf = applied(json!({ "deviceScope": PARENT_A }), None).unwrap();
         for (request, scope) in [
-            (json!({}), Some(A)),
-            (json!({ "deviceScope": A, "parentScopes": [A] }), Some(A)),
-            (json!({ "deviceScope": B, "parentScopes": [A] }), Some(B)),
-            (json!({ "deviceScope": A, "parentScopes": [B] }), Some(B)),
-            (json!({ "deviceScope": "", "parentScopes": [A] }), None),
+            (json!({}), Some(PARENT_A)),
+            (json!({ "deviceScope": PARENT_A, "parentScopes": [PARENT_A] }), Some(PARENT_A)),
+            (json!({ "deviceScope": PARENT_B, "parentScopes": [PARENT_A] }), Some(PARENT_B)),
+            (json!({ "deviceScope": PARENT_A, "parentScopes": [PARENT_B] }), Some(PARENT_B)),
+            (json!({ "deviceScope": "", "parentScopes": [PARENT_A] }), None),
             (json!({ "deviceScope": "" }), None),
             (json!({ "parentScopes": [] }), None),
         ] {
@@ -169,21 +172,21 @@ mod tests {
 
     #[test]
     fn an_edge_device_keeps_its_scope() {
-        let edge =
-            applied(json!({ "capabilities": { "iotEdge": true }, "parentScopes": [A] }), None).unwrap();
+        let edge = applied(json!({ "capabilities": { "iotEdge": true }, "parentScopes": [PARENT_A] }), None)
+            .unwrap();
         let own = edge.device_scope.clone().unwrap();
         assert_eq!(own, format!("ms-azure-iot-edge://d-1-{}", edge.generation_id));
         assert_eq!(device_of_scope(&own), DeviceId::new("d-1").ok());
-        let again = json!({ "deviceScope": own, "parentScopes": [B] });
-        assert_eq!(scopes(&applied(again, Some(&edge)).unwrap()), (Some(&*own), vec![B]));
-        let other = applied(json!({ "deviceScope": A }), Some(&edge));
+        let again = json!({ "deviceScope": own, "parentScopes": [PARENT_B] });
+        assert_eq!(scopes(&applied(again, Some(&edge)).unwrap()), (Some(&*own), vec![PARENT_B]));
+        let other = applied(json!({ "deviceScope": PARENT_A }), Some(&edge));
         assert_eq!(other.unwrap_err(), ErrorCode::InvalidDeviceScope);
 
         let off = json!({ "capabilities": { "iotEdge": false }, "deviceScope": own });
         let leaf = applied(off, Some(&edge)).unwrap();
-        assert_eq!(scopes(&leaf), (Some(A), vec![A]), "it stays below the same edge device");
-        let on = json!({ "capabilities": { "iotEdge": true }, "deviceScope": A });
-        assert_eq!(scopes(&applied(on, Some(&leaf)).unwrap()), (Some(&*own), vec![A]));
+        assert_eq!(scopes(&leaf), (Some(PARENT_A), vec![PARENT_A]), "it stays below the same edge device");
+        let on = json!({ "capabilities": { "iotEdge": true }, "deviceScope": PARENT_A });
+        assert_eq!(scopes(&applied(on, Some(&leaf)).unwrap()), (Some(&*own), vec![PARENT_A]));
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl IfMatch {
 
     /// Whether an identity of this etag is meant.
     #[must_use]
-    pub fn admits(&self, etag: &str) -> bool {
+    pub fn matches(&self, etag: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Etag(wanted) => wanted == etag,
@@ -50,8 +50,8 @@ mod tests {
             assert_eq!(IfMatch::parse(text), IfMatch::Any);
         }
         for text in ["abc", "\"abc\"", "W/\"abc\""] {
-            assert!(IfMatch::parse(text).admits("abc"));
-            assert!(!IfMatch::parse(text).admits("abd"));
+            assert!(IfMatch::parse(text).matches("abc"));
+            assert!(!IfMatch::parse(text).matches("abd"));
         }
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn fresh_generation_id(now: Timestamp) -> String {
 }
 
 /// Whether an update takes away what connections stand on.
-pub(crate) fn ends_connections(old: &Identity, new: &Identity) -> Option<CloseReason> {
+pub(crate) fn close_reason_for_update(old: &Identity, new: &Identity) -> Option<CloseReason> {
     if new.status == Status::Disabled {
         Some(CloseReason::Disabled)
     } else if old.authentication != new.authentication {

@@ -5,7 +5,7 @@ use ferrohub_model::module::Module;
 use ferrohub_model::{HubError, IdentityId, Timestamp};
 
 use super::Identity;
-use super::authentication::{invalid, requested, shown};
+use super::authentication::{authentication_view, invalid, resolve_authentication};
 use super::etag::fresh_etag;
 use super::identity::fresh_generation_id;
 
@@ -36,7 +36,7 @@ pub(crate) fn apply_module(
         status: Status::Enabled,
         status_reason: None,
         status_updated: Timestamp::NEVER,
-        authentication: requested(request.authentication.as_ref(), old_authentication)?,
+        authentication: resolve_authentication(request.authentication.as_ref(), old_authentication)?,
         iot_edge: false,
         device_scope: None,
         parent_scopes: Vec::new(),
@@ -60,7 +60,7 @@ pub(crate) fn to_module(identity: &Identity, connected: bool) -> Module {
         connection_state_updated_time: Some(identity.connection_state_updated),
         last_activity_time: Some(identity.last_activity),
         cloud_to_device_message_count: Some(identity.messages),
-        authentication: Some(shown(&identity.authentication)),
+        authentication: Some(authentication_view(&identity.authentication)),
     }
 }
 

@@ -25,7 +25,7 @@ pub struct NewMessage {
 
 /// How that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enqueued {
+pub enum EnqueueOutcome {
     /// It is on disk, under this number: larger than that of any message before it.
     Done(u64),
     /// The identity was not there.
@@ -36,7 +36,7 @@ pub enum Enqueued {
 
 /// What decides about the delivery of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct QueueEntry {
     /// Its number.
     pub sequence: u64,
     /// Until when the device can have it.
@@ -60,7 +60,7 @@ pub struct StoredMessage {
 
 /// A message whose time ran out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
+pub struct ExpiredMessage {
     /// Its number.
     pub sequence: u64,
     /// When.
@@ -71,7 +71,7 @@ pub struct Due {
 
 /// What to keep about messages that come to their end, for those who want to hear of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FeedbackTerms {
+pub struct FeedbackOptions {
     /// When they do.
     pub now: Timestamp,
     /// Until when it can be heard.
@@ -82,13 +82,13 @@ pub struct FeedbackTerms {
 
 /// What became of a message that the device gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Returned {
+pub enum AbandonOutcome {
     /// It waits in its old place.
-    Waits,
+    Requeued,
     /// It was given back too often, and is gone.
-    Dead,
+    DeadLettered,
     /// It was not there any more.
-    Gone,
+    NotFound,
 }
 
 /// What became of one message, waiting to be heard.

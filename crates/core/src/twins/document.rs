@@ -12,7 +12,7 @@ use crate::registry::{Identity, thumbprints};
 
 /// How a service's change is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Edit {
+pub enum UpdateMode {
     /// Objects are merged, `null` deletes, what is not mentioned stays.
     Merge,
     /// Each section that is mentioned is replaced as a whole.
@@ -52,19 +52,19 @@ const REPORTED: &str = "properties.reported";
 
 /// What readers add to a section, and often send back.
 fn without_annotations(section: &Properties) -> Properties {
-    section.iter().filter(|(key, _)| *key != METADATA && *key != VERSION).map(owned).collect()
+    section.iter().filter(|(key, _)| *key != METADATA && *key != VERSION).map(cloned_entry).collect()
 }
 
-fn owned((key, value): (&String, &serde_json::Value)) -> (String, serde_json::Value) {
+fn cloned_entry((key, value): (&String, &serde_json::Value)) -> (String, serde_json::Value) {
     (key.clone(), value.clone())
 }
 
 /// Nulls delete, so a replacement cannot hold any: a key that is null is one that is not there.
-fn edited(edit: Edit, old: &Section, change: &Properties, now: Timestamp) -> Section {
+fn apply_to_section(mode: UpdateMode, old: &Section, change: &Properties, now: Timestamp) -> Section {
     let mut new = old.clone();
-    match edit {
-        Edit::Merge => new.merge(change, now, true),
-        Edit::Replace => new.replace(change, now, true),
+    match mode {
+        UpdateMode::Merge => new.merge(change, now, true),
+        UpdateMode::Replace => new.replace(change, now, true),
     }
     new
 }
@@ -86,9 +86,9 @@ impl TwinDocument {
     ///
     /// # Errors
     /// `ArgumentInvalid`, saying which key or limit is at fault.
-    pub fn changed(
+    pub fn with_change(
         &self,
-        edit: Edit,
+        mode: UpdateMode,
         change: &TwinChange,
         now: Timestamp,
         limits: &TwinLimits,
@@ -96,7 +96,7 @@ impl TwinDocument {
         let mut new = self.clone();
         if let Some(tags) = &change.tags {
             limits.check_change(TAGS, tags)?;
-            if edit == Edit::Replace {
+            if mode == UpdateMode::Replace {
                 new.tags.clear();
             }
             merge_tags(&mut new.tags, tags);
@@ -105,7 +105,7 @@ impl TwinDocument {
         if let Some(desired) = desired(change) {
             let desired = without_annotations(desired);
             limits.check_change(DESIRED, &desired)?;
-            new.desired = edited(edit, &self.desired, &desired, now);
+            new.desired = apply_to_section(mode, &self.desired, &desired, now);
             limits.check_section(DESIRED, &new.desired.values, limits.desired_bytes)?;
         }
         if change.tags.is_some() || desired(change).is_some() {
@@ -117,39 +117,39 @@ impl TwinDocument {
     /// What the device is told about a change of desired properties that led to this twin: the change as it was made,
     /// nulls included, or after a replacement all there is; with the version. `None` if there was no such change.
     #[must_use]
-    pub fn desired_notice(&self, edit: Edit, change: &TwinChange) -> Option<Properties> {
+    pub fn desired_notice(&self, mode: UpdateMode, change: &TwinChange) -> Option<Properties> {
         let change = desired(change)?;
-        Some(match edit {
-            Edit::Merge => versioned(without_annotations(change), self.desired.version),
-            Edit::Replace => self.desired.for_device(),
+        Some(match mode {
+            UpdateMode::Merge => versioned(without_annotations(change), self.desired.version),
+            UpdateMode::Replace => self.desired.for_device(),
         })
     }
 
     /// What readers of events are told about a service's merge that led to this twin: the change as it was made, nulls
     /// included, with version and metadata.
     #[must_use]
-    pub fn told_change(&self, change: &TwinChange) -> Properties {
-        let mut told = self.told();
+    pub fn change_event_body(&self, change: &TwinChange) -> Properties {
+        let mut body = self.event_body();
         if let Some(tags) = &change.tags {
-            told.insert("tags".to_owned(), tags.clone().into());
+            body.insert("tags".to_owned(), tags.clone().into());
         }
         if let Some(desired) = desired(change) {
-            let section = self.desired.changed_part(&without_annotations(desired));
-            told.insert("properties".to_owned(), json!({ "desired": section }));
+            let section = self.desired.change_with_metadata(&without_annotations(desired));
+            body.insert("properties".to_owned(), json!({ "desired": section }));
         }
-        told
+        body
     }
 
     /// The same about what the device reported.
     #[must_use]
-    pub fn told_report(&self, patch: &Properties) -> Properties {
-        let mut told = self.told();
-        let section = self.reported.changed_part(&without_annotations(patch));
-        told.insert("properties".to_owned(), json!({ "reported": section }));
-        told
+    pub fn reported_event_body(&self, patch: &Properties) -> Properties {
+        let mut body = self.event_body();
+        let section = self.reported.change_with_metadata(&without_annotations(patch));
+        body.insert("properties".to_owned(), json!({ "reported": section }));
+        body
     }
 
-    fn told(&self) -> Properties {
+    fn event_body(&self) -> Properties {
         [("version".to_owned(), self.version().into())].into_iter().collect()
     }
 
@@ -157,7 +157,7 @@ impl TwinDocument {
     ///
     /// # Errors
     /// `ArgumentInvalid`, saying which key or limit is at fault; `PreconditionFailed` for another version.
-    pub fn reported(
+    pub fn with_reported(
         &self,
         patch: &Properties,
         if_version: Option<u64>,
@@ -231,8 +231,8 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn edit(twin: &TwinDocument, edit: Edit, value: Value) -> Result<TwinDocument, HubError> {
-        twin.changed(edit, &change(value), Timestamp::from_unix_seconds(0), &TwinLimits::default())
+    fn update(twin: &TwinDocument, mode: UpdateMode, value: Value) -> Result<TwinDocument, HubError> {
+        twin.with_change(mode, &change(value), Timestamp::from_unix_seconds(0), &TwinLimits::default())
     }
 
     #[test]
@@ -245,19 +245,19 @@ mod tests {
     #[test]
     fn versions_count_what_changed() {
         let twin = TwinDocument::default();
-        let tagged = edit(&twin, Edit::Merge, json!({ "tags": { "a": 1 } })).unwrap();
+        let tagged = update(&twin, UpdateMode::Merge, json!({ "tags": { "a": 1 } })).unwrap();
         assert_eq!(
             (tagged.etag().as_str(), tagged.version(), tagged.desired.version),
             ("AAAAAAAAAAI=", 3, 1)
         );
         let both = json!({ "tags": { "a": null }, "properties": { "desired": { "b": 1 } } });
-        let both = edit(&tagged, Edit::Merge, both).unwrap();
+        let both = update(&tagged, UpdateMode::Merge, both).unwrap();
         assert_eq!((both.version(), both.desired.version, both.tags.len()), (4, 2, 0));
         let now = Timestamp::from_unix_seconds(0);
         let limits = TwinLimits::default();
-        let reported = both.reported(&object(json!({ "c": 1 })), Some(1), now, &limits).unwrap();
+        let reported = both.with_reported(&object(json!({ "c": 1 })), Some(1), now, &limits).unwrap();
         assert_eq!((reported.version(), reported.reported.version, reported.etag()), (5, 2, both.etag()));
-        let stale = reported.reported(&object(json!({ "c": 2 })), Some(1), now, &limits).unwrap_err();
+        let stale = reported.with_reported(&object(json!({ "c": 2 })), Some(1), now, &limits).unwrap_err();
         assert_eq!(stale.code, ErrorCode::PreconditionFailed);
     }
 
@@ -265,32 +265,32 @@ mod tests {
     fn a_replacement_replaces_the_sections_it_mentions() {
         let twin = TwinDocument::default();
         let both = json!({ "tags": { "a": 1 }, "properties": { "desired": { "b": { "c": 1 } } } });
-        let twin = edit(&twin, Edit::Merge, both).unwrap();
+        let twin = update(&twin, UpdateMode::Merge, both).unwrap();
         let desired = json!({ "properties": { "desired": { "d": 1, "$version": 2, "$metadata": {} } } });
-        let twin = edit(&twin, Edit::Replace, desired.clone()).unwrap();
+        let twin = update(&twin, UpdateMode::Replace, desired.clone()).unwrap();
         assert_eq!(Value::from(twin.desired.values.clone()), json!({ "d": 1 }));
         assert_eq!(Value::from(twin.tags.clone()), json!({ "a": 1 }));
-        let notice = twin.desired_notice(Edit::Replace, &change(desired)).unwrap();
+        let notice = twin.desired_notice(UpdateMode::Replace, &change(desired)).unwrap();
         assert_eq!(Value::from(notice), json!({ "d": 1, "$version": 3 }));
     }
 
     #[test]
     fn a_device_is_told_the_change_with_its_nulls() {
         let desired = json!({ "properties": { "desired": { "a": null, "b": { "c": null } } } });
-        let twin = edit(&TwinDocument::default(), Edit::Merge, desired.clone()).unwrap();
-        let notice = twin.desired_notice(Edit::Merge, &change(desired)).unwrap();
+        let twin = update(&TwinDocument::default(), UpdateMode::Merge, desired.clone()).unwrap();
+        let notice = twin.desired_notice(UpdateMode::Merge, &change(desired)).unwrap();
         assert_eq!(Value::from(notice), json!({ "a": null, "b": { "c": null }, "$version": 2 }));
-        assert_eq!(twin.desired_notice(Edit::Merge, &change(json!({ "tags": {} }))), None);
+        assert_eq!(twin.desired_notice(UpdateMode::Merge, &change(json!({ "tags": {} }))), None);
     }
 
     #[test]
     fn readers_of_events_are_told_what_changed_and_when() {
         let first =
             json!({ "tags": { "t": 1 }, "properties": { "desired": { "a": { "b": 1, "c": 2 }, "d": 1 } } });
-        let twin = edit(&TwinDocument::default(), Edit::Merge, first).unwrap();
+        let twin = update(&TwinDocument::default(), UpdateMode::Merge, first).unwrap();
         let second =
             json!({ "tags": { "t": null }, "properties": { "desired": { "a": { "b": 3 }, "d": null } } });
-        let twin = edit(&twin, Edit::Merge, second.clone()).unwrap();
+        let twin = update(&twin, UpdateMode::Merge, second.clone()).unwrap();
         let time = "1970-01-01T00:00:00Z";
         let stamp = json!({ "$lastUpdated": time, "$lastUpdatedVersion": 3 });
         let mut a = stamp.clone();
@@ -298,7 +298,7 @@ mod tests {
         let mut metadata = stamp;
         metadata["a"] = a;
         assert_eq!(
-            Value::from(twin.told_change(&change(second))),
+            Value::from(twin.change_event_body(&change(second))),
             json!({
                 "version": 4,
                 "tags": { "t": null },
@@ -309,10 +309,10 @@ mod tests {
         );
         let limits = TwinLimits::default();
         let patch = object(json!({ "r": [1] }));
-        let twin = twin.reported(&patch, None, Timestamp::from_unix_seconds(0), &limits).unwrap();
+        let twin = twin.with_reported(&patch, None, Timestamp::from_unix_seconds(0), &limits).unwrap();
         let stamp = json!({ "$lastUpdated": time });
         assert_eq!(
-            Value::from(twin.told_report(&patch)),
+            Value::from(twin.reported_event_body(&patch)),
             json!({
                 "version": 5,
                 "properties": { "reported": {
@@ -330,7 +330,10 @@ mod tests {
             json!({ "tags": { "a": vec!["x".repeat(4096); 3] } }),
             json!({ "properties": { "desired": { "a": vec!["x".repeat(4096); 9] } } }),
         ] {
-            assert_eq!(edit(&twin, Edit::Merge, faulty).unwrap_err().code, ErrorCode::ArgumentInvalid);
+            assert_eq!(
+                update(&twin, UpdateMode::Merge, faulty).unwrap_err().code,
+                ErrorCode::ArgumentInvalid
+            );
         }
     }
 }

@@ -41,7 +41,7 @@ impl Default for TwinLimits {
     }
 }
 
-fn refused(section: &str, reason: impl std::fmt::Display) -> HubError {
+fn limit_error(section: &str, reason: impl std::fmt::Display) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, format!("{section}: {reason}."))
 }
 
@@ -49,8 +49,8 @@ impl TwinLimits {
     /// Whether every key and value of a change may be in a twin.
     pub(super) fn check_change(&self, section: &str, change: &Properties) -> Result<(), HubError> {
         for (key, value) in change {
-            self.check_key(key).map_err(|reason| refused(section, reason))?;
-            self.check_value(value).map_err(|reason| refused(section, format!("{key:?} {reason}")))?;
+            self.check_key(key).map_err(|reason| limit_error(section, reason))?;
+            self.check_value(value).map_err(|reason| limit_error(section, format!("{key:?} {reason}")))?;
             for object in objects_in(value) {
                 self.check_change(section, object)?;
             }
@@ -99,11 +99,14 @@ impl TwinLimits {
     ) -> Result<(), HubError> {
         if values.values().any(|value| depth(value) > self.depth) {
             let text = format!("objects and arrays are nested deeper than {} levels", self.depth);
-            return Err(refused(section, text));
+            return Err(limit_error(section, text));
         }
         let size = object_size(values);
         if size > max_bytes {
-            return Err(refused(section, format!("the size would be {size} bytes, of {max_bytes} at most")));
+            return Err(limit_error(
+                section,
+                format!("the size would be {size} bytes, of {max_bytes} at most"),
+            ));
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ pub struct Section {
 impl Default for Section {
     fn default() -> Self {
         let never = Stamp { updated: Timestamp::NEVER.to_string(), version: None };
-        Self { values: Properties::new(), metadata: never.node(), version: 1 }
+        Self { values: Properties::new(), metadata: never.to_metadata(), version: 1 }
     }
 }
 
@@ -33,16 +33,16 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn mark(&self, metadata: &mut Properties) {
+    fn write_to(&self, metadata: &mut Properties) {
         metadata.insert(LAST_UPDATED.to_owned(), self.updated.clone().into());
         if let Some(version) = self.version {
             metadata.insert(LAST_UPDATED_VERSION.to_owned(), version.into());
         }
     }
 
-    fn node(&self) -> Properties {
+    fn to_metadata(&self) -> Properties {
         let mut node = Properties::new();
-        self.mark(&mut node);
+        self.write_to(&mut node);
         node
     }
 }
@@ -74,9 +74,9 @@ impl Section {
     }
 
     /// A change that led to this section, with the section's version and that part of its metadata.
-    pub(super) fn changed_part(&self, change: &Properties) -> Properties {
+    pub(super) fn change_with_metadata(&self, change: &Properties) -> Properties {
         let mut values = versioned(change.clone(), self.version);
-        values.insert(METADATA.to_owned(), part_of(&self.metadata, change).into());
+        values.insert(METADATA.to_owned(), metadata_of_change(&self.metadata, change).into());
         values
     }
 
@@ -90,14 +90,14 @@ impl Section {
 }
 
 /// The marks of this node, and the part of the tree below it that `change` goes into.
-fn part_of(metadata: &Properties, change: &Properties) -> Properties {
+fn metadata_of_change(metadata: &Properties, change: &Properties) -> Properties {
     let mut part = Properties::new();
     for (key, node) in metadata {
         match (change.get(key), node) {
             (None, _) if key.starts_with('$') => drop(part.insert(key.clone(), node.clone())),
             (None, _) => {}
             (Some(Value::Object(change)), Value::Object(node)) => {
-                part.insert(key.clone(), part_of(node, change).into());
+                part.insert(key.clone(), metadata_of_change(node, change).into());
             }
             (Some(_), node) => drop(part.insert(key.clone(), node.clone())),
         }
@@ -127,7 +127,7 @@ pub(super) fn merge_tags(tags: &mut Properties, patch: &Properties) {
 }
 
 fn merge(values: &mut Properties, metadata: &mut Properties, patch: &Properties, stamp: &Stamp) {
-    stamp.mark(metadata);
+    stamp.write_to(metadata);
     for (key, change) in patch {
         match change {
             Value::Null => {
@@ -146,7 +146,7 @@ fn merge(values: &mut Properties, metadata: &mut Properties, patch: &Properties,
             }
             other => {
                 values.insert(key.clone(), other.clone());
-                metadata.insert(key.clone(), stamp.node().into());
+                metadata.insert(key.clone(), stamp.to_metadata().into());
             }
         }
     }

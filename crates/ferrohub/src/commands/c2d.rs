@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use ferrohub_service::{Ack, CloudToDeviceMessage, MessageTo, Purged, Queued, Timestamp};
+use ferrohub_service::{Ack, CloudToDeviceMessage, EnqueuedMessage, MessageTo, PurgeResult, Timestamp};
 
 use self::receive::Receive;
 use crate::cli::Common;
@@ -23,11 +23,11 @@ pub(crate) struct C2dCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Put a message in the queue of a device or module
     Send(Box<Send>),
     /// Receive messages as the device or module, over HTTPS
@@ -55,7 +55,7 @@ enum AckFlag {
 #[derive(Debug, Args)]
 struct Send {
     /// The device's id, or DEVICE/MODULE, or DEVICE/MODULE/INPUT
-    to: String,
+    target: String,
     /// What it says; from standard input if it is not given, or is -
     body: Option<String>,
     /// A property of the application; may be given several times
@@ -100,20 +100,20 @@ impl C2dCommand {
         super::block_on(async {
             let access = self.login.access(common)?;
             let client = &access.client;
-            match self.what {
-                What::Receive(receive) => receive.run(&access, self.output).await,
-                What::Send(send) => {
+            match self.action {
+                Action::Receive(receive) => receive.run(&access, self.output).await,
+                Action::Send(send) => {
                     let message = send.message()?;
-                    let queued = client.send_message(to(&send.to)?, &message).await?;
+                    let queued = client.send_message(parse_target(&send.target)?, &message).await?;
                     self.output.print(&queued, show)
                 }
-                What::Purge { id } => {
-                    let of: MessageTo<'_> = match id.split_once('/') {
+                Action::Purge { id } => {
+                    let target: MessageTo<'_> = match id.split_once('/') {
                         Some(both) => both.into(),
                         None => id.as_str().into(),
                     };
-                    let purged = client.purge_messages(of).await?;
-                    self.output.print(&purged, |purged: &Purged| {
+                    let purged = client.purge_messages(target).await?;
+                    self.output.print(&purged, |purged: &PurgeResult| {
                         details([("Messages thrown away", purged.total_messages_purged.to_string())])
                     })
                 }
@@ -123,7 +123,7 @@ impl C2dCommand {
 }
 
 /// A slash is not legal in an id, so it parts a device from its module, and that from its input.
-fn to(text: &str) -> anyhow::Result<MessageTo<'_>> {
+fn parse_target(text: &str) -> anyhow::Result<MessageTo<'_>> {
     let parts: Vec<&str> = text.splitn(3, '/').collect();
     Ok(match *parts.as_slice() {
         [device] => device.into(),
@@ -184,7 +184,7 @@ impl Send {
     }
 }
 
-fn show(queued: &Queued) -> comfy_table::Table {
+fn show(queued: &EnqueuedMessage) -> comfy_table::Table {
     let rows = [
         ("Device", queued.device_id.clone()),
         ("Module", queued.module_id.clone().unwrap_or_default()),

@@ -19,11 +19,11 @@ pub(crate) struct CaCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Add a certificate authority; its devices get in once it is verified
     Add {
         /// What to call it
@@ -52,8 +52,8 @@ impl CaCommand {
         super::block_on(async {
             let access = self.login.access(common)?;
             let management = access.client.management();
-            match self.what {
-                What::Add { name, certificate } => {
+            match self.action {
+                Action::Add { name, certificate } => {
                     let added = management.add_certificate_authority(&name, &read(&certificate)?).await?;
                     self.output.print(&added, show)?;
                     if !added.verified {
@@ -63,11 +63,11 @@ impl CaCommand {
                     }
                     Ok(())
                 }
-                What::Verify { name, certificate: Some(certificate) } => {
+                Action::Verify { name, certificate: Some(certificate) } => {
                     let proof = read(&certificate)?;
                     self.output.print(&management.verify_certificate_authority(&name, &proof).await?, show)
                 }
-                What::Verify { name, certificate: None } => {
+                Action::Verify { name, certificate: None } => {
                     let code = management.challenge_certificate_authority(&name).await?;
                     eprintln!(
                         "Sign a certificate with this code as its common name, and hand it in with\n  \
@@ -77,10 +77,10 @@ impl CaCommand {
                         details([("Code", code.clone())])
                     })
                 }
-                What::List => {
+                Action::List => {
                     self.output.print(&management.certificate_authorities().await?, |all| list(all))
                 }
-                What::Remove { name } => {
+                Action::Remove { name } => {
                     management.remove_certificate_authority(&name).await?;
                     eprintln!("{name} is removed");
                     Ok(())

@@ -19,12 +19,12 @@ use crate::login::{self, Access};
 use crate::serve::Server;
 use crate::{logging, output};
 
-use super::acting;
+use super::device_client;
 
 const DEVICE: &str = "myDevice";
 const METHOD: &str = "rebootDevice";
-/// How long the actingd reboot takes.
-const REBOOT: Duration = Duration::from_millis(500);
+/// How long the simulated reboot takes.
+const REBOOT_DURATION: Duration = Duration::from_millis(500);
 
 /// Flags of `ferrohub demo`.
 #[derive(Debug, Args)]
@@ -38,10 +38,10 @@ impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         logging::start(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.show())
+        runtime.block_on(self.run_async())
     }
 
-    async fn show(self) -> anyhow::Result<()> {
+    async fn run_async(self) -> anyhow::Result<()> {
         let folder = tempfile::Builder::new().prefix("ferrohub-demo-").tempdir()?;
         let data_dir = folder.path().join("data");
         let config = config(&data_dir)?;
@@ -51,87 +51,94 @@ impl Demo {
         let endpoints = server.endpoints().clone();
         let (stop, stopping) = watch::channel(false);
         let hub = tokio::spawn(server.run(stopping));
-        say(
+        print_step(
             "hub",
             &format!(
                 "runs after {} on an empty store: MQTT on port {}, HTTPS on port {}",
-                took(begun),
+                format_elapsed(begun),
                 endpoints.mqtt.port(),
                 endpoints.https.port()
             ),
         )?;
 
-        tell(&config, &endpoints).await?;
+        run_scenario(&config, &endpoints).await?;
 
         if self.keep {
-            keep(&data_dir, &endpoints)?;
+            print_tutorial(&data_dir, &endpoints)?;
             tokio::signal::ctrl_c().await?;
         }
         let _ = stop.send(true);
         hub.await??;
-        say("hub", "stopped in good order")
+        print_step("hub", "stopped in good order")
     }
 }
 
 /// The tutorial's story.
-async fn tell(config: &Config, endpoints: &Endpoints) -> anyhow::Result<()> {
-    let access = Access::local(&login::owner(config, endpoints)?, endpoints)?;
+async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<()> {
+    let access = Access::local(&login::owner_connection_string(config, endpoints)?, endpoints)?;
     let begun = Instant::now();
     let registered = access.client.create_device(&Device::new(DEVICE)).await?;
-    say(
+    print_step(
         "back end → hub",
-        &format!("PUT /devices/{DEVICE}: registered, the hub made its keys ({})", took(begun)),
+        &format!("PUT /devices/{DEVICE}: registered, the hub made its keys ({})", format_elapsed(begun)),
     )?;
 
-    let device = acting::of_device(&access, &registered, false)?;
+    let device = device_client::from_device(&access, &registered, false)?;
     let asked = Arc::new(Notify::new());
     let handler_asked = asked.clone();
     device.on_method(METHOD, move |request: MethodRequest| {
         let asked = handler_asked.clone();
         async move {
-            let _ = say("hub → device", &format!("{METHOD} {}", request.payload()));
+            let _ = print_step("hub → device", &format!("{METHOD} {}", request.payload()));
             asked.notify_one();
             MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
         }
     });
     let begun = Instant::now();
     device.connect().await?;
-    say("device → hub", &format!("connected with MQTT over TLS, listens for methods ({})", took(begun)))?;
+    print_step(
+        "device → hub",
+        &format!("connected with MQTT over TLS, listens for methods ({})", format_elapsed(begun)),
+    )?;
 
     // The tutorial's policy, which may do nothing else.
-    let service = login::policy(config, endpoints, "service")?.context("the hub has no policy `service`")?;
+    let service = login::policy_connection_string(config, endpoints, "service")?
+        .context("the hub has no policy `service`")?;
     let service = Access::local(&service, endpoints)?.client;
     let call = DirectMethod::new(METHOD)
         .payload(&json!({ "input1": "someInput", "input2": "anotherInput" }))?
         .response_timeout(Duration::from_secs(60));
-    say("back end → hub", &format!("POST /twins/{DEVICE}/methods: call {METHOD} on {DEVICE}"))?;
+    print_step("back end → hub", &format!("POST /twins/{DEVICE}/methods: call {METHOD} on {DEVICE}"))?;
     let begun = Instant::now();
     let response = service.invoke_method(DEVICE, &call).await?;
-    let round_trip = took(begun);
-    say("hub → back end", &format!("status {}, payload {}", response.status, response.payload))?;
-    say("", &format!("round trip {round_trip}, the first on its connection"))?;
+    let round_trip = format_elapsed(begun);
+    print_step("hub → back end", &format!("status {}, payload {}", response.status, response.payload))?;
+    print_step("", &format!("round trip {round_trip}, the first on its connection"))?;
     ensure!(response.status == 200, "the device answered with status {}", response.status);
 
     asked.notified().await;
     device.disconnect().await;
-    say("device", "rebooting: gone")?;
-    tokio::time::sleep(REBOOT).await;
+    print_step("device", "rebooting: gone")?;
+    tokio::time::sleep(REBOOT_DURATION).await;
     let back = device.clone();
     let coming = tokio::spawn(async move { back.connect().await });
     // It is still on its way, and the hub waits for it.
     let begun = Instant::now();
     let response = service.invoke_method(DEVICE, &call.connect_timeout(Duration::from_secs(30))).await?;
     coming.await??;
-    say("device → hub", "back; a call that waited for it was delivered at once")?;
-    say("hub → back end", &format!("status {}, {} after the call", response.status, took(begun)))?;
+    print_step("device → hub", "back; a call that waited for it was delivered at once")?;
+    print_step(
+        "hub → back end",
+        &format!("status {}, {} after the call", response.status, format_elapsed(begun)),
+    )?;
     device.disconnect().await;
     Ok(())
 }
 
-fn keep(data_dir: &Path, endpoints: &Endpoints) -> anyhow::Result<()> {
+fn print_tutorial(data_dir: &Path, endpoints: &Endpoints) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("a path of our own")?;
     let (program, data_dir) = (program.display(), data_dir.display());
-    output::line(&format!(
+    output::print_line(&format!(
         "
 The hub goes on until Ctrl-C. In another shell, for Microsoft's Python packages:
 
@@ -160,7 +167,7 @@ print(hub.invoke_device_method(\"{DEVICE}\", CloudToDeviceMethod(method_name=\"{
 "
     ))?;
     if endpoints.mqtt.port() != MQTT_PORT {
-        output::line(&format!(
+        output::print_line(&format!(
             "Microsoft's device packages always use port {MQTT_PORT}, so they cannot reach this hub: free the port."
         ))?;
     }
@@ -190,16 +197,16 @@ fn address(what: &str, port: u16) -> anyhow::Result<String> {
                 ErrorKind::PermissionDenied => "is not permitted".to_owned(),
                 _ => format!("cannot be used ({error})"),
             };
-            say("hub", &format!("port {port} for {what} {why}: a free port takes its place"))?;
+            print_step("hub", &format!("port {port} for {what} {why}: a free port takes its place"))?;
             Ok(SocketAddr::new(standard.ip(), 0).to_string())
         }
     }
 }
 
-fn say(who: &str, what: &str) -> anyhow::Result<()> {
-    output::line(&format!("{who:>16}  {what}"))
+fn print_step(who: &str, what: &str) -> anyhow::Result<()> {
+    output::print_line(&format!("{who:>16}  {what}"))
 }
 
-fn took(since: Instant) -> String {
+fn format_elapsed(since: Instant) -> String {
     format!("{:.1} ms", since.elapsed().as_secs_f64() * 1000.0)
 }

@@ -6,7 +6,10 @@ use ferrohub_model::{DeviceId, IdentityId};
 use ferrohub_service::{Capabilities, Device, RegistryStatistics, ServiceClient, ServiceStatistics, Status};
 use serde::Serialize;
 
-use super::identity::{KeyChange, NewKey, Proof, connection_string, kind, proof_rows, state, when};
+use super::identity::{
+    CredentialArgs, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type, connection_state,
+    connection_string, time_or_never,
+};
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{self, Output, details, table};
@@ -20,11 +23,11 @@ pub(crate) struct DeviceCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Register a device
     Create(Create),
     /// List devices in the order of their ids
@@ -54,7 +57,7 @@ enum What {
         id: String,
         /// Which; the other stays good
         #[arg(long, value_enum)]
-        key: NewKey,
+        key: KeyOperation,
         /// Only if the device is still the one with this etag
         #[arg(long)]
         etag: Option<String>,
@@ -76,7 +79,7 @@ struct Create {
     /// The device's id
     id: String,
     #[command(flatten)]
-    proof: Proof,
+    credentials: CredentialArgs,
     /// It may not connect yet
     #[arg(long)]
     disabled: bool,
@@ -108,7 +111,7 @@ struct Update {
     #[arg(long)]
     no_parent: bool,
     #[command(flatten)]
-    keys: KeyChange,
+    keys: KeyChangeArgs,
 }
 
 impl DeviceCommand {
@@ -116,44 +119,44 @@ impl DeviceCommand {
         super::block_on(async {
             let access = self.login.access(common)?;
             let client = &access.client;
-            match self.what {
-                What::Create(create) => {
+            match self.action {
+                Action::Create(create) => {
                     let mut device = create.device();
                     if let Some(parent) = &create.parent {
-                        device.parent_scopes = Some(vec![scope_of(client, parent).await?]);
+                        device.parent_scopes = Some(vec![edge_scope(client, parent).await?]);
                     }
                     let device = client.create_device(&device).await?;
                     self.output.print(&device, show)
                 }
-                What::List { top } => self.output.print(&client.list_devices(top).await?, |all| list(all)),
-                What::Show { id } => self.output.print(&client.get_device(&id).await?, show),
-                What::Update(update) => {
+                Action::List { top } => self.output.print(&client.list_devices(top).await?, |all| list(all)),
+                Action::Show { id } => self.output.print(&client.get_device(&id).await?, show),
+                Action::Update(update) => {
                     let mut device = client.get_device(&update.id).await?;
                     update.apply(&mut device)?;
                     if let Some(parent) = &update.parent {
-                        device.parent_scopes = Some(vec![scope_of(client, parent).await?]);
+                        device.parent_scopes = Some(vec![edge_scope(client, parent).await?]);
                     }
                     self.output.print(&client.update_device(&device).await?, show)
                 }
-                What::Delete { id, etag } => {
+                Action::Delete { id, etag } => {
                     client.delete_device(&id, etag.as_deref()).await?;
                     eprintln!("{id} is deleted");
                     Ok(())
                 }
-                What::RegenerateKey { id, key, etag } => {
+                Action::RegenerateKey { id, key, etag } => {
                     let device = client.regenerate_device_key(&id, key.into(), etag.as_deref()).await?;
                     self.output.print(&device, show)
                 }
-                What::Stats => {
+                Action::Stats => {
                     let (registry, service) =
                         (client.registry_statistics().await?, client.service_statistics().await?);
                     self.output.print(&Counts { registry, service }, counts)
                 }
-                What::ConnectionString { id, secondary } => {
+                Action::ConnectionString { id, secondary } => {
                     let device = client.get_device(&id).await?;
                     let identity = device_identity(&device)?;
                     let login = connection_string(&access, identity, device.authentication, secondary)?;
-                    output::line(&login.reveal())
+                    output::print_line(&login.reveal())
                 }
             }
         })
@@ -163,7 +166,7 @@ impl DeviceCommand {
 impl Create {
     fn device(&self) -> Device {
         Device {
-            authentication: self.proof.authentication(),
+            authentication: self.credentials.authentication(),
             capabilities: self.edge.then_some(Capabilities { iot_edge: true }),
             ..Device::new(&self.id).with_status(if self.disabled {
                 Status::Disabled
@@ -190,7 +193,7 @@ impl Update {
 }
 
 /// The scope of an edge device.
-async fn scope_of(client: &ServiceClient, edge: &str) -> anyhow::Result<String> {
+async fn edge_scope(client: &ServiceClient, edge: &str) -> anyhow::Result<String> {
     let device = client.get_device(edge).await?;
     let is_edge = device.capabilities.is_some_and(|capabilities| capabilities.iot_edge);
     device.device_scope.filter(|_| is_edge).with_context(|| format!("{edge} is not an edge device"))
@@ -226,9 +229,9 @@ fn list(devices: &[Device]) -> comfy_table::Table {
         table.add_row([
             device.device_id.as_str(),
             device.status.map(Status::name).unwrap_or_default(),
-            &state(device.connection_state),
-            kind(device.authentication.as_ref()),
-            &when(device.last_activity_time),
+            &connection_state(device.connection_state),
+            authentication_type(device.authentication.as_ref()),
+            &time_or_never(device.last_activity_time),
         ]);
     }
     table
@@ -239,11 +242,11 @@ fn show(device: &Device) -> comfy_table::Table {
         ("ID", device.device_id.clone()),
         ("Status", device.status.map(Status::name).unwrap_or_default().to_owned()),
         ("Reason", device.status_reason.clone().unwrap_or_default()),
-        ("State", state(device.connection_state)),
-        ("State since", when(device.connection_state_updated_time)),
-        ("Last activity", when(device.last_activity_time)),
+        ("State", connection_state(device.connection_state)),
+        ("State since", time_or_never(device.connection_state_updated_time)),
+        ("Last activity", time_or_never(device.last_activity_time)),
     ];
-    rows.extend(proof_rows(device.authentication.as_ref()));
+    rows.extend(authentication_rows(device.authentication.as_ref()));
     if device.capabilities.is_some_and(|capabilities| capabilities.iot_edge) {
         rows.push(("Edge scope", device.device_scope.clone().unwrap_or_default()));
     }

@@ -27,7 +27,7 @@ impl Env {
         for (variable, name) in
             [("IOTHUB_CONNECTION_STRING", "iothubowner"), ("IOTHUB_SERVICE_CONNECTION_STRING", "service")]
         {
-            if let Some(login) = login::policy(&config, &endpoints, name)? {
+            if let Some(login) = login::policy_connection_string(&config, &endpoints, name)? {
                 exports.push((variable, login.reveal()));
             }
         }

@@ -16,11 +16,11 @@ pub(crate) struct FaultCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Let something go wrong
     Add(Add),
     /// List the faults that are injected
@@ -142,18 +142,18 @@ impl FaultCommand {
         super::block_on(async {
             let access = self.login.access(common)?;
             let management = access.client.management();
-            match self.what {
-                What::Add(add) => {
+            match self.action {
+                Action::Add(add) => {
                     let fault = management.add_fault(&add.request()).await?;
                     self.output.print(&fault, |fault| list(std::slice::from_ref(fault)))
                 }
-                What::List => self.output.print(&management.faults().await?, |all| list(all)),
-                What::Remove { id } => {
+                Action::List => self.output.print(&management.faults().await?, |all| list(all)),
+                Action::Remove { id } => {
                     management.remove_fault(&id).await?;
                     eprintln!("fault {id} is gone");
                     Ok(())
                 }
-                What::Clear => {
+                Action::Clear => {
                     management.clear_faults().await?;
                     eprintln!("there are no faults");
                     Ok(())

@@ -20,11 +20,11 @@ pub(crate) struct FilesCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// List files
     List {
         /// Of this device alone
@@ -56,13 +56,13 @@ impl FilesCommand {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         super::block_on(async {
             let client = self.login.access(common)?.client;
-            match self.what {
-                What::List { device, after, top } => {
+            match self.action {
+                Action::List { device, after, top } => {
                     let query =
                         FileQuery { device_id: device.as_deref(), after: after.as_deref(), top: Some(top) };
                     self.output.print(&client.list_files(&query).await?, |files| list(files))
                 }
-                What::Get { name, to } => {
+                Action::Get { name, to } => {
                     let mut content = client.open_file(&name).await?;
                     let mut out: Box<dyn Write> = match &to {
                         Some(path) => Box::new(
@@ -76,7 +76,7 @@ impl FilesCommand {
                     }
                     Ok(out.flush()?)
                 }
-                What::Delete { name } => Ok(client.delete_file(&name).await?),
+                Action::Delete { name } => Ok(client.delete_file(&name).await?),
             }
         })
     }

@@ -10,7 +10,7 @@ use crate::login::Access;
 
 /// How an identity proves itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Auth {
+enum AuthFlag {
     /// With a shared access key
     #[default]
     Sas,
@@ -22,10 +22,10 @@ enum Auth {
 
 /// Flags that say how a new identity proves itself.
 #[derive(Debug, Args)]
-pub(crate) struct Proof {
+pub(crate) struct CredentialArgs {
     /// How it proves itself
     #[arg(long, value_enum, default_value_t)]
-    auth: Auth,
+    auth: AuthFlag,
     /// Its first key, in base64 [default: the hub makes both]
     #[arg(long, requires = "secondary_key", value_name = "BASE64")]
     primary_key: Option<String>,
@@ -40,22 +40,24 @@ pub(crate) struct Proof {
     secondary_thumbprint: Option<String>,
 }
 
-impl Proof {
+impl CredentialArgs {
     /// What a request says about it; nothing where the hub makes the keys.
     pub(crate) fn authentication(&self) -> Option<Authentication> {
         match (self.auth, &self.primary_key, &self.secondary_key, &self.primary_thumbprint) {
-            (Auth::SelfSigned, _, _, Some(thumbprint)) => {
+            (AuthFlag::SelfSigned, _, _, Some(thumbprint)) => {
                 Some(Authentication::thumbprints(thumbprint, self.secondary_thumbprint.clone()))
             }
-            (Auth::CertificateAuthority, ..) => Some(Authentication::certificate_authority()),
-            (Auth::Sas, Some(primary), Some(secondary), _) => Some(Authentication::keys(primary, secondary)),
+            (AuthFlag::CertificateAuthority, ..) => Some(Authentication::certificate_authority()),
+            (AuthFlag::Sas, Some(primary), Some(secondary), _) => {
+                Some(Authentication::keys(primary, secondary))
+            }
             _ => None,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum WhichKey {
+pub(crate) enum KeyName {
     /// The first
     Primary,
     /// The second
@@ -64,7 +66,7 @@ enum WhichKey {
 
 /// What to do with an identity's keys.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum NewKey {
+pub(crate) enum KeyOperation {
     /// A new first one
     Primary,
     /// A new second one
@@ -73,28 +75,28 @@ pub(crate) enum NewKey {
     Swap,
 }
 
-impl From<NewKey> for ferrohub_service::KeyChange {
-    fn from(key: NewKey) -> Self {
+impl From<KeyOperation> for ferrohub_service::KeyChange {
+    fn from(key: KeyOperation) -> Self {
         match key {
-            NewKey::Primary => Self::Primary,
-            NewKey::Secondary => Self::Secondary,
-            NewKey::Swap => Self::Swap,
+            KeyOperation::Primary => Self::Primary,
+            KeyOperation::Secondary => Self::Secondary,
+            KeyOperation::Swap => Self::Swap,
         }
     }
 }
 
 /// Flags that change the keys of an identity.
 #[derive(Debug, Args)]
-pub(crate) struct KeyChange {
+pub(crate) struct KeyChangeArgs {
     /// Replace a key by a new random one
     #[arg(long, value_enum, value_name = "KEY")]
-    regenerate_key: Option<WhichKey>,
+    regenerate_key: Option<KeyName>,
     /// Exchange primary and secondary key
     #[arg(long, conflicts_with = "regenerate_key")]
     swap_keys: bool,
 }
 
-impl KeyChange {
+impl KeyChangeArgs {
     pub(crate) fn apply(&self, authentication: Option<&mut Authentication>) -> anyhow::Result<()> {
         if self.regenerate_key.is_none() && !self.swap_keys {
             return Ok(());
@@ -103,8 +105,8 @@ impl KeyChange {
         let keys = keys.filter(|keys| keys.primary_key.is_some()).context("it has no keys")?;
         let fresh = || Some(SharedAccessKey::generate().to_base64());
         match self.regenerate_key {
-            Some(WhichKey::Primary) => keys.primary_key = fresh(),
-            Some(WhichKey::Secondary) => keys.secondary_key = fresh(),
+            Some(KeyName::Primary) => keys.primary_key = fresh(),
+            Some(KeyName::Secondary) => keys.secondary_key = fresh(),
             None => std::mem::swap(&mut keys.primary_key, &mut keys.secondary_key),
         }
         Ok(())
@@ -137,16 +139,16 @@ pub(crate) fn connection_string(
     })
 }
 
-pub(crate) fn kind(authentication: Option<&Authentication>) -> &'static str {
+pub(crate) fn authentication_type(authentication: Option<&Authentication>) -> &'static str {
     authentication.and_then(|authentication| authentication.kind).unwrap_or_default().name()
 }
 
-pub(crate) fn state(state: Option<ConnectionState>) -> String {
+pub(crate) fn connection_state(state: Option<ConnectionState>) -> String {
     state.map(|state| format!("{state:?}")).unwrap_or_default()
 }
 
 /// The year 1 stands for never.
-pub(crate) fn when(time: Option<Timestamp>) -> String {
+pub(crate) fn time_or_never(time: Option<Timestamp>) -> String {
     match time {
         Some(time) if time > Timestamp::from_unix_millis(0) => time.to_string(),
         _ => "never".to_owned(),
@@ -154,8 +156,8 @@ pub(crate) fn when(time: Option<Timestamp>) -> String {
 }
 
 /// How it proves itself, secrets included; what it does not have is empty.
-pub(crate) fn proof_rows(authentication: Option<&Authentication>) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("Authentication", kind(authentication).to_owned())];
+pub(crate) fn authentication_rows(authentication: Option<&Authentication>) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("Authentication", authentication_type(authentication).to_owned())];
     let Some(authentication) = authentication else { return rows };
     if let Some(thumbprints) = &authentication.x509_thumbprint {
         rows.push(("Thumbprint", thumbprints.primary_thumbprint.clone().unwrap_or_default()));

@@ -14,7 +14,7 @@ use crate::login::Login;
 use crate::output::{Output, details};
 
 /// The device answered, and its status says that something went wrong.
-pub(crate) const DEVICE_SAID_NO: u8 = 3;
+pub(crate) const EXIT_METHOD_FAILED: u8 = 3;
 
 /// Flags of `ferrohub invoke`.
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub(crate) struct Invoke {
 }
 
 #[derive(Serialize)]
-struct Answered {
+struct MethodResult {
     status: i32,
     payload: Box<RawValue>,
     milliseconds: u64,
@@ -56,7 +56,7 @@ impl Invoke {
                 .context("--payload is not JSON; a text needs quotes of its own: --payload '\"text\"'")?;
             method = method.payload_json(payload);
         }
-        let answered = super::block_on(async {
+        let result = super::block_on(async {
             let client = self.login.access(common)?.client;
             let begun = Instant::now();
             let response = match self.device.split_once('/') {
@@ -64,15 +64,15 @@ impl Invoke {
                 None => client.invoke_method(&self.device, &method).await?,
             };
             let milliseconds = begun.elapsed().as_millis() as u64;
-            Ok(Answered { status: response.status, payload: response.payload, milliseconds })
+            Ok(MethodResult { status: response.status, payload: response.payload, milliseconds })
         })?;
-        self.output.print(&answered, |answered| {
+        self.output.print(&result, |result| {
             details([
-                ("Status", answered.status.to_string()),
-                ("Payload", answered.payload.to_string()),
-                ("Took", format!("{} ms", answered.milliseconds)),
+                ("Status", result.status.to_string()),
+                ("Payload", result.payload.to_string()),
+                ("Took", format!("{} ms", result.milliseconds)),
             ])
         })?;
-        Ok(if answered.status >= 400 { ExitCode::from(DEVICE_SAID_NO) } else { ExitCode::SUCCESS })
+        Ok(if result.status >= 400 { ExitCode::from(EXIT_METHOD_FAILED) } else { ExitCode::SUCCESS })
     }
 }

@@ -5,7 +5,10 @@ use clap::{Args, Subcommand};
 use ferrohub_model::{DeviceId, IdentityId, ModuleId};
 use ferrohub_service::Module;
 
-use super::identity::{KeyChange, NewKey, Proof, connection_string, kind, proof_rows, state, when};
+use super::identity::{
+    CredentialArgs, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type, connection_state,
+    connection_string, time_or_never,
+};
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{self, Output, details, table};
@@ -19,17 +22,17 @@ pub(crate) struct ModuleCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Register a module on a device
     Create {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
-        proof: Proof,
+        credentials: CredentialArgs,
         /// Who manages it
         #[arg(long, value_name = "TEXT")]
         managed_by: Option<String>,
@@ -46,7 +49,7 @@ enum What {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
-        keys: KeyChange,
+        keys: KeyChangeArgs,
         /// Who manages it
         #[arg(long, value_name = "TEXT")]
         managed_by: Option<String>,
@@ -65,7 +68,7 @@ enum What {
         name: Name,
         /// Which; the other stays good
         #[arg(long, value_enum)]
-        key: NewKey,
+        key: KeyOperation,
         /// Only if the module is still the one with this etag
         #[arg(long)]
         etag: Option<String>,
@@ -93,43 +96,43 @@ impl ModuleCommand {
         super::block_on(async {
             let access = self.login.access(common)?;
             let client = &access.client;
-            match self.what {
-                What::Create { name, proof, managed_by } => {
-                    let authentication = proof.authentication();
+            match self.action {
+                Action::Create { name, credentials, managed_by } => {
+                    let authentication = credentials.authentication();
                     let module =
                         Module { managed_by, authentication, ..Module::new(name.device, name.module) };
                     self.output.print(&client.create_module(&module).await?, show)
                 }
-                What::List { device } => {
+                Action::List { device } => {
                     self.output.print(&client.list_modules(&device).await?, |all| list(all))
                 }
-                What::Show(Name { device, module }) => {
+                Action::Show(Name { device, module }) => {
                     self.output.print(&client.get_module(&device, &module).await?, show)
                 }
-                What::Update { name, keys, managed_by } => {
+                Action::Update { name, keys, managed_by } => {
                     let mut module = client.get_module(&name.device, &name.module).await?;
                     keys.apply(module.authentication.as_mut())?;
                     module.managed_by = managed_by.or(module.managed_by);
                     self.output.print(&client.update_module(&module).await?, show)
                 }
-                What::Delete { name: Name { device, module }, etag } => {
+                Action::Delete { name: Name { device, module }, etag } => {
                     client.delete_module(&device, &module, etag.as_deref()).await?;
                     eprintln!("{device}/{module} is deleted");
                     Ok(())
                 }
-                What::RegenerateKey { name: Name { device, module }, key, etag } => {
+                Action::RegenerateKey { name: Name { device, module }, key, etag } => {
                     let (key, etag) = (key.into(), etag.as_deref());
                     let module = client.regenerate_module_key(&device, &module, key, etag).await?;
                     self.output.print(&module, show)
                 }
-                What::ConnectionString { name: Name { device, module }, secondary } => {
+                Action::ConnectionString { name: Name { device, module }, secondary } => {
                     let module = client.get_module(&device, &module).await?;
                     let identity = IdentityId::module(
                         &DeviceId::new(&module.device_id).context("the device's id")?,
                         &ModuleId::new(&module.module_id).context("the module's id")?,
                     );
                     let login = connection_string(&access, identity, module.authentication, secondary)?;
-                    output::line(&login.reveal())
+                    output::print_line(&login.reveal())
                 }
             }
         })
@@ -142,9 +145,9 @@ fn list(modules: &[Module]) -> comfy_table::Table {
         table.add_row([
             module.module_id.as_str(),
             module.managed_by.as_deref().unwrap_or_default(),
-            &state(module.connection_state),
-            kind(module.authentication.as_ref()),
-            &when(module.last_activity_time),
+            &connection_state(module.connection_state),
+            authentication_type(module.authentication.as_ref()),
+            &time_or_never(module.last_activity_time),
         ]);
     }
     table
@@ -155,11 +158,11 @@ fn show(module: &Module) -> comfy_table::Table {
         ("Device", module.device_id.clone()),
         ("ID", module.module_id.clone()),
         ("Managed by", module.managed_by.clone().unwrap_or_default()),
-        ("State", state(module.connection_state)),
-        ("State since", when(module.connection_state_updated_time)),
-        ("Last activity", when(module.last_activity_time)),
+        ("State", connection_state(module.connection_state)),
+        ("State since", time_or_never(module.connection_state_updated_time)),
+        ("Last activity", time_or_never(module.last_activity_time)),
     ];
-    rows.extend(proof_rows(module.authentication.as_ref()));
+    rows.extend(authentication_rows(module.authentication.as_ref()));
     rows.push(("Generation", module.generation_id.clone().unwrap_or_default()));
     rows.push(("Etag", module.etag.clone().unwrap_or_default()));
     details(rows.into_iter().filter(|(_, value)| !value.is_empty()))

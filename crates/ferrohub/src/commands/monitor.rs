@@ -19,11 +19,11 @@ pub(crate) struct MonitorCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Print events as they come: what devices send, and what the hub tells of them
     Events(events::Events),
     /// Print what became of messages to devices, as it comes
@@ -37,10 +37,10 @@ impl MonitorCommand {
         super::block_on(async {
             let client = self.login.access(common)?.client;
             let watch = async {
-                match self.what {
-                    What::Events(events) => events.run(&client, self.output).await,
-                    What::Feedback(feedback) => feedback.run(&client, self.output).await,
-                    What::Files(files) => files.run(&client, self.output).await,
+                match self.action {
+                    Action::Events(events) => events.run(&client, self.output).await,
+                    Action::Feedback(feedback) => feedback.run(&client, self.output).await,
+                    Action::Files(files) => files.run(&client, self.output).await,
                 }
             };
             // Ctrl-C is how one ends it, and no failure.

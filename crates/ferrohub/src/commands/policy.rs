@@ -1,9 +1,10 @@
 //! `ferrohub policy`: the hub's shared access policies.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
 use ferrohub_service::{Key, Policy};
 
+use super::identity::KeyName;
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details, table};
@@ -17,11 +18,11 @@ pub(crate) struct PolicyCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// List the policies and their rights
     List,
     /// Show a policy with its keys and connection string
@@ -35,16 +36,8 @@ enum What {
         name: String,
         /// Which
         #[arg(value_enum)]
-        key: WhichKey,
+        key: KeyName,
     },
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum WhichKey {
-    /// The first
-    Primary,
-    /// The second
-    Secondary,
 }
 
 impl PolicyCommand {
@@ -52,8 +45,8 @@ impl PolicyCommand {
         super::block_on(async {
             let access = self.login.access(common)?;
             let management = access.client.management();
-            let policy = match self.what {
-                What::List => {
+            let policy = match self.action {
+                Action::List => {
                     // Keys only where one is asked for.
                     return match self.output {
                         Output::Table => Output::Table.print(&management.policies().await?, |all| list(all)),
@@ -62,11 +55,11 @@ impl PolicyCommand {
                         }
                     };
                 }
-                What::Show { name } => management.policy(&name).await?,
-                What::RegenerateKey { name, key } => {
+                Action::Show { name } => management.policy(&name).await?,
+                Action::RegenerateKey { name, key } => {
                     let key = match key {
-                        WhichKey::Primary => Key::Primary,
-                        WhichKey::Secondary => Key::Secondary,
+                        KeyName::Primary => Key::Primary,
+                        KeyName::Secondary => Key::Secondary,
                     };
                     management.regenerate_key(&name, key).await?
                 }

@@ -8,8 +8,8 @@ use ferrohub_device::Event;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use super::acting;
 use super::c2d::property;
+use super::device_client;
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details};
@@ -60,7 +60,8 @@ impl SendEvent {
         let interval =
             Duration::try_from_secs_f64(self.interval).context("--interval must be zero or more seconds")?;
         let sent = super::block_on(async {
-            let client = acting::of(&self.login.access(common)?, &self.device, self.websocket).await?;
+            let client =
+                device_client::from_id(&self.login.access(common)?, &self.device, self.websocket).await?;
             client.connect().await?;
             let begun = Instant::now();
             let mut sent = 0;

@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 use crate::cli::Common;
 use crate::login::{Access, Login};
 
-use super::acting;
+use super::device_client;
 
 /// Registrations and connects under way at once.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT_CONNECTS: usize = 64;
 /// With more devices than this, calls are counted instead of told.
-const TELL_CALLS_UP_TO: usize = 20;
+const MAX_DEVICES_WITH_CALL_LOG: usize = 20;
 
 /// Flags of `ferrohub simulate`.
 #[derive(Debug, Args)]
@@ -42,13 +42,13 @@ pub(crate) struct Simulate {
     prefix: String,
     /// How many seconds a device takes to answer
     #[arg(long, default_value_t = 0.0, value_name = "SECONDS")]
-    delay: f64,
+    response_delay: f64,
     /// How many seconds a device is away after it answered rebootDevice
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
-    reboot: f64,
+    reboot_duration: f64,
     /// How many seconds a device takes from one reading that it sends to the next [default: it sends none]
     #[arg(long, value_name = "SECONDS")]
-    telemetry: Option<f64>,
+    telemetry_interval: Option<f64>,
     /// Leave twins alone: otherwise a device reports the desired properties as it is told them
     #[arg(long)]
     no_twin: bool,
@@ -61,10 +61,10 @@ pub(crate) struct Simulate {
 
 /// What all simulated devices share.
 struct Fleet {
-    delay: Duration,
-    reboot: Duration,
+    response_delay: Duration,
+    reboot_duration: Duration,
     bar: ProgressBar,
-    tell: bool,
+    log_calls: bool,
     calls: AtomicU64,
     events: AtomicU64,
     connected: AtomicU64,
@@ -72,7 +72,7 @@ struct Fleet {
 
 impl Fleet {
     /// What all devices did so far.
-    fn done(&self, telemetry: bool) -> String {
+    fn summary(&self, telemetry: bool) -> String {
         let calls = self.calls.load(Ordering::Relaxed);
         match telemetry {
             true => format!("{calls} calls answered, {} events sent", self.events.load(Ordering::Relaxed)),
@@ -81,7 +81,7 @@ impl Fleet {
     }
 
     /// Tells people something, above the progress bar where there is one.
-    fn tell(&self, text: &str) {
+    fn print(&self, text: &str) {
         if self.bar.is_hidden() {
             eprintln!("{text}");
         } else {
@@ -109,26 +109,27 @@ impl Simulate {
         let bar = ProgressBar::new(ids.len() as u64)
             .with_style(style("{pos} of {len} devices connected {bar:30}")?);
         let fleet = Arc::new(Fleet {
-            delay: seconds("delay", self.delay)?,
-            reboot: seconds("reboot", self.reboot)?,
+            response_delay: seconds("response-delay", self.response_delay)?,
+            reboot_duration: seconds("reboot-duration", self.reboot_duration)?,
             bar: bar.clone(),
-            tell: ids.len() <= TELL_CALLS_UP_TO,
+            log_calls: ids.len() <= MAX_DEVICES_WITH_CALL_LOG,
             calls: AtomicU64::new(0),
             events: AtomicU64::new(0),
             connected: AtomicU64::new(0),
         });
-        let telemetry = self.telemetry.map(|every| seconds("telemetry", every)).transpose()?;
-        if telemetry.is_some_and(|every| every.is_zero()) {
-            bail!("--telemetry must be more than zero seconds");
+        let telemetry_interval =
+            self.telemetry_interval.map(|every| seconds("telemetry-interval", every)).transpose()?;
+        if telemetry_interval.is_some_and(|every| every.is_zero()) {
+            bail!("--telemetry-interval must be more than zero seconds");
         }
         let devices = self.connect_all(&access, &ids, &fleet).await?;
-        if let Some(every) = telemetry {
+        if let Some(every) = telemetry_interval {
             for (index, device) in devices.iter().enumerate() {
                 let place = index as f64 / devices.len() as f64;
                 tokio::spawn(telemetry::send(device.clone(), every, place, fleet.clone()));
             }
         }
-        fleet.tell(&format!("{} devices answer methods; press Ctrl-C to end", devices.len()));
+        fleet.print(&format!("{} devices answer methods; press Ctrl-C to end", devices.len()));
         bar.set_style(style("{msg}")?);
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -137,7 +138,7 @@ impl Simulate {
                 _ = every_second.tick() => bar.set_message(format!(
                     "{} connected, {}",
                     fleet.connected.load(Ordering::Relaxed),
-                    fleet.done(telemetry.is_some()),
+                    fleet.summary(telemetry_interval.is_some()),
                 )),
             }
         }
@@ -147,7 +148,7 @@ impl Simulate {
             leaving.spawn(async move { device.disconnect().await });
         }
         leaving.join_all().await;
-        eprintln!("{}", fleet.done(telemetry.is_some()));
+        eprintln!("{}", fleet.summary(telemetry_interval.is_some()));
         Ok(())
     }
 
@@ -158,18 +159,22 @@ impl Simulate {
         ids: &[String],
         fleet: &Arc<Fleet>,
     ) -> anyhow::Result<Vec<DeviceClient>> {
-        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_CONNECTS));
         let mut connecting = JoinSet::new();
         for id in ids {
             let (access, fleet, permits, id) = (access.clone(), fleet.clone(), permits.clone(), id.clone());
             let (register, websocket, twin) = (self.count.is_some(), self.websocket, !self.no_twin);
             connecting.spawn(async move {
                 let _permit = permits.acquire_owned().await?;
-                let device = find(&access, &id, register).await.with_context(|| id.clone())?;
-                let client = acting::of_device(&access, &device, websocket)?;
-                behave(&client, &fleet);
+                let device = get_or_register(&access, &id, register).await.with_context(|| id.clone())?;
+                let client = device_client::from_device(&access, &device, websocket)?;
+                install_method_handler(&client, &fleet);
                 if twin {
-                    tokio::spawn(twin::follow(client.clone(), client.desired_updates(), fleet.clone()));
+                    tokio::spawn(twin::report_desired(
+                        client.clone(),
+                        client.desired_updates(),
+                        fleet.clone(),
+                    ));
                 }
                 client.connect().await.with_context(|| id)?;
                 fleet.connected.fetch_add(1, Ordering::Relaxed);
@@ -189,7 +194,7 @@ fn style(template: &str) -> anyhow::Result<ProgressStyle> {
     Ok(ProgressStyle::with_template(template)?)
 }
 
-async fn find(access: &Access, id: &str, register: bool) -> anyhow::Result<Device> {
+async fn get_or_register(access: &Access, id: &str, register: bool) -> anyhow::Result<Device> {
     match access.client.get_device(id).await {
         Ok(device) => Ok(device),
         Err(error) if register && error.kind() == ErrorKind::NotFound => {
@@ -203,23 +208,23 @@ async fn find(access: &Access, id: &str, register: bool) -> anyhow::Result<Devic
 }
 
 /// Any method is answered with 200 and what it was asked with; rebootDevice drops the connection after that.
-fn behave(client: &DeviceClient, fleet: &Arc<Fleet>) {
+fn install_method_handler(client: &DeviceClient, fleet: &Arc<Fleet>) {
     let (reboot, mut reboots) = mpsc::channel::<()>(1);
     let id = client.device_id().to_owned();
     let answering = fleet.clone();
     client.on_unhandled_method(move |request: MethodRequest| {
         let (fleet, reboot, id) = (answering.clone(), reboot.clone(), id.clone());
         async move {
-            tokio::time::sleep(fleet.delay).await;
+            tokio::time::sleep(fleet.response_delay).await;
             let rebooting = request.name() == "rebootDevice";
             if rebooting {
                 // One reboot is enough for all who ask before it begins.
                 let _ = reboot.try_send(());
             }
             fleet.calls.fetch_add(1, Ordering::Relaxed);
-            if fleet.tell {
+            if fleet.log_calls {
                 let then = if rebooting { ", then it reboots" } else { "" };
-                fleet.tell(&format!("{id}: {} {} → 200{then}", request.name(), request.payload()));
+                fleet.print(&format!("{id}: {} {} → 200{then}", request.name(), request.payload()));
             }
             let payload = serde_json::from_str::<&RawValue>(request.payload()).ok();
             MethodResponse::new(200).payload(&json!({
@@ -234,9 +239,9 @@ fn behave(client: &DeviceClient, fleet: &Arc<Fleet>) {
             // Sends the answer first.
             client.disconnect().await;
             fleet.connected.fetch_sub(1, Ordering::Relaxed);
-            tokio::time::sleep(fleet.reboot).await;
+            tokio::time::sleep(fleet.reboot_duration).await;
             while let Err(error) = client.connect().await {
-                fleet.tell(&format!("{} cannot come back yet: {error}", client.device_id()));
+                fleet.print(&format!("{} cannot come back yet: {error}", client.device_id()));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             fleet.connected.fetch_add(1, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use ferrohub_service::{Properties, Twin, TwinChange, TwinOf};
 
-use super::identity::{state, when};
+use super::identity::{connection_state, time_or_never};
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details};
@@ -21,11 +21,11 @@ pub(crate) struct TwinCommand {
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Show a twin
     Show {
         /// The device's id, or DEVICE/MODULE
@@ -59,13 +59,17 @@ impl TwinCommand {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         super::block_on(async {
             let client = self.login.access(common)?.client;
-            let twin = match self.what {
-                What::Show { id } => client.get_twin(of(&id)).await?,
-                What::Update(change) => {
-                    client.update_twin(of(&change.id), &change.read()?, change.etag.as_deref()).await?
+            let twin = match self.action {
+                Action::Show { id } => client.get_twin(parse_target(&id)).await?,
+                Action::Update(change) => {
+                    client
+                        .update_twin(parse_target(&change.id), &change.read()?, change.etag.as_deref())
+                        .await?
                 }
-                What::Replace(change) => {
-                    client.replace_twin(of(&change.id), &change.read()?, change.etag.as_deref()).await?
+                Action::Replace(change) => {
+                    client
+                        .replace_twin(parse_target(&change.id), &change.read()?, change.etag.as_deref())
+                        .await?
                 }
             };
             self.output.print(&twin, show)
@@ -74,7 +78,7 @@ impl TwinCommand {
 }
 
 /// A slash is not legal in an id, so it parts a device from its module.
-fn of(id: &str) -> TwinOf<'_> {
+fn parse_target(id: &str) -> TwinOf<'_> {
     match id.split_once('/') {
         Some(both) => both.into(),
         None => id.into(),
@@ -91,8 +95,8 @@ impl Change {
             }
             return Ok(change);
         }
-        let tags = object("--tags", self.tags.as_deref())?;
-        let change = match (object("--desired", self.desired.as_deref())?, tags) {
+        let tags = parse_object("--tags", self.tags.as_deref())?;
+        let change = match (parse_object("--desired", self.desired.as_deref())?, tags) {
             (None, None) => bail!("say what to change: --tags, --desired or --file"),
             (None, Some(tags)) => TwinChange::tags(tags),
             (Some(desired), None) => TwinChange::desired(desired),
@@ -102,7 +106,7 @@ impl Change {
     }
 }
 
-fn object(flag: &str, text: Option<&str>) -> anyhow::Result<Option<Properties>> {
+fn parse_object(flag: &str, text: Option<&str>) -> anyhow::Result<Option<Properties>> {
     text.map(|text| serde_json::from_str(text).with_context(|| format!("{flag} is not a JSON object")))
         .transpose()
 }
@@ -122,8 +126,8 @@ fn show(twin: &Twin) -> comfy_table::Table {
     let rows = [
         ("Device", twin.device_id.clone()),
         ("Module", twin.module_id.clone().unwrap_or_default()),
-        ("State", state(twin.connection_state)),
-        ("Last activity", when(twin.last_activity_time)),
+        ("State", connection_state(twin.connection_state)),
+        ("Last activity", time_or_never(twin.last_activity_time)),
         ("Model", twin.model_id.clone().unwrap_or_default()),
         ("Tags", pretty(twin.tags.as_ref())),
         ("Desired", pretty(properties.desired.as_ref())),

@@ -8,7 +8,7 @@ use ferrohub_device::FileUpload;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::acting;
+use super::device_client;
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details};
@@ -43,7 +43,7 @@ struct Uploaded {
 impl Upload {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         let uploaded = super::block_on(async {
-            let client = acting::of(&self.login.access(common)?, &self.device, false).await?;
+            let client = device_client::from_id(&self.login.access(common)?, &self.device, false).await?;
             let name = match (&self.name, self.file.file_name()) {
                 (Some(name), _) => name.clone(),
                 (None, Some(name)) => name.to_string_lossy().into_owned(),

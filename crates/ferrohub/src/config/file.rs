@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ferrohub_core::events::EventSource;
-use ferrohub_model::storage::StorageAccount;
+use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -149,14 +149,14 @@ fn sources<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FaultsConfig {
     pub(crate) enabled: bool,
-    pub(crate) at_once: usize,
-    pub(crate) max_seconds: u64,
+    pub(crate) max_active: usize,
+    pub(crate) max_duration_seconds: u64,
 }
 
 impl Default for FaultsConfig {
     fn default() -> Self {
         let core = ferrohub_core::limits::Limits::default();
-        Self { enabled: false, at_once: 100, max_seconds: core.fault_duration.as_secs() }
+        Self { enabled: false, max_active: 100, max_duration_seconds: core.fault_duration.as_secs() }
     }
 }
 
@@ -169,8 +169,8 @@ pub(crate) struct FilesConfig {
     pub(crate) total_bytes: u64,
     pub(crate) uploads_per_device: u32,
     pub(crate) url_lifetime_seconds: u64,
-    pub(crate) transfers: usize,
-    pub(crate) transfers_per_device: usize,
+    pub(crate) max_transfers: usize,
+    pub(crate) max_transfers_per_device: usize,
     pub(crate) idle_timeout_seconds: u64,
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -180,9 +180,9 @@ pub(crate) struct FilesConfig {
     pub(crate) storage_connection_string: Option<StorageAccount>,
     pub(crate) storage_container: String,
     pub(crate) notifications: bool,
-    pub(crate) notification_ttl_seconds: u64,
+    pub(crate) notification_time_to_live_seconds: u64,
     pub(crate) notification_lock_seconds: u64,
-    pub(crate) notification_max_deliveries: u32,
+    pub(crate) max_notification_deliveries: u32,
 }
 
 impl Default for FilesConfig {
@@ -195,15 +195,15 @@ impl Default for FilesConfig {
             total_bytes: 10 * 1024 * 1024 * 1024,
             uploads_per_device: core.uploads_per_device,
             url_lifetime_seconds: core.url_lifetime.as_secs(),
-            transfers: 128,
-            transfers_per_device: 8,
+            max_transfers: 128,
+            max_transfers_per_device: 8,
             idle_timeout_seconds: 60,
             storage_connection_string: None,
             storage_container: "uploads".to_owned(),
             notifications: false,
-            notification_ttl_seconds: notifications.ttl.as_secs(),
-            notification_lock_seconds: notifications.lock.as_secs(),
-            notification_max_deliveries: notifications.max_deliveries,
+            notification_time_to_live_seconds: notifications.time_to_live.as_secs(),
+            notification_lock_seconds: notifications.lock_duration.as_secs(),
+            max_notification_deliveries: notifications.max_deliveries,
         }
     }
 }
@@ -231,18 +231,18 @@ pub(crate) struct LimitsConfig {
     pub(crate) in_flight_methods_per_device: u16,
     pub(crate) method_payload_bytes: usize,
     pub(crate) certificate_authorities: usize,
-    pub(crate) sockets: usize,
-    pub(crate) strangers: usize,
+    pub(crate) connections: usize,
+    pub(crate) unauthenticated_connections: usize,
     pub(crate) handshake_timeout_seconds: u64,
     pub(crate) connect_timeout_seconds: u64,
     pub(crate) write_timeout_seconds: u64,
-    pub(crate) keep_alive_cap_seconds: u64,
+    pub(crate) max_keep_alive_seconds: u64,
     pub(crate) mqtt_packet_bytes: usize,
     pub(crate) http_body_bytes: usize,
     pub(crate) http_request_timeout_seconds: u64,
     pub(crate) reconnect_grace_seconds: u64,
-    pub(crate) activity_interval_seconds: u64,
-    pub(crate) shutdown_grace_seconds: u64,
+    pub(crate) activity_flush_interval_seconds: u64,
+    pub(crate) shutdown_timeout_seconds: u64,
 }
 
 impl Default for LimitsConfig {
@@ -259,18 +259,18 @@ impl Default for LimitsConfig {
             in_flight_methods_per_device: core.in_flight_methods_per_device,
             method_payload_bytes: core.method_payload_bytes,
             certificate_authorities: core.certificate_authorities,
-            sockets: 1_000_000,
-            strangers: 2048,
+            connections: 1_000_000,
+            unauthenticated_connections: 2048,
             handshake_timeout_seconds: 10,
             connect_timeout_seconds: 30,
             write_timeout_seconds: 30,
-            keep_alive_cap_seconds: machine.keep_alive_cap.as_secs(),
+            max_keep_alive_seconds: machine.max_keep_alive.as_secs(),
             mqtt_packet_bytes: 272 * 1024,
             http_body_bytes: 1024 * 1024,
             http_request_timeout_seconds: 30,
             reconnect_grace_seconds: core.reconnect_grace.as_secs(),
-            activity_interval_seconds: core.activity_interval.as_secs(),
-            shutdown_grace_seconds: core.shutdown_grace.as_secs(),
+            activity_flush_interval_seconds: core.activity_flush_interval.as_secs(),
+            shutdown_timeout_seconds: core.shutdown_timeout.as_secs(),
         }
     }
 }

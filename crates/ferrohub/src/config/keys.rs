@@ -57,8 +57,8 @@ pub(crate) const KEYS: &[Key] = &[
         "Readers that one group may have on each partition; more are refused with 429001.",
     ),
     key("faults.enabled", "Lets a test inject faults; not for a hub that somebody relies on."),
-    key("faults.at_once", "Faults that may be injected at once."),
-    key("faults.max_seconds", "How long a fault may last."),
+    key("faults.max_active", "Faults that may be injected at once."),
+    key("faults.max_duration_seconds", "How long a fault may last."),
     key("files.enabled", "Whether devices may upload files."),
     key("files.blob_bytes", "Largest file."),
     key(
@@ -70,9 +70,12 @@ pub(crate) const KEYS: &[Key] = &[
         "files.url_lifetime_seconds",
         "How long the URL of an upload is good, and the upload may take: 1 to 86400.",
     ),
-    key("files.transfers", "Files of devices that may come and go at once, and as many again of services."),
     key(
-        "files.transfers_per_device",
+        "files.max_transfers",
+        "Files of devices that may come and go at once, and as many again of services.",
+    ),
+    key(
+        "files.max_transfers_per_device",
         "Files of one device that may come and go at once; more are refused with 503.",
     ),
     key(
@@ -85,9 +88,9 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("files.storage_container", "The container in that account. It must exist."),
     key("files.notifications", "Whether services are told of uploaded files."),
-    key("files.notification_ttl_seconds", "How long a notification waits: 60 to 172800."),
+    key("files.notification_time_to_live_seconds", "How long a notification waits: 60 to 172800."),
     key("files.notification_lock_seconds", "How long a notification is locked for its receiver: 5 to 300."),
-    key("files.notification_max_deliveries", "How often a notification is handed out: 1 to 100."),
+    key("files.max_notification_deliveries", "How often a notification is handed out: 1 to 100."),
     key("limits.devices", "Devices in the hub."),
     key("limits.modules_per_device", "Modules on one device."),
     key("limits.twin_tags_bytes", "Size of a twin's tags."),
@@ -99,15 +102,15 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("limits.method_payload_bytes", "Payload of a method call, either way."),
     key("limits.certificate_authorities", "Certificate authorities for devices."),
-    key("limits.sockets", "Sockets open at once."),
+    key("limits.connections", "Sockets open at once."),
     key(
-        "limits.strangers",
+        "limits.unauthenticated_connections",
         "Sockets open at once whose peer has not authenticated yet; the longest silent ones make room for newcomers.",
     ),
     key("limits.handshake_timeout_seconds", "How long a peer may take for the TLS handshake."),
     key("limits.connect_timeout_seconds", "How long a device may take from the handshake to CONNECT."),
     key("limits.write_timeout_seconds", "How long a device may leave what it is sent unread."),
-    key("limits.keep_alive_cap_seconds", "Longest silence of a device, whatever keep-alive it asked for."),
+    key("limits.max_keep_alive_seconds", "Longest silence of a device, whatever keep-alive it asked for."),
     key("limits.mqtt_packet_bytes", "Largest MQTT packet."),
     key("limits.http_body_bytes", "Largest body of an HTTP request."),
     key("limits.http_request_timeout_seconds", "How long a caller may take to send a request."),
@@ -116,11 +119,11 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a device that disconnected in good order may take to come back and answer the calls it left.",
     ),
     key(
-        "limits.activity_interval_seconds",
+        "limits.activity_flush_interval_seconds",
         "How often it is written down when connected devices were last heard of; a hub that dies forgets no more of it.",
     ),
     key(
-        "limits.shutdown_grace_seconds",
+        "limits.shutdown_timeout_seconds",
         "How long a hub that stops lets calls finish; connections have as long again to end.",
     ),
     key(
@@ -152,6 +155,22 @@ pub(crate) const KEYS: &[Key] = &[
         "How long the first record of a batch of feedback waits for others; 64 fill a batch.",
     ),
     key("messages.feedback_records", "Records of feedback that wait; the oldest give way."),
+];
+
+/// Keys that were renamed: old path and new path. An old one is an error that names the new one, in the file and in the
+/// environment.
+pub(crate) const RENAMED: &[(&str, &str)] = &[
+    ("faults.at_once", "faults.max_active"),
+    ("faults.max_seconds", "faults.max_duration_seconds"),
+    ("files.transfers", "files.max_transfers"),
+    ("files.transfers_per_device", "files.max_transfers_per_device"),
+    ("files.notification_ttl_seconds", "files.notification_time_to_live_seconds"),
+    ("files.notification_max_deliveries", "files.max_notification_deliveries"),
+    ("limits.sockets", "limits.connections"),
+    ("limits.strangers", "limits.unauthenticated_connections"),
+    ("limits.keep_alive_cap_seconds", "limits.max_keep_alive_seconds"),
+    ("limits.activity_interval_seconds", "limits.activity_flush_interval_seconds"),
+    ("limits.shutdown_grace_seconds", "limits.shutdown_timeout_seconds"),
 ];
 
 /// The name of a key in the environment.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use toml::{Table, Value};
 
 use super::file::{Config, EventsConfig};
-use super::keys::{KEYS, environment_name};
+use super::keys::{KEYS, RENAMED, environment_name};
 use super::nearest::nearest;
 
 /// Variables that begin with `FERROHUB_` and are not configuration.
@@ -35,7 +35,11 @@ pub(crate) fn load(
         // Read alone first: errors then point at the line.
         let parsed: Result<Config, _> = toml::from_str(&text);
         if let Err(error) = parsed {
-            bail!("{}: {}", path.display(), with_suggestion(&error));
+            let message = match renamed_key(&error, &text) {
+                Some((old, new)) => format!("{}\n{old} was renamed: use {new}", error.to_string().trim_end()),
+                None => with_suggestion(&error),
+            };
+            bail!("{}: {message}", path.display());
         }
         table = toml::from_str(&text)?;
     }
@@ -44,6 +48,9 @@ pub(crate) fn load(
             continue;
         }
         let Some(key) = KEYS.iter().find(|key| environment_name(key.path) == name) else {
+            if let Some((_, new)) = RENAMED.iter().find(|(old, _)| environment_name(old) == name) {
+                bail!("the environment variable {name} was renamed: use {}", environment_name(new));
+            }
             let names: Vec<String> = KEYS.iter().map(|key| environment_name(key.path)).collect();
             match nearest(&name, names.iter().map(String::as_str)) {
                 Some(near) => bail!("the environment variable {name} is not known; did you mean {near}?"),
@@ -103,6 +110,16 @@ fn value(path: &str, text: &str) -> anyhow::Result<Value> {
             text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect(),
         ),
         _ => Value::from(text),
+    })
+}
+
+/// Old and new path of the key that `error` is about, if it is one that was renamed. `text` is the whole file.
+fn renamed_key(error: &toml::de::Error, text: &str) -> Option<(&'static str, &'static str)> {
+    let unknown = error.message().strip_prefix("unknown field `")?.split('`').next()?;
+    let file = Value::Table(toml::from_str(text).ok()?);
+    RENAMED.iter().copied().find(|(old, _)| {
+        let is_set = old.split('.').try_fold(&file, |value, part| value.get(part)).is_some();
+        is_set && old.rsplit('.').next() == Some(unknown)
     })
 }
 
@@ -176,11 +193,11 @@ fn check_events(config: &EventsConfig) -> anyhow::Result<()> {
 fn check_files(files: &super::file::FilesConfig) -> anyhow::Result<()> {
     for (name, value, range) in [
         ("url_lifetime_seconds", files.url_lifetime_seconds, 1..=86_400),
-        ("notification_ttl_seconds", files.notification_ttl_seconds, 60..=172_800),
+        ("notification_time_to_live_seconds", files.notification_time_to_live_seconds, 60..=172_800),
         ("notification_lock_seconds", files.notification_lock_seconds, 5..=300),
-        ("notification_max_deliveries", files.notification_max_deliveries.into(), 1..=100),
-        ("transfers", files.transfers as u64, 1..=100_000),
-        ("transfers_per_device", files.transfers_per_device as u64, 1..=100_000),
+        ("max_notification_deliveries", files.max_notification_deliveries.into(), 1..=100),
+        ("max_transfers", files.max_transfers as u64, 1..=100_000),
+        ("max_transfers_per_device", files.max_transfers_per_device as u64, 1..=100_000),
         ("idle_timeout_seconds", files.idle_timeout_seconds, 1..=3600),
     ] {
         if !range.contains(&value) {
@@ -242,6 +259,27 @@ mod tests {
         ] {
             let error = format!("{:#}", load_text(text, environment, &vec![]).unwrap_err());
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn renamed_keys_are_errors_that_name_the_new_key() {
+        for (old, new) in RENAMED {
+            let (table, name) = old.rsplit_once('.').unwrap();
+            let text = format!("[{table}]\n{name} = 1");
+            let error = load_text(&text, &[], &vec![]).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("{old} was renamed: use {new}")), "{error}");
+            assert!(error.contains("line 2"), "{error}");
+
+            let variable = environment_name(old);
+            let error = load_text("", &[(variable.as_str(), "1")], &vec![]).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("the environment variable {variable} was renamed: use {}", environment_name(new))
+            );
+
+            assert!(KEYS.iter().any(|key| key.path == *new), "{new}");
+            assert!(KEYS.iter().all(|key| key.path != *old), "{old}");
         }
     }
 

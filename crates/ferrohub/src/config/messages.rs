@@ -31,15 +31,15 @@ impl Default for MessagesConfig {
     fn default() -> Self {
         let limits = MessageLimits::default();
         Self {
-            queue_length: limits.per_device,
+            queue_length: limits.queue_length,
             message_bytes: limits.bytes,
             time_to_live_seconds: limits.time_to_live.as_secs(),
             max_time_to_live_seconds: limits.max_time_to_live.as_secs(),
             lock_seconds: limits.lock.as_secs(),
-            max_deliveries: limits.deliveries,
+            max_deliveries: limits.max_deliveries,
             feedback_time_to_live_seconds: limits.feedback.time_to_live.as_secs(),
             feedback_lock_seconds: limits.feedback.lock.as_secs(),
-            feedback_max_deliveries: limits.feedback.deliveries,
+            feedback_max_deliveries: limits.feedback.max_deliveries,
             feedback_delay_seconds: limits.feedback.delay.as_secs(),
             feedback_records: limits.feedback.records,
         }
@@ -74,16 +74,16 @@ impl MessagesConfig {
     /// As the hub takes them.
     pub(crate) fn limits(&self) -> MessageLimits {
         MessageLimits {
-            per_device: self.queue_length,
+            queue_length: self.queue_length,
             bytes: self.message_bytes,
             time_to_live: Duration::from_secs(self.time_to_live_seconds),
             max_time_to_live: Duration::from_secs(self.max_time_to_live_seconds),
             lock: Duration::from_secs(self.lock_seconds),
-            deliveries: self.max_deliveries,
+            max_deliveries: self.max_deliveries,
             feedback: FeedbackLimits {
                 time_to_live: Duration::from_secs(self.feedback_time_to_live_seconds),
                 lock: Duration::from_secs(self.feedback_lock_seconds),
-                deliveries: self.feedback_max_deliveries,
+                max_deliveries: self.feedback_max_deliveries,
                 delay: Duration::from_secs(self.feedback_delay_seconds),
                 records: self.feedback_records,
                 ..FeedbackLimits::default()

@@ -16,7 +16,7 @@ const ISSUERS: [(&str, &str); 2] =
     [("https://login.microsoftonline.com/", "/v2.0"), ("https://sts.windows.net/", "/")];
 
 /// What the rest of the hub needs.
-pub(super) struct SetUp {
+pub(super) struct EntraSetup {
     /// None if no tokens are accepted.
     pub(super) verifier: Option<Entra>,
     /// The endpoints of the development issuer, if it runs.
@@ -25,13 +25,13 @@ pub(super) struct SetUp {
 
 /// The keys of our own issuer, and those of all others.
 #[derive(Debug)]
-struct Sources {
+struct KeySources {
     development: Option<DevelopmentIssuer>,
     discovery: Discovery,
 }
 
 #[async_trait]
-impl KeySource for Sources {
+impl KeySource for KeySources {
     async fn keys(&self, issuer: &str) -> Result<KeySet, KeySourceError> {
         match &self.development {
             Some(development) if development.issuer() == issuer => development.keys(issuer).await,
@@ -40,9 +40,9 @@ impl KeySource for Sources {
     }
 }
 
-pub(super) fn set_up(config: &Config, https: &[SocketAddr]) -> anyhow::Result<SetUp> {
+pub(super) fn set_up(config: &Config, https: &[SocketAddr]) -> anyhow::Result<EntraSetup> {
     let entra = &config.entra;
-    let mut issuers = tenants(entra);
+    let mut issuers = tenant_issuers(entra);
     let mut discovery = Discovery::new()?;
     for one in &entra.issuers {
         if !one.issuer.starts_with("https://") {
@@ -54,22 +54,22 @@ pub(super) fn set_up(config: &Config, https: &[SocketAddr]) -> anyhow::Result<Se
         }
         issuers.push(Issuer { issuer: one.issuer.clone(), tenant: one.tenant.clone() });
     }
-    let development = if entra.development { Some(development(config, https)?) } else { None };
+    let development = if entra.development { Some(development_issuer(config, https)?) } else { None };
     let mut routes = axum::Router::new();
     if let Some(development) = &development {
         issuers.push(Issuer { issuer: development.issuer(), tenant: Some(development.tenant().to_owned()) });
         routes = development.routes();
     }
     if issuers.is_empty() {
-        return Ok(SetUp { verifier: None, routes });
+        return Ok(EntraSetup { verifier: None, routes });
     }
     let settings =
         EntraSettings { issuers, audiences: entra.audiences.clone(), assignments: assignments(entra)? };
-    let verifier = Entra::new(settings, Arc::new(Sources { development, discovery }));
-    Ok(SetUp { verifier: Some(verifier), routes })
+    let verifier = Entra::new(settings, Arc::new(KeySources { development, discovery }));
+    Ok(EntraSetup { verifier: Some(verifier), routes })
 }
 
-fn tenants(entra: &EntraConfig) -> Vec<Issuer> {
+fn tenant_issuers(entra: &EntraConfig) -> Vec<Issuer> {
     let issuers = |tenant: &String| {
         let tenant = tenant.clone();
         ISSUERS.map(|(before, after)| Issuer {
@@ -92,7 +92,7 @@ fn assignments(entra: &EntraConfig) -> anyhow::Result<Vec<(String, Role)>> {
 }
 
 /// The issuer inside the hub. Whoever reaches it and has its secret owns the hub, so it stays on this machine.
-fn development(config: &Config, https: &[SocketAddr]) -> anyhow::Result<DevelopmentIssuer> {
+fn development_issuer(config: &Config, https: &[SocketAddr]) -> anyhow::Result<DevelopmentIssuer> {
     if let Some(address) = https.iter().find(|address| !address.ip().is_loopback()) {
         bail!(
             "entra.development is only for this machine: set listen.https to a loopback address such as \

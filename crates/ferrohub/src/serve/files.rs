@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrohub_blobs::{Account, Folder, FolderLimits};
+use ferrohub_blobs::{AzureBlobStore, Folder, FolderLimits};
 use ferrohub_core::Hub;
-use ferrohub_core::blobs::{BlobPlace, Files};
+use ferrohub_core::blobs::{BlobEndpoint, FileStorage};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::store::Store;
 use ferrohub_gateway::BLOB_CONTAINER;
@@ -18,7 +18,7 @@ use crate::config::Config;
 /// The port that a URL does not name.
 const HTTPS_PORT: u16 = 443;
 /// How often what is left of uploads is looked at.
-const TENDING: Duration = Duration::from_secs(60);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens the place for files, if devices may upload any.
 pub(super) async fn set_up(
@@ -26,13 +26,13 @@ pub(super) async fn set_up(
     https: &[SocketAddr],
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Option<Files>> {
+) -> anyhow::Result<Option<FileStorage>> {
     let files = &config.files;
     if !files.enabled {
         return Ok(None);
     }
     if let Some(account) = &files.storage_connection_string {
-        let place = BlobPlace {
+        let endpoint = BlobEndpoint {
             host: account.blob_host.clone(),
             account: account.name.clone(),
             container: files.storage_container.clone(),
@@ -41,15 +41,15 @@ pub(super) async fn set_up(
         if !account.https {
             warn!("files go to a storage account without TLS, and so do the signatures of their URLs");
         }
-        let store = Account::new(place, account.key.clone(), clock.clone())
+        let store = AzureBlobStore::new(endpoint, account.key.clone(), clock.clone())
             .context("cannot reach the storage account")?;
-        return Ok(Some(Files::Account(Arc::new(store), account.key.clone())));
+        return Ok(Some(FileStorage::Account(Arc::new(store), account.key.clone())));
     }
     let host = match https.first().map_or(HTTPS_PORT, SocketAddr::port) {
         HTTPS_PORT => config.hostname.clone(),
         port => format!("{}:{port}", config.hostname),
     };
-    let place = BlobPlace {
+    let endpoint = BlobEndpoint {
         host,
         account: config.hostname.clone(),
         container: BLOB_CONTAINER.to_owned(),
@@ -57,16 +57,16 @@ pub(super) async fn set_up(
     };
     let limits = FolderLimits { blob_bytes: files.blob_bytes, total_bytes: files.total_bytes };
     let path = config.data_dir.join("blobs");
-    let folder = Folder::open(&path, place, limits, store.clone(), clock.clone())
+    let folder = Folder::open(&path, endpoint, limits, store.clone(), clock.clone())
         .await
         .with_context(|| format!("cannot use the folder for files {}", path.display()))?;
-    Ok(Some(Files::Folder(Arc::new(folder))))
+    Ok(Some(FileStorage::Folder(Arc::new(folder))))
 }
 
 /// Sees after files for as long as the hub runs.
-pub(super) async fn tend(hub: Arc<Hub>) {
+pub(super) async fn run_file_maintenance(hub: Arc<Hub>) {
     loop {
-        hub.tend_files().await;
-        tokio::time::sleep(TENDING).await;
+        hub.run_file_maintenance().await;
+        tokio::time::sleep(MAINTENANCE_INTERVAL).await;
     }
 }

@@ -10,7 +10,7 @@ use ferrohub_gateway::{GatewayLimits, MqttLimits};
 
 use crate::config::{Config, EventsConfig, FilesConfig, LimitsConfig};
 
-pub(super) fn of_core(config: &Config) -> Limits {
+pub(super) fn core_limits(config: &Config) -> Limits {
     let Config { limits: config, messages, files, faults, .. } = config;
     Limits {
         devices: config.devices,
@@ -22,20 +22,20 @@ pub(super) fn of_core(config: &Config) -> Limits {
             ..TwinLimits::default()
         },
         messages: messages.limits(),
-        files: of_files(files),
+        files: file_limits(files),
         in_flight_methods_per_device: config.in_flight_methods_per_device,
         method_payload_bytes: config.method_payload_bytes,
         certificate_authorities: config.certificate_authorities,
         reconnect_grace: Duration::from_secs(config.reconnect_grace_seconds),
-        activity_interval: Duration::from_secs(config.activity_interval_seconds.max(1)),
-        faults: if faults.enabled { faults.at_once } else { 0 },
-        fault_duration: Duration::from_secs(faults.max_seconds),
-        shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
+        activity_flush_interval: Duration::from_secs(config.activity_flush_interval_seconds.max(1)),
+        faults: if faults.enabled { faults.max_active } else { 0 },
+        fault_duration: Duration::from_secs(faults.max_duration_seconds),
+        shutdown_timeout: Duration::from_secs(config.shutdown_timeout_seconds),
         ..Limits::default()
     }
 }
 
-pub(super) fn of_events(config: &EventsConfig) -> EventSettings {
+pub(super) fn event_settings(config: &EventsConfig) -> EventSettings {
     EventSettings {
         sources: config.sources.iter().filter_map(|name| EventSource::from_name(name)).collect(),
         retention: Duration::from_secs(config.retention_hours.saturating_mul(3600)),
@@ -46,11 +46,11 @@ pub(super) fn of_events(config: &EventsConfig) -> EventSettings {
     }
 }
 
-fn of_files(config: &FilesConfig) -> FileLimits {
+fn file_limits(config: &FilesConfig) -> FileLimits {
     let notifications = NotificationLimits {
-        ttl: Duration::from_secs(config.notification_ttl_seconds),
-        lock: Duration::from_secs(config.notification_lock_seconds),
-        max_deliveries: config.notification_max_deliveries,
+        time_to_live: Duration::from_secs(config.notification_time_to_live_seconds),
+        lock_duration: Duration::from_secs(config.notification_lock_seconds),
+        max_deliveries: config.max_notification_deliveries,
         ..NotificationLimits::default()
     };
     FileLimits {
@@ -60,8 +60,8 @@ fn of_files(config: &FilesConfig) -> FileLimits {
     }
 }
 
-pub(super) fn of_gateway(config: &LimitsConfig, files: &FilesConfig) -> GatewayLimits {
-    let machine = ferrohub_mqtt::server::Config {
+pub(super) fn gateway_limits(config: &LimitsConfig, files: &FilesConfig) -> GatewayLimits {
+    let protocol = ferrohub_mqtt::server::Config {
         limits: ferrohub_mqtt::Limits {
             max_packet_size: config.mqtt_packet_bytes,
             // The topics of a device contain its id, which may have them.
@@ -69,21 +69,21 @@ pub(super) fn of_gateway(config: &LimitsConfig, files: &FilesConfig) -> GatewayL
             ..ferrohub_mqtt::Limits::default()
         },
         connect_timeout: Duration::from_secs(config.connect_timeout_seconds),
-        keep_alive_cap: Duration::from_secs(config.keep_alive_cap_seconds),
+        max_keep_alive: Duration::from_secs(config.max_keep_alive_seconds),
         ..ferrohub_mqtt::server::Config::default()
     };
     GatewayLimits {
-        sockets: config.sockets,
-        strangers: config.strangers,
+        connections: config.connections,
+        unauthenticated_connections: config.unauthenticated_connections,
         handshake_timeout: Duration::from_secs(config.handshake_timeout_seconds),
         mqtt: MqttLimits {
-            machine: Arc::new(machine),
+            protocol: Arc::new(protocol),
             write_timeout: Duration::from_secs(config.write_timeout_seconds),
         },
         http_body_bytes: config.http_body_bytes,
         http_request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
-        file_transfers: files.transfers,
-        file_transfers_per_device: files.transfers_per_device,
+        file_transfers: files.max_transfers,
+        file_transfers_per_device: files.max_transfers_per_device,
         file_idle_timeout: Duration::from_secs(files.idle_timeout_seconds),
     }
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 
 use anyhow::{Context as _, bail};
-use ferrohub_gateway::{BindError, Gateway, Listen};
+use ferrohub_gateway::{BindError, Gateway, ListenAddresses};
 use tracing::warn;
 
 use crate::config::Config;
@@ -15,16 +15,16 @@ const FALLBACK_HTTPS_PORT: u16 = 8443;
 
 /// Opens the listeners.
 pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
-    let mut listen = Listen {
+    let mut addresses = ListenAddresses {
         mqtt: resolve("listen.mqtt", &config.listen.mqtt)?,
         https: resolve("listen.https", &config.listen.https)?,
         admin: resolve("listen.admin", &config.listen.admin)?,
     };
-    if let Some(address) = listen.admin.iter().find(|address| !address.ip().is_loopback()) {
+    if let Some(address) = addresses.admin.iter().find(|address| !address.ip().is_loopback()) {
         bail!("listen.admin must be a loopback address, because it asks nobody who they are: {address}");
     }
     loop {
-        match Gateway::bind(&listen) {
+        match Gateway::bind(&addresses) {
             Ok(gateway) => return Ok(gateway),
             Err(BindError::Io { address, source, .. })
                 if address.port() == HTTPS_PORT && source.kind() == ErrorKind::PermissionDenied =>
@@ -34,13 +34,14 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
                      HostName=…:8443; devices that use WebSocket cannot, their SDKs hard-wire 443. Remedy: \
                      sudo setcap cap_net_bind_service=+ep $(command -v ferrohub)"
                 );
-                listen.https.iter_mut().for_each(|address| address.set_port(FALLBACK_HTTPS_PORT));
+                addresses.https.iter_mut().for_each(|address| address.set_port(FALLBACK_HTTPS_PORT));
             }
             // A machine without IPv6 cannot listen on `[::]`.
             Err(BindError::Io { address, source, .. })
                 if address.ip().is_unspecified() && address.is_ipv6() && is_without_ipv6(&source) =>
             {
-                for address in [&mut listen.mqtt, &mut listen.https, &mut listen.admin].into_iter().flatten()
+                for address in
+                    [&mut addresses.mqtt, &mut addresses.https, &mut addresses.admin].into_iter().flatten()
                 {
                     if address.is_ipv6() && address.ip().is_unspecified() {
                         *address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());

@@ -40,9 +40,9 @@ pub enum DiscoveryError {
 
 /// Finds the keys of issuers over HTTPS.
 pub struct Discovery {
-    usual: HttpsClient,
+    default_client: HttpsClient,
     /// Issuers whose certificates come from an authority of their own.
-    special: HashMap<String, HttpsClient>,
+    issuer_clients: HashMap<String, HttpsClient>,
 }
 
 /// The fields of the document that count.
@@ -55,12 +55,12 @@ struct Configuration {
 impl Discovery {
     /// Trusts what the machine trusts.
     pub fn new() -> Result<Self, DiscoveryError> {
-        Ok(Self { usual: client(None)?, special: HashMap::new() })
+        Ok(Self { default_client: client(None)?, issuer_clients: HashMap::new() })
     }
 
     /// Trusts the certificate authorities in this PEM text for one issuer, instead of what the machine trusts.
     pub fn trust(&mut self, issuer: &str, pem: &[u8]) -> Result<(), DiscoveryError> {
-        self.special.insert(issuer.to_owned(), client(Some(pem))?);
+        self.issuer_clients.insert(issuer.to_owned(), client(Some(pem))?);
         Ok(())
     }
 }
@@ -68,14 +68,14 @@ impl Discovery {
 #[async_trait]
 impl KeySource for Discovery {
     async fn keys(&self, issuer: &str) -> Result<KeySet, KeySourceError> {
-        let client = self.special.get(issuer).unwrap_or(&self.usual);
+        let client = self.issuer_clients.get(issuer).unwrap_or(&self.default_client);
         let discover = async {
-            let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-            let document = get(client, &place).await?;
+            let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+            let document = get(client, &url).await?;
             let configuration: Configuration = serde_json::from_slice(&document)
-                .map_err(|error| KeySourceError(format!("{place}: {error}")))?;
+                .map_err(|error| KeySourceError(format!("{url}: {error}")))?;
             if configuration.issuer != issuer {
-                return Err(KeySourceError(format!("{place} speaks for another issuer")));
+                return Err(KeySourceError(format!("{url} speaks for another issuer")));
             }
             let keys = get(client, &configuration.jwks_uri).await?;
             KeySet::from_json(&keys)
@@ -106,9 +106,9 @@ fn client(pem: Option<&[u8]>) -> Result<HttpsClient, DiscoveryError> {
 }
 
 /// A document. Redirects are not followed: the issuer's word counts, nobody else's.
-async fn get(client: &HttpsClient, place: &str) -> Result<Bytes, KeySourceError> {
-    let failed = |error: &dyn fmt::Display| KeySourceError(format!("{place}: {error}"));
-    let uri: Uri = place.parse().map_err(|error| failed(&error))?;
+async fn get(client: &HttpsClient, url: &str) -> Result<Bytes, KeySourceError> {
+    let failed = |error: &dyn fmt::Display| KeySourceError(format!("{url}: {error}"));
+    let uri: Uri = url.parse().map_err(|error| failed(&error))?;
     let response = client.get(uri).await.map_err(|error| failed(&error))?;
     if !response.status().is_success() {
         return Err(failed(&response.status()));
@@ -119,6 +119,8 @@ async fn get(client: &HttpsClient, place: &str) -> Result<Bytes, KeySourceError>
 
 impl fmt::Debug for Discovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Discovery").field("special", &self.special.keys()).finish_non_exhaustive()
+        f.debug_struct("Discovery")
+            .field("issuer_clients", &self.issuer_clients.keys())
+            .finish_non_exhaustive()
     }
 }

@@ -20,45 +20,45 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferrohub_core::blobs::{Blob, BlobFolder, NewContent};
+use ferrohub_core::blobs::{Blob, BlobFolder, PutOptions};
 use ferrohub_model::blob_sas::BlobRight;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::percent;
 use md5::{Digest as _, Md5};
 use tokio::time::Instant;
 
-pub(super) use transfer::{Outgoing, outgoing};
+pub(super) use transfer::{DownloadBody, download_body};
 
-use self::error::Refusal;
-use self::transfer::Incoming;
+use self::error::BlobApiError;
+use self::transfer::UploadBody;
 use super::request::{REQUEST_ID, fresh_request_id, query};
 use super::server::{Api, HttpLimits};
 
 /// The container: the first part of the path, which no other resource of the hub has.
 pub const CONTAINER: &str = "ferrohub-uploads";
 /// The version of the storage API that answers are of.
-const VERSION: &str = "2020-12-06";
+const STORAGE_API_VERSION: &str = "2020-12-06";
 /// Bytes of a block list: 50,000 ids with their tags.
-const BLOCK_LIST_BYTES: usize = 8 * 1024 * 1024;
+const MAX_BLOCK_LIST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Any request below the container.
 pub(super) async fn serve(State(api): State<Api>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let client_id = head.headers.get("x-ms-client-request-id").cloned();
-    let mut incoming = Incoming::new(body, &api);
-    let answer = answer(&api, &head.method, &head.uri, &head.headers, &mut incoming).await;
-    let mut response = match answer {
+    let (parts, body) = request.into_parts();
+    let client_id = parts.headers.get("x-ms-client-request-id").cloned();
+    let mut body = UploadBody::new(body, &api);
+    let result = handle_request(&api, &parts.method, &parts.uri, &parts.headers, &mut body).await;
+    let mut response = match result {
         Ok(response) => response,
-        Err(refusal) => {
+        Err(error) => {
             // Many clients send all of it before they look at the answer. Who stopped sending is not waited for again.
-            if !refusal.is_cut() {
-                incoming.discard().await;
+            if !error.is_timeout() {
+                body.discard().await;
             }
-            refusal.into_response()
+            error.into_response()
         }
     };
     let headers = response.headers_mut();
-    headers.insert("x-ms-version", HeaderValue::from_static(VERSION));
+    headers.insert("x-ms-version", HeaderValue::from_static(STORAGE_API_VERSION));
     headers.entry(REQUEST_ID).or_insert_with(fresh_request_id);
     if let Some(id) = client_id {
         headers.insert("x-ms-client-request-id", id);
@@ -66,14 +66,14 @@ pub(super) async fn serve(State(api): State<Api>, request: Request) -> Response 
     response
 }
 
-async fn answer(
+async fn handle_request(
     api: &Api,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
-    body: &mut Incoming,
-) -> Result<Response, Refusal> {
-    let folder = api.hub.blob_folder().ok_or_else(Refusal::no_such_resource)?;
+    body: &mut UploadBody,
+) -> Result<Response, BlobApiError> {
+    let folder = api.hub.blob_folder().ok_or_else(BlobApiError::no_such_resource)?;
     let name = blob_name(uri)?;
     let sas = uri.query().unwrap_or_default();
     let comp = query(uri, "comp");
@@ -82,35 +82,35 @@ async fn answer(
         (&Method::GET | &Method::HEAD, None) => &[BlobRight::Read],
         (&Method::DELETE, None) => &[BlobRight::Delete],
         (&Method::PUT | &Method::GET | &Method::HEAD | &Method::DELETE, Some(_)) => {
-            return Err(Refusal::unknown_query());
+            return Err(BlobApiError::unknown_query());
         }
-        _ => return Err(Refusal::unknown_verb()),
+        _ => return Err(BlobApiError::unknown_verb()),
     };
     let grant = api.hub.authorize_blob(sas, &name, needed).await?;
-    let until = Instant::now() + grant.remaining + api.limits.file_idle_timeout;
-    body.must_end(until);
+    let deadline = Instant::now() + grant.remaining + api.limits.file_idle_timeout;
+    body.set_deadline(deadline);
     headers::refuse_unsupported(headers)?;
     let mut condition = headers::condition(headers)?;
-    let turn = api.transfers.of_device(name.device()).map_err(Refusal::busy)?;
+    let permit = api.transfer_permits.acquire_for_device(name.device()).map_err(BlobApiError::server_busy)?;
     match (method, comp) {
         (&Method::PUT, comp) => {
-            condition.must_be_new = !grant.rights.has(BlobRight::Write);
+            condition.create_only = !grant.rights.has(BlobRight::Write);
             match comp {
                 None => {
                     let (properties, md5) =
                         (headers::properties(headers, true)?, headers::md5(headers, true)?);
-                    headers::must_be_block_blob(headers)?;
-                    let content = NewContent { properties, md5, condition };
+                    headers::require_block_blob(headers)?;
+                    let content = PutOptions { properties, md5, condition };
                     let blob = folder.put(&name, content, body).await?;
                     Ok(created(&blob, blob.properties.get("content-md5").map(String::as_str)))
                 }
                 Some("block") => put_block(&**folder, &name, uri, headers, body).await,
                 _ => {
-                    let limits = HttpLimits { body_bytes: BLOCK_LIST_BYTES, ..api.limits.clone() };
-                    let list = body.all(&limits, headers::md5(headers, false)?).await?;
+                    let limits = HttpLimits { body_bytes: MAX_BLOCK_LIST_BYTES, ..api.limits.clone() };
+                    let list = body.read_all(&limits, headers::md5(headers, false)?).await?;
                     let ids = block_list::parse(&list)?;
                     let properties = headers::properties(headers, false)?;
-                    let content = NewContent { properties, md5: None, condition };
+                    let content = PutOptions { properties, md5: None, condition };
                     let blob = folder.put_block_list(&name, &ids, content).await?;
                     Ok(created(&blob, Some(&STANDARD.encode(Md5::digest(&list)))))
                 }
@@ -121,27 +121,30 @@ async fn answer(
             Ok(StatusCode::ACCEPTED.into_response())
         }
         (&Method::HEAD, _) => {
-            let blob = folder.stat(&name).await?.ok_or_else(Refusal::no_such_blob)?;
-            condition.check(Some(&blob)).map_err(Refusal::unchanged_or)?;
+            let blob = folder.stat(&name).await?.ok_or_else(BlobApiError::no_such_blob)?;
+            condition.check(Some(&blob)).map_err(BlobApiError::not_modified_or)?;
             let mut response = StatusCode::OK.into_response();
-            headers::describe(&blob, response.headers_mut());
+            headers::write_blob_headers(&blob, response.headers_mut());
             response.headers_mut().insert(header::CONTENT_LENGTH, blob.bytes.into());
             Ok(response)
         }
         _ => {
             let range = headers::range(headers);
             let open = folder.open(&name, range).await?;
-            condition.check(Some(&open.blob)).map_err(Refusal::unchanged_or)?;
-            let (blob, from, length) = (open.blob, open.from, open.length);
+            condition.check(Some(&open.blob)).map_err(BlobApiError::not_modified_or)?;
+            let (blob, offset, length) = (open.blob, open.offset, open.length);
             if range.is_some() && length == 0 {
-                return Err(Refusal::range(blob.bytes));
+                return Err(BlobApiError::range_not_satisfiable(blob.bytes));
             }
-            let body = outgoing(Outgoing { pieces: open.pieces, length, until: Some(until), turn }, api);
+            let body = download_body(
+                DownloadBody { stream: open.stream, length, deadline: Some(deadline), permit },
+                api,
+            );
             let mut response = body.into_response();
-            headers::describe(&blob, response.headers_mut());
+            headers::write_blob_headers(&blob, response.headers_mut());
             if range.is_some() {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                headers::describe_range(&blob, from, length, response.headers_mut());
+                headers::write_range_headers(&blob, offset, length, response.headers_mut());
             }
             Ok(response)
         }
@@ -153,9 +156,9 @@ async fn put_block(
     name: &BlobName,
     uri: &Uri,
     headers: &HeaderMap,
-    body: &mut Incoming,
-) -> Result<Response, Refusal> {
-    let id = query(uri, "blockid").and_then(percent::decode).ok_or_else(Refusal::block_id)?;
+    body: &mut UploadBody,
+) -> Result<Response, BlobApiError> {
+    let id = query(uri, "blockid").and_then(percent::decode).ok_or_else(BlobApiError::invalid_block_id)?;
     let md5 = folder.put_block(name, &id, headers::md5(headers, false)?, body).await?;
     let mut response = StatusCode::CREATED.into_response();
     headers::insert(response.headers_mut(), "content-md5", &STANDARD.encode(md5));
@@ -164,17 +167,17 @@ async fn put_block(
 }
 
 /// The blob that a path names.
-fn blob_name(uri: &Uri) -> Result<BlobName, Refusal> {
+fn blob_name(uri: &Uri) -> Result<BlobName, BlobApiError> {
     let path = uri.path().strip_prefix('/').and_then(|path| path.strip_prefix(CONTAINER)?.strip_prefix('/'));
-    let name = path.and_then(percent::decode).ok_or_else(Refusal::name)?;
-    BlobName::parse(&name).map_err(|_| Refusal::name())
+    let name = path.and_then(percent::decode).ok_or_else(BlobApiError::invalid_name)?;
+    BlobName::parse(&name).map_err(|_| BlobApiError::invalid_name())
 }
 
 /// `md5` is that of the request's body, as clients that check it take it.
 fn created(blob: &Blob, md5: Option<&str>) -> Response {
     let mut response = (StatusCode::CREATED, Body::empty()).into_response();
     let headers = response.headers_mut();
-    headers::version(blob, headers);
+    headers::write_version_headers(blob, headers);
     if let Some(md5) = md5 {
         headers::insert(headers, "content-md5", md5);
     }

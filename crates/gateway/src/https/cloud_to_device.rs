@@ -9,9 +9,9 @@ use ferrohub_core::messages::Settlement;
 use ferrohub_model::HubError;
 use ferrohub_model::message::FEEDBACK_CONTENT_TYPE;
 
-use super::error::{ApiError, a};
-use super::message::read_properties;
-use super::messages::{Token, describe, ending};
+use super::device_messages::{LockTokenPath, delete_settlement, write_delivery_headers};
+use super::error::{ApiError, registry_error};
+use super::message_headers::read_properties;
 use super::request::{Target, authorization, check_api_version, json, no_content, read_body};
 use super::server::Api;
 
@@ -22,11 +22,11 @@ pub(super) async fn send(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::SendMessages).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let properties = read_properties(&headers).map_err(a)?;
-    let body = read_body(body, &api.limits).await.map_err(a)?;
-    json(&api.hub.send_message(properties, body).await.map_err(a)?).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::SendMessages).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let properties = read_properties(&headers).map_err(registry_error)?;
+    let body = read_body(body, &api.limits).await.map_err(registry_error)?;
+    json(&api.hub.send_message(properties, body).await.map_err(registry_error)?).map_err(registry_error)
 }
 
 /// `DELETE /devices/{id}/commands`
@@ -36,9 +36,10 @@ pub(super) async fn purge(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::PurgeMessages).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    json(&api.hub.purge_messages(&target.identity().map_err(a)?).await.map_err(a)?).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::PurgeMessages).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    json(&api.hub.purge_messages(&target.identity().map_err(registry_error)?).await.map_err(registry_error)?)
+        .map_err(registry_error)
 }
 
 /// `GET /messages/serviceBound/feedback`
@@ -47,34 +48,36 @@ pub(super) async fn receive_feedback(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReceiveFeedback).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let Some(batch) = api.hub.receive_feedback().await.map_err(a)? else { return Ok(no_content()) };
-    let mut response = json(&batch.records).map_err(a)?;
+    api.hub.authorize(authorization(&headers), Operation::ReceiveFeedback).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let Some(batch) = api.hub.receive_feedback().await.map_err(registry_error)? else {
+        return Ok(no_content());
+    };
+    let mut response = json(&batch.records).map_err(registry_error)?;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FEEDBACK_CONTENT_TYPE));
-    describe(headers, batch.token, batch.sequence, batch.enqueued, batch.delivery_count);
+    write_delivery_headers(headers, batch.token, batch.sequence, batch.enqueued, batch.delivery_count);
     Ok(response)
 }
 
 /// `DELETE /messages/serviceBound/feedback/{token}`
 pub(super) async fn complete_feedback(
     State(api): State<Api>,
-    Path(Token { token }): Path<Token>,
+    Path(LockTokenPath { token }): Path<LockTokenPath>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    settle_feedback(&api, &token, &uri, &headers, ending(&uri)).await.map_err(a)
+    settle_feedback(&api, &token, &uri, &headers, delete_settlement(&uri)).await.map_err(registry_error)
 }
 
 /// `POST /messages/serviceBound/feedback/{token}/abandon`
 pub(super) async fn abandon_feedback(
     State(api): State<Api>,
-    Path(Token { token }): Path<Token>,
+    Path(LockTokenPath { token }): Path<LockTokenPath>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    settle_feedback(&api, &token, &uri, &headers, Settlement::Abandon).await.map_err(a)
+    settle_feedback(&api, &token, &uri, &headers, Settlement::Abandon).await.map_err(registry_error)
 }
 
 async fn settle_feedback(

@@ -10,21 +10,21 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use ferrohub_core::faults::Point;
-use ferrohub_core::{DeviceMessage, Passage};
+use ferrohub_core::faults::FaultPoint;
+use ferrohub_core::{Delivery, DeviceMessage};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError};
 use serde::Deserialize;
 
 use super::caller::device_caller;
-use super::error::{ApiError, a};
-use super::message::{APPLICATION, read_properties};
+use super::error::{ApiError, registry_error};
+use super::message_headers::{APPLICATION_PREFIX, read_properties};
 use super::request::{Target, check_api_version, no_content, read_body};
 use super::server::Api;
 use crate::peer::Peer;
 
 /// Media type of several messages at once.
-const BATCH: &str = "application/vnd.microsoft.iothub.json";
+const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.json";
 
 pub(super) async fn send(
     State(api): State<Api>,
@@ -34,58 +34,58 @@ pub(super) async fn send(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let caller = device_caller(&api, &target, &headers, &peer).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let properties = read_properties(&headers).map_err(a)?;
-    let body = read_body(body, &api.limits).await.map_err(a)?;
+    let caller = device_caller(&api, &target, &headers, &peer).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let properties = read_properties(&headers).map_err(registry_error)?;
+    let body = read_body(body, &api.limits).await.map_err(registry_error)?;
     let messages = if is_batch(headers.get(header::CONTENT_TYPE)) {
-        batch(&body, api.hub.message_limit()).map_err(a)?
+        parse_batch(&body, api.hub.max_event_bytes()).map_err(registry_error)?
     } else {
         vec![DeviceMessage { properties, body }]
     };
-    match api.hub.passage(Point::Telemetry, &caller.identity.id).await {
-        Passage::Arrives => {}
-        Passage::Lost { acknowledge: true } => return Ok(no_content()),
-        Passage::Lost { acknowledge: false } => {
-            return Err(a(HubError::new(
+    match api.hub.await_delivery(FaultPoint::Telemetry, &caller.identity.id).await {
+        Delivery::Delivered => {}
+        Delivery::Lost { acknowledge: true } => return Ok(no_content()),
+        Delivery::Lost { acknowledge: false } => {
+            return Err(registry_error(HubError::new(
                 ErrorCode::ServiceUnavailable,
                 "An injected fault lost the message.",
             )));
         }
     }
-    api.hub.send_events(caller.origin(), messages).await.map_err(a)?;
+    api.hub.send_events(caller.origin(), messages).await.map_err(registry_error)?;
     Ok(no_content())
 }
 
 fn is_batch(content_type: Option<&HeaderValue>) -> bool {
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(BATCH))
+    text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(BATCH_CONTENT_TYPE))
 }
 
 /// One of several messages.
 #[derive(Deserialize)]
-struct Item {
+struct BatchMessage {
     body: String,
     /// Said by clients that send text; others send base64 and do not say so.
-    #[serde(rename = "base64Encoded", default = "yes")]
+    #[serde(rename = "base64Encoded", default = "default_true")]
     base64_encoded: bool,
     #[serde(default)]
     properties: BTreeMap<String, String>,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
 /// The messages of a batch, which together take no more than one message may.
-fn batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError> {
-    let items: Vec<Item> = serde_json::from_slice(body).map_err(|error| {
+fn parse_batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError> {
+    let items: Vec<BatchMessage> = serde_json::from_slice(body).map_err(|error| {
         HubError::new(ErrorCode::IotHubFormatError, format!("The batch is not valid: {error}."))
     })?;
     if items.is_empty() {
         return Err(HubError::new(ErrorCode::ArgumentInvalid, "The batch is empty."));
     }
-    let messages = items.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
+    let messages = items.into_iter().map(parse_message).collect::<Result<Vec<_>, _>>()?;
     if messages.iter().map(DeviceMessage::size).sum::<usize>() > limit {
         let text = format!("A batch takes at most {limit} bytes.");
         return Err(HubError::new(ErrorCode::MessageTooLarge, text));
@@ -93,7 +93,7 @@ fn batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError> {
     Ok(messages)
 }
 
-fn message(item: Item) -> Result<DeviceMessage, HubError> {
+fn parse_message(item: BatchMessage) -> Result<DeviceMessage, HubError> {
     let body = if item.base64_encoded {
         STANDARD.decode(item.body).map_err(|_| {
             let text = "A body in the batch is not base64; say \"base64Encoded\": false for text.";
@@ -108,7 +108,7 @@ fn message(item: Item) -> Result<DeviceMessage, HubError> {
         match SystemProperty::from_http_header(&name.to_ascii_lowercase()) {
             Some(property) => properties.system.insert(property, value),
             None => {
-                let own = name.strip_prefix(APPLICATION).unwrap_or(&name);
+                let own = name.strip_prefix(APPLICATION_PREFIX).unwrap_or(&name);
                 if own.is_empty() {
                     return Err(HubError::new(ErrorCode::ArgumentInvalid, "A property has no name."));
                 }
@@ -127,7 +127,7 @@ mod tests {
     fn a_batch_is_base64_unless_it_says_otherwise() {
         let body = br#"[{"body":"YQ==","properties":{"iothub-app-A":"1","b":"2","iothub-messageid":"m"}},
             {"body":"\u00e9","base64Encoded":false}]"#;
-        let messages = batch(body, 100).unwrap();
+        let messages = parse_batch(body, 100).unwrap();
         let [first, second] = &messages[..] else { panic!("{messages:?}") };
         assert_eq!(&first.body[..], b"a");
         assert_eq!(first.properties.get(SystemProperty::MessageId), Some("m"));
@@ -140,14 +140,14 @@ mod tests {
 
     #[test]
     fn what_is_no_batch_is_refused() {
-        let code = |body: &str, limit| batch(body.as_bytes(), limit).unwrap_err().code;
+        let code = |body: &str, limit| parse_batch(body.as_bytes(), limit).unwrap_err().code;
         for body in ["", "{}", "[1]", r#"[{"body":"!"}]"#, r#"[{"body":1}]"#] {
             assert_eq!(code(body, 100), ErrorCode::IotHubFormatError, "{body}");
         }
         assert_eq!(code("[]", 100), ErrorCode::ArgumentInvalid);
         assert_eq!(code(r#"[{"body":"","properties":{"":"x"}}]"#, 100), ErrorCode::ArgumentInvalid);
         let two = r#"[{"body":"YWJj"},{"body":"YWJj"}]"#;
-        assert!(batch(two.as_bytes(), 6).is_ok());
+        assert!(parse_batch(two.as_bytes(), 6).is_ok());
         assert_eq!(code(two, 5), ErrorCode::MessageTooLarge);
     }
 

@@ -8,7 +8,7 @@ use ferrohub_core::auth::Operation;
 use ferrohub_core::registry::IfMatch;
 use ferrohub_model::device::Device;
 
-use super::error::{ApiError, a};
+use super::error::{ApiError, registry_error};
 use super::request::{
     self, authorization, check_api_version, device_id, if_match, json_with_etag, no_content, read_json,
 };
@@ -23,21 +23,22 @@ pub(super) async fn get(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let device = api.hub.get_device(&device_id(&id).map_err(a)?).await.map_err(a)?;
-    json_with_etag(&device, device.etag.as_deref()).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let device =
+        api.hub.get_device(&device_id(&id).map_err(registry_error)?).await.map_err(registry_error)?;
+    json_with_etag(&device, device.etag.as_deref()).map_err(registry_error)
 }
 
 pub(super) async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
+    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
     // Whatever is not a number from 1 to 1000 means 1000.
     let top = request::query(&uri, "top")
         .and_then(|top| top.parse().ok())
         .filter(|top| (1..=MAX_TOP).contains(top));
-    let devices = api.hub.list_devices(top.unwrap_or(MAX_TOP)).await.map_err(a)?;
-    request::json(&devices).map_err(a)
+    let devices = api.hub.list_devices(top.unwrap_or(MAX_TOP)).await.map_err(registry_error)?;
+    request::json(&devices).map_err(registry_error)
 }
 
 pub(super) async fn put(
@@ -47,13 +48,13 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::WriteDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let id = device_id(&id).map_err(a)?;
-    let if_match = if_match(&headers).map_err(a)?;
-    let device: Device = read_json(body, &api.limits).await.map_err(a)?;
-    let device = api.hub.put_device(&id, &device, if_match.as_ref()).await.map_err(a)?;
-    json_with_etag(&device, device.etag.as_deref()).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::WriteDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let id = device_id(&id).map_err(registry_error)?;
+    let if_match = if_match(&headers).map_err(registry_error)?;
+    let device: Device = read_json(body, &api.limits).await.map_err(registry_error)?;
+    let device = api.hub.put_device(&id, &device, if_match.as_ref()).await.map_err(registry_error)?;
+    json_with_etag(&device, device.etag.as_deref()).map_err(registry_error)
 }
 
 pub(super) async fn delete(
@@ -62,10 +63,13 @@ pub(super) async fn delete(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::DeleteDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
+    api.hub.authorize(authorization(&headers), Operation::DeleteDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
     // Every SDK sends If-Match; a caller that leaves it out means whatever is there.
-    let if_match = if_match(&headers).map_err(a)?.unwrap_or(IfMatch::Any);
-    api.hub.delete_device(&device_id(&id).map_err(a)?, &if_match).await.map_err(a)?;
+    let if_match = if_match(&headers).map_err(registry_error)?.unwrap_or(IfMatch::Any);
+    api.hub
+        .delete_device(&device_id(&id).map_err(registry_error)?, &if_match)
+        .await
+        .map_err(registry_error)?;
     Ok(no_content())
 }

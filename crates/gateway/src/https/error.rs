@@ -9,34 +9,34 @@ use super::request::random_hex;
 
 /// The two bodies that Azure's clients know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum ErrorFormat {
     /// `{"Message":"ErrorCode:Name;text","ExceptionMessage":"Tracking ID:…"}`: the registry and most others.
-    A,
+    Registry,
     /// `{"Message":"{…JSON as text…}","ExceptionMessage":""}`: methods and twins.
-    B,
+    Nested,
 }
 
 /// A refusal on its way out.
 #[derive(Debug)]
 pub(super) struct ApiError {
     error: HubError,
-    shape: Shape,
+    format: ErrorFormat,
 }
 
 impl ApiError {
-    pub(super) fn new(error: HubError, shape: Shape) -> Self {
-        Self { error, shape }
+    pub(super) fn new(error: HubError, format: ErrorFormat) -> Self {
+        Self { error, format }
     }
 }
 
 /// For `map_err`: the registry's shape.
-pub(super) fn a(error: HubError) -> ApiError {
-    ApiError::new(error, Shape::A)
+pub(super) fn registry_error(error: HubError) -> ApiError {
+    ApiError::new(error, ErrorFormat::Registry)
 }
 
 /// For `map_err`: the shape of methods.
-pub(super) fn b(error: HubError) -> ApiError {
-    ApiError::new(error, Shape::B)
+pub(super) fn nested_error(error: HubError) -> ApiError {
+    ApiError::new(error, ErrorFormat::Nested)
 }
 
 fn now() -> Timestamp {
@@ -45,11 +45,11 @@ fn now() -> Timestamp {
 }
 
 fn tracking_id(now: Timestamp) -> String {
-    format!("{}-G:0-TimeStamp:{}", random_hex(), now.tracking_form())
+    format!("{}-G:0-TimeStamp:{}", random_hex(), now.to_tracking_id_format())
 }
 
-/// `{"errorCode":…,"trackingId":…,"message":…}`: what shape B carries as text, and a device gets as it is.
-pub(crate) fn inner_error(error: &HubError) -> Value {
+/// `{"errorCode":…,"trackingId":…,"message":…}`: what [`ErrorFormat::Nested`] carries as text, and a device gets as it is.
+pub(crate) fn error_details(error: &HubError) -> Value {
     let now = now();
     let info = error.timeout_seconds.map(|seconds| {
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -64,13 +64,13 @@ pub(crate) fn inner_error(error: &HubError) -> Value {
     })
 }
 
-fn body(error: &HubError, shape: Shape) -> Value {
-    match shape {
-        Shape::A => json!({
+fn body(error: &HubError, format: ErrorFormat) -> Value {
+    match format {
+        ErrorFormat::Registry => json!({
             "Message": format!("ErrorCode:{};{}", error.code.name(), error.message),
             "ExceptionMessage": format!("Tracking ID:{}", tracking_id(now())),
         }),
-        Shape::B => json!({ "Message": inner_error(error).to_string(), "ExceptionMessage": "" }),
+        ErrorFormat::Nested => json!({ "Message": error_details(error).to_string(), "ExceptionMessage": "" }),
     }
 }
 
@@ -86,7 +86,7 @@ impl IntoResponse for ApiError {
             ),
             (super::request::REQUEST_ID, super::request::fresh_request_id()),
         ];
-        (status, headers, body(&self.error, self.shape).to_string()).into_response()
+        (status, headers, body(&self.error, self.format).to_string()).into_response()
     }
 }
 
@@ -98,13 +98,13 @@ mod tests {
     #[test]
     fn both_shapes_are_as_the_clients_parse_them() {
         let error = HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
-            .after_seconds(65);
-        let a = body(&error, Shape::A);
-        assert_eq!(a["Message"], "ErrorCode:DeviceNotOnline;Timed out waiting for device to connect.");
-        assert!(a["ExceptionMessage"].as_str().unwrap().starts_with("Tracking ID:"));
-        let b = body(&error, Shape::B);
-        assert_eq!(b["ExceptionMessage"], "");
-        let inner: Value = serde_json::from_str(b["Message"].as_str().unwrap()).unwrap();
+            .with_timeout_seconds(65);
+        let registry = body(&error, ErrorFormat::Registry);
+        assert_eq!(registry["Message"], "ErrorCode:DeviceNotOnline;Timed out waiting for device to connect.");
+        assert!(registry["ExceptionMessage"].as_str().unwrap().starts_with("Tracking ID:"));
+        let nested = body(&error, ErrorFormat::Nested);
+        assert_eq!(nested["ExceptionMessage"], "");
+        let inner: Value = serde_json::from_str(nested["Message"].as_str().unwrap()).unwrap();
         assert_eq!(inner["errorCode"], 404_103);
         assert_eq!(inner["info"]["timeout"], "00:01:05");
         let tracking = inner["trackingId"].as_str().unwrap();

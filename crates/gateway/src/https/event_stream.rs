@@ -21,64 +21,68 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
 /// Events in one piece.
-const PIECE: usize = 64;
+const MAX_CHUNK_EVENTS: usize = 64;
 /// When nothing was sent for so long, something is, so that both sides see that the other is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often the token is looked at again: it may have run out, or its policy may have got new keys.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
+const REAUTHORIZE_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a reader may leave a piece untaken.
-const STALLED: Duration = Duration::from_secs(60);
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much somebody wants to read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
+pub(super) struct ReadLimits {
     /// So many events.
-    pub(super) max: Option<usize>,
+    pub(super) max_events: Option<usize>,
     /// Until none has come for so long.
-    pub(super) wait: Option<Duration>,
+    pub(super) max_wait: Option<Duration>,
 }
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum StreamFormat {
     /// One JSON object a line; an empty line says that the hub is still there.
-    Lines,
+    NdJson,
     /// Server-sent events; the `id` of each is the position behind it.
-    ServerSent,
+    ServerSentEvents,
 }
 
-impl Form {
+impl StreamFormat {
     /// What the header `Accept` asks for.
-    pub(super) fn of(accept: Option<&HeaderValue>) -> Self {
+    pub(super) fn from_accept(accept: Option<&HeaderValue>) -> Self {
         let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if accept.to_ascii_lowercase().contains("text/event-stream") { Self::ServerSent } else { Self::Lines }
+        if accept.to_ascii_lowercase().contains("text/event-stream") {
+            Self::ServerSentEvents
+        } else {
+            Self::NdJson
+        }
     }
 
     pub(super) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Self::Lines => "application/x-ndjson",
-            Self::ServerSent => "text/event-stream",
+            Self::NdJson => "application/x-ndjson",
+            Self::ServerSentEvents => "text/event-stream",
         })
     }
 
     fn heartbeat(self) -> Bytes {
         Bytes::from_static(match self {
-            Self::Lines => b"\n",
-            Self::ServerSent => b":\n\n",
+            Self::NdJson => b"\n",
+            Self::ServerSentEvents => b":\n\n",
         })
     }
 
     /// Events of one partition, of a reader that was at `position` before them.
-    fn write(self, events: &[Event], mut position: Position) -> Result<Bytes, serde_json::Error> {
+    fn encode(self, events: &[Event], mut position: Position) -> Result<Bytes, serde_json::Error> {
         let mut text = String::new();
         for event in events {
             let json = serde_json::to_string(event)?;
             match self {
-                Self::Lines => {
+                Self::NdJson => {
                     text.push_str(&json);
                     text.push('\n');
                 }
-                Self::ServerSent => {
+                Self::ServerSentEvents => {
                     position.0.insert(event.partition, event.sequence_number + 1);
                     let _ = write!(text, "id: {position}\ndata: {json}\n\n");
                 }
@@ -93,88 +97,90 @@ pub(super) fn body(
     hub: Arc<Hub>,
     authorization: Option<String>,
     reader: EventReader,
-    form: Form,
-    extent: Extent,
+    format: StreamFormat,
+    limits: ReadLimits,
 ) -> Body {
-    let (pieces, mut taken) = mpsc::channel(1);
-    tokio::spawn(Feeder { hub, authorization, reader, form, extent, pieces }.run());
-    Body::from_stream(poll_fn(move |cx| taken.poll_recv(cx).map(|piece| piece.map(Ok::<Bytes, Infallible>))))
+    let (chunks, mut receiver) = mpsc::channel(1);
+    tokio::spawn(EventStreamTask { hub, authorization, reader, format, limits, chunks }.run());
+    Body::from_stream(poll_fn(move |cx| {
+        receiver.poll_recv(cx).map(|chunk| chunk.map(Ok::<Bytes, Infallible>))
+    }))
 }
 
-struct Feeder {
+struct EventStreamTask {
     hub: Arc<Hub>,
     authorization: Option<String>,
     reader: EventReader,
-    form: Form,
-    extent: Extent,
-    pieces: mpsc::Sender<Bytes>,
+    format: StreamFormat,
+    limits: ReadLimits,
+    chunks: mpsc::Sender<Bytes>,
 }
 
 /// The answer is at its end.
-struct Ended;
+struct EndOfStream;
 
-impl From<ReadError> for Ended {
-    fn from(cause: ReadError) -> Self {
-        if let ReadError::Store(cause) = cause {
-            error!(%cause, "the event log could not be read");
+impl From<ReadError> for EndOfStream {
+    fn from(error: ReadError) -> Self {
+        if let ReadError::Store(error) = error {
+            error!(%error, "the event log could not be read");
         }
         Self
     }
 }
 
-impl Feeder {
+impl EventStreamTask {
     async fn run(mut self) {
-        let (mut looked, mut left) = (Instant::now(), self.extent.max.unwrap_or(usize::MAX));
+        let (mut authorized_at, mut left) = (Instant::now(), self.limits.max_events.unwrap_or(usize::MAX));
         while left > 0 {
             let before = self.reader.position();
-            let pieces = self.pieces.clone();
+            let chunks = self.chunks.clone();
             let events = tokio::select! {
-                events = self.next(left.min(PIECE)) => events,
-                () = pieces.closed() => return,
+                events = self.next_events(left.min(MAX_CHUNK_EVENTS)) => events,
+                () = chunks.closed() => return,
             };
-            let piece = match events {
-                Ok(events) if events.is_empty() => self.form.heartbeat(),
+            let chunk = match events {
+                Ok(events) if events.is_empty() => self.format.heartbeat(),
                 Ok(events) => {
                     left = left.saturating_sub(events.len());
-                    match self.form.write(&events, before) {
-                        Ok(piece) => piece,
-                        Err(cause) => return error!(%cause, "an event could not be written as JSON"),
+                    match self.format.encode(&events, before) {
+                        Ok(chunk) => chunk,
+                        Err(error) => return error!(%error, "an event could not be written as JSON"),
                     }
                 }
-                Err(Ended) => return,
+                Err(EndOfStream) => return,
             };
-            if looked.elapsed() >= LOOK_AGAIN {
-                looked = Instant::now();
+            if authorized_at.elapsed() >= REAUTHORIZE_INTERVAL {
+                authorized_at = Instant::now();
                 let header = self.authorization.as_deref();
                 if self.hub.authorize(header, Operation::ReadEvents).await.is_err() {
                     return;
                 }
             }
-            if self.pieces.send_timeout(piece, STALLED).await.is_err() {
+            if self.chunks.send_timeout(chunk, SEND_TIMEOUT).await.is_err() {
                 return debug!("a reader of events stands still, or is gone");
             }
         }
     }
 
     /// The next events; none when it is time for a heartbeat.
-    async fn next(&mut self, most: usize) -> Result<Vec<Event>, Ended> {
-        let events = self.reader.read(most).await?;
+    async fn next_events(&mut self, max_events: usize) -> Result<Vec<Event>, EndOfStream> {
+        let events = self.reader.read(max_events).await?;
         if !events.is_empty() {
             return Ok(events);
         }
-        let mut left = self.extent.wait.unwrap_or(HEARTBEAT);
+        let mut left = self.limits.max_wait.unwrap_or(HEARTBEAT);
         loop {
             let pause = left.min(HEARTBEAT);
-            match timeout(pause, self.reader.next(most)).await {
+            match timeout(pause, self.reader.next(max_events)).await {
                 Ok(events) => return Ok(events?),
-                Err(_) if self.extent.wait.is_none() => return Ok(Vec::new()),
+                Err(_) if self.limits.max_wait.is_none() => return Ok(Vec::new()),
                 Err(_) => left = left.saturating_sub(pause),
             }
             if left.is_zero() {
-                return Err(Ended);
+                return Err(EndOfStream);
             }
-            if self.pieces.send_timeout(self.form.heartbeat(), STALLED).await.is_err() {
-                return Err(Ended);
+            if self.chunks.send_timeout(self.format.heartbeat(), SEND_TIMEOUT).await.is_err() {
+                return Err(EndOfStream);
             }
         }
     }
@@ -203,14 +209,14 @@ mod tests {
     #[test]
     fn each_form_is_one_line_or_one_block_for_each_event() {
         let position = Position([(0, 4), (1, 0)].into());
-        let lines = Form::Lines.write(&[event(0), event(1)], position.clone()).unwrap();
+        let lines = StreamFormat::NdJson.encode(&[event(0), event(1)], position.clone()).unwrap();
         let lines = std::str::from_utf8(&lines).unwrap();
         assert_eq!(lines.lines().count(), 2);
         for line in lines.lines() {
             let event: Event = serde_json::from_str(line).unwrap();
             assert_eq!(event.body.as_bytes(), b"a\nb");
         }
-        let blocks = Form::ServerSent.write(&[event(0), event(1)], position).unwrap();
+        let blocks = StreamFormat::ServerSentEvents.encode(&[event(0), event(1)], position).unwrap();
         let blocks: Vec<&str> = std::str::from_utf8(&blocks).unwrap().split_terminator("\n\n").collect();
         assert_eq!(blocks.len(), 2);
         assert!(blocks[0].starts_with("id: 0:3,1:0\ndata: {"), "{blocks:?}");
@@ -219,9 +225,9 @@ mod tests {
 
     #[test]
     fn the_form_is_what_was_asked_for() {
-        let of = |text| Form::of(Some(&HeaderValue::from_static(text)));
-        assert_eq!(Form::of(None), Form::Lines);
-        assert_eq!(of("*/*"), Form::Lines);
-        assert_eq!(of("text/event-stream, */*;q=0.1"), Form::ServerSent);
+        let from_accept = |text| StreamFormat::from_accept(Some(&HeaderValue::from_static(text)));
+        assert_eq!(StreamFormat::from_accept(None), StreamFormat::NdJson);
+        assert_eq!(from_accept("*/*"), StreamFormat::NdJson);
+        assert_eq!(from_accept("text/event-stream, */*;q=0.1"), StreamFormat::ServerSentEvents);
     }
 }

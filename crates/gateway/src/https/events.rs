@@ -13,8 +13,8 @@ use ferrohub_core::events::StartPosition;
 use ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
 use ferrohub_model::{ErrorCode, HubError, percent};
 
-use super::error::{ApiError, a};
-use super::event_stream::{self, Extent, Form};
+use super::error::{ApiError, registry_error};
+use super::event_stream::{self, ReadLimits, StreamFormat};
 use super::request::{self, REQUEST_ID, authorization, check_api_version, fresh_request_id};
 use super::server::Api;
 
@@ -31,36 +31,38 @@ pub(super) async fn partitions(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadEvents).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    request::json(&api.hub.event_log().await.map_err(a)?).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::ReadEvents).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    request::json(&api.hub.event_log().await.map_err(registry_error)?).map_err(registry_error)
 }
 
 /// Events as they are in the log, and on as they come: until there were `max` of them, or none for `wait` seconds, or for
 /// as long as somebody reads. One JSON object a line, or server-sent events to whom asks for them.
 pub(super) async fn read(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadEvents).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let group = text(&uri, "consumerGroup").map_err(a)?;
-    let from = position(&uri, &headers).map_err(a)?;
-    let partition = number(&uri, "partition").map_err(a)?;
-    let extent = Extent {
-        max: number(&uri, "max").map_err(a)?,
-        wait: number(&uri, "wait").map_err(a)?.map(|wait: u64| Duration::from_secs(wait.min(MAX_WAIT))),
+    api.hub.authorize(authorization(&headers), Operation::ReadEvents).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let group = text(&uri, "consumerGroup").map_err(registry_error)?;
+    let from = position(&uri, &headers).map_err(registry_error)?;
+    let partition = number(&uri, "partition").map_err(registry_error)?;
+    let limits = ReadLimits {
+        max_events: number(&uri, "max").map_err(registry_error)?,
+        max_wait: number(&uri, "wait")
+            .map_err(registry_error)?
+            .map(|wait: u64| Duration::from_secs(wait.min(MAX_WAIT))),
     };
     let request =
         ReadRequest { consumer_group: group.as_deref().unwrap_or(DEFAULT_CONSUMER_GROUP), from, partition };
-    let reader = api.hub.read_events(request).await.map_err(a)?;
-    let form = Form::of(headers.get(header::ACCEPT));
+    let reader = api.hub.read_events(request).await.map_err(registry_error)?;
+    let format = StreamFormat::from_accept(headers.get(header::ACCEPT));
     let position = HeaderValue::try_from(reader.position().to_string());
     let answer_headers = [
-        (header::CONTENT_TYPE, form.content_type()),
+        (header::CONTENT_TYPE, format.content_type()),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (POSITION, position.unwrap_or(HeaderValue::from_static(""))),
         (REQUEST_ID, fresh_request_id()),
     ];
     let authorization = authorization(&headers).map(str::to_owned);
-    let body = event_stream::body(api.hub.clone(), authorization, reader, form, extent);
+    let body = event_stream::body(api.hub.clone(), authorization, reader, format, limits);
     Ok((answer_headers, body).into_response())
 }
 

@@ -11,7 +11,7 @@ use ferrohub_core::auth::Operation;
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::{ErrorCode, HubError, percent};
 
-use super::error::{ApiError, Shape, a};
+use super::error::{ApiError, ErrorFormat, registry_error};
 use super::request::{authorization, json, no_content, read_json};
 use super::server::Api;
 
@@ -36,40 +36,40 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 /// The answer that a fault gives in place of the hub. The faults themselves can always be managed.
-pub(super) fn refusal(api: &Api, verb: &str, path: &str) -> Option<Response> {
+pub(super) fn injected_response(api: &Api, verb: &str, path: &str) -> Option<Response> {
     if path.starts_with("/ferrohub/") {
         return None;
     }
     let path = percent::decode(path)?;
-    let RefusedRequest { error, retry_after } = api.hub.refuses_request(verb, &path)?;
-    let shape = if path.starts_with("/twins/") { Shape::B } else { Shape::A };
-    let mut response = ApiError::new(error, shape).into_response();
+    let RefusedRequest { error, retry_after } = api.hub.injected_refusal(verb, &path)?;
+    let format = if path.starts_with("/twins/") { ErrorFormat::Nested } else { ErrorFormat::Registry };
+    let mut response = ApiError::new(error, format).into_response();
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     Some(response)
 }
 
-async fn manage(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
-    api.hub.authorize(authorization(headers), Operation::ManageHub).await.map_err(a)?;
+async fn authorize_management(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
+    api.hub.authorize(authorization(headers), Operation::ManageHub).await.map_err(registry_error)?;
     if api.hub.faults_are_enabled() {
         return Ok(());
     }
     let text = "Fault injection is off. It is for tests: set enabled = true below [faults] in the configuration, or \
                 FERROHUB_FAULTS_ENABLED=true, and start the hub again.";
-    Err(a(HubError::new(ErrorCode::GenericNotFound, text)))
+    Err(registry_error(HubError::new(ErrorCode::GenericNotFound, text)))
 }
 
 async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    json(&api.hub.faults()).map_err(a)
+    authorize_management(&api, &headers).await?;
+    json(&api.hub.faults()).map_err(registry_error)
 }
 
 async fn add(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    let mut request: FaultRequest = read_json(body, &api.limits).await.map_err(a)?;
-    name_path(&mut request).map_err(a)?;
-    json(&api.hub.add_fault(request).map_err(a)?).map_err(a)
+    authorize_management(&api, &headers).await?;
+    let mut request: FaultRequest = read_json(body, &api.limits).await.map_err(registry_error)?;
+    resolve_operation(&mut request).map_err(registry_error)?;
+    json(&api.hub.add_fault(request).map_err(registry_error)?).map_err(registry_error)
 }
 
 async fn remove(
@@ -77,19 +77,19 @@ async fn remove(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    api.hub.remove_fault(&id).map_err(a)?;
+    authorize_management(&api, &headers).await?;
+    api.hub.remove_fault(&id).map_err(registry_error)?;
     Ok(no_content())
 }
 
 async fn clear(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
+    authorize_management(&api, &headers).await?;
     api.hub.clear_faults();
     Ok(no_content())
 }
 
 /// Says with a verb and a path what `operation` and `target` say.
-fn name_path(request: &mut FaultRequest) -> Result<(), HubError> {
+fn resolve_operation(request: &mut FaultRequest) -> Result<(), HubError> {
     let invalid = |text: String| Err(HubError::new(ErrorCode::ArgumentInvalid, text));
     let Some(name) = request.operation.as_deref().filter(|_| request.kind == FaultKind::RefuseRequest) else {
         return Ok(());
@@ -126,7 +126,7 @@ mod tests {
                 target: target.map(str::to_owned),
                 ..FaultRequest::new(FaultKind::RefuseRequest)
             };
-            let named = name_path(&mut request);
+            let named = resolve_operation(&mut request);
             let found =
                 named.is_ok().then(|| (request.method.as_deref().unwrap(), request.path.as_deref().unwrap()));
             assert_eq!(found, expected, "{operation}");

@@ -19,9 +19,9 @@ use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::{ErrorCode, HubError, percent};
 use serde_json::{Value, json};
 
-use super::blobs::{self, Outgoing, outgoing};
+use super::blobs::{self, DownloadBody, download_body};
 use super::caller::device_caller;
-use super::error::{ApiError, a};
+use super::error::{ApiError, registry_error};
 use super::request::{
     self, Target, authorization, check_api_version, from_object, no_content, query, read_body,
 };
@@ -33,9 +33,9 @@ const MAX_TOP: usize = 1000;
 
 pub(super) fn routes() -> Router<Api> {
     let mut router = Router::new()
-        .route("/devices/{id}/files", post(begin))
-        .route("/devices/{id}/files/notifications", post(end))
-        .route("/devices/{id}/files/notifications/{correlation}", post(end_of))
+        .route("/devices/{id}/files", post(create_upload))
+        .route("/devices/{id}/files/notifications", post(complete_upload))
+        .route("/devices/{id}/files/notifications/{correlation}", post(complete_upload_by_path))
         .route("/ferrohub/files", get(list))
         .route("/ferrohub/files/{*name}", get(read).delete(remove))
         .route(&format!("/{}/{{*blob}}", blobs::CONTAINER), axum::routing::any(blobs::serve));
@@ -43,14 +43,14 @@ pub(super) fn routes() -> Router<Api> {
     for bound in ["serviceBound", "servicebound"] {
         let path = format!("/messages/{bound}/filenotifications");
         router = router
-            .route(&path, get(receive))
-            .route(&format!("{path}/{{token}}"), delete(complete))
-            .route(&format!("{path}/{{token}}/abandon"), post(abandon));
+            .route(&path, get(receive_notification))
+            .route(&format!("{path}/{{token}}"), delete(complete_notification))
+            .route(&format!("{path}/{{token}}/abandon"), post(abandon_notification));
     }
     router
 }
 
-async fn caller(
+async fn upload_caller(
     api: &Api,
     target: &Target,
     uri: &Uri,
@@ -62,7 +62,7 @@ async fn caller(
     Ok(caller)
 }
 
-async fn begin(
+async fn create_upload(
     State(api): State<Api>,
     Path(target): Path<Target>,
     Extension(peer): Extension<Peer>,
@@ -70,12 +70,13 @@ async fn begin(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let caller = caller(&api, &target, &uri, &headers, &peer).await.map_err(a)?;
-    let wanted: FileUploadRequest = request::read_json(body, &api.limits).await.map_err(a)?;
-    request::json(&api.hub.begin_upload(&caller, &wanted).await.map_err(a)?).map_err(a)
+    let caller = upload_caller(&api, &target, &uri, &headers, &peer).await.map_err(registry_error)?;
+    let wanted: FileUploadRequest = request::read_json(body, &api.limits).await.map_err(registry_error)?;
+    request::json(&api.hub.begin_upload(&caller, &wanted).await.map_err(registry_error)?)
+        .map_err(registry_error)
 }
 
-async fn end(
+async fn complete_upload(
     State(api): State<Api>,
     Path(target): Path<Target>,
     Extension(peer): Extension<Peer>,
@@ -83,9 +84,10 @@ async fn end(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let caller = caller(&api, &target, &uri, &headers, &peer).await.map_err(a)?;
-    let outcome = read_outcome(&read_body(body, &api.limits).await.map_err(a)?).map_err(a)?;
-    api.hub.end_upload(&caller, &outcome).await.map_err(a)?;
+    let caller = upload_caller(&api, &target, &uri, &headers, &peer).await.map_err(registry_error)?;
+    let outcome =
+        read_outcome(&read_body(body, &api.limits).await.map_err(registry_error)?).map_err(registry_error)?;
+    api.hub.end_upload(&caller, &outcome).await.map_err(registry_error)?;
     Ok(no_content())
 }
 
@@ -96,7 +98,7 @@ struct UploadTarget {
     correlation: String,
 }
 
-async fn end_of(
+async fn complete_upload_by_path(
     State(api): State<Api>,
     Path(path): Path<UploadTarget>,
     Extension(peer): Extension<Peer>,
@@ -104,10 +106,11 @@ async fn end_of(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let caller = caller(&api, &path.target, &uri, &headers, &peer).await.map_err(a)?;
-    let outcome = read_outcome(&read_body(body, &api.limits).await.map_err(a)?).map_err(a)?;
+    let caller = upload_caller(&api, &path.target, &uri, &headers, &peer).await.map_err(registry_error)?;
+    let outcome =
+        read_outcome(&read_body(body, &api.limits).await.map_err(registry_error)?).map_err(registry_error)?;
     let outcome = FileUploadOutcome { correlation_id: Some(path.correlation), ..outcome };
-    api.hub.end_upload(&caller, &outcome).await.map_err(a)?;
+    api.hub.end_upload(&caller, &outcome).await.map_err(registry_error)?;
     Ok(no_content())
 }
 
@@ -127,46 +130,64 @@ fn read_outcome(body: &Bytes) -> Result<FileUploadOutcome, HubError> {
     })
 }
 
-async fn receive(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReceiveFileNotifications).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    match api.hub.next_file_notification().await.map_err(a)? {
+async fn receive_notification(
+    State(api): State<Api>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    api.hub
+        .authorize(authorization(&headers), Operation::ReceiveFileNotifications)
+        .await
+        .map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    match api.hub.receive_file_notification().await.map_err(registry_error)? {
         None => Ok(no_content()),
-        Some(locked) => request::json_with_etag(&locked.notification, Some(&locked.lock_token)).map_err(a),
+        Some(locked) => {
+            request::json_with_etag(&locked.notification, Some(&locked.lock_token)).map_err(registry_error)
+        }
     }
 }
 
-async fn complete(
+async fn complete_notification(
     State(api): State<Api>,
     Path(token): Path<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReceiveFileNotifications).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    api.hub.complete_file_notification(&token).await.map_err(a)?;
+    api.hub
+        .authorize(authorization(&headers), Operation::ReceiveFileNotifications)
+        .await
+        .map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    api.hub.complete_file_notification(&token).await.map_err(registry_error)?;
     Ok(no_content())
 }
 
-async fn abandon(
+async fn abandon_notification(
     State(api): State<Api>,
     Path(token): Path<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReceiveFileNotifications).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    api.hub.abandon_file_notification(&token).await.map_err(a)?;
+    api.hub
+        .authorize(authorization(&headers), Operation::ReceiveFileNotifications)
+        .await
+        .map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    api.hub.abandon_file_notification(&token).await.map_err(registry_error)?;
     Ok(no_content())
 }
 
 async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(a)?;
+    api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(registry_error)?;
     let decoded = |name| query(&uri, name).and_then(percent::decode);
     let (device, after) = (decoded("deviceId"), decoded("after"));
     let top = query(&uri, "top").and_then(|top| top.parse().ok()).filter(|top| (1..=MAX_TOP).contains(top));
-    let files =
-        api.hub.list_files(device.as_deref(), after.as_deref(), top.unwrap_or(MAX_TOP)).await.map_err(a)?;
+    let files = api
+        .hub
+        .list_files(device.as_deref(), after.as_deref(), top.unwrap_or(MAX_TOP))
+        .await
+        .map_err(registry_error)?;
     let one = |blob: &ferrohub_core::blobs::Blob| {
         json!({
             "blobName": blob.name.as_str(),
@@ -175,10 +196,10 @@ async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Re
             "contentType": blob.properties.get("content-type"),
         })
     };
-    request::json(&files.iter().map(one).collect::<Vec<_>>()).map_err(a)
+    request::json(&files.iter().map(one).collect::<Vec<_>>()).map_err(registry_error)
 }
 
-fn named(name: &str) -> Result<BlobName, HubError> {
+fn parse_blob_name(name: &str) -> Result<BlobName, HubError> {
     BlobName::parse(name).map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))
 }
 
@@ -187,12 +208,18 @@ async fn read(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(a)?;
-    let busy = |_| a(HubError::new(ErrorCode::ServiceUnavailable, "Too many files come and go at once."));
-    let turn = api.transfers.of_service().map_err(busy)?;
-    let open = api.hub.open_file(&named(&name).map_err(a)?).await.map_err(a)?;
-    let outgoing = outgoing(Outgoing { pieces: open.pieces, length: open.length, until: None, turn }, &api);
-    let mut response = outgoing.into_response();
+    api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(registry_error)?;
+    let busy = |_| {
+        registry_error(HubError::new(ErrorCode::ServiceUnavailable, "Too many files come and go at once."))
+    };
+    let permit = api.transfer_permits.acquire_for_service().map_err(busy)?;
+    let open =
+        api.hub.open_file(&parse_blob_name(&name).map_err(registry_error)?).await.map_err(registry_error)?;
+    let body = download_body(
+        DownloadBody { stream: open.stream, length: open.length, deadline: None, permit },
+        &api,
+    );
+    let mut response = body.into_response();
     // Whatever the device called it, it is bytes here.
     let bytes = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, bytes);
@@ -205,8 +232,8 @@ async fn remove(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::DeleteFiles).await.map_err(a)?;
-    api.hub.delete_file(&named(&name).map_err(a)?).await.map_err(a)?;
+    api.hub.authorize(authorization(&headers), Operation::DeleteFiles).await.map_err(registry_error)?;
+    api.hub.delete_file(&parse_blob_name(&name).map_err(registry_error)?).await.map_err(registry_error)?;
     Ok(no_content())
 }
 

@@ -11,7 +11,7 @@ use ferrohub_core::registry::IfMatch;
 use ferrohub_model::{HubError, KeyChange};
 use serde::Deserialize;
 
-use super::error::{ApiError, a};
+use super::error::{ApiError, registry_error};
 use super::request::{
     authorization, check_api_version, device_id, if_match, json_with_etag, module_id, read_json,
 };
@@ -19,16 +19,16 @@ use super::server::Api;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
-        .route("/devices/{id}/regenerate-key", post(of_device))
-        .route("/devices/{id}/modules/{module}/regenerate-key", post(of_module))
+        .route("/devices/{id}/regenerate-key", post(regenerate_device_key))
+        .route("/devices/{id}/modules/{module}/regenerate-key", post(regenerate_module_key))
 }
 
 #[derive(Deserialize)]
-struct Change {
+struct RegenerateKeyRequest {
     key: KeyChange,
 }
 
-async fn asked(
+async fn read_authorized_request(
     api: &Api,
     uri: &Uri,
     headers: &HeaderMap,
@@ -37,32 +37,34 @@ async fn asked(
     api.hub.authorize(authorization(headers), Operation::WriteDevices).await?;
     check_api_version(uri)?;
     let if_match = if_match(headers)?.unwrap_or(IfMatch::Any);
-    let change: Change = read_json(body, &api.limits).await?;
-    Ok((change.key, if_match))
+    let request: RegenerateKeyRequest = read_json(body, &api.limits).await?;
+    Ok((request.key, if_match))
 }
 
-async fn of_device(
+async fn regenerate_device_key(
     State(api): State<Api>,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (change, if_match) = asked(&api, &uri, &headers, body).await.map_err(a)?;
-    let id = device_id(&id).map_err(a)?;
-    let device = api.hub.change_device_key(&id, change, &if_match).await.map_err(a)?;
-    json_with_etag(&device, device.etag.as_deref()).map_err(a)
+    let (change, if_match) =
+        read_authorized_request(&api, &uri, &headers, body).await.map_err(registry_error)?;
+    let id = device_id(&id).map_err(registry_error)?;
+    let device = api.hub.change_device_key(&id, change, &if_match).await.map_err(registry_error)?;
+    json_with_etag(&device, device.etag.as_deref()).map_err(registry_error)
 }
 
-async fn of_module(
+async fn regenerate_module_key(
     State(api): State<Api>,
     Path((id, module)): Path<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (change, if_match) = asked(&api, &uri, &headers, body).await.map_err(a)?;
-    let (id, module) = (device_id(&id).map_err(a)?, module_id(&module).map_err(a)?);
-    let module = api.hub.change_module_key(&id, &module, change, &if_match).await.map_err(a)?;
-    json_with_etag(&module, module.etag.as_deref()).map_err(a)
+    let (change, if_match) =
+        read_authorized_request(&api, &uri, &headers, body).await.map_err(registry_error)?;
+    let (id, module) = (device_id(&id).map_err(registry_error)?, module_id(&module).map_err(registry_error)?);
+    let module = api.hub.change_module_key(&id, &module, change, &if_match).await.map_err(registry_error)?;
+    json_with_etag(&module, module.etag.as_deref()).map_err(registry_error)
 }

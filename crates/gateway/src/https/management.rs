@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 
-use super::error::{ApiError, a};
+use super::error::{ApiError, registry_error};
 use super::request::{authorization, json, read_json};
 use super::server::Api;
 
@@ -74,23 +74,23 @@ impl From<&Authority> for AuthorityJson {
             name: authority.name.to_string(),
             subject: authority.subject.clone(),
             thumbprint: thumbprint_sha256(&authority.certificate),
-            not_before: authority.valid.0,
-            not_after: authority.valid.1,
+            not_before: authority.validity.0,
+            not_after: authority.validity.1,
             verified: authority.verified,
             source: if authority.configured { "config" } else { "store" },
         }
     }
 }
 
-async fn manage(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
-    api.hub.authorize(authorization(headers), Operation::ManageHub).await.map(|_| ()).map_err(a)
+async fn authorize_management(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
+    api.hub.authorize(authorization(headers), Operation::ManageHub).await.map(|_| ()).map_err(registry_error)
 }
 
 async fn list_policies(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
+    authorize_management(&api, &headers).await?;
     let policies: Vec<PolicyJson> =
         api.hub.policies().iter().map(|policy| PolicyJson::from(&**policy)).collect();
-    json(&policies).map_err(a)
+    json(&policies).map_err(registry_error)
 }
 
 async fn get_policy(
@@ -98,9 +98,9 @@ async fn get_policy(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    let policy = api.hub.policy(&name).map_err(a)?;
-    json(&PolicyJson::from(&*policy)).map_err(a)
+    authorize_management(&api, &headers).await?;
+    let policy = api.hub.policy(&name).map_err(registry_error)?;
+    json(&PolicyJson::from(&*policy)).map_err(registry_error)
 }
 
 #[derive(Deserialize)]
@@ -114,22 +114,27 @@ async fn regenerate_key(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    let request: RegenerateKey = read_json(body, &api.limits).await.map_err(a)?;
+    authorize_management(&api, &headers).await?;
+    let request: RegenerateKey = read_json(body, &api.limits).await.map_err(registry_error)?;
     let which = match request.key.as_str() {
         "primary" => WhichKey::Primary,
         "secondary" => WhichKey::Secondary,
-        _ => return Err(a(HubError::new(ErrorCode::ArgumentInvalid, "key must be primary or secondary."))),
+        _ => {
+            return Err(registry_error(HubError::new(
+                ErrorCode::ArgumentInvalid,
+                "key must be primary or secondary.",
+            )));
+        }
     };
-    let policy = api.hub.regenerate_key(&name, which).await.map_err(a)?;
-    json(&PolicyJson::from(&*policy)).map_err(a)
+    let policy = api.hub.regenerate_key(&name, which).await.map_err(registry_error)?;
+    json(&PolicyJson::from(&*policy)).map_err(registry_error)
 }
 
 async fn list_authorities(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
+    authorize_management(&api, &headers).await?;
     let authorities: Vec<AuthorityJson> =
         api.hub.authorities().iter().map(|one| AuthorityJson::from(&**one)).collect();
-    json(&authorities).map_err(a)
+    json(&authorities).map_err(registry_error)
 }
 
 async fn get_authority(
@@ -137,9 +142,9 @@ async fn get_authority(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    let authority = api.hub.authority(&name).map_err(a)?;
-    json(&AuthorityJson::from(&*authority)).map_err(a)
+    authorize_management(&api, &headers).await?;
+    let authority = api.hub.authority(&name).map_err(registry_error)?;
+    json(&AuthorityJson::from(&*authority)).map_err(registry_error)
 }
 
 #[derive(Deserialize)]
@@ -160,10 +165,14 @@ async fn add_authority(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    let body: CertificateBody = read_json(body, &api.limits).await.map_err(a)?;
-    let authority = api.hub.add_authority(&name, der(&body.certificate).map_err(a)?).await.map_err(a)?;
-    json(&AuthorityJson::from(&*authority)).map_err(a)
+    authorize_management(&api, &headers).await?;
+    let body: CertificateBody = read_json(body, &api.limits).await.map_err(registry_error)?;
+    let authority = api
+        .hub
+        .add_authority(&name, der(&body.certificate).map_err(registry_error)?)
+        .await
+        .map_err(registry_error)?;
+    json(&AuthorityJson::from(&*authority)).map_err(registry_error)
 }
 
 #[derive(Serialize)]
@@ -177,9 +186,9 @@ async fn challenge_authority(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    let verification_code = api.hub.challenge_authority(&name).await.map_err(a)?;
-    json(&VerificationCode { verification_code }).map_err(a)
+    authorize_management(&api, &headers).await?;
+    let verification_code = api.hub.challenge_authority(&name).await.map_err(registry_error)?;
+    json(&VerificationCode { verification_code }).map_err(registry_error)
 }
 
 async fn verify_authority(
@@ -188,10 +197,14 @@ async fn verify_authority(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    let body: CertificateBody = read_json(body, &api.limits).await.map_err(a)?;
-    let authority = api.hub.verify_authority(&name, &der(&body.certificate).map_err(a)?).await.map_err(a)?;
-    json(&AuthorityJson::from(&*authority)).map_err(a)
+    authorize_management(&api, &headers).await?;
+    let body: CertificateBody = read_json(body, &api.limits).await.map_err(registry_error)?;
+    let authority = api
+        .hub
+        .verify_authority(&name, &der(&body.certificate).map_err(registry_error)?)
+        .await
+        .map_err(registry_error)?;
+    json(&AuthorityJson::from(&*authority)).map_err(registry_error)
 }
 
 async fn remove_authority(
@@ -199,7 +212,7 @@ async fn remove_authority(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    manage(&api, &headers).await?;
-    api.hub.remove_authority(&name).await.map_err(a)?;
+    authorize_management(&api, &headers).await?;
+    api.hub.remove_authority(&name).await.map_err(registry_error)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

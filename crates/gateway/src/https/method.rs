@@ -15,14 +15,14 @@ use ferrohub_model::{ErrorCode, HubError, IdentityId, percent};
 use hyper::Request;
 use hyper::body::Incoming;
 
-use super::error::b;
+use super::error::nested_error;
 use super::request::{
     authorization, check_api_version, device_id, from_object, json_bytes, module_id, read_body,
 };
 use super::server::Api;
 
 /// Whom a path below `/twins` wants to call a method on; `None` if it is the path of something else.
-pub(super) fn target(path: &str) -> Option<Result<IdentityId, HubError>> {
+pub(super) fn parse_target(path: &str) -> Option<Result<IdentityId, HubError>> {
     let path = path.strip_prefix("/twins/")?.strip_suffix("/methods")?;
     let (device, module) = match path.split_once('/') {
         None => (path, None),
@@ -50,7 +50,7 @@ pub(super) async fn invoke(
 ) -> Response {
     match try_invoke(api, target, request).await {
         Ok(reply) => json_bytes(render(&reply)),
-        Err(error) => b(error).into_response(),
+        Err(error) => nested_error(error).into_response(),
     }
 }
 
@@ -88,13 +88,13 @@ fn read_call(body: &Bytes) -> Result<MethodCall, HubError> {
     Ok(MethodCall {
         name,
         payload: invocation.payload.map(|payload| body.slice_ref(payload.get().as_bytes())),
-        response_timeout: seconds(
+        response_timeout: parse_timeout(
             "responseTimeoutInSeconds",
             invocation.response_timeout_in_seconds,
             &RESPONSE_TIMEOUT_RANGE,
             DEFAULT_RESPONSE_TIMEOUT,
         )?,
-        connect_timeout: seconds(
+        connect_timeout: parse_timeout(
             "connectTimeoutInSeconds",
             invocation.connect_timeout_in_seconds,
             &CONNECT_TIMEOUT_RANGE,
@@ -103,7 +103,7 @@ fn read_call(body: &Bytes) -> Result<MethodCall, HubError> {
     })
 }
 
-fn seconds(
+fn parse_timeout(
     name: &str,
     value: Option<Seconds>,
     range: &RangeInclusive<i64>,
@@ -111,7 +111,7 @@ fn seconds(
 ) -> Result<u32, HubError> {
     match value {
         None => Ok(default),
-        Some(Seconds::Whole(value)) if range.contains(&value) => Ok(u32::try_from(value).unwrap_or(default)),
+        Some(Seconds::Valid(value)) if range.contains(&value) => Ok(u32::try_from(value).unwrap_or(default)),
         Some(_) => Err(HubError::new(
             ErrorCode::ArgumentInvalid,
             format!("{name} must be within [{}; {}].", range.start(), range.end()),
@@ -176,8 +176,9 @@ mod tests {
 
     #[test]
     fn paths_name_a_device_or_a_module() {
-        let name =
-            |path| target(path).map(|target| target.map(|id| id.to_string()).map_err(|error| error.code));
+        let name = |path| {
+            parse_target(path).map(|target| target.map(|id| id.to_string()).map_err(|error| error.code))
+        };
         assert_eq!(name("/twins/d1/methods"), Some(Ok("d1".to_owned())));
         assert_eq!(name("/twins/d%231/modules/m/methods"), Some(Ok("d#1/m".to_owned())));
         for bad in

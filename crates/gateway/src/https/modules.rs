@@ -9,7 +9,7 @@ use ferrohub_core::registry::IfMatch;
 use ferrohub_model::module::Module;
 use ferrohub_model::{DeviceId, HubError, ModuleId};
 
-use super::error::{ApiError, a};
+use super::error::{ApiError, registry_error};
 use super::request::{
     self, authorization, check_api_version, device_id, if_match, json_with_etag, module_id, no_content,
     read_json,
@@ -26,10 +26,11 @@ pub(super) async fn list(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let modules = api.hub.list_modules(&device_id(&device).map_err(a)?).await.map_err(a)?;
-    request::json(&modules).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let modules =
+        api.hub.list_modules(&device_id(&device).map_err(registry_error)?).await.map_err(registry_error)?;
+    request::json(&modules).map_err(registry_error)
 }
 
 pub(super) async fn get(
@@ -38,11 +39,11 @@ pub(super) async fn get(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let (device, module) = ids(&path).map_err(a)?;
-    let module = api.hub.get_module(&device, &module).await.map_err(a)?;
-    json_with_etag(&module, module.etag.as_deref()).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let (device, module) = ids(&path).map_err(registry_error)?;
+    let module = api.hub.get_module(&device, &module).await.map_err(registry_error)?;
+    json_with_etag(&module, module.etag.as_deref()).map_err(registry_error)
 }
 
 pub(super) async fn put(
@@ -52,13 +53,14 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::WriteDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let (device, module) = ids(&path).map_err(a)?;
-    let if_match = if_match(&headers).map_err(a)?;
-    let request: Module = read_json(body, &api.limits).await.map_err(a)?;
-    let module = api.hub.put_module(&device, &module, &request, if_match.as_ref()).await.map_err(a)?;
-    json_with_etag(&module, module.etag.as_deref()).map_err(a)
+    api.hub.authorize(authorization(&headers), Operation::WriteDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let (device, module) = ids(&path).map_err(registry_error)?;
+    let if_match = if_match(&headers).map_err(registry_error)?;
+    let request: Module = read_json(body, &api.limits).await.map_err(registry_error)?;
+    let module =
+        api.hub.put_module(&device, &module, &request, if_match.as_ref()).await.map_err(registry_error)?;
+    json_with_etag(&module, module.etag.as_deref()).map_err(registry_error)
 }
 
 pub(super) async fn delete(
@@ -67,11 +69,11 @@ pub(super) async fn delete(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::DeleteDevices).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    let (device, module) = ids(&path).map_err(a)?;
+    api.hub.authorize(authorization(&headers), Operation::DeleteDevices).await.map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    let (device, module) = ids(&path).map_err(registry_error)?;
     // Every SDK sends If-Match; a caller that leaves it out means whatever is there.
-    let if_match = if_match(&headers).map_err(a)?.unwrap_or(IfMatch::Any);
-    api.hub.delete_module(&device, &module, &if_match).await.map_err(a)?;
+    let if_match = if_match(&headers).map_err(registry_error)?.unwrap_or(IfMatch::Any);
+    api.hub.delete_module(&device, &module, &if_match).await.map_err(registry_error)?;
     Ok(no_content())
 }

@@ -16,7 +16,7 @@ use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use ferrohub_core::Hub;
-use ferrohub_core::faults::Point;
+use ferrohub_core::faults::FaultPoint;
 use ferrohub_model::{ErrorCode, HubError};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -28,17 +28,16 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::error::{ApiError, Shape};
-use super::transfers::Transfers;
+use super::error::{ApiError, ErrorFormat};
+use super::transfer_permits::TransferPermits;
 use super::{
-    cloud_to_device, device_events, devices, events, faults, files, keys, management, messages, method,
-    modules, statistics, twins, websocket,
+    cloud_to_device, device_events, device_messages, devices, events, faults, files, keys, management,
+    method, modules, statistics, twins, websocket,
 };
-use crate::listener::{Accepted, Place};
+use crate::listener::{Accepted, ConnectionSlot};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::MqttLimits;
 use crate::peer::Peer;
-use crate::seldom::Seldom;
 
 /// Requests that one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 256;
@@ -46,7 +45,7 @@ const HTTP2_STREAMS: u32 = 256;
 /// connection that is closed under a request on its way looks like a failure.
 const KEEP_ALIVE: Duration = Duration::from_secs(240);
 /// How much longer than calls a connection may take to end when the hub stops.
-const STOPPING: Duration = Duration::from_secs(5);
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 /// Bytes of one request's headers.
 const HEADER_BYTES: usize = 32 * 1024;
 
@@ -72,7 +71,7 @@ pub(crate) struct ApiInner {
     pub(crate) limits: HttpLimits,
     pub(crate) mqtt: MqttLimits,
     pub(crate) metrics: GatewayMetrics,
-    pub(crate) transfers: Transfers,
+    pub(crate) transfer_permits: TransferPermits,
 }
 
 impl Deref for Api {
@@ -85,57 +84,61 @@ impl Deref for Api {
 
 /// One connection, shared by the requests on it.
 #[derive(Clone)]
-pub(super) struct Socket(Arc<SocketInner>);
+pub(super) struct HttpConnection(Arc<HttpConnectionInner>);
 
-struct SocketInner {
+struct HttpConnectionInner {
     /// Whether a request has come.
-    asked: AtomicBool,
+    request_received: AtomicBool,
     /// Whether a request on it was allowed: then nothing about strangers matters any more.
-    trusted: AtomicBool,
-    state: Mutex<SocketState>,
+    authenticated: AtomicBool,
+    state: Mutex<HttpConnectionState>,
 }
 
-struct SocketState {
-    place: Option<Place>,
+struct HttpConnectionState {
+    slot: Option<ConnectionSlot>,
     /// There once a request asked for MQTT instead of HTTP.
     upgrade: Option<OnUpgrade>,
 }
 
-impl Socket {
-    fn new(place: Place) -> Self {
-        let state = Mutex::new(SocketState { place: Some(place), upgrade: None });
-        Self(Arc::new(SocketInner { asked: AtomicBool::new(false), trusted: AtomicBool::new(false), state }))
+impl HttpConnection {
+    fn new(slot: ConnectionSlot) -> Self {
+        let state = Mutex::new(HttpConnectionState { slot: Some(slot), upgrade: None });
+        Self(Arc::new(HttpConnectionInner {
+            request_received: AtomicBool::new(false),
+            authenticated: AtomicBool::new(false),
+            state,
+        }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, SocketState> {
+    fn lock(&self) -> MutexGuard<'_, HttpConnectionState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_trusted(&self) -> bool {
-        self.0.trusted.load(Ordering::Relaxed)
+    fn is_authenticated(&self) -> bool {
+        self.0.authenticated.load(Ordering::Relaxed)
     }
 
     /// A request begins: it is not dropped because strangers are many.
     fn begin_request(&self) -> bool {
-        self.0.asked.store(true, Ordering::Relaxed);
-        !self.is_trusted() && self.lock().place.as_ref().is_some_and(Place::known)
+        self.0.request_received.store(true, Ordering::Relaxed);
+        !self.is_authenticated() && self.lock().slot.as_ref().is_some_and(ConnectionSlot::mark_authenticated)
     }
 
-    /// The request that [`Socket::begin_request`] told to be a stranger's has ended.
-    fn end_request(&self, was_stranger: bool, allowed: bool) {
-        if self.is_trusted() {
+    /// The request that [`HttpConnection::begin_request`] told to be a stranger's has ended.
+    fn end_request(&self, was_unauthenticated: bool, allowed: bool) {
+        if self.is_authenticated() {
             return;
         }
         if allowed {
-            self.0.trusted.store(true, Ordering::Relaxed);
-        } else if was_stranger && let Some(place) = &mut self.lock().place {
+            self.0.authenticated.store(true, Ordering::Relaxed);
+        } else if was_unauthenticated && let Some(slot) = &mut self.lock().slot {
             // A device on its way to a WebSocket is still a stranger.
-            place.unknown();
+            slot.readmit();
         }
     }
 
     /// Leaves HTTP once the answer to this request is written.
-    pub(super) fn become_websocket(&self, upgrade: OnUpgrade) {
+    pub(super) fn set_upgrade(&self, upgrade: OnUpgrade) {
         self.lock().upgrade = Some(upgrade);
     }
 }
@@ -158,8 +161,8 @@ impl Server {
         extra_routes: Router,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let transfers = Transfers::new(limits.file_transfers, limits.file_transfers_per_device);
-        let api = Api(Arc::new(ApiInner { hub, limits, mqtt, metrics, transfers }));
+        let transfer_permits = TransferPermits::new(limits.file_transfers, limits.file_transfers_per_device);
+        let api = Api(Arc::new(ApiInner { hub, limits, mqtt, metrics, transfer_permits }));
         let router = Router::new()
             .route("/devices", get(devices::list))
             .route("/devices/{id}", get(devices::get).put(devices::put).delete(devices::delete))
@@ -184,98 +187,109 @@ impl Server {
             .with_state(api.clone())
             .merge(extra_routes)
             .fallback(async || {
-                ApiError::new(HubError::new(ErrorCode::GenericNotFound, "No such resource."), Shape::A)
+                ApiError::new(
+                    HubError::new(ErrorCode::GenericNotFound, "No such resource."),
+                    ErrorFormat::Registry,
+                )
             });
         Self { api, router, stop }
     }
 
     /// Serves one connection: HTTP/2 if that was agreed on in the handshake, else HTTP/1.1.
     pub(crate) async fn serve(self, accepted: Accepted) {
-        let Accepted { stream, peer, place } = accepted;
+        let Accepted { stream, peer, slot } = accepted;
         let is_http2 = stream.alpn_protocol() == Some(b"h2");
-        let socket = Socket::new(place);
+        let connection = HttpConnection::new(slot);
         let service = service_fn({
-            let (server, socket, peer) = (self.clone(), socket.clone(), peer.clone());
-            move |request| server.clone().answer(socket.clone(), peer.clone(), request)
+            let (server, connection, peer) = (self.clone(), connection.clone(), peer.clone());
+            move |request| server.clone().handle_request(connection.clone(), peer.clone(), request)
         });
         let stream = TokioIo::new(stream);
         // Whoever has nothing to ask, or takes for ever to ask it, is sent away.
-        let first = {
-            let (socket, limit) = (socket.clone(), self.api.limits.request_timeout);
+        let first_request_timeout = {
+            let (connection, limit) = (connection.clone(), self.api.limits.request_timeout);
             async move {
                 tokio::time::sleep(limit).await;
-                if socket.0.asked.load(Ordering::Relaxed) {
+                if connection.0.request_received.load(Ordering::Relaxed) {
                     std::future::pending::<()>().await;
                 }
             }
         };
         // Calls that are in flight end within the hub's own grace.
-        let patience = self.api.hub.limits().shutdown_grace + STOPPING;
+        let shutdown_timeout = self.api.hub.limits().shutdown_timeout + SHUTDOWN_MARGIN;
         let result = if is_http2 {
-            let connection = http2::Builder::new(TokioExecutor::new())
+            let http = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .keep_alive_interval(Duration::from_secs(60))
                 .max_header_list_size(HEADER_BYTES as u32)
                 .max_concurrent_streams(HTTP2_STREAMS)
                 .serve_connection(stream, service);
-            until_stopped(connection, self.stop, first, http2::Connection::graceful_shutdown, patience).await
+            serve_until_shutdown(
+                http,
+                self.stop,
+                first_request_timeout,
+                http2::Connection::graceful_shutdown,
+                shutdown_timeout,
+            )
+            .await
         } else {
-            let connection = http1::Builder::new()
+            let http = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(KEEP_ALIVE)
                 .max_buf_size(HEADER_BYTES)
                 .serve_connection(stream, service)
                 .with_upgrades();
-            until_stopped(
-                connection,
+            serve_until_shutdown(
+                http,
                 self.stop,
-                first,
+                first_request_timeout,
                 http1::UpgradeableConnection::graceful_shutdown,
-                patience,
+                shutdown_timeout,
             )
             .await
         };
         if let Err(error) = result {
             debug!(peer = %peer.address, %error, "HTTPS connection ended");
         }
-        let (upgrade, place) = {
-            let mut socket = socket.lock();
-            (socket.upgrade.take(), socket.place.take())
+        let (upgrade, slot) = {
+            let mut state = connection.lock();
+            (state.upgrade.take(), state.slot.take())
         };
-        if let (Some(upgrade), Some(place)) = (upgrade, place) {
-            websocket::serve(upgrade, peer, self.api.hub.clone(), self.api.mqtt.clone(), place).await;
+        if let (Some(upgrade), Some(slot)) = (upgrade, slot) {
+            websocket::serve(upgrade, peer, self.api.hub.clone(), self.api.mqtt.clone(), slot).await;
         }
     }
 
     /// Answers one request. Method calls, of which there may be thousands a second, go straight to where they are
     /// served; a general router would cost as much as the call itself.
-    async fn answer(
+    async fn handle_request(
         self,
-        socket: Socket,
+        connection: HttpConnection,
         peer: Peer,
         mut request: Request<Incoming>,
     ) -> Result<Response, Infallible> {
-        let was_stranger = socket.begin_request();
-        if self.api.hub.has_fault(Point::Request)
-            && let Some(refusal) = faults::refusal(&self.api, request.method().as_str(), request.uri().path())
+        let was_unauthenticated = connection.begin_request();
+        if self.api.hub.has_fault(FaultPoint::Request)
+            && let Some(response) =
+                faults::injected_response(&self.api, request.method().as_str(), request.uri().path())
         {
-            socket.end_request(was_stranger, false);
-            self.api.metrics.requests.count(refusal.status().as_u16());
-            return Ok(refusal);
+            connection.end_request(was_unauthenticated, false);
+            self.api.metrics.requests.count(response.status().as_u16());
+            return Ok(response);
         }
-        let response = match method::target(request.uri().path()) {
+        let response = match method::parse_target(request.uri().path()) {
             Some(target) if request.method() == Method::POST => {
                 method::invoke(&self.api, target, request).await
             }
             Some(_) => method_not_allowed().into_response(),
             None => {
-                request.extensions_mut().insert(socket.clone());
+                request.extensions_mut().insert(connection.clone());
                 request.extensions_mut().insert(peer);
                 self.router.oneshot(request.map(Body::new)).await.into_response()
             }
         };
         let status = response.status();
-        socket.end_request(was_stranger, status.is_success());
+        connection.end_request(was_unauthenticated, status.is_success());
         self.api.metrics.requests.count(status.as_u16());
         Ok(response)
     }
@@ -291,9 +305,9 @@ fn message_routes() -> Router<Api> {
         for path in ["/devices/{id}", "/devices/{id}/modules/{module}"] {
             let path = format!("{path}/messages/{queue}");
             router = router
-                .route(&path, get(messages::receive))
-                .route(&format!("{path}/{{token}}"), delete(messages::complete))
-                .route(&format!("{path}/{{token}}/abandon"), post(messages::abandon));
+                .route(&path, get(device_messages::receive))
+                .route(&format!("{path}/{{token}}"), delete(device_messages::complete))
+                .route(&format!("{path}/{{token}}/abandon"), post(device_messages::abandon));
         }
     }
     for queue in ["serviceBound", "servicebound"] {
@@ -307,43 +321,44 @@ fn message_routes() -> Router<Api> {
 }
 
 fn method_not_allowed() -> ApiError {
-    ApiError::new(HubError::new(ErrorCode::GenericMethodNotAllowed, "Method not allowed."), Shape::A)
+    ApiError::new(
+        HubError::new(ErrorCode::GenericMethodNotAllowed, "Method not allowed."),
+        ErrorFormat::Registry,
+    )
 }
 
 /// Runs a connection; when the hub begins to stop, the connection is told and finishes what it began. When
-/// `given_up` ends before it does, it ends at once.
-async fn until_stopped<C, T, E>(
+/// `first_request_timeout` ends before it does, it ends at once.
+async fn serve_until_shutdown<C, T, E>(
     connection: C,
     mut stop: watch::Receiver<bool>,
-    given_up: impl Future<Output = ()> + Send + 'static,
+    first_request_timeout: impl Future<Output = ()>,
     shut_down: impl FnOnce(Pin<&mut C>),
-    patience: Duration,
+    shutdown_timeout: Duration,
 ) -> Result<(), String>
 where
     C: Future<Output = Result<T, E>>,
     E: Display,
 {
     let mut connection = pin!(connection);
-    let mut stopped = Seldom::new(async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-    });
-    let mut given_up = Seldom::new(given_up);
+    let mut stopped = pin!(stop.wait_for(|stop| *stop));
+    let mut first_request_timeout = pin!(first_request_timeout);
     let text = |result: Result<T, E>| result.map(drop).map_err(|error| error.to_string());
     let ended = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(text(result)));
         }
-        if given_up.poll(cx).is_ready() {
+        if first_request_timeout.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err("no request came in time".to_owned())));
         }
-        stopped.poll(cx).map(|()| None)
+        stopped.as_mut().poll(cx).map(|_| None)
     });
     match ended.await {
         Some(result) => result,
         None => {
             shut_down(connection.as_mut());
             // Whoever takes for ever to send a file, or to take one, does not keep the hub from stopping.
-            match Box::pin(tokio::time::timeout(patience, connection)).await {
+            match Box::pin(tokio::time::timeout(shutdown_timeout, connection)).await {
                 Ok(result) => text(result),
                 Err(_) => Err("the hub stopped".to_owned()),
             }

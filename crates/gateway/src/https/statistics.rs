@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use ferrohub_core::auth::Operation;
 
-use super::error::{ApiError, a};
+use super::error::{ApiError, registry_error};
 use super::request::{authorization, check_api_version, json};
 use super::server::Api;
 
@@ -14,9 +14,12 @@ pub(super) async fn devices(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadRegistryStatistics).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    json(&api.hub.registry_statistics().await.map_err(a)?).map_err(a)
+    api.hub
+        .authorize(authorization(&headers), Operation::ReadRegistryStatistics)
+        .await
+        .map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    json(&api.hub.registry_statistics().await.map_err(registry_error)?).map_err(registry_error)
 }
 
 pub(super) async fn service(
@@ -24,7 +27,10 @@ pub(super) async fn service(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadServiceStatistics).await.map_err(a)?;
-    check_api_version(&uri).map_err(a)?;
-    json(&api.hub.service_statistics().await).map_err(a)
+    api.hub
+        .authorize(authorization(&headers), Operation::ReadServiceStatistics)
+        .await
+        .map_err(registry_error)?;
+    check_api_version(&uri).map_err(registry_error)?;
+    json(&api.hub.service_statistics().await).map_err(registry_error)
 }

@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use ferrohub_core::auth::Operation;
 use ferrohub_core::registry::IfMatch;
-use ferrohub_core::twins::Edit;
+use ferrohub_core::twins::UpdateMode;
 use ferrohub_model::HubError;
 
-use super::error::{ApiError, b};
+use super::error::{ApiError, nested_error};
 use super::request::{Target, authorization, check_api_version, if_match, json_with_etag, read_json};
 use super::server::Api;
 
@@ -19,10 +19,10 @@ pub(super) async fn get(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    api.hub.authorize(authorization(&headers), Operation::ReadTwins).await.map_err(b)?;
-    check_api_version(&uri).map_err(b)?;
-    let twin = api.hub.get_twin(&target.identity().map_err(b)?).await.map_err(b)?;
-    json_with_etag(&twin, twin.etag.as_deref()).map_err(b)
+    api.hub.authorize(authorization(&headers), Operation::ReadTwins).await.map_err(nested_error)?;
+    check_api_version(&uri).map_err(nested_error)?;
+    let twin = api.hub.get_twin(&target.identity().map_err(nested_error)?).await.map_err(nested_error)?;
+    json_with_etag(&twin, twin.etag.as_deref()).map_err(nested_error)
 }
 
 pub(super) async fn patch(
@@ -32,7 +32,7 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    change(&api, Edit::Merge, &target, &uri, &headers, body).await.map_err(b)
+    change(&api, UpdateMode::Merge, &target, &uri, &headers, body).await.map_err(nested_error)
 }
 
 pub(super) async fn put(
@@ -42,12 +42,12 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    change(&api, Edit::Replace, &target, &uri, &headers, body).await.map_err(b)
+    change(&api, UpdateMode::Replace, &target, &uri, &headers, body).await.map_err(nested_error)
 }
 
 async fn change(
     api: &Api,
-    edit: Edit,
+    mode: UpdateMode,
     target: &Target,
     uri: &Uri,
     headers: &HeaderMap,
@@ -58,6 +58,6 @@ async fn change(
     let id = target.identity()?;
     let if_match = if_match(headers)?.unwrap_or(IfMatch::Any);
     let change = read_json(body, &api.limits).await?;
-    let twin = api.hub.change_twin(&id, edit, change, if_match).await?;
+    let twin = api.hub.change_twin(&id, mode, change, if_match).await?;
     json_with_etag(&twin, twin.etag.as_deref())
 }

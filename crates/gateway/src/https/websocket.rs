@@ -25,9 +25,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::debug;
 
-use super::error::{ApiError, a};
-use super::server::Socket;
-use crate::listener::Place;
+use super::error::{ApiError, registry_error};
+use super::server::HttpConnection;
+use crate::listener::ConnectionSlot;
 use crate::mqtt::{self, MqttLimits};
 use crate::peer::Peer;
 
@@ -36,17 +36,17 @@ const SUBPROTOCOL: &str = "mqtt";
 const MAX_FRAME: usize = 512 * 1024;
 /// How long a peer may take to answer a Close. Without the wait its answer meets a socket that is gone, of which the
 /// network thread of Microsoft's Python client dies.
-const CLOSING: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn upgrade(
-    Extension(socket): Extension<Socket>,
+    Extension(connection): Extension<HttpConnection>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
-    let accept = accept_key(request.headers()).map_err(a)?;
+    let accept = accept_key(request.headers()).map_err(registry_error)?;
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return Err(a(bad("This connection cannot become a WebSocket.")));
+        return Err(registry_error(invalid_argument("This connection cannot become a WebSocket.")));
     };
-    socket.become_websocket(upgrade);
+    connection.set_upgrade(upgrade);
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),
         (header::UPGRADE, HeaderValue::from_static("websocket")),
@@ -57,7 +57,13 @@ pub(super) async fn upgrade(
 }
 
 /// Serves a device on a connection that has left HTTP.
-pub(super) async fn serve(upgrade: OnUpgrade, peer: Peer, hub: Arc<Hub>, limits: MqttLimits, place: Place) {
+pub(super) async fn serve(
+    upgrade: OnUpgrade,
+    peer: Peer,
+    hub: Arc<Hub>,
+    limits: MqttLimits,
+    slot: ConnectionSlot,
+) {
     let peer = Peer { protocol: "mqtt-ws", ..peer };
     match upgrade.await {
         Ok(upgraded) => {
@@ -69,14 +75,20 @@ pub(super) async fn serve(upgrade: OnUpgrade, peer: Peer, hub: Arc<Hub>, limits:
                 .max_write_buffer_size(2 * MAX_FRAME);
             let socket =
                 WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-            mqtt::serve(Frames { socket, input: Bytes::new(), leaving: None }, peer, hub, limits, place)
-                .await;
+            mqtt::serve(
+                WebSocketIo { socket, input: Bytes::new(), close_deadline: None },
+                peer,
+                hub,
+                limits,
+                slot,
+            )
+            .await;
         }
         Err(error) => debug!(peer = %peer.address, %error, "the WebSocket did not come about"),
     }
 }
 
-fn bad(text: &'static str) -> HubError {
+fn invalid_argument(text: &'static str) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, text)
 }
 
@@ -90,32 +102,34 @@ fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HubError> {
             .any(|value| value.trim().eq_ignore_ascii_case(word))
     };
     if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
-        return Err(bad("This path is a WebSocket: ask for an upgrade."));
+        return Err(invalid_argument("This path is a WebSocket: ask for an upgrade."));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
-        return Err(bad("Only version 13 of WebSocket is spoken here."));
+        return Err(invalid_argument("Only version 13 of WebSocket is spoken here."));
     }
     if !has(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-        return Err(bad("Only the subprotocol mqtt is spoken here."));
+        return Err(invalid_argument("Only the subprotocol mqtt is spoken here."));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| bad("Sec-WebSocket-Key is missing."))?;
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .ok_or_else(|| invalid_argument("Sec-WebSocket-Key is missing."))?;
     HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
-        .map_err(|_| bad("Sec-WebSocket-Key is malformed."))
+        .map_err(|_| invalid_argument("Sec-WebSocket-Key is malformed."))
 }
 
 /// The bytes inside binary frames, as a stream. Packets and frames need not end together.
-struct Frames<S> {
+struct WebSocketIo<S> {
     socket: WebSocketStream<S>,
     input: Bytes,
     /// Until when the peer's Close is waited for. There once ours is sent.
-    leaving: Option<Pin<Box<Sleep>>>,
+    close_deadline: Option<Pin<Box<Sleep>>>,
 }
 
-fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+fn io_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::other(error)
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -127,8 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
                 // Answered by the socket itself at the next write.
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
-                Some(Ok(_)) => return Poll::Ready(Err(broken("only binary frames carry MQTT"))),
-                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                Some(Ok(_)) => return Poll::Ready(Err(io_error("only binary frames carry MQTT"))),
+                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
             }
         }
         let length = self.input.len().min(buffer.remaining());
@@ -140,31 +154,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken)?;
+        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(io_error)?;
         let chunk = bytes.get(..bytes.len().min(MAX_FRAME)).unwrap_or(bytes);
         Pin::new(&mut self.socket)
             .start_send(Message::Binary(Bytes::copy_from_slice(chunk)))
-            .map_err(broken)?;
+            .map_err(io_error)?;
         Poll::Ready(Ok(chunk.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)
+        Pin::new(&mut self.socket).poll_flush(cx).map_err(io_error)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, leaving, .. } = &mut *self;
-        let leaving = match leaving {
-            Some(leaving) => leaving,
+        let Self { socket, close_deadline, .. } = &mut *self;
+        let close_deadline = match close_deadline {
+            Some(close_deadline) => close_deadline,
             none => {
-                ready!(Pin::new(&mut *socket).poll_close(cx)).map_err(broken)?;
-                none.insert(Box::pin(sleep(CLOSING)))
+                ready!(Pin::new(&mut *socket).poll_close(cx)).map_err(io_error)?;
+                none.insert(Box::pin(sleep(CLOSE_TIMEOUT)))
             }
         };
         // What else the peer says counts no more; its Close, or the end, is what is waited for.
-        while leaving.as_mut().poll(cx).is_pending() {
+        while close_deadline.as_mut().poll(cx).is_pending() {
             match ready!(Pin::new(&mut *socket).poll_next(cx)) {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => break,
                 Some(Ok(_)) => {}

@@ -9,20 +9,20 @@ use ferrohub_mqtt::{Connect, Refusal};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::head::Head;
+use super::connection_handler::ConnectionHandler;
 use super::telemetry;
 
-impl Head {
+impl ConnectionHandler {
     pub(super) async fn connect(
         &mut self,
         machine: &mut Machine,
         connect: &Connect,
     ) -> Result<(), CloseReason> {
         // Once it is in the connection table, nothing may drop this task.
-        if !self.place.known() {
+        if !self.slot.mark_authenticated() {
             return Err(CloseReason::ProtocolError);
         }
-        match self.admit(connect).await {
+        match self.try_connect(connect).await {
             Ok(session_present) => {
                 machine.accept(session_present, Instant::now().into_std()).map_err(|error| {
                     debug!(peer = %self.peer.address, %error, "protocol error right behind CONNECT");
@@ -36,7 +36,7 @@ impl Head {
         }
     }
 
-    async fn admit(&mut self, connect: &Connect) -> Result<bool, Refusal> {
+    async fn try_connect(&mut self, connect: &Connect) -> Result<bool, Refusal> {
         let refuse = |refusal: Refusal, reason: &str| {
             info!(client_id = connect.client_id.as_str(), peer = %self.peer.address, reason, "connect refused");
             refusal
@@ -82,7 +82,7 @@ impl Head {
                 Refusal::ServerUnavailable
             }
         })?;
-        self.expires = connected.connection.expires.and_then(|expires| self.instant_of(expires));
+        self.expires = connected.connection.expires.and_then(|expires| self.to_instant(expires));
         self.durable = !connect.clean_session;
         self.will = will;
         self.connection = Some(connected.connection);

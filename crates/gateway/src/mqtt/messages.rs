@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use ferrohub_core::Hub;
 use ferrohub_core::connections::{CloseReason, Connection};
-use ferrohub_core::messages::{Fetched, Receiver, Settlement, Wanted};
+use ferrohub_core::messages::{Fetched, MessageFilter, Receiver, Settlement};
 use ferrohub_core::session::Subscription;
 use ferrohub_core::store::{StoreError, StoredMessage};
 use ferrohub_model::topic::{MessageTopic, MessagesFilter};
@@ -20,7 +20,7 @@ use ferrohub_mqtt::{PacketId, QoS, SendError};
 use tracing::{debug, warn};
 
 /// Bytes of messages that are read for one device at a time; one message may have more.
-const PORTION: usize = 64 * 1024;
+const MAX_FETCH_BYTES: usize = 64 * 1024;
 
 /// The subscriptions that a filter stands for.
 pub(super) fn subscriptions(filter: MessagesFilter) -> &'static [Subscription] {
@@ -31,81 +31,82 @@ pub(super) fn subscriptions(filter: MessagesFilter) -> &'static [Subscription] {
     }
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<Fetched, StoreError>> + Send>>;
+type FetchFuture = Pin<Box<dyn Future<Output = Result<Fetched, StoreError>> + Send>>;
 
 /// The messages that one connection has in hand.
-pub(super) struct Messages {
+pub(super) struct MessageSender {
     connection: Arc<Connection>,
     receiver: Arc<Receiver>,
     /// How many may wait for the device's PUBACK.
     window: usize,
     /// Sent at QoS 1, and not acknowledged yet.
-    sent: VecDeque<(PacketId, u64)>,
+    unacknowledged: VecDeque<(PacketId, u64)>,
     /// Sent at QoS 0: the device has them, as far as anybody can know, when they are written.
     unwritten: Vec<u64>,
     /// The device has them; they are still in the queue.
-    done: Vec<u64>,
+    to_complete: Vec<u64>,
     /// MQTT cannot carry them; they are still in the queue.
-    misfits: Vec<u64>,
+    to_reject: Vec<u64>,
     /// More may wait in the queue.
-    more: bool,
-    work: Option<Work>,
+    may_have_more: bool,
+    fetch: Option<FetchFuture>,
 }
 
-impl Messages {
+impl MessageSender {
     pub(super) fn new(hub: &Hub, connection: &Arc<Connection>, window: usize) -> Self {
         Self {
             connection: connection.clone(),
             receiver: Arc::new(hub.message_receiver(&connection.id)),
             window,
-            sent: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
             unwritten: Vec::new(),
-            done: Vec::new(),
-            misfits: Vec::new(),
-            more: false,
-            work: None,
+            to_complete: Vec::new(),
+            to_reject: Vec::new(),
+            may_have_more: false,
+            fetch: None,
         }
     }
 
     /// Messages may wait in the queue.
-    pub(super) fn look(&mut self) {
-        self.more = true;
+    pub(super) fn notify(&mut self) {
+        self.may_have_more = true;
     }
 
     /// Whether nothing is left to do or to wait for: then it need not be kept.
     pub(super) fn is_idle(&self) -> bool {
-        let nothing_sent = self.sent.is_empty() && self.unwritten.is_empty() && self.done.is_empty();
-        nothing_sent && !self.more && self.work.is_none()
+        let nothing_sent =
+            self.unacknowledged.is_empty() && self.unwritten.is_empty() && self.to_complete.is_empty();
+        nothing_sent && !self.may_have_more && self.fetch.is_none()
     }
 
     /// The device has the message that was sent with this identifier.
-    pub(super) fn acknowledged(&mut self, packet_id: PacketId) {
-        if let Some(index) = self.sent.iter().position(|(sent, _)| *sent == packet_id)
-            && let Some((_, sequence)) = self.sent.remove(index)
+    pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
+        if let Some(index) = self.unacknowledged.iter().position(|(sent, _)| *sent == packet_id)
+            && let Some((_, sequence)) = self.unacknowledged.remove(index)
         {
-            self.done.push(sequence);
+            self.to_complete.push(sequence);
         }
     }
 
     /// Messages to send. Call it only when all that was to be sent is written.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<StoredMessage>, CloseReason>> {
-        self.done.append(&mut self.unwritten);
+        self.to_complete.append(&mut self.unwritten);
         loop {
-            if self.work.is_none() {
-                self.work = self.next_work();
+            if self.fetch.is_none() {
+                self.fetch = self.next_fetch();
             }
-            let Some(work) = &mut self.work else { return Poll::Pending };
-            let Poll::Ready(outcome) = work.as_mut().poll(cx) else { return Poll::Pending };
-            self.work = None;
+            let Some(fetch) = &mut self.fetch else { return Poll::Pending };
+            let Poll::Ready(outcome) = fetch.as_mut().poll(cx) else { return Poll::Pending };
+            self.fetch = None;
             match outcome {
                 Ok(Fetched { messages, more }) => {
-                    self.more |= more;
+                    self.may_have_more |= more;
                     if !messages.is_empty() {
                         return Poll::Ready(Ok(messages));
                     }
                 }
-                Err(cause) => {
-                    warn!(device = %self.connection.id, %cause, "messages could not be read or completed");
+                Err(error) => {
+                    warn!(device = %self.connection.id, %error, "messages could not be read or completed");
                     return Poll::Ready(Err(CloseReason::StoreFailed));
                 }
             }
@@ -113,25 +114,26 @@ impl Messages {
     }
 
     /// Completes what the device has, all in one write; then reads what there is room for.
-    fn next_work(&mut self) -> Option<Work> {
-        let wanted = Wanted::from(self.connection.session());
-        let room = self.window.saturating_sub(self.sent.len());
-        let look = self.more && room > 0 && (wanted.messages || wanted.inputs);
-        if self.done.is_empty() && self.misfits.is_empty() && !look {
+    fn next_fetch(&mut self) -> Option<FetchFuture> {
+        let filter = MessageFilter::from(self.connection.session());
+        let room = self.window.saturating_sub(self.unacknowledged.len());
+        let fetch = self.may_have_more && room > 0 && (filter.messages || filter.inputs);
+        if self.to_complete.is_empty() && self.to_reject.is_empty() && !fetch {
             return None;
         }
-        if look {
-            self.more = false;
+        if fetch {
+            self.may_have_more = false;
         }
         let receiver = self.receiver.clone();
-        let (done, misfits) = (std::mem::take(&mut self.done), std::mem::take(&mut self.misfits));
+        let (to_complete, to_reject) =
+            (std::mem::take(&mut self.to_complete), std::mem::take(&mut self.to_reject));
         Some(Box::pin(async move {
-            receiver.settle(&done, Settlement::Complete).await?;
-            receiver.settle(&misfits, Settlement::Reject).await?;
-            if !look {
+            receiver.settle(&to_complete, Settlement::Complete).await?;
+            receiver.settle(&to_reject, Settlement::Reject).await?;
+            if !fetch {
                 return Ok(Fetched::default());
             }
-            receiver.fetch(wanted, room, PORTION).await
+            receiver.fetch(filter, room, MAX_FETCH_BYTES).await
         }))
     }
 
@@ -160,12 +162,12 @@ impl Messages {
                 properties: &message.properties,
             };
             match machine.publish(topic, qos, &message.body) {
-                Ok(Some(packet_id)) => self.sent.push_back((packet_id, *sequence)),
+                Ok(Some(packet_id)) => self.unacknowledged.push_back((packet_id, *sequence)),
                 Ok(None) => self.unwritten.push(*sequence),
                 // It would keep the device from all that is behind it, connection after connection.
                 Err(SendError::Encode(error)) => {
                     warn!(device = %self.connection.id, sequence, %error, "a message that MQTT cannot carry is given up");
-                    self.misfits.push(*sequence);
+                    self.to_reject.push(*sequence);
                     continue;
                 }
                 Err(error) => {
@@ -175,16 +177,16 @@ impl Messages {
             }
             debug!(device = %self.connection.id, sequence, "message sent");
         }
-        self.receiver.put_back(&unwanted);
+        self.receiver.release(&unwanted);
         Ok(())
     }
 
     /// The connection ends. What the device said it has is completed; the rest waits for its next connection.
-    pub(super) async fn end(mut self) {
+    pub(super) async fn close(mut self) {
         // Work that began comes to its end by itself; it holds what it completes until then.
-        self.work = None;
-        if let Err(cause) = self.receiver.settle(&self.done, Settlement::Complete).await {
-            warn!(device = %self.connection.id, %cause, "messages that the device has could not be completed");
+        self.fetch = None;
+        if let Err(error) = self.receiver.settle(&self.to_complete, Settlement::Complete).await {
+            warn!(device = %self.connection.id, %error, "messages that the device has could not be completed");
         }
     }
 }

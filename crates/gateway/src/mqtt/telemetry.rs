@@ -4,117 +4,118 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ferrohub_core::connections::{CloseReason, Connection};
-use ferrohub_core::faults::Point;
+use ferrohub_core::faults::FaultPoint;
 use ferrohub_core::metrics::count;
-use ferrohub_core::{DeviceMessage, Hub, Passage};
+use ferrohub_core::{Delivery, DeviceMessage, Hub};
 use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{ErrorCode, IdentityId, topic};
 use ferrohub_mqtt::{PacketId, Publish, Will};
 use tracing::{info, warn};
 
-use super::head::{Done, Work};
+use super::connection_handler::{Work, WorkOutput};
 
 /// So many messages are written together at most.
-const MOST_MESSAGES: usize = 128;
+const MAX_BATCH_MESSAGES: usize = 128;
 /// When they take so many bytes, no more are gathered.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// Why something is no message of this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoMessage {
+pub(super) enum InvalidMessage {
     #[error("the topic is not the device's own")]
     WrongTopic,
     #[error("the properties in the topic are malformed")]
-    MalformedBag,
+    MalformedProperties,
     #[error("the message is too large")]
     TooLarge,
 }
 
-impl NoMessage {
+impl InvalidMessage {
     /// A fixed word for metrics.
     fn reason(self) -> &'static str {
         match self {
             Self::WrongTopic => "wrong_topic",
-            Self::MalformedBag => "malformed_properties",
+            Self::MalformedProperties => "malformed_properties",
             Self::TooLarge => "too_large",
         }
     }
 }
 
 /// The message that a topic and a payload make.
-fn message(
+fn parse_message(
     hub: &Hub,
     id: &IdentityId,
     topic: &str,
     payload: &Bytes,
     retain: bool,
-) -> Result<DeviceMessage, NoMessage> {
-    let bag = topic::parse_telemetry(topic, id).ok_or(NoMessage::WrongTopic)?;
-    let mut properties = MessageProperties::parse_bag(bag).map_err(|_| NoMessage::MalformedBag)?;
+) -> Result<DeviceMessage, InvalidMessage> {
+    let bag = topic::parse_telemetry(topic, id).ok_or(InvalidMessage::WrongTopic)?;
+    let mut properties =
+        MessageProperties::parse_property_bag(bag).map_err(|_| InvalidMessage::MalformedProperties)?;
     // The hub keeps no message for later subscribers, there are none; it says that it was asked to.
     if retain {
         properties.application.insert("mqtt-retain".to_owned(), "true".to_owned());
     }
     let message = DeviceMessage { properties, body: payload.clone() };
-    if message.size() > hub.message_limit() { Err(NoMessage::TooLarge) } else { Ok(message) }
+    if message.size() > hub.max_event_bytes() { Err(InvalidMessage::TooLarge) } else { Ok(message) }
 }
 
 /// What a device leaves to be sent when it is gone without a word.
-pub(super) fn will(hub: &Hub, id: &IdentityId, will: &Will) -> Result<Box<DeviceMessage>, NoMessage> {
-    let mut message = message(hub, id, will.topic.as_str(), &will.payload, will.retain)?;
+pub(super) fn will(hub: &Hub, id: &IdentityId, will: &Will) -> Result<Box<DeviceMessage>, InvalidMessage> {
+    let mut message = parse_message(hub, id, will.topic.as_str(), &will.payload, will.retain)?;
     message.properties.application.insert("iothub-MessageType".to_owned(), "Will".to_owned());
     Ok(Box::new(message))
 }
 
 /// Whether a topic is meant for a message of some device, well-formed or not.
-pub(super) fn is_meant(topic: &str) -> bool {
+pub(super) fn is_telemetry_topic(topic: &str) -> bool {
     topic.starts_with("devices/")
 }
 
 /// Messages that a device has sent one behind the other and that are to be written together.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct TelemetryBatch {
     messages: Vec<DeviceMessage>,
     /// What is to be acknowledged.
-    packets: Vec<PacketId>,
+    packet_ids: Vec<PacketId>,
     bytes: usize,
     /// Whether a fault may take it: then each message has its own turn.
-    alone: bool,
+    unbatched: bool,
 }
 
-impl Gathered {
+impl TelemetryBatch {
     /// Whether it is time to write them, even if there are more.
     pub(super) fn is_full(&self) -> bool {
-        self.alone || self.messages.len() >= MOST_MESSAGES || self.bytes >= MOST_BYTES
+        self.unbatched || self.messages.len() >= MAX_BATCH_MESSAGES || self.bytes >= MAX_BATCH_BYTES
     }
 
-    pub(super) fn add(
+    pub(super) fn push(
         &mut self,
         hub: &Hub,
         connection: &Connection,
         publish: &Publish,
-    ) -> Result<(), NoMessage> {
+    ) -> Result<(), InvalidMessage> {
         let (topic, retain) = (publish.topic.as_str(), publish.retain);
-        let message = message(hub, &connection.id, topic, &publish.payload, retain)?;
-        self.alone = hub.has_fault(Point::Telemetry);
+        let message = parse_message(hub, &connection.id, topic, &publish.payload, retain)?;
+        self.unbatched = hub.has_fault(FaultPoint::Telemetry);
         self.bytes += message.size();
         self.messages.push(message);
-        self.packets.extend(publish.packet_id);
+        self.packet_ids.extend(publish.packet_id);
         Ok(())
     }
 
     /// Begins to write them.
-    pub(super) fn begin(self, hub: &Arc<Hub>, connection: &Connection) -> Work {
+    pub(super) fn write(self, hub: &Arc<Hub>, connection: &Connection) -> Work {
         let (hub, origin) = (hub.clone(), connection.origin());
         Box::pin(async move {
             let id = origin.id.clone();
-            match hub.passage(Point::Telemetry, &id).await {
-                Passage::Arrives => {}
-                Passage::Lost { acknowledge: true } => return Ok(Done::Telemetry(self.packets)),
-                Passage::Lost { acknowledge: false } => return Ok(Done::Telemetry(Vec::new())),
+            match hub.await_delivery(FaultPoint::Telemetry, &id).await {
+                Delivery::Delivered => {}
+                Delivery::Lost { acknowledge: true } => return Ok(WorkOutput::Telemetry(self.packet_ids)),
+                Delivery::Lost { acknowledge: false } => return Ok(WorkOutput::Telemetry(Vec::new())),
             }
             match hub.send_events(origin, self.messages).await {
-                Ok(()) => Ok(Done::Telemetry(self.packets)),
+                Ok(()) => Ok(WorkOutput::Telemetry(self.packet_ids)),
                 Err(error) => {
                     // Not acknowledged, so the device sends it again when it is back.
                     if error.code != ErrorCode::ServiceUnavailable {
@@ -128,7 +129,12 @@ impl Gathered {
 }
 
 /// A device sent something that is no message of its. MQTT 3.1.1 has no way to say no to it but to close.
-pub(super) fn refuse(hub: &Hub, connection: &Connection, publish: &Publish, error: NoMessage) -> CloseReason {
+pub(super) fn refuse(
+    hub: &Hub,
+    connection: &Connection,
+    publish: &Publish,
+    error: InvalidMessage,
+) -> CloseReason {
     count(&hub.metrics().events.refused, error.reason());
     info!(device = %connection.id, topic = publish.topic.as_str(), %error, "message refused");
     CloseReason::ProtocolError
@@ -143,7 +149,10 @@ pub(super) async fn send_will(
     reason: CloseReason,
 ) {
     match reason {
-        CloseReason::Goodbye | CloseReason::Stopping | CloseReason::Deleted | CloseReason::Disabled => {}
+        CloseReason::ClientDisconnect
+        | CloseReason::Stopping
+        | CloseReason::Deleted
+        | CloseReason::Disabled => {}
         _ => {
             if let Err(error) = hub.send_events(connection.origin(), vec![*will]).await {
                 warn!(device = %connection.id, %error, "a device's will could not be sent");

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ferrohub_core::connections::{CloseReason, Connection};
-use ferrohub_core::faults::Point;
-use ferrohub_core::{Hub, Passage};
+use ferrohub_core::faults::FaultPoint;
+use ferrohub_core::{Delivery, Hub};
 use ferrohub_model::HubError;
 use ferrohub_model::topic::{self, TwinRequest, TwinResponse};
 use ferrohub_mqtt::server::Connection as Machine;
 use ferrohub_mqtt::{PacketId, Publish, QoS};
 use tracing::{debug, warn};
 
-use super::head::{Done, Work};
-use crate::https::inner_error;
+use super::connection_handler::{Work, WorkOutput};
+use crate::https::error_details;
 
 /// What a device is told about a request of its.
-pub(super) struct Served {
+pub(super) struct TwinReply {
     /// With the request's id in its topic, and its packet identifier.
     request: Publish,
     status: u16,
@@ -37,20 +37,20 @@ pub(super) fn begin(
     }
     let (hub, connection) = (hub.clone(), connection.clone());
     Ok(Box::pin(async move {
-        let served = serve(&hub, &connection, request).await?;
-        Ok(match hub.passage(Point::TwinResponse, &connection.id).await {
-            Passage::Arrives => Done::Twin(served),
-            Passage::Lost { .. } => Done::TwinResponseLost(served.request.packet_id),
+        let reply = serve(&hub, &connection, request).await?;
+        Ok(match hub.await_delivery(FaultPoint::TwinResponse, &connection.id).await {
+            Delivery::Delivered => WorkOutput::Twin(reply),
+            Delivery::Lost { .. } => WorkOutput::TwinResponseLost(reply.request.packet_id),
         })
     }))
 }
 
-async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Result<Served, CloseReason> {
+async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Result<TwinReply, CloseReason> {
     match topic::parse_twin_request(request.topic.as_str()) {
         Some(TwinRequest::Get { .. }) => match hub.read_own_twin(&connection.id).await {
             Ok((payload, version)) => {
-                connection.desired_read(version);
-                Ok(Served { request, status: 200, version: None, payload })
+                connection.mark_desired_read(version);
+                Ok(TwinReply { request, status: 200, version: None, payload })
             }
             // Microsoft's Python client asks again at once when it is told no. One that was closed waits first.
             Err(error) => {
@@ -59,23 +59,25 @@ async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Res
             }
         },
         Some(TwinRequest::Report { if_version, .. }) => {
-            Ok(match hub.report(&connection.id, &request.payload, if_version).await {
-                Ok(version) => Served { request, status: 204, version: Some(version), payload: Bytes::new() },
-                Err(error) => refused(request, &error),
+            Ok(match hub.patch_reported(&connection.id, &request.payload, if_version).await {
+                Ok(version) => {
+                    TwinReply { request, status: 204, version: Some(version), payload: Bytes::new() }
+                }
+                Err(error) => error_reply(request, &error),
             })
         }
         None => Err(CloseReason::ProtocolError),
     }
 }
 
-fn refused(request: Publish, error: &HubError) -> Served {
-    let payload = inner_error(error).to_string().into();
-    Served { request, status: error.code.http_status(), version: None, payload }
+fn error_reply(request: Publish, error: &HubError) -> TwinReply {
+    let payload = error_details(error).to_string().into();
+    TwinReply { request, status: error.code.http_status(), version: None, payload }
 }
 
-impl Served {
+impl TwinReply {
     /// Acknowledges the request, then responds to it, at QoS 0: who asked and was cut off asks again.
-    pub(super) fn tell(self, machine: &mut Machine) -> Result<(), CloseReason> {
+    pub(super) fn respond(self, machine: &mut Machine) -> Result<(), CloseReason> {
         let request_id = match topic::parse_twin_request(self.request.topic.as_str()) {
             Some(TwinRequest::Get { request_id } | TwinRequest::Report { request_id, .. }) => request_id,
             None => return Err(CloseReason::ProtocolError),

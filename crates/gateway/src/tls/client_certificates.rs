@@ -16,17 +16,17 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 const MAX_CHAIN: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct AskButNeverRequire {
+pub(super) struct OptionalClientAuth {
     provider: Arc<CryptoProvider>,
 }
 
-impl AskButNeverRequire {
+impl OptionalClientAuth {
     pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
         Self { provider }
     }
 }
 
-impl ClientCertVerifier for AskButNeverRequire {
+impl ClientCertVerifier for OptionalClientAuth {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

@@ -14,9 +14,9 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 /// How long the CA lives.
-const CA_LIFE: Duration = Duration::days(3650);
+const CA_VALIDITY: Duration = Duration::days(3650);
 /// How long a server certificate lives.
-const SERVER_LIFE: Duration = Duration::days(397);
+const SERVER_VALIDITY: Duration = Duration::days(397);
 /// A server certificate with less than this left is renewed.
 const RENEW_BEFORE: Duration = Duration::days(60);
 /// Clocks of devices differ.
@@ -95,7 +95,7 @@ impl PrivateCa {
             certificate: self.folder.join("server.pem"),
             private_key: self.folder.join("server.key"),
         };
-        if !self.is_good(&files, now) {
+        if !self.is_current(&files, now) {
             let issuer_key = KeyPair::from_pem(&read(&ca_key_path)?)?;
             let issuer = Issuer::from_ca_cert_pem(&read(&ca_path)?, issuer_key)?;
             let key = KeyPair::generate()?;
@@ -108,7 +108,7 @@ impl PrivateCa {
         Ok(files)
     }
 
-    fn is_good(&self, files: &CertificateFiles, now: OffsetDateTime) -> bool {
+    fn is_current(&self, files: &CertificateFiles, now: OffsetDateTime) -> bool {
         let names = fs::read_to_string(self.folder.join("server.names"));
         let Ok(pem) = fs::read(&files.certificate) else { return false };
         let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(&pem) else { return false };
@@ -121,7 +121,7 @@ impl PrivateCa {
 
     fn server_params(&self, now: OffsetDateTime) -> Result<CertificateParams, PkiError> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = named(self.names.first().map_or("ferrohub", String::as_str));
+        params.distinguished_name = distinguished_name(self.names.first().map_or("ferrohub", String::as_str));
         for name in &self.names {
             params.subject_alt_names.push(match name.parse::<IpAddr>() {
                 Ok(address) => SanType::IpAddress(address),
@@ -132,12 +132,12 @@ impl PrivateCa {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         params.not_before = now - BACKDATE;
-        params.not_after = now + SERVER_LIFE;
+        params.not_after = now + SERVER_VALIDITY;
         Ok(params)
     }
 }
 
-fn named(common_name: &str) -> DistinguishedName {
+fn distinguished_name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
@@ -145,11 +145,11 @@ fn named(common_name: &str) -> DistinguishedName {
 
 fn ca_params(now: OffsetDateTime) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name = named(&format!("Ferrohub private CA {}", now.unix_timestamp()));
+    params.distinguished_name = distinguished_name(&format!("Ferrohub private CA {}", now.unix_timestamp()));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = now - BACKDATE;
-    params.not_after = now + CA_LIFE;
+    params.not_after = now + CA_VALIDITY;
     params
 }
 

@@ -10,7 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig};
 
-use super::client_certificates::AskButNeverRequire;
+use super::client_certificates::OptionalClientAuth;
 use super::private_ca::{CertificateFiles, PkiError};
 
 /// The certificate in use.
@@ -82,7 +82,7 @@ pub fn server_config(certificate: Arc<ServerCertificate>, alpn: &[&[u8]]) -> Res
     let provider = Arc::new(provider);
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_client_cert_verifier(Arc::new(AskButNeverRequire::new(provider)))
+        .with_client_cert_verifier(Arc::new(OptionalClientAuth::new(provider)))
         .with_cert_resolver(certificate);
     config.ignore_client_order = true;
     config.ticketer = Ticketer::new()?;

@@ -21,15 +21,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The largest record, header included (RFC 8446, 5.2, and RFC 5246, 6.2.3).
 const MAX_RECORD: usize = 16_384 + 2048 + 5;
 /// Room for the front of a record and a good read behind it.
-const INPUT: usize = MAX_RECORD + 16 * 1024;
+const RECEIVE_BUFFER_SIZE: usize = MAX_RECORD + 16 * 1024;
 /// Plaintext that is encrypted at once: one full record.
-const CHUNK: usize = 16_384;
+const MAX_PLAINTEXT: usize = 16_384;
 
 thread_local! {
     /// Records of whichever connection is being read.
-    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; INPUT].into_boxed_slice());
+    static RECEIVE_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECEIVE_BUFFER_SIZE].into_boxed_slice());
     /// Records of whichever connection is being written.
-    static SENDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_RECORD].into_boxed_slice());
+    static SEND_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_RECORD].into_boxed_slice());
 }
 
 /// The server's side of a TLS connection over `T`.
@@ -43,8 +43,8 @@ pub(crate) struct TlsStream<T> {
     /// Records that the transport has not taken yet.
     sending: Vec<u8>,
     /// The peer said that it sends no more.
-    ended: bool,
-    said_goodbye: bool,
+    peer_closed: bool,
+    close_notify_sent: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
@@ -56,8 +56,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
             received: Vec::new(),
             plaintext: Vec::new(),
             sending: Vec::new(),
-            ended: false,
-            said_goodbye: false,
+            peer_closed: false,
+            close_notify_sent: false,
         };
         loop {
             let mut no_room = ReadBuf::new(&mut []);
@@ -74,7 +74,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
             if done {
                 return Ok(stream);
             }
-            if stream.ended {
+            if stream.peer_closed {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -93,7 +93,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
     /// Reads from the transport once, and decrypts what is complete: into `out`, and what does not fit there into
     /// `plaintext`.
     fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        RECEIVED.with_borrow_mut(|buffer| {
+        RECEIVE_BUFFER.with_borrow_mut(|buffer| {
             let kept = self.received.len();
             let (front, room) = buffer.split_at_mut_checked(kept).ok_or(io::ErrorKind::InvalidData)?;
             let mut read = ReadBuf::new(room);
@@ -107,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
             self.received = Vec::new();
             let input = buffer.get_mut(..filled).unwrap_or_default();
             let used = self.process(input, out)?;
-            if let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty() && !self.ended) {
+            if let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty() && !self.peer_closed) {
                 self.received = rest.to_vec();
             }
             Poll::Ready(Ok(()))
@@ -133,7 +133,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.sending)?,
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.ended = true,
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
                 // Nothing more can be made of what is there.
                 Ok(_) => return Ok(used + discard),
                 Err(error) => {
@@ -175,7 +175,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
                 }
                 ConnectionState::EncodeTlsData(mut data) => encode(&mut data, &mut self.sending)?,
                 ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::PeerClosed => self.ended = true,
+                ConnectionState::PeerClosed => self.peer_closed = true,
                 _ => return Err(io::ErrorKind::BrokenPipe.into()),
             }
         }
@@ -210,7 +210,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<T> {
                     this.plaintext.drain(..now);
                 }
             }
-            if out.filled().len() > before || out.remaining() == 0 || this.ended {
+            if out.filled().len() > before || out.remaining() == 0 || this.peer_closed {
                 return Poll::Ready(Ok(()));
             }
             // Tickets, and the answer to a key update; whether the transport takes them now is no matter here.
@@ -224,8 +224,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_send(cx))?;
-        let chunk = data.get(..CHUNK).unwrap_or(data);
-        SENDING.with_borrow_mut(|buffer| {
+        let chunk = data.get(..MAX_PLAINTEXT).unwrap_or(data);
+        SEND_BUFFER.with_borrow_mut(|buffer| {
             let length = this.encrypt(chunk, buffer)?;
             let record = buffer.get(..length).unwrap_or_default();
             let written = if this.sending.is_empty() {
@@ -250,8 +250,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !mem::replace(&mut this.said_goodbye, true) {
-            let goodbye = SENDING.with_borrow_mut(|buffer| {
+        if !mem::replace(&mut this.close_notify_sent, true) {
+            let close_notify = SEND_BUFFER.with_borrow_mut(|buffer| {
                 match this.tls.process_tls_records(&mut []).state.map_err(invalid)? {
                     ConnectionState::WriteTraffic(mut traffic) => {
                         let length = traffic.queue_close_notify(buffer).map_err(invalid)?;
@@ -260,7 +260,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<T> {
                     _ => Ok(Vec::new()),
                 }
             })?;
-            this.sending.extend_from_slice(&goodbye);
+            this.sending.extend_from_slice(&close_notify);
         }
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.transport).poll_shutdown(cx)

@@ -18,7 +18,7 @@ pub struct MessageProperties {
 /// A property bag that cannot be read: a broken escape, a name that is empty, or bytes that are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the property bag is malformed")]
-pub struct MalformedBag;
+pub struct MalformedPropertyBag;
 
 impl MessageProperties {
     /// Reads a property bag, `name=value&name=value…`, both sides percent-encoded. A name without a value has an empty
@@ -26,13 +26,13 @@ impl MessageProperties {
     /// application's.
     ///
     /// # Errors
-    /// [`MalformedBag`]
-    pub fn parse_bag(bag: &str) -> Result<Self, MalformedBag> {
+    /// [`MalformedPropertyBag`]
+    pub fn parse_property_bag(bag: &str) -> Result<Self, MalformedPropertyBag> {
         let mut properties = Self::default();
         for part in bag.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let name = percent::decode(name).filter(|name| !name.is_empty()).ok_or(MalformedBag)?;
-            let value = percent::decode(value).ok_or(MalformedBag)?;
+            let name = percent::decode(name).filter(|name| !name.is_empty()).ok_or(MalformedPropertyBag)?;
+            let value = percent::decode(value).ok_or(MalformedPropertyBag)?;
             match SystemProperty::from_mqtt_key(&name) {
                 Some(property) => properties.system.insert(property, value),
                 None => properties.application.insert(name, value),
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn bags_are_read_in_every_legal_form() {
-        let read = |bag| MessageProperties::parse_bag(bag).unwrap();
+        let read = |bag| MessageProperties::parse_property_bag(bag).unwrap();
         assert_eq!(read(""), MessageProperties::default());
         let both = read("%24.mid=m%201&$.ct=application%2Fjson&a+b=1=2&empty=&none&%C3%A9=%20");
         assert_eq!(both.get(SystemProperty::MessageId), Some("m 1"));
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(read("a=1&a=2&").application, application(&[("a", "2")]), "the last one counts");
         assert_eq!(read("$.unknown=x").application, application(&[("$.unknown", "x")]));
         for bag in ["a=%", "%zz=1", "=1", "a=%ff"] {
-            assert_eq!(MessageProperties::parse_bag(bag), Err(MalformedBag), "{bag}");
+            assert_eq!(MessageProperties::parse_property_bag(bag), Err(MalformedPropertyBag), "{bag}");
         }
     }
 
@@ -101,7 +101,7 @@ mod tests {
         };
         let bag = properties.to_string();
         assert_eq!(bag, "%24.mid=1%2F2&%24.to=%2Fx&%24.x=%2B&a%26b=c%3Dd&e=");
-        assert_eq!(MessageProperties::parse_bag(&bag), Ok(properties.clone()));
+        assert_eq!(MessageProperties::parse_property_bag(&bag), Ok(properties.clone()));
         assert_eq!(properties.size(), 3 + 2 + 3 + 1 + 3 + 3 + 1);
     }
 }

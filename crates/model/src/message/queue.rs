@@ -8,7 +8,7 @@ use crate::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Queued {
+pub struct EnqueuedMessage {
     /// The device.
     pub device_id: String,
     /// The module of it, if it is for one.
@@ -23,7 +23,7 @@ pub struct Queued {
     pub expiry_time_utc: Timestamp,
 }
 
-impl Queued {
+impl EnqueuedMessage {
     /// A message to `identity`.
     #[must_use]
     pub fn new(
@@ -48,7 +48,7 @@ impl Queued {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Purged {
+pub struct PurgeResult {
     /// How many messages were thrown away.
     pub total_messages_purged: u64,
     /// The device.
@@ -57,7 +57,7 @@ pub struct Purged {
     pub module_id: Option<String>,
 }
 
-impl Purged {
+impl PurgeResult {
     /// The queue of `identity`, with so many messages.
     #[must_use]
     pub fn new(identity: &crate::IdentityId, messages: u64) -> Self {

@@ -13,7 +13,7 @@ use super::{Config, Event, Session, session::Unacknowledged};
 use crate::{
     ConnAck, Connect, EncodeError, Packet, PacketId, PacketKind, ProtocolError, QoS, SendError, Utf8,
     assembler::Assembler,
-    codec::{self, PublishHead},
+    codec::{self, PublishHeader},
 };
 
 /// One connection to a server, seen from the client.
@@ -193,15 +193,15 @@ impl Connection {
         let packet_id = match qos {
             QoS::AtMostOnce if self.is_connected() => None,
             QoS::AtMostOnce => return Err(SendError::NotConnected),
-            QoS::AtLeastOnce => Some(self.free_id()?),
+            QoS::AtLeastOnce => Some(self.next_packet_id()?),
             QoS::ExactlyOnce => return Err(SendError::ExactlyOnce),
         };
-        let wildcards = self.config.limits.wildcards_in_topics;
-        let head = PublishHead { dup: false, qos, retain: false, packet_id, wildcards };
-        let topic_range = codec::publish(&mut self.transmit, head, &topic, &payload)?;
+        let allow_wildcards = self.config.limits.wildcards_in_topics;
+        let header = PublishHeader { dup: false, qos, retain: false, packet_id, allow_wildcards };
+        let topic_range = codec::publish(&mut self.transmit, header, &topic, &payload)?;
         if let Some(packet_id) = packet_id {
             let topic = Bytes::copy_from_slice(self.transmit.get(topic_range).unwrap_or_default());
-            let message = Unacknowledged { packet_id, topic: Utf8::checked(topic), payload };
+            let message = Unacknowledged { packet_id, topic: Utf8::new_unchecked(topic), payload };
             self.session.unacknowledged.push_back(message);
             self.session.next_id = packet_id.next();
         }
@@ -210,17 +210,17 @@ impl Connection {
 
     /// Asks for messages. [`Event::SubAck`] brings the identifier back, if it is answered on this connection.
     pub fn subscribe(&mut self, filters: &[(&str, QoS)]) -> Result<PacketId, SendError> {
-        let packet_id = self.free_id()?;
+        let packet_id = self.next_packet_id()?;
         let bytes = filters.iter().map(|(filter, qos)| (filter.as_bytes(), *qos));
         codec::subscribe(packet_id, bytes, &mut self.transmit)?;
-        self.request(packet_id, filters.len())
+        self.add_request(packet_id, filters.len())
     }
 
     /// Asks for no more messages. [`Event::UnsubAck`] brings the identifier back.
     pub fn unsubscribe(&mut self, filters: &[&str]) -> Result<PacketId, SendError> {
-        let packet_id = self.free_id()?;
+        let packet_id = self.next_packet_id()?;
         codec::unsubscribe(packet_id, filters.iter().map(|filter| filter.as_bytes()), &mut self.transmit)?;
-        self.request(packet_id, 0)
+        self.add_request(packet_id, 0)
     }
 
     /// Acknowledges a message, where the configuration leaves this to the application.
@@ -238,7 +238,7 @@ impl Connection {
         self.close();
     }
 
-    fn free_id(&self) -> Result<PacketId, SendError> {
+    fn next_packet_id(&self) -> Result<PacketId, SendError> {
         if !self.is_connected() {
             return Err(SendError::NotConnected);
         }
@@ -249,7 +249,7 @@ impl Connection {
         self.session.next_id.first_free(used).ok_or(SendError::TooManyInFlight)
     }
 
-    fn request(&mut self, packet_id: PacketId, filters: usize) -> Result<PacketId, SendError> {
+    fn add_request(&mut self, packet_id: PacketId, filters: usize) -> Result<PacketId, SendError> {
         self.requests.push((packet_id, filters));
         self.session.next_id = packet_id.next();
         Ok(packet_id)
@@ -269,7 +269,7 @@ impl Connection {
             (State::AwaitingConnAck, Packet::ConnAck(ConnAck::Accepted { session_present })) => {
                 self.state = State::Connected;
                 self.since = now;
-                self.send_again();
+                self.resend_unacknowledged();
                 Event::Connected { session_present }
             }
             (State::AwaitingConnAck, Packet::ConnAck(ConnAck::Refused(refusal))) => {
@@ -283,16 +283,16 @@ impl Connection {
                 return Err(ProtocolError::ExactlyOnce);
             }
             (_, Packet::Publish(publish)) => Event::Publish(publish),
-            (_, Packet::PubAck(packet_id)) => match self.session.forget(packet_id) {
+            (_, Packet::PubAck(packet_id)) => match self.session.remove(packet_id) {
                 true => Event::PubAck(packet_id),
                 false => return Ok(()),
             },
             (_, Packet::SubAck(suback)) => {
-                self.answered(PacketKind::SubAck, suback.packet_id, suback.codes.len())?;
+                self.complete_request(PacketKind::SubAck, suback.packet_id, suback.codes.len())?;
                 Event::SubAck { packet_id: suback.packet_id, codes: suback.codes }
             }
             (_, Packet::UnsubAck(packet_id)) => {
-                self.answered(PacketKind::UnsubAck, packet_id, 0)?;
+                self.complete_request(PacketKind::UnsubAck, packet_id, 0)?;
                 Event::UnsubAck(packet_id)
             }
             (State::AwaitingPingResp, Packet::PingResp) => {
@@ -306,19 +306,29 @@ impl Connection {
     }
 
     /// Sends the session's messages again, marked as such (MQTT-4.4.0-1, MQTT-3.3.1-1).
-    fn send_again(&mut self) {
+    fn resend_unacknowledged(&mut self) {
         for message in &self.session.unacknowledged {
             let packet_id = Some(message.packet_id);
-            let head =
-                PublishHead { dup: true, qos: QoS::AtLeastOnce, retain: false, packet_id, wildcards: true };
+            let header = PublishHeader {
+                dup: true,
+                qos: QoS::AtLeastOnce,
+                retain: false,
+                packet_id,
+                allow_wildcards: true,
+            };
             // It could be encoded once, so it can be again.
-            let _ = codec::publish(&mut self.transmit, head, &message.topic, &message.payload);
+            let _ = codec::publish(&mut self.transmit, header, &message.topic, &message.payload);
         }
     }
 
-    fn answered(&mut self, kind: PacketKind, packet_id: PacketId, codes: usize) -> Result<(), ProtocolError> {
+    fn complete_request(
+        &mut self,
+        kind: PacketKind,
+        packet_id: PacketId,
+        codes: usize,
+    ) -> Result<(), ProtocolError> {
         let request = self.requests.iter().position(|&request| request == (packet_id, codes));
-        self.requests.swap_remove(request.ok_or(ProtocolError::UnknownAnswer(kind))?);
+        self.requests.swap_remove(request.ok_or(ProtocolError::UnexpectedAck(kind))?);
         if self.requests.is_empty() {
             self.requests = Vec::new();
         }

@@ -37,7 +37,7 @@ impl Session {
     }
 
     /// Gives a message up: it is not sent again. Whether it was there.
-    pub fn forget(&mut self, packet_id: PacketId) -> bool {
+    pub fn remove(&mut self, packet_id: PacketId) -> bool {
         let Some(index) = self.unacknowledged.iter().position(|message| message.packet_id == packet_id)
         else {
             return false;

@@ -11,7 +11,7 @@ use crate::{PacketId, PacketKind, Utf8};
 pub(crate) trait Body {
     fn bytes(&self) -> &[u8];
     /// The bytes in `range`, which is inside the body.
-    fn keep(&self, range: Range<usize>) -> Bytes;
+    fn to_bytes(&self, range: Range<usize>) -> Bytes;
 }
 
 impl Body for &[u8] {
@@ -19,7 +19,7 @@ impl Body for &[u8] {
         self
     }
 
-    fn keep(&self, range: Range<usize>) -> Bytes {
+    fn to_bytes(&self, range: Range<usize>) -> Bytes {
         Bytes::copy_from_slice(self.get(range).unwrap_or_default())
     }
 }
@@ -29,7 +29,7 @@ impl Body for Bytes {
         self
     }
 
-    fn keep(&self, range: Range<usize>) -> Bytes {
+    fn to_bytes(&self, range: Range<usize>) -> Bytes {
         self.slice(range)
     }
 }
@@ -38,22 +38,22 @@ impl Body for Bytes {
 pub(crate) struct Reader<'a, B> {
     kind: PacketKind,
     body: &'a B,
-    at: usize,
+    position: usize,
 }
 
 impl<'a, B: Body> Reader<'a, B> {
     pub(crate) fn new(kind: PacketKind, body: &'a B) -> Self {
-        Self { kind, body, at: 0 }
+        Self { kind, body, position: 0 }
     }
 
-    fn short(&self) -> DecodeError {
+    fn length_error(&self) -> DecodeError {
         DecodeError::Length(self.kind)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let array = self.body.bytes().get(self.at..).and_then(|rest| rest.first_chunk::<N>());
-        let array = *array.ok_or_else(|| self.short())?;
-        self.at += N;
+        let array = self.body.bytes().get(self.position..).and_then(|rest| rest.first_chunk::<N>());
+        let array = *array.ok_or_else(|| self.length_error())?;
+        self.position += N;
         Ok(array)
     }
 
@@ -72,21 +72,21 @@ impl<'a, B: Body> Reader<'a, B> {
     /// Bytes behind a two-byte length, seen but not kept.
     pub(crate) fn field(&mut self) -> Result<(&'a [u8], Range<usize>), DecodeError> {
         let len = usize::from(self.u16()?);
-        let range = self.at..self.at + len;
-        let bytes = self.body.bytes().get(range.clone()).ok_or_else(|| self.short())?;
-        self.at = range.end;
+        let range = self.position..self.position + len;
+        let bytes = self.body.bytes().get(range.clone()).ok_or_else(|| self.length_error())?;
+        self.position = range.end;
         Ok((bytes, range))
     }
 
     pub(crate) fn binary(&mut self) -> Result<Bytes, DecodeError> {
         let (_, range) = self.field()?;
-        Ok(self.body.keep(range))
+        Ok(self.body.to_bytes(range))
     }
 
     pub(crate) fn text(&mut self) -> Result<Utf8, DecodeError> {
         let (bytes, range) = self.field()?;
         Utf8::check(bytes)?;
-        Ok(Utf8::checked(self.body.keep(range)))
+        Ok(Utf8::new_unchecked(self.body.to_bytes(range)))
     }
 
     pub(crate) fn topic_filter(&mut self) -> Result<Utf8, DecodeError> {
@@ -94,30 +94,30 @@ impl<'a, B: Body> Reader<'a, B> {
         if text.as_bytes().is_empty() { Err(DecodeError::EmptyTopic) } else { Ok(text) }
     }
 
-    pub(crate) fn topic_name(&mut self, wildcards: bool) -> Result<Utf8, DecodeError> {
+    pub(crate) fn topic_name(&mut self, allow_wildcards: bool) -> Result<Utf8, DecodeError> {
         let topic = self.topic_filter()?;
-        if !wildcards && Utf8::has_wildcard(topic.as_bytes()) {
+        if !allow_wildcards && Utf8::has_wildcard(topic.as_bytes()) {
             return Err(DecodeError::Wildcard);
         }
         Ok(topic)
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.at >= self.body.bytes().len()
+        self.position >= self.body.bytes().len()
     }
 
     /// All that is left.
     pub(crate) fn rest(self) -> Bytes {
-        self.body.keep(self.at..self.body.bytes().len())
+        self.body.to_bytes(self.position..self.body.bytes().len())
     }
 
     /// What is left and not looked at, one byte each.
     pub(crate) fn rest_bytes(self) -> &'a [u8] {
-        self.body.bytes().get(self.at..).unwrap_or_default()
+        self.body.bytes().get(self.position..).unwrap_or_default()
     }
 
     /// Nothing may be left.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
-        if self.is_at_end() { Ok(()) } else { Err(self.short()) }
+        if self.is_at_end() { Ok(()) } else { Err(self.length_error()) }
     }
 }

@@ -25,9 +25,9 @@ pub(super) fn body<B: Body>(header: Header, body: &B, limits: &Limits) -> Result
         PacketKind::SubAck => Packet::SubAck(suback(reader)?),
         PacketKind::Unsubscribe => Packet::Unsubscribe(unsubscribe(reader, limits)?),
         PacketKind::UnsubAck => Packet::UnsubAck(id_only(reader)?),
-        PacketKind::PingReq => nothing(reader, Packet::PingReq)?,
-        PacketKind::PingResp => nothing(reader, Packet::PingResp)?,
-        PacketKind::Disconnect => nothing(reader, Packet::Disconnect)?,
+        PacketKind::PingReq => empty_packet(reader, Packet::PingReq)?,
+        PacketKind::PingResp => empty_packet(reader, Packet::PingResp)?,
+        PacketKind::Disconnect => empty_packet(reader, Packet::Disconnect)?,
     })
 }
 
@@ -141,7 +141,7 @@ fn id_only<B: Body>(mut reader: Reader<'_, B>) -> Result<crate::PacketId, Decode
     Ok(packet_id)
 }
 
-fn nothing<B: Body>(reader: Reader<'_, B>, packet: Packet) -> Result<Packet, DecodeError> {
+fn empty_packet<B: Body>(reader: Reader<'_, B>, packet: Packet) -> Result<Packet, DecodeError> {
     reader.finish()?;
     Ok(packet)
 }

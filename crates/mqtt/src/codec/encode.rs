@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::{
     EncodeError,
     header::put,
-    publish::{PublishHead, publish},
+    publish::{PublishHeader, publish},
 };
 use crate::{ConnAck, Connect, Packet, PacketId, PacketKind, QoS, SubscribeCode, Utf8};
 
@@ -21,14 +21,14 @@ pub fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), EncodeError> {
             Ok(())
         }
         Packet::Publish(packet) => {
-            let head = PublishHead {
+            let header = PublishHeader {
                 dup: packet.dup,
                 qos: packet.qos,
                 retain: packet.retain,
                 packet_id: packet.packet_id,
-                wildcards: true,
+                allow_wildcards: true,
             };
-            publish(out, head, &packet.topic, &packet.payload).map(|_| ())
+            publish(out, header, &packet.topic, &packet.payload).map(|_| ())
         }
         Packet::PubAck(id)
         | Packet::PubRec(id)

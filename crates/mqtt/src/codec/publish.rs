@@ -12,29 +12,31 @@ use crate::{PacketId, PacketKind, QoS, Utf8};
 
 /// A PUBLISH without topic and payload.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PublishHead {
+pub(crate) struct PublishHeader {
     pub(crate) dup: bool,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) packet_id: Option<PacketId>,
-    pub(crate) wildcards: bool,
+    pub(crate) allow_wildcards: bool,
 }
 
 /// The longest fixed header, and the topic's length.
-const RESERVED: usize = 5 + 2;
+const MAX_PREFIX: usize = 5 + 2;
 
 /// Appends a PUBLISH to `out` and tells where in `out` its topic is. After an error `out` is as it was.
 pub(crate) fn publish(
     out: &mut BytesMut,
-    head: PublishHead,
+    header: PublishHeader,
     topic: &dyn fmt::Display,
     payload: &[u8],
 ) -> Result<Range<usize>, EncodeError> {
-    if head.packet_id.is_some() != (head.qos != QoS::AtMostOnce) || head.dup && head.packet_id.is_none() {
+    if header.packet_id.is_some() != (header.qos != QoS::AtMostOnce)
+        || header.dup && header.packet_id.is_none()
+    {
         return Err(EncodeError::PacketId);
     }
     let start = out.len();
-    let written = write(out, head, topic, payload);
+    let written = write(out, header, topic, payload);
     if written.is_err() {
         out.truncate(start);
     }
@@ -43,27 +45,27 @@ pub(crate) fn publish(
 
 fn write(
     out: &mut BytesMut,
-    head: PublishHead,
+    header: PublishHeader,
     topic: &dyn fmt::Display,
     payload: &[u8],
 ) -> Result<Range<usize>, EncodeError> {
     // The header's length depends on the topic's, which is known once it is written: leave room for the longest
     // header, and close the gap by moving the topic, which is short, before the payload is written.
     let start = out.len();
-    out.reserve(RESERVED + 64 + payload.len());
-    out.put_bytes(0, RESERVED);
-    let topic_len = put_topic(out, topic, head.wildcards)?;
+    out.reserve(MAX_PREFIX + 64 + payload.len());
+    out.put_bytes(0, MAX_PREFIX);
+    let topic_len = put_topic(out, topic, header.allow_wildcards)?;
 
-    let remaining_length = 2 + topic_len + head.packet_id.map_or(0, |_| 2) + payload.len();
+    let remaining_length = 2 + topic_len + header.packet_id.map_or(0, |_| 2) + payload.len();
     if remaining_length > MAX_REMAINING_LENGTH {
         return Err(EncodeError::TooLarge);
     }
     let header_len = 1 + header::length_len(remaining_length);
     let topic_at = start + header_len + 2;
-    out.copy_within(start + RESERVED..start + RESERVED + topic_len, topic_at);
+    out.copy_within(start + MAX_PREFIX..start + MAX_PREFIX + topic_len, topic_at);
     out.truncate(topic_at + topic_len);
 
-    let flags = u8::from(head.dup) << 3 | (head.qos as u8) << 1 | u8::from(head.retain);
+    let flags = u8::from(header.dup) << 3 | (header.qos as u8) << 1 | u8::from(header.retain);
     let front = [(PacketKind::Publish as u8) << 4 | flags]
         .into_iter()
         .chain(header::length_bytes(remaining_length).into_iter().take(header_len - 1))
@@ -71,7 +73,7 @@ fn write(
     for (place, byte) in out.iter_mut().skip(start).zip(front) {
         *place = byte;
     }
-    if let Some(packet_id) = head.packet_id {
+    if let Some(packet_id) = header.packet_id {
         out.put_u16(packet_id.get());
     }
     out.put_slice(payload);
@@ -79,7 +81,11 @@ fn write(
 }
 
 /// Appends the topic and returns how many bytes it has, at most 65 535.
-fn put_topic(out: &mut BytesMut, topic: &dyn fmt::Display, wildcards: bool) -> Result<usize, EncodeError> {
+fn put_topic(
+    out: &mut BytesMut,
+    topic: &dyn fmt::Display,
+    allow_wildcards: bool,
+) -> Result<usize, EncodeError> {
     let start = out.len();
     let mut writer = TopicWriter { out, left: Utf8::MAX_LEN, overflow: false };
     let formatted = write!(writer, "{topic}");
@@ -91,7 +97,7 @@ fn put_topic(out: &mut BytesMut, topic: &dyn fmt::Display, wildcards: bool) -> R
     if bytes.is_empty() {
         return Err(EncodeError::EmptyTopic);
     }
-    if bytes.contains(&0) || !wildcards && Utf8::has_wildcard(bytes) {
+    if bytes.contains(&0) || !allow_wildcards && Utf8::has_wildcard(bytes) {
         return Err(EncodeError::TopicCharacter);
     }
     Ok(bytes.len())

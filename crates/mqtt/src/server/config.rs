@@ -17,7 +17,7 @@ pub struct Config {
     /// How long a client may take to send CONNECT, and the application to answer it. Default 60 s.
     pub connect_timeout: Duration,
     /// The longest silence of a client, whatever keep-alive it asked for. Default 1767 s, as IoT Hub has it.
-    pub keep_alive_cap: Duration,
+    pub max_keep_alive: Duration,
     /// How many QoS 1 messages may wait for the client's PUBACK. Default 16.
     pub max_in_flight: usize,
     /// With more than this to send, `wants_read` is false: a client that does not read is not read. Default 64 KiB.
@@ -31,7 +31,7 @@ impl Default for Config {
             max_connect_size: 8 * 1024,
             max_held_input: 16 * 1024,
             connect_timeout: Duration::from_secs(60),
-            keep_alive_cap: Duration::from_secs(1767),
+            max_keep_alive: Duration::from_secs(1767),
             max_in_flight: 16,
             max_transmit: 64 * 1024,
         }
@@ -40,10 +40,10 @@ impl Default for Config {
 
 impl Config {
     /// The silence after which a client with this keep-alive is gone (MQTT-3.1.2-24), capped.
-    pub(super) fn silence(&self, keep_alive: u16) -> Duration {
+    pub(super) fn keep_alive_timeout(&self, keep_alive: u16) -> Duration {
         match keep_alive {
-            0 => self.keep_alive_cap,
-            seconds => Duration::from_millis(u64::from(seconds) * 1500).min(self.keep_alive_cap),
+            0 => self.max_keep_alive,
+            seconds => Duration::from_millis(u64::from(seconds) * 1500).min(self.max_keep_alive),
         }
     }
 }

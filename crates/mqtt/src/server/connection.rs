@@ -9,7 +9,7 @@ use crate::{
     ConnAck, DecodeError, Limits, Packet, PacketId, PacketKind, ProtocolError, QoS, Refusal, SendError,
     SubscribeCode,
     assembler::Assembler,
-    codec::{self, PublishHead},
+    codec::{self, PublishHeader},
 };
 
 /// One client's connection, seen from the server.
@@ -91,7 +91,7 @@ impl Connection {
             State::AwaitingConnect | State::AwaitingAnswer => {
                 self.since.checked_add(self.config.connect_timeout)
             }
-            State::Connected => self.since.checked_add(self.config.silence(self.keep_alive)),
+            State::Connected => self.since.checked_add(self.config.keep_alive_timeout(self.keep_alive)),
             State::Closed => None,
         }
     }
@@ -186,12 +186,12 @@ impl Connection {
 
     /// Answers UNSUBSCRIBE.
     pub fn unsuback(&mut self, packet_id: PacketId) {
-        self.answer(PacketKind::UnsubAck, packet_id);
+        self.send_ack(PacketKind::UnsubAck, packet_id);
     }
 
     /// Answers a QoS 1 message: it is safe here.
     pub fn puback(&mut self, packet_id: PacketId) {
-        self.answer(PacketKind::PubAck, packet_id);
+        self.send_ack(PacketKind::PubAck, packet_id);
     }
 
     /// Sends a message; the topic is formatted straight into the send buffer: `format_args!("a/{id}")`.
@@ -246,14 +246,14 @@ impl Connection {
             return Err(SendError::NotConnected);
         }
         let qos = packet_id.map_or(QoS::AtMostOnce, |_| QoS::AtLeastOnce);
-        let wildcards = self.config.limits.wildcards_in_topics;
-        let head = PublishHead { dup, qos, retain: false, packet_id, wildcards };
-        codec::publish(&mut self.transmit, head, topic, payload)?;
+        let allow_wildcards = self.config.limits.wildcards_in_topics;
+        let header = PublishHeader { dup, qos, retain: false, packet_id, allow_wildcards };
+        codec::publish(&mut self.transmit, header, topic, payload)?;
         self.in_flight.extend(packet_id);
         Ok(())
     }
 
-    fn answer(&mut self, kind: PacketKind, packet_id: PacketId) {
+    fn send_ack(&mut self, kind: PacketKind, packet_id: PacketId) {
         if self.state == State::Connected {
             codec::id_packet(kind, packet_id, &mut self.transmit);
         }

@@ -6,18 +6,18 @@ use bytes::BytesMut;
 use ferrohub_mqtt::{Connect, Packet, ProtocolError, client, server};
 use proptest::{collection::vec, prelude::*};
 
-use crate::packets::{connect, damaged, packet, packet_of_client, stream};
+use crate::packets::{client_packet, connect, corrupted_bytes, packet, stream};
 
-type Seen<E> = (Vec<E>, Vec<u8>, Result<(), ProtocolError>);
+type Outcome<E> = (Vec<E>, Vec<u8>, Result<(), ProtocolError>);
 
-fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Seen<server::Event> {
+fn run_server<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Outcome<server::Event> {
     let now = Instant::now();
     let config = server::Config { max_held_input: 1024 * 1024, ..server::Config::default() };
     let mut server = server::Connection::new(Arc::new(config), now);
     let mut events = Vec::new();
     let mut result = Ok(());
-    for piece in pieces {
-        result = result.and(server.handle_input(piece, now));
+    for chunk in chunks {
+        result = result.and(server.handle_input(chunk, now));
         while let Some(event) = server.poll_event() {
             if matches!(event, server::Event::Connect(_)) {
                 result = result.and(server.accept(false, now));
@@ -30,7 +30,7 @@ fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Seen<server::Event> {
     (events, out.to_vec(), result)
 }
 
-fn listen<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Seen<client::Event> {
+fn run_client<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Outcome<client::Event> {
     let now = Instant::now();
     // Its own PUBACK goes out when an event is polled, unless the connection ended meanwhile: leave it out.
     let config = client::Config { auto_puback: false, ..client::Config::default() };
@@ -39,8 +39,8 @@ fn listen<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Seen<client::Event> {
         client::Connection::connect(Arc::new(config), &Connect::default(), session, now).unwrap();
     let mut events = Vec::new();
     let mut result = Ok(());
-    for piece in pieces {
-        result = result.and(client.handle_input(piece, now));
+    for chunk in chunks {
+        result = result.and(client.handle_input(chunk, now));
         events.extend(std::iter::from_fn(|| client.poll_event()));
     }
     let mut out = BytesMut::new();
@@ -49,13 +49,13 @@ fn listen<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Seen<client::Event> {
 }
 
 /// `bytes` in pieces of these sizes, over and over; an empty piece may be among them.
-fn pieces<'a>(bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+fn chunks<'a>(bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     sizes.iter().cycle().map_while(move |&size| {
-        let (piece, tail) = rest.split_at(size.min(rest.len()));
+        let (chunk, tail) = rest.split_at(size.min(rest.len()));
         let more = !rest.is_empty();
         rest = tail;
-        more.then_some(piece)
+        more.then_some(chunk)
     })
 }
 
@@ -71,22 +71,22 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 proptest! {
     #[test]
-    fn of_a_server(connect in connect(), packets in vec(packet_of_client(), 0..8), end in damaged(), sizes in sizes()) {
+    fn of_a_server(connect in connect(), packets in vec(client_packet(), 0..8), end in corrupted_bytes(), sizes in sizes()) {
         let mut bytes = stream(&[Packet::Connect(Box::new(connect))]);
         bytes.extend(stream(&packets));
-        let whole = serve(std::iter::once(&bytes[..]));
+        let whole = run_server(std::iter::once(&bytes[..]));
         prop_assert_eq!(whole.2, Ok(()));
-        prop_assert_eq!(serve(pieces(&bytes, &sizes)), whole);
+        prop_assert_eq!(run_server(chunks(&bytes, &sizes)), whole);
 
         bytes.extend(end);
-        prop_assert_eq!(serve(pieces(&bytes, &sizes)), serve(std::iter::once(&bytes[..])));
+        prop_assert_eq!(run_server(chunks(&bytes, &sizes)), run_server(std::iter::once(&bytes[..])));
     }
 
     #[test]
-    fn of_a_client(packets in vec(packet(), 0..6), end in damaged(), sizes in sizes()) {
+    fn of_a_client(packets in vec(packet(), 0..6), end in corrupted_bytes(), sizes in sizes()) {
         let mut bytes = b"\x20\x02\x00\x00".to_vec();
         bytes.extend(stream(&packets));
         bytes.extend(end);
-        prop_assert_eq!(listen(pieces(&bytes, &sizes)), listen(std::iter::once(&bytes[..])));
+        prop_assert_eq!(run_client(chunks(&bytes, &sizes)), run_client(std::iter::once(&bytes[..])));
     }
 }

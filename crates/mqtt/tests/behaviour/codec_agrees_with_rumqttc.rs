@@ -6,10 +6,10 @@ use ferrohub_mqtt::{Packet, decode_slice};
 use proptest::prelude::*;
 use rumqttc::mqttbytes::v4;
 
-use crate::packets::{LIMITS, damaged, encoded, packet};
+use crate::packets::{LIMITS, corrupted_bytes, encoded, packet};
 
 /// `bytes`, read and written by rumqttc.
-fn there_and_back(bytes: &[u8]) -> Result<BytesMut, rumqttc::mqttbytes::Error> {
+fn round_trip(bytes: &[u8]) -> Result<BytesMut, rumqttc::mqttbytes::Error> {
     let packet = v4::Packet::read(&mut BytesMut::from(bytes), LIMITS.max_packet_size)?;
     let mut out = BytesMut::new();
     packet.write(&mut out, LIMITS.max_packet_size)?;
@@ -17,7 +17,7 @@ fn there_and_back(bytes: &[u8]) -> Result<BytesMut, rumqttc::mqttbytes::Error> {
 }
 
 /// rumqttc drops empty user names and passwords, and takes passwords for strings.
-fn rumqttc_can_say(packet: &Packet) -> bool {
+fn rumqttc_supports(packet: &Packet) -> bool {
     let Packet::Connect(connect) = packet else {
         return true;
     };
@@ -30,19 +30,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn on_what_we_write(packet in packet().prop_filter("sayable", rumqttc_can_say)) {
+    fn on_what_we_write(packet in packet().prop_filter("sayable", rumqttc_supports)) {
         let bytes = encoded(&packet);
-        prop_assert_eq!(there_and_back(&bytes).unwrap(), bytes);
+        prop_assert_eq!(round_trip(&bytes).unwrap(), bytes);
     }
 
     #[test]
-    fn on_what_we_accept(bytes in damaged()) {
+    fn on_what_we_accept(bytes in corrupted_bytes()) {
         match decode_slice(&bytes, &LIMITS) {
-            Ok(Some((packet, _))) if rumqttc_can_say(&packet) => {
-                prop_assert_eq!(there_and_back(&bytes).unwrap(), encoded(&packet));
+            Ok(Some((packet, _))) if rumqttc_supports(&packet) => {
+                prop_assert_eq!(round_trip(&bytes).unwrap(), encoded(&packet));
             }
             Ok(None) => {
-                let incomplete = matches!(there_and_back(&bytes), Err(rumqttc::mqttbytes::Error::InsufficientBytes(_)));
+                let incomplete = matches!(round_trip(&bytes), Err(rumqttc::mqttbytes::Error::InsufficientBytes(_)));
                 prop_assert!(incomplete);
             }
             _ => {}

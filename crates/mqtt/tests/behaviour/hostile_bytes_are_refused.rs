@@ -9,13 +9,13 @@ use ferrohub_mqtt::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use crate::packets::{LIMITS, damaged, encoded};
+use crate::packets::{LIMITS, corrupted_bytes, encoded};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn both_decoders_agree_on_any_bytes(bytes in prop_oneof![vec(any::<u8>(), 0..64), damaged()]) {
+    fn both_decoders_agree_on_any_bytes(bytes in prop_oneof![vec(any::<u8>(), 0..64), corrupted_bytes()]) {
         let mut buffer = BytesMut::from(&bytes[..]);
         let owned = decode(&mut buffer, &LIMITS);
         let borrowed = decode_slice(&bytes, &LIMITS);
@@ -29,7 +29,7 @@ proptest! {
     }
 
     #[test]
-    fn machines_survive_any_bytes(bytes in prop_oneof![vec(any::<u8>(), 0..64), damaged()], connected: bool) {
+    fn machines_survive_any_bytes(bytes in prop_oneof![vec(any::<u8>(), 0..64), corrupted_bytes()], connected: bool) {
         let now = Instant::now();
         let mut server = server::Connection::new(Arc::default(), now);
         let mut client = client::Connection::connect(

@@ -133,7 +133,7 @@ pub(crate) fn packet() -> impl Strategy<Value = Packet> {
 }
 
 /// What a client may send once it is connected.
-pub(crate) fn packet_of_client() -> impl Strategy<Value = Packet> {
+pub(crate) fn client_packet() -> impl Strategy<Value = Packet> {
     prop_oneof![
         4 => publish(prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce)]),
         1 => id().prop_map(Packet::PubAck),
@@ -144,7 +144,7 @@ pub(crate) fn packet_of_client() -> impl Strategy<Value = Packet> {
 }
 
 /// Bytes of packets with some of them changed, cut or inserted.
-pub(crate) fn damaged() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn corrupted_bytes() -> impl Strategy<Value = Vec<u8>> {
     let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 0..4);
     (vec(packet(), 1..3), edits).prop_map(|(packets, edits)| {
         let mut bytes = stream(&packets);

@@ -1,7 +1,7 @@
 //! The catalogue of the hub's own folder for files, and what signs its URLs.
 
 use ferrohub_core::blobs::{Blob, Condition};
-use ferrohub_core::store::{BlobWritten, StoredBlob, StoredBlobKey};
+use ferrohub_core::store::{BlobWriteOutcome, StoredBlob, StoredSigningKey};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
@@ -36,10 +36,10 @@ pub(crate) fn blobs(
     .collect()
 }
 
-pub(crate) fn put_blob(db: &Connection, new: &StoredBlob, condition: &Condition) -> Result<BlobWritten> {
+pub(crate) fn put_blob(db: &Connection, new: &StoredBlob, condition: &Condition) -> Result<BlobWriteOutcome> {
     let old = blob(db, &new.blob.name)?;
     if let Err(failed) = condition.check(old.as_ref().map(|old| &old.blob)) {
-        return Ok(BlobWritten::Refused(failed));
+        return Ok(BlobWriteOutcome::Refused(failed));
     }
     let Blob { name, bytes, etag, modified, properties } = &new.blob;
     db.prepare_cached(
@@ -53,16 +53,20 @@ pub(crate) fn put_blob(db: &Connection, new: &StoredBlob, condition: &Condition)
         modified.unix_millis(),
         serde_json::to_string(properties).unwrap_or_default(),
     ])?;
-    Ok(BlobWritten::Done(old))
+    Ok(BlobWriteOutcome::Done(old))
 }
 
-pub(crate) fn delete_blob(db: &Connection, name: &BlobName, condition: &Condition) -> Result<BlobWritten> {
-    let Some(old) = blob(db, name)? else { return Ok(BlobWritten::Done(None)) };
+pub(crate) fn delete_blob(
+    db: &Connection,
+    name: &BlobName,
+    condition: &Condition,
+) -> Result<BlobWriteOutcome> {
+    let Some(old) = blob(db, name)? else { return Ok(BlobWriteOutcome::Done(None)) };
     if let Err(failed) = condition.check(Some(&old.blob)) {
-        return Ok(BlobWritten::Refused(failed));
+        return Ok(BlobWriteOutcome::Refused(failed));
     }
     db.prepare_cached("DELETE FROM blob WHERE name = ?")?.execute([name.as_str()])?;
-    Ok(BlobWritten::Done(Some(old)))
+    Ok(BlobWriteOutcome::Done(Some(old)))
 }
 
 pub(crate) fn blob_files(db: &Connection) -> Result<Vec<(String, u64)>> {
@@ -71,15 +75,15 @@ pub(crate) fn blob_files(db: &Connection) -> Result<Vec<(String, u64)>> {
         .collect()
 }
 
-pub(crate) fn blob_keys(db: &Connection) -> Result<Vec<StoredBlobKey>> {
+pub(crate) fn signing_keys(db: &Connection) -> Result<Vec<StoredSigningKey>> {
     db.prepare_cached("SELECT key, made FROM blob_key ORDER BY made DESC")?
-        .query_map([], rows::blob_key)?
+        .query_map([], rows::signing_key)?
         .collect()
 }
 
-pub(crate) fn save_blob_key(db: &Connection, key: &StoredBlobKey, keep: usize) -> Result<()> {
+pub(crate) fn save_signing_key(db: &Connection, key: &StoredSigningKey, keep: usize) -> Result<()> {
     db.prepare_cached("INSERT OR REPLACE INTO blob_key (made, key) VALUES (?, ?)")?
-        .execute(params![Timestamp::unix_millis(key.made), key.key.to_base64()])?;
+        .execute(params![Timestamp::unix_millis(key.created), key.key.to_base64()])?;
     db.prepare_cached(
         "DELETE FROM blob_key WHERE made NOT IN (SELECT made FROM blob_key ORDER BY made DESC LIMIT ?)",
     )?

@@ -4,10 +4,10 @@ use ferrohub_core::events::{Batch, EVENT_OVERHEAD, PartitionState, StoredEvent};
 use ferrohub_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
-use crate::rows::{self, key_of};
+use crate::rows::{self, id_columns};
 
 /// Events that one step of trimming removes at most: others want to write as well.
-const TRIM_STEP: i64 = 500;
+const TRIM_BATCH: i64 = 500;
 
 /// The key of a partition's first event; 2^56 of them are more than any hub ever takes.
 fn first_key(partition: u16) -> i64 {
@@ -23,21 +23,16 @@ fn sequence_of(partition: u16, key: i64) -> u64 {
     (key - first_key(partition)).unsigned_abs()
 }
 
-/// SQLite's integers have a sign; no log counts that far.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
 /// How many partitions the log has; 0 before they are made.
-pub(crate) fn partitions(db: &Connection) -> Result<u16> {
+pub(crate) fn partition_count(db: &Connection) -> Result<u16> {
     db.query_row("SELECT count(*) FROM partition", [], |row| row.get(0))
 }
 
-pub(crate) fn make_partitions(db: &Connection, count: u16) -> Result<()> {
+pub(crate) fn create_partitions(db: &Connection, count: u16) -> Result<()> {
     for id in 0..count {
         db.execute("INSERT INTO partition (id, next, last_enqueued, bytes) VALUES (?, 0, NULL, 0)", [id])?;
     }
@@ -51,7 +46,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
         .query_row([batch.partition], |row| Ok((unsigned(row, 0)?, row.get(1)?)))?;
     // A clock that was set back must not make events look older than those before them.
     let enqueued = batch.now.unix_millis().max(last.unwrap_or(i64::MIN));
-    let (device, module) = key_of(&batch.origin.id);
+    let (device, module) = id_columns(&batch.origin.id);
     let mut insert = db.prepare_cached(
         "INSERT INTO event (key, enqueued, source, device_id, module_id, generation_id, auth, properties, body) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -71,7 +66,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
         next += 1;
     }
     db.prepare_cached("UPDATE partition SET next = ?, last_enqueued = ?, bytes = bytes + ? WHERE id = ?")?
-        .execute(params![signed(next), enqueued, signed(batch.bytes()), batch.partition])?;
+        .execute(params![rows::signed(next), enqueued, rows::signed(batch.bytes()), batch.partition])?;
     Ok(next)
 }
 
@@ -101,7 +96,7 @@ pub(crate) fn events(
 }
 
 /// Sequence number and time of the first event at or behind `from`.
-fn first_at(db: &Connection, partition: u16, from: u64) -> Result<Option<(u64, i64)>> {
+fn first_event_from(db: &Connection, partition: u16, from: u64) -> Result<Option<(u64, i64)>> {
     db.prepare_cached("SELECT key, enqueued FROM event WHERE key >= ? AND key < ? ORDER BY key LIMIT 1")?
         .query_row([key(partition, from), first_key(partition + 1)], |row| {
             Ok((sequence_of(partition, row.get(0)?), row.get(1)?))
@@ -110,13 +105,13 @@ fn first_at(db: &Connection, partition: u16, from: u64) -> Result<Option<(u64, i
 }
 
 /// Where each partition begins and ends.
-pub(crate) fn state(db: &Connection) -> Result<Vec<PartitionState>> {
+pub(crate) fn partition_states(db: &Connection) -> Result<Vec<PartitionState>> {
     let mut select = db.prepare_cached("SELECT id, next, last_enqueued, bytes FROM partition ORDER BY id")?;
     let mut rows = select.query([])?;
     let mut states = Vec::new();
     while let Some(row) = rows.next()? {
         let next = unsigned(row, 1)?;
-        let first = first_at(db, row.get(0)?, 0)?;
+        let first = first_event_from(db, row.get(0)?, 0)?;
         states.push(PartitionState {
             begin: first.map_or(next, |(sequence, _)| sequence),
             next,
@@ -134,10 +129,10 @@ pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> R
     let mut end = db
         .prepare_cached("SELECT next FROM partition WHERE id = ?")?
         .query_row([partition], |row| unsigned(row, 0))?;
-    let Some((mut begin, _)) = first_at(db, partition, 0)? else { return Ok(end) };
+    let Some((mut begin, _)) = first_event_from(db, partition, 0)? else { return Ok(end) };
     while begin < end {
         let middle = begin + (end - begin) / 2;
-        match first_at(db, partition, middle)? {
+        match first_event_from(db, partition, middle)? {
             Some((_, enqueued)) if enqueued < time.unix_millis() => begin = middle + 1,
             _ => end = middle,
         }
@@ -147,7 +142,7 @@ pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> R
 
 /// One step of trimming: removes events of one partition, the one with the oldest event. How many.
 pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u64> {
-    let states = state(db)?;
+    let states = partition_states(db)?;
     let mut surplus = states.iter().map(|state| state.bytes).sum::<u64>().saturating_sub(max_bytes);
     let mut by_age: Vec<(i64, u16)> = (0..)
         .zip(&states)
@@ -161,7 +156,7 @@ pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u
         "SELECT key, enqueued, octet_length(properties) + octet_length(body) FROM event \
          WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
     )?;
-    let mut rows = select.query([first_key(partition), first_key(partition + 1), TRIM_STEP])?;
+    let mut rows = select.query([first_key(partition), first_key(partition + 1), TRIM_BATCH])?;
     let (mut last, mut removed, mut bytes) = (None, 0, 0);
     while let Some(row) = rows.next()? {
         let (key, enqueued, size): (i64, i64, _) = (row.get(0)?, row.get(1)?, unsigned(row, 2)?);
@@ -179,7 +174,7 @@ pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u
         db.prepare_cached("DELETE FROM event WHERE key >= ? AND key <= ?")?
             .execute([first_key(partition), last])?;
         db.prepare_cached("UPDATE partition SET bytes = bytes - ? WHERE id = ?")?
-            .execute(params![signed(bytes), partition])?;
+            .execute(params![rows::signed(bytes), partition])?;
     }
     Ok(removed)
 }

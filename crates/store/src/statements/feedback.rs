@@ -3,19 +3,19 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use ferrohub_core::store::{FeedbackTerms, StoredFeedback};
+use ferrohub_core::store::{FeedbackOptions, StoredFeedback};
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::{Ack, FeedbackStatus};
 use rusqlite::{Connection, Result, params};
 
-use crate::rows::{self, FEEDBACK};
+use crate::rows::{self, FEEDBACK_COLUMNS};
 
 /// Keeps what is about to become of a message, if its sender wants to hear it.
-pub(super) fn keep_feedback(
+pub(super) fn insert_feedback(
     db: &Connection,
     sequence: u64,
     status: FeedbackStatus,
-    terms: FeedbackTerms,
+    options: FeedbackOptions,
 ) -> Result<()> {
     let asked = match status {
         FeedbackStatus::Success => Ack { positive: true, negative: false },
@@ -29,37 +29,37 @@ pub(super) fn keep_feedback(
         )?
         .execute(params![
             rows::feedback_status_number(status),
-            terms.now.unix_millis(),
-            terms.expiry.unix_millis(),
+            options.now.unix_millis(),
+            options.expiry.unix_millis(),
             sequence.cast_signed(),
             rows::ack_bits(asked),
         ])?;
     if kept > 0 {
         // Each record has a number of its own, so among as many numbers as the limit there are never more records.
         db.prepare_cached("DELETE FROM feedback WHERE sequence <= ?")?
-            .execute([db.last_insert_rowid().saturating_sub(terms.limit.cast_signed())])?;
+            .execute([db.last_insert_rowid().saturating_sub(options.limit.cast_signed())])?;
     }
     Ok(())
 }
 
-pub(crate) fn feedback(db: &Connection, but: &[u64], top: usize) -> Result<Vec<StoredFeedback>> {
+pub(crate) fn feedback(db: &Connection, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>> {
     static SELECT: LazyLock<String> =
-        LazyLock::new(|| format!("SELECT {FEEDBACK} FROM feedback ORDER BY sequence"));
-    let but: HashSet<u64> = but.iter().copied().collect();
+        LazyLock::new(|| format!("SELECT {FEEDBACK_COLUMNS} FROM feedback ORDER BY sequence"));
+    let excluded: HashSet<u64> = excluded.iter().copied().collect();
     let mut select = db.prepare_cached(&SELECT)?;
     let mut rows = select.query([])?;
     let mut found = Vec::new();
     while found.len() < top
         && let Some(row) = rows.next()?
     {
-        if !but.contains(&rows::number(row, 0)?) {
+        if !excluded.contains(&rows::u64_column(row, 0)?) {
             found.push(rows::feedback(row)?);
         }
     }
     Ok(found)
 }
 
-pub(crate) fn end_feedback(db: &Connection, sequences: &[u64]) -> Result<()> {
+pub(crate) fn complete_feedback(db: &Connection, sequences: &[u64]) -> Result<()> {
     let mut delete = db.prepare_cached("DELETE FROM feedback WHERE sequence = ?")?;
     for sequence in sequences {
         delete.execute([sequence.cast_signed()])?;
@@ -67,7 +67,7 @@ pub(crate) fn end_feedback(db: &Connection, sequences: &[u64]) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn return_feedback(db: &Connection, sequences: &[u64], max_deliveries: u32) -> Result<()> {
+pub(crate) fn abandon_feedback(db: &Connection, sequences: &[u64], max_deliveries: u32) -> Result<()> {
     let mut count =
         db.prepare_cached("UPDATE feedback SET delivery_count = delivery_count + 1 WHERE sequence = ?")?;
     let mut delete = db.prepare_cached("DELETE FROM feedback WHERE sequence = ? AND delivery_count >= ?")?;

@@ -4,34 +4,34 @@ use std::sync::LazyLock;
 
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{Activity, DeviceCounts, ModuleChange, Presence, Written};
+use ferrohub_core::store::{Activity, DeviceCounts, ModuleChange, Presence, WriteOutcome};
 use ferrohub_model::device::Status;
 use ferrohub_model::{DeviceId, IdentityId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use crate::rows::{self, IDENTITY, key_of};
+use crate::rows::{self, IDENTITY_COLUMNS, id_columns};
 
-pub(crate) fn create_identity(db: &Connection, identity: &Identity, limit: u64) -> Result<Written> {
-    let (device, module) = key_of(&identity.id);
+pub(crate) fn create_identity(db: &Connection, identity: &Identity, limit: u64) -> Result<WriteOutcome> {
+    let (device, module) = id_columns(&identity.id);
     if !module.is_empty() && !exists(db, device, "")? {
-        return Ok(Written::NotFound);
+        return Ok(WriteOutcome::NotFound);
     }
     if exists(db, device, module)? {
-        return Ok(Written::Conflict);
+        return Ok(WriteOutcome::Conflict);
     }
-    if siblings(db, device, module)? >= limit {
-        return Ok(Written::Full);
+    if count_towards_limit(db, device, module)? >= limit {
+        return Ok(WriteOutcome::Full);
     }
     insert(db, identity)?;
-    Ok(Written::Done)
+    Ok(WriteOutcome::Done)
 }
 
 /// The column `connected` of a new row is that of somebody who never was.
 fn insert(db: &Connection, identity: &Identity) -> Result<()> {
-    let (device, module) = key_of(&identity.id);
-    let (authentication, primary, secondary) = rows::secrets(&identity.authentication);
+    let (device, module) = id_columns(&identity.id);
+    let (authentication, primary, secondary) = rows::authentication_columns(&identity.authentication);
     db.prepare_cached(&format!(
-        "INSERT INTO identity ({IDENTITY}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,0)"
+        "INSERT INTO identity ({IDENTITY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,0)"
     ))?
     .execute(params![
         device,
@@ -59,9 +59,9 @@ pub(crate) fn create_device(
     device: &Identity,
     modules: &[Identity],
     limit: u64,
-) -> Result<Written> {
+) -> Result<WriteOutcome> {
     let written = create_identity(db, device, limit)?;
-    if written == Written::Done {
+    if written == WriteOutcome::Done {
         modules.iter().try_for_each(|module| insert(db, module))?;
     }
     Ok(written)
@@ -72,17 +72,17 @@ pub(crate) fn update_device(
     device: &Identity,
     expected_etag: &str,
     modules: &ModuleChange,
-) -> Result<Written> {
+) -> Result<WriteOutcome> {
     let written = update_identity(db, device, expected_etag)?;
-    if written == Written::Done {
+    if written == WriteOutcome::Done {
         for module in &modules.added {
-            let (device, name) = key_of(&module.id);
+            let (device, name) = id_columns(&module.id);
             if !exists(db, device, name)? {
                 insert(db, module)?;
             }
         }
         for module in &modules.removed {
-            let (device, name) = key_of(module);
+            let (device, name) = id_columns(module);
             db.prepare_cached("DELETE FROM identity WHERE device_id = ? AND module_id = ?")?
                 .execute([device, name])?;
         }
@@ -90,9 +90,13 @@ pub(crate) fn update_device(
     Ok(written)
 }
 
-pub(crate) fn update_identity(db: &Connection, identity: &Identity, expected_etag: &str) -> Result<Written> {
-    let (device, module) = key_of(&identity.id);
-    let (authentication, primary, secondary) = rows::secrets(&identity.authentication);
+pub(crate) fn update_identity(
+    db: &Connection,
+    identity: &Identity,
+    expected_etag: &str,
+) -> Result<WriteOutcome> {
+    let (device, module) = id_columns(&identity.id);
+    let (authentication, primary, secondary) = rows::authentication_columns(&identity.authentication);
     let changed = db
         .prepare_cached(
             "UPDATE identity SET etag = ?, disabled = ?, status_reason = ?, status_updated = ?, \
@@ -117,15 +121,15 @@ pub(crate) fn update_identity(db: &Connection, identity: &Identity, expected_eta
             expected_etag,
             identity.generation_id,
         ])?;
-    done_or_why_not(db, changed, device, module)
+    write_outcome(db, changed, device, module)
 }
 
 pub(crate) fn delete_identity(
     db: &Connection,
     id: &IdentityId,
     expected_etag: Option<&str>,
-) -> Result<Written> {
-    let (device, module) = key_of(id);
+) -> Result<WriteOutcome> {
+    let (device, module) = id_columns(id);
     let deleted = db
         .prepare_cached(
             "DELETE FROM identity WHERE device_id = ?1 AND module_id = ?2 AND (?3 IS NULL OR etag = ?3)",
@@ -134,22 +138,23 @@ pub(crate) fn delete_identity(
     if deleted == 1 && module.is_empty() {
         db.prepare_cached("DELETE FROM identity WHERE device_id = ?")?.execute([device])?;
     }
-    done_or_why_not(db, deleted, device, module)
+    write_outcome(db, deleted, device, module)
 }
 
 pub(crate) fn identity_and_session(
     db: &Connection,
     id: &IdentityId,
 ) -> Result<Option<(Identity, Option<Session>)>> {
-    static SELECT: LazyLock<String> =
-        LazyLock::new(|| format!("SELECT {IDENTITY} FROM identity WHERE device_id = ? AND module_id = ?"));
-    let (device, module) = key_of(id);
+    static SELECT: LazyLock<String> = LazyLock::new(|| {
+        format!("SELECT {IDENTITY_COLUMNS} FROM identity WHERE device_id = ? AND module_id = ?")
+    });
+    let (device, module) = id_columns(id);
     db.prepare_cached(&SELECT)?.query_row([device, module], rows::identity).optional()
 }
 
 pub(crate) fn devices(db: &Connection, top: usize) -> Result<Vec<Identity>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {IDENTITY} FROM identity WHERE module_id = '' ORDER BY device_id LIMIT ?"
+        "SELECT {IDENTITY_COLUMNS} FROM identity WHERE module_id = '' ORDER BY device_id LIMIT ?"
     ))?;
     let found = statement.query_map([i64::try_from(top).unwrap_or(i64::MAX)], rows::identity)?;
     found.map(|one| one.map(|(identity, _)| identity)).collect()
@@ -157,18 +162,22 @@ pub(crate) fn devices(db: &Connection, top: usize) -> Result<Vec<Identity>> {
 
 pub(crate) fn modules(db: &Connection, device: &DeviceId) -> Result<Vec<Identity>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {IDENTITY} FROM identity WHERE device_id = ? AND module_id <> '' ORDER BY module_id"
+        "SELECT {IDENTITY_COLUMNS} FROM identity WHERE device_id = ? AND module_id <> '' ORDER BY module_id"
     ))?;
     let found = statement.query_map([device.as_str()], rows::identity)?;
     found.map(|one| one.map(|(identity, _)| identity)).collect()
 }
 
-pub(crate) fn save_session(db: &Connection, id: &IdentityId, session: Option<Session>) -> Result<Written> {
-    let (device, module) = key_of(id);
+pub(crate) fn save_session(
+    db: &Connection,
+    id: &IdentityId,
+    session: Option<Session>,
+) -> Result<WriteOutcome> {
+    let (device, module) = id_columns(id);
     let changed = db
         .prepare_cached("UPDATE identity SET session = ? WHERE device_id = ? AND module_id = ?")?
         .execute(params![session.map(Session::bits), device, module])?;
-    Ok(if changed == 1 { Written::Done } else { Written::NotFound })
+    Ok(if changed == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
 }
 
 pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()> {
@@ -181,7 +190,7 @@ pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()
          WHERE device_id = ?2 AND module_id = ?3 AND generation_id = ?4 AND connection_state_updated <= ?6",
     )?;
     for one in activity {
-        let (device, module) = key_of(&one.id);
+        let (device, module) = id_columns(&one.id);
         let last_activity = one.last_activity.unix_millis();
         let generation = &one.generation_id;
         let changed = match one.presence {
@@ -205,7 +214,7 @@ pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()
     Ok(())
 }
 
-pub(crate) fn disconnect_all(db: &Connection, since: Timestamp) -> Result<u64> {
+pub(crate) fn mark_all_disconnected(db: &Connection, since: Timestamp) -> Result<u64> {
     let changed = db
         .prepare_cached(
             "UPDATE identity SET connected = 0, connection_state_updated = max(connection_state_updated, ?) \
@@ -228,7 +237,7 @@ fn exists(db: &Connection, device: &str, module: &str) -> Result<bool> {
 }
 
 /// How many identities share the limit with this one: all devices, or the modules of its device.
-fn siblings(db: &Connection, device: &str, module: &str) -> Result<u64> {
+fn count_towards_limit(db: &Connection, device: &str, module: &str) -> Result<u64> {
     let count: i64 = if module.is_empty() {
         db.prepare_cached("SELECT devices FROM registry_size")?.query_row([], |row| row.get(0))
     } else {
@@ -238,10 +247,10 @@ fn siblings(db: &Connection, device: &str, module: &str) -> Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-fn done_or_why_not(db: &Connection, changed: usize, device: &str, module: &str) -> Result<Written> {
+fn write_outcome(db: &Connection, changed: usize, device: &str, module: &str) -> Result<WriteOutcome> {
     Ok(match changed {
-        0 if exists(db, device, module)? => Written::Conflict,
-        0 => Written::NotFound,
-        _ => Written::Done,
+        0 if exists(db, device, module)? => WriteOutcome::Conflict,
+        0 => WriteOutcome::NotFound,
+        _ => WriteOutcome::Done,
     })
 }

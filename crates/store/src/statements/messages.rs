@@ -2,19 +2,21 @@
 
 use std::sync::LazyLock;
 
-use ferrohub_core::store::{Due, Enqueued, FeedbackTerms, NewMessage, Returned, StoredMessage, Waiting};
+use ferrohub_core::store::{
+    AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, NewMessage, QueueEntry, StoredMessage,
+};
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{IdentityId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use super::feedback::keep_feedback;
-use crate::rows::{self, MESSAGE, key_of};
+use super::feedback::insert_feedback;
+use crate::rows::{self, MESSAGE_COLUMNS, id_columns};
 
-pub(crate) fn enqueue_message(db: &Connection, message: &NewMessage, limit: u32) -> Result<Enqueued> {
-    let (device, module) = key_of(&message.id);
+pub(crate) fn enqueue_message(db: &Connection, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome> {
+    let (device, module) = id_columns(&message.id);
     match message_count_of(db, &message.id)? {
-        None => return Ok(Enqueued::NotFound),
-        Some(waiting) if waiting >= limit => return Ok(Enqueued::Full),
+        None => return Ok(EnqueueOutcome::NotFound),
+        Some(waiting) if waiting >= limit => return Ok(EnqueueOutcome::Full),
         Some(_) => {}
     }
     db.prepare_cached(
@@ -33,19 +35,19 @@ pub(crate) fn enqueue_message(db: &Connection, message: &NewMessage, limit: u32)
         message.properties.to_string(),
         &message.body[..],
     ])?;
-    Ok(Enqueued::Done(db.last_insert_rowid().unsigned_abs()))
+    Ok(EnqueueOutcome::Done(db.last_insert_rowid().unsigned_abs()))
 }
 
-pub(crate) fn waiting_messages(db: &Connection, id: &IdentityId) -> Result<Vec<Waiting>> {
+pub(crate) fn queued_messages(db: &Connection, id: &IdentityId) -> Result<Vec<QueueEntry>> {
     db.prepare_cached(
         "SELECT sequence, expiry, size, input IS NOT NULL FROM message WHERE device_id = ? AND module_id = ? \
          ORDER BY sequence",
     )?
-    .query_map(<[&str; 2]>::from(key_of(id)), |row| {
-        Ok(Waiting {
-            sequence: rows::number(row, 0)?,
+    .query_map(<[&str; 2]>::from(id_columns(id)), |row| {
+        Ok(QueueEntry {
+            sequence: rows::u64_column(row, 0)?,
             expiry: rows::time(row, 1)?,
-            size: rows::number(row, 2)? as usize,
+            size: rows::u64_column(row, 2)? as usize,
             is_input: row.get(3)?,
         })
     })?
@@ -54,7 +56,7 @@ pub(crate) fn waiting_messages(db: &Connection, id: &IdentityId) -> Result<Vec<W
 
 pub(crate) fn messages(db: &Connection, sequences: &[u64]) -> Result<Vec<StoredMessage>> {
     static SELECT: LazyLock<String> =
-        LazyLock::new(|| format!("SELECT {MESSAGE} FROM message WHERE sequence = ?"));
+        LazyLock::new(|| format!("SELECT {MESSAGE_COLUMNS} FROM message WHERE sequence = ?"));
     let mut select = db.prepare_cached(&SELECT)?;
     let found = sequences
         .iter()
@@ -62,32 +64,37 @@ pub(crate) fn messages(db: &Connection, sequences: &[u64]) -> Result<Vec<StoredM
     found.flatten().collect()
 }
 
-pub(crate) fn end_messages(
+pub(crate) fn settle_messages(
     db: &Connection,
     sequences: &[u64],
     status: FeedbackStatus,
-    terms: FeedbackTerms,
+    options: FeedbackOptions,
 ) -> Result<u64> {
     let mut ended = 0;
     for sequence in sequences {
-        ended += u64::from(end_message(db, *sequence, status, terms)?);
+        ended += u64::from(settle_message(db, *sequence, status, options)?);
     }
     Ok(ended)
 }
 
-fn end_message(db: &Connection, sequence: u64, status: FeedbackStatus, terms: FeedbackTerms) -> Result<bool> {
-    keep_feedback(db, sequence, status, terms)?;
+fn settle_message(
+    db: &Connection,
+    sequence: u64,
+    status: FeedbackStatus,
+    options: FeedbackOptions,
+) -> Result<bool> {
+    insert_feedback(db, sequence, status, options)?;
     let deleted =
         db.prepare_cached("DELETE FROM message WHERE sequence = ?")?.execute([sequence.cast_signed()])?;
     Ok(deleted == 1)
 }
 
-pub(crate) fn return_message(
+pub(crate) fn abandon_message(
     db: &Connection,
     sequence: u64,
     max_deliveries: u32,
-    terms: FeedbackTerms,
-) -> Result<Returned> {
+    options: FeedbackOptions,
+) -> Result<AbandonOutcome> {
     let count: Option<u32> = db
         .prepare_cached(
             "UPDATE message SET delivery_count = delivery_count + 1 WHERE sequence = ? RETURNING delivery_count",
@@ -95,29 +102,33 @@ pub(crate) fn return_message(
         .query_row([sequence.cast_signed()], |row| row.get(0))
         .optional()?;
     Ok(match count {
-        None => Returned::Gone,
-        Some(count) if count < max_deliveries => Returned::Waits,
+        None => AbandonOutcome::NotFound,
+        Some(count) if count < max_deliveries => AbandonOutcome::Requeued,
         Some(_) => {
-            end_message(db, sequence, FeedbackStatus::DeliveryCountExceeded, terms)?;
-            Returned::Dead
+            settle_message(db, sequence, FeedbackStatus::DeliveryCountExceeded, options)?;
+            AbandonOutcome::DeadLettered
         }
     })
 }
 
-pub(crate) fn purge_messages(db: &Connection, id: &IdentityId, terms: FeedbackTerms) -> Result<Option<u64>> {
+pub(crate) fn purge_messages(
+    db: &Connection,
+    id: &IdentityId,
+    options: FeedbackOptions,
+) -> Result<Option<u64>> {
     if message_count_of(db, id)?.is_none() {
         return Ok(None);
     }
-    let sequences: Vec<u64> = waiting_messages(db, id)?.iter().map(|message| message.sequence).collect();
-    end_messages(db, &sequences, FeedbackStatus::Purged, terms).map(Some)
+    let sequences: Vec<u64> = queued_messages(db, id)?.iter().map(|message| message.sequence).collect();
+    settle_messages(db, &sequences, FeedbackStatus::Purged, options).map(Some)
 }
 
-pub(crate) fn due_messages(
+pub(crate) fn expired_messages(
     db: &Connection,
     now: Timestamp,
     after: (Timestamp, u64),
     top: usize,
-) -> Result<Vec<Due>> {
+) -> Result<Vec<ExpiredMessage>> {
     db.prepare_cached(
         "SELECT sequence, expiry, device_id, module_id FROM message \
          WHERE expiry <= ? AND (expiry, sequence) > (?, ?) ORDER BY expiry, sequence LIMIT ?",
@@ -130,7 +141,11 @@ pub(crate) fn due_messages(
             i64::try_from(top).unwrap_or(i64::MAX)
         ],
         |row| {
-            Ok(Due { sequence: rows::number(row, 0)?, expiry: rows::time(row, 1)?, id: rows::id(row, 2, 3)? })
+            Ok(ExpiredMessage {
+                sequence: rows::u64_column(row, 0)?,
+                expiry: rows::time(row, 1)?,
+                id: rows::id(row, 2, 3)?,
+            })
         },
     )?
     .collect()
@@ -153,6 +168,6 @@ pub(crate) fn message_count(db: &Connection) -> Result<i64> {
 /// How many messages wait for an identity, if it is there.
 fn message_count_of(db: &Connection, id: &IdentityId) -> Result<Option<u32>> {
     db.prepare_cached("SELECT messages FROM identity WHERE device_id = ? AND module_id = ?")?
-        .query_row(<[&str; 2]>::from(key_of(id)), |row| row.get(0))
+        .query_row(<[&str; 2]>::from(id_columns(id)), |row| row.get(0))
         .optional()
 }

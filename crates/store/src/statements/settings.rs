@@ -1,6 +1,6 @@
 //! What the hub keeps about itself: policies and certificate authorities.
 
-use ferrohub_core::store::{StoredAuthority, StoredPolicy, Written};
+use ferrohub_core::store::{StoredAuthority, StoredPolicy, WriteOutcome};
 use rusqlite::{Connection, Result, params};
 
 use crate::rows;
@@ -44,7 +44,7 @@ pub(crate) fn save_authority(db: &Connection, authority: &StoredAuthority) -> Re
     Ok(())
 }
 
-pub(crate) fn delete_authority(db: &Connection, name: &str) -> Result<Written> {
+pub(crate) fn delete_authority(db: &Connection, name: &str) -> Result<WriteOutcome> {
     let deleted = db.prepare_cached("DELETE FROM authority WHERE name = ?")?.execute([name])?;
-    Ok(if deleted == 1 { Written::Done } else { Written::NotFound })
+    Ok(if deleted == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
 }

@@ -1,29 +1,34 @@
 //! Uploads under way, and what services have not heard yet of those that ended well.
 
-use ferrohub_core::store::{NotificationLock, QueuedNotification, Upload, Written};
+use ferrohub_core::store::{NotificationLock, QueuedNotification, Upload, WriteOutcome};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::FileNotification;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use crate::rows;
 
-pub(crate) fn begin_upload(db: &Connection, upload: &Upload, now: Timestamp, limit: u32) -> Result<Written> {
+pub(crate) fn begin_upload(
+    db: &Connection,
+    upload: &Upload,
+    now: Timestamp,
+    limit: u32,
+) -> Result<WriteOutcome> {
     let device = upload.blob.device();
     let is_there = db
         .prepare_cached("SELECT 1 FROM identity WHERE device_id = ? AND module_id = ''")?
         .exists([device])?;
     if !is_there {
-        return Ok(Written::NotFound);
+        return Ok(WriteOutcome::NotFound);
     }
     let active: u32 = db
         .prepare_cached("SELECT count(*) FROM upload WHERE device_id = ? AND module_id = '' AND expires > ?")?
         .query_row(params![device, now.unix_millis()], |row| row.get(0))?;
     if active >= limit {
-        return Ok(Written::Full);
+        return Ok(WriteOutcome::Full);
     }
     db.prepare_cached("INSERT INTO upload (correlation_id, device_id, blob, expires) VALUES (?, ?, ?, ?)")?
         .execute(params![upload.correlation_id, device, upload.blob.as_str(), upload.expires.unix_millis()])?;
-    Ok(Written::Done)
+    Ok(WriteOutcome::Done)
 }
 
 pub(crate) fn upload(db: &Connection, correlation_id: &str) -> Result<Option<Upload>> {
@@ -36,11 +41,11 @@ pub(crate) fn end_upload(
     db: &Connection,
     correlation_id: &str,
     notification: Option<&QueuedNotification>,
-) -> Result<Written> {
+) -> Result<WriteOutcome> {
     let ended =
         db.prepare_cached("DELETE FROM upload WHERE correlation_id = ?")?.execute([correlation_id])?;
     if ended == 0 {
-        return Ok(Written::NotFound);
+        return Ok(WriteOutcome::NotFound);
     }
     if let Some(QueuedNotification { notification, expires, limit }) = notification {
         db.prepare_cached(
@@ -62,10 +67,14 @@ pub(crate) fn end_upload(
         )?
         .execute([limit])?;
     }
-    Ok(Written::Done)
+    Ok(WriteOutcome::Done)
 }
 
-pub(crate) fn expire_uploads(db: &Connection, now: Timestamp, forgotten: Timestamp) -> Result<Vec<Upload>> {
+pub(crate) fn expire_uploads(
+    db: &Connection,
+    now: Timestamp,
+    remove_before: Timestamp,
+) -> Result<Vec<Upload>> {
     let expired = db
         .prepare_cached(
             "UPDATE upload SET expired = 1 WHERE expired = 0 AND expires <= ? \
@@ -73,11 +82,11 @@ pub(crate) fn expire_uploads(db: &Connection, now: Timestamp, forgotten: Timesta
         )?
         .query_map([now.unix_millis()], rows::upload)?
         .collect::<Result<Vec<_>>>()?;
-    db.prepare_cached("DELETE FROM upload WHERE expires <= ?")?.execute([forgotten.unix_millis()])?;
+    db.prepare_cached("DELETE FROM upload WHERE expires <= ?")?.execute([remove_before.unix_millis()])?;
     Ok(expired)
 }
 
-pub(crate) fn next_file_notification(
+pub(crate) fn lock_next_file_notification(
     db: &Connection,
     now: Timestamp,
     lock: &NotificationLock,
@@ -98,21 +107,29 @@ pub(crate) fn next_file_notification(
     .optional()
 }
 
-pub(crate) fn complete_file_notification(db: &Connection, token: &str, now: Timestamp) -> Result<Written> {
+pub(crate) fn complete_file_notification(
+    db: &Connection,
+    token: &str,
+    now: Timestamp,
+) -> Result<WriteOutcome> {
     let removed = db
         .prepare_cached("DELETE FROM file_notification WHERE lock_token = ? AND locked_until > ?")?
         .execute(params![token, now.unix_millis()])?;
-    Ok(if removed == 1 { Written::Done } else { Written::NotFound })
+    Ok(if removed == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
 }
 
-pub(crate) fn abandon_file_notification(db: &Connection, token: &str, now: Timestamp) -> Result<Written> {
+pub(crate) fn abandon_file_notification(
+    db: &Connection,
+    token: &str,
+    now: Timestamp,
+) -> Result<WriteOutcome> {
     let given_back = db
         .prepare_cached(
             "UPDATE file_notification SET lock_token = NULL, locked_until = 0 \
              WHERE lock_token = ? AND locked_until > ?",
         )?
         .execute(params![token, now.unix_millis()])?;
-    Ok(if given_back == 1 { Written::Done } else { Written::NotFound })
+    Ok(if given_back == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
 }
 
 pub(crate) fn expire_file_notifications(db: &Connection, now: Timestamp, max_deliveries: u32) -> Result<u64> {

@@ -29,7 +29,7 @@ async fn a_device_says_who_it_is_and_proves_it() {
     let token = SasToken::parse(std::str::from_utf8(&password).unwrap()).unwrap();
     assert!(token.is_signed_by(&ferrohub_model::SharedAccessKey::from_base64(KEY).unwrap()));
     let resource = token.resource().unwrap();
-    assert!(resource.is("/devices/d1/modules/m") && resource.is_on_host("hub.test"));
+    assert!(resource.is_path("/devices/d1/modules/m") && resource.is_on_host("hub.test"));
 
     assert!(!connecting.is_finished());
     peer.accept(false).await;

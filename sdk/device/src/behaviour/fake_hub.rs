@@ -233,7 +233,7 @@ impl Peer {
     }
 
     pub(super) async fn desired(&mut self, version: u64, patch: &str) {
-        self.send(topic::DesiredChange { version }, QoS::AtMostOnce, patch).await;
+        self.send(topic::DesiredPatchTopic { version }, QoS::AtMostOnce, patch).await;
     }
 
     pub(super) async fn send(

@@ -105,7 +105,7 @@ impl Driver {
             Error::new(ErrorKind::Network, "the connection was lost before the hub acknowledged the event");
         if self.shared.outbox.fails_offline() {
             for packet_id in self.events.in_flight.keys() {
-                self.session.forget(*packet_id);
+                self.session.remove(*packet_id);
             }
             self.events.fail(&error);
         }
@@ -119,7 +119,7 @@ impl Driver {
             && let Some(packet_id) = oldest
         {
             warn!("an event is given up: the hub closes the connection whenever it is sent");
-            self.session.forget(packet_id);
+            self.session.remove(packet_id);
             self.events.reject(packet_id);
             self.events.strikes = 0;
             self.events.max_strikes = self.events.max_strikes.saturating_mul(2);

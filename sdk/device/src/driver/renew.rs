@@ -89,7 +89,7 @@ impl Driver {
         // The answers on their way are not sent again: the calls they belong to are over.
         let mut session = link.machine.session().clone();
         for packet_id in self.calls.unacknowledged() {
-            session.forget(packet_id);
+            session.remove(packet_id);
         }
         // The old connection is not looked at meanwhile: it has nothing to say but that it is displaced, and what comes
         // by chance is made good on the next.

@@ -156,7 +156,7 @@ impl Driver {
             self.call(link, name, request_id, &publish.payload);
         } else if let Some(response) = topic::parse_twin_response(topic) {
             self.twin_answered(response, publish);
-        } else if let Some(change) = topic::parse_desired_change(topic) {
+        } else if let Some(change) = topic::parse_desired_patch(topic) {
             self.desired_changed(change.version, &publish.payload);
         } else {
             debug!(topic, "a message that this client did not ask for");

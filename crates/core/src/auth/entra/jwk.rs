@@ -32,13 +32,13 @@ pub(super) enum PublicKey {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct JwkSet {
     keys: Vec<serde_json::Value>,
 }
 
 /// Fields of a key that count.
 #[derive(Deserialize)]
-struct Key {
+struct Jwk {
     kid: String,
     kty: String,
     #[serde(rename = "use")]
@@ -57,11 +57,11 @@ impl KeySet {
     /// # Errors
     /// If the text is not a key set at all.
     pub fn from_json(text: &[u8]) -> Result<Self, InvalidKeySet> {
-        let document: Document = serde_json::from_slice(text)?;
-        let keys = document.keys.into_iter().take(MAX_KEYS);
+        let set: JwkSet = serde_json::from_slice(text)?;
+        let keys = set.keys.into_iter().take(MAX_KEYS);
         let read = keys.filter_map(|key| {
-            let key: Key = serde_json::from_value(key).ok()?;
-            let public = PublicKey::read(&key)?;
+            let key: Jwk = serde_json::from_value(key).ok()?;
+            let public = PublicKey::from_jwk(&key)?;
             Some((key.kid, public))
         });
         Ok(Self(read.collect()))
@@ -79,7 +79,7 @@ impl fmt::Debug for KeySet {
 }
 
 impl PublicKey {
-    fn read(key: &Key) -> Option<Self> {
+    fn from_jwk(key: &Jwk) -> Option<Self> {
         if key.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return None;
         }

@@ -27,12 +27,12 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Issued {
+struct IssuerClaim {
     iss: String,
 }
 
 /// A token that was read and not believed.
-pub(super) struct Unverified<'a> {
+pub(super) struct UnverifiedToken<'a> {
     /// What is signed.
     message: &'a str,
     algorithm: Algorithm,
@@ -42,7 +42,7 @@ pub(super) struct Unverified<'a> {
     signature: Vec<u8>,
 }
 
-impl<'a> Unverified<'a> {
+impl<'a> UnverifiedToken<'a> {
     pub(super) fn parse(token: &'a str) -> Result<Self, EntraError> {
         if token.len() > MAX_LENGTH {
             return Err(EntraError::Malformed);
@@ -60,7 +60,7 @@ impl<'a> Unverified<'a> {
             return Err(EntraError::Malformed);
         }
         let claims = decode(claims)?;
-        let Issued { iss } = serde_json::from_slice(&claims).map_err(|_| EntraError::Malformed)?;
+        let IssuerClaim { iss } = serde_json::from_slice(&claims).map_err(|_| EntraError::Malformed)?;
         let signature = decode(signature)?;
         Ok(Self { message, algorithm, key_id: header.kid, issuer: iss, claims, signature })
     }

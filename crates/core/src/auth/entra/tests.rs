@@ -102,7 +102,7 @@ fn with(mut value: Value, name: &str, changed: Value) -> Value {
     value
 }
 
-async fn verify(entra: &Entra, token: &str) -> Result<Verified, EntraError> {
+async fn verify(entra: &Entra, token: &str) -> Result<EntraPrincipal, EntraError> {
     entra.verify(token, Timestamp::from_unix_millis(NOW * 1000)).await
 }
 
@@ -111,7 +111,7 @@ async fn a_good_token_tells_who_and_what() {
     let issuer = FakeIssuer::new();
     let entra = issuer.entra();
     let verified = verify(&entra, &issuer.sign(&header(), &claims())).await.unwrap();
-    assert_eq!(verified, Verified { subject: "robot".to_owned(), actions: vec!["devices/*"] });
+    assert_eq!(verified, EntraPrincipal { subject: "robot".to_owned(), actions: vec!["devices/*"] });
     for audience in [json!("https://iothubs.azure.net/"), json!(["x", "api://hub"])] {
         let token = issuer.sign(&header(), &with(claims(), "aud", audience));
         assert!(verify(&entra, &token).await.is_ok());
@@ -138,7 +138,7 @@ async fn what_is_wrong_is_refused() {
         ("no tenant", claim("tid", Value::Null), EntraError::Tenant),
         ("expired", claim("exp", json!(NOW)), EntraError::Expired),
         ("without end", claim("exp", Value::Null), EntraError::Malformed),
-        ("not yet", claim("nbf", json!(NOW + 1)), EntraError::NotYet),
+        ("not yet", claim("nbf", json!(NOW + 1)), EntraError::NotYetValid),
         ("roles that are no list", claim("roles", json!("*")), EntraError::Malformed),
         ("none", head("alg", json!("none")), EntraError::Algorithm),
         ("symmetric", head("alg", json!("HS256")), EntraError::Algorithm),

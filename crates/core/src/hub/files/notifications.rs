@@ -8,7 +8,7 @@ use super::{Hub, plus, store_failed};
 use crate::limits::NotificationLimits;
 use crate::messages::LockToken;
 use crate::metrics::count;
-use crate::store::{NotificationLock, Written};
+use crate::store::{NotificationLock, WriteOutcome};
 
 /// A notification that is locked for whoever received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +21,16 @@ pub struct LockedNotification {
 
 impl Hub {
     /// The next notification, locked. None also where services are not told of files at all.
-    pub async fn next_file_notification(&self) -> Result<Option<LockedNotification>, HubError> {
+    pub async fn receive_file_notification(&self) -> Result<Option<LockedNotification>, HubError> {
         let limits = self.limits.files.notifications.clone();
-        let NotificationLimits { lock, max_deliveries, .. } = limits.unwrap_or_default();
+        let NotificationLimits { lock_duration, max_deliveries, .. } = limits.unwrap_or_default();
         let now = self.clock.now();
         let lock = NotificationLock {
-            token: LockToken::fresh().to_string(),
-            until: plus(now, lock),
+            token: LockToken::generate().to_string(),
+            until: plus(now, lock_duration),
             max_deliveries,
         };
-        let next = self.store.next_file_notification(now, &lock).await.map_err(store_failed)?;
+        let next = self.store.lock_next_file_notification(now, &lock).await.map_err(store_failed)?;
         Ok(next.map(|notification| {
             count(&self.metrics.file_notifications, "delivered");
             LockedNotification { lock_token: lock.token, notification }
@@ -41,18 +41,18 @@ impl Hub {
     pub async fn complete_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let now = self.clock.now();
         let done = self.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
-        self.settled(done, "completed")
+        self.record_settlement(done, "completed")
     }
 
     /// A notification is given back, for others to receive.
     pub async fn abandon_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let now = self.clock.now();
         let done = self.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
-        self.settled(done, "abandoned")
+        self.record_settlement(done, "abandoned")
     }
 
-    fn settled(&self, done: Written, what: &'static str) -> Result<(), HubError> {
-        if done != Written::Done {
+    fn record_settlement(&self, done: WriteOutcome, what: &'static str) -> Result<(), HubError> {
+        if done != WriteOutcome::Done {
             return Err(HubError::new(
                 ErrorCode::DeviceMessageLockLost,
                 "The lock has run out, or there was none.",

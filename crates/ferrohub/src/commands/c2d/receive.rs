@@ -7,12 +7,12 @@ use ferrohub_device::HeldMessage;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::commands::acting;
+use crate::commands::device_client;
 use crate::login::Access;
-use crate::output::{Output, line};
+use crate::output::{Output, print_line};
 
 /// How often the hub is asked while no message waits.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flags of `ferrohub c2d receive`. Over HTTPS, because that takes nothing from a device that is connected: neither its
 /// connection nor what it subscribed to.
@@ -45,7 +45,7 @@ enum Settle {
 
 impl Receive {
     pub(super) async fn run(self, access: &Access, output: Output) -> anyhow::Result<()> {
-        let device = acting::of(access, &self.id, false).await?;
+        let device = device_client::from_id(access, &self.id, false).await?;
         let mut left = match self.settle {
             Settle::Abandon => 1,
             _ => self.count.unwrap_or(usize::MAX),
@@ -57,14 +57,14 @@ impl Receive {
                     return Ok(());
                 }
                 tokio::select! {
-                    () = sleep(PAUSE) => continue,
+                    () = sleep(POLL_INTERVAL) => continue,
                     _ = tokio::signal::ctrl_c() => return Ok(()),
                 }
             };
             // Shown first: what was settled and not shown would be lost.
-            line(&match output {
-                Output::Json => json_of(&message).to_string(),
-                Output::Table => text_of(&message),
+            print_line(&match output {
+                Output::Json => message_json(&message).to_string(),
+                Output::Table => message_text(&message),
             })?;
             match self.settle {
                 Settle::Complete => message.complete().await?,
@@ -78,7 +78,7 @@ impl Receive {
     }
 }
 
-fn json_of(message: &HeldMessage) -> Value {
+fn message_json(message: &HeldMessage) -> Value {
     let properties: Map<String, Value> =
         message.properties().map(|(name, value)| (name.to_owned(), value.into())).collect();
     json!({
@@ -89,7 +89,7 @@ fn json_of(message: &HeldMessage) -> Value {
     })
 }
 
-fn text_of(message: &HeldMessage) -> String {
+fn message_text(message: &HeldMessage) -> String {
     let properties: Vec<String> =
         message.properties().map(|(name, value)| format!("{name}={value}")).collect();
     let id = message.message_id().unwrap_or("-");

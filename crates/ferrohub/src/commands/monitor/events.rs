@@ -15,7 +15,7 @@ pub(super) struct Events {
     #[arg(long, value_name = "ID")]
     device: Option<String>,
     /// Where to begin: start, end, or a time such as 2024-01-31T12:00:00Z
-    #[arg(long, value_name = "WHERE", default_value = "end", value_parser = start)]
+    #[arg(long, value_name = "WHERE", default_value = "end", value_parser = parse_start)]
     from: EventStart,
     /// On behalf of which group of readers [default: $Default]
     #[arg(long, value_name = "NAME")]
@@ -25,7 +25,7 @@ pub(super) struct Events {
     partition: Option<u16>,
 }
 
-fn start(text: &str) -> Result<EventStart, String> {
+fn parse_start(text: &str) -> Result<EventStart, String> {
     match text {
         "start" => Ok(EventStart::Oldest),
         "end" => Ok(EventStart::Next),
@@ -48,12 +48,12 @@ impl Events {
         eprintln!("waiting for events; Ctrl-C ends it");
         loop {
             let event = events.next().await?;
-            if !self.wants(&event) {
+            if !self.matches(&event) {
                 continue;
             }
             let text = match output {
                 Output::Json => format!("{}\n", serde_json::to_string(&event)?),
-                Output::Table => shown(&event),
+                Output::Table => format_event(&event),
             };
             let mut out = io::stdout().lock();
             match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -64,7 +64,7 @@ impl Events {
         }
     }
 
-    fn wants(&self, event: &Event) -> bool {
+    fn matches(&self, event: &Event) -> bool {
         let Some(wanted) = &self.device else { return true };
         match wanted.split_once('/') {
             None => event.device_id() == Some(wanted),
@@ -74,7 +74,7 @@ impl Events {
 }
 
 /// An event for people: one line about it, its properties, and its body.
-fn shown(event: &Event) -> String {
+fn format_event(event: &Event) -> String {
     let mut text = format!("{} {}", event.enqueued_time, event.device_id().unwrap_or_default());
     if let Some(module) = event.module_id() {
         let _ = write!(text, "/{module}");
@@ -122,7 +122,7 @@ mod tests {
             body: b"one\ntwo\x07".to_vec().into(),
         };
         assert_eq!(
-            shown(&event),
+            format_event(&event),
             "1970-01-01T00:00:00Z d/m Telemetry (1:7)\n  message-id: 1\n  a: b\u{fffd}[2J\n  one\n  two\u{fffd}\n"
         );
         let events = |device: &str| Events {
@@ -132,15 +132,15 @@ mod tests {
             partition: None,
         };
         for (device, wanted) in [("d", true), ("d/m", true), ("d/n", false), ("e", false)] {
-            assert_eq!(events(device).wants(&event), wanted, "{device}");
+            assert_eq!(events(device).matches(&event), wanted, "{device}");
         }
     }
 
     #[test]
     fn a_start_is_a_word_or_a_time() {
-        assert_eq!(start("start"), Ok(EventStart::Oldest));
-        assert_eq!(start("end"), Ok(EventStart::Next));
-        assert!(matches!(start("2026-11-24T00:00:00Z"), Ok(EventStart::Time(_))));
-        assert!(start("yesterday").is_err());
+        assert_eq!(parse_start("start"), Ok(EventStart::Oldest));
+        assert_eq!(parse_start("end"), Ok(EventStart::Next));
+        assert!(matches!(parse_start("2026-11-24T00:00:00Z"), Ok(EventStart::Time(_))));
+        assert!(parse_start("yesterday").is_err());
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use ferrohub_service::{FeedbackRecord, ServiceClient};
 
-use crate::output::{Output, line};
+use crate::output::{Output, print_line};
 
 /// How often the hub is asked.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flags of `ferrohub monitor feedback`.
 #[derive(Debug, Args)]
@@ -20,15 +20,15 @@ pub(crate) struct Feedback {
 
 impl Feedback {
     pub(crate) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
-        let mut stream = client.feedback(PAUSE);
+        let mut stream = client.feedback(POLL_INTERVAL);
         let mut left = self.count.unwrap_or(usize::MAX);
         while left > 0 {
             let records = stream.next().await?;
             for record in &records {
                 match output {
                     // One line for each, so that they can be read as they come.
-                    Output::Json => line(&serde_json::to_string(record)?)?,
-                    Output::Table => line(&text(record))?,
+                    Output::Json => print_line(&serde_json::to_string(record)?)?,
+                    Output::Table => print_line(&text(record))?,
                 }
             }
             left = left.saturating_sub(records.len());

@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use ferrohub_service::{FileNotification, ServiceClient};
 
-use crate::output::{Output, line};
+use crate::output::{Output, print_line};
 
 /// How long to wait where nothing is new.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flags of `ferrohub monitor files`.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ impl Files {
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
             let Some(received) = client.receive_file_notification().await? else {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
             print(&received.notification, output)?;
@@ -37,8 +37,8 @@ impl Files {
 
 fn print(notification: &FileNotification, output: Output) -> anyhow::Result<()> {
     match output {
-        Output::Json => line(&serde_json::to_string(notification)?),
-        Output::Table => line(&format!(
+        Output::Json => print_line(&serde_json::to_string(notification)?),
+        Output::Table => print_line(&format!(
             "{}  {}  {} bytes",
             notification.enqueued_time_utc, notification.blob_name, notification.blob_size_in_bytes
         )),

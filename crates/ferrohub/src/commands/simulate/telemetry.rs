@@ -27,7 +27,9 @@ pub(super) async fn send(client: DeviceClient, every: Duration, place: f64, flee
             }
             // It went away just then.
             Err(error) if error.kind() == ErrorKind::Closed => {}
-            Err(error) if fleet.tell => fleet.tell(&format!("{} cannot send: {error}", client.device_id())),
+            Err(error) if fleet.log_calls => {
+                fleet.print(&format!("{} cannot send: {error}", client.device_id()))
+            }
             Err(_) => {}
         }
     }

@@ -8,38 +8,38 @@ use serde_json::{Map, Value};
 use super::Fleet;
 
 /// Reports each change of the desired properties back. Ends with the stream.
-pub(super) async fn follow(client: DeviceClient, mut updates: DesiredUpdates, fleet: Arc<Fleet>) {
+pub(super) async fn report_desired(client: DeviceClient, mut updates: DesiredUpdates, fleet: Arc<Fleet>) {
     let mut wanted = Map::new();
     let mut reported = Map::new();
     while let Some(update) = updates.next().await {
         update.apply_to(&mut wanted);
-        let patch = difference(&reported, &wanted);
+        let patch = merge_patch(&reported, &wanted);
         if patch.is_empty() {
             continue;
         }
         match client.patch_reported(&patch).await {
             Ok(version) => {
                 reported.clone_from(&wanted);
-                if fleet.tell {
+                if fleet.log_calls {
                     let what = match update {
                         DesiredUpdate::Whole(_) => "wanted",
                         DesiredUpdate::Patch(_) => "a change of what is wanted",
                     };
                     let patch = Value::from(patch);
-                    fleet.tell(&format!(
+                    fleet.print(&format!(
                         "{}: {what} {patch} → reported, version {version}",
                         client.device_id()
                     ));
                 }
             }
             // What is missing goes out with the next.
-            Err(error) => fleet.tell(&format!("{} cannot report: {error}", client.device_id())),
+            Err(error) => fleet.print(&format!("{} cannot report: {error}", client.device_id())),
         }
     }
 }
 
 /// The merge patch that makes `new` of `old`.
-fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Value> {
+fn merge_patch(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = Map::new();
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         patch.insert(name.clone(), Value::Null);
@@ -47,7 +47,7 @@ fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String,
     for (name, value) in new {
         let change = match (old.get(name), value) {
             (Some(before), value) if before == value => continue,
-            (Some(Value::Object(before)), Value::Object(value)) => difference(before, value).into(),
+            (Some(Value::Object(before)), Value::Object(value)) => merge_patch(before, value).into(),
             (_, value) => value.clone(),
         };
         patch.insert(name.clone(), change);
@@ -62,16 +62,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_has_what_changed_and_nothing_else() {
+    fn a_merge_patch_has_what_changed_and_nothing_else() {
         let object = |value: Value| value.as_object().cloned().unwrap();
         let old =
             object(json!({ "same": 1, "gone": 1, "deep": { "same": [1], "gone": {}, "new": 1 }, "kind": 1 }));
         let new =
             object(json!({ "same": 1, "deep": { "same": [1], "new": 2 }, "kind": { "a": 1 }, "more": "x" }));
         assert_eq!(
-            Value::from(difference(&old, &new)),
+            Value::from(merge_patch(&old, &new)),
             json!({ "gone": null, "deep": { "gone": null, "new": 2 }, "kind": { "a": 1 }, "more": "x" })
         );
-        assert!(difference(&new, &new).is_empty());
+        assert!(merge_patch(&new, &new).is_empty());
     }
 }

@@ -35,12 +35,12 @@ struct OAuthError(StatusCode, &'static str, &'static str);
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let Self(status, error, description) = self;
-        answer(status, &json!({ "error": error, "error_description": description }))
+        json_response(status, &json!({ "error": error, "error_description": description }))
     }
 }
 
 /// A JSON answer that nobody may keep.
-fn answer(status: StatusCode, body: &Value) -> Response {
+fn json_response(status: StatusCode, body: &Value) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -63,7 +63,7 @@ async fn discovery(
 ) -> Result<Response, OAuthError> {
     check_tenant(&issuer, &tenant)?;
     let base = format!("{}/{tenant}", issuer.0.authority);
-    Ok(answer(
+    Ok(json_response(
         StatusCode::OK,
         &json!({
             "issuer": issuer.issuer(),
@@ -84,7 +84,7 @@ async fn keys(
     Path(tenant): Path<String>,
 ) -> Result<Response, OAuthError> {
     check_tenant(&issuer, &tenant)?;
-    Ok(answer(StatusCode::OK, &issuer.key_set()))
+    Ok(json_response(StatusCode::OK, &issuer.key_set()))
 }
 
 async fn token(
@@ -96,13 +96,13 @@ async fn token(
     check_tenant(&issuer, &tenant)?;
     let invalid = |text| OAuthError(StatusCode::BAD_REQUEST, "invalid_request", text);
     let body = Limited::new(body, MAX_FORM).collect().await.map_err(|_| invalid("The form is too long."))?;
-    let form = form(&body.to_bytes()).ok_or(invalid("The body is not a form."))?;
+    let form = parse_form(&body.to_bytes()).ok_or(invalid("The body is not a form."))?;
     let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     if field("grant_type") != Some("client_credentials") {
         let text = "Only the grant type client_credentials is supported.";
         return Err(OAuthError(StatusCode::BAD_REQUEST, "unsupported_grant_type", text));
     }
-    let (id, secret) = match basic(&headers) {
+    let (id, secret) = match basic_credentials(&headers) {
         Some(pair) => pair,
         None => (
             field("client_id").unwrap_or_default().to_owned(),
@@ -111,8 +111,8 @@ async fn token(
     };
     let known = &issuer.0.credentials;
     // Both are looked at in full, whatever the first says.
-    let id_is_right = same(&id, &known.client_id);
-    let secret_is_right = same(&secret, &known.client_secret);
+    let id_is_right = constant_time_eq(&id, &known.client_id);
+    let secret_is_right = constant_time_eq(&secret, &known.client_secret);
     if !(id_is_right & secret_is_right) {
         warn!("the development issuer refused a client");
         return Err(WRONG_CLIENT);
@@ -126,7 +126,7 @@ async fn token(
     let now = Timestamp::from_unix_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let failed = OAuthError(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The token cannot be signed.");
     let token = issuer.issue(now).ok_or(failed)?;
-    Ok(answer(
+    Ok(json_response(
         StatusCode::OK,
         &json!({
             "token_type": "Bearer",
@@ -138,7 +138,7 @@ async fn token(
 }
 
 /// Compares secrets in a time that tells nothing.
-fn same(given: &str, known: &str) -> bool {
+fn constant_time_eq(given: &str, known: &str) -> bool {
     let random = rand::random::<[u8; 32]>();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &random);
     let tag = ring::hmac::sign(&key, known.as_bytes());
@@ -146,7 +146,7 @@ fn same(given: &str, known: &str) -> bool {
 }
 
 /// `Authorization: Basic`, both parts percent-encoded.
-fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("Basic") {
@@ -154,22 +154,22 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     }
     let pair = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (id, secret) = pair.split_once(':')?;
-    Some((decode(id)?, decode(secret)?))
+    Some((form_decode(id)?, form_decode(secret)?))
 }
 
 /// The fields of `application/x-www-form-urlencoded`.
-fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
+fn parse_form(body: &[u8]) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(body).ok()?;
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(name)?, decode(value)?))
+            Some((form_decode(name)?, form_decode(value)?))
         })
         .collect()
 }
 
-fn decode(text: &str) -> Option<String> {
+fn form_decode(text: &str) -> Option<String> {
     ferrohub_model::percent::decode(&text.replace('+', " "))
 }
 
@@ -179,15 +179,19 @@ mod tests {
 
     #[test]
     fn a_form_is_read_with_its_escapes() {
-        let read = form(b"a=1&b=x%26y+z&c&&d=").unwrap();
+        let read = parse_form(b"a=1&b=x%26y+z&c&&d=").unwrap();
         let expected = [("a", "1"), ("b", "x&y z"), ("c", ""), ("d", "")];
         assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(form(b"a=%f"), None);
+        assert_eq!(parse_form(b"a=%f"), None);
     }
 
     #[test]
     fn secrets_are_the_same_or_not() {
-        assert!(same("abc", "abc"));
-        assert!(!same("abd", "abc") && !same("", "abc") && !same("abcd", "abc"));
+        assert!(constant_time_eq("abc", "abc"));
+        assert!(
+            !constant_time_eq("abd", "abc")
+                && !constant_time_eq("", "abc")
+                && !constant_time_eq("abcd", "abc")
+        );
     }
 }

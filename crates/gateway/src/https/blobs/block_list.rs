@@ -2,27 +2,27 @@
 //!
 //! A document of three kinds of elements with base64 in them: no attributes, no entities, nothing nested, nothing else.
 
-use super::error::Refusal;
+use super::error::BlobApiError;
 
 /// The ids of the blocks, in their order.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<String>, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|_| Refusal::xml())?;
+pub(super) fn parse(body: &[u8]) -> Result<Vec<String>, BlobApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| BlobApiError::invalid_xml())?;
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
     if let Some(prolog) = rest.strip_prefix("<?xml") {
-        rest = prolog.split_once("?>").ok_or_else(Refusal::xml)?.1.trim_start();
+        rest = prolog.split_once("?>").ok_or_else(BlobApiError::invalid_xml)?.1.trim_start();
     }
     if let Some(empty) = rest.strip_prefix("<BlockList/>").or_else(|| rest.strip_prefix("<BlockList />")) {
-        return if empty.trim().is_empty() { Ok(Vec::new()) } else { Err(Refusal::xml()) };
+        return if empty.trim().is_empty() { Ok(Vec::new()) } else { Err(BlobApiError::invalid_xml()) };
     }
-    rest = rest.strip_prefix("<BlockList>").ok_or_else(Refusal::xml)?.trim_start();
+    rest = rest.strip_prefix("<BlockList>").ok_or_else(BlobApiError::invalid_xml)?.trim_start();
     let mut ids = Vec::new();
     loop {
         if let Some(end) = rest.strip_prefix("</BlockList>") {
-            return if end.trim().is_empty() { Ok(ids) } else { Err(Refusal::xml()) };
+            return if end.trim().is_empty() { Ok(ids) } else { Err(BlobApiError::invalid_xml()) };
         }
         // The hub does not keep of which blocks a blob was made.
         if rest.starts_with("<Committed>") {
-            return Err(Refusal::block_list());
+            return Err(BlobApiError::invalid_block_list());
         }
         let (id, after) = ["Latest", "Uncommitted"]
             .iter()
@@ -31,7 +31,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<String>, Refusal> {
                 let (id, after) = inner.split_once("</")?;
                 Some((id, after.strip_prefix(tag)?.strip_prefix('>')?))
             })
-            .ok_or_else(Refusal::xml)?;
+            .ok_or_else(BlobApiError::invalid_xml)?;
         ids.push(id.trim().to_owned());
         rest = after.trim_start();
     }
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn lists_are_read_as_clients_write_them() {
-        let read = |text: &str| parse(text.as_bytes()).map_err(|refusal| refusal.code());
+        let read = |text: &str| parse(text.as_bytes()).map_err(|error| error.code());
         let list = "<?xml version='1.0' encoding='utf-8'?>\n<BlockList><Latest>QQ==</Latest><Latest>Qg==</Latest></BlockList>";
         assert_eq!(read(list), Ok(vec!["QQ==".to_owned(), "Qg==".to_owned()]));
         let list = "\u{feff}<BlockList>\n  <Uncommitted> QQ== </Uncommitted>\n</BlockList>\n";

@@ -6,11 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::blobs::{Blob, BlobProperties, ByteRange, Condition, EtagMatch};
 use ferrohub_model::Timestamp;
 
-use super::error::Refusal;
+use super::error::BlobApiError;
 
 /// Bytes of what a blob carries, as Azure has it.
 const MAX_PROPERTIES: usize = 8 * 1024;
-const METADATA: &str = "x-ms-meta-";
+const METADATA_PREFIX: &str = "x-ms-meta-";
 /// What a blob carries, by the end of the request's header (`x-ms-blob-…`) and the header of answers.
 const PROPERTIES: [(&str, &str); 5] = [
     ("x-ms-blob-content-type", "content-type"),
@@ -32,45 +32,47 @@ const UNSUPPORTED: [&str; 9] = [
     "x-ms-tags",
 ];
 
-pub(super) fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn refuse_unsupported(headers: &HeaderMap) -> Result<(), BlobApiError> {
     let unsupported = |name: &&HeaderName| UNSUPPORTED.iter().any(|prefix| name.as_str().starts_with(prefix));
     match headers.keys().find(unsupported) {
-        Some(name) => Err(Refusal::unsupported_header(name.as_str())),
+        Some(name) => Err(BlobApiError::unsupported_header(name.as_str())),
         None => Ok(()),
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
-    headers.get(name).map(|value| value.to_str().map_err(|_| Refusal::header(name))).transpose()
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, BlobApiError> {
+    headers.get(name).map(|value| value.to_str().map_err(|_| BlobApiError::invalid_header(name))).transpose()
 }
 
-pub(super) fn must_be_block_blob(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn require_block_blob(headers: &HeaderMap) -> Result<(), BlobApiError> {
     const TYPE: &str = "x-ms-blob-type";
     match text(headers, TYPE)? {
         Some("BlockBlob") => Ok(()),
-        Some(_) => Err(Refusal::header(TYPE)),
-        None => Err(Refusal::missing_header(TYPE)),
+        Some(_) => Err(BlobApiError::invalid_header(TYPE)),
+        None => Err(BlobApiError::missing_header(TYPE)),
     }
 }
 
-pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Refusal> {
+pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, BlobApiError> {
     let etags = |name: HeaderName| text(headers, name.as_str()).map(|text| text.map(EtagMatch::parse));
     let date = |name: HeaderName| match text(headers, name.as_str())? {
         None => Ok(None),
-        Some(date) => Timestamp::parse_http(date).map(Some).ok_or_else(|| Refusal::header(name.as_str())),
+        Some(date) => Timestamp::parse_http_date(date)
+            .map(Some)
+            .ok_or_else(|| BlobApiError::invalid_header(name.as_str())),
     };
     Ok(Condition {
         if_match: etags(header::IF_MATCH)?,
         if_none_match: etags(header::IF_NONE_MATCH)?,
         if_modified_since: date(header::IF_MODIFIED_SINCE)?,
         if_unmodified_since: date(header::IF_UNMODIFIED_SINCE)?,
-        must_be_new: false,
+        create_only: false,
     })
 }
 
 /// What a new blob shall carry. Where the body of the request is the blob itself (`whole`), headers of the body count for
 /// it as well.
-pub(super) fn properties(headers: &HeaderMap, whole: bool) -> Result<BlobProperties, Refusal> {
+pub(super) fn properties(headers: &HeaderMap, whole: bool) -> Result<BlobProperties, BlobApiError> {
     let mut properties = BlobProperties::new();
     for (own, plain) in PROPERTIES {
         let value = match text(headers, own)? {
@@ -86,29 +88,29 @@ pub(super) fn properties(headers: &HeaderMap, whole: bool) -> Result<BlobPropert
         properties.insert("content-md5".to_owned(), STANDARD.encode(md5));
     }
     for (name, value) in headers {
-        if name.as_str().starts_with(METADATA) {
-            let value = value.to_str().map_err(|_| Refusal::header(name.as_str()))?;
+        if name.as_str().starts_with(METADATA_PREFIX) {
+            let value = value.to_str().map_err(|_| BlobApiError::invalid_header(name.as_str()))?;
             properties.insert(name.as_str().to_owned(), value.to_owned());
         }
     }
     let bytes: usize = properties.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > MAX_PROPERTIES { Err(Refusal::metadata_too_large()) } else { Ok(properties) }
+    if bytes > MAX_PROPERTIES { Err(BlobApiError::metadata_too_large()) } else { Ok(properties) }
 }
 
 /// The digest that the body must have. Where it is the blob itself, the digest of the blob is one, too.
-pub(super) fn md5(headers: &HeaderMap, whole: bool) -> Result<Option<[u8; 16]>, Refusal> {
+pub(super) fn md5(headers: &HeaderMap, whole: bool) -> Result<Option<[u8; 16]>, BlobApiError> {
     let body = digest(headers, "content-md5")?;
     let blob = if whole { digest(headers, "x-ms-blob-content-md5")? } else { None };
     match (body, blob) {
-        (Some(body), Some(blob)) if body != blob => Err(Refusal::md5_mismatch()),
+        (Some(body), Some(blob)) if body != blob => Err(BlobApiError::md5_mismatch()),
         (body, blob) => Ok(body.or(blob)),
     }
 }
 
-fn digest(headers: &HeaderMap, name: &str) -> Result<Option<[u8; 16]>, Refusal> {
+fn digest(headers: &HeaderMap, name: &str) -> Result<Option<[u8; 16]>, BlobApiError> {
     let Some(text) = text(headers, name)? else { return Ok(None) };
     let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Some).ok_or_else(Refusal::md5)
+    bytes.map(Some).ok_or_else(BlobApiError::invalid_md5)
 }
 
 /// The range that is asked for. As RFC 9110 has it, one that cannot be read is none.
@@ -128,14 +130,14 @@ pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 /// Which version of the blob it is.
-pub(super) fn version(blob: &Blob, headers: &mut HeaderMap) {
+pub(super) fn write_version_headers(blob: &Blob, headers: &mut HeaderMap) {
     insert(headers, "etag", &format!("\"{}\"", blob.etag));
-    insert(headers, "last-modified", &blob.modified.http_form());
+    insert(headers, "last-modified", &blob.modified.to_http_date());
 }
 
 /// All there is to tell of a blob but its size.
-pub(super) fn describe(blob: &Blob, headers: &mut HeaderMap) {
-    version(blob, headers);
+pub(super) fn write_blob_headers(blob: &Blob, headers: &mut HeaderMap) {
+    write_version_headers(blob, headers);
     for (name, value) in &blob.properties {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
         {
@@ -157,9 +159,9 @@ pub(super) fn describe(blob: &Blob, headers: &mut HeaderMap) {
 }
 
 /// Which bytes of the blob these are. The digest is that of the whole blob, and says so.
-pub(super) fn describe_range(blob: &Blob, from: u64, length: u64, headers: &mut HeaderMap) {
-    let last = from + length.saturating_sub(1);
-    insert(headers, "content-range", &format!("bytes {from}-{last}/{}", blob.bytes));
+pub(super) fn write_range_headers(blob: &Blob, offset: u64, length: u64, headers: &mut HeaderMap) {
+    let last = offset + length.saturating_sub(1);
+    insert(headers, "content-range", &format!("bytes {offset}-{last}/{}", blob.bytes));
     if let Some(md5) = headers.remove("content-md5") {
         headers.insert("x-ms-blob-content-md5", md5);
     }
@@ -215,9 +217,9 @@ mod tests {
             assert_eq!(refused.code(), "UnsupportedHeader");
         }
         assert!(refuse_unsupported(&headers(&[("x-ms-access-tier", "Hot")])).is_ok());
-        assert_eq!(must_be_block_blob(&headers(&[])).unwrap_err().code(), "MissingRequiredHeader");
+        assert_eq!(require_block_blob(&headers(&[])).unwrap_err().code(), "MissingRequiredHeader");
         let page = headers(&[("x-ms-blob-type", "PageBlob")]);
-        assert_eq!(must_be_block_blob(&page).unwrap_err().code(), "InvalidHeaderValue");
+        assert_eq!(require_block_blob(&page).unwrap_err().code(), "InvalidHeaderValue");
         let short = headers(&[("content-md5", "AAAA")]);
         assert_eq!(md5(&short, false).unwrap_err().code(), "InvalidMd5");
     }

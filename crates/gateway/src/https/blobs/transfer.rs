@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
-use ferrohub_core::blobs::{BlobError, Pieces};
+use ferrohub_core::blobs::{BlobError, ByteStream};
 use ferrohub_core::metrics::counter;
 use futures_util::stream;
 use http_body_util::BodyExt as _;
@@ -18,63 +18,73 @@ use tracing::debug;
 
 use super::super::request::read_body;
 use super::super::server::{Api, HttpLimits};
-use super::super::transfers::Turn;
-use super::error::Refusal;
+use super::super::transfer_permits::TransferPermit;
+use super::error::BlobApiError;
 
 /// How much of what is refused is read to be polite.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// The body of a request.
-pub(super) struct Incoming {
+pub(super) struct UploadBody {
     body: Body,
-    idle: Duration,
+    idle_timeout: Duration,
     /// When it must have come.
-    until: Option<Instant>,
+    deadline: Option<Instant>,
     /// How long what is refused is read.
-    patience: Duration,
-    bytes: Counter,
+    discard_timeout: Duration,
+    received_bytes: Counter,
 }
 
-impl Incoming {
+impl UploadBody {
     pub(super) fn new(body: Body, api: &Api) -> Self {
-        let bytes = counter(&api.hub.metrics().file_bytes, "received");
+        let received_bytes = counter(&api.hub.metrics().file_bytes, "received");
         let limits = &api.limits;
-        Self { body, idle: limits.file_idle_timeout, until: None, patience: limits.request_timeout, bytes }
+        Self {
+            body,
+            idle_timeout: limits.file_idle_timeout,
+            deadline: None,
+            discard_timeout: limits.request_timeout,
+            received_bytes,
+        }
     }
 
     /// What has not come by then does not come.
-    pub(super) fn must_end(&mut self, until: Instant) {
-        self.until = Some(until);
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
     }
 
     /// All of it, where it is small.
-    pub(super) async fn all(&mut self, limits: &HttpLimits, md5: Option<[u8; 16]>) -> Result<Bytes, Refusal> {
-        let all = read_body(&mut self.body, limits).await?;
-        if md5.is_some_and(|md5| <[u8; 16]>::from(Md5::digest(&all)) != md5) {
-            return Err(Refusal::md5_mismatch());
+    pub(super) async fn read_all(
+        &mut self,
+        limits: &HttpLimits,
+        md5: Option<[u8; 16]>,
+    ) -> Result<Bytes, BlobApiError> {
+        let bytes = read_body(&mut self.body, limits).await?;
+        if md5.is_some_and(|md5| <[u8; 16]>::from(Md5::digest(&bytes)) != md5) {
+            return Err(BlobApiError::md5_mismatch());
         }
-        Ok(all)
+        Ok(bytes)
     }
 
     /// Reads on for a while and throws it away. It may be a stranger's: not for as long as it gets on.
     pub(super) async fn discard(&mut self) {
-        let patience = self.patience;
+        let discard_timeout = self.discard_timeout;
         let discard = async {
             let mut discarded = 0;
             while discarded <= MAX_DISCARDED
-                && let Ok(Some(piece)) = self.piece().await
+                && let Ok(Some(chunk)) = self.next_chunk().await
             {
-                discarded += piece.len();
+                discarded += chunk.len();
             }
         };
-        let _ = timeout(patience, discard).await;
+        let _ = timeout(discard_timeout, discard).await;
     }
 
-    async fn piece(&mut self) -> Result<Option<Bytes>, BlobError> {
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, BlobError> {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(_)) => return Err(BlobError::Cut("the connection broke")),
+                Some(Err(_)) => return Err(BlobError::IncompleteBody("the connection broke")),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -86,54 +96,56 @@ impl Incoming {
 }
 
 #[async_trait]
-impl Pieces for Incoming {
+impl ByteStream for UploadBody {
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
-        let (wait, reason) = patience(self.idle, self.until);
-        let piece = timeout_at(wait, self.piece()).await.map_err(|_| BlobError::Cut(reason))??;
-        if let Some(piece) = &piece {
-            self.bytes.inc_by(piece.len() as u64);
+        let (until, reason) = next_deadline(self.idle_timeout, self.deadline);
+        let chunk =
+            timeout_at(until, self.next_chunk()).await.map_err(|_| BlobError::IncompleteBody(reason))??;
+        if let Some(chunk) = &chunk {
+            self.received_bytes.inc_by(chunk.len() as u64);
         }
-        Ok(piece)
+        Ok(chunk)
     }
 }
 
 /// Until when the next piece is waited for, and what it means if it does not come.
-fn patience(idle: Duration, until: Option<Instant>) -> (Instant, &'static str) {
-    let idle = Instant::now() + idle;
-    match until.filter(|until| *until < idle) {
-        Some(until) => (until, "its URL ran out"),
-        None => (idle, "it stood still"),
+fn next_deadline(idle_timeout: Duration, deadline: Option<Instant>) -> (Instant, &'static str) {
+    let idle_deadline = Instant::now() + idle_timeout;
+    match deadline.filter(|deadline| *deadline < idle_deadline) {
+        Some(deadline) => (deadline, "its URL ran out"),
+        None => (idle_deadline, "it stood still"),
     }
 }
 
 /// What goes out as the body of an answer.
-pub(crate) struct Outgoing {
-    pub(crate) pieces: Box<dyn Pieces>,
+pub(crate) struct DownloadBody {
+    pub(crate) stream: Box<dyn ByteStream>,
     pub(crate) length: u64,
     /// When it must have gone.
-    pub(crate) until: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// Held until all of it is sent.
-    pub(crate) turn: Turn,
+    pub(crate) permit: TransferPermit,
 }
 
 /// A body that is read while it is sent. The file is closed when the client has taken nothing for too long,
 /// or not all of it in time.
-pub(crate) fn outgoing(outgoing: Outgoing, api: &Api) -> ([(axum::http::HeaderName, String); 1], Body) {
-    let Outgoing { mut pieces, length, until, turn } = outgoing;
-    let (idle, bytes) = (api.limits.file_idle_timeout, counter(&api.hub.metrics().file_bytes, "sent"));
+pub(crate) fn download_body(body: DownloadBody, api: &Api) -> ([(axum::http::HeaderName, String); 1], Body) {
+    let DownloadBody { mut stream, length, deadline, permit } = body;
+    let (idle_timeout, sent_bytes) =
+        (api.limits.file_idle_timeout, counter(&api.hub.metrics().file_bytes, "sent"));
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let _turn = turn;
+        let _permit = permit;
         loop {
-            let piece = match pieces.next().await {
+            let chunk = match stream.next().await {
                 Ok(None) => return,
-                Ok(Some(piece)) => Ok(piece),
+                Ok(Some(chunk)) => Ok(chunk),
                 Err(error) => Err(error),
             };
-            let (ends, length) = (piece.is_err(), piece.as_ref().map_or(0, Bytes::len));
-            let (wait, reason) = patience(idle, until);
-            match timeout_at(wait, sender.send(piece)).await {
-                Ok(Ok(())) if !ends => bytes.inc_by(length as u64),
+            let (ends, length) = (chunk.is_err(), chunk.as_ref().map_or(0, Bytes::len));
+            let (until, reason) = next_deadline(idle_timeout, deadline);
+            match timeout_at(until, sender.send(chunk)).await {
+                Ok(Ok(())) if !ends => sent_bytes.inc_by(length as u64),
                 Ok(_) => return,
                 Err(_) => {
                     debug!(reason, "a file was not taken, and is closed");
@@ -142,8 +154,8 @@ pub(crate) fn outgoing(outgoing: Outgoing, api: &Api) -> ([(axum::http::HeaderNa
             };
         }
     });
-    let pieces =
+    let chunks =
         stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     let length = [(axum::http::header::CONTENT_LENGTH, length.to_string())];
-    (length, Body::from_stream(pieces))
+    (length, Body::from_stream(chunks))
 }

@@ -104,7 +104,7 @@ fn a_session_can_be_handed_on_while_its_connection_serves() {
     old.publish("a", QoS::AtLeastOnce, Bytes::from_static(b"x")).unwrap();
     old.publish("b", QoS::AtLeastOnce, Bytes::from_static(b"y")).unwrap();
     let mut session = old.session().clone();
-    assert!(session.forget(id(1)));
+    assert!(session.remove(id(1)));
     old.handle_input(b"\x40\x02\x00\x01", now).unwrap();
     assert_eq!(old.poll_event(), Some(Event::PubAck(id(1))), "it still waits for both");
     let mut new = connected(Config::default(), session, now);
@@ -139,7 +139,7 @@ fn answers_must_fit_a_request() {
     ] {
         let mut connection = connected(Config::default(), Session::default(), now);
         connection.subscribe(&[("a", QoS::AtLeastOnce)]).unwrap();
-        assert_eq!(connection.handle_input(input, now), Err(ProtocolError::UnknownAnswer(kind)));
+        assert_eq!(connection.handle_input(input, now), Err(ProtocolError::UnexpectedAck(kind)));
     }
 }
 

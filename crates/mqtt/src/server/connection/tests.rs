@@ -176,9 +176,9 @@ fn silence_is_one_and_a_half_keep_alives_and_capped() {
     for (keep_alive, millis) in
         [(0, 1_767_000), (1, 1_500), (60, 90_000), (1177, 1_765_500), (1179, 1_767_000)]
     {
-        assert_eq!(config.silence(keep_alive), Duration::from_millis(millis));
+        assert_eq!(config.keep_alive_timeout(keep_alive), Duration::from_millis(millis));
     }
-    assert_eq!(config.silence(u16::MAX), Duration::from_secs(1767));
+    assert_eq!(config.keep_alive_timeout(u16::MAX), Duration::from_secs(1767));
 
     let now = Instant::now();
     let mut connection = connected(now);

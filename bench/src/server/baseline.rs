@@ -1,0 +1,156 @@
+//! The baseline: a program that only moves the same bytes over the same TLS connections.
+//!
+//! It reads a caller's request, writes a request of the same size to a device, reads its answer and writes one of the
+//! same size to the caller. It parses nothing, checks nothing and remembers nothing: what is left is what TLS, the
+//! runtime and the kernel cost.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{Environment, Protocol, Server, ServerSpec, free_address};
+
+/// Flags of the process that is the baseline.
+#[derive(Debug, Args)]
+pub(crate) struct BaselineArgs {
+    #[arg(long)]
+    devices: SocketAddr,
+    #[arg(long)]
+    callers: SocketAddr,
+    #[arg(long)]
+    certificate: PathBuf,
+    #[arg(long)]
+    key: PathBuf,
+}
+
+/// Starts it as a process of its own.
+pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
+    let (address, https) = (free_address()?, free_address()?);
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["baseline", "--devices", &address.to_string(), "--callers", &https.to_string()])
+        .arg("--certificate")
+        .arg(&environment.pki.certificate)
+        .arg("--key")
+        .arg(&environment.pki.key);
+    // The token is as long as the hub's.
+    let protocol = Protocol::Hub { host: "localhost".to_owned(), https, token: "x".repeat(150), admin: None };
+    let version = "only moves bytes".to_owned();
+    ServerSpec {
+        name: "baseline",
+        version,
+        protocol,
+        address,
+        folder: tempfile::tempdir()?,
+        helpers: Vec::new(),
+    }
+    .start(environment, command)
+    .await
+}
+
+/// A request to a device, and whom its answer is for.
+type Request = (usize, oneshot::Sender<usize>);
+/// Devices that have nothing to do.
+type IdleDevices = Arc<Mutex<VecDeque<mpsc::Sender<Request>>>>;
+
+/// Bytes of the hub's answer besides the payload: status line, headers, and the JSON around it.
+const RESPONSE_OVERHEAD: usize = 190;
+
+/// Is the baseline.
+#[tokio::main]
+pub(crate) async fn run(flags: BaselineArgs) -> anyhow::Result<()> {
+    let acceptor = TlsAcceptor::from(crate::pki::server(&flags.certificate, &flags.key)?);
+    let idle = IdleDevices::default();
+    let devices = TcpListener::bind(flags.devices).await?;
+    let callers = TcpListener::bind(flags.callers).await?;
+    loop {
+        tokio::select! {
+            accepted = devices.accept() => {
+                let (acceptor, idle) = (acceptor.clone(), idle.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = handshake(&acceptor, accepted?.0).await else { return Ok(()) };
+                    device(stream, idle).await
+                });
+            }
+            accepted = callers.accept() => {
+                let (acceptor, idle) = (acceptor.clone(), idle.clone());
+                tokio::spawn(async move { caller(handshake(&acceptor, accepted?.0).await?, idle).await });
+            }
+        }
+    }
+}
+
+async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    Ok(acceptor.accept(stream).await?)
+}
+
+async fn device(mut stream: TlsStream<TcpStream>, idle: IdleDevices) -> anyhow::Result<()> {
+    let mut input = [0; 4096];
+    // CONNECT, then SUBSCRIBE with the identifier 1, as the load sends them.
+    for answer in [&b"\x20\x02\x00\x00"[..], b"\x90\x03\x00\x01\x00"] {
+        if stream.read(&mut input).await? == 0 {
+            return Ok(());
+        }
+        stream.write_all(answer).await?;
+        stream.flush().await?;
+    }
+    let (sender, mut requests) = mpsc::channel::<Request>(1);
+    let rest = |sender: &mpsc::Sender<Request>| {
+        idle.lock().unwrap_or_else(PoisonError::into_inner).push_back(sender.clone());
+    };
+    rest(&sender);
+    let topic = b"$iothub/methods/POST/echo/?$rid=123456789012";
+    loop {
+        let (payload, reply) = tokio::select! {
+            Some(request) = requests.recv() => request,
+            ended = stream.read(&mut input) => {
+                ended?;
+                return Ok(());
+            }
+        };
+        let mut packet = vec![0x30];
+        let remaining = 2 + topic.len() + payload;
+        packet.extend_from_slice(&[remaining as u8 | 0x80, (remaining >> 7) as u8, 0, topic.len() as u8]);
+        packet.extend_from_slice(topic);
+        packet.resize(packet.len() + payload, b'x');
+        stream.write_all(&packet).await?;
+        stream.flush().await?;
+        let read = stream.read(&mut input).await?;
+        let _ = reply.send(read);
+        rest(&sender);
+    }
+}
+
+async fn caller(mut stream: TlsStream<TcpStream>, idle: IdleDevices) -> anyhow::Result<()> {
+    let mut input = [0; 4096];
+    loop {
+        let read = stream.read(&mut input).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        // Small requests come in one piece; a payload of the body's size is what a device is sent.
+        let end = input.windows(4).position(|four| four == b"\r\n\r\n").context("no request")?;
+        let payload = read.saturating_sub(end + 4 + 34);
+        let device = idle.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let (sender, answer) = oneshot::channel();
+        device.context("no device")?.try_send((payload, sender)).map_err(|_| anyhow::anyhow!("no device"))?;
+        answer.await?;
+        let body = format!("{{\"status\":200,\"payload\":\"{}\"}}", "x".repeat(payload.saturating_sub(2)));
+        let mut head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-filler: ", body.len());
+        let filler = (RESPONSE_OVERHEAD + payload).saturating_sub(head.len() + body.len() + 4);
+        head.extend(std::iter::repeat_n('x', filler));
+        stream.write_all([head.as_bytes(), b"\r\n\r\n", body.as_bytes()].concat().as_slice()).await?;
+        stream.flush().await?;
+    }
+}

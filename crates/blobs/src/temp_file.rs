@@ -1,0 +1,110 @@
+//! A file that is being written: under a name of its own until it is whole and on disk.
+
+use std::path::{Path, PathBuf};
+
+use ferrohub_core::blobs::{BlobError, ByteStream};
+use md5::{Digest as _, Md5};
+use tokio::fs::{File, OpenOptions, rename};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::paths::{Paths, random_name};
+use crate::quota::{Quota, Reservation};
+
+/// Removed when dropped, unless it has moved to its place.
+pub(crate) struct TempFile {
+    path: PathBuf,
+    file: File,
+    reservation: Reservation,
+    bytes: u64,
+    limit: u64,
+    md5: Md5,
+    persisted: bool,
+}
+
+/// A part that is on disk.
+pub(crate) struct CompleteFile {
+    temp: TempFile,
+    pub(crate) bytes: u64,
+    pub(crate) md5: [u8; 16],
+}
+
+impl TempFile {
+    /// Begins a file of at most `limit` bytes.
+    pub(crate) async fn create(paths: &Paths, quota: &Quota, limit: u64) -> Result<Self, BlobError> {
+        let path = paths.temp().join(random_name());
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
+        Ok(Self {
+            path,
+            file,
+            reservation: quota.reservation(),
+            bytes: 0,
+            limit,
+            md5: Md5::new(),
+            persisted: false,
+        })
+    }
+
+    /// Writes all that comes.
+    pub(crate) async fn write_stream(&mut self, stream: &mut dyn ByteStream) -> Result<(), BlobError> {
+        while let Some(chunk) = stream.next().await? {
+            let more = chunk.len() as u64;
+            if more > self.limit - self.bytes {
+                return Err(BlobError::TooLarge(self.limit));
+            }
+            self.reservation.grow(more)?;
+            self.bytes += more;
+            self.md5.update(&chunk);
+            self.file.write_all(&chunk).await.map_err(io_or_full)?;
+        }
+        Ok(())
+    }
+
+    /// Sees that it is on disk, and that it is what the sender meant.
+    pub(crate) async fn finish(mut self, expected: Option<[u8; 16]>) -> Result<CompleteFile, BlobError> {
+        let md5: [u8; 16] = std::mem::take(&mut self.md5).finalize().into();
+        if expected.is_some_and(|expected| expected != md5) {
+            return Err(BlobError::Md5Mismatch);
+        }
+        self.file.flush().await.map_err(io_or_full)?;
+        self.file.sync_all().await.map_err(io_or_full)?;
+        Ok(CompleteFile { bytes: self.bytes, md5, temp: self })
+    }
+}
+
+impl CompleteFile {
+    /// Moves it to its place; for it to stay there when the power goes, the folder has yet to be synced. Its bytes stay
+    /// taken.
+    pub(crate) async fn persist(mut self, path: &Path) -> Result<(), BlobError> {
+        rename(&self.temp.path, path).await?;
+        self.temp.persisted = true;
+        let reservation = std::mem::replace(&mut self.temp.reservation, Quota::new(0).reservation());
+        reservation.commit();
+        Ok(())
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.persisted {
+            // What cannot be removed now is removed at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A full disk is a full folder.
+pub(crate) fn io_or_full(error: std::io::Error) -> BlobError {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BlobError::Full,
+        _ => BlobError::Io(error),
+    }
+}
+
+/// Runs what waits for the disk on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.unwrap_or_else(|error| Err(BlobError::Io(std::io::Error::other(error))))
+}

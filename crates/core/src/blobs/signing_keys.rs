@@ -1,0 +1,70 @@
+//! What signs URLs of files.
+
+use std::sync::{PoisonError, RwLock};
+
+use ferrohub_model::blob_sas::{BlobAddress, BlobSasToken};
+use ferrohub_model::{SharedAccessKey, Timestamp};
+
+use crate::store::StoredSigningKey;
+
+/// Keys, the newest first: that one signs, and what any of them signed is good.
+#[derive(Debug, Default)]
+pub(crate) struct UrlSigningKeys(RwLock<Vec<StoredSigningKey>>);
+
+impl UrlSigningKeys {
+    /// How many are kept: the one that signs, and the one before it for the URLs that it signed.
+    pub(crate) const RETAINED: usize = 2;
+
+    /// Takes these, the newest first.
+    pub(crate) fn set(&self, keys: Vec<StoredSigningKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// The key that signs; none before there is one.
+    pub(crate) fn current_key(&self) -> Option<SharedAccessKey> {
+        self.read(|keys| keys.first().map(|newest| newest.key.clone()))
+    }
+
+    /// When the key that signs was made.
+    pub(crate) fn current_key_created(&self) -> Option<Timestamp> {
+        self.read(|keys| keys.first().map(|newest| newest.created))
+    }
+
+    /// Whether one of them signed this.
+    pub(crate) fn verify(&self, sas: &BlobSasToken, blob: BlobAddress<'_>) -> bool {
+        self.read(|keys| keys.iter().any(|key| sas.is_signed_by(&key.key, blob)))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&[StoredSigningKey]) -> T) -> T {
+        work(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrohub_model::blob_sas::{BlobRight, BlobRights, sign};
+
+    use super::*;
+
+    #[test]
+    fn what_an_older_key_signed_is_good_until_the_key_is_forgotten() {
+        let key = |second| StoredSigningKey {
+            key: SharedAccessKey::generate(),
+            created: Timestamp::from_unix_seconds(second),
+        };
+        let (first, second, third) = (key(1), key(2), key(3));
+        let blob = BlobAddress { account: "a", container: "c", blob: "d/f" };
+        let rights = BlobRights::of(&[BlobRight::Read]);
+        let sas = sign(blob, rights, Timestamp::from_unix_seconds(9), true, &first.key);
+        let sas = BlobSasToken::parse(sas.trim_start_matches('?')).unwrap();
+        let keys = UrlSigningKeys::default();
+        assert!(!keys.verify(&sas, blob) && keys.current_key().is_none(), "no keys let nobody in");
+        keys.set(vec![first.clone()]);
+        assert!(keys.verify(&sas, blob));
+        keys.set(vec![second.clone(), first]);
+        assert!(keys.verify(&sas, blob) && keys.current_key() == Some(second.key.clone()));
+        assert_eq!(keys.current_key_created(), Some(second.created));
+        keys.set(vec![third, second]);
+        assert!(!keys.verify(&sas, blob));
+    }
+}

@@ -1,0 +1,235 @@
+//! Who comes and who goes, on its way to the log.
+//!
+//! A device that connects does not wait for the disk. What came about while one write was under way is written together,
+//! in its order; only when a great many wait, all but the last of each device is dropped, for that is what counts.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ferrohub_model::Timestamp;
+use tracing::warn;
+
+use super::hub_event::{HubEvent, connection_event_body};
+use super::log::{Origin, PartitionState};
+use super::telemetry_log::{Entry, TelemetryLog};
+
+/// So many wait before those that are out of date are dropped.
+const COMPACTION_THRESHOLD: usize = 65_536;
+/// So many are written in one step: others write as well.
+const BATCH_SIZE: usize = 256;
+
+/// A connection that began or ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ConnectionEvent {
+    origin: Origin,
+    event: HubEvent,
+    sequence_number: u64,
+    now: Timestamp,
+}
+
+/// What is not written yet. Whoever changes who is connected holds it meanwhile, so that the order here is the order in
+/// which it came about.
+#[derive(Debug, Default)]
+pub(crate) struct PendingEvents {
+    events: Vec<ConnectionEvent>,
+    /// The last sequence number that was given; they rise for ever.
+    last_sequence_number: u64,
+    /// With so many, those that are out of date are dropped.
+    compact_at: usize,
+    /// Whether somebody is about to write all that waits, so that there are never two of them for each that comes.
+    has_writer: bool,
+}
+
+impl PendingEvents {
+    /// Numbers go on behind all that are in the log: none of them is above what its time says.
+    fn new(partitions: &[PartitionState], now: Timestamp) -> Self {
+        let last = partitions.iter().filter_map(|partition| partition.last_enqueued).max();
+        let last = last.unwrap_or(now).max(now).unix_millis();
+        Self {
+            events: Vec::new(),
+            last_sequence_number: first_sequence_number(last.saturating_add(1)),
+            compact_at: COMPACTION_THRESHOLD,
+            has_writer: false,
+        }
+    }
+
+    pub(crate) fn push(&mut self, origin: Origin, event: HubEvent, now: Timestamp) {
+        self.last_sequence_number =
+            first_sequence_number(now.unix_millis()).max(self.last_sequence_number + 1);
+        let origin = Origin { auth: None, ..origin };
+        self.events.push(ConnectionEvent { origin, event, sequence_number: self.last_sequence_number, now });
+        if self.events.len() >= self.compact_at {
+            self.compact();
+        }
+    }
+
+    /// What waits. Nobody serves the queue any more if that is nothing.
+    fn take(&mut self) -> Vec<ConnectionEvent> {
+        self.has_writer = !self.events.is_empty();
+        std::mem::take(&mut self.events)
+    }
+
+    fn compact(&mut self) {
+        let before = self.events.len();
+        let mut seen = HashSet::new();
+        let mut kept: Vec<ConnectionEvent> = Vec::new();
+        for event in std::mem::take(&mut self.events).into_iter().rev() {
+            if seen.insert(event.origin.id.clone()) {
+                kept.push(event);
+            }
+        }
+        kept.reverse();
+        warn!(
+            dropped = before - kept.len(),
+            "the event log is far behind: only the last state of devices is told"
+        );
+        self.compact_at = COMPACTION_THRESHOLD.max(2 * kept.len());
+        self.events = kept;
+    }
+}
+
+/// Room for a million in each millisecond.
+fn first_sequence_number(millis: i64) -> u64 {
+    u64::try_from(millis).unwrap_or(0) << 20
+}
+
+/// Connections that began or ended, if the log is to tell of them.
+pub(crate) struct ConnectionEvents {
+    log: Arc<TelemetryLog>,
+    host: String,
+    pending: Mutex<PendingEvents>,
+    /// One writes at a time, so that what comes later is written later.
+    write_lock: tokio::sync::Mutex<()>,
+}
+
+impl ConnectionEvents {
+    pub(crate) fn new(
+        log: Arc<TelemetryLog>,
+        host: String,
+        partitions: &[PartitionState],
+        now: Timestamp,
+    ) -> Self {
+        let pending = Mutex::new(PendingEvents::new(partitions, now));
+        Self { log, host, pending, write_lock: tokio::sync::Mutex::new(()) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PendingEvents> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that what waits is written. At most one task waits for the disk, however slow that is.
+    pub(crate) fn spawn_writer(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.lock().has_writer, true) {
+            return;
+        }
+        let events = self.clone();
+        tokio::spawn(async move { events.flush().await });
+    }
+
+    /// Writes all that waits.
+    pub(crate) async fn flush(&self) {
+        let _guard = self.write_lock.lock().await;
+        loop {
+            let taken = self.lock().take();
+            if taken.is_empty() {
+                return;
+            }
+            for batch in taken.chunks(BATCH_SIZE) {
+                self.append(batch).await;
+            }
+        }
+    }
+
+    async fn append(&self, batch: &[ConnectionEvent]) {
+        let entries = batch.iter().map(|ConnectionEvent { origin, event, sequence_number, now }| {
+            let new_event =
+                event.to_event(&self.host, &origin.id, *now, &connection_event_body(*sequence_number));
+            Entry { source: event.source(), origin: origin.clone(), events: vec![new_event], now: *now }
+        });
+        if let Err(error) = self.log.append_all(entries.collect()).await {
+            for ConnectionEvent { origin, event, .. } in batch {
+                warn!(device = %origin.id, ?event, %error, "the event log does not tell of it");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrohub_model::IdentityId;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::events::EventSettings;
+    use crate::events::fake::SlowLog;
+    use crate::metrics::Metrics;
+
+    fn origin(id: &str) -> Origin {
+        Origin { id: IdentityId::parse(id).unwrap(), generation_id: String::new(), auth: None }
+    }
+
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    #[test]
+    fn numbers_rise_also_when_the_clock_goes_back_and_over_a_restart() {
+        let mut pending = PendingEvents::new(&[], time(100));
+        for now in [100, 100, 50, 200, 10] {
+            pending.push(origin("d"), HubEvent::Connected, time(now));
+        }
+        let numbers: Vec<u64> = pending.events.iter().map(|event| event.sequence_number).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        // The log has the last of them at the time of the one before, for its times never fall.
+        let partition =
+            PartitionState { begin: 0, next: 5, oldest: None, last_enqueued: Some(time(200)), bytes: 0 };
+        let again = PendingEvents::new(&[partition], time(10));
+        assert!(again.last_sequence_number > *numbers.last().unwrap());
+    }
+
+    #[test]
+    fn when_many_wait_the_last_of_each_device_stays() {
+        let mut pending = PendingEvents::new(&[], time(0));
+        pending.compact_at = 5;
+        for (id, event) in [
+            ("a", HubEvent::Connected),
+            ("b", HubEvent::Connected),
+            ("a", HubEvent::Disconnected),
+            ("c", HubEvent::Connected),
+            ("c", HubEvent::Disconnected),
+        ] {
+            pending.push(origin(id), event, time(0));
+        }
+        let left: Vec<_> = pending.events.iter().map(|one| (one.origin.id.as_str(), one.event)).collect();
+        assert_eq!(
+            left,
+            [("b", HubEvent::Connected), ("a", HubEvent::Disconnected), ("c", HubEvent::Disconnected)]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_storm_is_written_in_its_order_by_one_task() {
+        let slow_log = Arc::new(SlowLog::new());
+        let settings = EventSettings::default();
+        let log = Arc::new(TelemetryLog::new(
+            slow_log.clone(),
+            settings,
+            &Metrics::register(&mut Registry::default()),
+        ));
+        let events = Arc::new(ConnectionEvents::new(log, "hub".to_owned(), &[], time(0)));
+        let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        for number in 0..1000 {
+            let event = if number % 2 == 0 { HubEvent::Connected } else { HubEvent::Disconnected };
+            events.lock().push(origin(&format!("d{number}")), event, time(1));
+            events.spawn_writer();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before + 1);
+        slow_log.disk.add_permits(1000);
+        events.flush().await;
+        let ids: Vec<String> =
+            slow_log.written.lock().unwrap().iter().map(|batch| batch.origin.id.to_string()).collect();
+        assert_eq!(ids, (0..1000).map(|number| format!("d{number}")).collect::<Vec<_>>());
+        assert!(!events.lock().has_writer, "the next one starts a writer");
+    }
+}

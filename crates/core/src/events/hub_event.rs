@@ -1,0 +1,128 @@
+//! What the hub itself has to tell: events with Azure's schemas, beside what devices send.
+
+use ferrohub_model::message::{MessageProperties, SystemProperty};
+use ferrohub_model::{IdentityId, Timestamp};
+use serde_json::{Value, json};
+
+use super::log::NewEvent;
+use super::settings::EventSource;
+
+/// What happened to a device or module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HubEvent {
+    Created,
+    Deleted,
+    TwinUpdated,
+    TwinReplaced,
+    Connected,
+    Disconnected,
+}
+
+impl HubEvent {
+    pub(crate) fn source(self) -> EventSource {
+        match self {
+            Self::Created | Self::Deleted => EventSource::DeviceLifecycle,
+            Self::TwinUpdated | Self::TwinReplaced => EventSource::TwinChange,
+            Self::Connected | Self::Disconnected => EventSource::ConnectionState,
+        }
+    }
+
+    /// The property `opType`.
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Created => "createDeviceIdentity",
+            Self::Deleted => "deleteDeviceIdentity",
+            Self::TwinUpdated => "updateTwin",
+            Self::TwinReplaced => "replaceTwin",
+            Self::Connected => "deviceConnected",
+            Self::Disconnected => "deviceDisconnected",
+        }
+    }
+
+    /// The property `iothub-message-schema`.
+    fn schema(self) -> &'static str {
+        match self.source() {
+            EventSource::Telemetry => "",
+            EventSource::TwinChange => "twinChangeNotification",
+            EventSource::DeviceLifecycle => "deviceLifecycleNotification",
+            EventSource::ConnectionState => "deviceConnectionStateNotification",
+        }
+    }
+
+    /// The event that tells of it.
+    pub(crate) fn to_event(self, hub: &str, id: &IdentityId, now: Timestamp, body: &Value) -> NewEvent {
+        let correlation = uuid(random_bits());
+        let system = [
+            (SystemProperty::ContentType, "application/json"),
+            (SystemProperty::ContentEncoding, "utf-8"),
+            (SystemProperty::UserId, hub),
+            (SystemProperty::CorrelationId, &correlation),
+        ];
+        let now = now.to_string();
+        let mut application = vec![
+            ("hubName", hub),
+            ("deviceId", id.device_str()),
+            ("operationTimestamp", &now),
+            ("opType", self.operation()),
+            ("iothub-message-schema", self.schema()),
+        ];
+        application.extend(id.module_str().map(|module| ("moduleId", module)));
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let properties = MessageProperties {
+            system: system.map(|(property, value)| (property, value.to_owned())).into(),
+            application: application.into_iter().map(owned).collect(),
+        };
+        NewEvent { properties: properties.to_string(), body: body.to_string().into() }
+    }
+}
+
+/// The body that tells of a connection's beginning or end.
+pub(crate) fn connection_event_body(sequence_number: u64) -> Value {
+    json!({ "sequenceNumber": format!("{sequence_number:064x}") })
+}
+
+/// The schema has a correlation id in each event; nothing else here has one to give.
+fn random_bits() -> u128 {
+    let mut bytes = [0; 16];
+    match ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes) {
+        Ok(()) => u128::from_be_bytes(bytes),
+        Err(_) => 0,
+    }
+}
+
+fn uuid(bits: u128) -> String {
+    let digits = format!("{bits:032x}");
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_the_properties_that_are_documented() {
+        let id = IdentityId::parse("d/m").unwrap();
+        let now = Timestamp::from_unix_seconds(0);
+        let event = HubEvent::Connected.to_event("hub", &id, now, &connection_event_body(255));
+        let properties = MessageProperties::parse_property_bag(&event.properties).unwrap();
+        assert_eq!(properties.get(SystemProperty::ContentType), Some("application/json"));
+        assert_eq!(properties.get(SystemProperty::UserId), Some("hub"));
+        assert_eq!(properties.get(SystemProperty::CorrelationId).map(str::len), Some(36));
+        let application: Vec<_> =
+            properties.application.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            application,
+            [
+                ("deviceId", "d"),
+                ("hubName", "hub"),
+                ("iothub-message-schema", "deviceConnectionStateNotification"),
+                ("moduleId", "m"),
+                ("opType", "deviceConnected"),
+                ("operationTimestamp", "1970-01-01T00:00:00Z"),
+            ]
+        );
+        let number = format!("{{\"sequenceNumber\":\"{}ff\"}}", "0".repeat(62));
+        assert_eq!(event.body, number.as_bytes());
+    }
+}

@@ -1,0 +1,256 @@
+//! Who takes old events out of the log.
+//!
+//! It sleeps until the oldest event is old enough or the log may have become too large, so that a hub with nothing to do
+//! is not woken for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ferrohub_model::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{Notify, watch};
+use tracing::{debug, error};
+
+use super::log::{EventLog, PartitionState};
+use super::settings::EventSettings;
+use crate::clock::Clock;
+use crate::store::StoreError;
+
+/// How long it waits after a failure of the log.
+const RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// What the appenders and the one who trims tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    /// Bytes appended since the last look.
+    appended: AtomicU64,
+    /// With so many of them it is time for the next one.
+    trim_threshold: AtomicU64,
+    wake: Notify,
+}
+
+impl Retention {
+    /// The log grew by `bytes`.
+    pub(crate) fn record_appended(&self, bytes: u64) {
+        let appended = self.appended.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if appended >= self.trim_threshold.load(Ordering::Acquire) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Bytes that it was told of since its last look.
+    #[cfg(test)]
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Acquire)
+    }
+
+    /// Trims until the hub stops.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        log: Arc<dyn EventLog>,
+        settings: EventSettings,
+        clock: Arc<dyn Clock>,
+        trimmed: Counter,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        loop {
+            // While it looks, nobody needs to wake it.
+            self.trim_threshold.store(u64::MAX, Ordering::Release);
+            self.appended.store(0, Ordering::Release);
+            let delay = match run_once(&*log, &settings, clock.now(), &trimmed).await {
+                Ok(next) => {
+                    self.trim_threshold.store(next.appended_bytes, Ordering::Release);
+                    if self.appended.load(Ordering::Acquire) >= next.appended_bytes {
+                        continue;
+                    }
+                    next.delay
+                }
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    error!(%error, "the event log could not be trimmed");
+                    Some(RETRY_DELAY)
+                }
+            };
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = self.wake.notified() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+        }
+    }
+}
+
+async fn sleep(delay: Option<Duration>) {
+    match delay {
+        Some(delay) => tokio::time::sleep(delay).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When to look again: after this long, or when the log has grown by so many bytes.
+#[derive(Debug, PartialEq, Eq)]
+struct NextRun {
+    delay: Option<Duration>,
+    appended_bytes: u64,
+}
+
+/// Removes what has to go.
+async fn run_once(
+    log: &dyn EventLog,
+    settings: &EventSettings,
+    now: Timestamp,
+    trimmed: &Counter,
+) -> Result<NextRun, StoreError> {
+    let millis = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
+    let oldest = now.plus_millis(millis.saturating_neg());
+    let max = settings.retention_bytes;
+    // A log that was full gets some room, or every append would have to trim.
+    let state = log.state().await?;
+    let goal = if total_bytes(&state) > max { max - max / 64 } else { max };
+    if goal == max && state.iter().all(|partition| partition.oldest.is_none_or(|first| first >= oldest)) {
+        return Ok(next_run(&state, settings, now));
+    }
+    let mut removed = 0;
+    loop {
+        match log.trim(oldest, goal).await? {
+            0 => break,
+            some => removed += some,
+        }
+    }
+    if removed > 0 {
+        trimmed.inc_by(removed);
+        debug!(events = removed, "trimmed the event log");
+    }
+    Ok(next_run(&log.state().await?, settings, now))
+}
+
+fn total_bytes(partitions: &[PartitionState]) -> u64 {
+    partitions.iter().map(|partition| partition.bytes).sum()
+}
+
+fn next_run(partitions: &[PartitionState], settings: &EventSettings, now: Timestamp) -> NextRun {
+    let Some(oldest) = partitions.iter().filter_map(|partition| partition.oldest).min() else {
+        // Nothing can grow old or large before something is there.
+        return NextRun { delay: None, appended_bytes: 1 };
+    };
+    let shortest = (settings.retention / 100).clamp(Duration::from_secs(1), Duration::from_secs(60));
+    let age = now.unix_millis().saturating_sub(oldest.unix_millis());
+    let left = settings.retention.saturating_sub(Duration::from_millis(u64::try_from(age).unwrap_or(0)));
+    let appended_bytes = settings.retention_bytes.saturating_sub(total_bytes(partitions)) + 1;
+    NextRun { delay: Some(left.max(shortest)), appended_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log that counts how often it is looked at.
+    #[derive(Default)]
+    struct CountingLog {
+        runs: AtomicU64,
+        events: std::sync::Mutex<PartitionState>,
+        trims: AtomicU64,
+    }
+
+    #[async_trait::async_trait]
+    impl EventLog for CountingLog {
+        fn partitions(&self) -> u16 {
+            1
+        }
+        async fn append(&self, _: crate::events::Batch) -> Result<u64, StoreError> {
+            Err(StoreError::Closed)
+        }
+        async fn append_all(&self, _: Vec<crate::events::Batch>) -> Result<(), StoreError> {
+            Err(StoreError::Closed)
+        }
+        fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {
+            None
+        }
+        async fn read(
+            &self,
+            _: u16,
+            _: u64,
+            _: usize,
+            _: usize,
+        ) -> Result<Vec<crate::events::StoredEvent>, StoreError> {
+            Ok(Vec::new())
+        }
+        async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![*self.events.lock().unwrap()])
+        }
+        async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+        async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+            self.trims.fetch_add(1, Ordering::Relaxed);
+            let mut events = self.events.lock().unwrap();
+            let removed = events.next - events.begin;
+            *events = PartitionState { begin: events.next, oldest: None, bytes: 0, ..*events };
+            Ok(removed)
+        }
+        async fn close(&self) {}
+    }
+
+    /// Tokio's clock as the wall's, so that a test can let days pass.
+    struct TokioClock(tokio::time::Instant);
+
+    impl Clock for TokioClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_millis(self.0.elapsed().as_millis() as i64)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_log_is_left_alone_and_an_old_event_goes() {
+        let log = Arc::new(CountingLog::default());
+        let retention = Arc::new(Retention::default());
+        let stop = watch::Sender::new(false);
+        let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
+        let trimmed = Counter::default();
+        let run = retention.clone().run(
+            log.clone(),
+            EventSettings::default(),
+            clock.clone(),
+            trimmed.clone(),
+            stop.subscribe(),
+        );
+        let task = tokio::spawn(run);
+        let day = EventSettings::default().retention;
+        tokio::time::sleep(day * 10).await;
+        assert_eq!(log.runs.load(Ordering::Relaxed), 1, "nothing is there");
+        let now = clock.now();
+        *log.events.lock().unwrap() =
+            PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
+        retention.record_appended(300);
+        tokio::time::sleep(day - Duration::from_secs(1)).await;
+        assert_eq!((log.runs.load(Ordering::Relaxed), log.trims.load(Ordering::Relaxed)), (2, 0));
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(trimmed.get(), 3);
+        let runs = log.runs.load(Ordering::Relaxed);
+        tokio::time::sleep(day * 10).await;
+        assert_eq!(log.runs.load(Ordering::Relaxed), runs, "nothing is there again");
+        stop.send_replace(true);
+        task.await.unwrap();
+    }
+
+    #[test]
+    fn it_sleeps_until_there_may_be_something_to_do() {
+        let settings = EventSettings {
+            retention: Duration::from_secs(1000),
+            retention_bytes: 100,
+            ..EventSettings::default()
+        };
+        let second = Timestamp::from_unix_seconds;
+        let empty =
+            PartitionState { begin: 7, next: 7, oldest: None, last_enqueued: Some(second(1)), bytes: 0 };
+        assert_eq!(next_run(&[empty], &settings, second(50)), NextRun { delay: None, appended_bytes: 1 });
+        let some = |oldest, bytes| PartitionState { begin: 6, oldest: Some(second(oldest)), bytes, ..empty };
+        let next = |now| next_run(&[some(40, 10), some(30, 20)], &settings, second(now));
+        assert_eq!(next(50), NextRun { delay: Some(Duration::from_secs(980)), appended_bytes: 71 });
+        assert_eq!(next(5000).delay, Some(Duration::from_secs(10)), "not for each event on its own");
+        assert_eq!(next(0).delay, Some(Duration::from_secs(1000)), "a clock that went back");
+        assert_eq!(next_run(&[some(0, 200)], &settings, second(0)).appended_bytes, 1);
+    }
+}

@@ -1,0 +1,309 @@
+//! The log as the hub uses it: with its settings, its groups of readers and the one who trims it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ferrohub_model::Timestamp;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+use super::consumer_groups::{ConsumerGroups, ReaderSlotError};
+use super::log::{Batch, EventLog, NewEvent, Origin, PartitionState};
+use super::partition_of;
+use super::position::StartPosition;
+use super::reader::{Cursor, EventReader};
+use super::retention::Retention;
+use super::settings::{EventSettings, EventSource};
+use crate::clock::Clock;
+use crate::metrics::{EventMetrics, Metrics};
+use crate::store::StoreError;
+
+/// Why a reader cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenReaderError {
+    #[error("the log has no such partition")]
+    NoPartition,
+    #[error("the group has no place")]
+    NoSlot(ReaderSlotError),
+    #[error("partition {0} has not come that far")]
+    PositionOutOfRange(u16),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Bytes of events on their way to the disk; who comes later waits until there is room.
+const IN_FLIGHT_BYTES: u32 = 64 << 20;
+
+/// Events of one origin, to be appended.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) source: EventSource,
+    pub(crate) origin: Origin,
+    pub(crate) events: Vec<NewEvent>,
+    pub(crate) now: Timestamp,
+}
+
+/// Work that goes on by itself when whoever waits for it goes away: nothing comes between a write and what it entails.
+/// Unlike a task from the start, it costs a waiting caller nothing but a box.
+struct RunUncancelled<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+
+impl<T: Send + 'static> RunUncancelled<T> {
+    fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<T: Send + 'static> Future for RunUncancelled<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let answer = std::task::ready!(work.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl<T: Send + 'static> Drop for RunUncancelled<T> {
+    fn drop(&mut self) {
+        // Without a runtime there is nobody to go on.
+        if let Some(work) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(work);
+        }
+    }
+}
+
+/// The log with all that belongs to it.
+pub(crate) struct TelemetryLog {
+    log: Arc<dyn EventLog>,
+    settings: EventSettings,
+    groups: Arc<ConsumerGroups>,
+    retention: Arc<Retention>,
+    metrics: EventMetrics,
+    in_flight: Semaphore,
+}
+
+impl TelemetryLog {
+    pub(crate) fn new(log: Arc<dyn EventLog>, settings: EventSettings, metrics: &Metrics) -> Self {
+        let metrics = metrics.events.clone();
+        let groups = ConsumerGroups::new(
+            &settings.consumer_groups,
+            settings.readers_per_group,
+            metrics.readers.clone(),
+        );
+        Self {
+            log,
+            settings,
+            groups: Arc::new(groups),
+            retention: Arc::default(),
+            metrics,
+            in_flight: Semaphore::new(IN_FLIGHT_BYTES as usize),
+        }
+    }
+
+    /// Trims until the hub stops; to be run beside everything else.
+    pub(crate) fn run_retention(
+        &self,
+        clock: Arc<dyn Clock>,
+        stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let trimmed = self.metrics.removed.clone();
+        self.retention.clone().run(self.log.clone(), self.settings.clone(), clock, trimmed, stopping)
+    }
+
+    pub(crate) fn settings(&self) -> &EventSettings {
+        &self.settings
+    }
+
+    pub(crate) fn groups(&self) -> &ConsumerGroups {
+        &self.groups
+    }
+
+    /// Appends events of one origin; they are on disk when this returns.
+    pub(crate) async fn append(
+        self: &Arc<Self>,
+        source: EventSource,
+        origin: Origin,
+        events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let batch = self.batch(Entry { source, origin, events, now });
+        let (count, bytes) = (batch.events.len() as u64, batch.bytes());
+        let this = self.clone();
+        RunUncancelled::new(async move {
+            let _permit = this.acquire_in_flight(bytes).await?;
+            this.log.append(batch).await?;
+            this.record_appended(source, count, bytes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Appends what is from many, in its order, all or nothing.
+    pub(crate) async fn append_all(self: &Arc<Self>, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let batches: Vec<Batch> = entries.into_iter().map(|entry| self.batch(entry)).collect();
+        let sizes: Vec<_> =
+            batches.iter().map(|batch| (batch.source, batch.events.len() as u64, batch.bytes())).collect();
+        let this = self.clone();
+        RunUncancelled::new(async move {
+            let _permit = this.acquire_in_flight(sizes.iter().map(|(_, _, bytes)| bytes).sum()).await?;
+            this.log.append_all(batches).await?;
+            for (source, count, bytes) in sizes {
+                this.record_appended(source, count, bytes);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn batch(&self, Entry { source, origin, events, now }: Entry) -> Batch {
+        let partition = partition_of(origin.id.device_str(), self.log.partitions());
+        Batch { partition, source, origin, now, events }
+    }
+
+    /// A place for so many bytes on their way to the disk.
+    async fn acquire_in_flight(&self, bytes: u64) -> Result<SemaphorePermit<'_>, StoreError> {
+        // What is larger than all the room goes alone.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(IN_FLIGHT_BYTES);
+        self.in_flight.acquire_many(bytes).await.map_err(|_| StoreError::Closed)
+    }
+
+    fn record_appended(&self, source: EventSource, count: u64, bytes: u64) {
+        self.metrics.record_appended(source, count, bytes);
+        self.retention.record_appended(bytes);
+    }
+
+    /// A reader of one partition, or of all.
+    pub(crate) async fn open_reader(
+        &self,
+        group: &str,
+        from: &StartPosition,
+        partition: Option<u16>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<EventReader, OpenReaderError> {
+        let partitions = match partition {
+            Some(partition) => vec![partition],
+            None => (0..self.log.partitions()).collect(),
+        };
+        // The same for partitions that are not there at all.
+        if let StartPosition::After(seen) = from
+            && let Some(other) = seen.0.keys().find(|partition| **partition >= self.log.partitions())
+        {
+            return Err(OpenReaderError::PositionOutOfRange(*other));
+        }
+        let mut cursors = Vec::with_capacity(partitions.len());
+        for partition in &partitions {
+            let head = self.log.head(*partition).ok_or(OpenReaderError::NoPartition)?;
+            let end = *head.borrow();
+            let next = match from {
+                StartPosition::Start => 0,
+                StartPosition::End => end,
+                StartPosition::Time(time) => self.log.first_since(*partition, *time).await?,
+                StartPosition::After(seen) => seen.0.get(partition).copied().unwrap_or(0),
+            };
+            // Events that are not there yet: the reader means another log.
+            if next > end {
+                return Err(OpenReaderError::PositionOutOfRange(*partition));
+            }
+            cursors.push(Cursor { partition: *partition, next, head });
+        }
+        let slot = self.groups.acquire(group, partitions).map_err(OpenReaderError::NoSlot)?;
+        Ok(EventReader::new(self.log.clone(), cursors, stopping, slot))
+    }
+
+    pub(crate) async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
+        self.log.state().await
+    }
+
+    pub(crate) async fn close(&self) {
+        self.log.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ferrohub_model::IdentityId;
+    use futures_util::FutureExt as _;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::events::fake::SlowLog;
+    use crate::events::position::Position;
+
+    fn telemetry_log(slow_log: &Arc<SlowLog>) -> Arc<TelemetryLog> {
+        Arc::new(TelemetryLog::new(
+            slow_log.clone(),
+            EventSettings::default(),
+            &Metrics::register(&mut Registry::default()),
+        ))
+    }
+
+    async fn append(log: &Arc<TelemetryLog>, bytes: usize) -> Result<(), StoreError> {
+        let id = IdentityId::parse("d").unwrap();
+        let origin = Origin { id, generation_id: String::new(), auth: None };
+        let event = NewEvent { properties: String::new(), body: Bytes::from(vec![0; bytes]) };
+        let now = Timestamp::from_unix_seconds(1);
+        log.append(EventSource::Telemetry, origin, vec![event], now).await
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_counted_also_when_nobody_waits_for_it_any_more() {
+        let slow_log = Arc::new(SlowLog::new());
+        let log = telemetry_log(&slow_log);
+        assert!(append(&log, 10).now_or_never().is_none());
+        slow_log.disk.add_permits(1);
+        while log.retention.appended() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(slow_log.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_so_many_bytes_are_on_their_way() {
+        let slow_log = Arc::new(SlowLog::new());
+        let log = telemetry_log(&slow_log);
+        let size = IN_FLIGHT_BYTES as usize / 4 * 3;
+        for _ in 0..3 {
+            let log = log.clone();
+            tokio::spawn(async move { append(&log, size).await.unwrap() });
+        }
+        let run_ready_tasks = async || {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        run_ready_tasks().await;
+        assert!((log.in_flight.available_permits() as u32) < IN_FLIGHT_BYTES / 4);
+        for written in 1..=3 {
+            slow_log.disk.add_permits(1);
+            run_ready_tasks().await;
+            assert_eq!(slow_log.count(), written);
+        }
+        assert_eq!(log.in_flight.available_permits(), IN_FLIGHT_BYTES as usize);
+        // One that is larger than all the room goes alone, and does go.
+        slow_log.disk.add_permits(1);
+        append(&log, IN_FLIGHT_BYTES as usize + 1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_position_of_a_log_with_more_partitions_is_another_logs() {
+        let log = telemetry_log(&Arc::new(SlowLog::new()));
+        let stopping = watch::Sender::new(false);
+        let group = ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
+        for (partition, fits) in [(1, true), (2, false), (9, false)] {
+            let from = StartPosition::After(Position([(partition, 0)].into()));
+            let opened = log.open_reader(group, &from, None, stopping.subscribe()).await;
+            match opened {
+                Ok(_) => assert!(fits, "{partition}"),
+                Err(OpenReaderError::PositionOutOfRange(out_of_range)) => {
+                    assert!(!fits && out_of_range == partition)
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}

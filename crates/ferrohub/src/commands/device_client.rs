@@ -1,0 +1,53 @@
+//! Acting as a device or module that is registered, with its key.
+
+use anyhow::{Context as _, bail};
+use ferrohub_device::{DeviceClient, Transport};
+use ferrohub_model::IdentityId;
+use ferrohub_service::{Authentication, Device};
+
+use super::device::device_identity;
+use super::identity::connection_string;
+use crate::login::Access;
+
+/// A client of a registered device.
+pub(crate) fn from_device(access: &Access, device: &Device, websocket: bool) -> anyhow::Result<DeviceClient> {
+    build_client(access, device_identity(device)?, device.authentication.clone(), websocket)
+}
+
+/// A client of whoever `id` names: a device, or a module as DEVICE/MODULE.
+pub(crate) async fn from_id(access: &Access, id: &str, websocket: bool) -> anyhow::Result<DeviceClient> {
+    match id.split_once('/') {
+        None => from_device(access, &access.client.get_device(id).await?, websocket),
+        Some((device, module)) => {
+            let module = access.client.get_module(device, module).await?;
+            let identity = IdentityId::parse(id).context("the id")?;
+            build_client(access, identity, module.authentication, websocket)
+        }
+    }
+}
+
+fn build_client(
+    access: &Access,
+    identity: IdentityId,
+    authentication: Option<Authentication>,
+    websocket: bool,
+) -> anyhow::Result<DeviceClient> {
+    let name = identity.to_string();
+    let login = connection_string(access, identity, authentication, false)?;
+    if !login.reveal().contains("SharedAccessKey=") {
+        bail!("{name} connects with a certificate, which only its owner has");
+    }
+    let mut builder = DeviceClient::builder_from_connection_string(&login.reveal())?;
+    if websocket {
+        builder = builder.transport(Transport::MqttWebSocket);
+    }
+    if let Some(local) = &access.local {
+        let address = if websocket { local.https } else { local.mqtt };
+        builder = builder.port(address.port()).connect_to(address);
+        builder = builder.https_port(local.https.port()).https_connect_to(local.https);
+        if let Some(ca) = &local.ca {
+            builder = builder.ca_pem(ca.clone());
+        }
+    }
+    Ok(builder.build()?)
+}

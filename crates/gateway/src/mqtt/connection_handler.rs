@@ -1,0 +1,370 @@
+//! What each packet of a device means to the hub.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ferrohub_core::connections::{
+    Answer, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
+};
+use ferrohub_core::session::{Session, Subscription};
+use ferrohub_core::store::StoredMessage;
+use ferrohub_core::{DeviceMessage, Hub};
+use ferrohub_model::{IdentityId, topic};
+use ferrohub_mqtt::server::{Connection as Machine, Event};
+use ferrohub_mqtt::{PacketId, Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::messages::{self, MessageSender};
+use super::telemetry::TelemetryBatch;
+use super::{telemetry, twin};
+use crate::listener::ConnectionSlot;
+use crate::peer::Peer;
+
+/// Something that takes time, such as a write that must be on disk.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<WorkOutput, CloseReason>> + Send>>;
+
+/// What to tell the device when work is done: each in its turn.
+pub(super) enum WorkOutput {
+    /// Messages are on disk.
+    Telemetry(Vec<PacketId>),
+    /// A twin request was served.
+    Twin(twin::TwinReply),
+    /// A twin request was served, and the response got lost.
+    TwinResponseLost(Option<PacketId>),
+}
+
+impl WorkOutput {
+    pub(super) fn respond(self, machine: &mut Machine) -> Result<(), CloseReason> {
+        match self {
+            Self::Telemetry(packet_ids) => {
+                packet_ids.into_iter().for_each(|packet_id| machine.puback(packet_id));
+                Ok(())
+            }
+            Self::Twin(reply) => reply.respond(machine),
+            Self::TwinResponseLost(packet_id) => {
+                twin::acknowledge(machine, packet_id);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One device's side of the hub.
+pub(super) struct ConnectionHandler {
+    pub(super) hub: Arc<Hub>,
+    pub(super) peer: Peer,
+    /// There once the device is let in.
+    pub(super) connection: Option<Arc<Connection>>,
+    /// When its credential runs out.
+    pub(super) expires: Option<Instant>,
+    /// Whether what it listens for outlives the connection.
+    pub(super) durable: bool,
+    /// What to send for the device when it is gone without a word. Boxed, because few have one.
+    pub(super) will: Option<Box<DeviceMessage>>,
+    pub(super) slot: ConnectionSlot,
+    /// What the device asked for and waits for. Until it is done nothing more of what the device says is acted on;
+    /// what the hub has to say goes out meanwhile.
+    work: Option<Work>,
+    /// Messages to the device. There once some may wait for it.
+    messages: Option<Box<MessageSender>>,
+    /// Messages that are not being written yet, because more of them may be there already. Boxed, because an idle
+    /// device has none.
+    batch: Option<Box<TelemetryBatch>>,
+}
+
+impl ConnectionHandler {
+    pub(super) fn new(hub: Arc<Hub>, peer: Peer, slot: ConnectionSlot) -> Self {
+        Self {
+            hub,
+            peer,
+            connection: None,
+            expires: None,
+            durable: false,
+            will: None,
+            slot,
+            work: None,
+            messages: None,
+            batch: None,
+        }
+    }
+
+    /// The device said something.
+    pub(super) fn record_activity(&self) {
+        if let Some(connection) = &self.connection {
+            connection.touch(self.hub.now());
+        }
+    }
+
+    /// Whether nothing that the device said is still to be done.
+    pub(super) fn is_idle(&self) -> bool {
+        self.work.is_none() && self.batch.is_none()
+    }
+
+    /// Whether the device may be heard: not while work for it is under way.
+    pub(super) fn accepts_input(&self) -> bool {
+        self.work.is_none()
+    }
+
+    /// Whether messages wait to be written until it is known that no more of them are there.
+    pub(super) fn has_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Begins to write what was gathered.
+    pub(super) fn write_batch(&mut self) {
+        if let (Some(batch), Some(connection)) = (self.batch.take(), &self.connection) {
+            self.work = Some(batch.write(&self.hub, connection));
+        }
+    }
+
+    /// Adds messages to those that are gathered, up to the first thing that is none.
+    fn batch_telemetry(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
+        while let Some(event) = machine.peek_event() {
+            let (Event::Publish(publish), Some(connection)) = (event, &self.connection) else { break };
+            if !telemetry::is_telemetry_topic(publish.topic.as_str()) {
+                break;
+            }
+            let had_batch = self.batch.is_some();
+            let batch = self.batch.get_or_insert_default();
+            match batch.push(&self.hub, connection, publish) {
+                Ok(()) if batch.is_full() => {
+                    let _ = machine.poll_event();
+                    self.write_batch();
+                    return Ok(());
+                }
+                Ok(()) => drop(machine.poll_event()),
+                // What came before it still counts.
+                Err(_) if had_batch => break,
+                Err(error) => {
+                    self.batch = None;
+                    return Err(telemetry::refuse(&self.hub, connection, publish, error));
+                }
+            }
+        }
+        if self.has_batch() && machine.peek_event().is_some() {
+            self.write_batch();
+        }
+        Ok(())
+    }
+
+    /// The outcome of the work that is under way.
+    pub(super) fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<WorkOutput, CloseReason>> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let result = ready!(work.as_mut().poll(cx));
+        self.work = None;
+        Poll::Ready(result)
+    }
+
+    /// Acts on everything the machine has to tell, up to the first thing that takes time. An error ends the connection.
+    pub(super) async fn handle_events(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
+        while self.accepts_input() {
+            self.batch_telemetry(machine)?;
+            if !self.is_idle() {
+                break;
+            }
+            let Some(event) = machine.poll_event() else { break };
+            match event {
+                // What is rare and waits for the store is in a box of its own: a connection is idle for most of its
+                // life, and its task should not be as large as its beginning was.
+                Event::Connect(connect) => Box::pin(self.connect(machine, &connect)).await?,
+                Event::Subscribe(subscribe) => Box::pin(self.subscribe(machine, &subscribe)).await?,
+                Event::Unsubscribe(unsubscribe) => Box::pin(self.unsubscribe(machine, &unsubscribe)).await?,
+                Event::Publish(publish) => self.publish(machine, publish)?,
+                Event::PubAck(packet_id) => {
+                    if let Some(messages) = &mut self.messages {
+                        messages.acknowledge(packet_id);
+                    }
+                }
+                Event::Disconnect => return Err(CloseReason::ClientDisconnect),
+            }
+        }
+        Ok(())
+    }
+
+    /// Messages may wait for the device; so many of them may be on their way to it at once.
+    pub(super) fn notify_messages(&mut self, window: usize) {
+        let Some(connection) = &self.connection else { return };
+        self.messages
+            .get_or_insert_with(|| Box::new(MessageSender::new(&self.hub, connection, window)))
+            .notify();
+    }
+
+    /// Messages for the device. Call it only when all that was to be sent is written.
+    pub(super) fn poll_messages(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<StoredMessage>, CloseReason>> {
+        let Some(messages) = &mut self.messages else { return Poll::Pending };
+        let found = messages.poll(cx);
+        // Most devices that listen have none for most of the time.
+        if found.is_pending() && messages.is_idle() {
+            self.messages = None;
+        }
+        found
+    }
+
+    /// Hands messages to the machine.
+    pub(super) fn send_messages(
+        &mut self,
+        machine: &mut Machine,
+        found: &[StoredMessage],
+    ) -> Result<(), CloseReason> {
+        self.messages.as_mut().map_or(Ok(()), |messages| messages.send(machine, found))
+    }
+
+    /// The connection ends: waits for the work that is under way, and takes note of what the device acknowledged
+    /// behind it. Nothing else that the device said is begun; what it was not told of, it sends again.
+    pub(super) async fn finish_work(&mut self, machine: &mut Machine) {
+        if let Some(work) = self.work.take()
+            && let Ok(output) = work.await
+        {
+            // There is nothing more to end than what ends already.
+            let _ = output.respond(machine);
+        }
+        while let Some(event) = machine.poll_event() {
+            if let (Event::PubAck(packet_id), Some(messages)) = (event, &mut self.messages) {
+                messages.acknowledge(packet_id);
+            }
+        }
+    }
+
+    /// The connection ends: completes what the device has.
+    pub(super) async fn close_messages(&mut self) {
+        if let Some(messages) = self.messages.take() {
+            messages.close().await;
+        }
+    }
+
+    async fn subscribe(&mut self, machine: &mut Machine, subscribe: &Subscribe) -> Result<(), CloseReason> {
+        let connection = self.require_connection()?;
+        let mut session = connection.session();
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        for (filter, qos) in &subscribe.filters {
+            codes.push(match subscriptions(filter.as_str(), &connection.id) {
+                Some(subscriptions) => {
+                    let granted = (*qos).min(QoS::AtLeastOnce);
+                    for subscription in subscriptions {
+                        session = session.with(*subscription, granted == QoS::AtLeastOnce);
+                    }
+                    SubscribeCode::Granted(granted)
+                }
+                None => {
+                    debug!(device = %connection.id, filter = filter.as_str(), "subscription refused");
+                    SubscribeCode::Failure
+                }
+            });
+        }
+        save_session(&self.hub, connection, session, self.durable).await?;
+        machine.suback(subscribe.packet_id, &codes);
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &mut self,
+        machine: &mut Machine,
+        unsubscribe: &Unsubscribe,
+    ) -> Result<(), CloseReason> {
+        let connection = self.require_connection()?;
+        let mut session = connection.session();
+        let known = |filter: &ferrohub_mqtt::Utf8| subscriptions(filter.as_str(), &connection.id);
+        for subscription in unsubscribe.filters.iter().filter_map(known).flatten() {
+            session = session.without(*subscription);
+        }
+        save_session(&self.hub, connection, session, self.durable).await?;
+        machine.unsuback(unsubscribe.packet_id);
+        Ok(())
+    }
+
+    fn publish(&mut self, machine: &mut Machine, publish: Publish) -> Result<(), CloseReason> {
+        let connection = self.require_connection()?;
+        let topic = publish.topic.as_str();
+        if topic::is_twin_request(topic) {
+            self.work = Some(twin::begin(&self.hub, connection, publish)?);
+            return Ok(());
+        }
+        if !topic::is_method_response(topic) {
+            // MQTT 3.1.1 has no way to say no to a message but to close.
+            debug!(device = %connection.id, topic, "published to a topic that the hub does not serve");
+            return Err(CloseReason::ProtocolError);
+        }
+        let Some((status, request_id)) = topic::parse_method_response(topic) else {
+            debug!(device = %connection.id, topic, "malformed method response topic");
+            return Err(CloseReason::ProtocolError);
+        };
+        let reply = MethodReply { status, payload: publish.payload };
+        let answer = RequestId::parse(request_id)
+            .map_or(Answer::NoSuchCall, |id| self.hub.answer(connection, id, reply));
+        // A client that came back before it read the PUBACK sends its answer once more, as QoS 1 demands.
+        if answer == Answer::NoSuchCall && !publish.dup {
+            self.hub.metrics().unmatched_method_responses.inc();
+            debug!(device = %connection.id, "an answer that no call waits for");
+        }
+        if let Some(packet_id) = publish.packet_id {
+            machine.puback(packet_id);
+        }
+        Ok(())
+    }
+
+    /// Hands a method request to the machine, at QoS 0 as Azure does: a call is never sent twice.
+    pub(super) fn send_method(
+        &self,
+        machine: &mut Machine,
+        method: &OutgoingMethod,
+    ) -> Result<(), CloseReason> {
+        let topic = topic::MethodRequest { name: method.name.as_str(), request_id: &method.request_id };
+        let payload = method.payload.as_deref().unwrap_or_default();
+        machine.publish(topic, QoS::AtMostOnce, payload).map(|_| ()).map_err(|error| {
+            warn!(peer = %self.peer.address, %error, "a method request could not be sent");
+            CloseReason::ProtocolError
+        })
+    }
+
+    /// Tells the device of a change of its desired properties, at QoS 0: one that was away reads its twin.
+    pub(super) fn send_desired(
+        &self,
+        machine: &mut Machine,
+        notice: &DesiredNotice,
+    ) -> Result<(), CloseReason> {
+        let topic = topic::DesiredPatchTopic { version: notice.version };
+        machine.publish(topic, QoS::AtMostOnce, &notice.patch).map(|_| ()).map_err(|error| {
+            warn!(peer = %self.peer.address, %error, "a change of desired properties could not be sent");
+            CloseReason::ProtocolError
+        })
+    }
+
+    fn require_connection(&self) -> Result<&Arc<Connection>, CloseReason> {
+        self.connection.as_ref().ok_or(CloseReason::ProtocolError)
+    }
+
+    /// The monotonic instant of a wall-clock time to come.
+    pub(super) fn to_instant(&self, moment: ferrohub_model::Timestamp) -> Option<Instant> {
+        let left = moment.unix_millis().saturating_sub(self.hub.now().unix_millis());
+        // A moment too far away for the clock never comes.
+        Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+    }
+}
+
+async fn save_session(
+    hub: &Hub,
+    connection: &Arc<Connection>,
+    session: Session,
+    durable: bool,
+) -> Result<(), CloseReason> {
+    hub.set_session(connection, session, durable).await.map_err(|error| {
+        // Not acknowledged, so the device knows that it does not hold.
+        warn!(device = %connection.id, %error, "a subscription is not on disk");
+        CloseReason::StoreFailed
+    })
+}
+
+fn subscriptions(filter: &str, id: &IdentityId) -> Option<&'static [Subscription]> {
+    Some(match filter {
+        topic::METHODS_FILTER => &[Subscription::Methods],
+        topic::TWIN_RESPONSES_FILTER => &[Subscription::TwinResponses],
+        topic::DESIRED_FILTER => &[Subscription::DesiredProperties],
+        _ => messages::subscriptions(topic::parse_messages_filter(filter, id)?),
+    })
+}
