@@ -1,4 +1,4 @@
-//! What the kernel says a process has used: CPU time and memory, with those of its children.
+//! CPU time and memory of a process and its descendants, from `/proc`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// The kernel counts CPU time in these, on every architecture that Linux runs on today.
+/// The unit of CPU times in `/proc`: `USER_HZ`, which is 100 on all current architectures.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU time, in user and kernel mode, of a process and everything below it.
+/// Returns the CPU time, in user and kernel mode, of a process and its descendants.
 pub(crate) fn cpu(root: u32) -> anyhow::Result<Duration> {
     let mut ticks = 0;
     for process in tree(root)? {
@@ -18,7 +18,7 @@ pub(crate) fn cpu(root: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
 }
 
-/// Resident memory, in KiB, of a process and everything below it. Pages that they share count once for each.
+/// Returns the resident memory, in KiB, of a process and its descendants. Shared pages count once per process.
 pub(crate) fn resident_kib(root: u32) -> anyhow::Result<u64> {
     let mut kib = 0;
     for process in tree(root)? {
@@ -29,14 +29,14 @@ pub(crate) fn resident_kib(root: u32) -> anyhow::Result<u64> {
     Ok(kib)
 }
 
-/// How many files a process of ours may have open: the bound on connections here.
+/// Returns the maximum number of open files of this process, which limits its connections.
 pub(crate) fn open_files_limit() -> u64 {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
 }
 
-/// The processors' name, their number, and the kernel, for whoever reads the figures.
+/// Describes the machine: number and name of the processors, memory, version of the kernel.
 pub(crate) fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let names: Vec<&str> = cpuinfo
@@ -69,19 +69,19 @@ fn tree(root: u32) -> anyhow::Result<Vec<Process>> {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        // A process may end while we look.
+        // The process may have ended in the meantime.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        // The second field is the program's name in parentheses and may hold anything.
+        // The second field is the program's name in parentheses, which may contain any characters.
         let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<&str> = rest.split(' ').collect();
         let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        // User and system time of its own, and of children that have ended.
+        // User and system time of the process, and of children that it has waited for.
         if let (Some(parent), Some(used)) = (number(1), (11..15).map(number).sum::<Option<u64>>()) {
             children.entry(parent as u32).or_default().push(pid);
             ticks.insert(pid, used);
         }
     }
-    ticks.contains_key(&root).then_some(()).context("the server has ended")?;
+    ticks.contains_key(&root).then_some(()).context("the server process has ended")?;
     let mut found = Vec::new();
     let mut next = vec![root];
     while let Some(pid) = next.pop() {

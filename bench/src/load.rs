@@ -1,4 +1,4 @@
-//! The load: thousands of connections on one thread, and calls in a closed or an open loop.
+//! The load generator: thousands of connections on one thread, and calls in a closed or an open loop.
 
 pub(crate) mod calls;
 pub(crate) mod device;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Does all of it, `concurrency` at a time. The first failure ends it.
+/// Runs all futures, at most `concurrency` at a time. Returns the first error.
 pub(crate) async fn run_all<T, F>(concurrency: usize, work: impl Iterator<Item = F>) -> anyhow::Result<Vec<T>>
 where
     T: Send + 'static,

@@ -1,8 +1,9 @@
-//! What the hub costs, beside brokers and databases in the same run, over TLS with the same certificate.
+//! Benchmarks of the hub, in comparison with brokers and databases in the same run, over TLS with the same certificate.
 //!
-//! `cargo xtask bench` builds everything and runs this. The servers are processes of their own on one processor, the
-//! load is this process on the others. CPU time and memory come from the kernel's accounting of the servers alone.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints what it measured")]
+//! `cargo xtask bench` builds everything and runs this. The servers are separate processes on one processor; this
+//! process generates the load on the others. CPU time and memory come from the kernel's accounting of the server
+//! processes.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its results")]
 
 mod kernel;
 mod load;
@@ -36,18 +37,18 @@ enum Command {
     Chart {
         /// The report
         report: PathBuf,
-        /// Where the charts go
+        /// Folder for the charts
         folder: PathBuf,
     },
-    /// Be the baseline: a program that only moves bytes
+    /// Run the baseline server, which only moves bytes
     #[command(hide = true)]
     Baseline(server::baseline::BaselineArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct Run {
-    /// Rows: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p7 telemetry, p8 twins,
-    /// p9-calls, p9-memory, p9-get
+    /// Rows to measure: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p7 telemetry, p8
+    /// twins, p9-calls, p9-memory, p9-get
     #[arg(default_values = [
         "p1", "p2", "p2-loss", "p3", "p4", "p5", "p6", "p7", "p8", "p9-calls", "p9-memory", "p9-get"
     ])]
@@ -59,43 +60,43 @@ struct Run {
         default_values = ["ferrohub", "baseline", "mosquitto", "nats", "rabbitmq", "rumqttd", "rmqttd", "aedes"]
     )]
     servers: Vec<String>,
-    /// The hub's program
+    /// Program of the hub
     #[arg(long, default_value = "target/release/ferrohub")]
     hub: PathBuf,
-    /// Where the peers are that Debian has no package of
+    /// Folder with the peers that are not Debian packages
     #[arg(long, default_value = "target/bench/peers")]
     peers: PathBuf,
-    /// Where the report goes; rows that are not measured now stay as they are in it
+    /// File for the report; rows that are not measured now are kept in it
     #[arg(long, default_value = "target/bench/report.json")]
     report: PathBuf,
-    /// The processor that servers run on; the load keeps off it
+    /// Processor for the servers; the load must run on others
     #[arg(long)]
     processor: Option<usize>,
-    /// Rounds; medians count
+    /// Rounds; medians are reported
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of each round of calls
+    /// Seconds per round of calls
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Devices that are connected while calls are made
+    /// Connected devices in the rows of calls
     #[arg(long, default_value_t = 1000)]
     devices: usize,
-    /// Callers at once, each on a connection of its own
+    /// Concurrent callers, each on its own connection
     #[arg(long, default_value_t = 64)]
     callers: usize,
-    /// Bytes of payload, either way
+    /// Bytes of payload of a request, and of a response
     #[arg(long, default_value_t = 128)]
     payload: usize,
-    /// Calls that must not get lost in p2-loss
+    /// Calls to make in p2-loss
     #[arg(long, default_value_t = 1_000_000)]
     calls: u64,
-    /// Silent devices
+    /// Idle devices in p3
     #[arg(long, default_value_t = 20_000)]
     idle: usize,
-    /// Connects in each storm
+    /// Connects per round in p4
     #[arg(long, default_value_t = 1500)]
     connects: usize,
-    /// Most devices that are registered
+    /// Maximum number of registered devices
     #[arg(long, default_value_t = 1_000_000)]
     registered: usize,
 }
@@ -152,7 +153,7 @@ async fn measure_row(
     scale: &Scale,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    // How cost grows is shown beside one peer.
+    // Rows about growth compare the hub with one peer.
     let pair = ["ferrohub", "mosquitto"].map(str::to_owned);
     match row {
         "p1" => row::calls::throughput(servers, environment, scale, report).await,
@@ -167,7 +168,7 @@ async fn measure_row(
         "p9-calls" => row::calls::growth(&pair, environment, scale, report).await,
         "p9-memory" => row::idle::growth(&pair, environment, report).await,
         "p9-get" => row::registry::growth(environment, scale, report).await?,
-        _ => anyhow::bail!("there is no such row"),
+        _ => anyhow::bail!("unknown row; see --help"),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One authority and one server certificate, the same for every server of a run.
+//! A certificate authority and a server certificate for all servers of a run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
 
-/// Where the files are: ECDSA P-256, as the hub makes for itself.
+/// Paths of the PEM files. The keys are ECDSA P-256, like those that the hub issues.
 #[derive(Debug, Clone)]
 pub(crate) struct Pki {
     pub(crate) ca: PathBuf,
@@ -37,12 +37,12 @@ impl Pki {
         };
         std::fs::write(&pki.ca, ca.pem())?;
         std::fs::write(&pki.certificate, certificate.pem())?;
-        // Some servers drop to a user of their own before they read it. It is worth nothing outside this run.
+        // World-readable: some servers change to another user before they read it. The key is used in this run only.
         std::fs::write(&pki.key, key.serialize_pem())?;
         Ok(pki)
     }
 
-    /// For clients. Without `resume`, every handshake is a full one.
+    /// Returns a client configuration. Without `resume`, every handshake is a full handshake.
     pub(crate) fn client(&self, resume: bool) -> anyhow::Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&self.ca)?)?;
@@ -57,11 +57,11 @@ impl Pki {
     }
 }
 
-/// A bare server: nothing but the handshake. `certificate` and `key` are PEM files.
+/// Returns the configuration of the baseline server. `certificate` and `key` are PEM files.
 pub(crate) fn server(certificate: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
-    // The suite that the hub prefers, so that the difference is not the suite's.
+    // The cipher suite that the hub prefers, so that the figures are comparable.
     let mut provider = default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))

@@ -1,4 +1,4 @@
-//! What was measured: as text, as JSON, as charts.
+//! Results of the benchmark: as tables, as JSON, as charts.
 
 pub(crate) mod chart;
 pub(crate) mod table;
@@ -8,24 +8,24 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-/// A figure of one server, measured several times.
+/// A metric of one server, measured several times.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measurement {
     /// The row of the benchmark, such as `P1`.
     pub(crate) row: String,
-    /// What is counted, with its unit: `CPU per call, µs`.
+    /// The metric, with its unit: `CPU per call, µs`.
     pub(crate) metric: String,
-    /// Whose figure it is.
+    /// The measured server.
     pub(crate) server: String,
-    /// How many devices, registered or connected, where the row tells how cost grows.
+    /// Number of registered or connected devices, in rows about growth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<u64>,
-    /// One for each round.
+    /// One sample per round.
     pub(crate) samples: Vec<f64>,
 }
 
 impl Measurement {
-    /// The middle of the samples.
+    /// Returns the median of the samples.
     pub(crate) fn median(&self) -> f64 {
         let mut samples = self.samples.clone();
         samples.sort_by(f64::total_cmp);
@@ -34,22 +34,22 @@ impl Measurement {
         (lower + upper) / 2.0
     }
 
-    /// The smallest and the largest sample.
+    /// Returns the smallest and the largest sample.
     pub(crate) fn range(&self) -> (f64, f64) {
         let fold = |start: f64, choose: fn(f64, f64) -> f64| self.samples.iter().copied().fold(start, choose);
         (fold(f64::INFINITY, f64::min), fold(f64::NEG_INFINITY, f64::max))
     }
 }
 
-/// Everything that one run measured.
+/// The results of a run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) machine: String,
-    /// Seconds since 1970 when it began.
+    /// Start of the run, in Unix seconds.
     pub(crate) begun: u64,
     /// Names and versions of the servers.
     pub(crate) servers: Vec<(String, String)>,
-    /// What could not be measured, and why.
+    /// Measurements that failed, with reasons.
     pub(crate) missing: Vec<String>,
     pub(crate) measurements: Vec<Measurement>,
 }
@@ -71,26 +71,26 @@ impl Report {
         }
     }
 
-    /// Notes a server and its version.
+    /// Records a server and its version.
     pub(crate) fn add_server(&mut self, name: &str, version: &str) {
         if !self.servers.iter().any(|(known, _)| known == name) {
             self.servers.push((name.to_owned(), version.to_owned()));
         }
     }
 
-    /// Notes what could not be measured.
+    /// Records a measurement that failed.
     pub(crate) fn add_missing(&mut self, message: String) {
         eprintln!("missing: {message}");
         self.missing.push(message);
     }
 
-    /// Reads what an earlier run wrote.
+    /// Reads the report of an earlier run.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read(path).with_context(|| path.display().to_string())?;
-        serde_json::from_slice(&text).with_context(|| path.display().to_string())
+        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("cannot parse {}", path.display()))
     }
 
-    /// Writes it as JSON. Rows that were not measured now are kept from an earlier run, if there was one.
+    /// Writes the report as JSON. Rows of an existing report that were not measured now are kept.
     pub(crate) fn write(mut self, path: &Path) -> anyhow::Result<Self> {
         if let Ok(earlier) = Self::read(path) {
             let fresh: Vec<String> = self.measurements.iter().map(|m| m.row.clone()).collect();

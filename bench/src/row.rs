@@ -1,4 +1,4 @@
-//! The rows of the benchmark, P1 to P9: one file for each kind of work.
+//! The rows of the benchmark, P1 to P9: one file per kind of work.
 
 pub(crate) mod calls;
 pub(crate) mod connects;
@@ -11,7 +11,7 @@ pub(crate) mod twins;
 use crate::report::Report;
 use crate::server::{self, Environment, Server};
 
-/// How much of everything.
+/// Sizes and durations of the measurements.
 #[derive(Debug, Clone)]
 pub(crate) struct Scale {
     pub(crate) rounds: usize,
@@ -23,11 +23,11 @@ pub(crate) struct Scale {
     pub(crate) idle: usize,
     pub(crate) connects: usize,
     pub(crate) registered: usize,
-    /// That must not get lost.
+    /// Calls to make in p2-loss.
     pub(crate) calls: u64,
 }
 
-/// The servers that a run compares, started. One that does not start is noted, never passed over.
+/// Starts the servers. A server that cannot be started is recorded in the report.
 pub(crate) async fn start(names: &[String], environment: &Environment, report: &mut Report) -> Vec<Server> {
     let mut servers = Vec::new();
     for name in names {
@@ -40,7 +40,7 @@ pub(crate) async fn start(names: &[String], environment: &Environment, report: &
             "rumqttd" => server::rumqttd::start(environment).await,
             "rmqttd" => server::rmqttd::start(environment).await,
             "aedes" => server::aedes::start(environment).await,
-            _ => Err(anyhow::anyhow!("there is no server of this name")),
+            _ => Err(anyhow::anyhow!("unknown server; see --help")),
         };
         match started {
             Ok(server) => {
@@ -53,7 +53,7 @@ pub(crate) async fn start(names: &[String], environment: &Environment, report: &
     servers
 }
 
-/// Microseconds for each.
+/// Returns the microseconds per item.
 pub(crate) fn per(time: std::time::Duration, count: u64) -> f64 {
     time.as_secs_f64() * 1e6 / count.max(1) as f64
 }

@@ -1,4 +1,4 @@
-//! The servers under measurement: each a process of its own, with the same certificate, on the same processors.
+//! The measured servers: separate processes, with the same certificate, on the same processor.
 
 pub(crate) mod aedes;
 pub(crate) mod baseline;
@@ -26,21 +26,21 @@ use crate::kernel;
 use crate::load::dial::Dial;
 use crate::pki::Pki;
 
-/// How long a server may take to start.
+/// Time-out for the start of a server.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the servers of a run share.
+/// Settings that the servers of a run share.
 pub(crate) struct Environment {
     pub(crate) pki: Pki,
-    /// The processor that servers run on; the load has the others.
+    /// The processor for the servers; the load runs on the others.
     pub(crate) processor: Option<usize>,
-    /// The hub's program.
+    /// Program of the hub.
     pub(crate) hub: PathBuf,
-    /// Where peers are that no package installs: `bin`, and `aedes` with its modules.
+    /// Folder with the peers that are not Debian packages: `bin`, and `aedes` with its modules.
     pub(crate) peers: PathBuf,
 }
 
-/// What a server understands.
+/// The protocol of a server.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
     /// Methods over HTTPS, devices over MQTT.
@@ -49,34 +49,34 @@ pub(crate) enum Protocol {
     Broker { login: Option<(String, String)> },
     /// NATS on both sides.
     Nats,
-    /// What only its own tools speak.
+    /// A protocol that only its own tools implement.
     Native,
 }
 
-/// A server that runs. It is stopped when this is dropped.
+/// A running server. It is killed when this is dropped.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) version: String,
     pub(crate) protocol: Protocol,
-    /// Where devices connect.
+    /// Address for devices.
     pub(crate) address: SocketAddr,
     pid: u32,
     _child: Child,
-    /// Processes beside it that it cannot do without.
+    /// Other processes that the server needs.
     _helpers: Vec<Child>,
     _folder: TempDir,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The group has the number of its first process.
+        // The id of a process group is the id of its first process.
         let group = format!("-{}", self.pid);
         let _ = std::process::Command::new("kill").args(["-KILL", "--", &group]).status();
     }
 }
 
 impl Server {
-    /// A way for devices, with full handshakes only or with resumed ones.
+    /// Returns the address and TLS configuration for devices, with or without session resumption.
     pub(crate) fn dial(&self, pki: &Pki, resume: bool) -> anyhow::Result<Dial> {
         Ok(Dial { address: self.address, tls: pki.client(resume)? })
     }
@@ -90,33 +90,34 @@ impl Server {
     }
 }
 
-/// A server about to start.
+/// A server that is not started yet.
 pub(crate) struct ServerSpec {
     pub(crate) name: &'static str,
     pub(crate) version: String,
     pub(crate) protocol: Protocol,
     pub(crate) address: SocketAddr,
     pub(crate) folder: TempDir,
-    /// Processes beside it that it cannot do without.
+    /// Other processes that the server needs.
     pub(crate) helpers: Vec<Child>,
 }
 
 impl ServerSpec {
-    /// Runs `command`, and waits until it listens.
+    /// Starts `command`, and waits until it listens.
     pub(crate) async fn start(self, environment: &Environment, command: Command) -> anyhow::Result<Server> {
         let log = self.folder.path().join("stderr.log");
         let mut child = environment.spawn(command, std::fs::File::create(&log)?)?;
         let begun = Instant::now();
         while TcpStream::connect(self.address).await.is_err() {
             if let Some(status) = child.try_wait()? {
-                bail!("{status}: {}", std::fs::read_to_string(&log).unwrap_or_default().trim());
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                bail!("{} exited with {status}: {}", self.name, text.trim());
             }
             if begun.elapsed() > START_TIMEOUT {
-                bail!("{} does not listen", self.name);
+                bail!("{} does not listen after {START_TIMEOUT:?}", self.name);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let pid = child.id().context("it has ended")?;
+        let pid = child.id().context("the server process has ended")?;
         let Self { name, version, protocol, address, folder, helpers } = self;
         Ok(Server {
             name,
@@ -132,16 +133,16 @@ impl ServerSpec {
 }
 
 impl Environment {
-    /// Starts a process on the servers' processor, to be killed when the handle is dropped.
+    /// Starts a process on the processor for the servers. It is killed when the handle is dropped.
     pub(crate) fn spawn(&self, command: Command, log: impl Into<Stdio>) -> anyhow::Result<Child> {
         let mut command = self.pinned(command);
-        // A group of its own, so that what it starts ends with it.
+        // Its own process group, so that its children are killed as well.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).process_group(0);
         let program = command.as_std().get_program().to_owned();
-        command.spawn().with_context(|| program.to_string_lossy().into_owned())
+        command.spawn().with_context(|| format!("cannot start {}", program.to_string_lossy()))
     }
 
-    /// `taskset` becomes the program it starts, so the process id is the server's.
+    /// Runs the command with `taskset`, which executes the program in the same process.
     fn pinned(&self, command: Command) -> Command {
         let Some(processor) = self.processor else { return command };
         let command = command.as_std();
@@ -158,15 +159,15 @@ impl Environment {
         pinned
     }
 
-    /// A program among the peers that no package installs.
+    /// Returns the path of a peer that is not a Debian package.
     pub(crate) fn peer(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.peers.join("bin").join(name);
-        anyhow::ensure!(path.exists(), "{} is missing: cargo xtask bench --install", path.display());
+        anyhow::ensure!(path.exists(), "{} is missing; run `cargo xtask bench --install`", path.display());
         Ok(path)
     }
 }
 
-/// A loopback address with a port that is free now, and that no outgoing connection will take: those get higher ones.
+/// Returns a loopback address with a free port, below the range of ephemeral ports.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     loop {
@@ -178,7 +179,7 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     }
 }
 
-/// What a program prints about its version: the first word of its output that begins like one.
+/// Returns the version of a program: the first word of its output that looks like one.
 pub(crate) async fn version(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().await;
     let Ok(output) = output else { return "unknown".to_owned() };
@@ -191,7 +192,7 @@ pub(crate) async fn version(program: impl AsRef<std::ffi::OsStr>, arguments: &[&
     word.unwrap_or("unknown").to_owned()
 }
 
-/// What a plain HTTP server answers to a GET.
+/// Sends GET to a plain HTTP server, and returns the whole response.
 pub(crate) async fn get_plain(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

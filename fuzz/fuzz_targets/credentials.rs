@@ -1,5 +1,6 @@
-//! The texts that strangers send before anybody trusts them: tokens, connection strings, user names, topics, and
-//! the body of a method call. None may panic, and what is accepted means the same when it is written again.
+//! Fuzzes the parsers for texts of unauthenticated clients: tokens, connection strings, user names, topics, and the
+//! body of a method call. No text may cause a panic, and an accepted text must have the same meaning after it is
+//! formatted again.
 #![no_main]
 
 use ferrohub_model::blob_sas::{BlobAddress, BlobSasToken};
@@ -18,8 +19,8 @@ fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
 
     if let Ok(token) = SasToken::parse(text) {
-        let stranger = SharedAccessKey::from_bytes(b"nobody signs with this key").unwrap();
-        assert!(!token.is_signed_by(&stranger));
+        let unrelated_key = SharedAccessKey::from_bytes(b"no text is signed with this").unwrap();
+        assert!(!token.is_signed_by(&unrelated_key));
         let _ = token.resource();
     }
     if let Ok(parsed) = text.parse::<DeviceConnectionString>() {
@@ -34,9 +35,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(id.as_str(), text);
     }
     if let Ok(presented) = BlobSasToken::parse(text) {
-        let stranger = SharedAccessKey::from_bytes(b"nobody signs with this key").unwrap();
+        let unrelated_key = SharedAccessKey::from_bytes(b"no text is signed with this").unwrap();
         let blob = BlobAddress { account: "a", container: "c", blob: text };
-        assert!(!presented.is_signed_by(&stranger, blob));
+        assert!(!presented.is_signed_by(&unrelated_key, blob));
     }
     if let Ok(name) = BlobName::parse(text) {
         let again = BlobName::parse(&percent::decode(&name.encoded()).unwrap()).unwrap();

@@ -1,6 +1,6 @@
-//! What reaches the hub's rules from outside as a document: device JSON, changes of twins, key sets of issuers,
-//! certificates of peers and of authorities. None may panic, and a device or a twin that is accepted is told back as it
-//! was meant.
+//! Fuzzes the documents that the hub receives: device JSON, changes of twins, key sets of token issuers, certificates
+//! of peers and of authorities. No document may cause a panic, and an accepted device or twin must be returned
+//! unchanged.
 #![no_main]
 
 use ferrohub_core::auth::{Authority, KeySet, PeerCertificate};
@@ -18,9 +18,9 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(device) = serde_json::from_slice::<Device>(input) {
         let id = IdentityId::parse("fuzzed").unwrap();
         if let Ok(identity) = apply_device(&id, &device, None, now) {
-            let told = to_device(&identity, false);
-            // Get, then put: the same identity, but for its etag.
-            let again = apply_device(&id, &told, Some(&identity), now).unwrap();
+            let returned = to_device(&identity, false);
+            // A GET followed by a PUT changes only the etag of the identity.
+            let again = apply_device(&id, &returned, Some(&identity), now).unwrap();
             assert_eq!(again.authentication, identity.authentication);
             assert_eq!(again.status, identity.status);
         }
@@ -28,9 +28,9 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(change) = serde_json::from_slice::<TwinChange>(input) {
         let limits = TwinLimits::default();
         if let Ok(twin) = TwinDocument::default().with_change(UpdateMode::Merge, &change, now, &limits) {
-            // Get, then put: the same values, one version on.
-            let told = TwinChange::desired(twin.desired.for_service()).and_tags(twin.tags.clone());
-            let again = twin.with_change(UpdateMode::Replace, &told, now, &limits).unwrap();
+            // A GET followed by a PUT changes only the version of the twin.
+            let returned = TwinChange::desired(twin.desired.for_service()).and_tags(twin.tags.clone());
+            let again = twin.with_change(UpdateMode::Replace, &returned, now, &limits).unwrap();
             assert_eq!(again.tags, twin.tags);
             assert_eq!(again.desired.values, twin.desired.values);
         }

@@ -1,4 +1,5 @@
-//! Both machines take any bytes in pieces of any size; the first byte says which size, the second in which state.
+//! Fuzzes the MQTT state machines of server and client with bytes in chunks. The first byte of the input is the size of
+//! the chunks, the second selects the state of the connections.
 #![no_main]
 
 use std::{sync::Arc, time::Instant};
@@ -22,8 +23,8 @@ fuzz_target!(|input: &[u8]| {
         server.accept(false, now).unwrap();
         server.publish("a", QoS::AtLeastOnce, b"").unwrap();
     }
-    for piece in input.chunks(size) {
-        let mut ended = server.handle_input(piece, now).is_err();
+    for chunk in input.chunks(size) {
+        let mut ended = server.handle_input(chunk, now).is_err();
         while let Some(event) = server.poll_event() {
             match event {
                 server::Event::Connect(_) => ended |= server.accept(false, now).is_err(),
@@ -45,8 +46,8 @@ fuzz_target!(|input: &[u8]| {
         client.unsubscribe(&["a"]).unwrap();
         client.publish("a", QoS::AtLeastOnce, Bytes::new()).unwrap();
     }
-    for piece in input.chunks(size) {
-        let ended = client.handle_input(piece, now).is_err();
+    for chunk in input.chunks(size) {
+        let ended = client.handle_input(chunk, now).is_err();
         while client.poll_event().is_some() {}
         client.poll_transmit(&mut out);
         assert!(!ended || client.is_closed());

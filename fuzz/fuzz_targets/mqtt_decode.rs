@@ -1,4 +1,5 @@
-//! Whatever is decoded can be encoded, and then means the same; both decoders agree.
+//! Fuzzes the MQTT decoders: a decoded packet can be encoded and decoded again to the same packet, and both decoders
+//! agree.
 #![no_main]
 
 use bytes::BytesMut;

@@ -1,6 +1,6 @@
-"""A device on Microsoft's synchronous client, told what to do by the test.
+"""A device on Microsoft's synchronous client, which runs the operations that the test requests.
 
-What it does with a method call is said by the method's name: see `device_program.answer`.
+The name of a method determines its response: see `device_program.response_to`.
 Argument: {"connection_string" | "x509" | "sastoken": ..., "options": {...}}.
 """
 
@@ -11,7 +11,7 @@ import time
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 
 import json_lines
-from device_program import answer, create, message, message_fields, request_fields
+from device_program import create, message, message_fields, request_fields, response_to
 
 
 def main():
@@ -19,10 +19,10 @@ def main():
 
     def on_method_request(request):
         json_lines.event("request", **request_fields(request))
-        todo = answer(request)
-        if todo is None:
+        response = response_to(request)
+        if response is None:
             return
-        seconds, status, payload = todo
+        seconds, status, payload = response
         time.sleep(seconds)
         client.send_method_response(MethodResponse(request.request_id, status, payload))
         json_lines.event("answered", request_id=request.request_id)
@@ -40,21 +40,22 @@ def main():
         client.on_method_request_received = on_method_request
 
     def watch_desired(on=True):
-        def told(patch):
+        def on_patch(patch):
             json_lines.event("desired", patch=patch)
 
-        # Connected first: a client that connects with the handler set reads its twin and tells of all of it.
+        # Connect first: if the handler is already set, the client reads its twin on connect and calls the handler with
+        # all desired properties.
         client.connect()
-        client.on_twin_desired_properties_patch_received = told if on else None
+        client.on_twin_desired_properties_patch_received = on_patch if on else None
 
     def listen_for_messages(on=True):
-        def received(message):
+        def on_message(message):
             json_lines.event("message", **message_fields(message))
 
-        client.on_message_received = received if on else None
+        client.on_message_received = on_message if on else None
 
     def receive_message(timeout):
-        """The next message, in the order in which they came: handlers run beside each other."""
+        """Returns the next message in the order of arrival; handlers run concurrently and lose the order."""
         message = client.receive_message(timeout=timeout)
         return None if message is None else message_fields(message)
 
@@ -62,7 +63,7 @@ def main():
         client.patch_twin_reported_properties(patch)
 
     def send(messages, output=None):
-        """Sends them one after the other; each is safe with the hub before the next one goes out."""
+        """Sends the messages one after another, each after the acknowledgement of the previous one."""
         for fields in messages:
             if output is None:
                 client.send_message(message(fields))
@@ -70,7 +71,8 @@ def main():
                 client.send_message_to_output(message(fields), output)
 
     def send_until_failure(prefix):
-        """Sends messages until one fails, each when the one before it is safe. How many are."""
+        """Sends messages until one fails, each after the acknowledgement of the previous one. Returns the number of
+        acknowledged messages."""
         sent = 0
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The same device on Microsoft's asynchronous client."""
+"""A device on Microsoft's asynchronous client, with the operations of `device.py`."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from azure.iot.device import MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
 import json_lines
-from device_program import answer, create, message, message_fields, request_fields
+from device_program import create, message, message_fields, request_fields, response_to
 
 
 async def start(config):
@@ -17,10 +17,10 @@ async def start(config):
 
     async def on_method_request(request):
         json_lines.event("request", **request_fields(request))
-        todo = answer(request)
-        if todo is None:
+        response = response_to(request)
+        if response is None:
             return
-        seconds, status, payload = todo
+        seconds, status, payload = response
         await asyncio.sleep(seconds)
         await client.send_method_response(MethodResponse(request.request_id, status, payload))
         json_lines.event("answered", request_id=request.request_id)
@@ -50,14 +50,14 @@ def main():
         client.on_method_request_received = on_method_request
 
     async def watch_desired(on):
-        async def told(patch):
+        async def on_patch(patch):
             json_lines.event("desired", patch=patch)
 
         await client.connect()
-        client.on_twin_desired_properties_patch_received = told if on else None
+        client.on_twin_desired_properties_patch_received = on_patch if on else None
 
     async def send(messages, output=None):
-        """Sends them all at once."""
+        """Sends the messages concurrently."""
         if output is None:
             sends = [client.send_message(message(fields)) for fields in messages]
         else:
@@ -65,11 +65,11 @@ def main():
         await asyncio.gather(*sends)
 
     async def listen_for_messages(on):
-        async def received(message):
+        async def on_message(message):
             json_lines.event("message", **message_fields(message))
 
         await client.connect()
-        client.on_message_received = received if on else None
+        client.on_message_received = on_message if on else None
 
     json_lines.serve(
         {

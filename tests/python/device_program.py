@@ -1,4 +1,4 @@
-"""How a test's device is made and what it answers: the same for both kinds of client."""
+"""Creates the client of a test device and defines its method responses, for both the sync and the async client."""
 
 import base64
 
@@ -6,7 +6,7 @@ from azure.iot.device import X509, Message
 
 
 def create(device_class, module_class, config):
-    """A client of a device or of a module, of either kind, made from what the test gave."""
+    """Creates a device or module client of the given classes from the configuration of the test."""
     options = config.get("options", {})
     client_class = device_class
     if "connection_string" in config:
@@ -29,8 +29,8 @@ def create(device_class, module_class, config):
     )
 
 
-def answer(request):
-    """The answer to a call: (seconds to wait, status, payload), or None for no answer at all."""
+def response_to(request):
+    """Returns the response to a call: (seconds to wait, status, payload), or None for no response."""
     name, payload = request.name, request.payload
     if name == "rebootDevice":
         return 0, 200, {"Response": "This is the response from the device"}
@@ -52,19 +52,19 @@ def request_fields(request):
 
 
 def message(fields):
-    """A message to send: its body as text or in base64, and its properties."""
+    """Creates a message to send from its body (text or base64) and its properties."""
     body = fields.get("text")
     if body is None:
         body = base64.b64decode(fields["base64"])
-    made = Message(body)
+    result = Message(body)
     for name, value in fields.get("system", {}).items():
-        setattr(made, name, value)
-    made.custom_properties.update(fields.get("custom", {}))
-    return made
+        setattr(result, name, value)
+    result.custom_properties.update(fields.get("custom", {}))
+    return result
 
 
 def message_fields(message):
-    """A message as the client read it."""
+    """Returns the fields of a received message."""
     expiry = message.expiry_time_utc
     return {
         "data": base64.b64encode(message.data).decode(),

@@ -1,6 +1,6 @@
-"""A module as it runs on an edge device: it calls a method on its device and on a module beside it.
+"""A module on an edge device: it calls a method on its device and on another module of the device.
 
-Argument: the device's id. The environment says who the module is, as it does for one that runs in a debugger.
+Argument: the device id. The module's credentials come from environment variables, as for a module in a debugger.
 """
 
 import json

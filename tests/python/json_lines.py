@@ -1,9 +1,9 @@
-"""What every long-lived test program shares: JSON lines in, JSON lines out.
+"""The protocol of all long-running test programs: JSON lines on stdin and stdout.
 
 In:  {"id": 1, "op": "connect", "args": {...}}
 Out: {"id": 1, "ok": value}  or  {"id": 1, "error": {...}}, in any order,
-     and {"event": "...", ...} whenever something happens.
-The program ends when its input ends.
+     and {"event": "...", ...} for events.
+The program exits when its input ends.
 """
 
 import json
@@ -22,13 +22,13 @@ def write_line(line):
         sys.stdout.flush()
 
 
-def event(what, /, **fields):
-    """Tells the test that something happened."""
-    write_line({"event": what, **fields})
+def event(name, /, **fields):
+    """Sends an event to the test."""
+    write_line({"event": name, **fields})
 
 
 def describe(error):
-    """An exception as the test sees it; those of the HTTP clients carry the answer they got."""
+    """Returns an exception as JSON, including the HTTP response if it has one."""
     found = {
         "type": type(error).__name__,
         "message": str(error),
@@ -41,7 +41,7 @@ def describe(error):
 
 
 def response_fields(response):
-    """The response of `requests` or of the storage client as JSON; header names in lower case."""
+    """Returns a response of `requests` or of the storage client as JSON, with header names in lower case."""
     text = response.text() if callable(response.text) else response.text
     return {
         "status": response.status_code,
@@ -52,18 +52,18 @@ def response_fields(response):
 
 
 def serve(operations):
-    """Runs each operation in a thread of its own until the input ends."""
+    """Runs each operation in its own thread until the input ends."""
 
     def run(request):
         try:
             result = operations[request["op"]](**request.get("args", {}))
             write_line({"id": request["id"], "ok": result})
-        except BaseException as error:  # whatever it is, the test decides
+        except BaseException as error:  # the test handles every exception
             write_line({"id": request["id"], "error": describe(error)})
 
     event("started")
     for line in sys.stdin:
         threading.Thread(target=run, args=(json.loads(line),), daemon=True).start()
-    # Not sys.exit: a client's own threads must not keep the program alive.
+    # Not sys.exit: the threads of a client must not keep the program alive.
     sys.stdout.flush()
     os._exit(0)

@@ -1,4 +1,4 @@
-"""A device on paho-mqtt alone that acknowledges messages when the test says so.
+"""A device on plain paho-mqtt that sends PUBACK only when the test requests it.
 
 Argument: {"host", "client_id", "password", "clean_session"}.
 """
@@ -24,7 +24,7 @@ def main():
     )
     client.reconnect_delay_set(min_delay=1, max_delay=1)
     send_puback = client._send_puback
-    # Nothing is acknowledged but by `acknowledge`.
+    # Only the operation `acknowledge` sends a PUBACK.
     client._send_puback = lambda mid: mqtt.MQTT_ERR_SUCCESS
 
     def on_connect(client, userdata, flags, rc):

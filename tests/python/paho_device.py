@@ -1,4 +1,4 @@
-"""A device on paho-mqtt alone, for what Microsoft's client cannot be made to send.
+"""A device on plain paho-mqtt, for packets that Microsoft's client cannot send.
 
 Argument: {"host", "client_id", "password", "will": {"topic", "payload", "retain"} or null}.
 """
@@ -36,7 +36,7 @@ client.on_connect = on_connect
 
 
 def run():
-    # Not paho's own loop, which would connect again.
+    # Not paho's own loop, which would reconnect.
     while client.loop(timeout=0.05) == mqtt.MQTT_ERR_SUCCESS:
         pass
     closed.set()
@@ -54,7 +54,7 @@ def connect():
 
 
 def publish(topic, payload, qos=1, retain=False):
-    """True once it is acknowledged (QoS 0: handed over), False if the hub closed instead."""
+    """Returns True when the message is acknowledged (QoS 0: written), False if the hub closed the connection."""
     info = client.publish(topic, base64.b64decode(payload), qos=qos, retain=retain)
     if info.rc != mqtt.MQTT_ERR_SUCCESS:
         return False
@@ -71,7 +71,7 @@ def wait_until_closed():
 
 
 def close_socket():
-    """Without a word."""
+    """Closes the socket without DISCONNECT."""
     client.socket().close()
 
 

@@ -1,7 +1,7 @@
-"""One MQTT connection with any credentials at all, by paho-mqtt alone.
+"""One MQTT connection with arbitrary credentials, with plain paho-mqtt.
 
 Argument: {"host", "client_id", "username", "password", "cert_file", "key_file", "seconds"}.
-Prints {"return_code": n, "session_present": bool}, or {"error": ...} when there was no CONNACK.
+Prints {"return_code": n, "session_present": bool}, or {"error": ...} if there was no CONNACK.
 """
 
 import json
@@ -17,7 +17,7 @@ seen = {}
 
 
 def on_connect(client, userdata, flags, rc):
-    # paho tries again after a refusal: only the first word counts.
+    # paho retries after a refusal: only the first CONNACK counts.
     if not answered.is_set():
         seen.update(return_code=rc, session_present=bool(flags["session present"]))
         answered.set()

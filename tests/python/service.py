@@ -1,4 +1,4 @@
-"""A back end on Microsoft's service client, told what to do by the test.
+"""A back end on Microsoft's service client, which runs the operations that the test requests.
 
 Argument: {"connection_string": ...} or {"entra": {"host", "tenant_id", "client_id",
 "client_secret", "authority"}}.
@@ -157,11 +157,11 @@ def main():
         return IoTHubHttpRuntimeManager.from_connection_string(config["connection_string"])
 
     def receive_feedback():
-        """A batch of feedback with its lock token, or None. What the manager returns has neither: it is asked for the
-        answer it got."""
+        """Returns a feedback batch with its lock token, or None. The return value of the manager contains neither, so
+        this function reads the raw response."""
         manager = runtime()
-        answer = manager.protocol.cloud_to_device_messages.receive_feedback_notification(raw=True)
-        response = answer.response
+        result = manager.protocol.cloud_to_device_messages.receive_feedback_notification(raw=True)
+        response = result.response
         if response.status_code == 204:
             return None
         return {
@@ -181,7 +181,7 @@ def main():
         return result.serialize(keep_readonly=True)
 
     def http(method, url, headers=None, body=None, body_base64=None, certificate=None):
-        """One request with `requests` alone, for what the service client cannot be made to send."""
+        """Sends a plain request with `requests`, for requests that the service client cannot send."""
         data = body.encode() if isinstance(body, str) else body
         if body_base64 is not None:
             data = base64.b64decode(body_base64)
@@ -191,69 +191,69 @@ def main():
         return json_lines.response_fields(response)
 
     def create_until_failure(url, prefix, headers):
-        """Creates devices one after the other until the hub is gone: [[id, generation], ...] of those it
-        acknowledged."""
+        """Creates devices one after another until the hub no longer responds. Returns [[id, generation], ...] of the
+        acknowledged ones."""
         acknowledged = []
         with requests.Session() as session:
             while True:
                 device_id = f"{prefix}-{len(acknowledged)}"
                 target = f"{url}/devices/{device_id}?api-version=2021-04-12"
                 try:
-                    answer = session.put(target, json={"deviceId": device_id}, headers=headers)
+                    response = session.put(target, json={"deviceId": device_id}, headers=headers)
                 except requests.RequestException:
                     return acknowledged
-                answer.raise_for_status()
-                acknowledged.append([device_id, answer.json()["generationId"]])
+                response.raise_for_status()
+                acknowledged.append([device_id, response.json()["generationId"]])
 
     def send_until_failure(url, device_id, prefix, headers):
-        """Sends messages one after the other until the hub is gone: the bodies of those it accepted. A queue that is full
-        is waited for."""
+        """Sends messages one after another until the hub no longer responds. Returns the bodies of the accepted ones.
+        Waits while the queue is full."""
         accepted = []
         headers = {**headers, "iothub-to": f"/devices/{device_id}/messages/deviceBound"}
         with requests.Session() as session:
             while True:
                 body = f"{prefix}-{len(accepted)}"
                 try:
-                    answer = session.post(
+                    response = session.post(
                         f"{url}/messages/deviceBound?api-version=2021-04-12", data=body, headers=headers
                     )
                 except requests.RequestException:
                     return accepted
-                if answer.status_code == 403:
+                if response.status_code == 403:
                     time.sleep(0.02)
-                elif answer.status_code == 503:
+                elif response.status_code == 503:
                     return accepted
                 else:
-                    answer.raise_for_status()
+                    response.raise_for_status()
                     accepted.append(body)
 
     def generations(url, device_ids, headers):
-        """The generation of each device, None for one that is not there."""
+        """Returns the generation of each device, None for a missing device."""
         found = []
         with requests.Session() as session:
             for device_id in device_ids:
                 target = f"{url}/devices/{device_id}?api-version=2021-04-12"
-                answer = session.get(target, headers=headers)
-                found.append(answer.json().get("generationId"))
+                response = session.get(target, headers=headers)
+                found.append(response.json().get("generationId"))
         return found
 
     def entra_token(scope="https://iothubs.azure.net/.default"):
-        """The token the service client would send."""
+        """Returns the token that the service client would send."""
         return entra_credential(config["entra"]).get_token(scope).token
 
     def read_token(token):
-        """A token's header and claims, believed without proof."""
+        """Returns the header and claims of a token, without verification."""
         return {
             "header": jwt.get_unverified_header(token),
             "claims": jwt.decode(token, options={"verify_signature": False}),
         }
 
     def forge_token(claims, algorithm, key=None, headers=None):
-        """A token of the test's own making."""
+        """Creates a token from the given claims."""
         return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
 
     def new_key():
-        """A private key that nobody knows."""
+        """Generates a private key."""
         key = ec.generate_private_key(ec.SECP256R1())
         return key.private_bytes(
             serialization.Encoding.PEM,

@@ -1,4 +1,4 @@
-"""Files by way of Microsoft's storage client, told what to do by the test."""
+"""Runs file operations with Microsoft's storage client, as requested by the test."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ import json_lines
 
 
 def client(url, **options):
-    # What fails shall fail at once: the test looks at the first answer.
+    # No retries: the test checks the first response.
     return BlobClient.from_blob_url(url, retry_total=0, **options)
 
 
@@ -35,13 +35,13 @@ def upload(
     settings = options.pop("content_type", None)
     if settings is not None:
         options["content_settings"] = ContentSettings(content_type=settings)
-    answer = client(url, **sizes).upload_blob(
+    response = client(url, **sizes).upload_blob(
         io.BytesIO(data) if stream else data,
         overwrite=overwrite,
         max_concurrency=concurrency,
         **options,
     )
-    return {"sha256": hashlib.sha256(data).hexdigest(), **plain(answer)}
+    return {"sha256": hashlib.sha256(data).hexdigest(), **plain(response)}
 
 
 def download(url, offset=None, length=None):

@@ -1,7 +1,7 @@
-"""Many connections that compete for one identity, by paho-mqtt alone.
+"""Many connections that compete for one identity, with plain paho-mqtt.
 
-Argument: {"host", "device_id", "password", "connections", "seconds"}. Each connection that is taken over comes
-straight back. Prints {"connects", "taken_over", "answered", "errors"} at the end.
+Argument: {"host", "device_id", "password", "connections", "seconds"}. Each connection reconnects
+immediately after a takeover. Prints {"connects", "taken_over", "answered", "errors"} at the end.
 """
 
 import json
@@ -20,9 +20,9 @@ lock = threading.Lock()
 counts = {"connects": 0, "taken_over": 0, "answered": 0, "errors": []}
 
 
-def count(what):
+def count(name):
     with lock:
-        counts[what] += 1
+        counts[name] += 1
 
 
 def on_connect(client, userdata, flags, rc):
@@ -54,7 +54,7 @@ def reconnect_loop():
                 pass
             client.disconnect()
         except OSError as error:
-            # Taken over in the middle of the handshake's last words.
+            # Takeover at the end of the handshake.
             if not isinstance(error, (ConnectionError, ssl.SSLError, TimeoutError)):
                 with lock:
                     counts["errors"].append(f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
-"""A device that can be rebooted from afar, with the calls that Microsoft's tutorial makes.
+"""A device that can be rebooted remotely, with the calls of Microsoft's tutorial.
 
 Usage: tutorial_device.py CONNECTION-STRING
-REBOOT_SECONDS is how long a reboot takes: 20, as in the tutorial, if it is not set.
+REBOOT_SECONDS is the duration of a reboot; default: 20, as in the tutorial.
 """
 
 import os
@@ -20,7 +20,7 @@ def say(text):
 
 
 def handle(call):
-    """Runs in a thread of the client's, once for each call."""
+    """Runs in a thread of the client, once per call."""
     if call.name == "rebootDevice":
         say("going down")
         time.sleep(reboot_seconds)
@@ -31,7 +31,7 @@ def handle(call):
     device.send_method_response(MethodResponse(call.request_id, status, payload))
 
 
-# Connects and subscribes as well.
+# This also connects and subscribes.
 device.on_method_request_received = handle
 say("listening")
 signal.pause()

@@ -1,7 +1,7 @@
-"""A back end that reboots a device, with the calls that Microsoft's tutorial makes.
+"""A back end that reboots a device, with the calls of Microsoft's tutorial.
 
 Usage: tutorial_service.py CONNECTION-STRING DEVICE-ID
-METHOD_NAME is the method to call: rebootDevice if it is not set.
+METHOD_NAME is the method to call; default: rebootDevice.
 """
 
 import os
@@ -13,7 +13,7 @@ from azure.iot.hub.models import CloudToDeviceMethod
 connection_string, device_id = sys.argv[1:]
 name = os.environ.get("METHOD_NAME", "rebootDevice")
 
-# A payload of text, which happens to hold JSON: it must arrive as text.
+# The payload is a string that contains JSON; it must arrive as a string.
 method = CloudToDeviceMethod(method_name=name, payload='{"method_number":"42"}')
 hub = IoTHubRegistryManager.from_connection_string(connection_string)
 print(f"calling {name} on {device_id}")
@@ -21,4 +21,4 @@ try:
     response = hub.invoke_device_method(device_id, method)
     print(f"status {response.status}: {response.payload}")
 except Exception as error:
-    print(f"it failed: {error}")
+    print(f"the call failed: {error}")

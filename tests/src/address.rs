@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Held open as long as the address is in use. Outside the range of outgoing connections.
+/// A listener on this port marks the address as in use. The port is outside the range of ephemeral ports.
 const LOCK_PORT: u16 = 20_443;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A loopback address of our own, free again when dropped.
+/// A loopback address reserved for one test, released on drop.
 #[derive(Debug)]
 pub struct Address {
     ip: Ipv4Addr,
@@ -16,15 +16,19 @@ pub struct Address {
 }
 
 impl Address {
-    /// Takes an address that no other test process holds and where port 443 can be opened.
+    /// Reserves an address that no other test process uses and on which port 443 is free.
+    ///
+    /// # Panics
+    /// Without permission for port 443, or when no address is free.
     #[must_use]
     pub fn reserve() -> Self {
         for _ in 0..1000 {
-            // Neighbouring process ids must not start at neighbouring addresses: they take several.
+            // Test processes reserve several addresses, so consecutive process ids must not start at
+            // consecutive addresses.
             let count = NEXT.fetch_add(1, Ordering::Relaxed);
             let n = std::process::id().wrapping_mul(97).wrapping_add(count);
             let [_, x, y, z] = n.to_be_bytes();
-            // Away from 127.0.0.1, and never a last octet that some client takes for a network.
+            // Not near 127.0.0.1, and without a last octet of 0 or 255, which some clients treat as a network.
             let ip = Ipv4Addr::new(127, 64 | (x & 0x3f), y, z.clamp(1, 254));
             let Ok(lock) = TcpListener::bind((ip, LOCK_PORT)) else {
                 continue;
@@ -33,16 +37,16 @@ impl Address {
                 assert_ne!(
                     error.kind(),
                     std::io::ErrorKind::PermissionDenied,
-                    "port 443 is not yours to open: `cargo xtask test` knows a way"
+                    "no permission for port 443: run the tests with `cargo xtask test`"
                 );
                 continue;
             }
             return Self { ip, _lock: lock };
         }
-        panic!("no free loopback address in a thousand tries");
+        panic!("no free loopback address after 1000 attempts");
     }
 
-    /// The address.
+    /// Returns the address.
     #[must_use]
     pub fn ip(&self) -> Ipv4Addr {
         self.ip

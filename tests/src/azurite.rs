@@ -1,4 +1,4 @@
-//! An account of Azure Storage, as Microsoft's own emulator has it.
+//! An Azure Storage account in Azurite, Microsoft's emulator.
 
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ const NAME: &str = "account1";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw==";
 const PORT: u16 = 10000;
 
-/// An emulator that runs; killed when dropped.
+/// A running emulator, killed on drop.
 pub struct Azurite {
     child: Child,
     address: Address,
@@ -21,13 +21,14 @@ pub struct Azurite {
 }
 
 impl Azurite {
-    /// Starts one with an account and no container, on an address of its own.
+    /// Starts an emulator with one account and no container, on its own address.
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
         let program = target_dir().join("azurite/node_modules/azurite/dist/src/blob/main.js");
         assert!(program.exists(), "{} is missing: run `cargo xtask python` once", program.display());
-        let (address, folder) = (Address::reserve(), TempDir::new().expect("a folder for the emulator"));
+        let (address, folder) =
+            (Address::reserve(), TempDir::new().expect("cannot create a folder for the emulator"));
         let child = Command::new("node")
             .arg(program)
             .args(["--blobHost", &address.ip().to_string(), "--blobPort", &PORT.to_string()])
@@ -38,23 +39,23 @@ impl Azurite {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .expect("node starts");
+            .expect("cannot start node");
         let azurite = Self { child, address, _folder: folder };
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect((azurite.address.ip(), PORT)).is_err() {
-            assert!(Instant::now() < deadline, "the emulator does not start");
+            assert!(Instant::now() < deadline, "the emulator did not start within 60 s");
             std::thread::sleep(Duration::from_millis(50));
         }
         azurite
     }
 
-    /// How its account is reached.
+    /// Returns the connection string of the account.
     #[must_use]
     pub fn connection_string(&self) -> String {
         self.connection_string_with(KEY)
     }
 
-    /// The same with another key.
+    /// Returns the connection string of the account with another key.
     #[must_use]
     pub fn connection_string_with(&self, key: &str) -> String {
         let ip = self.address.ip();

@@ -1,4 +1,4 @@
-//! Client certificates of every kind, good and bad.
+//! Client certificates of every kind, valid and invalid.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use rcgen::{
 };
 use ring::digest;
 
-/// A certificate and its key as files, the way the device client wants them.
+/// A certificate and its private key as files, in the form that the device client needs.
 #[derive(Debug, Clone)]
 pub struct CertificateFiles {
-    /// PEM: the leaf, then whatever leads to its authority.
+    /// PEM: the leaf, followed by the intermediate certificates.
     pub certificate: PathBuf,
     /// PEM.
     pub key: PathBuf,
@@ -21,13 +21,13 @@ pub struct CertificateFiles {
 }
 
 impl CertificateFiles {
-    /// SHA-1 of the leaf, in upper-case hex: what most people register.
+    /// Returns the SHA-1 of the leaf in upper-case hex, the most common thumbprint.
     #[must_use]
     pub fn sha1(&self) -> String {
         self.thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY)
     }
 
-    /// SHA-256 of the leaf, in upper-case hex.
+    /// Returns the SHA-256 of the leaf in upper-case hex.
     #[must_use]
     pub fn sha256(&self) -> String {
         self.thumbprint(&digest::SHA256)
@@ -42,14 +42,14 @@ impl CertificateFiles {
     }
 }
 
-/// When a certificate is good.
+/// The validity period of a certificate, relative to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// Now.
+    /// Valid now.
     Valid,
-    /// No longer.
+    /// Expired.
     Expired,
-    /// Not yet.
+    /// Valid in the future.
     NotYetValid,
 }
 
@@ -78,7 +78,7 @@ fn write(folder: &Path, name: &str, chain: &str, key: &KeyPair, der: &[u8]) -> C
     files
 }
 
-/// A self-signed certificate with this common name.
+/// Creates a self-signed certificate with this common name.
 #[must_use]
 pub fn self_signed(folder: &Path, common_name: &str, validity: Validity) -> CertificateFiles {
     let key = KeyPair::generate().expect("a key");
@@ -88,16 +88,16 @@ pub fn self_signed(folder: &Path, common_name: &str, validity: Validity) -> Cert
     write(folder, &name, &certificate.pem(), &key, certificate.der())
 }
 
-/// A certificate authority, or one below another.
+/// A root or intermediate certificate authority.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    /// PEM of what stands between a leaf and the root, this one included; empty for a root.
+    /// PEM of the certificates between a leaf and the root, including this one; empty for a root.
     chain: String,
     name: String,
 }
 
 impl Authority {
-    /// A root of that name.
+    /// Creates a root with this name.
     #[must_use]
     pub fn root(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
@@ -105,7 +105,7 @@ impl Authority {
         Self { issuer, chain: String::new(), name: name.to_owned() }
     }
 
-    /// An authority below this one.
+    /// Creates an intermediate authority that this one signed.
     #[must_use]
     pub fn intermediate(&self, name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
@@ -115,13 +115,13 @@ impl Authority {
         Self { issuer, chain, name: name.to_owned() }
     }
 
-    /// Something below this one that may not sign: an ordinary certificate that plays authority.
+    /// Creates an issuer without the right to sign: an ordinary leaf certificate used as an authority.
     #[must_use]
     pub fn non_ca_issuer(&self, name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let params = leaf(name, Validity::Valid);
-        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer)
-            .expect("a certificate that is no authority");
+        let issuer =
+            CertifiedIssuer::signed_by(params, key, &self.issuer).expect("a certificate without CA rights");
         let chain = format!("{}{}", issuer.pem(), self.chain);
         Self { issuer, chain, name: name.to_owned() }
     }
@@ -136,7 +136,7 @@ impl Authority {
         params
     }
 
-    /// A leaf with this common name, followed by the chain up to the root.
+    /// Creates a leaf with this common name, followed by the chain up to the root.
     #[must_use]
     pub fn sign(&self, folder: &Path, common_name: &str, validity: Validity) -> CertificateFiles {
         let key = KeyPair::generate().expect("a key");
@@ -147,7 +147,7 @@ impl Authority {
         write(folder, &name, &chain, &key, certificate.der())
     }
 
-    /// Writes the authority's certificate, for the hub's configuration.
+    /// Writes the authority's certificate to a file, for the hub's configuration.
     #[must_use]
     pub fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join(format!("{}.pem", self.name));

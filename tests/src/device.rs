@@ -10,10 +10,10 @@ use crate::certificate::CertificateFiles;
 use crate::script_process::{Failure, Pending, ScriptProcess};
 use crate::{Hub, Identity, Script};
 
-/// How long a device may take to hear of a call, or to notice a change of its connection.
+/// Maximum time until a device receives a call or notices a change of its connection.
 const EVENT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Which of the two clients of `azure-iot-device`.
+/// One of the two clients of `azure-iot-device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     /// `azure.iot.device.IoTHubDeviceClient`
@@ -22,79 +22,79 @@ pub enum Client {
     Async,
 }
 
-/// A call as the device saw it.
+/// A method call as the device received it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodRequest {
-    /// The hub's number for it.
+    /// The request id.
     pub request_id: String,
     /// The method's name.
     pub name: String,
-    /// What the caller sent.
+    /// The payload from the caller.
     pub payload: Value,
 }
 
-/// A message to send, as the client's `Message` takes it.
+/// A message to send, with the fields of the client's `Message`.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Message(Value);
 
 impl Message {
-    /// With a text as its body.
+    /// Creates a message with a text body.
     pub fn text(body: &str) -> Self {
         Self(json!({ "text": body, "system": {}, "custom": {} }))
     }
 
-    /// With bytes as its body.
+    /// Creates a message with a binary body.
     pub fn bytes(body: &[u8]) -> Self {
         Self(json!({ "base64": STANDARD.encode(body), "system": {}, "custom": {} }))
     }
 
-    /// One of the client's own attributes, such as `message_id`.
+    /// Sets an attribute of the client's `Message`, such as `message_id`.
     pub fn system(mut self, name: &str, value: &str) -> Self {
         self.0["system"][name] = value.into();
         self
     }
 
-    /// One of `custom_properties`.
+    /// Sets one of `custom_properties`.
     pub fn custom(mut self, name: &str, value: &str) -> Self {
         self.0["custom"][name] = value.into();
         self
     }
 }
 
-/// A message as the client read it.
+/// A message as the client received it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceivedMessage(Value);
 
 impl ReceivedMessage {
-    /// Its body.
+    /// Returns the body.
     #[must_use]
     #[track_caller]
     pub fn body(&self) -> Vec<u8> {
         STANDARD.decode(self.text("data")).expect("a body in base64")
     }
 
-    /// Its body as text.
+    /// Returns the body as text.
     #[must_use]
     #[track_caller]
     pub fn body_text(&self) -> String {
         String::from_utf8(self.body()).expect("text")
     }
 
-    /// Something else about it; null if it is not there.
+    /// Returns another field; null if it is missing.
     #[must_use]
     pub fn field(&self, name: &str) -> &Value {
         &self.0[name]
     }
 
-    /// The same as text; empty if it is not there.
+    /// Returns another field as text; empty if it is missing.
     #[must_use]
     pub fn text(&self, name: &str) -> &str {
         self.0[name].as_str().unwrap_or_default()
     }
 }
 
-/// Where a device may upload a file to.
+/// The upload URL of a file, in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadInfo {
     /// `correlationId`
@@ -110,7 +110,7 @@ pub struct UploadInfo {
 }
 
 impl UploadInfo {
-    /// The URL, put together as Microsoft's samples do.
+    /// Builds the URL in the same way as Microsoft's samples.
     #[must_use]
     pub fn url(&self) -> String {
         let Self { host_name, container_name, blob_name, sas_token, .. } = self;
@@ -118,7 +118,7 @@ impl UploadInfo {
     }
 }
 
-/// How a device shall be made.
+/// The configuration of a device before its start.
 #[must_use]
 pub struct DeviceBuilder {
     client: Client,
@@ -126,19 +126,19 @@ pub struct DeviceBuilder {
 }
 
 impl DeviceBuilder {
-    /// With the asynchronous client.
+    /// Selects the client; the default is the synchronous one.
     pub fn client(mut self, client: Client) -> Self {
         self.client = client;
         self
     }
 
-    /// One of the client's own options, such as `websockets` or `sastoken_ttl`.
+    /// Sets an option of the client, such as `websockets` or `sastoken_ttl`.
     pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.config["options"][name] = value.into();
         self
     }
 
-    /// Starts the program; nothing is sent yet.
+    /// Starts the program without connecting.
     #[must_use]
     #[track_caller]
     pub fn start(self, hub: &Hub) -> Device {
@@ -154,16 +154,16 @@ impl DeviceBuilder {
     #[track_caller]
     pub fn listen(self, hub: &Hub) -> Device {
         let device = self.start(hub);
-        device.listen().expect("the device connects and listens");
+        device.listen().expect("the device connects and sets the handler");
         device
     }
 }
 
-/// A device that runs. What it answers to which method is in `tests/python/device_program.py`.
+/// A running device. `tests/python/device_program.py` defines its responses to methods.
 pub struct Device(ScriptProcess);
 
 impl Device {
-    /// A device with its primary key.
+    /// Creates a device with its primary key.
     pub fn with_identity(identity: &Identity) -> DeviceBuilder {
         Self::with_connection_string(&identity.connection_string())
     }
@@ -195,7 +195,7 @@ impl Device {
         DeviceBuilder { client: Client::Sync, config }
     }
 
-    /// Sets the handler for method calls, which connects first if need be.
+    /// Sets the handler for method calls, which connects first if necessary.
     ///
     /// # Errors
     /// The client's exception.
@@ -225,7 +225,7 @@ impl Device {
         self.0.call("shutdown", &json!({})).expect("the device shuts down");
     }
 
-    /// Ends the device without a word, as a power cut does.
+    /// Kills the program to simulate a power failure of the device.
     pub fn kill(&self) {
         self.0.kill();
     }
@@ -237,7 +237,7 @@ impl Device {
         request(&self.0.event(EVENT_LIMIT, |event| event["event"] == "request"))
     }
 
-    /// The calls it has seen and nobody has asked for yet.
+    /// Returns the received calls that were not returned before.
     #[must_use]
     pub fn requests(&self) -> Vec<MethodRequest> {
         let events = self.0.events(|event| event["event"] == "request");
@@ -262,7 +262,7 @@ impl Device {
         self.0.call("report", &json!({ "patch": patch })).map(drop)
     }
 
-    /// `send_message()`, for each of them; with the asynchronous client all at once.
+    /// Calls `send_message()` for each message; with the asynchronous client concurrently.
     ///
     /// # Errors
     /// The client's exception.
@@ -281,14 +281,14 @@ impl Device {
         self.0.call("send", &json!({ "messages": [message.0], "output": output })).map(drop)
     }
 
-    /// Sends messages whose body is `prefix` and their number, each when the one before it is safe, until one fails. The
-    /// answer is how many did not.
+    /// Sends messages until one fails, each after the acknowledgement of the previous one. The body of a message is
+    /// `prefix` followed by its number. The result is the number of acknowledged messages.
     #[track_caller]
     pub fn begin_sending_until_failure(&self, prefix: &str) -> Pending {
         self.0.begin("send_until_failure", &json!({ "prefix": prefix }))
     }
 
-    /// Sets the handler for changes of desired properties, which connects first if need be; or takes it away.
+    /// Sets or removes the handler for changes of desired properties; connects first if necessary.
     #[track_caller]
     pub fn watch_desired(&self, on: bool) {
         self.0.call("watch_desired", &json!({ "on": on })).expect("the handler is set");
@@ -301,27 +301,27 @@ impl Device {
         self.0.event(EVENT_LIMIT, |event| event["event"] == "desired")["patch"].clone()
     }
 
-    /// The changes it has seen and nobody has asked for yet.
+    /// Returns the received changes that were not returned before.
     #[must_use]
     pub fn desired(&self) -> Vec<Value> {
         let events = self.0.events(|event| event["event"] == "desired");
         events.iter().map(|event| event["patch"].clone()).collect()
     }
 
-    /// Sets the handler for messages, which connects first if need be; or takes it away.
+    /// Sets or removes the handler for messages; connects first if necessary.
     #[track_caller]
     pub fn listen_for_messages(&self, on: bool) {
         self.0.call("listen_for_messages", &json!({ "on": on })).expect("the handler is set");
     }
 
-    /// Waits for the next message: what the client read, its body as text.
+    /// Waits for the next message.
     #[must_use]
     #[track_caller]
     pub fn next_message(&self) -> ReceivedMessage {
         ReceivedMessage(self.0.event(EVENT_LIMIT, |event| event["event"] == "message"))
     }
 
-    /// `receive_message()`, which keeps the order that handlers lose. `None` if there is none in time.
+    /// Calls `receive_message()`, which keeps the order of messages, unlike handlers. `None` after the time-out.
     #[must_use]
     #[track_caller]
     pub fn receive_message(&self, limit: Duration) -> Option<ReceivedMessage> {
@@ -329,7 +329,7 @@ impl Device {
         Some(message.expect("the device receives")).filter(|message| !message.is_null()).map(ReceivedMessage)
     }
 
-    /// The messages it has seen and nobody has asked for yet.
+    /// Returns the received messages that were not returned before.
     #[must_use]
     pub fn messages(&self) -> Vec<ReceivedMessage> {
         self.0.events(|event| event["event"] == "message").into_iter().map(ReceivedMessage).collect()
@@ -362,22 +362,21 @@ impl Device {
             "correlation_id": correlation_id,
             "is_success": is_success,
             "status_code": if is_success { 200 } else { 500 },
-            "status_description": "told by the test",
+            "status_description": "from the test",
         });
         self.0.call("notify_upload", &outcome).map(drop)
     }
 
-    /// Waits until the client says it is connected, or no longer.
+    /// Waits until the client reports that it is connected, or disconnected.
     #[track_caller]
     pub fn wait_until_connected(&self, connected: bool, limit: Duration) {
         self.0.event(limit, |event| event["event"] == "connection" && event["connected"] == connected);
     }
 
-    /// How often the client said it had connected, since the last time of asking.
+    /// Returns the number of connects that the client reported since the previous call.
     #[must_use]
     pub fn connects(&self) -> usize {
-        let of_connection = |event: &Value| event["event"] == "connection";
-        let events = self.0.events(of_connection);
+        let events = self.0.events(|event| event["event"] == "connection");
         events.iter().filter(|event| event["connected"] == true).count()
     }
 }

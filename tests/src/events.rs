@@ -1,4 +1,4 @@
-//! A back end that reads what devices send.
+//! A back end that reads device events over HTTPS.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::service::HttpResponse;
 use crate::{Hub, Service, sas};
 
-/// How long events may take to come.
+/// Maximum time to wait for events.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// An event, as a reader gets it.
+/// An event as a reader receives it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event(pub Value);
 
@@ -21,51 +21,51 @@ impl Event {
         self.0[of][name].as_str().unwrap_or_default()
     }
 
-    /// One of the system properties, or an empty text.
+    /// Returns a system property, or an empty string.
     #[must_use]
     pub fn system(&self, name: &str) -> &str {
         self.text("systemProperties", name)
     }
 
-    /// One of the application's properties, or an empty text.
+    /// Returns an application property, or an empty string.
     #[must_use]
     pub fn property(&self, name: &str) -> &str {
         self.text("properties", name)
     }
 
-    /// All of the application's properties.
+    /// Returns all application properties.
     #[must_use]
     pub fn properties(&self) -> &Value {
         &self.0["properties"]
     }
 
-    /// The device that it is from or about.
+    /// Returns the id of the device that sent the event or that it is about.
     #[must_use]
     pub fn device(&self) -> &str {
         self.system("iothub-connection-device-id")
     }
 
-    /// `Telemetry`, or where else it comes from.
+    /// Returns the message source: `Telemetry`, or the source of a hub event.
     #[must_use]
     pub fn source(&self) -> &str {
         self.system("iothub-message-source")
     }
 
-    /// Its body, which must be text.
+    /// Returns the body, which must be text.
     #[must_use]
     #[track_caller]
     pub fn body(&self) -> &str {
         self.0["body"].as_str().expect("a text")
     }
 
-    /// Its body, which must be JSON.
+    /// Returns the body, which must be JSON.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(self.body()).expect("JSON")
     }
 
-    /// Its body.
+    /// Returns the body.
     #[must_use]
     #[track_caller]
     pub fn bytes(&self) -> Vec<u8> {
@@ -75,87 +75,87 @@ impl Event {
         }
     }
 
-    /// Its partition.
+    /// Returns the partition.
     #[must_use]
     #[track_caller]
     pub fn partition(&self) -> u64 {
         self.0["partition"].as_u64().expect("a number")
     }
 
-    /// Its number in the partition.
+    /// Returns the sequence number in the partition.
     #[must_use]
     #[track_caller]
     pub fn sequence(&self) -> u64 {
         self.0["sequenceNumber"].as_u64().expect("a number")
     }
 
-    /// Where a reader goes on behind it, if it is the last one that the reader saw of all partitions.
+    /// Returns the position after this event, for a reader that has read only this partition.
     #[must_use]
     pub fn position(&self) -> String {
         format!("{}:{}", self.partition(), self.0["offset"].as_str().unwrap_or_default())
     }
 }
 
-/// A reader of the hub's events, by plain HTTPS requests.
+/// A reader of events with plain HTTPS requests.
 pub struct Events<'a> {
     service: &'a Service,
     token: String,
 }
 
 impl<'a> Events<'a> {
-    /// With the policy `service`.
+    /// Creates a reader with the policy `service`.
     #[must_use]
     #[track_caller]
     pub fn new(hub: &Hub, service: &'a Service) -> Self {
         Self { service, token: sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING")) }
     }
 
-    /// The token that it reads with.
+    /// Returns the token of the reader.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// One request; `query` begins behind the question mark.
+    /// Sends one request; `query` is the part after the question mark.
     #[must_use]
     #[track_caller]
     pub fn request(&self, query: &str) -> HttpResponse {
         self.service.http("GET", &format!("/messages/events?{query}"), Some(&self.token), None)
     }
 
-    /// The events that one request finds.
+    /// Returns the events of one response, which must have status 200.
     #[must_use]
     #[track_caller]
     pub fn get(&self, query: &str) -> Vec<Event> {
-        let answer = self.request(query);
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let lines = answer.body.lines().filter(|line| !line.is_empty());
+        let response = self.request(query);
+        assert_eq!(response.status, 200, "{}", response.body);
+        let lines = response.body.lines().filter(|line| !line.is_empty());
         lines.map(|line| Event(serde_json::from_str(line).expect("an event"))).collect()
     }
 
-    /// All events that are there.
+    /// Returns all stored events.
     #[must_use]
     #[track_caller]
     pub fn all(&self) -> Vec<Event> {
         self.get("position=start&wait=0")
     }
 
-    /// All events, once there are so many that fit.
+    /// Waits until `count` events match, and returns all that match.
     #[must_use]
     #[track_caller]
-    pub fn wait_for(&self, count: usize, fits: impl Fn(&Event) -> bool) -> Vec<Event> {
+    pub fn wait_for(&self, count: usize, matches: impl Fn(&Event) -> bool) -> Vec<Event> {
         let begun = Instant::now();
         loop {
             let all = self.all();
-            if all.iter().filter(|event| fits(event)).count() >= count {
-                return all.into_iter().filter(|event| fits(event)).collect();
+            if all.iter().filter(|event| matches(event)).count() >= count {
+                return all.into_iter().filter(|event| matches(event)).collect();
             }
-            assert!(begun.elapsed() < LIMIT, "there are not {count} such events, only {all:#?}");
+            assert!(begun.elapsed() < LIMIT, "fewer than {count} matching events; all events: {all:#?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// What the hub tells of its log.
+    /// Returns the partitions and consumer groups of the log.
     #[must_use]
     #[track_caller]
     pub fn info(&self) -> Value {

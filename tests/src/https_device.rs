@@ -1,10 +1,10 @@
-//! A device that receives messages over HTTPS, with requests of the test's own making.
+//! A device that receives messages with plain HTTPS requests.
 
 use serde_json::{Value, json};
 
 use crate::{HttpResponse, Identity, Service};
 
-/// A device or module, and whoever makes its requests.
+/// A device or module, and the program that sends its requests.
 pub struct HttpsDevice<'a> {
     service: &'a Service,
     path: String,
@@ -12,7 +12,7 @@ pub struct HttpsDevice<'a> {
 }
 
 impl<'a> HttpsDevice<'a> {
-    /// With a token of its primary key.
+    /// Creates a device with a token of its primary key.
     #[must_use]
     pub fn new(service: &'a Service, identity: &Identity) -> Self {
         let module =
@@ -21,7 +21,7 @@ impl<'a> HttpsDevice<'a> {
         Self { service, path, token: identity.token() }
     }
 
-    /// One request below its queue.
+    /// Sends one request to a path below the device's queue.
     #[must_use]
     #[track_caller]
     pub fn request(&self, verb: &str, rest: &str) -> HttpResponse {
@@ -30,42 +30,42 @@ impl<'a> HttpsDevice<'a> {
         self.service.http_with(verb, &path, json!({ "Authorization": self.token }), None)
     }
 
-    /// The next message: its lock token and the answer. `None` if there is none.
+    /// Receives the next message: its lock token and the response. `None` if the queue is empty.
     #[must_use]
     #[track_caller]
     pub fn receive(&self) -> Option<(String, HttpResponse)> {
-        let answer = self.request("GET", "");
-        if answer.status == 204 {
+        let response = self.request("GET", "");
+        if response.status == 204 {
             return None;
         }
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        Some((answer.header("etag").trim_matches('"').to_owned(), answer))
+        assert_eq!(response.status, 200, "{}", response.body);
+        Some((response.header("etag").trim_matches('"').to_owned(), response))
     }
 
-    /// The body of the next message, completed; `None` if there is none.
+    /// Receives and completes the next message and returns its body. `None` if the queue is empty.
     #[must_use]
     #[track_caller]
     pub fn take(&self) -> Option<String> {
-        let (token, answer) = self.receive()?;
+        let (token, response) = self.receive()?;
         assert_eq!(self.complete(&token).status, 204);
-        Some(answer.body)
+        Some(response.body)
     }
 
-    /// Is done with it.
+    /// Completes the message.
     #[must_use]
     #[track_caller]
     pub fn complete(&self, token: &str) -> HttpResponse {
         self.request("DELETE", &format!("/{token}"))
     }
 
-    /// Does not want it.
+    /// Rejects the message.
     #[must_use]
     #[track_caller]
     pub fn reject(&self, token: &str) -> HttpResponse {
         self.request("DELETE", &format!("/{token}?reject"))
     }
 
-    /// Gives it back.
+    /// Abandons the message.
     #[must_use]
     #[track_caller]
     pub fn abandon(&self, token: &str) -> HttpResponse {
@@ -74,11 +74,11 @@ impl<'a> HttpsDevice<'a> {
 }
 
 impl Service {
-    /// A batch of feedback: its lock token and its records. `None` if there is none yet.
+    /// Receives a feedback batch: its lock token and its records. `None` if there is none yet.
     #[must_use]
     #[track_caller]
     pub fn receive_feedback(&self) -> Option<(String, Vec<Value>)> {
-        let batch = self.call("receive_feedback", &json!({})).expect("an answer");
+        let batch = self.call("receive_feedback", &json!({})).expect("the request succeeds");
         let token = batch["lock_token"].as_str()?.to_owned();
         assert_eq!(batch["content_type"], "application/vnd.microsoft.iothub.feedback.json");
         Some((token, batch["records"].as_array().expect("a list").clone()))

@@ -15,29 +15,32 @@ use tempfile::TempDir;
 use crate::Address;
 use process::Process;
 
-/// A command that has ended.
+/// The result of a finished command.
 #[derive(Debug)]
 pub struct CommandOutput {
-    /// Its exit code.
+    /// Exit code.
     pub code: i32,
-    /// Its standard output.
+    /// Standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// Standard error.
     pub stderr: String,
 }
 
 impl CommandOutput {
-    /// Runs a command to its end.
+    /// Runs a command until it exits.
     #[must_use]
     #[track_caller]
     pub fn run(command: &mut Command) -> Self {
-        let done = command.stdin(Stdio::null()).output().expect("the program starts");
+        let output = command.stdin(Stdio::null()).output().expect("cannot start the program");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = done.status.code().expect("an exit code");
-        Self { code, stdout: text(&done.stdout), stderr: text(&done.stderr) }
+        let code = output.status.code().expect("an exit code");
+        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// Its output, when it succeeded.
+    /// Returns the standard output.
+    ///
+    /// # Panics
+    /// If the exit code is not 0.
     #[track_caller]
     pub fn success(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
@@ -45,14 +48,14 @@ impl CommandOutput {
     }
 }
 
-/// The program under test, without any configuration.
+/// Returns the program under test, without any configuration.
 #[must_use]
 #[track_caller]
 pub fn program() -> Command {
     process::bare_program()
 }
 
-/// How a hub shall be started.
+/// The configuration of a hub before its start.
 #[must_use]
 pub struct HubBuilder {
     folder: TempDir,
@@ -61,25 +64,25 @@ pub struct HubBuilder {
 }
 
 impl HubBuilder {
-    /// The test's folder, gone when the hub is dropped.
+    /// Returns the folder of the test, which is removed when the hub is dropped.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// More configuration: whole tables of TOML.
+    /// Adds configuration: complete TOML tables.
     pub fn config(mut self, tables: &str) -> Self {
         self.tables.push_str(tables);
         self.tables.push('\n');
         self
     }
 
-    /// With the development issuer for Entra tokens.
+    /// Enables the development issuer for Entra tokens.
     pub fn with_development_issuer(self) -> Self {
         self.config("[entra]\ndevelopment = true")
     }
 
-    /// On `localhost`, with all its addresses, instead of an address of its own.
+    /// Runs the hub on all addresses of `localhost` instead of its own address.
     ///
     /// Only one such hub can run at a time: the test's name must contain `localhost`.
     pub fn on_localhost(mut self) -> Self {
@@ -104,14 +107,14 @@ impl HubBuilder {
             data.display(),
             self.tables
         );
-        fs::write(&config, text).expect("a configuration file");
+        fs::write(&config, text).expect("cannot write the configuration file");
         let process = Process::start(&config, &name);
         let environment = environment::read(&config);
         Hub { process: Some(process), environment, name, folder: self.folder, _address: address }
     }
 }
 
-/// A hub that runs. Dropping it kills it and removes its data.
+/// A running hub. Drop kills the process and removes the data.
 pub struct Hub {
     process: Option<Process>,
     environment: BTreeMap<String, String>,
@@ -121,47 +124,47 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub with the least configuration.
+    /// Starts a hub with the minimal configuration.
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// A hub with more configuration.
+    /// Returns a builder for a hub with more configuration.
     pub fn builder() -> HubBuilder {
         HubBuilder {
-            folder: TempDir::new().expect("a folder for the test"),
+            folder: TempDir::new().expect("cannot create a folder for the test"),
             tables: String::new(),
             localhost: false,
         }
     }
 
-    /// The hub's name, as it stands in connection strings.
+    /// Returns the host name of the hub, as in connection strings.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where its HTTPS interface is.
+    /// Returns the base URL of the HTTPS API.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{}", self.name)
     }
 
-    /// The test's folder, gone when the hub is dropped.
+    /// Returns the folder of the test, which is removed when the hub is dropped.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What `ferrohub env` printed.
+    /// Returns the variables that `ferrohub env` printed.
     #[must_use]
     pub fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
     }
 
-    /// One variable of what `ferrohub env` printed.
+    /// Returns one variable that `ferrohub env` printed.
     #[must_use]
     #[track_caller]
     pub fn variable(&self, name: &str) -> &str {
@@ -169,36 +172,36 @@ impl Hub {
         value.unwrap_or_else(|| panic!("`ferrohub env` did not print {name}"))
     }
 
-    /// What the hub wrote to `endpoints.json` when it became ready.
+    /// Returns the content of `endpoints.json`, which the hub writes when it is ready.
     #[must_use]
     #[track_caller]
     pub fn endpoints(&self) -> Value {
         let path = self.folder.path().join("data/endpoints.json");
         let text = fs::read_to_string(path).expect("endpoints.json");
-        serde_json::from_str(&text).expect("endpoints.json holds JSON")
+        serde_json::from_str(&text).expect("endpoints.json is JSON")
     }
 
-    /// What the hub has written to its log so far.
+    /// Returns the hub's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
-    /// The metrics, as its admin listener tells them.
+    /// Returns the metrics from the admin listener.
     #[must_use]
     #[track_caller]
     pub fn metrics(&self) -> String {
         process::get(&self.name, "/metrics").expect("the metrics")
     }
 
-    /// Runs another command of the program, as the owner of this hub.
+    /// Runs another command of the program with this hub's configuration.
     #[must_use]
     #[track_caller]
     pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> CommandOutput {
         CommandOutput::run(process::program(&self.folder.path().join("hub.toml")).args(arguments))
     }
 
-    /// Runs a command that goes on until it is told to end, and tells it so by a signal after two seconds.
+    /// Runs a command that does not exit on its own, and sends it a signal after two seconds.
     #[must_use]
     #[track_caller]
     pub fn run_until_signal(&self, arguments: &[&str], signal: i32) -> CommandOutput {
@@ -208,17 +211,17 @@ impl Hub {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the program starts");
+            .expect("cannot start the program");
         std::thread::sleep(Duration::from_secs(2));
-        let told = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
-        assert!(told.is_ok_and(|status| status.success()), "the program still runs");
-        let done = child.wait_with_output().expect("its output");
+        let sent = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the program exited before the signal");
+        let output = child.wait_with_output().expect("its output");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = done.status.code().expect("an exit code");
-        CommandOutput { code, stdout: text(&done.stdout), stderr: text(&done.stderr) }
+        let code = output.status.code().expect("an exit code");
+        CommandOutput { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// Files and sockets that the hub has open.
+    /// Returns the number of open files and sockets of the hub's process.
     #[must_use]
     #[track_caller]
     pub fn open_files(&self) -> usize {
@@ -226,7 +229,7 @@ impl Hub {
         fs::read_dir(folder).expect("the hub's open files").count()
     }
 
-    /// KiB of memory that the hub's process holds.
+    /// Returns the resident memory of the hub's process in KiB.
     #[must_use]
     #[track_caller]
     pub fn resident_kib(&self) -> u64 {
@@ -237,40 +240,40 @@ impl Hub {
 
     #[track_caller]
     fn process_id(&self) -> u32 {
-        self.process.as_ref().expect("a hub that runs").id()
+        self.process.as_ref().expect("the hub is running").id()
     }
 
-    /// Asks it to stop (SIGTERM) and waits for its end.
+    /// Sends SIGTERM and waits until the process exits.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("a hub that runs");
+        let mut process = self.process.take().expect("the hub is running");
         process.terminate(Duration::from_secs(30))
     }
 
-    /// Asks it to stop, and again before it has.
+    /// Sends SIGTERM, sends it again during the shutdown, and waits until the process exits.
     #[track_caller]
     pub fn stop_twice(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("a hub that runs");
+        let mut process = self.process.take().expect("the hub is running");
         process.signal();
         std::thread::sleep(Duration::from_millis(500));
         process.terminate(Duration::from_secs(30))
     }
 
-    /// Ends it at once (SIGKILL), as a power cut does.
+    /// Kills the process (SIGKILL) to simulate a power failure.
     #[track_caller]
     pub fn kill(&mut self) {
-        self.process.take().expect("a hub that runs").kill();
+        self.process.take().expect("the hub is running").kill();
     }
 
-    /// Starts it again on the same data, after [`Hub::stop`] or [`Hub::kill`].
+    /// Starts the hub again with the same data, after [`Hub::stop`] or [`Hub::kill`].
     #[track_caller]
     pub fn start_again(&mut self) {
-        assert!(self.process.is_none(), "the hub still runs");
+        assert!(self.process.is_none(), "the hub is still running");
         let config = self.folder.path().join("hub.toml");
         self.process = Some(Process::start(&config, &self.name));
     }
 
-    /// Stops it in good order and starts it again.
+    /// Stops the hub gracefully and starts it again.
     #[track_caller]
     pub fn restart(&mut self) {
         self.stop();

@@ -1,26 +1,26 @@
-//! What a test knows of a device it has registered.
+//! A registered device or module and its keys.
 
 use serde_json::Value;
 
-/// A device or module of the registry, with its keys.
+/// A registered device or module, with its keys.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The hub's name, as it stands in connection strings and tokens.
+    /// The hub's host name, as in connection strings and tokens.
     pub hub: String,
-    /// The device's id.
+    /// The device id.
     pub device_id: String,
-    /// The module's id, if it is a module.
+    /// The module id; none for a device.
     pub module_id: Option<String>,
-    /// Base64; empty when the device has none.
+    /// Base64; empty if the identity has no keys.
     pub primary_key: String,
-    /// Base64; empty when the device has none.
+    /// Base64; empty if the identity has no keys.
     pub secondary_key: String,
-    /// The registry's answer, whole.
+    /// The complete response of the registry.
     pub document: Value,
 }
 
 impl Identity {
-    /// From the registry's answer.
+    /// Creates an identity from the registry's response.
     #[must_use]
     pub fn from_document(hub: &str, document: Value) -> Self {
         let key = |name: &str| {
@@ -37,20 +37,20 @@ impl Identity {
         }
     }
 
-    /// The connection string with the primary key.
+    /// Returns the connection string with the primary key.
     #[must_use]
     pub fn connection_string(&self) -> String {
         self.connection_string_with(&self.primary_key)
     }
 
-    /// The connection string with a key of choice.
+    /// Returns the connection string with the given key.
     #[must_use]
     pub fn connection_string_with(&self, key: &str) -> String {
         let module = self.module_id.as_ref().map(|module| format!("ModuleId={module};")).unwrap_or_default();
         format!("HostName={};DeviceId={};{module}SharedAccessKey={key}", self.hub, self.device_id)
     }
 
-    /// A token of the primary key, good for an hour.
+    /// Creates a token with the primary key, valid for an hour.
     #[must_use]
     pub fn token(&self) -> String {
         let resource = self.resource();
@@ -58,7 +58,7 @@ impl Identity {
         crate::sas::Token { resource: &resource, key: &self.primary_key, expiry, policy: None }.sign()
     }
 
-    /// The resource a token of this device or module is for.
+    /// Returns the token resource of this device or module.
     #[must_use]
     pub fn resource(&self) -> String {
         let module = self.module_id.as_ref().map(|module| format!("/modules/{module}")).unwrap_or_default();

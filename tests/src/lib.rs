@@ -1,15 +1,15 @@
-//! Acceptance tests: the real `ferrohub` binary against Microsoft's own Python packages, unmodified.
+//! Acceptance tests: the real `ferrohub` binary with Microsoft's unmodified Python packages.
 //!
-//! - [`Hub`] starts the binary with its own data directory on its own loopback address, because the
-//!   clients hard-wire ports 8883 and 443; so tests run side by side.
-//! - [`Service`] is a back end (`azure-iot-hub`), [`Device`] a device (`azure-iot-device`), each a
-//!   Python program under `tests/python` that takes orders as JSON lines. [`Script`] runs a program to
-//!   its end, such as the tutorial's own code.
-//! - [`sas`] and [`certificate`] make credentials of every kind, good and bad, without the hub's code:
-//!   the referee must not share the player's mistakes.
+//! - [`Hub`] starts the binary with its own data directory on its own loopback address. The clients always use
+//!   ports 8883 and 443, so tests can only run in parallel on different addresses.
+//! - [`Service`] is a back end (`azure-iot-hub`), [`Device`] a device (`azure-iot-device`). Each is a Python
+//!   program in `tests/python` that receives its operations as JSON lines. [`Script`] runs a program until it
+//!   exits, such as the code of the tutorial.
+//! - [`sas`] and [`certificate`] create valid and invalid credentials without the hub's code, so that a bug in
+//!   that code cannot hide in the tests.
 //!
-//! `cargo xtask test` prepares what is needed (the binary, `target/venv`) and runs everything. What a
-//! program and the hub wrote is printed when its owner is dropped; nextest shows it for failures only.
+//! `cargo xtask test` prepares the binary and `target/venv`, and runs all tests. The output of a program and of
+//! the hub is printed when its owner is dropped; nextest shows it for failed tests only.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod address;

@@ -1,4 +1,4 @@
-//! A device on an MQTT client alone that acknowledges messages when the test says so.
+//! A device on plain paho-mqtt that sends PUBACK only when the test requests it.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::{Hub, Identity, Script};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A message as it came over the wire.
+/// A received PUBLISH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// The topic it came on.
+    /// Topic.
     pub topic: String,
-    /// Its body, as text.
+    /// Body as text.
     pub body: String,
-    /// Its quality of service.
+    /// QoS.
     pub qos: u64,
-    /// What it is acknowledged with.
+    /// Packet identifier.
     pub packet_id: u64,
-    /// Whether it is marked as a repetition.
+    /// DUP flag.
     pub dup: bool,
 }
 
@@ -40,11 +40,11 @@ impl Delivery {
     }
 }
 
-/// A device that runs.
+/// A running device program.
 pub struct ManualAckDevice(ScriptProcess);
 
 impl ManualAckDevice {
-    /// A device or module with a token of its primary key.
+    /// Starts a device or module with a token of its primary key.
     #[must_use]
     #[track_caller]
     pub fn start(hub: &Hub, identity: &Identity, clean_session: bool) -> Self {
@@ -58,7 +58,7 @@ impl ManualAckDevice {
         Self(ScriptProcess::start(Script::new(hub, "manual_ack_device.py").arg(config.to_string())))
     }
 
-    /// Connects; whether the hub remembers what it subscribed to.
+    /// Connects and returns "session present".
     #[track_caller]
     pub fn connect(&self) -> bool {
         self.0.call("connect", &json!({})).expect("a connection");
@@ -67,24 +67,24 @@ impl ManualAckDevice {
         connected["session_present"] == true
     }
 
-    /// Waits until it is connected again by itself.
+    /// Waits until the client has reconnected on its own.
     #[track_caller]
     pub fn wait_until_connected(&self) {
         self.0.event(LIMIT, |event| event["event"] == "connected" && event["code"] == 0);
     }
 
-    /// Says DISCONNECT.
+    /// Sends DISCONNECT.
     #[track_caller]
     pub fn disconnect(&self) {
-        self.0.call("disconnect", &json!({})).expect("a goodbye");
+        self.0.call("disconnect", &json!({})).expect("the device disconnects");
     }
 
-    /// Ends it without a word.
+    /// Kills the program, so that no DISCONNECT is sent.
     pub fn kill(&self) {
         self.0.kill();
     }
 
-    /// Subscribes; what was granted.
+    /// Subscribes and returns the granted QoS.
     #[track_caller]
     pub fn subscribe(&self, filter: &str, qos: u8) -> u64 {
         self.0.call("subscribe", &json!({ "filter": filter, "qos": qos })).expect("a subscription");
@@ -99,13 +99,13 @@ impl ManualAckDevice {
         Delivery::from_event(&self.0.event(LIMIT, |event| event["event"] == "message"))
     }
 
-    /// The messages that have come and nobody has asked for yet.
+    /// Returns the received messages that were not returned before.
     #[must_use]
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.0.events(|event| event["event"] == "message").iter().map(Delivery::from_event).collect()
     }
 
-    /// Says PUBACK.
+    /// Sends PUBACK.
     #[track_caller]
     pub fn acknowledge(&self, delivery: &Delivery) {
         self.0.call("acknowledge", &json!({ "packet_id": delivery.packet_id })).expect("an acknowledgement");

@@ -1,4 +1,4 @@
-//! A device on paho-mqtt alone, for what Microsoft's client cannot be made to send.
+//! A device on plain paho-mqtt, for packets that Microsoft's client cannot send.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,18 +8,18 @@ use crate::sas::{self, Token};
 use crate::script_process::ScriptProcess;
 use crate::{Hub, Identity, Script};
 
-/// A device that runs.
+/// A running device program.
 pub struct PahoDevice(ScriptProcess);
 
 impl PahoDevice {
-    /// Not connected yet.
+    /// Starts the program without connecting.
     #[must_use]
     #[track_caller]
     pub fn new(hub: &Hub, identity: &Identity) -> Self {
         Self::start(hub, identity, &Value::Null)
     }
 
-    /// Not connected yet; with a will.
+    /// Starts the program with a will, without connecting.
     #[must_use]
     #[track_caller]
     pub fn with_will(hub: &Hub, identity: &Identity, topic: &str, payload: &str, retain: bool) -> Self {
@@ -41,21 +41,21 @@ impl PahoDevice {
         Self(ScriptProcess::start(Script::new(hub, "paho_device.py").arg(config.to_string())))
     }
 
-    /// Whether the hub lets it in.
+    /// Connects and returns whether the hub accepted the connection.
     #[must_use]
     #[track_caller]
     pub fn connect(&self) -> bool {
         self.call_bool("connect", &json!({}))
     }
 
-    /// Whether the hub acknowledges a message at QoS 1, instead of closing the connection.
+    /// Publishes at QoS 1. Returns whether the hub acknowledged the message; false if it closed the connection.
     #[must_use]
     #[track_caller]
     pub fn publish(&self, topic: &str, payload: &[u8]) -> bool {
         self.publish_with(topic, payload, 1, false)
     }
 
-    /// The same with any QoS, and retained or not. QoS 0 is never acknowledged.
+    /// Publishes with any QoS and retain flag. QoS 0 is never acknowledged.
     #[must_use]
     #[track_caller]
     pub fn publish_with(&self, topic: &str, payload: &[u8], qos: u8, retain: bool) -> bool {
@@ -64,27 +64,27 @@ impl PahoDevice {
         self.call_bool("publish", &arguments)
     }
 
-    /// Whether the hub closes the connection.
+    /// Waits for the hub to close the connection, and returns whether it did.
     #[must_use]
     #[track_caller]
     pub fn is_closed(&self) -> bool {
         self.call_bool("wait_until_closed", &json!({}))
     }
 
-    /// Goes without a word.
+    /// Closes the socket without DISCONNECT.
     #[track_caller]
     pub fn close_socket(&self) {
-        self.0.call("close_socket", &json!({})).expect("it vanishes");
+        self.0.call("close_socket", &json!({})).expect("the socket is closed");
     }
 
-    /// Says DISCONNECT.
+    /// Sends DISCONNECT.
     #[track_caller]
     pub fn disconnect(&self) {
-        self.0.call("disconnect", &json!({})).expect("it disconnects");
+        self.0.call("disconnect", &json!({})).expect("the device disconnects");
     }
 
     #[track_caller]
     fn call_bool(&self, operation: &str, arguments: &Value) -> bool {
-        self.0.call(operation, arguments).expect("an answer").as_bool().expect("yes or no")
+        self.0.call(operation, arguments).expect("the operation succeeds").as_bool().expect("a boolean")
     }
 }

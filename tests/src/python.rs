@@ -1,4 +1,4 @@
-//! Running the programs under `tests/python` with the pinned packages.
+//! Runs the programs in `tests/python` with the pinned packages.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,14 +12,14 @@ use tempfile::NamedTempFile;
 
 use crate::Hub;
 
-/// Cargo's output directory: the one this very program was built into.
+/// Returns Cargo's target directory, which contains the running test program.
 pub(crate) fn target_dir() -> PathBuf {
-    let program = std::env::current_exe().expect("a path of our own");
+    let program = std::env::current_exe().expect("the path of the test program");
     // target/<profile>/deps/<test>
     program.ancestors().nth(3).expect("a program inside the target directory").to_owned()
 }
 
-/// Set around every Python program: the machine's own settings must not leak into a test.
+/// Removed from the environment of every Python program, so that settings of the machine do not affect a test.
 const REMOVED_VARIABLES: &[&str] = &[
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -31,14 +31,14 @@ const REMOVED_VARIABLES: &[&str] = &[
     "CURL_CA_BUNDLE",
 ];
 
-/// A program under `tests/python`, not started yet.
+/// A program in `tests/python`, not started yet.
 pub struct Script {
     name: String,
     command: Command,
 }
 
 impl Script {
-    /// The program of that file name, in the environment that `ferrohub env` prints for this hub.
+    /// Prepares the program with this file name, with the environment that `ferrohub env` prints for this hub.
     #[must_use]
     pub fn new(hub: &Hub, name: &str) -> Self {
         let python = target_dir().join("venv/bin/python");
@@ -46,7 +46,7 @@ impl Script {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
         let mut command = Command::new(python);
         command
-            // The folder is part of the source: nothing may be written there.
+            // The folder is part of the source tree: Python must not write to it.
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env("PYTHONWARNINGS", "ignore::DeprecationWarning")
@@ -58,24 +58,24 @@ impl Script {
         Self { name: name.to_owned(), command }
     }
 
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<str>) -> Self {
         self.command.arg(argument.as_ref());
         self
     }
 
-    /// One more environment variable.
+    /// Adds an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Runs the program to its end and returns what it wrote to its standard output.
+    /// Runs the program until it exits and returns its standard output.
     ///
     /// # Panics
-    /// When it takes longer than `limit` or ends with an error.
+    /// If it takes longer than `limit` or exits with an error.
     #[must_use]
     #[track_caller]
     pub fn output(self, limit: Duration) -> String {
@@ -88,7 +88,7 @@ impl Script {
             output.push('\n');
         }
         let status = running.child.wait().expect("an exit status");
-        assert!(status.success(), "{} ended with {status}", running.name);
+        assert!(status.success(), "{} exited with {status}", running.name);
         output
     }
 
@@ -96,8 +96,8 @@ impl Script {
     #[must_use]
     #[track_caller]
     pub fn start(mut self) -> RunningScript {
-        let errors = NamedTempFile::new().expect("a file for the program's errors");
-        let to = errors.reopen().expect("the file for the program's errors");
+        let errors = NamedTempFile::new().expect("cannot create a file for stderr");
+        let to = errors.reopen().expect("cannot reopen the file for stderr");
         let mut child = self
             .command
             .stdin(Stdio::piped())
@@ -106,7 +106,7 @@ impl Script {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));
         let (sender, lines) = channel();
-        let stdout = child.stdout.take().expect("a piped output");
+        let stdout = child.stdout.take().expect("a piped stdout");
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -118,7 +118,7 @@ impl Script {
     }
 }
 
-/// A program that runs; killed when dropped.
+/// A running program, killed on drop.
 pub struct RunningScript {
     name: String,
     child: Child,
@@ -127,10 +127,10 @@ pub struct RunningScript {
 }
 
 impl RunningScript {
-    /// The next line of its standard output; `None` when it has closed it.
+    /// Returns the next line of the standard output, or `None` if the program has closed it.
     ///
     /// # Panics
-    /// When there is none within `limit`.
+    /// If there is no line within `limit`.
     #[track_caller]
     pub fn next_line(&mut self, limit: Duration) -> Option<String> {
         self.next_line_before(Instant::now() + limit)
@@ -142,33 +142,34 @@ impl RunningScript {
         match self.lines.recv_timeout(left) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("{} did not end in time", self.name),
+            Err(RecvTimeoutError::Timeout) => panic!("{} printed no line in time", self.name),
         }
     }
 
-    /// The next line of its standard output, if it is there already.
+    /// Returns the next line of the standard output if it is already available.
     pub fn try_next_line(&mut self) -> Option<String> {
         self.lines.try_recv().ok()
     }
 
-    /// Writes a line to its standard input.
+    /// Writes a line to the standard input.
     pub(crate) fn write_line(&mut self, line: &str) {
-        let input = self.child.stdin.as_mut().expect("an open input");
-        writeln!(input, "{line}").unwrap_or_else(|error| panic!("{} is gone: {error}", self.name));
+        let input = self.child.stdin.as_mut().expect("an open stdin");
+        writeln!(input, "{line}")
+            .unwrap_or_else(|error| panic!("cannot write to {}, it may have exited: {error}", self.name));
     }
 
-    /// Closes its standard input, which our programs take as the request to end.
+    /// Closes the standard input, upon which our programs exit.
     pub fn close_input(&mut self) {
         self.child.stdin = None;
     }
 
-    /// Ends the program at once, as a power cut ends a device.
+    /// Kills the program to simulate a power failure of a device.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Takes the channel of its output lines, for a reader of its own.
+    /// Takes the channel of output lines, to read them elsewhere.
     pub(crate) fn take_lines(&mut self) -> Receiver<String> {
         std::mem::replace(&mut self.lines, channel().1)
     }

@@ -1,4 +1,4 @@
-//! One MQTT connection with any credentials at all.
+//! One MQTT connection with arbitrary credentials.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::certificate::CertificateFiles;
 use crate::{Hub, Script};
 
-/// What the CONNECT packet says, and the client certificate under it.
+/// The fields of the CONNECT packet, and the client certificate.
 #[derive(Debug, Clone, Default)]
 pub struct Connect<'a> {
     /// MQTT client id.
@@ -20,7 +20,7 @@ pub struct Connect<'a> {
     pub certificate: Option<&'a CertificateFiles>,
 }
 
-/// How the hub answered.
+/// The hub's response to CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// CONNACK with this return code.
@@ -30,7 +30,7 @@ pub enum Outcome {
 }
 
 impl<'a> Connect<'a> {
-    /// As the device client connects.
+    /// Creates a CONNECT like that of Microsoft's device client.
     #[must_use]
     pub fn device(hub: &Hub, device_id: &'a str) -> Self {
         Self {
@@ -40,21 +40,21 @@ impl<'a> Connect<'a> {
         }
     }
 
-    /// With a password.
+    /// Sets the password.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into());
         self
     }
 
-    /// With a client certificate.
+    /// Sets the client certificate.
     #[must_use]
     pub fn certificate(mut self, certificate: &'a CertificateFiles) -> Self {
         self.certificate = Some(certificate);
         self
     }
 
-    /// Connects, hears the answer, and goes.
+    /// Connects, returns the response, and closes the connection.
     #[must_use]
     #[track_caller]
     pub fn run(&self, hub: &Hub) -> Outcome {
@@ -68,10 +68,10 @@ impl<'a> Connect<'a> {
         });
         let script = Script::new(hub, "raw_connect.py").arg(config.to_string());
         let output = script.output(Duration::from_secs(60));
-        let said: Value = serde_json::from_str(&output).expect("a JSON line");
-        match said["return_code"].as_u64() {
+        let result: Value = serde_json::from_str(&output).expect("a JSON line");
+        match result["return_code"].as_u64() {
             Some(code) => Outcome::Connack(code),
-            None => Outcome::Closed(said["error"].as_str().unwrap_or_default().to_owned()),
+            None => Outcome::Closed(result["error"].as_str().unwrap_or_default().to_owned()),
         }
     }
 }

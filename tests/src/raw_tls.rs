@@ -1,4 +1,4 @@
-//! A TLS connection on which a test writes what no client would.
+//! A TLS connection for arbitrary bytes, which no real client would send.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::Hub;
 
-/// How long the hub may take to say or do what a test waits for.
+/// Read and write time-out.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A TLS connection to the hub.
@@ -32,18 +32,18 @@ impl RawTls {
         Self::connect(hub, 443, &[])
     }
 
-    /// Connects to the hub's HTTPS listener and settles on HTTP/2 during the handshake.
+    /// Connects to the hub's HTTPS listener and negotiates HTTP/2 in the handshake.
     #[must_use]
     #[track_caller]
     pub fn http2(hub: &Hub) -> Self {
         let connection = Self::connect(hub, 443, &[b"h2"]);
-        assert_eq!(connection.0.conn.alpn_protocol(), Some(&b"h2"[..]), "the hub speaks HTTP/2");
+        assert_eq!(connection.0.conn.alpn_protocol(), Some(&b"h2"[..]), "the hub negotiates HTTP/2");
         connection
     }
 
     #[track_caller]
     fn connect(hub: &Hub, port: u16, protocols: &[&[u8]]) -> Self {
-        let ip: IpAddr = hub.name().parse().expect("a hub on an address of its own");
+        let ip: IpAddr = hub.name().parse().expect("the hub has its own IP address");
         let stream = TcpStream::connect(SocketAddr::new(ip, port)).expect("the hub listens");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
         stream.set_write_timeout(Some(LIMIT)).expect("a time limit");
@@ -66,19 +66,20 @@ impl RawTls {
         Self(tls)
     }
 
-    /// Sends bytes. The hub may have closed already: what it says counts, see [`RawTls::read_to_end`].
+    /// Sends bytes. Write errors are ignored, because the hub may already have closed the connection; the bytes it sent
+    /// can still be read with [`RawTls::read_to_end`].
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).and_then(|()| self.0.flush());
     }
 
-    /// Says that nothing more comes.
+    /// Sends close_notify and closes the sending half of the socket.
     pub fn shutdown(&mut self) {
         self.0.conn.send_close_notify();
         let _ = self.0.flush();
         let _ = self.0.sock.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Reads exactly so many bytes.
+    /// Reads exactly `count` bytes.
     #[track_caller]
     pub fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
@@ -86,29 +87,29 @@ impl RawTls {
         bytes
     }
 
-    /// Reads until the hub has said this.
+    /// Reads until the received bytes contain `text`.
     ///
     /// # Panics
-    /// When it does not.
+    /// If the hub closes the connection or the time-out elapses first.
     #[track_caller]
     pub fn read_until(&mut self, text: &str) -> String {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         loop {
-            let said = String::from_utf8_lossy(&bytes);
-            if said.contains(text) {
-                return said.into_owned();
+            let received = String::from_utf8_lossy(&bytes);
+            if received.contains(text) {
+                return received.into_owned();
             }
             let count = self.0.read(&mut buffer).expect("more bytes from the hub");
-            assert!(count > 0, "the hub closed; it said {said}");
+            assert!(count > 0, "the hub closed the connection after: {received}");
             bytes.extend(&buffer[..count]);
         }
     }
 
-    /// Reads until the hub closes.
+    /// Reads until the hub closes the connection.
     ///
     /// # Panics
-    /// When it does not.
+    /// If it does not within the time-out.
     #[track_caller]
     pub fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -118,16 +119,16 @@ impl RawTls {
                 Ok(0) => return bytes,
                 Ok(count) => bytes.extend(&buffer[..count]),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    panic!("the hub does not close; so far it said {bytes:?}")
+                    panic!("the hub did not close the connection; received so far: {bytes:?}")
                 }
-                // Reset: the hub closed with bytes of ours unread.
+                // Reset: the hub closed the connection with unread bytes.
                 Err(_) => return bytes,
             }
         }
     }
 }
 
-/// An MQTT CONNECT packet with clean session off.
+/// Encodes an MQTT CONNECT packet with clean session 0.
 #[must_use]
 pub fn connect_packet(client_id: &str, username: &str, password: &str, keep_alive: u16) -> Vec<u8> {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0b1100_0000];
@@ -139,7 +140,7 @@ pub fn connect_packet(client_id: &str, username: &str, password: &str, keep_aliv
     packet(0x10, &body)
 }
 
-/// An MQTT packet: first byte, Remaining Length, body.
+/// Encodes an MQTT packet: first byte, Remaining Length, body.
 #[must_use]
 pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];

@@ -1,4 +1,4 @@
-//! SAS tokens of the test's own making, good and bad.
+//! SAS tokens created by the tests, valid and invalid.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,28 +6,28 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
-/// Seconds since 1970, now.
+/// Returns the current time in seconds since 1970.
 #[must_use]
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(since.expect("a clock after 1970").as_secs()).expect("a clock before the end of time")
+    i64::try_from(since.expect("a clock after 1970").as_secs()).expect("a time that fits into an i64")
 }
 
-/// Everything that goes into a token.
+/// The fields of a token.
 #[derive(Debug, Clone)]
 pub struct Token<'a> {
-    /// Not encoded yet, such as `host/devices/dev1`.
+    /// Resource without percent-encoding, such as `host/devices/dev1`.
     pub resource: &'a str,
-    /// Base64.
+    /// Key in base64.
     pub key: &'a str,
-    /// When it ends, in seconds since 1970.
+    /// Expiry in seconds since 1970.
     pub expiry: i64,
-    /// The policy's name; none for a device's own key.
+    /// Name of the policy; none for a device key.
     pub policy: Option<&'a str>,
 }
 
 impl Token<'_> {
-    /// The token's text.
+    /// Signs and encodes the token.
     #[must_use]
     pub fn sign(&self) -> String {
         let resource = encode(self.resource);
@@ -42,7 +42,7 @@ impl Token<'_> {
     }
 }
 
-/// The signature over a resource exactly as it is written in the token; in base64, not encoded further.
+/// Returns the signature over the resource exactly as it is written in the token, in base64 without percent-encoding.
 #[must_use]
 pub fn sign_text(resource: &str, key: &str, expiry: i64) -> String {
     let secret = STANDARD.decode(key).expect("a key in base64");
@@ -50,7 +50,7 @@ pub fn sign_text(resource: &str, key: &str, expiry: i64) -> String {
     STANDARD.encode(hmac::sign(&key, format!("{resource}\n{expiry}").as_bytes()))
 }
 
-/// A token of a hub's policy, good for an hour, made from its connection string.
+/// Creates a token from the connection string of a policy, valid for an hour.
 #[must_use]
 pub fn policy_token(connection_string: &str) -> String {
     let field = |name: &str| {
@@ -67,7 +67,7 @@ pub fn policy_token(connection_string: &str) -> String {
     token.sign()
 }
 
-/// Percent-encodes everything but letters, digits and `-._~`.
+/// Percent-encodes all bytes except letters, digits and `-._~`.
 #[must_use]
 pub fn encode(text: &str) -> String {
     let mut encoded = String::new();
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_published_vector_is_met() {
+    fn a_token_equals_a_published_test_vector() {
         let token = Token {
             resource: "myhub.azure-devices.net/devices/device1",
             key: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",

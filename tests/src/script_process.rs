@@ -1,4 +1,4 @@
-//! Talking to a long-lived program in JSON lines; the other half is `tests/python/json_lines.py`.
+//! Communicates with a long-running program in JSON lines; the counterpart is `tests/python/json_lines.py`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,21 +10,21 @@ use serde_json::{Value, json};
 
 use crate::python::{RunningScript, Script};
 
-/// How long an operation may take unless the test says otherwise: longer than the clients' own limits.
+/// Maximum duration of an operation, longer than the clients' own time-outs.
 const OPERATION_LIMIT: Duration = Duration::from_secs(110);
-/// Starting Python and importing the packages, on a busy machine.
+/// Maximum time to start Python and import the packages, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// An exception in the Python program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// The exception's class.
+    /// Class of the exception.
     pub exception: String,
-    /// Its text.
+    /// Text of the exception.
     pub message: String,
-    /// The text of the exception behind it, or empty.
+    /// Text of its cause (`__cause__`), or empty.
     pub cause: String,
-    /// The HTTP answer it carries, if any.
+    /// The HTTP response it contains, if any.
     pub response: Option<Value>,
 }
 
@@ -37,7 +37,7 @@ struct InboxState {
 
 type Inbox = Arc<(Mutex<InboxState>, Condvar)>;
 
-/// The program and what it has said so far.
+/// The program and its output so far.
 pub(crate) struct ScriptProcess {
     running: Mutex<RunningScript>,
     inbox: Inbox,
@@ -55,7 +55,7 @@ impl ScriptProcess {
             for line in lines {
                 handle_line(&shared, &line);
             }
-            shared.0.lock().expect("the inbox").closed = true;
+            shared.0.lock().expect("the lock of the inbox").closed = true;
             shared.1.notify_all();
         });
         let process = Self { running: Mutex::new(running), inbox, next_id: AtomicU64::new(1) };
@@ -63,51 +63,51 @@ impl ScriptProcess {
         process
     }
 
-    /// Starts an operation; several may run at once.
+    /// Starts an operation; several can run concurrently.
     pub(crate) fn begin(&self, operation: &str, arguments: &Value) -> Pending {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let line = json!({ "id": id, "op": operation, "args": arguments }).to_string();
-        self.running.lock().expect("the program").write_line(&line);
-        Pending { id, what: operation.to_owned(), inbox: self.inbox.clone() }
+        self.running.lock().expect("the lock of the program").write_line(&line);
+        Pending { id, operation: operation.to_owned(), inbox: self.inbox.clone() }
     }
 
-    /// Runs an operation to its end.
+    /// Runs an operation and waits for its result.
     #[track_caller]
     pub(crate) fn call(&self, operation: &str, arguments: &Value) -> Result<Value, Failure> {
         self.begin(operation, arguments).wait()
     }
 
-    /// Takes the first event that fits, waiting for it if need be.
+    /// Removes and returns the first event that matches, and waits for it if necessary.
     #[track_caller]
-    pub(crate) fn event(&self, limit: Duration, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn event(&self, limit: Duration, matches: impl Fn(&Value) -> bool) -> Value {
         wait_for(&self.inbox, limit, "the event", |state| {
-            let at = state.events.iter().position(&fits)?;
-            state.events.remove(at)
+            let index = state.events.iter().position(&matches)?;
+            state.events.remove(index)
         })
     }
 
-    /// Takes all events that fit, as they are now.
-    pub(crate) fn events(&self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
-        let mut state = self.inbox.0.lock().expect("the inbox");
-        let (taken, left) = state.events.drain(..).partition(|event| fits(event));
+    /// Removes and returns all events received so far that match.
+    pub(crate) fn events(&self, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut state = self.inbox.0.lock().expect("the lock of the inbox");
+        let (taken, left) = state.events.drain(..).partition(|event| matches(event));
         state.events = left;
         taken.into()
     }
 
     pub(crate) fn kill(&self) {
-        self.running.lock().expect("the program").kill();
+        self.running.lock().expect("the lock of the program").kill();
     }
 }
 
 fn handle_line(inbox: &Inbox, line: &str) {
-    let Ok(said) = serde_json::from_str::<Value>(line) else {
+    let Ok(message) = serde_json::from_str::<Value>(line) else {
         eprintln!("---- not a JSON line: {line}");
         return;
     };
-    let mut state = inbox.0.lock().expect("the inbox");
-    if let Some(id) = said["id"].as_u64() {
-        let reply = match said.get("error") {
-            None => Ok(said["ok"].clone()),
+    let mut state = inbox.0.lock().expect("the lock of the inbox");
+    if let Some(id) = message["id"].as_u64() {
+        let reply = match message.get("error") {
+            None => Ok(message["ok"].clone()),
             Some(error) => Err(Failure {
                 exception: error["type"].as_str().unwrap_or_default().to_owned(),
                 message: error["message"].as_str().unwrap_or_default().to_owned(),
@@ -117,7 +117,7 @@ fn handle_line(inbox: &Inbox, line: &str) {
         };
         state.replies.insert(id, reply);
     } else {
-        state.events.push_back(said);
+        state.events.push_back(message);
     }
     inbox.1.notify_all();
 }
@@ -130,44 +130,44 @@ fn wait_for<T>(
     mut find: impl FnMut(&mut InboxState) -> Option<T>,
 ) -> T {
     let deadline = Instant::now() + limit;
-    let mut state = inbox.0.lock().expect("the inbox");
+    let mut state = inbox.0.lock().expect("the lock of the inbox");
     loop {
         if let Some(found) = find(&mut state) {
             return found;
         }
-        assert!(!state.closed, "the program ended before {what} came");
+        assert!(!state.closed, "the program exited before {what} arrived");
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let events = state.events.clone();
             drop(state);
-            panic!("{what} did not come within {limit:?}; events so far: {events:?}");
+            panic!("{what} did not arrive within {limit:?}; events so far: {events:?}");
         }
-        state = inbox.1.wait_timeout(state, left).expect("the inbox").0;
+        state = inbox.1.wait_timeout(state, left).expect("the lock of the inbox").0;
     }
 }
 
-/// An operation that runs.
+/// A running operation.
 #[must_use]
 pub struct Pending {
     id: u64,
-    what: String,
+    operation: String,
     inbox: Inbox,
 }
 
 impl Pending {
-    /// Waits for its end.
+    /// Waits for the result.
     ///
     /// # Errors
-    /// The exception it ended with.
+    /// The exception of the operation.
     #[track_caller]
     pub fn wait(self) -> Result<Value, Failure> {
-        wait_for(&self.inbox, OPERATION_LIMIT, &self.what, |state| state.replies.remove(&self.id))
+        wait_for(&self.inbox, OPERATION_LIMIT, &self.operation, |state| state.replies.remove(&self.id))
     }
 
-    /// Whether it has ended.
+    /// Returns whether the operation has ended.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let state = self.inbox.0.lock().expect("the inbox");
+        let state = self.inbox.0.lock().expect("the lock of the inbox");
         state.replies.contains_key(&self.id)
     }
 }

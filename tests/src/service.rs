@@ -7,18 +7,18 @@ use crate::certificate::CertificateFiles;
 use crate::script_process::{Failure, Pending, ScriptProcess};
 use crate::{Hub, Identity, Script};
 
-/// A method call, as `CloudToDeviceMethod` takes it.
+/// A method call with the fields of `CloudToDeviceMethod`.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Method(Value);
 
 impl Method {
-    /// A call without payload; the client makes an empty string of that.
+    /// Creates a call without payload, which the client sends as an empty string.
     pub fn new(name: &str) -> Self {
         Self(json!({ "method_name": name }))
     }
 
-    /// The payload.
+    /// Sets the payload.
     pub fn payload(self, payload: impl Into<Value>) -> Self {
         self.with("payload", payload.into())
     }
@@ -39,23 +39,23 @@ impl Method {
     }
 }
 
-/// What the device answered.
+/// The response of the device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodResult {
-    /// The device's own status.
+    /// Status from the device.
     pub status: i64,
-    /// The device's own payload.
+    /// Payload from the device.
     pub payload: Value,
 }
 
-/// An HTTP answer, as `requests` saw it.
+/// An HTTP response as `requests` received it.
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
-    /// The HTTP status.
+    /// HTTP status.
     pub status: u16,
-    /// Names in lower case.
+    /// Headers, with names in lower case.
     pub headers: Value,
-    /// As text.
+    /// Body as text.
     pub body: String,
 }
 
@@ -69,32 +69,32 @@ impl HttpResponse {
         }
     }
 
-    /// A header, or an empty text.
+    /// Returns a header, or an empty string.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers[name].as_str().unwrap_or_default()
     }
 
-    /// The name of the error, as the header `iothub-errorcode` carries it.
+    /// Returns the error name from the header `iothub-errorcode`.
     #[must_use]
     pub fn error_code(&self) -> &str {
         self.header("iothub-errorcode")
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// If the body is not JSON.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {:?}", self.body))
     }
 
-    /// The error in the body of the twin and method endpoints: JSON as text inside JSON.
+    /// Returns the error in the body of the twin and method endpoints: JSON as a string inside JSON.
     ///
     /// # Panics
-    /// When the body is not of that shape.
+    /// If the body does not have this form.
     #[must_use]
     #[track_caller]
     pub fn nested_error(&self) -> Value {
@@ -106,14 +106,14 @@ impl HttpResponse {
     }
 }
 
-/// What the client raised instead of returning.
+/// An exception of the client.
 #[derive(Debug, Clone)]
 pub struct ServiceException {
-    /// The exception's class.
+    /// Class of the exception.
     pub exception: String,
-    /// Its text.
+    /// Text of the exception.
     pub message: String,
-    /// The HTTP answer behind it.
+    /// The HTTP response that caused it.
     pub http: HttpResponse,
 }
 
@@ -127,63 +127,63 @@ impl From<Failure> for ServiceException {
     }
 }
 
-/// A call that is under way.
+/// A method call in flight.
 #[must_use]
 pub struct PendingMethodResult(Pending);
 
 impl PendingMethodResult {
-    /// Waits for the answer.
+    /// Waits for the response.
     ///
     /// # Errors
     /// The client's exception.
     #[track_caller]
     pub fn wait(self) -> Result<MethodResult, ServiceException> {
-        let answer = self.0.wait()?;
+        let result = self.0.wait()?;
         Ok(MethodResult {
-            status: answer["status"].as_i64().unwrap_or_default(),
-            payload: answer["payload"].clone(),
+            status: result["status"].as_i64().unwrap_or_default(),
+            payload: result["payload"].clone(),
         })
     }
 
-    /// Whether it is there.
+    /// Returns whether the call has ended.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.0.is_done()
     }
 }
 
-/// A back end that runs.
+/// A running back end.
 pub struct Service {
     process: ScriptProcess,
     hub: String,
     url: String,
-    /// Of the policy that it uses, or empty.
+    /// Token of the policy, or empty.
     token: String,
 }
 
 impl Service {
-    /// With the policy `iothubowner`, which may do everything.
+    /// Starts a back end with the policy `iothubowner`, which has all rights.
     #[must_use]
     #[track_caller]
     pub fn owner(hub: &Hub) -> Self {
         Self::with_connection_string(hub, hub.variable("IOTHUB_CONNECTION_STRING"))
     }
 
-    /// With the policy `service`, as the tutorial wants it.
+    /// Starts a back end with the policy `service`, as in the tutorial.
     #[must_use]
     #[track_caller]
     pub fn with_service_policy(hub: &Hub) -> Self {
         Self::with_connection_string(hub, hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))
     }
 
-    /// With any connection string.
+    /// Starts a back end with any connection string.
     #[must_use]
     #[track_caller]
     pub fn with_connection_string(hub: &Hub, connection_string: &str) -> Self {
         Self::start(hub, &json!({ "connection_string": connection_string }))
     }
 
-    /// With the client secret of the hub's development issuer.
+    /// Starts a back end with the client secret of the hub's development issuer.
     #[must_use]
     #[track_caller]
     pub fn with_entra(hub: &Hub) -> Self {
@@ -207,33 +207,33 @@ impl Service {
         }
     }
 
-    /// `create_device_with_sas` with keys that the hub makes.
+    /// Calls `create_device_with_sas` with keys that the hub generates.
     ///
     /// # Panics
-    /// When the hub refuses.
+    /// If the hub returns an error.
     #[must_use]
     #[track_caller]
     pub fn create_device(&self, device_id: &str) -> Identity {
         let document = self
             .call("create_device_with_sas", &json!({ "device_id": device_id }))
-            .unwrap_or_else(|refusal| panic!("cannot create {device_id}: {refusal:?}"));
+            .unwrap_or_else(|error| panic!("cannot create {device_id}: {error:?}"));
         Identity::from_document(&self.hub, document)
     }
 
-    /// `create_module_with_sas` with keys that the hub makes.
+    /// Calls `create_module_with_sas` with keys that the hub generates.
     ///
     /// # Panics
-    /// When the hub refuses.
+    /// If the hub returns an error.
     #[must_use]
     #[track_caller]
     pub fn create_module(&self, device_id: &str, module_id: &str) -> Identity {
         let document = self
             .call("create_module_with_sas", &json!({ "device_id": device_id, "module_id": module_id }))
-            .unwrap_or_else(|refusal| panic!("cannot create {device_id}/{module_id}: {refusal:?}"));
+            .unwrap_or_else(|error| panic!("cannot create {device_id}/{module_id}: {error:?}"));
         Identity::from_document(&self.hub, document)
     }
 
-    /// Any operation of `tests/python/service.py`.
+    /// Runs an operation of `tests/python/service.py`.
     ///
     /// # Errors
     /// The client's exception.
@@ -242,25 +242,25 @@ impl Service {
         Ok(self.process.call(operation, arguments)?)
     }
 
-    /// Any operation of `tests/python/service.py`, in the background.
+    /// Starts an operation of `tests/python/service.py` in the background.
     #[track_caller]
     pub fn begin(&self, operation: &str, arguments: &Value) -> Pending {
         self.process.begin(operation, arguments)
     }
 
-    /// Sends a message to a device, or to `device/modules/module`, over HTTPS; `headers` are what it says about itself.
+    /// Sends a message to a device, or to `device/modules/module`, over HTTPS; `headers` are the message properties.
     ///
     /// # Panics
-    /// When the hub refuses.
+    /// If the hub returns an error.
     #[track_caller]
     pub fn send(&self, to: &str, headers: Value, body: &[u8]) -> Value {
         let address = format!("/devices/{to}/messages/deviceBound");
-        let answer = self.try_send(&address, headers, body);
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.json()
+        let response = self.try_send(&address, headers, body);
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.json()
     }
 
-    /// The same to any address, whatever comes of it.
+    /// Sends a message to any address and returns the response, also if it is an error.
     #[must_use]
     #[track_caller]
     pub fn try_send(&self, address: &str, mut headers: Value, body: &[u8]) -> HttpResponse {
@@ -272,10 +272,10 @@ impl Service {
             "headers": headers,
             "body_base64": base64::engine::general_purpose::STANDARD.encode(body),
         });
-        HttpResponse::from_value(&self.process.call("http", &request).expect("an HTTP answer"))
+        HttpResponse::from_value(&self.process.call("http", &request).expect("the program sends the request"))
     }
 
-    /// `invoke_device_method`, waiting for the answer.
+    /// Calls `invoke_device_method` and waits for the response.
     ///
     /// # Errors
     /// The client's exception.
@@ -284,7 +284,7 @@ impl Service {
         self.begin_invoke(device_id, method).wait()
     }
 
-    /// `invoke_device_method`, in the background.
+    /// Calls `invoke_device_method` in the background.
     #[track_caller]
     pub fn begin_invoke(&self, device_id: &str, method: Method) -> PendingMethodResult {
         let mut arguments = method.0;
@@ -292,7 +292,7 @@ impl Service {
         PendingMethodResult(self.process.begin("invoke", &arguments))
     }
 
-    /// One HTTP request of the test's own making; `path` starts with a slash.
+    /// Sends a plain HTTP request; `path` starts with a slash.
     #[must_use]
     #[track_caller]
     pub fn http(
@@ -309,7 +309,7 @@ impl Service {
         self.http_with(verb, path, headers, body)
     }
 
-    /// The same with any headers, a JSON object.
+    /// Sends a plain HTTP request with any headers, given as a JSON object.
     #[must_use]
     #[track_caller]
     pub fn http_with(&self, verb: &str, path: &str, mut headers: Value, body: Option<&str>) -> HttpResponse {
@@ -319,7 +319,7 @@ impl Service {
         self.request(verb, path, &headers, body, None)
     }
 
-    /// The same with a client certificate instead of a token.
+    /// Sends a plain HTTP request with a client certificate instead of a token.
     #[must_use]
     #[track_caller]
     pub fn http_with_certificate(
@@ -348,7 +348,7 @@ impl Service {
             "body": body,
             "certificate": certificate.map(|files| [&files.certificate, &files.key]),
         });
-        let answer = self.process.call("http", &request).expect("an HTTP answer");
-        HttpResponse::from_value(&answer)
+        let response = self.process.call("http", &request).expect("the program sends the request");
+        HttpResponse::from_value(&response)
     }
 }

@@ -1,22 +1,22 @@
-//! Files by way of Microsoft's storage client.
+//! Files with Microsoft's storage client.
 
 use serde_json::{Value, json};
 
 use crate::script_process::{Failure, Pending, ScriptProcess};
 use crate::{Hub, Script};
 
-/// `azure.storage.blob.BlobClient`, made anew for each URL.
+/// A program with `azure.storage.blob.BlobClient`; it creates a new client for each URL.
 pub struct Storage(ScriptProcess);
 
 impl Storage {
-    /// Starts the program; it trusts what this hub's environment says.
+    /// Starts the program in this hub's environment, so that it trusts the hub's CA.
     #[must_use]
     #[track_caller]
     pub fn start(hub: &Hub) -> Self {
         Self(ScriptProcess::start(Script::new(hub, "storage.py")))
     }
 
-    /// Any operation of `tests/python/storage.py`.
+    /// Runs an operation of `tests/python/storage.py`.
     ///
     /// # Errors
     /// The client's exception.
@@ -25,29 +25,29 @@ impl Storage {
         self.0.call(operation, arguments)
     }
 
-    /// The same in the background.
+    /// Starts an operation in the background.
     #[track_caller]
     pub fn begin(&self, operation: &str, arguments: &Value) -> Pending {
         self.0.begin(operation, arguments)
     }
 
-    /// `upload_blob` of bytes that `seed` stands for; the answer is their SHA-256.
+    /// Calls `upload_blob` with pseudo-random bytes generated from `seed`, and returns their SHA-256.
     ///
     /// # Errors
     /// The client's exception.
     #[track_caller]
     pub fn upload(&self, url: &str, bytes: usize, seed: u32) -> Result<String, Failure> {
-        let done = self.call("upload", &json!({ "url": url, "bytes": bytes, "seed": seed }))?;
-        Ok(done["sha256"].as_str().unwrap_or_default().to_owned())
+        let result = self.call("upload", &json!({ "url": url, "bytes": bytes, "seed": seed }))?;
+        Ok(result["sha256"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// `download_blob`; the answer is the SHA-256 of the bytes.
+    /// Calls `download_blob`, and returns the SHA-256 of the bytes.
     ///
     /// # Errors
     /// The client's exception.
     #[track_caller]
     pub fn download(&self, url: &str) -> Result<String, Failure> {
-        let done = self.call("download", &json!({ "url": url }))?;
-        Ok(done["sha256"].as_str().unwrap_or_default().to_owned())
+        let result = self.call("download", &json!({ "url": url }))?;
+        Ok(result["sha256"].as_str().unwrap_or_default().to_owned())
     }
 }

@@ -1,20 +1,20 @@
-//! Waiting for something to become true.
+//! Waits for a condition.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Asks every 20 ms until there is an answer.
+/// Calls `poll` every 20 ms until it returns a value.
 ///
 /// # Panics
-/// When `limit` has passed without one.
+/// If `limit` elapses first.
 #[track_caller]
-pub fn eventually<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+pub fn eventually<T>(what: &str, limit: Duration, mut poll: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
         sleep(Duration::from_millis(20));
     }
 }

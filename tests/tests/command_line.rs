@@ -1,4 +1,4 @@
-//! The program as people use it.
+//! The command line of the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -16,7 +16,7 @@ fn json_of(output: CommandOutput) -> Value {
     serde_json::from_str(&output.success()).expect("JSON")
 }
 
-/// Kills what it holds.
+/// A child process, killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -27,23 +27,23 @@ impl Drop for Running {
 }
 
 #[test]
-fn localhost_demo_tells_the_whole_story() {
+fn localhost_demo_prints_every_step() {
     let output = CommandOutput::run(program().arg("demo")).success();
     for part in [
-        "back end → hub  PUT /devices/myDevice: registered",
+        "service → hub  PUT /devices/myDevice: registered",
         "device → hub  connected with MQTT over TLS",
         "rebootDevice {\"input1\":\"someInput\",\"input2\":\"anotherInput\"}",
         "status 200, payload {\"Response\":\"This is the response from the device\"}",
         "round trip",
-        "a call that waited for it was delivered at once",
-        "stopped in good order",
+        "the waiting call was delivered at once",
+        "stopped cleanly",
     ] {
         assert!(output.contains(part), "{part:?} is missing: {output}");
     }
 }
 
 #[test]
-fn localhost_demo_finds_other_ports_and_keeps_the_hub() {
+fn localhost_demo_uses_free_ports_and_keeps_the_hub_running() {
     let _taken = ["127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:9464"].map(std::net::TcpListener::bind);
     let mut child = program().args(["demo", "--keep"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -54,8 +54,8 @@ fn localhost_demo_finds_other_ports_and_keeps_the_hub() {
         .inspect(|line| seen.push_str(&format!("{line}\n")))
         .find(|line| line.contains("env --data-dir"))
         .unwrap_or_default();
-    assert!(seen.contains("port 8883 for MQTT is taken: a free port takes its place"), "{seen}");
-    assert!(seen.contains("port 443 for HTTPS is taken"), "{seen}");
+    assert!(seen.contains("port 8883 for MQTT is in use: using a free port instead"), "{seen}");
+    assert!(seen.contains("port 443 for HTTPS is in use"), "{seen}");
     let folder = export.split("--data-dir ").nth(1).unwrap().trim_end_matches([')', '"']);
     let shown = CommandOutput::run(program().args(["device", "list", "--data-dir", folder])).success();
     assert!(shown.contains("myDevice"), "{shown}");
@@ -100,20 +100,23 @@ fn devices_are_managed() {
     assert_eq!(rows[1][..4], ["d1", "disabled", "Disconnected", "sas"]);
     assert_eq!(rows[2][..4], ["d2", "enabled", "Disconnected", "selfSigned"]);
     hub.command(["device", "delete", "d1"]).success();
-    let gone = hub.command(["device", "show", "d1"]);
-    assert_eq!(gone.code, 1);
-    assert!(gone.stderr.contains("404001") && gone.stderr.contains("ferrohub device list"), "{gone:?}");
-    assert_eq!(hub.command(["device", "create"]).code, 2, "a wrong command line has its own code");
+    let missing = hub.command(["device", "show", "d1"]);
+    assert_eq!(missing.code, 1);
+    assert!(
+        missing.stderr.contains("404001") && missing.stderr.contains("ferrohub device list"),
+        "{missing:?}"
+    );
+    assert_eq!(hub.command(["device", "create"]).code, 2, "a wrong command line has exit code 2");
 }
 
 #[test]
-fn methods_are_called_and_simulated_devices_answer() {
+fn methods_are_called_and_simulated_devices_respond() {
     let hub = Hub::start();
     let mut child = program();
     child.arg("--config").arg(hub.folder().join("hub.toml"));
     child.args(["simulate", "--count", "3", "--prefix", "s", "--reboot-duration", "1"]);
     let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
-    // The device is registered before it connects; from then on the call waits for it.
+    // The device is registered before it connects. From then on the call waits for the connection.
     let call = eventually("the device is registered", Duration::from_secs(20), || {
         let arguments = [
             "invoke",
@@ -132,9 +135,9 @@ fn methods_are_called_and_simulated_devices_answer() {
     let answer = json_of(call);
     assert_eq!(answer["status"], 200);
     assert_eq!(answer["payload"]["payload"], json!({ "a": [1.5] }));
-    // It answers, goes, and comes back.
+    // The device responds, disconnects and reconnects.
     hub.command(["invoke", "s1", "rebootDevice", "--connect-timeout", "20"]).success();
-    eventually("it is away", Duration::from_secs(5), || {
+    eventually("the device is disconnected", Duration::from_secs(5), || {
         let shown = hub.command(["device", "show", "s1"]).success();
         shown.contains("Disconnected").then_some(())
     });
@@ -145,16 +148,16 @@ fn methods_are_called_and_simulated_devices_answer() {
     assert_eq!(offline.code, 1);
     assert!(offline.stderr.contains("404103") && offline.stderr.contains("--connect-timeout"), "{offline:?}");
     let not_json = hub.command(["invoke", "s1", "hello", "--payload", "text"]);
-    assert!(not_json.code == 1 && not_json.stderr.contains("quotes of its own"), "{not_json:?}");
+    assert!(not_json.code == 1 && not_json.stderr.contains("double quotes"), "{not_json:?}");
 
     let service = Service::owner(&hub);
     let _device = Device::with_identity(&service.create_device("d")).listen(&hub);
     let refused = hub.command(["invoke", "d", "answer", "--payload", "{\"status\":500}"]);
-    assert_eq!(refused.code, 3, "the device's own refusal has a code of its own: {refused:?}");
+    assert_eq!(refused.code, 3, "an error status from the device has exit code 3: {refused:?}");
 }
 
 #[test]
-fn either_key_of_a_policy_is_good_until_it_is_replaced() {
+fn both_keys_of_a_policy_are_valid_until_they_are_regenerated() {
     let hub = Hub::start();
     let listed = hub.command(["policy", "list"]).success();
     for policy in ["iothubowner", "service", "device", "registryRead", "registryReadWrite"] {
@@ -178,10 +181,10 @@ fn either_key_of_a_policy_is_good_until_it_is_replaced() {
     assert_eq!(status(&before["primaryKey"]), 401);
     assert_eq!((status(&after["primaryKey"]), status(&after["secondaryKey"])), (404, 404));
     for key in ["primaryKey", "secondaryKey"] {
-        assert!(!hub.log().contains(after[key].as_str().unwrap()), "keys are in no log");
-        assert!(!listed.contains(after[key].as_str().unwrap()), "and in no list");
+        assert!(!hub.log().contains(after[key].as_str().unwrap()), "the log contains no keys");
+        assert!(!listed.contains(after[key].as_str().unwrap()), "the list contains no keys");
     }
-    // Who has not all rights may not look.
+    // A policy without all rights may not list policies.
     let refused = CommandOutput::run(
         program()
             .args(["policy", "list", "--login", &login(&after["primaryKey"])])
@@ -191,7 +194,7 @@ fn either_key_of_a_policy_is_good_until_it_is_replaced() {
 }
 
 #[test]
-fn an_authority_counts_once_its_owner_proved_to_have_its_key() {
+fn a_certificate_authority_is_accepted_after_proof_of_possession() {
     let hub = Hub::start();
     let authority = certificate::Authority::root("factory");
     let file = authority.write(hub.folder());
@@ -213,7 +216,7 @@ fn an_authority_counts_once_its_owner_proved_to_have_its_key() {
     assert_eq!(verify(&authority.sign(hub.folder(), "another code", now)).code, 1);
     let impostor = certificate::Authority::root("factory");
     assert_eq!(verify(&impostor.sign(hub.folder(), &code, certificate::Validity::Valid)).code, 1);
-    assert_eq!(outcome(), refused, "nothing is proved yet");
+    assert_eq!(outcome(), refused, "possession is not proved yet");
     verify(&authority.sign(hub.folder(), &code, certificate::Validity::Valid)).success();
     assert_eq!(outcome(), raw_connect::Outcome::Connack(0));
 
@@ -228,22 +231,22 @@ fn an_authority_counts_once_its_owner_proved_to_have_its_key() {
 }
 
 #[test]
-fn a_folder_or_a_setting_that_cannot_be_used_is_told() {
+fn an_unusable_folder_or_setting_is_reported() {
     let hub = Hub::start();
     let second = hub.command(["serve"]);
     assert_eq!(second.code, 1);
-    assert!(second.stderr.contains("held by another hub"), "{second:?}");
+    assert!(second.stderr.contains("locked by another hub"), "{second:?}");
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("bad.toml");
     for (text, expected) in [
         ("hostnam = \"x\"", "did you mean `hostname`?"),
-        ("[limits]\nsocket = 1", "did you mean `sockets`?"),
+        ("[limits]\nconnection = 1", "did you mean `connections`?"),
         (
             "[[policy]]\nname = \"p\"\nrights = [\"Everything\"]\nprimary_key = \"AAECAwQFBgcICQoLDA0ODw==\"\nsecondary_key = \"AAECAwQFBgcICQoLDA0ODw==\"",
             "RegistryRead",
         ),
-        ("[tls]\ncertificate = \"x.pem\"", "belong together"),
+        ("[tls]\ncertificate = \"x.pem\"", "set both tls.certificate and tls.private_key"),
         (
             "[entra]\ndevelopment = true\n[listen]\nhttps = \"0.0.0.0:0\"\nmqtt = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"",
             "loopback",
@@ -253,8 +256,8 @@ fn a_folder_or_a_setting_that_cannot_be_used_is_told() {
         fs::write(&config, text).unwrap();
         let mut serve = program();
         serve.arg("--config").arg(&config).arg("serve").arg("--data-dir").arg(folder.path().join("data"));
-        let told = CommandOutput::run(&mut serve);
-        assert!(told.code == 1 && told.stderr.contains(expected), "{text}: {told:?}");
+        let output = CommandOutput::run(&mut serve);
+        assert!(output.code == 1 && output.stderr.contains(expected), "{text}: {output:?}");
     }
     let config = CommandOutput::run(program().env("FERROHUB_LOG_LEVL", "x").arg("config"));
     assert!(config.stderr.contains("did you mean FERROHUB_LOG_LEVEL?"), "{config:?}");
@@ -267,7 +270,7 @@ fn a_folder_or_a_setting_that_cannot_be_used_is_told() {
 }
 
 #[test]
-fn everything_the_hub_keeps_is_private() {
+fn only_the_owner_can_read_the_data_folder() {
     let hub = Hub::start();
     let mode = |path: &str| fs::metadata(hub.folder().join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("data"), 0o700);
@@ -277,7 +280,7 @@ fn everything_the_hub_keeps_is_private() {
 }
 
 #[test]
-fn shells_get_completions() {
+fn completions_are_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(
             CommandOutput::run(program().args(["completions", shell])).success().contains("simulate"),

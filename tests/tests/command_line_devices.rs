@@ -1,4 +1,4 @@
-//! `ferrohub send-event`, `upload` and `simulate`: acting as a device from the command line.
+//! `ferrohub send-event`, `upload` and `simulate`: commands that act as a device.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferrohub_acceptance::{CommandOutput, Events, Hub, Service, eventually, program, sas};
 use serde_json::{Value, json};
 
-/// Ends with its owner.
+/// A child process, killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -72,7 +72,7 @@ fn a_file_is_uploaded_as_a_device() {
 }
 
 #[test]
-fn simulated_devices_send_telemetry_and_report_what_is_wanted() {
+fn simulated_devices_send_telemetry_and_report_desired_properties() {
     let hub = Hub::start();
     let mut child = program();
     child.arg("--config").arg(hub.folder().join("hub.toml"));
@@ -113,6 +113,6 @@ fn simulated_devices_send_telemetry_and_report_what_is_wanted() {
     let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
     service.call("change_twin", &json!({ "device_id": "s2", "desired": { "rate": 9 } })).unwrap();
     let _ = events.wait_for(before + 3, |event| event.device().starts_with('s'));
-    assert_eq!(reported(), json!({ "mode": { "fast": true } }), "it leaves its twin alone");
+    assert_eq!(reported(), json!({ "mode": { "fast": true } }), "the device does not report properties");
     drop(running);
 }

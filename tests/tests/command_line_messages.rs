@@ -1,4 +1,4 @@
-//! `ferrohub c2d` and `ferrohub monitor feedback`, and the service SDK under them.
+//! The commands `ferrohub c2d` and `ferrohub monitor feedback`, and the SDKs they use.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use ferrohub_acceptance::{Device, HttpsDevice, Hub, Service};
@@ -11,7 +11,7 @@ fn command(hub: &Hub, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn messages_are_sent_heard_of_and_thrown_away_from_the_command_line() {
+fn messages_are_sent_received_and_purged_with_feedback_on_the_command_line() {
     let hub = Hub::builder().config("[messages]\nfeedback_delay_seconds = 1").start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -41,21 +41,21 @@ fn messages_are_sent_heard_of_and_thrown_away_from_the_command_line() {
     let message = device.next_message();
     assert_eq!((message.body_text().as_str(), message.text("content_type")), ("hello", "text/plain"));
     assert_eq!(message.field("properties"), &json!({ "color": "red", "a": "" }));
-    let heard = command(&hub, &["monitor", "feedback", "--count", "1"]);
-    assert_eq!((&heard["originalMessageId"], &heard["statusCode"]), (&json!("m1"), &json!("Success")));
+    let feedback = command(&hub, &["monitor", "feedback", "--count", "1"]);
+    assert_eq!((&feedback["originalMessageId"], &feedback["statusCode"]), (&json!("m1"), &json!("Success")));
 
     device.listen_for_messages(false);
     assert_eq!(command(&hub, &["c2d", "send", "dev1", "--ack", "negative", ""])["deviceId"], "dev1");
-    // From standard input, which is empty here.
+    // The body comes from standard input, which is empty here.
     let queued = command(&hub, &["c2d", "send", "dev1/mod1/in"]);
     assert_eq!((&queued["moduleId"], &queued["messageId"]), (&json!("mod1"), &Value::Null));
     assert_eq!(command(&hub, &["c2d", "purge", "dev1"])["totalMessagesPurged"], 1);
     assert_eq!(command(&hub, &["c2d", "purge", "dev1/mod1"])["totalMessagesPurged"], 1);
-    let heard = hub.command(["monitor", "feedback", "--count", "1"]).success();
-    assert!(heard.contains("dev1  Purged  "), "{heard}");
+    let feedback = hub.command(["monitor", "feedback", "--count", "1"]).success();
+    assert!(feedback.contains("dev1  Purged  "), "{feedback}");
     assert!(HttpsDevice::new(&service, &identity).receive().is_none());
 
-    // As the device: given back, then completed; what is rejected is gone as well.
+    // Received as the device: abandoned, then completed; a rejected message is removed as well.
     command(&hub, &["c2d", "send", "dev1", "one", "--property", "color=red", "--message-id", "m2"]);
     command(&hub, &["c2d", "send", "dev1", "two"]);
     command(&hub, &["c2d", "send", "dev1/mod1", "three"]);
@@ -70,7 +70,7 @@ fn messages_are_sent_heard_of_and_thrown_away_from_the_command_line() {
         command(&hub, &["c2d", "receive", "dev1/mod1", "--wait", "5", "--count", "1"])["body"],
         "three"
     );
-    assert_eq!(hub.command(["c2d", "receive", "dev1"]).success(), "", "none is left");
+    assert_eq!(hub.command(["c2d", "receive", "dev1"]).success(), "", "the queue is empty");
 
     let refused = |arguments: &[&str]| {
         let output = hub.command(arguments.iter().copied());

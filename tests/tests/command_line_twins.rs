@@ -1,4 +1,4 @@
-//! `ferrohub module` and `ferrohub twin`, as people use them.
+//! The commands `ferrohub module` and `ferrohub twin`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -51,11 +51,11 @@ fn modules_are_managed() {
     assert_eq!(ids, ["ID", "m1", "m2"]);
     assert!(hub.command(["module", "show", "d1", "m2"]).success().contains(&thumbprint.to_uppercase()));
     let keyless = hub.command(["module", "update", "d1", "m2", "--swap-keys"]);
-    assert!(keyless.code == 1 && keyless.stderr.contains("no keys"), "{keyless:?}");
+    assert!(keyless.code == 1 && keyless.stderr.contains("does not authenticate with keys"), "{keyless:?}");
 
     hub.command(["module", "delete", "d1", "m1"]).success();
-    let gone = hub.command(["module", "show", "d1", "m1"]);
-    assert!(gone.code == 1 && gone.stderr.contains("404"), "{gone:?}");
+    let missing = hub.command(["module", "show", "d1", "m1"]);
+    assert!(missing.code == 1 && missing.stderr.contains("404"), "{missing:?}");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn twins_are_read_and_changed() {
     let late = hub.command(["twin", "update", "d1", "--tags", "{}", "--etag", &etag]);
     assert!(late.code == 1 && late.stderr.contains("412"), "{late:?}");
 
-    // What is shown can be edited in a file and sent back.
+    // The printed twin can be edited in a file and sent back.
     let mut document = twin("d1");
     document["tags"] = json!({ "hall": 8 });
     document["properties"]["desired"]["rate"] = json!(6);
@@ -98,13 +98,13 @@ fn twins_are_read_and_changed() {
 }
 
 #[test]
-fn a_change_that_says_nothing_is_refused_before_it_is_sent() {
+fn an_empty_or_invalid_change_is_refused_before_it_is_sent() {
     let hub = Hub::start();
     let file = hub.folder().join("twin.json");
     fs::write(&file, "{\"desired\":{}}").unwrap();
     let file = file.to_str().unwrap();
     for (arguments, expected) in [
-        (&["twin", "update", "d1"][..], "say what to change"),
+        (&["twin", "update", "d1"][..], "nothing to change"),
         (&["twin", "update", "d1", "--tags", "[1]"], "--tags is not a JSON object"),
         (&["twin", "replace", "d1", "--file", "/nowhere"], "cannot read /nowhere"),
         (&["twin", "replace", "d1", "--file", file], "neither"),

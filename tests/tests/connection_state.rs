@@ -1,4 +1,5 @@
-//! Who is connected, since when, and when the hub last heard of whom: right whatever happens, and never running backwards.
+//! Connection state, its update time and the last activity time of identities: correct after crashes and restarts, and
+//! never going backwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -8,56 +9,56 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What all readers say of one identity, and that they say the same.
+/// The connection state and times of one identity.
 #[derive(Debug, Clone, PartialEq)]
-struct Seen {
+struct State {
     state: String,
     since: String,
-    heard: String,
+    activity: String,
 }
 
-fn seen_in(document: &Value) -> Seen {
+fn state_in(document: &Value) -> State {
     let text = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
-    Seen {
+    State {
         state: text("connectionState"),
         since: text("connectionStateUpdatedTime"),
-        heard: text("lastActivityTime"),
+        activity: text("lastActivityTime"),
     }
 }
 
 #[track_caller]
-fn device(service: &Service) -> Seen {
+fn device(service: &Service) -> State {
     let one = service.call("get_device", &json!({ "device_id": "dev1" })).unwrap();
-    seen_in(&one)
+    state_in(&one)
 }
 
 #[track_caller]
-fn module(service: &Service) -> Seen {
-    seen_in(&service.call("get_module", &json!({ "device_id": "dev1", "module_id": "m1" })).unwrap())
+fn module(service: &Service) -> State {
+    state_in(&service.call("get_module", &json!({ "device_id": "dev1", "module_id": "m1" })).unwrap())
 }
 
-/// The same in lists and in twins, as long as nothing changes.
+/// Checks that lists and twins contain the same values, as long as nothing changes.
 #[track_caller]
 fn check_everywhere(service: &Service) {
     let devices = service.call("get_devices", &json!({})).unwrap();
-    assert_eq!(seen_in(&devices[0]), device(service));
+    assert_eq!(state_in(&devices[0]), device(service));
     let modules = service.call("get_modules", &json!({ "device_id": "dev1" })).unwrap();
-    assert_eq!(seen_in(&modules[0]), module(service));
+    assert_eq!(state_in(&modules[0]), module(service));
     for (ids, seen) in [
         (json!({ "device_id": "dev1" }), device(service)),
         (json!({ "device_id": "dev1", "module_id": "m1" }), module(service)),
     ] {
-        let twin = seen_in(&service.call("get_twin", &ids).unwrap());
-        assert_eq!((twin.state, twin.heard), (seen.state, seen.heard));
+        let twin = state_in(&service.call("get_twin", &ids).unwrap());
+        assert_eq!((twin.state, twin.activity), (seen.state, seen.activity));
     }
 }
 
-/// Waits for the state; no time has run backwards since `before`.
+/// Waits for the state, and checks that no time is earlier than in `before`.
 #[track_caller]
-fn wait_for(before: &Seen, state: &str, look: impl Fn() -> Seen) -> Seen {
-    let seen = eventually("the state changes", SOON, || Some(look()).filter(|seen| seen.state == state));
+fn wait_for(before: &State, state: &str, read: impl Fn() -> State) -> State {
+    let seen = eventually("the state changes", SOON, || Some(read()).filter(|seen| seen.state == state));
     assert!(seen.since > before.since, "{seen:?} after {before:?}");
-    assert!(seen.heard >= before.heard, "{seen:?} after {before:?}");
+    assert!(seen.activity >= before.activity, "{seen:?} after {before:?}");
     seen
 }
 
@@ -75,8 +76,8 @@ fn states_and_times_follow_connects_and_disconnects() {
     let of_module = service.create_module("dev1", "m1");
     let never = device(&service);
     assert_eq!(
-        (never.state.as_str(), &never.since, &never.heard[..5]),
-        ("Disconnected", &never.heard, "0001-")
+        (never.state.as_str(), &never.since, &never.activity[..5]),
+        ("Disconnected", &never.activity, "0001-")
     );
     check_everywhere(&service);
 
@@ -90,24 +91,24 @@ fn states_and_times_follow_connects_and_disconnects() {
     first.wait_until_connected(false, SOON);
     let taken_over = device(&service);
     assert_eq!(taken_over.state, "Connected");
-    assert!(taken_over.since > connected.since && taken_over.heard > connected.heard);
+    assert!(taken_over.since > connected.since && taken_over.activity > connected.activity);
 
     second.twin().unwrap();
-    let heard = device(&service);
+    let after_read = device(&service);
     assert!(
-        heard.heard > taken_over.heard && heard.since == taken_over.since,
-        "{heard:?} after {taken_over:?}"
+        after_read.activity > taken_over.activity && after_read.since == taken_over.since,
+        "{after_read:?} after {taken_over:?}"
     );
 
     second.disconnect();
-    let gone = wait_for(&heard, "Disconnected", || device(&service));
+    let disconnected = wait_for(&after_read, "Disconnected", || device(&service));
     check_everywhere(&service);
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(device(&service), gone, "also once it is on disk");
+    assert_eq!(device(&service), disconnected, "the same after it was written to disk");
     check_everywhere(&service);
 
     let third = start(&hub, &of_device);
-    let back = wait_for(&gone, "Connected", || device(&service));
+    let back = wait_for(&disconnected, "Connected", || device(&service));
     let disable = json!({
         "device_id": "dev1", "etag": null, "primary_key": of_device.primary_key,
         "secondary_key": of_device.secondary_key, "status": "disabled",
@@ -116,7 +117,9 @@ fn states_and_times_follow_connects_and_disconnects() {
     assert!(disabled["statusUpdatedTime"].as_str().unwrap() > back.since.as_str());
     third.wait_until_connected(false, SOON);
     wait_for(&back, "Disconnected", || device(&service));
-    eventually("the module goes with it", SOON, || (module(&service).state == "Disconnected").then_some(()));
+    eventually("the module is disconnected as well", SOON, || {
+        (module(&service).state == "Disconnected").then_some(())
+    });
     let twin = service.call("get_twin", &json!({ "device_id": "dev1" })).unwrap();
     assert_eq!(twin["statusUpdateTime"], disabled["statusUpdatedTime"]);
 }
@@ -134,11 +137,14 @@ fn a_restart_keeps_the_times() {
     hub.start_again();
     let after = wait_for(&before, "Disconnected", || device(&service));
     assert_eq!(device(&service), after);
-    assert!(!hub.log().contains("the hub ended while"), "it said goodbye to all");
+    assert!(
+        !hub.log().contains("the hub was not stopped cleanly"),
+        "all devices were disconnected on shutdown"
+    );
 }
 
 #[test]
-fn a_device_that_was_connected_when_the_hub_died_is_so_no_more() {
+fn after_a_crash_of_the_hub_no_device_is_connected() {
     let mut hub = Hub::builder().config("[limits]\nactivity_flush_interval_seconds = 1").start();
     let service = Service::owner(&hub);
     let of_device = service.create_device("dev1");
@@ -149,7 +155,7 @@ fn a_device_that_was_connected_when_the_hub_died_is_so_no_more() {
     module1.twin().unwrap();
     let before = (device(&service), module(&service));
     assert_eq!((before.0.state.as_str(), before.1.state.as_str()), ("Connected", "Connected"));
-    // What was heard within the interval may be forgotten; this was not.
+    // A crash may lose activity within the last interval; this activity is older.
     std::thread::sleep(Duration::from_secs(3));
     hub.kill();
     device1.kill();
@@ -158,9 +164,13 @@ fn a_device_that_was_connected_when_the_hub_died_is_so_no_more() {
     wait_for(&before.0, "Disconnected", || device(&service));
     wait_for(&before.1, "Disconnected", || module(&service));
     check_everywhere(&service);
-    assert!(hub.log().contains("identities=2"), "{}", hub.log());
-    let gone = device(&service);
+    assert!(
+        hub.log().contains("the hub was not stopped cleanly") && hub.log().contains("identities=2"),
+        "{}",
+        hub.log()
+    );
+    let disconnected = device(&service);
     let again = start(&hub, &of_device);
-    wait_for(&gone, "Connected", || device(&service));
+    wait_for(&disconnected, "Connected", || device(&service));
     again.shutdown();
 }

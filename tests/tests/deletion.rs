@@ -1,5 +1,5 @@
-//! A device that is deleted is gone, and everything of it: no row, no connection, no call; the next of its name inherits
-//! nothing.
+//! The deletion of a device removes all its rows and ends its connection and calls. A new device with the same id
+//! inherits nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -10,16 +10,16 @@ use rusqlite::types::Value as Cell;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
-/// A name that nothing else in the database contains.
-const NAME: &str = "device-that-goes";
+/// An id that is not part of any other value in the database.
+const NAME: &str = "deleted-device";
 
-/// Every cell in the hub's database that holds `text`: its table and column.
-fn places_of(hub: &Hub, text: &str) -> Vec<String> {
+/// Returns table and column of every cell in the hub's database that contains `text`.
+fn cells_with(hub: &Hub, text: &str) -> Vec<String> {
     let file = hub.folder().join("data/hub.db");
     let database = Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
     let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let mut places = Vec::new();
+    let mut cells = Vec::new();
     for table in tables {
         let mut all = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let columns: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
@@ -32,16 +32,16 @@ fn places_of(hub: &Hub, text: &str) -> Vec<String> {
                     _ => false,
                 };
                 if found {
-                    places.push(format!("{table}.{column}"));
+                    cells.push(format!("{table}.{column}"));
                 }
             }
         }
     }
-    places
+    cells
 }
 
 #[test]
-fn a_deleted_device_leaves_nothing_behind() {
+fn a_deleted_device_leaves_no_data_behind() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let edge = service.call("create_edge_device", &json!({ "device_id": NAME })).unwrap();
@@ -57,18 +57,18 @@ fn a_deleted_device_leaves_nothing_behind() {
     }
     device.report(&json!({ "c": 3 })).unwrap();
     module.report(&json!({ "c": 3 })).unwrap();
-    let _begun = device.storage_info("a-file").unwrap();
+    let _upload = device.storage_info("a-file").unwrap();
     service.send(NAME, json!({ "iothub-ack": "full" }), b"hello");
-    let tables = places_of(&hub, NAME);
+    let tables = cells_with(&hub, NAME);
     for table in ["identity.device_id", "twin.device_id", "message.device_id", "upload.device_id"] {
-        assert!(tables.iter().any(|place| place == table), "{tables:?}");
+        assert!(tables.iter().any(|cell| cell == table), "{tables:?}");
     }
 
     let open = service.begin_invoke(NAME, Method::new("silence").response_timeout(60));
     let _ = device.next_request();
     service.call("delete_device", &json!({ "device_id": NAME })).unwrap();
-    let places = places_of(&hub, NAME);
-    assert!(places.is_empty(), "at once: {places:?}");
+    let cells = cells_with(&hub, NAME);
+    assert!(cells.is_empty(), "directly after the deletion: {cells:?}");
     let refusal = open.wait().unwrap_err();
     assert_eq!((refusal.http.status, refusal.http.error_code()), (404, "DeviceNotOnline"));
     device.wait_until_connected(false, SOON);
@@ -76,10 +76,10 @@ fn a_deleted_device_leaves_nothing_behind() {
     assert_eq!(device.connect().unwrap_err().exception, "CredentialError");
     let refusal = service.invoke(NAME, Method::new("echo")).unwrap_err();
     assert_eq!((refusal.http.status, refusal.http.error_code()), (404, "DeviceNotFound"));
-    // Whatever was still on its way to the disk.
+    // Time for writes that were still in progress.
     std::thread::sleep(Duration::from_secs(3));
-    let places = places_of(&hub, NAME);
-    assert!(places.is_empty(), "for good: {places:?}");
+    let cells = cells_with(&hub, NAME);
+    assert!(cells.is_empty(), "after pending writes: {cells:?}");
 
     let keys = json!({
         "device_id": NAME, "primary_key": identity.primary_key, "secondary_key": identity.secondary_key,
@@ -93,9 +93,9 @@ fn a_deleted_device_leaves_nothing_behind() {
     let twin = service.call("get_twin", &json!({ "device_id": NAME })).unwrap();
     assert_eq!((&twin["version"], &twin["tags"]), (&json!(2), &json!({})));
     assert_eq!(service.call("get_modules", &json!({ "device_id": NAME })).unwrap(), json!([]));
-    // The same keys, and Microsoft's client, which does not subscribe again: the new device listens for nothing.
+    // Microsoft's client connects with the same keys and does not subscribe again: the new device has no subscriptions.
     device.connect().unwrap();
-    let refusal = eventually("it is connected", SOON, || {
+    let refusal = eventually("the device is connected", SOON, || {
         let seen: Value = service.call("get_device", &json!({ "device_id": NAME })).unwrap();
         (seen["connectionState"] == "Connected")
             .then(|| service.invoke(NAME, Method::new("echo")).unwrap_err())

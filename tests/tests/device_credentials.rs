@@ -1,4 +1,4 @@
-//! Who a device is: keys, tokens and certificates, good and bad.
+//! Authentication of devices: valid and invalid keys, tokens and certificates.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn connect(hub: &Hub, device_id: &str, password: &str) -> Outcome {
     Connect::device(hub, device_id).password(password).run(hub)
 }
 
-/// What the client makes of a refusal.
+/// Checks that the client raises a credential error on connect.
 #[track_caller]
 fn assert_credentials_refused(device: &Device) {
     let failure = device.connect().unwrap_err();
@@ -31,7 +31,7 @@ fn assert_credentials_refused(device: &Device) {
 }
 
 #[test]
-fn a_token_of_the_devices_own_making_is_accepted() {
+fn a_token_signed_with_the_device_key_is_accepted() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("a");
@@ -40,7 +40,7 @@ fn a_token_of_the_devices_own_making_is_accepted() {
     let device = Device::with_token(&own).listen(&hub);
     assert_eq!(service.invoke("a", Method::new("rebootDevice")).unwrap().status, 200);
     drop(device);
-    // A host is the same host in capitals.
+    // Host names are case-insensitive.
     let upper_case_host = identity.resource().to_uppercase().replace("/DEVICES/A", "/devices/a");
     assert_eq!(connect(&hub, "a", &token(&identity, &upper_case_host).sign()), ACCEPTED);
 }
@@ -68,13 +68,13 @@ fn an_expired_token_is_refused() {
 }
 
 #[test]
-fn a_token_for_something_else_is_refused() {
+fn a_token_for_another_resource_is_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let (a, ab) = (service.create_device("a"), service.create_device("ab"));
     let host = hub.name();
     for (device, resource) in [
-        // One id is the beginning of the other: segments count, not letters.
+        // One id is a prefix of the other: whole path segments are compared.
         (&ab, format!("{host}/devices/a")),
         (&a, format!("{host}/devices/ab")),
         (&a, format!("{host}/devices/A")),
@@ -92,48 +92,48 @@ fn a_token_for_something_else_is_refused() {
 }
 
 #[test]
-fn a_device_cannot_speak_for_another() {
+fn a_device_cannot_connect_as_another_device() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let (a, b) = (service.create_device("a"), service.create_device("b"));
-    let good = token(&a, &a.resource()).sign();
-    assert_eq!(connect(&hub, "b", &good), REFUSED, "the other device's name");
-    let mut mixed = Connect::device(&hub, "a").password(good.as_str());
+    let valid = token(&a, &a.resource()).sign();
+    assert_eq!(connect(&hub, "b", &valid), REFUSED, "the id of the other device");
+    let mut mixed = Connect::device(&hub, "a").password(valid.as_str());
     mixed.client_id = "b";
     assert_eq!(mixed.run(&hub), REFUSED, "client id b, user name a");
     let own = token(&b, &b.resource()).sign();
     let mut mixed = Connect::device(&hub, "a").password(own);
     mixed.client_id = "b";
     assert_eq!(mixed.run(&hub), REFUSED, "client id and token b, user name a");
-    let mut elsewhere = Connect::device(&hub, "a").password(good);
+    let mut elsewhere = Connect::device(&hub, "a").password(valid);
     elsewhere.username = "other.azure-devices.net/a/?api-version=2019-10-01".to_owned();
     assert_eq!(elsewhere.run(&hub), REFUSED, "another hub's name");
 }
 
 #[test]
-fn nonsense_and_nothing_are_refused() {
+fn malformed_and_missing_tokens_are_refused() {
     let hub = Hub::start();
     let identity = Service::owner(&hub).create_device("a");
-    let good = token(&identity, &identity.resource()).sign();
-    for bad in [
+    let valid = token(&identity, &identity.resource()).sign();
+    for invalid in [
         "",
         "x",
         "SharedAccessSignature",
         "SharedAccessSignature sr=&sig=&se=",
         &identity.primary_key,
-        &good.replace("sig=", "sig=A"),
-        &good[..good.len() - 3],
-        &format!("{good}&skn=nobody"),
-        &format!("{good}&skn=iothubowner"),
+        &valid.replace("sig=", "sig=A"),
+        &valid[..valid.len() - 3],
+        &format!("{valid}&skn=nobody"),
+        &format!("{valid}&skn=iothubowner"),
     ] {
-        assert_eq!(connect(&hub, "a", bad), REFUSED, "{bad}");
+        assert_eq!(connect(&hub, "a", invalid), REFUSED, "{invalid}");
     }
-    assert_eq!(Connect::device(&hub, "a").run(&hub), REFUSED, "no password at all");
-    assert_eq!(connect(&hub, "nobody", &good), REFUSED, "a device nobody registered");
+    assert_eq!(Connect::device(&hub, "a").run(&hub), REFUSED, "no password");
+    assert_eq!(connect(&hub, "nobody", &valid), REFUSED, "an unregistered device");
 }
 
 #[test]
-fn a_policy_with_the_right_may_speak_for_a_device_and_one_without_may_not() {
+fn a_policy_may_connect_as_a_device_only_with_the_right_device_connect() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("a");
@@ -155,7 +155,7 @@ fn a_policy_with_the_right_may_speak_for_a_device_and_one_without_may_not() {
 }
 
 #[test]
-fn a_key_that_was_replaced_opens_nothing_any_more() {
+fn a_replaced_key_is_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let old = service.create_device("a");
@@ -169,7 +169,7 @@ fn a_key_that_was_replaced_opens_nothing_any_more() {
         "secondary_key": new_key,
     });
     service.call("update_device_with_sas", &update).unwrap();
-    // Who came in with the old key is out, and stays out.
+    // The connection with the old key is closed, and a reconnect is refused.
     device.wait_until_connected(false, Duration::from_secs(10));
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(device.connects(), 0);
@@ -180,7 +180,7 @@ fn a_key_that_was_replaced_opens_nothing_any_more() {
 }
 
 #[test]
-fn a_device_that_is_disabled_is_out_until_it_is_enabled_again() {
+fn a_disabled_device_is_disconnected_and_refused_until_it_is_enabled() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("a");
@@ -207,7 +207,7 @@ fn a_device_that_is_disabled_is_out_until_it_is_enabled_again() {
 }
 
 #[test]
-fn a_device_that_is_deleted_is_out() {
+fn a_deleted_device_is_disconnected_and_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("a");
@@ -218,7 +218,7 @@ fn a_device_that_is_deleted_is_out() {
     let refusal = service.invoke("a", Method::new("m")).unwrap_err();
     assert_eq!(refusal.http.error_code(), "DeviceNotFound");
     assert_credentials_refused(&Device::with_identity(&identity).start(&hub));
-    // A device of the same name is another device: new keys, and nothing of the old one's session.
+    // A new device with the same id has new keys, and no session of the old one.
     let again = service.create_device("a");
     assert_ne!(again.primary_key, identity.primary_key);
     assert_ne!(again.document["generationId"], identity.document["generationId"]);
@@ -237,7 +237,7 @@ fn a_certificate_with_another_thumbprint_is_refused() {
     let arguments = json!({ "device_id": "a", "primary_thumbprint": registered.sha256() });
     service.call("create_device_with_x509", &arguments).unwrap();
     assert_eq!(Connect::device(&hub, "a").certificate(&registered).run(&hub), ACCEPTED);
-    // The same name, another key.
+    // The same common name, another key.
     let folder = hub.folder().join("other");
     std::fs::create_dir(&folder).unwrap();
     let other = certificate::self_signed(&folder, "a", Validity::Valid);
@@ -247,7 +247,7 @@ fn a_certificate_with_another_thumbprint_is_refused() {
     let sas = service.create_device("sas");
     assert_eq!(Connect::device(&hub, "sas").certificate(&registered).run(&hub), REFUSED);
     let key = Token { resource: &format!("{}/devices/a", hub.name()), ..token(&sas, "") };
-    assert_eq!(connect(&hub, "a", &key.sign()), REFUSED, "a token for a device of thumbprints");
+    assert_eq!(connect(&hub, "a", &key.sign()), REFUSED, "a token for a device with thumbprints");
 }
 
 #[test]
@@ -277,8 +277,8 @@ fn only_the_right_certificate_of_a_trusted_authority_is_accepted() {
     let folder = hub.folder();
     let connect = |files: &CertificateFiles| Connect::device(&hub, "a").certificate(files).run(&hub);
     assert_eq!(connect(&root.sign(folder, "a", Validity::Valid)), ACCEPTED);
-    let strangers = Authority::root("Strangers");
-    // The same name as the trusted one, another key.
+    let untrusted = Authority::root("Untrusted");
+    // The same name as the trusted authority, another key.
     let twin = Authority::root("Fleet Root");
     let twin_folder = folder.join("twin");
     std::fs::create_dir(&twin_folder).unwrap();
@@ -288,7 +288,7 @@ fn only_the_right_certificate_of_a_trusted_authority_is_accepted() {
         ("no name", root.sign(folder, "", Validity::Valid)),
         ("expired", root.sign(&twin_folder, "a", Validity::Expired)),
         ("self-signed", certificate::self_signed(folder, "a", Validity::Valid)),
-        ("unknown authority", strangers.sign(folder, "a", Validity::Valid)),
+        ("unknown authority", untrusted.sign(folder, "a", Validity::Valid)),
         ("authority of the same name", twin.sign(&twin_folder, "a", Validity::Valid)),
         ("signed by a leaf", root.non_ca_issuer("ab").sign(folder, "a", Validity::Valid)),
     ] {
@@ -296,6 +296,6 @@ fn only_the_right_certificate_of_a_trusted_authority_is_accepted() {
     }
     let expired = root.sign(folder, "a", Validity::NotYetValid);
     assert_credentials_refused(&Device::with_certificate(&hub, "a", &expired).start(&hub));
-    let stranger = strangers.sign(folder, "a", Validity::Valid);
-    assert_credentials_refused(&Device::with_certificate(&hub, "a", &stranger).start(&hub));
+    let untrusted = untrusted.sign(folder, "a", Validity::Valid);
+    assert_credentials_refused(&Device::with_certificate(&hub, "a", &untrusted).start(&hub));
 }

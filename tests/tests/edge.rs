@@ -1,4 +1,4 @@
-//! Edge devices and what stands below them, with Microsoft's service client.
+//! Edge devices and their children, with Microsoft's service client.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn modules(service: &Service, device_id: &str) -> Vec<(String, String)> {
     modules.map(|module| (text(&module["moduleId"]), text(&module["managedBy"]))).collect()
 }
 
-/// `PUT /devices/{id}` with any body, whatever the etag.
+/// Sends `PUT /devices/{id}` with any body and `If-Match: *`.
 #[track_caller]
 fn update(hub: &Hub, service: &Service, device_id: &str, body: &Value) -> Result<Value, (u16, String)> {
     let path = format!("/devices/{device_id}?api-version=2021-04-12");
@@ -38,7 +38,7 @@ fn invalid_scope<T>() -> Result<T, (u16, String)> {
 }
 
 #[test]
-fn an_edge_device_has_a_scope_and_two_modules_for_as_long_as_it_is_one() {
+fn an_edge_device_has_a_scope_and_two_system_modules_while_it_is_one() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let edge = service.call("create_edge_device", &json!({ "device_id": "edge-1" })).unwrap();
@@ -49,12 +49,12 @@ fn an_edge_device_has_a_scope_and_two_modules_for_as_long_as_it_is_one() {
     assert_eq!(modules(&service, "edge-1"), system);
 
     let agent = json!({ "device_id": "edge-1", "module_id": "$edgeAgent" });
-    let not_by_hand = (401, "SystemModuleModifyUnauthorizedAccess".to_owned());
-    assert_eq!(refusal(&service, "delete_module", &agent), not_by_hand);
-    assert_eq!(refusal(&service, "create_module_with_sas", &agent), not_by_hand);
+    let system_module = (401, "SystemModuleModifyUnauthorizedAccess".to_owned());
+    assert_eq!(refusal(&service, "delete_module", &agent), system_module);
+    assert_eq!(refusal(&service, "create_module_with_sas", &agent), system_module);
     let _ = service.create_device("plain");
     let agent_of_plain = json!({ "device_id": "plain", "module_id": "$edgeAgent" });
-    assert_eq!(refusal(&service, "create_module_with_sas", &agent_of_plain), not_by_hand);
+    assert_eq!(refusal(&service, "create_module_with_sas", &agent_of_plain), system_module);
     assert_eq!(refusal(&service, "delete_module", &agent_of_plain), (404, "ModuleNotFound".to_owned()));
 
     let agent = service.call("get_module", &agent).unwrap();
@@ -79,7 +79,7 @@ fn an_edge_device_has_a_scope_and_two_modules_for_as_long_as_it_is_one() {
 }
 
 #[test]
-fn a_scope_is_that_of_an_edge_device() {
+fn a_scope_must_be_that_of_an_existing_edge_device() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let edge = service.call("create_edge_device", &json!({ "device_id": "edge" })).unwrap();
@@ -104,8 +104,8 @@ fn a_scope_is_that_of_an_edge_device() {
     let below = json!({ "device_id": "below", "parent_scopes": [scope] });
     let below = service.call("create_edge_device", &below).unwrap();
     assert_eq!(below["parentScopes"], json!([scope]));
-    let circle = json!({ "parentScopes": [below["deviceScope"]] });
-    assert_eq!(update(&hub, &service, "edge", &circle), invalid_scope(), "a circle");
+    let cycle = json!({ "parentScopes": [below["deviceScope"]] });
+    assert_eq!(update(&hub, &service, "edge", &cycle), invalid_scope(), "a cycle");
     let mut above = below["deviceScope"].clone();
     for level in 3..=5 {
         let id = format!("level{level}");
@@ -117,13 +117,13 @@ fn a_scope_is_that_of_an_edge_device() {
 
     service.call("delete_device", &json!({ "device_id": "edge" })).unwrap();
     let kept = update(&hub, &service, "leaf", &json!({ "deviceScope": scope, "statusReason": "orphan" }));
-    assert_eq!(kept.unwrap()["deviceScope"], scope, "an orphan can be changed");
+    assert_eq!(kept.unwrap()["deviceScope"], scope, "a device without its parent can be updated");
     let free = update(&hub, &service, "leaf", &json!({ "deviceScope": "" })).unwrap();
     assert_eq!((free.get("deviceScope"), &free["parentScopes"]), (None, &json!([])));
 }
 
 #[test]
-fn a_device_stays_connected_when_its_scope_changes_and_the_new_parent_may_call_it_at_once() {
+fn a_device_stays_connected_when_its_scope_changes_and_the_new_parent_may_call_it() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let edges =
@@ -152,7 +152,7 @@ fn a_device_stays_connected_when_its_scope_changes_and_the_new_parent_may_call_i
 }
 
 #[test]
-fn the_command_line_makes_edge_devices_and_their_children() {
+fn the_command_line_creates_edge_devices_and_their_children() {
     let hub = Hub::start();
     let json = |arguments: &[&str]| -> Value {
         let arguments = arguments.iter().copied().chain(["--output", "json"]);

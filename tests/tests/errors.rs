@@ -1,4 +1,4 @@
-//! What goes wrong is told: to the back end as HTTP status, header and body, as the clients parse them.
+//! Errors that back ends receive: HTTP status, headers and body, as the clients parse them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const METHODS: &str = "/twins/dev1/methods?api-version=2021-04-12";
 
-/// Every answer names its request by a GUID.
+/// Checks that the response has a GUID as its request id.
 #[track_caller]
 fn assert_has_request_id(answer: &HttpResponse) {
     let id = answer.header("x-ms-request-id");
@@ -17,7 +17,7 @@ fn assert_has_request_id(answer: &HttpResponse) {
     assert!(id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()), "{id}");
 }
 
-/// Status, header and headers that every refusal has.
+/// Checks the status and the headers of an error response.
 #[track_caller]
 fn assert_refused(answer: &HttpResponse, number: u64, name: &str) {
     assert_eq!(u64::from(answer.status), number / 1000, "{answer:?}");
@@ -26,7 +26,7 @@ fn assert_refused(answer: &HttpResponse, number: u64, name: &str) {
     assert_has_request_id(answer);
 }
 
-/// 32 hex digits, then `-G:n`, then `-TimeStamp:MM/dd/yyyy HH:mm:ss`.
+/// Checks the format: 32 hex digits, then `-G:n`, then `-TimeStamp:MM/dd/yyyy HH:mm:ss`.
 #[track_caller]
 fn assert_is_tracking_id(id: &str) {
     let (hex, rest) = id.split_once("-G:").unwrap_or_else(|| panic!("no -G: in {id}"));
@@ -36,7 +36,7 @@ fn assert_is_tracking_id(id: &str) {
     assert_eq!(shape, "00/00/0000 00:00:00");
 }
 
-/// A refusal of the method and twin endpoints. Returns the error inside.
+/// Checks an error response of the method and twin endpoints, and returns the error in the body.
 #[track_caller]
 fn assert_method_refused(answer: &HttpResponse, number: u64, name: &str) -> Value {
     assert_refused(answer, number, name);
@@ -48,7 +48,7 @@ fn assert_method_refused(answer: &HttpResponse, number: u64, name: &str) -> Valu
     inner
 }
 
-/// A refusal of the registry and all other endpoints.
+/// Checks an error response of the registry and all other endpoints.
 #[track_caller]
 fn assert_registry_refused(answer: &HttpResponse, number: u64, name: &str) {
     assert_refused(answer, number, name);
@@ -64,13 +64,13 @@ fn owner_token(hub: &Hub) -> String {
 }
 
 #[test]
-fn a_device_that_is_offline_is_told_at_once() {
+fn a_call_to_an_offline_device_fails_at_once() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
-    let began = Instant::now();
+    let started = Instant::now();
     let refusal = service.invoke("dev1", Method::new("m")).unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert_eq!(refusal.exception, "HttpOperationError");
     assert_eq!(refusal.message, "Operation returned an invalid status code 'Not Found'");
     let error = assert_method_refused(&refusal.http, 404_103, "DeviceNotOnline");
@@ -79,13 +79,13 @@ fn a_device_that_is_offline_is_told_at_once() {
 }
 
 #[test]
-fn a_device_that_does_not_connect_in_time_is_told_after_the_connect_time_out() {
+fn a_call_fails_after_the_connect_time_out_if_the_device_does_not_connect() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
-    let began = Instant::now();
+    let started = Instant::now();
     let refusal = service.invoke("dev1", Method::new("m").connect_timeout(3)).unwrap_err();
-    let took = began.elapsed();
+    let took = started.elapsed();
     assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(6), "{took:?}");
     let error = assert_method_refused(&refusal.http, 404_103, "DeviceNotOnline");
     assert_eq!(error["info"]["timeout"], "00:00:03");
@@ -105,14 +105,14 @@ fn a_device_that_connects_within_the_connect_time_out_is_called() {
 }
 
 #[test]
-fn a_device_that_is_connected_but_does_not_listen_is_not_online() {
+fn a_connected_device_without_a_method_subscription_is_not_online() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.connect().unwrap();
     let refusal = service.invoke("dev1", Method::new("m")).unwrap_err();
     assert_method_refused(&refusal.http, 404_103, "DeviceNotOnline");
-    // It counts as connecting when it begins to listen.
+    // A subscription during the connect time-out counts as connecting.
     let call = service.begin_invoke("dev1", Method::new("rebootDevice").connect_timeout(60));
     std::thread::sleep(Duration::from_millis(500));
     device.listen().unwrap();
@@ -120,7 +120,7 @@ fn a_device_that_is_connected_but_does_not_listen_is_not_online() {
 }
 
 #[test]
-fn a_device_that_has_gone_is_not_online() {
+fn a_disconnected_device_is_not_online() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -131,38 +131,38 @@ fn a_device_that_has_gone_is_not_online() {
 }
 
 #[test]
-fn a_device_that_dies_during_a_call_ends_the_call() {
+fn a_call_ends_when_the_device_loses_its_connection() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
-    let began = Instant::now();
+    let started = Instant::now();
     let call = service.begin_invoke("dev1", Method::new("silence").response_timeout(60));
     let _ = device.next_request();
     device.kill();
     let refusal = call.wait().unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     let error = assert_method_refused(&refusal.http, 404_103, "DeviceNotOnline");
     assert_eq!(error["message"], "Device unavailable");
 }
 
 #[test]
-fn a_device_that_does_not_answer_in_time_is_told_after_the_response_time_out() {
+fn a_call_fails_after_the_response_time_out_if_the_device_does_not_respond() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
-    let began = Instant::now();
+    let started = Instant::now();
     let refusal = service.invoke("dev1", Method::new("silence").response_timeout(5)).unwrap_err();
-    let took = began.elapsed();
+    let took = started.elapsed();
     assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(8), "{took:?}");
     let error = assert_method_refused(&refusal.http, 504_101, "GatewayTimeout");
     assert_eq!(error["message"], "Timed out waiting for the response from device.");
     assert_eq!(device.next_request().name, "silence");
-    // The client sends a POST once, whatever comes back.
+    // The service client never retries a POST.
     assert_eq!(device.requests(), []);
 }
 
 #[test]
-fn an_answer_that_comes_too_late_disturbs_nobody() {
+fn a_late_response_does_not_affect_other_calls() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -170,8 +170,8 @@ fn an_answer_that_comes_too_late_disturbs_nobody() {
     let late = Method::new("answer").payload(late).response_timeout(5);
     let refusal = service.invoke("dev1", late).unwrap_err();
     assert_method_refused(&refusal.http, 504_101, "GatewayTimeout");
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(3) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
         let answer = service.invoke("dev1", Method::new("echo").payload("prompt")).unwrap();
         assert_eq!(answer, MethodResult { status: 200, payload: json!("prompt") });
     }
@@ -179,17 +179,17 @@ fn an_answer_that_comes_too_late_disturbs_nobody() {
 }
 
 #[test]
-fn a_device_nobody_registered_is_not_found() {
+fn an_unregistered_device_is_not_found() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let refusal = service.invoke("nobody", Method::new("m")).unwrap_err();
     assert_eq!(refusal.exception, "HttpOperationError");
     assert_method_refused(&refusal.http, 404_001, "DeviceNotFound");
-    // No waiting for what cannot come.
-    let began = Instant::now();
+    // The connect time-out does not apply to an unregistered device.
+    let started = Instant::now();
     let refusal = service.invoke("nobody", Method::new("m").connect_timeout(30)).unwrap_err();
     assert_method_refused(&refusal.http, 404_001, "DeviceNotFound");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5));
     let refusal = service.call("get_device", &json!({ "device_id": "nobody" })).unwrap_err();
     assert_registry_refused(&refusal.http, 404_001, "DeviceNotFound");
 }
@@ -205,7 +205,7 @@ fn a_disabled_device_cannot_be_called() {
 }
 
 #[test]
-fn wrong_arguments_are_told_with_the_argument_and_its_range() {
+fn the_error_for_an_invalid_argument_names_the_argument_and_its_range() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -237,7 +237,7 @@ fn wrong_arguments_are_told_with_the_argument_and_its_range() {
 }
 
 #[test]
-fn time_outs_at_their_limits_and_as_text_are_good() {
+fn time_outs_at_their_limits_and_as_text_are_accepted() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -258,7 +258,7 @@ fn time_outs_at_their_limits_and_as_text_are_good() {
 }
 
 #[test]
-fn a_body_that_is_not_the_right_json_is_told() {
+fn an_invalid_json_body_is_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
@@ -271,7 +271,7 @@ fn a_body_that_is_not_the_right_json_is_told() {
     }
     let answer = service.http("POST", METHODS, Some(&token), Some("{}"));
     assert_method_refused(&answer, 400_005, "ArgumentNull");
-    // JSON nested without end must not bring the hub down.
+    // Deeply nested JSON must not crash the hub.
     let deep = format!(r#"{{"methodName":"m","payload":{}"#, "[".repeat(120_000));
     let answer = service.http("POST", METHODS, Some(&token), Some(&deep));
     assert_eq!(answer.status, 400, "{answer:?}");
@@ -280,18 +280,18 @@ fn a_body_that_is_not_the_right_json_is_told() {
 }
 
 #[test]
-fn a_method_name_has_one_to_a_hundred_characters() {
+fn a_method_name_has_1_to_100_characters() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
-    for bad in ["", " ", &"x".repeat(101)] {
-        let refusal = service.invoke("dev1", Method::new(bad)).unwrap_err();
+    for invalid in ["", " ", &"x".repeat(101)] {
+        let refusal = service.invoke("dev1", Method::new(invalid)).unwrap_err();
         assert_method_refused(&refusal.http, 400_004, "ArgumentInvalid");
     }
-    for good in ["x", &"x".repeat(100), "set-target_temp.1", "thermostat*reboot", "50%", "größe"] {
-        let answer = service.invoke("dev1", Method::new(good)).unwrap();
-        assert_eq!(answer.status, 404, "the device does not know {good}");
-        assert_eq!(device.next_request().name, good);
+    for valid in ["x", &"x".repeat(100), "set-target_temp.1", "thermostat*reboot", "50%", "größe"] {
+        let answer = service.invoke("dev1", Method::new(valid)).unwrap();
+        assert_eq!(answer.status, 404, "the device does not know {valid}");
+        assert_eq!(device.next_request().name, valid);
     }
 }
 
@@ -300,24 +300,24 @@ fn a_payload_has_at_most_128_kib() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
-    // With its quotes: exactly the limit, both ways.
-    let most = "x".repeat(131_070);
-    let answer = service.invoke("dev1", Method::new("echo").payload(most.as_str())).unwrap();
-    assert_eq!(answer.payload, most);
+    // Exactly the limit in both directions, including the quotes.
+    let largest = "x".repeat(131_070);
+    let answer = service.invoke("dev1", Method::new("echo").payload(largest.as_str())).unwrap();
+    assert_eq!(answer.payload, largest);
     let _ = device.next_request();
-    let more = "x".repeat(131_071);
-    let refusal = service.invoke("dev1", Method::new("echo").payload(more.as_str())).unwrap_err();
+    let too_large = "x".repeat(131_071);
+    let refusal = service.invoke("dev1", Method::new("echo").payload(too_large.as_str())).unwrap_err();
     assert_method_refused(&refusal.http, 413_001, "MessageTooLarge");
     let huge = "x".repeat(3_000_000);
     let refusal = service.invoke("dev1", Method::new("echo").payload(huge)).unwrap_err();
     assert_method_refused(&refusal.http, 413_001, "MessageTooLarge");
     assert_eq!(device.requests(), []);
-    // The connection is still good.
+    // The connection still works.
     assert_eq!(service.invoke("dev1", Method::new("rebootDevice")).unwrap().status, 200);
 }
 
 #[test]
-fn who_may_not_call_is_told_so() {
+fn a_caller_without_the_required_right_is_refused() {
     let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let hub = Hub::builder()
         .config(&format!(
@@ -338,7 +338,7 @@ fn who_may_not_call_is_told_so() {
     assert_eq!(error["message"], "Unauthorized");
     let refusal = reader.call("create_device_with_sas", &json!({ "device_id": "dev2" })).unwrap_err();
     assert_registry_refused(&refusal.http, 401_002, "IotHubUnauthorizedAccess");
-    // The policy `service` may call, but not touch the registry.
+    // The policy `service` may call methods, but not access the registry.
     let service = Service::with_service_policy(&hub);
     let refusal = service.invoke("dev1", Method::new("m")).unwrap_err();
     assert_method_refused(&refusal.http, 404_103, "DeviceNotOnline");
@@ -351,7 +351,7 @@ fn who_may_not_call_is_told_so() {
 }
 
 #[test]
-fn an_unknown_api_version_or_path_is_told() {
+fn an_unknown_api_version_path_or_method_is_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");

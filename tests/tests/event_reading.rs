@@ -1,4 +1,4 @@
-//! How back ends read the event log over HTTPS: from where on, how much, in which form, and who may.
+//! Reading the event log over HTTPS: positions, limits, formats and authorization.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use ferrohub_acceptance::raw_tls::RawTls;
 use ferrohub_acceptance::{Device, Event, Events, Hub, Message, Service, eventually, sas};
 use serde_json::{Value, json};
 
-/// Sends messages from devices of different partitions, each device's in its order.
+/// Creates devices and sends messages from each, in order.
 fn send(hub: &Hub, service: &Service, devices: &[&str], messages: usize) {
     for device in devices {
         let device = Device::with_identity(&service.create_device(device)).start(hub);
@@ -16,8 +16,8 @@ fn send(hub: &Hub, service: &Service, devices: &[&str], messages: usize) {
     }
 }
 
-/// Where a reader goes on that has seen these.
-fn behind(seen: &[Event]) -> String {
+/// Returns the position after these events.
+fn position_after(seen: &[Event]) -> String {
     let mut last = std::collections::BTreeMap::new();
     for event in seen {
         last.insert(event.partition(), event.sequence());
@@ -28,7 +28,7 @@ fn behind(seen: &[Event]) -> String {
 }
 
 #[test]
-fn a_reader_goes_on_where_it_was_and_misses_nothing() {
+fn a_reader_continues_at_its_position_and_misses_no_event() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -36,11 +36,11 @@ fn a_reader_goes_on_where_it_was_and_misses_nothing() {
     let all = events.all();
     assert_eq!(all.len(), 24);
 
-    // In small steps, each behind what the last one saw: every event once.
+    // In small steps, each from the position of the last one: every event once.
     let mut seen = events.get("position=start&wait=0&max=5");
     assert_eq!(seen.len(), 5);
     loop {
-        let more = events.get(&format!("position={}&wait=0&max=5", behind(&seen)));
+        let more = events.get(&format!("position={}&wait=0&max=5", position_after(&seen)));
         if more.is_empty() {
             break;
         }
@@ -52,7 +52,7 @@ fn a_reader_goes_on_where_it_was_and_misses_nothing() {
     };
     assert_eq!(sorted(seen), sorted(all.clone()));
 
-    // From a time on.
+    // From a time.
     let last = all.iter().max_by_key(|event| event.0["enqueuedTime"].as_str().unwrap().to_owned()).unwrap();
     let since = events.get(&format!("position={}&wait=0", last.0["enqueuedTime"].as_str().unwrap()));
     assert!(since.contains(last) && since.len() < 24, "{}", since.len());
@@ -61,7 +61,7 @@ fn a_reader_goes_on_where_it_was_and_misses_nothing() {
     let partition = all[0].partition();
     let of_one = events.get(&format!("position=start&partition={partition}&wait=0"));
     assert_eq!(of_one, all.iter().filter(|e| e.partition() == partition).cloned().collect::<Vec<_>>());
-    // The end: nothing, and the answer says where that is.
+    // At the end: no events, and the response contains the position.
     let answer = events.request("position=end&wait=0");
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
     let end = answer.header("ferrohub-position").to_owned();
@@ -81,7 +81,7 @@ fn a_reader_goes_on_where_it_was_and_misses_nothing() {
 }
 
 #[test]
-fn a_reader_waits_for_what_comes_and_no_longer() {
+fn a_reader_waits_for_events_until_its_limit() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -96,12 +96,12 @@ fn a_reader_waits_for_what_comes_and_no_longer() {
         let begun = Instant::now();
         device.send(&[Message::text("awaited")]).unwrap();
         assert_eq!(reader.join().unwrap()[0].body(), "awaited");
-        assert!(begun.elapsed() < Duration::from_secs(5), "it was told, not asked again");
+        assert!(begun.elapsed() < Duration::from_secs(5), "the reader was notified without polling");
     });
 }
 
 #[test]
-fn what_cannot_be_read_is_refused() {
+fn invalid_read_requests_are_refused() {
     let hub = Hub::builder().config("[events]\nconsumer_groups = [\"group1\"]").start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -126,7 +126,7 @@ fn what_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn only_a_policy_that_may_connect_as_a_service_reads() {
+fn only_a_policy_with_the_right_service_connect_may_read() {
     let hub = Hub::builder().with_development_issuer().start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -148,14 +148,14 @@ fn only_a_policy_that_may_connect_as_a_service_reads() {
     let entra = Service::with_entra(&hub);
     let entra = entra.call("entra_token", &json!({})).unwrap();
     let bearer = format!("Bearer {}", entra.as_str().unwrap());
-    assert_eq!(service.http("GET", "/devices/dev1", Some(&bearer), None).status, 200, "a good token");
+    assert_eq!(service.http("GET", "/devices/dev1", Some(&bearer), None).status, 200, "a valid token");
     for path in ["/messages/events?wait=0", "/messages/events/partitions"] {
         for authorization in [
             None,
             Some(own.sign()),
             Some(of_device_policy.sign()),
             Some(bearer.clone()),
-            Some("nonsense".to_owned()),
+            Some("malformed".to_owned()),
         ] {
             let answer = service.http("GET", path, authorization.as_deref(), None);
             assert_eq!(
@@ -167,7 +167,7 @@ fn only_a_policy_that_may_connect_as_a_service_reads() {
     }
 }
 
-/// A request that goes on, on a connection of its own.
+/// Starts a streaming request on its own connection.
 fn follow(hub: &Hub, token: &str, query: &str, accept: &str) -> RawTls {
     let mut connection = RawTls::https(hub);
     connection.send(
@@ -181,21 +181,21 @@ fn follow(hub: &Hub, token: &str, query: &str, accept: &str) -> RawTls {
 }
 
 #[test]
-fn a_group_has_so_many_readers_and_a_place_is_given_back() {
+fn the_readers_of_a_group_are_limited_and_a_slot_is_released() {
     let hub = Hub::builder().config("[events]\nreaders_per_group = 2\nconsumer_groups = [\"other\"]").start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
     let first = follow(&hub, events.token(), "partition=1", "*/*");
     let _second = follow(&hub, events.token(), "position=start", "*/*");
     let readers = |count: &str| {
-        eventually("readers", Duration::from_secs(10), || {
+        eventually("the number of readers", Duration::from_secs(10), || {
             hub.metrics().contains(&format!("ferrohub_event_readers {count}\n")).then_some(())
         });
     };
     readers("2");
     let full = events.request("partition=1&wait=0");
     assert_eq!((full.status, full.error_code()), (429, "ThrottlingException"));
-    assert_eq!(events.request("wait=0").status, 429, "all partitions need a place on each");
+    assert_eq!(events.request("wait=0").status, 429, "a reader of all partitions needs a slot on each");
     assert_eq!(events.request("partition=2&wait=0").status, 200);
     assert_eq!(events.request("consumerGroup=other&wait=0").status, 200);
     drop(first);
@@ -204,7 +204,7 @@ fn a_group_has_so_many_readers_and_a_place_is_given_back() {
 }
 
 #[test]
-fn a_stream_ends_in_good_order_when_the_hub_stops() {
+fn a_stream_ends_cleanly_when_the_hub_shuts_down() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     send(&hub, &service, &["dev1"], 2);
@@ -219,11 +219,11 @@ fn a_stream_ends_in_good_order_when_the_hub_stops() {
     let begun = Instant::now();
     assert!(hub.stop().success());
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
-    // The last, empty chunk: the answer is complete.
+    // The last, empty chunk: the response is complete.
     assert!(lines.read_to_end().ends_with(b"0\r\n\r\n"));
     assert!(blocks.read_to_end().ends_with(b"0\r\n\r\n"));
 
-    // A browser's event source sends the last id that it saw.
+    // A browser's EventSource sends the last id that it received.
     hub.start_again();
     let events = Events::new(&hub, &service);
     let headers = json!({ "Authorization": token, "Last-Event-ID": id, "Accept": "text/event-stream" });
@@ -236,7 +236,7 @@ fn a_stream_ends_in_good_order_when_the_hub_stops() {
 }
 
 #[test]
-fn the_log_keeps_to_its_size_and_counts_on() {
+fn the_log_is_limited_in_size_and_sequence_numbers_continue() {
     let hub = Hub::builder().config("[events]\nretention_bytes = 1048576\npartitions = 2").start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -245,7 +245,7 @@ fn the_log_keeps_to_its_size_and_counts_on() {
     for _ in 0..30 {
         device.send(std::slice::from_ref(&large)).unwrap();
     }
-    let left = eventually("the log is trimmed", Duration::from_secs(20), || {
+    let left = eventually("old events are removed", Duration::from_secs(20), || {
         let all = events.all();
         (all.len() <= 10).then_some(all)
     });
@@ -253,16 +253,16 @@ fn the_log_keeps_to_its_size_and_counts_on() {
     let sequences: Vec<u64> = left.iter().map(Event::sequence).collect();
     assert_eq!(*sequences.last().unwrap(), 29);
     assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
-    // Who was behind begins with what is left.
+    // A reader with an older position starts at the first remaining event.
     let partition = left[0].partition();
     assert_eq!(events.get(&format!("position={partition}:3&partition={partition}&wait=0")).len(), left.len());
     let metrics = hub.metrics();
-    let trimmed = metrics.lines().find(|line| line.starts_with("ferrohub_events_removed_total ")).unwrap();
-    assert_eq!(trimmed.rsplit_once(' ').unwrap().1, (30 - left.len()).to_string());
+    let removed = metrics.lines().find(|line| line.starts_with("ferrohub_events_removed_total ")).unwrap();
+    assert_eq!(removed.rsplit_once(' ').unwrap().1, (30 - left.len()).to_string());
 }
 
 #[test]
-fn an_idle_hub_leaves_its_log_alone() {
+fn an_idle_hub_does_not_write_to_its_log() {
     let hub = Hub::start();
     let commits = || {
         let metrics = hub.metrics();
@@ -275,7 +275,7 @@ fn an_idle_hub_leaves_its_log_alone() {
 }
 
 #[test]
-fn another_number_of_partitions_is_an_error_that_says_so() {
+fn a_changed_number_of_partitions_is_an_error() {
     let mut hub = Hub::start();
     hub.stop();
     let config = hub.folder().join("hub.toml");

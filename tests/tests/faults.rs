@@ -1,4 +1,4 @@
-//! Faults that a test injects, as Microsoft's clients meet them.
+//! Injected faults, with Microsoft's clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use ferrohub_acceptance::{
 };
 use serde_json::{Value, json};
 
-/// Long, because machines that run tests are busy.
+/// Long, because test machines are busy.
 const SOON: Duration = Duration::from_secs(60);
 
 fn hub() -> Hub {
@@ -36,13 +36,13 @@ fn list(hub: &Hub, service: &Service) -> Value {
     service.http("GET", "/ferrohub/faults", Some(&owner(hub)), None).json()
 }
 
-/// The value of one line of the metrics.
+/// Returns the value of one line of the metrics.
 fn metric(hub: &Hub, line: &str) -> Option<u64> {
     hub.metrics().lines().find_map(|one| one.strip_prefix(line)?.trim().parse().ok())
 }
 
 #[test]
-fn a_device_whose_connection_drops_comes_back_and_its_call_is_told_why() {
+fn a_device_reconnects_after_a_dropped_connection_and_its_call_gets_the_reason() {
     let hub = hub();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -64,18 +64,18 @@ fn a_device_whose_connection_drops_comes_back_and_its_call_is_told_why() {
     device.wait_until_connected(true, SOON);
     let answer = service.invoke("dev1", Method::new("echo").payload(1).connect_timeout(10)).unwrap();
     assert_eq!(answer, MethodResult { status: 200, payload: json!(1) });
-    assert_eq!(other.connects(), 0, "nobody else was dropped");
-    assert_eq!(list(&hub, &service), json!([]), "it was for once");
+    assert_eq!(other.connects(), 0, "no other connection was dropped");
+    assert_eq!(list(&hub, &service), json!([]), "the fault has a single use");
     assert_eq!(metric(&hub, "ferrohub_fault_hits_total{outcome=\"dropConnection\"}"), Some(1));
     assert_eq!(metric(&hub, "ferrohub_faults_active"), Some(0));
     let log = hub.log();
-    for said in ["fault added", "fault hit", "fault ended", "reason=\"fault_injected\""] {
-        assert!(log.contains(said), "{said}");
+    for text in ["fault added", "fault hit", "fault ended", "reason=\"fault_injected\""] {
+        assert!(log.contains(text), "{text}");
     }
 }
 
 #[test]
-fn a_device_drops_as_often_as_it_connects() {
+fn the_count_limits_how_often_a_connection_drops() {
     let hub = hub();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1"))
@@ -92,12 +92,12 @@ fn a_device_drops_as_often_as_it_connects() {
     for connected in [true, false, true, false, true] {
         device.wait_until_connected(connected, SOON);
     }
-    eventually("it is used up", SOON, || (list(&hub, &service) == json!([])).then_some(()));
+    eventually("the fault is used up", SOON, || (list(&hub, &service) == json!([])).then_some(()));
     device.twin().unwrap();
 }
 
 #[test]
-fn a_connect_is_refused_for_three_seconds_and_then_the_device_is_in() {
+fn connects_are_refused_for_three_seconds_and_then_accepted() {
     let hub = hub();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -126,7 +126,7 @@ fn a_connect_is_refused_for_three_seconds_and_then_the_device_is_in() {
 }
 
 #[test]
-fn answers_to_methods_are_lost_and_late() {
+fn method_responses_are_lost_and_delayed() {
     let hub = hub();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -158,7 +158,7 @@ fn answers_to_methods_are_lost_and_late() {
 }
 
 #[test]
-fn messages_are_lost_and_late() {
+fn messages_are_lost_and_delayed() {
     let hub = hub();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -170,7 +170,7 @@ fn messages_are_lost_and_late() {
     device.send(&["1", "2", "3"].map(Message::text)).unwrap();
     let bodies =
         |count| -> Vec<Value> { events.wait_for(count, |_| true).iter().map(|one| one.json()).collect() };
-    assert_eq!(bodies(1), [json!(3)], "the device believes that all arrived");
+    assert_eq!(bodies(1), [json!(3)], "all messages were acknowledged");
 
     add(
         &hub,
@@ -189,17 +189,17 @@ fn messages_are_lost_and_late() {
     add(&hub, &service, unacknowledged);
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| device.send(&[Message::text("5")]));
-        eventually("it is lost", SOON, || (list(&hub, &service) == json!([])).then_some(()));
+        eventually("the message is lost", SOON, || (list(&hub, &service) == json!([])).then_some(()));
         assert!(!sending.is_finished(), "nothing was acknowledged");
         assert_eq!(bodies(2), [json!(3), json!(4)]);
         add(&hub, &service, json!({ "kind": "dropConnection", "target": "dev1" }));
         sending.join().unwrap().unwrap();
     });
-    assert_eq!(bodies(3), [json!(3), json!(4), json!(5)], "it was sent again when the device was back");
+    assert_eq!(bodies(3), [json!(3), json!(4), json!(5)], "the device sent it again after the reconnect");
 }
 
 #[test]
-fn twins_are_answered_late_or_not_at_all() {
+fn twin_responses_are_delayed_or_lost() {
     let hub = hub();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
@@ -223,18 +223,18 @@ fn twins_are_answered_late_or_not_at_all() {
     );
     std::thread::scope(|scope| {
         let reporting = scope.spawn(|| device.report(&json!({ "a": 1 })));
-        eventually("it is done", SOON, || {
+        eventually("the twin is updated", SOON, || {
             let twin = service.call("get_twin", &json!({ "device_id": "dev1" })).unwrap();
             (twin["properties"]["reported"]["a"] == 1).then_some(())
         });
-        assert!(!reporting.is_finished(), "nobody answered");
+        assert!(!reporting.is_finished(), "there is no response");
         device.kill();
         let _ = reporting.join();
     });
 }
 
 #[test]
-fn requests_are_refused_as_the_service_client_sees_it() {
+fn the_service_client_gets_the_injected_errors() {
     let hub = hub();
     let service = Service::owner(&hub);
     let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -267,7 +267,7 @@ fn requests_are_refused_as_the_service_client_sees_it() {
     assert_eq!((refusal.http.status, refusal.http.error_code()), (503, "ServiceUnavailable"));
     service.call("get_twin", &json!({ "device_id": "dev1" })).unwrap();
 
-    // Microsoft's client repeats a GET four times before it gives up, so this one goes through.
+    // Microsoft's client tries a GET four times, so this request succeeds.
     add(
         &hub,
         &service,
@@ -289,26 +289,26 @@ fn requests_are_refused_as_the_service_client_sees_it() {
     let answer = service.http("GET", "/devices", Some(&owner(&hub)), None);
     assert_eq!((answer.status, answer.error_code()), (500, "ServerError"));
     let all = list(&hub, &service);
-    assert_eq!(all.as_array().unwrap().len(), 2, "the faults themselves can be managed: {all}");
+    assert_eq!(all.as_array().unwrap().len(), 2, "requests below /ferrohub are exempt: {all}");
     assert_eq!(service.http("DELETE", "/ferrohub/faults", Some(&owner(&hub)), None).status, 204);
     assert_eq!(service.http("GET", "/devices", Some(&owner(&hub)), None).status, 200);
 }
 
 #[test]
-fn without_the_setting_there_are_no_faults() {
+fn faults_are_disabled_by_default() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let answer = try_add(&hub, &service, &json!({ "kind": "dropConnection", "target": "**" }));
     assert_eq!((answer.status, answer.error_code()), (404, "GenericNotFound"));
     assert!(answer.body.contains("FERROHUB_FAULTS_ENABLED=true"), "{}", answer.body);
     let answer = service.http("GET", "/ferrohub/faults", None, None);
-    assert_eq!(answer.status, 401, "nobody else is told how");
-    let told = hub.command(["fault", "add", "drop-connection", "--target", "**"]);
-    assert!(told.code == 1 && told.stderr.contains("[faults]"), "{}", told.stderr);
+    assert_eq!(answer.status, 401, "only an authorized caller gets the hint");
+    let output = hub.command(["fault", "add", "drop-connection", "--target", "**"]);
+    assert!(output.code == 1 && output.stderr.contains("[faults]"), "{}", output.stderr);
 }
 
 #[test]
-fn only_an_owner_injects_and_nothing_lasts_for_ever() {
+fn only_an_owner_may_inject_faults_and_every_fault_ends() {
     let hub =
         Hub::builder().config("[faults]\nenabled = true\nmax_active = 2\nmax_duration_seconds = 10").start();
     let service = Service::owner(&hub);
@@ -325,7 +325,7 @@ fn only_an_owner_injects_and_nothing_lasts_for_ever() {
             assert_eq!(service.http(verb, path, token, body.as_deref()).status, 401, "{verb} {path}");
         }
     }
-    for (wrong, said) in [
+    for (wrong, expected) in [
         (json!({ "kind": "refuseConnect", "target": "x" }), "durationSeconds within [1; 10]"),
         (
             json!({ "kind": "refuseConnect", "target": "x", "durationSeconds": 11 }),
@@ -338,22 +338,24 @@ fn only_an_owner_injects_and_nothing_lasts_for_ever() {
         ),
     ] {
         let answer = try_add(&hub, &service, &wrong);
-        assert!(answer.status == 400 && answer.body.contains(said), "{}", answer.body);
+        assert!(answer.status == 400 && answer.body.contains(expected), "{}", answer.body);
     }
     let short = add(&hub, &service, fault.clone());
     add(&hub, &service, json!({ "kind": "refuseConnect", "target": "x", "durationSeconds": 10 }));
     let answer = try_add(&hub, &service, &fault);
     assert_eq!((answer.status, answer.error_code()), (409, "GenericConflict"));
     assert_eq!(metric(&hub, "ferrohub_faults_active"), Some(2));
-    eventually("its time is up", SOON, || (metric(&hub, "ferrohub_faults_active") == Some(1)).then_some(()));
-    let gone = format!("/ferrohub/faults/{}", short["id"].as_str().unwrap());
-    assert_eq!(service.http("DELETE", &gone, Some(&owner(&hub)), None).status, 404);
+    eventually("the fault expires", SOON, || {
+        (metric(&hub, "ferrohub_faults_active") == Some(1)).then_some(())
+    });
+    let expired = format!("/ferrohub/faults/{}", short["id"].as_str().unwrap());
+    assert_eq!(service.http("DELETE", &expired, Some(&owner(&hub)), None).status, 404);
     let log = hub.log();
-    assert!(log.contains("reason=\"its time is up\""), "{log}");
+    assert!(log.contains("reason=\"expired\""), "{log}");
 }
 
 #[test]
-fn the_command_line_injects_lists_and_removes() {
+fn the_command_line_adds_lists_and_removes_faults() {
     let hub = hub();
     let json = |arguments: &[&str]| -> Value {
         let arguments = arguments.iter().copied().chain(["--output", "json"]);

@@ -1,4 +1,4 @@
-//! Services hear of uploaded files, and read those that the hub keeps.
+//! File notifications for services, and access to the files that the hub stores.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -25,14 +25,14 @@ fn next(hub: &Hub, service: &Service) -> HttpResponse {
     service.http("GET", PATH, Some(&token(hub)), None)
 }
 
-/// With the verb, at the lock of an answer.
+/// Settles a received notification with this HTTP method at its lock token.
 fn settle(hub: &Hub, service: &Service, verb: &str, received: &HttpResponse, tail: &str) -> HttpResponse {
     let path = format!("{PATH}/{}{tail}?api-version=2021-04-12", received.header("etag").trim_matches('"'));
     service.http(verb, &path, Some(&token(hub)), None)
 }
 
 #[test]
-fn a_service_hears_of_files_and_settles_what_it_heard() {
+fn a_service_receives_and_settles_file_notifications() {
     let settings = "[files]\nnotifications = true\nnotification_lock_seconds = 5";
     let mut hub = Hub::builder().config(settings).start();
     let service = Service::owner(&hub);
@@ -44,11 +44,11 @@ fn a_service_hears_of_files_and_settles_what_it_heard() {
 
     let received = next(&hub, &service);
     assert_eq!(received.status, 200);
-    let told: Value = received.json();
-    assert_eq!((&told["deviceId"], &told["blobName"]), (&json!("dev1"), &json!("dev1/a b")));
-    assert_eq!(told["blobUri"], format!("https://{}/ferrohub-uploads/dev1/a%20b", hub.name()));
-    assert_eq!(told["blobSizeInBytes"], 100);
-    assert!(told["lastUpdatedTime"].is_string() && told["enqueuedTimeUtc"].is_string());
+    let notification: Value = received.json();
+    assert_eq!((&notification["deviceId"], &notification["blobName"]), (&json!("dev1"), &json!("dev1/a b")));
+    assert_eq!(notification["blobUri"], format!("https://{}/ferrohub-uploads/dev1/a%20b", hub.name()));
+    assert_eq!(notification["blobSizeInBytes"], 100);
+    assert!(notification["lastUpdatedTime"].is_string() && notification["enqueuedTimeUtc"].is_string());
     let second = next(&hub, &service);
     assert_eq!(second.json()["blobName"], "dev1/c");
     assert_eq!(next(&hub, &service).status, 204, "both are locked");
@@ -59,15 +59,15 @@ fn a_service_hears_of_files_and_settles_what_it_heard() {
     assert_eq!(
         (late.status, late.error_code()),
         (412, "DeviceMessageLockLost"),
-        "the lock is another one now"
+        "the lock token has changed"
     );
     assert_eq!(settle(&hub, &service, "DELETE", &second, "").status, 204);
     assert_eq!(settle(&hub, &service, "DELETE", &second, "").status, 412);
 
-    // What was told and not settled, and the file itself, survive a power cut.
+    // A notification that was not settled, and the file itself, survive a crash.
     hub.kill();
     hub.start_again();
-    let again = eventually("the lock runs out", Duration::from_secs(20), || {
+    let again = eventually("the lock expires", Duration::from_secs(20), || {
         Some(next(&hub, &service)).filter(|answer| answer.status == 200)
     });
     assert_eq!(again.json()["blobName"], "dev1/a b");
@@ -90,7 +90,7 @@ fn a_service_hears_of_files_and_settles_what_it_heard() {
 }
 
 #[test]
-fn nobody_is_told_where_notifications_are_off() {
+fn there_are_no_notifications_if_they_are_disabled() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
@@ -100,7 +100,7 @@ fn nobody_is_told_where_notifications_are_off() {
 }
 
 #[tokio::test]
-async fn the_rust_client_and_the_command_line_do_the_same() {
+async fn the_rust_client_and_the_command_line_receive_notifications_and_read_files() {
     let hub = Hub::builder().config("[files]\nnotifications = true").start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
@@ -128,9 +128,9 @@ async fn the_rust_client_and_the_command_line_do_the_same() {
     assert_eq!(client.receive_file_notification().await.unwrap(), None);
 
     upload(&other, &storage, "g", 4);
-    let said = hub.command(["monitor", "files", "--count", "1", "--output", "json"]).success();
-    let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&said["blobName"], &said["blobSizeInBytes"]), (&json!("dev2/g"), &json!(100)));
+    let printed = hub.command(["monitor", "files", "--count", "1", "--output", "json"]).success();
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((&printed["blobName"], &printed["blobSizeInBytes"]), (&json!("dev2/g"), &json!(100)));
     assert_eq!(client.receive_file_notification().await.unwrap(), None);
     client.delete_file("dev2/g").await.unwrap();
 
@@ -158,7 +158,7 @@ async fn the_rust_client_and_the_command_line_do_the_same() {
     assert_eq!((fetched.code, std::fs::read(&to).unwrap()), (0, bytes));
     hub.command(["files", "delete", "dev1/a b"]).success();
     assert_eq!(hub.command(["files", "get", "dev1/a b"]).code, 1);
-    // Files outlive their device: they are the owner's.
+    // The files of a deleted device stay: they belong to the owner.
     service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
     let left: Value =
         serde_json::from_str(&hub.command(["files", "list", "--output", "json"]).success()).unwrap();

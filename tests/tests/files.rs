@@ -1,11 +1,11 @@
-//! Devices upload files: Microsoft's device client asks where to, Microsoft's storage client uploads.
+//! File upload: Microsoft's device client requests the URL, Microsoft's storage client uploads.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use ferrohub_acceptance::certificate::{Validity, self_signed};
 use ferrohub_acceptance::{Client, Device, Hub, Service, Storage};
 use serde_json::{Value, json};
 
-/// The three steps, with a file of so many bytes in blocks of `block`.
+/// Runs the three steps of an upload, with a file of `bytes` bytes in blocks of `block`.
 #[track_caller]
 fn upload(hub: &Hub, device: &Device, storage: &Storage, bytes: usize, block: Option<usize>) {
     let info = device.storage_info("folder/a file.bin").unwrap();
@@ -30,7 +30,7 @@ fn upload(hub: &Hub, device: &Device, storage: &Storage, bytes: usize, block: Op
 }
 
 #[test]
-fn a_device_uploads_a_file_in_one_piece_and_another_in_blocks() {
+fn a_device_uploads_files_in_one_piece_and_in_blocks() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
@@ -52,17 +52,17 @@ fn the_asynchronous_client_uploads_with_a_certificate() {
     upload(&hub, &device, &storage, 1000, None);
 }
 
-/// The exception, and the code that the storage answered.
+/// Returns the exception and the error code of the storage.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(answer: Result<T, ferrohub_acceptance::Failure>) -> (String, String) {
-    let failure = answer.expect_err("a refusal");
+    let failure = answer.expect_err("an error");
     let code = failure.message.split("ErrorCode:").nth(1).unwrap_or_default();
     let code = code.split_whitespace().next().unwrap_or_default().to_owned();
     (failure.exception, code)
 }
 
 #[test]
-fn a_url_is_good_for_exactly_what_it_says() {
+fn a_url_permits_exactly_the_signed_operations() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
@@ -78,9 +78,9 @@ fn a_url_is_good_for_exactly_what_it_says() {
         ("another device", "/dev1/", "/dev2/"),
         ("more rights", "sp=rcw", "sp=rcwd"),
         ("fewer rights", "sp=rcw", "sp=r"),
-        ("another end", "se=20", "se=21"),
+        ("another expiry", "se=20", "se=21"),
         ("another version", "sv=2020-12-06", "sv=2021-12-02"),
-        ("a start", "&sp=", "&st=2020-01-01T00%3A00%3A00Z&sp="),
+        ("a start time", "&sp=", "&st=2020-01-01T00%3A00%3A00Z&sp="),
         ("plain HTTP as well", "&spr=https", ""),
         ("a whole container", "sr=b", "sr=c"),
         ("a forged signature", "&sig=", "&sig=AAAA"),
@@ -93,7 +93,7 @@ fn a_url_is_good_for_exactly_what_it_says() {
     assert_eq!(refused(storage.download(bare)).1, "NoAuthenticationInformation");
     let delete = storage.call("delete", &json!({ "url": url }));
     assert_eq!(refused(delete).1, "AuthorizationPermissionMismatch");
-    // Nothing of that left a trace; names that are no names do not even get so far.
+    // None of these requests had an effect. Invalid names are refused before the signature is checked.
     assert_eq!(storage.download(&url), storage.call("digest", &json!({ "bytes": 10, "seed": 1 })).map(text));
     let sas = info.sas_token.trim_start_matches('?');
     for name in
@@ -107,15 +107,15 @@ fn a_url_is_good_for_exactly_what_it_says() {
         let expected = if name.ends_with("f.txt") { 200 } else { 403 };
         assert_eq!(answer.status, expected, "{name}");
     }
-    // A device that is gone, or may not, uploads nothing, however good its URL.
+    // The URL of a deleted or disabled device is refused, even if its signature is valid.
     service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
     assert_eq!(refused(storage.upload(&url, 10, 2)), not_signed);
     let log = hub.log();
-    assert!(!log.contains("sig=") && !log.contains("f.txt"), "no URL is in the log");
+    assert!(!log.contains("sig=") && !log.contains("f.txt"), "the log contains no URL");
 }
 
 #[test]
-fn a_device_that_is_made_again_does_not_bring_its_old_urls_back() {
+fn old_urls_are_not_valid_for_a_new_device_with_the_same_id() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
@@ -137,27 +137,27 @@ fn text(value: Value) -> String {
 }
 
 #[test]
-fn names_that_could_lead_elsewhere_are_refused_or_kept_apart() {
+fn names_that_could_escape_the_folder_are_refused_or_encoded() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let long = "x".repeat(1020);
-    for bad in
+    for invalid in
         ["", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "a.", "a\\b", "a\u{0}b", "a\nb", &long]
     {
-        let failure = device.storage_info(bad).unwrap_err();
-        assert!(failure.cause.contains("400"), "{bad:?}: {failure:?}");
+        let failure = device.storage_info(invalid).unwrap_err();
+        assert!(failure.cause.contains("400"), "{invalid:?}: {failure:?}");
     }
-    for good in ["__proto__", "CON", "...x", "a%2Fb", "é ü", "~", &"y".repeat(1000)] {
-        let info = device.storage_info(good).unwrap();
-        let encoded = ferrohub_acceptance::sas::encode(good);
-        let url = info.url().replace(good, &encoded);
+    for valid in ["__proto__", "CON", "...x", "a%2Fb", "é ü", "~", &"y".repeat(1000)] {
+        let info = device.storage_info(valid).unwrap();
+        let encoded = ferrohub_acceptance::sas::encode(valid);
+        let url = info.url().replace(valid, &encoded);
         let sent = storage.upload(&url, 100, 7).unwrap();
-        assert_eq!(storage.download(&url).unwrap(), sent, "{good}");
+        assert_eq!(storage.download(&url).unwrap(), sent, "{valid}");
         device.notify_upload(&info.correlation_id, true).unwrap();
     }
-    // Files are where nobody else looks, under names that nobody chose.
+    // Only the owner can read the files, and their names are random.
     let mut files = vec![hub.folder().join("data/blobs")];
     while let Some(path) = files.pop() {
         use std::os::unix::fs::PermissionsExt as _;
@@ -174,7 +174,7 @@ fn names_that_could_lead_elsewhere_are_refused_or_kept_apart() {
 }
 
 #[test]
-fn an_upload_belongs_to_its_device_and_ends_once() {
+fn only_its_device_completes_an_upload_and_only_once() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let storage = Storage::start(&hub);
@@ -185,32 +185,32 @@ fn an_upload_belongs_to_its_device_and_ends_once() {
     let info = device.storage_info("f").unwrap();
     storage.upload(&info.url(), 10, 1).unwrap();
     assert!(other.notify_upload(&info.correlation_id, true).unwrap_err().cause.contains("400"));
-    // What the client does not show: which refusal it was.
+    // The client does not show the error code.
     let token = token_of(&first);
-    let tell = |path: &str, body: &Value| service.http("POST", path, Some(&token), Some(&body.to_string()));
+    let notify = |path: &str, body: &Value| service.http("POST", path, Some(&token), Some(&body.to_string()));
     let path = "/devices/dev1/files/notifications?api-version=2019-10-01";
-    let good = json!({ "correlationId": info.correlation_id, "isSuccess": true });
+    let completion = json!({ "correlationId": info.correlation_id, "isSuccess": true });
     for (body, code) in [
         (json!({ "correlationId": "none", "isSuccess": true }), "InvalidFileUploadCorrelationId"),
         (json!({ "isSuccess": true }), "ArgumentNull"),
         (json!({ "correlationId": info.correlation_id }), "InvalidFileUploadCompletionStatus"),
         (json!([]), "IotHubFormatError"),
     ] {
-        let answer = tell(path, &body);
+        let answer = notify(path, &body);
         assert_eq!((answer.status, answer.error_code()), (400, code), "{body}");
     }
-    let of_other = service.http("POST", path, Some(&token_of(&second)), Some(&good.to_string()));
+    let of_other = service.http("POST", path, Some(&token_of(&second)), Some(&completion.to_string()));
     assert_eq!((of_other.status, of_other.error_code()), (401, "IotHubUnauthorizedAccess"));
-    assert_eq!(tell(path, &good).status, 204);
-    let again = tell(path, &good);
+    assert_eq!(notify(path, &completion).status, 204);
+    let again = notify(path, &completion);
     assert_eq!((again.status, again.error_code()), (400, "InvalidFileUploadCorrelationId"));
-    // The older path; and an upload whose file never came.
+    // The older path, and an upload without a file.
     let info = device.storage_info("missing").unwrap();
     let older = format!("/devices/dev1/files/notifications/{}?api-version=2016-11-14", info.correlation_id);
-    let answer = tell(&older, &json!({ "isSuccess": true, "statusCode": 200 }));
+    let answer = notify(&older, &json!({ "isSuccess": true, "statusCode": 200 }));
     assert_eq!((answer.status, answer.error_code()), (400, "InvalidStorageEndpointOrBlob"));
-    assert_eq!(tell(&older, &json!({ "isSuccess": false })).status, 204);
-    assert_eq!(tell(&older, &json!({ "isSuccess": false })).error_code(), "InvalidFileUploadCorrelationId");
+    assert_eq!(notify(&older, &json!({ "isSuccess": false })).status, 204);
+    assert_eq!(notify(&older, &json!({ "isSuccess": false })).error_code(), "InvalidFileUploadCorrelationId");
     let metrics = hub.metrics();
     for line in [
         "ferrohub_file_uploads_total{outcome=\"begun\"} 2",
@@ -230,7 +230,7 @@ fn token_of(identity: &ferrohub_acceptance::Identity) -> String {
 }
 
 #[test]
-fn a_device_has_ten_uploads_under_way() {
+fn a_device_has_at_most_ten_unfinished_uploads() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -248,11 +248,11 @@ fn a_device_has_ten_uploads_under_way() {
     assert_eq!(begin().status, 200);
     assert_eq!(begin().status, 403);
     let module = service.http("POST", "/devices/dev1/modules/m/files", Some(&token), Some("{}"));
-    assert_eq!(module.status, 404, "modules do not upload");
+    assert_eq!(module.status, 404, "modules cannot upload files");
 }
 
 #[test]
-fn a_hub_that_takes_no_files_says_so() {
+fn file_upload_can_be_disabled() {
     let hub = Hub::builder().config("[files]\nenabled = false").start();
     let service = Service::owner(&hub);
     let token = token_of(&service.create_device("dev1"));

@@ -1,4 +1,4 @@
-//! Uploads that are too large, too slow, too late, cut short or not what was meant.
+//! Uploads that are too large, too slow, too late, interrupted or refused by a condition.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::path::Path;
@@ -8,15 +8,15 @@ use ferrohub_acceptance::raw_tls::RawTls;
 use ferrohub_acceptance::{Device, Failure, Hub, Service, Storage, UploadInfo, eventually, sas};
 use serde_json::{Value, json};
 
-/// The exception, and the code that the storage answered.
+/// Returns the exception and the error code of the storage.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> (String, String) {
-    let failure = answer.expect_err("a refusal");
+    let failure = answer.expect_err("an error");
     let code = failure.message.split("ErrorCode:").nth(1).unwrap_or_default();
     (failure.exception, code.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
-/// Files in the hub's folder, wherever.
+/// Returns the number of files in the hub's folder and its subfolders.
 fn files(hub: &Hub) -> usize {
     fn count(path: &Path) -> usize {
         let Ok(entries) = std::fs::read_dir(path) else { return usize::from(path.is_file()) };
@@ -34,11 +34,11 @@ fn start(settings: &str) -> (Hub, Service, Storage, Device) {
 }
 
 #[test]
-fn an_upload_that_takes_too_long_has_run_out() {
+fn an_upload_expires_with_its_url() {
     let (hub, service, storage, device) = start("url_lifetime_seconds = 2");
     let info = device.storage_info("f").unwrap();
     let late =
-        eventually("the URL runs out", Duration::from_secs(10), || storage.upload(&info.url(), 10, 1).err());
+        eventually("the URL expires", Duration::from_secs(10), || storage.upload(&info.url(), 10, 1).err());
     assert_eq!(refused::<()>(Err(late)).1, "AuthenticationFailed");
     let failure = device.notify_upload(&info.correlation_id, true).unwrap_err();
     assert!(failure.cause.contains("400"), "{failure:?}");
@@ -48,14 +48,14 @@ fn an_upload_that_takes_too_long_has_run_out() {
 }
 
 #[test]
-fn what_is_too_large_or_has_no_room_is_refused() {
+fn uploads_beyond_the_size_limits_are_refused() {
     let (hub, _service, storage, device) = start("blob_bytes = 100000\ntotal_bytes = 150000");
     let url = device.storage_info("f").unwrap().url();
     assert_eq!(refused(storage.upload(&url, 100_001, 1)).1, "RequestBodyTooLarge");
     let blocks = json!({ "url": url, "bytes": 100_001, "seed": 1, "single_put": 1000, "block": 50_000 });
     assert_eq!(refused(storage.call("upload", &blocks)).1, "RequestBodyTooLarge");
     assert_eq!(storage.call("exists", &json!({ "url": url })).unwrap(), false);
-    // The blocks wait for a list that never comes; saying so frees their room.
+    // The blocks were not committed. The completion with failure removes them.
     let info = device.storage_info("f").unwrap();
     device.notify_upload(&info.correlation_id, false).unwrap();
     assert_eq!(files(&hub), 0);
@@ -69,7 +69,7 @@ fn what_is_too_large_or_has_no_room_is_refused() {
 }
 
 #[test]
-fn a_file_is_replaced_only_by_whoever_means_to() {
+fn a_file_is_replaced_only_if_the_conditions_permit_it() {
     let (_hub, service, storage, device) = start("");
     let info = device.storage_info("f").unwrap();
     let url = info.url();
@@ -94,14 +94,14 @@ fn a_file_is_replaced_only_by_whoever_means_to() {
     let part = storage.call("download", &part).unwrap();
     let expected = json!({ "bytes": 3000, "seed": 2, "offset": 1000, "length": 500 });
     assert_eq!((&part["sha256"], &part["bytes"]), (&storage.call("digest", &expected).unwrap(), &json!(500)));
-    // What Microsoft's client cannot be made to send.
+    // Requests that Microsoft's client cannot send.
     let path = url.strip_prefix(&format!("https://{}", info.host_name)).unwrap();
     let put = |headers: Value| {
         let mut all = json!({ "x-ms-blob-type": "BlockBlob" });
         for (name, value) in headers.as_object().unwrap() {
             all[name] = value.clone();
         }
-        let answer = service.http_with("PUT", path, all, Some("spoilt"));
+        let answer = service.http_with("PUT", path, all, Some("changed"));
         (answer.status, answer.header("x-ms-error-code").to_owned())
     };
     for (headers, status, code) in [
@@ -120,11 +120,11 @@ fn a_file_is_replaced_only_by_whoever_means_to() {
     assert_eq!(storage.download(&url).unwrap(), second["sha256"]);
     let get = |headers: Value| service.http_with("GET", path, headers, None);
     assert_eq!(get(json!({ "If-None-Match": second["etag"] })).status, 304);
-    let behind = get(json!({ "Range": "bytes=3000-" }));
-    assert_eq!((behind.status, behind.header("content-range")), (416, "bytes */3000"));
-    let safe = get(json!({}));
+    let after_end = get(json!({ "Range": "bytes=3000-" }));
+    assert_eq!((after_end.status, after_end.header("content-range")), (416, "bytes */3000"));
+    let response = get(json!({}));
     assert_eq!(
-        (safe.header("content-security-policy"), safe.header("x-content-type-options")),
+        (response.header("content-security-policy"), response.header("x-content-type-options")),
         ("sandbox", "nosniff")
     );
     assert_eq!(put(json!({ "If-Match": second["etag"] })).0, 201);
@@ -136,7 +136,7 @@ fn a_file_is_replaced_only_by_whoever_means_to() {
     }
 }
 
-/// The head of a `Put Blob` of so many bytes.
+/// Returns the head of a `Put Blob` request with `bytes` bytes.
 fn head(hub: &Hub, info: &UploadInfo, bytes: usize) -> String {
     let path = format!("/{}/{}{}", info.container_name, info.blob_name, info.sas_token);
     format!(
@@ -146,15 +146,15 @@ fn head(hub: &Hub, info: &UploadInfo, bytes: usize) -> String {
 }
 
 #[test]
-fn an_upload_that_is_cut_short_or_stands_still_leaves_nothing() {
+fn an_interrupted_or_stalled_upload_leaves_no_file() {
     let (hub, _service, storage, device) = start("idle_timeout_seconds = 1");
     let info = device.storage_info("f").unwrap();
     let mut connection = RawTls::https(&hub);
     connection.send(head(&hub, &info, 1000).as_bytes());
     connection.send(&[b'x'; 500]);
-    eventually("the upload has begun", Duration::from_secs(10), || (files(&hub) == 1).then_some(()));
+    eventually("the upload has started", Duration::from_secs(10), || (files(&hub) == 1).then_some(()));
     drop(connection);
-    eventually("its file is gone", Duration::from_secs(10), || (files(&hub) == 0).then_some(()));
+    eventually("its file is removed", Duration::from_secs(10), || (files(&hub) == 0).then_some(()));
 
     let mut connection = RawTls::https(&hub);
     connection.send(head(&hub, &info, 1000).as_bytes());
@@ -163,7 +163,7 @@ fn an_upload_that_is_cut_short_or_stands_still_leaves_nothing() {
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("RequestTimeout"), "{answer}");
     assert_eq!(files(&hub), 0);
 
-    // One that gets on may take longer than that.
+    // An upload that makes progress may take longer than the idle time-out.
     let mut connection = RawTls::https(&hub);
     connection.send(head(&hub, &info, 5).as_bytes());
     for _ in 0..5 {
@@ -175,7 +175,7 @@ fn an_upload_that_is_cut_short_or_stands_still_leaves_nothing() {
     assert_eq!(storage.call("properties", &json!({ "url": info.url() })).unwrap()["bytes"], 5);
 }
 
-/// Begins an upload that does not get on.
+/// Starts an upload that makes no progress.
 fn slow(hub: &Hub, info: &UploadInfo) -> RawTls {
     let mut connection = RawTls::https(hub);
     connection.send(head(hub, info, 1000).as_bytes());
@@ -184,14 +184,14 @@ fn slow(hub: &Hub, info: &UploadInfo) -> RawTls {
 }
 
 #[test]
-fn a_device_that_is_slow_holds_up_neither_other_devices_nor_services() {
+fn a_slow_device_blocks_neither_other_devices_nor_services() {
     let (hub, service, storage, device) = start("max_transfers = 3\nmax_transfers_per_device = 2");
     let other = Device::with_identity(&service.create_device("dev2")).start(&hub);
     let info = device.storage_info("f").unwrap();
     storage.upload(&info.url(), 10, 1).unwrap();
     let path = info.url().strip_prefix(&format!("https://{}", info.host_name)).unwrap().to_owned();
-    let mut held = vec![slow(&hub, &info), slow(&hub, &info)];
-    eventually("two uploads have begun", Duration::from_secs(10), || (files(&hub) == 3).then_some(()));
+    let mut uploads = vec![slow(&hub, &info), slow(&hub, &info)];
+    eventually("two uploads have started", Duration::from_secs(10), || (files(&hub) == 3).then_some(()));
     let get = |path: &str| service.http("GET", path, None, None);
     let answer = get(&path);
     assert_eq!(
@@ -201,8 +201,8 @@ fn a_device_that_is_slow_holds_up_neither_other_devices_nor_services() {
     assert!(answer.body.contains("files.max_transfers_per_device"), "{}", answer.body);
     let of_other = other.storage_info("g").unwrap();
     storage.upload(&of_other.url(), 10, 2).unwrap();
-    held.push(slow(&hub, &of_other));
-    eventually("three uploads are under way", Duration::from_secs(10), || (files(&hub) == 5).then_some(()));
+    uploads.push(slow(&hub, &of_other));
+    eventually("three uploads are in progress", Duration::from_secs(10), || (files(&hub) == 5).then_some(()));
     let path_of_other =
         of_other.url().strip_prefix(&format!("https://{}", info.host_name)).unwrap().to_owned();
     let answer = get(&path_of_other);
@@ -216,29 +216,32 @@ fn a_device_that_is_slow_holds_up_neither_other_devices_nor_services() {
     for path in ["/ferrohub/files", "/ferrohub/files/dev1/f"] {
         assert_eq!(service.http("GET", path, Some(&token), None).status, 200, "{path}");
     }
-    drop(held);
-    eventually("turns come back", Duration::from_secs(10), || (get(&path).status == 200).then_some(()));
+    drop(uploads);
+    eventually("transfer permits are released", Duration::from_secs(10), || {
+        (get(&path).status == 200).then_some(())
+    });
 }
 
 #[test]
-fn an_upload_does_not_outlive_its_url_however_steadily_it_gets_on() {
+fn an_upload_is_aborted_when_its_url_expires_even_if_it_makes_progress() {
     let (hub, _service, _storage, device) = start("url_lifetime_seconds = 3\nidle_timeout_seconds = 2");
     let begun = Instant::now();
     let info = device.storage_info("f").unwrap();
     let mut connection = RawTls::https(&hub);
     connection.send(head(&hub, &info, 1000).as_bytes());
-    // The URL is good for 2 to 3 seconds; the last byte comes so late that nothing has stood still when it is cut.
+    // The URL is valid for 2 to 3 seconds. The last byte is sent so late that the idle time-out has not elapsed yet
+    // when the upload is aborted.
     while begun.elapsed() < Duration::from_millis(3800) {
         connection.send(b"x");
         std::thread::sleep(Duration::from_millis(100));
     }
     let answer = String::from_utf8(connection.read_to_end()).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("its URL ran out"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("the URL expired"), "{answer}");
     assert_eq!(files(&hub), 0);
 }
 
 #[test]
-fn a_hub_that_stops_does_not_wait_for_ever_for_a_slow_upload() {
+fn a_shutdown_does_not_wait_for_ever_for_a_slow_upload() {
     let mut hub = Hub::builder().config("[limits]\nshutdown_timeout_seconds = 1").start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
@@ -246,7 +249,7 @@ fn a_hub_that_stops_does_not_wait_for_ever_for_a_slow_upload() {
     let mut connection = RawTls::https(&hub);
     connection.send(head(&hub, &info, 1000).as_bytes());
     connection.send(&[b'x'; 500]);
-    eventually("the upload has begun", Duration::from_secs(10), || (files(&hub) == 1).then_some(()));
+    eventually("the upload has started", Duration::from_secs(10), || (files(&hub) == 1).then_some(()));
     let begun = Instant::now();
     assert!(hub.stop().success());
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
@@ -255,33 +258,33 @@ fn a_hub_that_stops_does_not_wait_for_ever_for_a_slow_upload() {
 }
 
 #[test]
-fn a_power_cut_leaves_whole_files_or_none() {
+fn a_crash_leaves_complete_files_only() {
     const BYTES: usize = 4 * 1024 * 1024;
     let (mut hub, _service, storage, device) = start("");
     let url = device.storage_info("f").unwrap().url();
     let mut known = storage.upload(&url, BYTES, 0).unwrap();
-    for death in 1..=6 {
-        let block = (death % 2 == 0).then_some(512 * 1024);
+    for crash in 1..=6 {
+        let block = (crash % 2 == 0).then_some(512 * 1024);
         let upload = json!({
-            "url": url, "bytes": BYTES, "seed": death, "single_put": block.map(|_| 1000), "block": block,
+            "url": url, "bytes": BYTES, "seed": crash, "single_put": block.map(|_| 1000), "block": block,
         });
         let pending = storage.begin("upload", &upload);
-        std::thread::sleep(Duration::from_millis(40 * death));
+        std::thread::sleep(Duration::from_millis(40 * crash));
         hub.kill();
         let acknowledged = pending.wait().ok();
         hub.start_again();
-        let there = storage.download(&url).unwrap();
-        let new = storage.call("digest", &json!({ "bytes": BYTES, "seed": death })).unwrap();
-        assert!(there == known || there == new.as_str().unwrap(), "death {death}: half a file");
+        let content = storage.download(&url).unwrap();
+        let new = storage.call("digest", &json!({ "bytes": BYTES, "seed": crash })).unwrap();
+        assert!(content == known || content == new.as_str().unwrap(), "crash {crash}: an incomplete file");
         if let Some(done) = acknowledged {
             assert_eq!(
-                there,
+                content,
                 done["sha256"].as_str().unwrap(),
-                "death {death}: an acknowledged file is lost"
+                "crash {crash}: an acknowledged file is lost"
             );
         }
-        known = there;
+        known = content;
         let parts = hub.folder().join("data/blobs/parts");
-        assert_eq!(std::fs::read_dir(parts).unwrap().count(), 0, "nothing half written is left");
+        assert_eq!(std::fs::read_dir(parts).unwrap().count(), 0, "no partly written file is left");
     }
 }

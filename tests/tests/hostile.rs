@@ -1,4 +1,4 @@
-//! Peers that are broken or mean it badly: the hub refuses them, keeps its memory, and serves the others.
+//! Faulty and malicious peers: the hub refuses them, does not run out of memory, and continues to serve other clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use ferrohub_acceptance::raw_tls::{RawTls, connect_packet, packet};
 use ferrohub_acceptance::{Device, Hub, Identity, Method, Service, eventually, sas};
 use serde_json::json;
 
-/// A CONNECT that is good.
+/// Encodes a valid CONNECT.
 fn connect(hub: &Hub, identity: &Identity, keep_alive: u16) -> Vec<u8> {
     let id = &identity.device_id;
     let token = sas::Token {
@@ -25,7 +25,7 @@ fn connect(hub: &Hub, identity: &Identity, keep_alive: u16) -> Vec<u8> {
 
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 
-/// SUBSCRIBE to methods at QoS 0, packet id 1.
+/// Encodes a SUBSCRIBE to methods at QoS 0, packet id 1.
 fn subscribe() -> Vec<u8> {
     let filter = b"$iothub/methods/POST/#";
     let mut body = vec![0, 1, 0, u8::try_from(filter.len()).unwrap()];
@@ -37,12 +37,12 @@ fn subscribe() -> Vec<u8> {
 #[track_caller]
 fn still_serves(hub: &Hub, service: &Service, identity: &Identity) {
     let _device = Device::with_identity(identity).listen(hub);
-    let answer = service.invoke(&identity.device_id, Method::new("echo").payload("well")).expect("an answer");
-    assert_eq!(answer.payload, "well");
+    let answer = service.invoke(&identity.device_id, Method::new("echo").payload("ok")).expect("a response");
+    assert_eq!(answer.payload, "ok");
 }
 
 #[test]
-fn whoever_does_not_begin_with_connect_is_closed_without_a_word() {
+fn a_connection_that_does_not_start_with_connect_is_closed_without_a_response() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -52,11 +52,11 @@ fn whoever_does_not_begin_with_connect_is_closed_without_a_word() {
         ("PUBLISH", packet(0x30, b"\0\x01a")),
         ("DISCONNECT", vec![0xE0, 0]),
         ("CONNACK, which only servers send", CONNACK.to_vec()),
-        ("a packet of no known type", vec![0x00, 0]),
+        ("a packet of an unknown type", vec![0x00, 0]),
         ("a Remaining Length of five bytes", vec![0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),
-        ("the hugest packet", vec![0x10, 0xFF, 0xFF, 0xFF, 0x7F]),
+        ("the largest packet", vec![0x10, 0xFF, 0xFF, 0xFF, 0x7F]),
         ("HTTP", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
-        ("another protocol's name", packet(0x10, b"\0\x04MQXX\x04\x02\0\x3c\0\x01a")),
+        ("another protocol name", packet(0x10, b"\0\x04MQXX\x04\x02\0\x3c\0\x01a")),
         ("text that is not UTF-8", packet(0x10, b"\0\x04MQTT\x04\x02\0\x3c\0\x01\xff")),
         ("a text longer than its packet", packet(0x10, b"\0\x04MQTT\x04\x02\0\x3c\xff\xff")),
     ] {
@@ -68,7 +68,7 @@ fn whoever_does_not_begin_with_connect_is_closed_without_a_word() {
 }
 
 #[test]
-fn who_breaks_the_protocol_after_connect_is_closed() {
+fn a_protocol_violation_after_connect_closes_the_connection() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -76,12 +76,12 @@ fn who_breaks_the_protocol_after_connect_is_closed() {
         ("a second CONNECT", connect(&hub, &identity, 60)),
         ("a reserved flag", vec![0xC1, 0]),
         ("SUBSCRIBE without its flags", packet(0x80, b"\0\x01\0\x01a\0")),
-        ("SUBSCRIBE to nothing", packet(0x82, b"\0\x01")),
+        ("SUBSCRIBE without filters", packet(0x82, b"\0\x01")),
         ("QoS 3", packet(0x36, b"\0\x01a\0\x01")),
         ("QoS 2", packet(0x34, b"\0\x01a\0\x01")),
-        ("the hugest packet", vec![0x30, 0xFF, 0xFF, 0xFF, 0x7F]),
+        ("the largest packet", vec![0x30, 0xFF, 0xFF, 0xFF, 0x7F]),
         ("a topic with a wildcard", packet(0x30, b"\0\x03a/#")),
-        ("a topic that no device has", packet(0x30, b"\0\x05hello")),
+        ("an unknown topic", packet(0x30, b"\0\x05hello")),
     ] {
         let mut peer = RawTls::mqtt(&hub);
         peer.send(&connect(&hub, &identity, 60));
@@ -93,7 +93,7 @@ fn who_breaks_the_protocol_after_connect_is_closed() {
 }
 
 #[test]
-fn one_byte_at_a_time_is_as_good_as_all_at_once() {
+fn packets_may_arrive_byte_by_byte() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -115,17 +115,17 @@ fn one_byte_at_a_time_is_as_good_as_all_at_once() {
     for byte in packet(0x30, &body) {
         peer.send(&[byte]);
     }
-    assert_eq!(pending.wait().expect("an answer").status, 207);
+    assert_eq!(pending.wait().expect("a response").status, 207);
 }
 
 #[test]
-fn silence_ends_a_connection() {
+fn a_silent_connection_is_closed() {
     let hub =
         Hub::builder().config("[limits]\nhandshake_timeout_seconds = 1\nconnect_timeout_seconds = 2").start();
     let identity = Service::owner(&hub).create_device("dev1");
-    let began = Instant::now();
+    let started = Instant::now();
     assert_eq!(RawTls::mqtt(&hub).read_to_end(), b"", "without CONNECT");
-    assert!(began.elapsed() >= Duration::from_secs(2), "not before its time: {:?}", began.elapsed());
+    assert!(started.elapsed() >= Duration::from_secs(2), "not before the time-out: {:?}", started.elapsed());
     let mut quiet = RawTls::mqtt(&hub);
     quiet.send(&connect(&hub, &identity, 1));
     assert_eq!(quiet.read(4), CONNACK);
@@ -134,7 +134,7 @@ fn silence_ends_a_connection() {
 }
 
 #[test]
-fn who_waits_for_a_hub_that_takes_its_time_is_not_silent() {
+fn a_device_that_waits_for_a_slow_hub_is_not_closed_by_keep_alive() {
     let hub = Hub::builder().config("[faults]\nenabled = true").start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -152,7 +152,7 @@ fn who_waits_for_a_hub_that_takes_its_time_is_not_silent() {
     body.extend(topic);
     body.extend([0, 7, b'x']);
     device.send(&packet(0x32, &body));
-    // Twice as long as its keep-alive allows it to be silent.
+    // Twice the time that its keep-alive allows without packets.
     for _ in 0..7 {
         thread::sleep(Duration::from_millis(500));
         device.send(&[0xC0, 0]);
@@ -161,25 +161,25 @@ fn who_waits_for_a_hub_that_takes_its_time_is_not_silent() {
     assert_eq!(device.read(14), [0xD0, 0].repeat(7));
     let begun = Instant::now();
     assert!(device.read_to_end().is_empty());
-    assert!(begun.elapsed() >= Duration::from_secs(1), "its own silence counts from what it said last");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "the keep-alive counts from the device's last packet");
 }
 
 #[test]
-fn heavy_ten_thousand_half_open_connections_take_little_and_hold_nobody_up() {
+fn heavy_ten_thousand_half_open_connections_need_little_memory_and_delay_no_device() {
     let hub = Hub::builder().config("[limits]\nhandshake_timeout_seconds = 60").start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
     still_serves(&hub, &service, &identity);
     let before = hub.resident_kib();
-    // The first bytes of a TLS record that promises a ClientHello of 16 KiB, and never another.
-    let promise = [0x16, 3, 1, 0x40, 0];
+    // The header of a TLS record that announces a ClientHello of 16 KiB, without the rest.
+    let record_header = [0x16, 3, 1, 0x40, 0];
     let half_open: Vec<TcpStream> = (0..10_000)
         .map(|number| {
             let port = if number % 2 == 0 { 8883 } else { 443 };
             let mut stream = TcpStream::connect((hub.name(), port)).expect("the hub listens");
             if number % 4 < 2 {
-                // The hub may have closed it already: it takes only so many strangers.
-                let _ = stream.write_all(&promise);
+                // The hub may have closed it already, because the number of unauthenticated connections is limited.
+                let _ = stream.write_all(&record_header);
             }
             stream
         })
@@ -192,7 +192,7 @@ fn heavy_ten_thousand_half_open_connections_take_little_and_hold_nobody_up() {
 }
 
 #[test]
-fn a_device_that_does_not_read_is_closed_and_costs_little() {
+fn a_device_that_does_not_read_is_closed_and_needs_little_memory() {
     let hub = Hub::builder().config("[limits]\nwrite_timeout_seconds = 3").start();
     let service = Service::owner(&hub);
     let slow = service.create_device("slow");
@@ -203,7 +203,7 @@ fn a_device_that_does_not_read_is_closed_and_costs_little() {
     peer.send(&subscribe());
     assert_eq!(peer.read(5), [0x90, 3, 0, 1, 0]);
     let before = hub.resident_kib();
-    // 12.5 MB, far more than the sockets hold between them.
+    // 12.5 MB, far more than the socket buffers hold.
     let calls: Vec<_> = (0..100)
         .map(|_| service.begin_invoke("slow", Method::new("m").payload("x".repeat(125_000))))
         .collect();
@@ -218,46 +218,42 @@ fn a_device_that_does_not_read_is_closed_and_costs_little() {
 }
 
 #[test]
-fn the_https_side_bears_nonsense() {
+fn the_https_listener_survives_malformed_requests() {
     let hub = Hub::builder().config("[limits]\nhttp_request_timeout_seconds = 2").start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
-    let begins = |bytes: &[u8]| {
+    let response_to = |bytes: &[u8]| {
         let mut peer = RawTls::https(&hub);
         peer.send(bytes);
         String::from_utf8_lossy(&peer.read_to_end()).into_owned()
     };
     let close = "Connection: close\r\n\r\n";
     for (what, request, expected) in [
-        ("noise", "\x16\x03\x01\x02\x00\r\n\r\n".to_owned(), "HTTP/1.1 400"),
+        ("random bytes", "\x16\x03\x01\x02\x00\r\n\r\n".to_owned(), "HTTP/1.1 400"),
         ("half a request", "GET /devices HTTP/1.1\r\nHost".to_owned(), ""),
-        // The refusal may be lost when the hub closes with the rest unread.
-        ("a head that never ends", format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(20_000)), ""),
+        // The response may be lost when the hub closes the connection with unread bytes.
+        ("an endless head", format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(20_000)), ""),
         (
-            "a body that does not come",
+            "a missing body",
             "POST /twins/dev1/methods HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{".to_owned(),
             "HTTP/1.1 401",
         ),
         (
-            "two lengths",
+            "two values of Content-Length",
             format!(
                 "PUT /devices/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n{close}"
             ),
             "HTTP/1.1 400",
         ),
-        ("a version that is none", format!("GET / HTTP/9.9\r\n{close}"), "HTTP/1.1 400"),
-        (
-            "a path that leads nowhere",
-            format!("GET /%ff%00/../x HTTP/1.1\r\nHost: a\r\n{close}"),
-            "HTTP/1.1 404",
-        ),
+        ("an unknown HTTP version", format!("GET / HTTP/9.9\r\n{close}"), "HTTP/1.1 400"),
+        ("an unknown path", format!("GET /%ff%00/../x HTTP/1.1\r\nHost: a\r\n{close}"), "HTTP/1.1 404"),
         (
             "a WebSocket without a key",
             format!("GET /$iothub/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n{close}"),
             "HTTP/1.1 400",
         ),
     ] {
-        let answer = begins(request.as_bytes());
+        let answer = response_to(request.as_bytes());
         assert!(answer.starts_with(expected), "{what}: {answer}");
     }
     let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(2_000_000));
@@ -267,7 +263,8 @@ fn the_https_side_bears_nonsense() {
     still_serves(&hub, &service, &identity);
 }
 
-/// The types of the HTTP/2 frames in `bytes`: three bytes of length, one of type, five more, and the payload.
+/// Returns the types of the HTTP/2 frames in `bytes`. A frame has three bytes of length, one byte of type, five more
+/// bytes, and the payload.
 fn frame_types(mut bytes: &[u8]) -> Vec<u8> {
     let mut types = Vec::new();
     while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes {
@@ -279,7 +276,7 @@ fn frame_types(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn http2_that_breaks_its_rules_is_closed() {
+fn an_http2_protocol_violation_closes_the_connection() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -288,21 +285,21 @@ fn http2_that_breaks_its_rules_is_closed() {
     for (what, frames) in [
         ("a frame that is too large", &b"\xff\xff\xff\x00\x00\x00\x00\x00\x01"[..]),
         ("data on stream 0", b"\x00\x00\x01\x00\x00\x00\x00\x00\x00a"),
-        ("headers that are no HPACK", b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff"),
+        ("headers that are not HPACK", b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff"),
     ] {
         let mut peer = RawTls::http2(&hub);
         peer.send(preface);
         peer.send(b"\0\0\0\x04\0\0\0\0\0");
         peer.send(frames);
-        let said = peer.read_to_end();
-        let types: Vec<u8> = frame_types(&said);
-        assert!(types.contains(&GOAWAY), "{what}: GOAWAY is told: {said:?}");
+        let received = peer.read_to_end();
+        let types: Vec<u8> = frame_types(&received);
+        assert!(types.contains(&GOAWAY), "{what}: no GOAWAY in {received:?}");
     }
     still_serves(&hub, &service, &identity);
 }
 
 #[test]
-fn strangers_do_not_keep_devices_out() {
+fn unauthenticated_connections_do_not_lock_devices_out() {
     let hub = Hub::builder()
         .config("[limits]\nunauthenticated_connections = 500\nhandshake_timeout_seconds = 60")
         .start();
@@ -313,31 +310,33 @@ fn strangers_do_not_keep_devices_out() {
             let name = hub.name().to_owned();
             thread::spawn(move || {
                 let until = Instant::now() + Duration::from_secs(8);
-                let mut held = Vec::new();
+                let mut connections = Vec::new();
                 while Instant::now() < until {
-                    held.push(TcpStream::connect((name.as_str(), 8883)));
+                    connections.push(TcpStream::connect((name.as_str(), 8883)));
                     thread::sleep(Duration::from_millis(10));
                 }
             })
         })
         .collect();
-    // All places are taken, and would be for a minute.
-    eventually("strangers are turned out", Duration::from_secs(5), || {
+    // All slots are taken, and would stay taken for a minute without eviction.
+    eventually("unauthenticated connections are evicted", Duration::from_secs(5), || {
         hub.metrics().contains("ferrohub_rejected_sockets_total{outcome=\"evicted\"}").then_some(())
     });
     still_serves(&hub, &service, &identity);
     for thread in flood {
         thread.join().unwrap();
     }
-    eventually("the strangers are gone", Duration::from_secs(10), || (hub.open_files() < 60).then_some(()));
+    eventually("the unauthenticated connections are closed", Duration::from_secs(10), || {
+        (hub.open_files() < 60).then_some(())
+    });
 }
 
-/// Numbers that look random and are the same each time.
+/// A pseudo-random number generator with a fixed seed.
 struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, limit: usize) -> usize {
-        // A linear congruential generator; its high bits are good enough.
+        // A linear congruential generator, of which only the high bits are used.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from((self.0 >> 33) % limit as u64).unwrap()
     }
@@ -348,7 +347,7 @@ impl Numbers {
 }
 
 #[test]
-fn any_request_gets_an_answer_or_the_end() {
+fn every_random_request_gets_a_response_or_the_connection_closes() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -405,8 +404,8 @@ fn any_request_gets_an_answer_or_the_end() {
         )
         .into_bytes();
         for _ in 0..random.below(3) {
-            let place = random.below(request.len());
-            request[place] = u8::try_from(random.below(256)).unwrap();
+            let index = random.below(request.len());
+            request[index] = u8::try_from(random.below(256)).unwrap();
         }
         let mut peer = RawTls::https(&hub);
         peer.send(&request);
@@ -424,7 +423,7 @@ fn any_request_gets_an_answer_or_the_end() {
             answers += 1;
         }
     }
-    assert!(answers > 700, "most requests are answered: {answers}");
+    assert!(answers > 700, "most requests must get a response: {answers}");
     assert!(!hub.log().contains("panicked"), "{}", hub.log());
     still_serves(&hub, &service, &identity);
 }

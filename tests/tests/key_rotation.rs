@@ -1,4 +1,4 @@
-//! A new key in one step: what used the old one is disconnected, and nothing else.
+//! Key regeneration in one step: only connections that used the old key are closed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -9,8 +9,14 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(30);
 
 #[track_caller]
-fn regenerate(hub: &Hub, service: &Service, of: &str, key: &str, if_match: Option<&str>) -> HttpResponse {
-    let path = format!("/ferrohub/devices/{of}/regenerate-key?api-version=2021-04-12");
+fn regenerate(
+    hub: &Hub,
+    service: &Service,
+    identity: &str,
+    key: &str,
+    if_match: Option<&str>,
+) -> HttpResponse {
+    let path = format!("/ferrohub/devices/{identity}/regenerate-key?api-version=2021-04-12");
     let mut headers = json!({ "Authorization": sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING")) });
     if let Some(etag) = if_match {
         headers["If-Match"] = etag.into();
@@ -29,7 +35,7 @@ fn with_key(hub: &Hub, identity: &Identity, key: &str) -> Device {
 }
 
 #[test]
-fn a_new_key_disconnects_what_used_the_old_one() {
+fn a_new_key_disconnects_only_connections_with_the_old_key() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let dev1 = service.create_device("dev1");
@@ -54,10 +60,10 @@ fn a_new_key_disconnects_what_used_the_old_one() {
     by_primary.connect().unwrap();
     assert_eq!(regenerate(&hub, &service, "dev1", "secondary", None).status, 200);
     let swapped = regenerate(&hub, &service, "dev1", "swap", None).json();
-    assert_eq!(keys(&swapped).1, new.0, "the keys changed places");
+    assert_eq!(keys(&swapped).1, new.0, "the keys are swapped");
     by_primary.twin().unwrap();
     module.twin().unwrap();
-    assert_eq!(by_primary.connects() + module.connects(), 2, "both are good still");
+    assert_eq!(by_primary.connects() + module.connects(), 2, "both stay connected");
     assert_eq!(regenerate(&hub, &service, "dev1", "secondary", None).status, 200);
     by_primary.wait_until_connected(false, SOON);
     module.twin().unwrap();
@@ -69,7 +75,7 @@ fn a_new_key_disconnects_what_used_the_old_one() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_and_changes_nothing() {
+fn invalid_requests_are_refused_and_change_nothing() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let dev1 = service.create_device("dev1");
@@ -98,7 +104,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn the_command_line_makes_new_keys() {
+fn the_command_line_regenerates_keys() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let dev1 = service.create_device("dev1");

@@ -1,4 +1,4 @@
-//! Messages to devices, received by Microsoft's clients over MQTT.
+//! Cloud-to-device messages, received by Microsoft's clients over MQTT.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::{Duration, Instant};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use ferrohub_acceptance::{Client, Delivery, Device, Hub, ManualAckDevice, Service, eventually};
 use serde_json::{Value, json};
 
-/// How many messages wait for a device, as its identity says.
+/// Returns the number of queued messages from the device's identity.
 #[track_caller]
-fn waiting(service: &Service, device_id: &str) -> u64 {
+fn queue_length(service: &Service, device_id: &str) -> u64 {
     let device = service.call("get_device", &json!({ "device_id": device_id })).unwrap();
     device["cloudToDeviceMessageCount"].as_u64().unwrap()
 }
 
-/// Waits until the hub has heard that the device has all of its messages.
+/// Waits until the device has acknowledged all of its messages.
 #[track_caller]
 fn until_empty(service: &Service, device_id: &str) {
     eventually("the queue is empty", Duration::from_secs(10), || {
-        (waiting(service, device_id) == 0).then_some(())
+        (queue_length(service, device_id) == 0).then_some(())
     });
 }
 
 #[track_caller]
-fn properties_of_every_kind(client: Client, websockets: bool) {
+fn check_properties(client: Client, websockets: bool) {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev:1$x"))
@@ -59,14 +59,14 @@ fn properties_of_every_kind(client: Client, websockets: bool) {
         assert_eq!(message.text(field), value, "{field}");
     }
     assert_eq!(message.field("properties"), &json!({ "color": "red/green & 100% +#", "empty": "" }));
-    // Nothing but a body.
+    // A message without properties and with an empty body.
     service.send("dev%3A1$x", json!({}), b"");
     let message = device.next_message();
     assert_eq!((message.body(), message.field("properties")), (Vec::new(), &json!({})));
     until_empty(&service, "dev:1$x");
 }
 
-/// In so many seconds.
+/// Returns the time `seconds` from now, in RFC 3339.
 fn in_seconds(seconds: i64) -> String {
     let moment =
         time::OffsetDateTime::from_unix_timestamp(ferrohub_acceptance::sas::now() + seconds).unwrap();
@@ -74,44 +74,44 @@ fn in_seconds(seconds: i64) -> String {
 }
 
 #[test]
-fn properties_of_every_kind_arrive() {
-    properties_of_every_kind(Client::Sync, false);
+fn all_properties_arrive() {
+    check_properties(Client::Sync, false);
 }
 
 #[test]
-fn properties_of_every_kind_arrive_at_the_asynchronous_client_on_a_web_socket() {
-    properties_of_every_kind(Client::Async, true);
+fn all_properties_arrive_at_the_asynchronous_client_on_websocket() {
+    check_properties(Client::Async, true);
 }
 
 #[test]
-fn what_was_sent_while_the_device_was_away_arrives_in_order_when_it_is_back() {
+fn messages_sent_while_the_device_is_offline_arrive_in_order_after_the_reconnect() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     for number in 0..25 {
         service.send("dev1", json!({}), format!("before {number}").as_bytes());
     }
-    assert_eq!(waiting(&service, "dev1"), 25);
+    assert_eq!(queue_length(&service, "dev1"), 25);
     let next = || device.receive_message(Duration::from_secs(20)).expect("a message").body_text();
     for number in 0..25 {
         assert_eq!(next(), format!("before {number}"));
     }
     until_empty(&service, "dev1");
-    // It never subscribes again.
+    // The device does not subscribe again.
     device.disconnect();
     for number in 0..25 {
-        service.send("dev1", json!({}), format!("away {number}").as_bytes());
+        service.send("dev1", json!({}), format!("offline {number}").as_bytes());
     }
     device.connect().unwrap();
     for number in 0..25 {
-        assert_eq!(next(), format!("away {number}"));
+        assert_eq!(next(), format!("offline {number}"));
     }
     until_empty(&service, "dev1");
     assert_eq!(device.receive_message(Duration::from_secs(1)), None);
 }
 
 #[test]
-fn a_device_that_does_not_listen_any_more_hears_nothing_until_it_does() {
+fn a_device_that_unsubscribes_gets_no_messages_until_it_subscribes_again() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
@@ -119,16 +119,16 @@ fn a_device_that_does_not_listen_any_more_hears_nothing_until_it_does() {
     service.send("dev1", json!({}), b"first");
     assert_eq!(device.next_message().body_text(), "first");
     device.listen_for_messages(false);
-    service.send("dev1", json!({}), b"unheard");
+    service.send("dev1", json!({}), b"queued");
     std::thread::sleep(Duration::from_millis(500));
-    assert_eq!((device.messages().len(), waiting(&service, "dev1")), (0, 1));
+    assert_eq!((device.messages().len(), queue_length(&service, "dev1")), (0, 1));
     device.listen_for_messages(true);
-    assert_eq!(device.next_message().body_text(), "unheard");
+    assert_eq!(device.next_message().body_text(), "queued");
     until_empty(&service, "dev1");
 }
 
 #[test]
-fn a_device_that_is_there_hears_at_once() {
+fn a_connected_device_gets_messages_at_once() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
@@ -138,12 +138,12 @@ fn a_device_that_is_there_hears_at_once() {
         service.send("dev1", json!({ "iothub-app-n": number.to_string() }), b"x");
         assert_eq!(device.next_message().field("properties")["n"], Value::from(number.to_string()));
     }
-    eprintln!("{:?} for each message, request and all", begun.elapsed() / 100);
+    eprintln!("{:?} per message, including the request", begun.elapsed() / 100);
     until_empty(&service, "dev1");
 }
 
 #[test]
-fn a_module_hears_what_comes_to_its_inputs() {
+fn a_module_receives_messages_to_its_inputs() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
@@ -161,7 +161,7 @@ fn a_module_hears_what_comes_to_its_inputs() {
         assert_eq!(message.field("properties"), &json!({ "a": "b/c" }));
         module.shutdown();
     }
-    // What names no input is not for those who listen to inputs alone.
+    // A subscription to inputs gets no messages without an input.
     service.send("dev1/modules/mod1", json!({}), b"to the module");
     let address = "/devices/dev1/modules/mod1/inputs/i";
     assert_eq!(service.try_send(address, json!({}), b"to the input").status, 200);
@@ -180,7 +180,7 @@ fn a_module_hears_what_comes_to_its_inputs() {
 }
 
 #[test]
-fn what_is_not_acknowledged_is_sent_again_and_nothing_else() {
+fn only_unacknowledged_messages_are_sent_again() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -192,31 +192,31 @@ fn what_is_not_acknowledged_is_sent_again_and_nothing_else() {
     assert_eq!(device.subscribe("devices/dev1/messages/devicebound/#", 1), 1);
     let first: Vec<Delivery> = (0..16).map(|_| device.next()).collect();
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(device.deliveries(), [], "sixteen are on their way at once");
+    assert_eq!(device.deliveries(), [], "at most 16 messages are in flight");
     let bodies = |deliveries: &[Delivery]| deliveries.iter().map(|d| d.body.clone()).collect::<Vec<_>>();
     let numbers = |from: usize, to: usize| (from..to).map(|n| n.to_string()).collect::<Vec<_>>();
     assert_eq!(bodies(&first), numbers(0, 16));
-    // Out of order, all but two.
+    // All but two, in reverse order.
     for delivery in first.iter().rev().filter(|delivery| !["3", "5"].contains(&delivery.body.as_str())) {
         device.acknowledge(delivery);
     }
     let second: Vec<Delivery> = (0..14).map(|_| device.next()).collect();
     assert_eq!(bodies(&second), numbers(16, 30));
-    eventually("what was acknowledged is gone", Duration::from_secs(5), || {
-        (waiting(&service, "dev1") == 26).then_some(())
+    eventually("the acknowledged messages are removed", Duration::from_secs(5), || {
+        (queue_length(&service, "dev1") == 26).then_some(())
     });
     device.disconnect();
-    // It is remembered: nothing is subscribed again.
+    // The session is stored: the device does not subscribe again.
     assert!(device.connect());
     let again: Vec<Delivery> = (0..16).map(|_| device.next()).collect();
     assert_eq!(bodies(&again), [vec!["3".to_owned(), "5".to_owned()], numbers(16, 30)].concat());
     again.iter().for_each(|delivery| device.acknowledge(delivery));
     let rest: Vec<Delivery> = (0..10).map(|_| device.next()).collect();
     assert_eq!(bodies(&rest), numbers(30, 40));
-    // The device goes without a word: another in its place has what it left, in order.
+    // A newer connection of the device takes over, and receives the remaining messages in order.
     device.acknowledge(&rest[0]);
-    eventually("the acknowledgement is there", Duration::from_secs(5), || {
-        (waiting(&service, "dev1") == 9).then_some(())
+    eventually("the acknowledgement is processed", Duration::from_secs(5), || {
+        (queue_length(&service, "dev1") == 9).then_some(())
     });
     let newer = ManualAckDevice::start(&hub, &identity, false);
     newer.connect();
@@ -227,7 +227,7 @@ fn what_is_not_acknowledged_is_sent_again_and_nothing_else() {
 }
 
 #[test]
-fn a_clean_session_hears_nothing_before_it_subscribes() {
+fn a_clean_session_gets_no_messages_before_it_subscribes() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -241,11 +241,11 @@ fn a_clean_session_hears_nothing_before_it_subscribes() {
         assert_eq!(device.next().body, "waits");
         device.disconnect();
     }
-    assert_eq!(waiting(&service, "dev1"), 1);
+    assert_eq!(queue_length(&service, "dev1"), 1);
 }
 
 #[test]
-fn at_quality_of_service_0_a_message_is_done_when_it_is_written() {
+fn at_qos_0_a_message_is_completed_when_it_is_written() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -259,5 +259,5 @@ fn at_quality_of_service_0_a_message_is_done_when_it_is_written() {
     }
     until_empty(&service, "dev1");
     let refused = device.subscribe("devices/other/messages/devicebound/#", 1);
-    assert_eq!(refused, 128, "somebody else's messages");
+    assert_eq!(refused, 128, "messages of another device");
 }

@@ -1,4 +1,4 @@
-//! Messages to devices over HTTPS: received, locked, settled; every limit; and what their senders hear.
+//! Cloud-to-device messages over HTTPS: receive, lock and settle; all limits; feedback for senders.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const DEVICE: &str = "/devices/dev1/messages/deviceBound";
 
 #[track_caller]
-fn waiting(service: &Service, device_id: &str) -> u64 {
+fn queue_length(service: &Service, device_id: &str) -> u64 {
     let device = service.call("get_device", &json!({ "device_id": device_id })).unwrap();
     device["cloudToDeviceMessageCount"].as_u64().unwrap()
 }
@@ -53,21 +53,21 @@ fn a_message_is_received_locked_and_settled() {
         assert_eq!(answer.header(name), value, "{name}");
     }
     assert!(answer.header("iothub-enqueuedtime") < answer.header("iothub-expiry"));
-    // Locked: the next is another, and then there is none.
+    // The first message is locked: the next one is the second message, and then there is none.
     let (second, answer) = device.receive().unwrap();
     assert_eq!((answer.body.as_str(), answer.header("iothub-sequencenumber")), ("two", "2"));
     assert!(device.receive().is_none());
-    assert_eq!(waiting(&service, "dev1"), 2);
+    assert_eq!(queue_length(&service, "dev1"), 2);
     assert_eq!(device.complete(&second).status, 204);
     assert_refused(&device.complete(&second), 412, "DeviceMessageLockLost");
-    assert_eq!(waiting(&service, "dev1"), 1);
-    // A lock that runs out is no delivery, and who comes late has lost.
-    let again = eventually("the lock runs out", Duration::from_secs(30), || device.receive());
+    assert_eq!(queue_length(&service, "dev1"), 1);
+    // The expiry of a lock does not count as a delivery, and the old token is no longer valid.
+    let again = eventually("the lock expires", Duration::from_secs(30), || device.receive());
     assert_eq!((again.1.body.as_str(), again.1.header("iothub-deliverycount")), ("one", "0"));
     for answer in [device.complete(&first), device.reject(&first), device.abandon(&first)] {
         assert_refused(&answer, 412, "DeviceMessageLockLost");
     }
-    // Given back, it waits in its old place, until that was done too often.
+    // An abandoned message keeps its position in the queue, until the maximum delivery count is reached.
     service.send("dev1", json!({}), b"three");
     let mut token = again.0;
     for count in ["1", "2"] {
@@ -78,10 +78,10 @@ fn a_message_is_received_locked_and_settled() {
     }
     assert_eq!(device.abandon(&token).status, 204);
     let (token, answer) = device.receive().unwrap();
-    assert_eq!(answer.body, "three", "the first one came to its end");
+    assert_eq!(answer.body, "three", "the first message is dead-lettered");
     assert_eq!(device.reject(&token).status, 204);
-    assert_eq!(waiting(&service, "dev1"), 0);
-    // Nobody else's tokens.
+    assert_eq!(queue_length(&service, "dev1"), 0);
+    // Lock tokens of another device are refused.
     service.send("dev1", json!({}), b"four");
     let (token, _) = device.receive().unwrap();
     let other = HttpsDevice::new(&service, &service.create_device("dev2"));
@@ -103,7 +103,7 @@ fn a_message_is_received_locked_and_settled() {
 }
 
 #[test]
-fn a_connection_and_https_never_have_the_same_message() {
+fn a_message_is_never_delivered_over_mqtt_and_https_at_once() {
     let hub = Hub::builder().config("[messages]\nlock_seconds = 2").start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -117,23 +117,25 @@ fn a_connection_and_https_never_have_the_same_message() {
     device.subscribe("devices/dev1/messages/devicebound/#", 1);
     let two = device.next();
     assert_eq!(two.body, "two");
-    assert!(https.receive().is_none(), "the connection holds it");
-    // The lock runs out: the connection hears of it.
+    assert!(https.receive().is_none(), "the MQTT connection has the lock");
+    // The lock expires: the MQTT connection gets the message.
     let one = device.next();
     assert_eq!(one.body, "one");
     device.acknowledge(&one);
     device.acknowledge(&two);
-    eventually("both are gone", Duration::from_secs(5), || (waiting(&service, "dev1") == 0).then_some(()));
-    // What a connection leaves behind is there for HTTPS.
+    eventually("both are completed", Duration::from_secs(5), || {
+        (queue_length(&service, "dev1") == 0).then_some(())
+    });
+    // A message that the closed connection did not acknowledge is available over HTTPS.
     service.send("dev1", json!({}), b"three");
     assert_eq!(device.next().body, "three");
     device.disconnect();
-    let three = eventually("it is let go", Duration::from_secs(5), || https.take());
+    let three = eventually("the lock is released", Duration::from_secs(5), || https.take());
     assert_eq!(three, "three");
 }
 
 #[test]
-fn modules_have_queues_of_their_own() {
+fn modules_have_their_own_queues() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = HttpsDevice::new(&service, &service.create_device("dev1"));
@@ -156,20 +158,20 @@ fn modules_have_queues_of_their_own() {
 }
 
 #[test]
-fn every_limit_is_said_and_kept() {
+fn all_limits_are_enforced() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = HttpsDevice::new(&service, &service.create_device("dev1"));
     let send = |headers: Value, body: &[u8]| service.try_send(DEVICE, headers, body);
-    // 64 KiB, properties included: the address counts.
+    // 64 KiB including properties: the address counts.
     let room = 65536 - DEVICE.len();
     assert_eq!(send(json!({}), &vec![b'x'; room]).status, 200);
     assert_refused(&send(json!({}), &vec![b'x'; room + 1]), 413, "MessageTooLarge");
     assert_refused(&send(json!({ "iothub-app-a": "b" }), &vec![b'x'; room - 1]), 413, "MessageTooLarge");
     assert_eq!(device.take().map(|body| body.len()), Some(room));
-    // Few bytes, but each of them three in a topic: a device on MQTT could never be sent that.
+    // Few bytes, but three encoded bytes for each in a topic: too long for a device on MQTT.
     assert_refused(&send(json!({ "iothub-app-a": "%".repeat(27_000) }), b""), 413, "MessageTooLarge");
-    // Times.
+    // Expiry times.
     for expiry in [in_millis(-1000), in_millis(49 * 3600 * 1000), "tomorrow".to_owned()] {
         let answer = send(json!({ "iothub-expiry": expiry }), b"");
         assert_refused(&answer, 403, "InvalidMessageExpiryTime");
@@ -188,12 +190,12 @@ fn every_limit_is_said_and_kept() {
     let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let unaddressed = service.http("POST", "/messages/deviceBound", Some(&token), Some("x"));
     assert_refused(&unaddressed, 400, "InvalidOperation");
-    // One waits already.
+    // One message is queued already.
     for _ in 1..50 {
         assert_eq!(send(json!({}), b"x").status, 200);
     }
     assert_refused(&send(json!({}), b"x"), 403, "DeviceMaximumQueueDepthExceeded");
-    assert_eq!(waiting(&service, "dev1"), 50);
+    assert_eq!(queue_length(&service, "dev1"), 50);
     let purged = service.call("purge", &json!({ "device_id": "dev1" })).unwrap();
     assert_eq!(purged, json!({ "totalMessagesPurged": 50, "deviceId": "dev1" }));
     let purge = |path: &str, token: &str| service.http("DELETE", path, Some(token), None);
@@ -203,7 +205,7 @@ fn every_limit_is_said_and_kept() {
 }
 
 #[test]
-fn nobody_does_what_others_may() {
+fn callers_without_the_right_are_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -226,11 +228,11 @@ fn nobody_does_what_others_may() {
     refused("GET", "/messages/serviceBound/feedback", &token);
     refused("DELETE", &format!("/messages/serviceBound/feedback/{guid}"), &token);
     refused("POST", &format!("/messages/serviceBound/feedback/{guid}/abandon"), &token);
-    assert_eq!(waiting(&service, "dev1"), 1);
+    assert_eq!(queue_length(&service, "dev1"), 1);
 }
 
 #[test]
-fn senders_hear_of_every_end() {
+fn senders_get_feedback_for_every_outcome() {
     let hub = Hub::builder()
         .config("[messages]\nmax_deliveries = 1\nfeedback_delay_seconds = 2\nfeedback_lock_seconds = 3")
         .start();
@@ -248,61 +250,63 @@ fn senders_hear_of_every_end() {
         send(&format!("rejected {ack}"), ack);
         assert_eq!(device.reject(&token()).status, 204);
     }
-    send("given back", "full");
+    send("abandoned", "full");
     assert_eq!(device.abandon(&token()).status, 204);
     let soon =
         json!({ "iothub-messageid": "expired", "iothub-ack": "full", "iothub-expiry": in_millis(300) });
     service.send("dev1", soon, b"");
-    eventually("it expires", Duration::from_secs(10), || (waiting(&service, "dev1") == 0).then_some(()));
+    eventually("the message expires", Duration::from_secs(10), || {
+        (queue_length(&service, "dev1") == 0).then_some(())
+    });
     send("purged", "negative");
     service.call("purge", &json!({ "device_id": "dev1" })).unwrap();
-    // A real device, over MQTT.
+    // A device on Microsoft's client, over MQTT.
     let real = Device::with_identity(&identity).start(&hub);
     real.listen_for_messages(true);
-    send("heard", "positive");
-    assert_eq!(real.next_message().text("message_id"), "heard");
+    send("completed", "positive");
+    assert_eq!(real.next_message().text("message_id"), "completed");
 
-    let mut heard: Vec<(String, String)> = Vec::new();
+    let mut feedback: Vec<(String, String)> = Vec::new();
     let mut first = None;
-    eventually("all feedback is heard", Duration::from_secs(30), || {
+    eventually("all feedback is received", Duration::from_secs(30), || {
         let (token, records) = service.receive_feedback()?;
         for record in records {
             assert_eq!(record["deviceId"], "dev1");
             assert_eq!(record["deviceGenerationId"], identity.document["generationId"]);
             assert!(record["enqueuedTimeUtc"].as_str().unwrap().ends_with('Z'));
             let text = |name: &str| record[name].as_str().unwrap().to_owned();
-            heard.push((text("originalMessageId"), text("statusCode")));
+            feedback.push((text("originalMessageId"), text("statusCode")));
         }
         if first.is_none() {
-            // Given back, the same comes again.
+            // After abandoning, the same batch is delivered again.
             service.call("abandon_feedback", &json!({ "lock_token": token })).unwrap();
-            first = Some(std::mem::take(&mut heard));
+            first = Some(std::mem::take(&mut feedback));
             return None;
         }
         service.call("complete_feedback", &json!({ "lock_token": token })).unwrap();
         let late = service.call("complete_feedback", &json!({ "lock_token": token })).unwrap_err();
         assert_eq!((late.http.status, late.http.error_code()), (412, "DeviceMessageLockLost"));
-        (heard.len() >= 8).then_some(())
+        (feedback.len() >= 8).then_some(())
     });
     let expected = [
         ("success full", "Success"),
         ("rejected full", "Rejected"),
         ("success positive", "Success"),
         ("rejected negative", "Rejected"),
-        ("given back", "DeliveryCountExceeded"),
+        ("abandoned", "DeliveryCountExceeded"),
         ("expired", "Expired"),
         ("purged", "Purged"),
-        ("heard", "Success"),
+        ("completed", "Success"),
     ];
     let expected: Vec<_> = expected.map(|(id, status)| (id.to_owned(), status.to_owned())).into();
-    assert_eq!(heard, expected);
+    assert_eq!(feedback, expected);
     assert_eq!(first.unwrap().first(), expected.first());
     std::thread::sleep(Duration::from_secs(3));
     assert!(service.receive_feedback().is_none());
 }
 
 #[test]
-fn a_full_batch_of_feedback_does_not_wait() {
+fn a_full_feedback_batch_is_delivered_at_once() {
     let hub = Hub::builder().config("[messages]\nfeedback_lock_seconds = 2").start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -319,13 +323,13 @@ fn a_full_batch_of_feedback_does_not_wait() {
     let (token, records) = service.receive_feedback().expect("66 records");
     assert_eq!(records.len(), 64);
     assert!(service.receive_feedback().is_none(), "two are left");
-    // A lock that runs out: the same batch again.
+    // After the expiry of the lock, the same batch is delivered again.
     let (again, records) =
-        eventually("the lock runs out", Duration::from_secs(30), || service.receive_feedback());
+        eventually("the lock expires", Duration::from_secs(30), || service.receive_feedback());
     assert_eq!((records.len(), &records[0]["originalMessageId"]), (64, &json!("0-0")));
     assert!(service.call("complete_feedback", &json!({ "lock_token": token })).is_err());
     service.call("complete_feedback", &json!({ "lock_token": again })).unwrap();
-    // What is left goes with its device.
+    // The remaining records are deleted with their device.
     service.send("dev1", json!({}), b"waits");
     service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
     let fresh = service.create_device("dev1");

@@ -1,4 +1,4 @@
-//! Modules: identities on a device, with keys, connections, methods and twins of their own, with Microsoft's packages.
+//! Modules: identities on a device with their own keys, connections, methods and twins, with Microsoft's packages.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -39,13 +39,16 @@ fn modules_are_created_read_changed_and_deleted() {
     let seen: Vec<_> = list.as_array().unwrap().iter().map(|m| (&m["moduleId"], &m["managedBy"])).collect();
     assert_eq!(seen, [(&json!("m0"), &json!("me")), (&json!("m1"), &json!(""))]);
     let devices = service.call("get_devices", &json!({})).unwrap();
-    assert_eq!(devices.as_array().unwrap().len(), 1, "modules are no devices");
+    assert_eq!(devices.as_array().unwrap().len(), 1, "modules are not listed as devices");
 
     let changed =
         json!({ "device_id": "dev1", "module_id": "m1", "etag": m1.document["etag"], "managed_by": "you" });
     let changed = service.call("update_module_with_sas", &changed).unwrap();
     assert_eq!(changed["managedBy"], "you");
-    assert_eq!(changed["authentication"], m1.document["authentication"], "keys that are not mentioned stay");
+    assert_eq!(
+        changed["authentication"], m1.document["authentication"],
+        "missing keys leave the stored keys unchanged"
+    );
     let stale =
         json!({ "device_id": "dev1", "module_id": "m1", "etag": m1.document["etag"], "managed_by": "x" });
     assert_eq!(refusal(&service, "update_module_with_sas", &stale), (412, "PreconditionFailed".to_owned()));
@@ -56,7 +59,7 @@ fn modules_are_created_read_changed_and_deleted() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn invalid_requests_are_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
@@ -77,7 +80,7 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_device_has_fifty_modules_and_no_more() {
+fn a_device_has_at_most_fifty_modules() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
@@ -98,7 +101,7 @@ fn a_device_has_fifty_modules_and_no_more() {
 }
 
 #[track_caller]
-fn a_module_at_work(client: Client, websockets: bool) {
+fn check_module(client: Client, websockets: bool) {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let of_device = service.create_device("dev1");
@@ -109,7 +112,7 @@ fn a_module_at_work(client: Client, websockets: bool) {
 
     assert_eq!(invoke(&service, "m1", "echo", json!([1])), MethodResult { status: 200, payload: json!([1]) });
     assert_eq!(module.next_request().name, "echo");
-    assert!(device.requests().is_empty(), "a module's call is not its device's");
+    assert!(device.requests().is_empty(), "the device does not receive the module's call");
 
     module.watch_desired(true);
     let change = json!({ "device_id": "dev1", "module_id": "m1", "desired": { "a": 1 }, "tags": { "t": 1 } });
@@ -125,23 +128,23 @@ fn a_module_at_work(client: Client, websockets: bool) {
 }
 
 #[test]
-fn a_module_connects_answers_and_has_a_twin() {
-    a_module_at_work(Client::Sync, false);
+fn a_module_connects_responds_and_has_a_twin() {
+    check_module(Client::Sync, false);
 }
 
 #[test]
-fn a_module_on_a_web_socket_connects_answers_and_has_a_twin() {
-    a_module_at_work(Client::Async, true);
+fn a_module_on_websocket_connects_responds_and_has_a_twin() {
+    check_module(Client::Async, true);
 }
 
 #[test]
-fn a_module_has_keys_of_its_own() {
+fn a_module_has_its_own_keys() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let of_device = service.create_device("dev1");
     let m1 = service.create_module("dev1", "m1");
     let m2 = service.create_module("dev1", "m2");
-    for (key, whose) in [(&of_device.primary_key, "its device's"), (&m2.primary_key, "another module's")] {
+    for (key, whose) in [(&of_device.primary_key, "the device's"), (&m2.primary_key, "another module's")] {
         let failure = Device::with_connection_string(&m1.connection_string_with(key))
             .start(&hub)
             .connect()
@@ -152,13 +155,13 @@ fn a_module_has_keys_of_its_own() {
         .start(&hub)
         .connect()
         .unwrap();
-    let nobody = Identity { module_id: Some("m3".to_owned()), ..m1 };
-    let failure = Device::with_identity(&nobody).start(&hub).connect().unwrap_err();
+    let unregistered = Identity { module_id: Some("m3".to_owned()), ..m1 };
+    let failure = Device::with_identity(&unregistered).start(&hub).connect().unwrap_err();
     assert_eq!(failure.exception, "CredentialError");
 }
 
 #[test]
-fn a_module_goes_with_its_device() {
+fn a_module_is_disabled_and_deleted_with_its_device() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let of_device = service.create_device("dev1");
@@ -177,11 +180,11 @@ fn a_module_goes_with_its_device() {
     service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
     let _ = service.create_device("dev1");
     let list = service.call("get_modules", &json!({ "device_id": "dev1" })).unwrap();
-    assert_eq!(list, json!([]), "a device that is made again has none of the old one's modules");
+    assert_eq!(list, json!([]), "a new device with the same id has no modules");
 }
 
 #[test]
-fn a_module_that_is_deleted_is_disconnected() {
+fn a_deleted_module_is_disconnected() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
@@ -194,7 +197,7 @@ fn a_module_that_is_deleted_is_disconnected() {
     assert_eq!(refusal(&service, "invoke_module", &call), (404, "ModuleNotFound".to_owned()));
 }
 
-/// A module's own connection, as the module's code on an edge device has it.
+/// Sends the requests of a module on an edge device.
 struct EdgeModule<'a> {
     service: &'a Service,
     token: String,
@@ -211,7 +214,7 @@ impl EdgeModule<'_> {
 }
 
 #[test]
-fn microsofts_module_client_calls_methods() {
+fn microsofts_module_client_invokes_methods() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -236,7 +239,7 @@ fn microsofts_module_client_calls_methods() {
 }
 
 #[test]
-fn a_module_calls_its_own_device_and_those_below_it_and_nobody_else() {
+fn a_module_may_only_call_its_device_and_that_devices_children() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
@@ -252,7 +255,7 @@ fn a_module_calls_its_own_device_and_those_below_it_and_nobody_else() {
     let scope = &edge["deviceScope"];
     create("leaf", json!({ "deviceScope": scope }));
     create("below", json!({ "capabilities": { "iotEdge": true }, "parentScopes": [scope] }));
-    create("stranger", json!({}));
+    create("unrelated", json!({}));
     let caller = service.create_module("edge", "caller");
     let _ = service.create_module("edge", "other");
     let _ = service.create_module("leaf", "m");
@@ -268,7 +271,7 @@ fn a_module_calls_its_own_device_and_those_below_it_and_nobody_else() {
         assert_eq!(module.call(allowed), not_online, "{allowed}");
     }
     let unauthorized = (401, "IotHubUnauthorizedAccess".to_owned());
-    for forbidden in ["/twins/stranger", "/twins/nobody", "/twins/nobody/modules/m", "/twins/a%20b"] {
+    for forbidden in ["/twins/unrelated", "/twins/nobody", "/twins/nobody/modules/m", "/twins/a%20b"] {
         assert_eq!(module.call(forbidden), unauthorized, "{forbidden}");
     }
     let device = Identity { module_id: None, ..caller.clone() };
@@ -277,8 +280,8 @@ fn a_module_calls_its_own_device_and_those_below_it_and_nobody_else() {
             "another key",
             token(&caller, edge["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap(), soon),
         ),
-        ("a token that ran out", token(&caller, &caller.primary_key, sas::now() - 1)),
-        ("a device's name", token(&device, &caller.primary_key, soon)),
+        ("an expired token", token(&caller, &caller.primary_key, sas::now() - 1)),
+        ("the resource of the device", token(&device, &caller.primary_key, soon)),
     ] {
         assert_eq!(EdgeModule { service: &service, token }.call("/twins/edge"), unauthorized, "{what}");
     }
@@ -288,7 +291,7 @@ fn a_module_calls_its_own_device_and_those_below_it_and_nobody_else() {
         assert_eq!(service.http(verb, &path, Some(&module.token), body).status, 401, "{verb} {path}");
     }
     disable(&service, &owner, "edge");
-    assert_eq!(module.call("/twins/leaf"), unauthorized, "of a disabled device");
+    assert_eq!(module.call("/twins/leaf"), unauthorized, "a module of a disabled device");
 }
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! The hub as a process: how it stops, what it logs, what it says about itself.
+//! The process of the hub: shutdown, logs and metrics.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use ferrohub_acceptance::{Device, Hub, Method, Service, eventually};
 use serde_json::{Value, json};
 
 #[test]
-fn a_hub_that_stops_lets_calls_finish() {
+fn a_hub_that_shuts_down_waits_for_calls() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -15,15 +15,15 @@ fn a_hub_that_stops_lets_calls_finish() {
     let pending = service.begin_invoke("dev1", slow);
     assert_eq!(device.next_request().name, "answer");
     let begun = Instant::now();
-    assert!(hub.stop().success(), "it ends with exit code 0");
-    assert!(begun.elapsed() >= Duration::from_secs(1), "it waited: {:?}", begun.elapsed());
+    assert!(hub.stop().success(), "the exit code is 0");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "it waited for the call: {:?}", begun.elapsed());
     let answer = pending.wait().expect("the call is answered");
     assert_eq!((answer.status, answer.payload), (201, json!("done")));
     device.wait_until_connected(false, Duration::from_secs(10));
 }
 
 #[test]
-fn a_hub_waits_for_calls_only_so_long() {
+fn a_shutdown_does_not_wait_longer_than_its_timeout() {
     let mut hub = Hub::builder().config("[limits]\nshutdown_timeout_seconds = 1").start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -35,7 +35,7 @@ fn a_hub_waits_for_calls_only_so_long() {
 }
 
 #[test]
-fn a_hub_that_is_told_twice_ends_at_once() {
+fn a_second_sigterm_ends_the_hub_at_once() {
     let mut hub = Hub::builder().config("[limits]\nshutdown_timeout_seconds = 60").start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -55,10 +55,10 @@ fn payloads_are_logged_at_trace_only_and_secrets_never() {
         let service = Service::owner(&hub);
         let identity = service.create_device("dev1");
         let device = Device::with_identity(&identity).listen(&hub);
-        let _ = service.invoke("dev1", Method::new("echo").payload("what-nobody-should-read")).unwrap();
+        let _ = service.invoke("dev1", Method::new("echo").payload("secret-payload")).unwrap();
         device.disconnect();
         let log = hub.log();
-        assert_eq!(log.contains("what-nobody-should-read"), shows_payloads, "{level}");
+        assert_eq!(log.contains("secret-payload"), shows_payloads, "{level}");
         let mut secrets = vec![identity.primary_key.as_str(), "sig=", "SharedAccessSignature"];
         let owner = hub.variable("IOTHUB_CONNECTION_STRING").rsplit_once("SharedAccessKey=").unwrap().1;
         secrets.push(owner);
@@ -66,11 +66,11 @@ fn payloads_are_logged_at_trace_only_and_secrets_never() {
             assert!(!log.contains(secret), "{secret} is in the log at {level}");
         }
         let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        assert_eq!(lines.len(), log.lines().count(), "every line is JSON");
+        assert_eq!(lines.len(), log.lines().count(), "every log line is JSON");
         let one = |message: &str| {
             let mut found = lines.iter().filter(|line| line["message"] == message);
             let line = found.next().unwrap_or_else(|| panic!("no line {message:?}"));
-            assert!(found.next().is_none(), "one line for each: {message:?}");
+            assert!(found.next().is_none(), "more than one line {message:?}");
             line
         };
         assert_eq!(one("connected")["device"], "dev1");
@@ -82,7 +82,7 @@ fn payloads_are_logged_at_trace_only_and_secrets_never() {
 }
 
 #[test]
-fn calls_are_counted_by_how_they_end() {
+fn calls_are_counted_by_outcome() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
@@ -107,12 +107,12 @@ fn calls_are_counted_by_how_they_end() {
     {
         assert_eq!(count(outcome), expected, "{outcome}: {}", hub.metrics());
     }
-    // A caller that hangs up.
-    let hanging = Service::owner(&hub);
-    let _pending = hanging.begin_invoke("offline", Method::new("echo").connect_timeout(60));
+    // A caller that disconnects.
+    let caller = Service::owner(&hub);
+    let _pending = caller.begin_invoke("offline", Method::new("echo").connect_timeout(60));
     eventually("the call is in flight", Duration::from_secs(10), || {
         hub.metrics().contains("ferrohub_calls_in_flight 1\n").then_some(())
     });
-    drop(hanging);
+    drop(caller);
     eventually("the call is cancelled", Duration::from_secs(10), || (count("cancelled") == 1).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! Files and calls of methods with our own device SDK: what goes over HTTPS.
+//! Operations of our own device SDK over HTTPS: file upload and method calls of modules.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -23,12 +23,12 @@ fn builder(hub: &Hub, identity: &Identity) -> Builder {
     with_ca(hub, DeviceClient::builder_from_connection_string(&text).unwrap())
 }
 
-/// Letters, in no short rhythm.
+/// Returns letters without a short period.
 fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|number| b'a' + (number % 65_521 % 23) as u8).collect()
 }
 
-/// What the hub's folder has under this name, which is encoded.
+/// Returns the content of the stored file with this percent-encoded name.
 fn stored(hub: &Hub, service: &Service, name: &str) -> Vec<u8> {
     let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let answer = service.http("GET", &format!("/ferrohub/files/{name}"), Some(&token), None);
@@ -37,7 +37,7 @@ fn stored(hub: &Hub, service: &Service, name: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_of_any_size_arrive_byte_by_byte() {
+async fn files_of_any_size_arrive_unchanged() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     for (id, transport) in [("d#1", Transport::Mqtt), ("d2", Transport::MqttWebSocket)] {
@@ -59,7 +59,7 @@ async fn files_of_any_size_arrive_byte_by_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_with_a_certificate_uploads_as_well() {
+async fn a_device_with_a_certificate_uploads_files() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let files = self_signed(hub.folder(), "d", Validity::Valid);
@@ -72,9 +72,9 @@ async fn a_device_with_a_certificate_uploads_as_well() {
     assert_eq!(stored(&hub, &service, "d/f.txt"), b"hello");
 }
 
-/// The hub goes away in the middle of a file, and comes back.
+/// The hub restarts in the middle of an upload.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_outlives_a_restart_of_the_hub() {
+async fn an_upload_survives_a_restart_of_the_hub() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let patient = ReconnectPolicy {
@@ -96,7 +96,7 @@ async fn an_upload_outlives_a_restart_of_the_hub() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_is_told_so() {
+async fn an_upload_with_a_wrong_key_is_unauthorized() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let mut identity = service.create_device("d");
@@ -107,7 +107,7 @@ async fn who_may_not_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_calls_methods_of_its_device_and_of_a_module() {
+async fn a_module_calls_methods_of_its_device_and_of_another_module() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _device = Device::with_identity(&service.create_device("d")).listen(&hub);

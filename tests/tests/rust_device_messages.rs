@@ -1,4 +1,4 @@
-//! Events and messages with our own device SDK, over both transports, and through whatever happens to the hub.
+//! Events and messages with our own device SDK, over both transports, and over restarts and crashes of the hub.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -14,7 +14,7 @@ fn builder(hub: &Hub, identity: &Identity) -> Builder {
     DeviceClient::builder_from_connection_string(&identity.connection_string())
         .unwrap()
         .ca_pem(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
-        // A hub that restarts is back soon.
+        // A restart of the hub takes little time.
         .reconnect(ReconnectPolicy { max: Duration::from_millis(500), ..ReconnectPolicy::default() })
 }
 
@@ -27,7 +27,7 @@ async fn next(messages: &mut Messages) -> Message {
     message.expect("a message in time").expect("a message")
 }
 
-/// Waits until the hub has heard that the device has all of its messages.
+/// Waits until the device has acknowledged all of its messages.
 async fn until_empty(service: &Service, device_id: &str) {
     for _ in 0..300 {
         let device = service.call("get_device", &json!({ "device_id": device_id })).unwrap();
@@ -40,7 +40,7 @@ async fn until_empty(service: &Service, device_id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_arrives_as_it_was_sent_over_both_transports() {
+async fn an_event_arrives_unchanged_over_both_transports() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -79,7 +79,7 @@ async fn an_event_arrives_as_it_was_sent_over_both_transports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_sends_through_its_outputs_and_hears_at_its_inputs() {
+async fn a_module_sends_through_outputs_and_receives_at_inputs() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("d");
@@ -102,9 +102,9 @@ async fn a_module_sends_through_its_outputs_and_hears_at_its_inputs() {
     message.complete().unwrap();
 }
 
-/// Events while the hub restarts, is killed, and while tokens are renewed: none is lost.
+/// Sends events while the hub restarts and crashes and while tokens are renewed.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_event_is_lost_over_restarts_and_renewals() {
+async fn no_event_is_lost_over_restarts_and_token_renewals() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("d");
@@ -134,11 +134,11 @@ async fn no_event_is_lost_over_restarts_and_renewals() {
     sorted.sort_unstable();
     sorted.dedup();
     assert_eq!(sorted, (0..500).collect::<Vec<_>>());
-    assert!(events.len() < 600, "{} events: what was acknowledged is not sent again", events.len());
+    assert!(events.len() < 600, "{} events: acknowledged events are not sent again", events.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_hub_events_wait_or_fail_as_was_chosen() {
+async fn without_a_connection_events_wait_or_fail_by_policy() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let waits = builder(&hub, &service.create_device("waits")).build().unwrap();
@@ -173,7 +173,7 @@ async fn messages_are_completed_by_the_application_over_both_transports() {
             "iothub-contenttype": "application/json",
             "iothub-app-colour": "red/green & 100% +#",
         });
-        // It waits for the device.
+        // The message is queued for the device.
         service.send(id, headers, b"{\"n\":1}");
         let client = builder(&hub, &identity).transport(transport).build().unwrap();
         let mut messages = client.messages();
@@ -182,7 +182,7 @@ async fn messages_are_completed_by_the_application_over_both_transports() {
         assert_eq!((message.message_id(), message.correlation_id()), (Some("m/1 &="), Some("c")));
         assert_eq!(message.property("colour"), Some("red/green & 100% +#"));
         assert_eq!(message.json::<Value>().unwrap(), json!({ "n": 1 }));
-        // Not yet: it is there again for the next process.
+        // The message is not completed, so the next connection receives it again.
         drop((message, messages));
         client.disconnect().await;
 
@@ -197,9 +197,9 @@ async fn messages_are_completed_by_the_application_over_both_transports() {
     }
 }
 
-/// Messages that the application holds while its token is renewed and the hub restarts.
+/// The application completes messages after its token was renewed and after a restart of the hub.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_outlives_its_connection_is_completed_all_the_same() {
+async fn a_message_can_be_completed_after_its_connection_ended() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("d");
@@ -217,7 +217,7 @@ async fn a_message_that_outlives_its_connection_is_completed_all_the_same() {
     client.status().wait_for(ferrohub_device::Status::is_connected).await.unwrap();
     one.complete().unwrap();
     let two = next(&mut messages).await;
-    assert_eq!(two.message_id(), Some("2"), "what the application had does not come again");
+    assert_eq!(two.message_id(), Some("2"), "a message that the application has is not delivered again");
     two.complete().unwrap();
     until_empty(&service, "d").await;
     client.disconnect().await;

@@ -1,4 +1,4 @@
-//! Twins with our own device SDK; on the service's side, Microsoft's package.
+//! Twins with our own device SDK, with Microsoft's service package.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -14,7 +14,7 @@ fn builder(hub: &Hub, identity: &Identity) -> Builder {
     DeviceClient::builder_from_connection_string(&identity.connection_string())
         .unwrap()
         .ca_pem(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
-        // A hub that restarts is back soon.
+        // A restart of the hub takes little time.
         .reconnect(ReconnectPolicy { max: Duration::from_millis(500), ..ReconnectPolicy::default() })
 }
 
@@ -28,7 +28,7 @@ fn change(service: &Service, device_id: &str, desired: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_twin_is_read_reported_to_and_followed_over_both_transports() {
+async fn a_twin_is_read_updated_and_watched_over_both_transports() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("d+1");
@@ -70,9 +70,9 @@ async fn a_twin_is_read_reported_to_and_followed_over_both_transports() {
     }
 }
 
-/// Changes while the hub is away, while a token is renewed, and from many callers at once.
+/// Changes desired properties while the hub restarts and crashes and while tokens are renewed.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_missed_over_restarts_and_renewals() {
+async fn no_change_is_missed_over_restarts_and_token_renewals() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("d");
@@ -96,7 +96,7 @@ async fn nothing_is_missed_over_restarts_and_renewals() {
     }
     while known.get("value") != Some(&json!(59)) {
         let update = next(&mut updates).await;
-        // The first whole section after a restart may bring what the last patch before it brought.
+        // The first complete section after a restart may contain the same change as the last patch before it.
         assert!(update.version() > version, "{update:?} after {version}");
         version = update.version();
         update.apply_to(&mut known);
@@ -107,7 +107,7 @@ async fn nothing_is_missed_over_restarts_and_renewals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_modules_twin_is_its_own() {
+async fn a_module_has_its_own_twin() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = service.create_device("d");

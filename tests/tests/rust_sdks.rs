@@ -1,4 +1,4 @@
-//! Our own SDKs, against the hub and against Microsoft's packages on the other side.
+//! Our own SDKs with the hub, and with Microsoft's packages on the other side.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -35,7 +35,7 @@ fn device_string(hub: &Hub, device: &Registered) -> String {
     format!("HostName={};DeviceId={};SharedAccessKey={key}", hub.name(), device.device_id)
 }
 
-/// The tutorial's device: one method, and 404 for all others.
+/// Adds the methods of the tutorial's device, an echo method, and 404 for all others.
 fn with_reboot(client: DeviceClient) -> DeviceClient {
     client.on_method("rebootDevice", |_: MethodRequest| async {
         MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
@@ -59,7 +59,7 @@ fn assert_rebooted(response: &ferrohub_service::DirectMethodResponse) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tutorial_in_rust_over_both_transports() {
+async fn the_tutorial_works_in_rust_over_both_transports() {
     let hub = Hub::start();
     let registered = owner(&hub).create_device(&Registered::new("myDevice")).await.unwrap();
     let service = back_end(&hub, "IOTHUB_SERVICE_CONNECTION_STRING");
@@ -84,7 +84,7 @@ async fn the_tutorial_in_rust_over_both_transports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_of_both_kinds() {
+async fn a_device_connects_with_both_kinds_of_certificates() {
     let authority = certificate::Authority::root("factory");
     let builder = Hub::builder();
     let ca_file = authority.write(builder.folder());
@@ -109,7 +109,7 @@ async fn certificates_of_both_kinds() {
         assert_rebooted(&owner.invoke_method(id, &DirectMethod::new("rebootDevice")).await.unwrap());
         client.disconnect().await;
     }
-    // Each other's certificate opens nothing.
+    // The certificate of another device is refused.
     let client = DeviceClient::builder(hub.name(), "self")
         .x509(fs::read(&signed.certificate).unwrap(), fs::read(&signed.key).unwrap())
         .ca_pem(ca(&hub))
@@ -148,7 +148,7 @@ async fn a_rust_device_is_called_from_python() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_secret_opens_the_hub() {
+async fn a_service_authenticates_with_a_client_secret() {
     let hub = Hub::builder().with_development_issuer().start();
     let credential = |secret: &str| {
         ClientSecretCredential::new(hub.variable("AZURE_TENANT_ID"), hub.variable("AZURE_CLIENT_ID"), secret)
@@ -175,11 +175,11 @@ async fn a_client_secret_opens_the_hub() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_registry_from_rust() {
+async fn devices_are_created_updated_and_deleted_from_rust() {
     let hub = Hub::start();
     let owner = owner(&hub);
     let created = owner.create_device(&Registered::new("a/b#?").with_status(Status::Disabled)).await;
-    assert_eq!(created.unwrap_err().kind(), ErrorKind::InvalidArgument, "a slash is in no device's id");
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::InvalidArgument, "a device id cannot contain a slash");
     let created = owner.create_device(&Registered::new("a#b?c%")).await.unwrap();
     assert!(created.primary_key().is_some() && created.status == Some(Status::Enabled));
     assert_eq!(owner.create_device(&created).await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -202,9 +202,9 @@ async fn the_registry_from_rust() {
     assert_eq!((refused.kind(), refused.status()), (ErrorKind::Unauthorized, Some(401)));
 }
 
-/// Renewals under a stream of calls, then restarts of the hub: none is lost, none is answered twice.
+/// Sends a stream of calls during token renewals, then restarts the hub: every call is answered exactly once.
 #[tokio::test(flavor = "multi_thread")]
-async fn renewals_and_restarts_lose_nothing() {
+async fn no_call_is_lost_over_token_renewals_and_restarts() {
     let mut hub = Hub::start();
     let service = owner(&hub);
     let registered = service.create_device(&Registered::new("d")).await.unwrap();
@@ -237,13 +237,13 @@ async fn renewals_and_restarts_lose_nothing() {
         sent += 1;
         let call =
             DirectMethod::new("count").payload(&sent).unwrap().connect_timeout(Duration::from_secs(10));
-        let response = service.invoke_method("d", &call).await.expect("an answer");
+        let response = service.invoke_method("d", &call).await.expect("a response");
         assert_eq!(response.payload_as::<u64>().unwrap(), sent);
         if sent % 50 == 0 {
             renewed = connects(&hub);
         }
     }
-    assert_eq!(seen.load(Ordering::Relaxed), sent, "each call came once");
+    assert_eq!(seen.load(Ordering::Relaxed), sent, "each call was received once");
     assert!(hub.metrics().contains("ferrohub_unmatched_method_responses_total 0\n"));
     for round in 0..2_u64 {
         if round == 0 {
@@ -254,18 +254,18 @@ async fn renewals_and_restarts_lose_nothing() {
         hub.start_again();
         let call =
             DirectMethod::new("count").payload(&round).unwrap().connect_timeout(Duration::from_secs(60));
-        let response = service.invoke_method("d", &call).await.expect("an answer");
+        let response = service.invoke_method("d", &call).await.expect("a response");
         assert_eq!(response.payload_as::<u64>().unwrap(), round);
     }
     client.disconnect().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_trusted_is_not_spoken_to() {
+async fn clients_refuse_an_untrusted_server_certificate() {
     let hub = Hub::start();
     let service = ServiceClient::from_connection_string(hub.variable("IOTHUB_CONNECTION_STRING")).unwrap();
     assert_eq!(service.list_devices(1).await.unwrap_err().kind(), ErrorKind::Connection);
-    // The right authority, but another name than the certificate's.
+    // A trusted authority, but a host name that is not in the certificate.
     let ip: IpAddr = hub.name().parse().unwrap();
     let elsewhere = hub.variable("IOTHUB_CONNECTION_STRING").replace(hub.name(), "hub.example");
     let service = ServiceClient::builder()
@@ -281,7 +281,7 @@ async fn who_is_not_trusted_is_not_spoken_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_localhost_the_servers_certificate_can_be_ones_own() {
+async fn on_localhost_the_server_certificate_can_be_configured() {
     let builder = Hub::builder().on_localhost();
     let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (certificate, key) = (builder.folder().join("own.pem"), builder.folder().join("own.key"));

@@ -1,4 +1,4 @@
-//! Events with our own service SDK and on the command line; on the device's side, Microsoft's package.
+//! Events with our own service SDK and on the command line, with Microsoft's device package.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -26,7 +26,7 @@ fn texts(from: usize, to: usize) -> Vec<Message> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_over_restarts_without_loss_or_repetition() {
+async fn a_stream_continues_over_restarts_without_loss_or_duplicates() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
@@ -38,7 +38,7 @@ async fn a_stream_goes_on_over_restarts_without_loss_or_repetition() {
         assert_eq!(next(&mut stream).await, number.to_string());
     }
     assert_eq!(next(&mut from_end).await, "0");
-    // Waiting for nothing and giving up loses nothing.
+    // A cancelled wait loses no event.
     let mut idle = client.events().open().await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(300), idle.next()).await.is_err());
     for kill in [false, true] {
@@ -59,7 +59,7 @@ async fn a_stream_goes_on_over_restarts_without_loss_or_repetition() {
     assert_eq!(rest, ["3", "4", "100", "101"]);
     assert_eq!((next(&mut idle).await, next(&mut idle).await), ("100".to_owned(), "101".to_owned()));
 
-    // Later, from what was kept.
+    // Later, from the stored position.
     let kept = stream.position().to_string();
     drop(stream);
     again.send(&texts(102, 103)).unwrap();
@@ -69,7 +69,7 @@ async fn a_stream_goes_on_over_restarts_without_loss_or_repetition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_an_error_of_its_kind() {
+async fn each_invalid_read_request_has_its_kind_of_error() {
     let hub = Hub::builder().config("[events]\nreaders_per_group = 1\nconsumer_groups = [\"other\"]").start();
     let owner = client(&hub, "IOTHUB_CONNECTION_STRING");
     let info = owner.event_log().await.unwrap();
@@ -91,7 +91,7 @@ async fn what_cannot_be_read_is_an_error_of_its_kind() {
 }
 
 #[test]
-fn events_are_watched_on_the_command_line() {
+fn events_are_printed_on_the_command_line() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     for (id, text) in [("dev1", "first"), ("dev2", "second")] {

@@ -1,4 +1,4 @@
-//! Modules and twins with our own service SDK; on the device's side, Microsoft's package.
+//! Modules and twins with our own service SDK, with Microsoft's device package.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
@@ -19,7 +19,7 @@ fn object(value: Value) -> Properties {
     value.as_object().cloned().expect("an object")
 }
 
-/// The desired properties, without what the hub adds.
+/// Returns the desired properties, without the hub's metadata.
 fn desired(twin: &Twin) -> Value {
     let mut desired = twin.properties.clone().unwrap().desired.unwrap();
     desired.retain(|key, _| !key.starts_with('$'));
@@ -60,7 +60,7 @@ async fn modules_are_created_changed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_twin_is_read_merged_and_replaced_and_its_device_is_told() {
+async fn a_twin_is_read_merged_and_replaced_and_its_device_is_notified() {
     let hub = Hub::start();
     let client = owner(&hub);
     let device = Device::with_identity(&Service::owner(&hub).create_device("d1")).listen(&hub);
@@ -92,7 +92,7 @@ async fn a_twin_is_read_merged_and_replaced_and_its_device_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_modules_twin_is_its_own() {
+async fn a_module_has_its_own_twin() {
     let hub = Hub::start();
     let client = owner(&hub);
     let _ = Service::owner(&hub).create_device("d1");

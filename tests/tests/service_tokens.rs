@@ -1,4 +1,4 @@
-//! Who a back end is: tokens of shared access policies, good and bad.
+//! Authentication of back ends: valid and invalid tokens of shared access policies.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use ferrohub_acceptance::{Hub, Service, sas, sas::Token};
@@ -38,7 +38,11 @@ impl Fixture {
         assert_eq!(answer.status, 401, "{authorization:?}: {answer:?}");
         assert_eq!(answer.error_code(), "IotHubUnauthorizedAccess", "{authorization:?}: {answer:?}");
         assert_eq!(answer.nested_error()["errorCode"], 401_002);
-        assert_eq!(answer.nested_error()["message"], "Unauthorized", "why is nobody's business");
+        assert_eq!(
+            answer.nested_error()["message"],
+            "Unauthorized",
+            "the response does not contain the reason"
+        );
     }
 
     #[track_caller]
@@ -49,10 +53,10 @@ impl Fixture {
 }
 
 #[test]
-fn a_good_token_is_accepted_however_it_is_written() {
+fn a_valid_token_is_accepted_in_every_encoding() {
     let it = fixture();
     it.assert_accepted(&it.token().sign());
-    // The resource signed without encoding, the fields in another order, the signature with a raw slash.
+    // The resource is signed without encoding, the fields are in another order, the signature has an unencoded slash.
     let expiry = sas::now() + 60;
     let token = sas::sign_text(it.hub.name(), &it.key, expiry);
     it.assert_accepted(&format!(
@@ -60,18 +64,18 @@ fn a_good_token_is_accepted_however_it_is_written() {
         token.replace('+', "%2B").replace('=', "%3D"),
         it.hub.name()
     ));
-    // With a port, as the clients write it when the connection string has one.
+    // With a port, as the clients write it if the connection string has one.
     let with_port = format!("{}:443", it.hub.name());
     it.assert_accepted(&Token { resource: &with_port, ..it.token() }.sign());
 }
 
 #[test]
-fn no_token_and_nonsense_are_refused() {
+fn missing_and_malformed_tokens_are_refused() {
     let it = fixture();
     it.assert_refused(None);
-    let good = it.token().sign();
-    let se = good.split("&se=").nth(1).unwrap().split('&').next().unwrap();
-    for bad in [
+    let valid = it.token().sign();
+    let se = valid.split("&se=").nth(1).unwrap().split('&').next().unwrap();
+    for invalid in [
         "",
         "Basic aW90aHVib3duZXI6eA==",
         "Bearer",
@@ -79,18 +83,18 @@ fn no_token_and_nonsense_are_refused() {
         "SharedAccessSignature",
         "SharedAccessSignature sr=&sig=&se=&skn=",
         "SharedAccessSignature sr=%&sig=%&se=1&skn=iothubowner",
-        &good.replace("sig=", "sig=A"),
-        &good.replace("&skn=iothubowner", ""),
-        &good.replace("iothubowner", "IOTHUBOWNER"),
-        &good.replace("iothubowner", "nobody"),
-        &good.replace(se, "99999999999999999999999"),
-        &good.replace(se, "4102444800"),
-        &good.replace(se, &format!("{se}.5")),
-        &format!("{good}&se=4102444800"),
-        &format!("{good}&skn=service"),
-        &good[..good.len() / 2],
+        &valid.replace("sig=", "sig=A"),
+        &valid.replace("&skn=iothubowner", ""),
+        &valid.replace("iothubowner", "IOTHUBOWNER"),
+        &valid.replace("iothubowner", "nobody"),
+        &valid.replace(se, "99999999999999999999999"),
+        &valid.replace(se, "4102444800"),
+        &valid.replace(se, &format!("{se}.5")),
+        &format!("{valid}&se=4102444800"),
+        &format!("{valid}&skn=service"),
+        &valid[..valid.len() / 2],
     ] {
-        it.assert_refused(Some(bad));
+        it.assert_refused(Some(invalid));
     }
 }
 
@@ -108,7 +112,7 @@ fn a_token_signed_with_another_key_is_refused() {
     let it = fixture();
     it.assert_refused(Some(&Token { key: &it.device_key, ..it.token() }.sign()));
     it.assert_refused(Some(&Token { key: "AAAA", ..it.token() }.sign()));
-    // The key of one policy does not open another.
+    // The key of one policy is not valid for another.
     it.assert_refused(Some(&Token { policy: Some("service"), ..it.token() }.sign()));
 }
 
@@ -122,7 +126,7 @@ fn a_token_for_another_hub_is_refused() {
 }
 
 #[test]
-fn a_devices_own_token_does_not_open_the_service_side() {
+fn a_device_token_is_refused_by_the_service_api() {
     let it = fixture();
     let resource = format!("{}/devices/dev1", it.hub.name());
     let token = Token { resource: &resource, key: &it.device_key, expiry: sas::now() + 60, policy: None };
@@ -132,9 +136,9 @@ fn a_devices_own_token_does_not_open_the_service_side() {
 }
 
 #[test]
-fn a_token_for_one_device_does_not_open_the_service_side() {
+fn a_policy_token_for_one_device_is_refused_by_the_service_api() {
     let it = fixture();
-    // A gateway gets such a token: it may act as the device, and nothing more.
+    // A gateway gets such a token, which only permits to act as this device.
     let resource = format!("{}/devices/dev1", it.hub.name());
     it.assert_refused(Some(&Token { resource: &resource, ..it.token() }.sign()));
 }

@@ -1,4 +1,4 @@
-//! How many devices there are, and how many are connected, as Microsoft's service client reads it.
+//! The number of registered and of connected devices, with Microsoft's service client.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn counts(total: u64, enabled: u64, disabled: u64) -> Value {
 
 #[track_caller]
 fn wait_for_connected(service: &Service, count: u64) {
-    eventually("so many are connected", Duration::from_secs(30), || {
+    eventually("the number of connected devices", Duration::from_secs(30), || {
         let now = service.call("get_service_statistics", &json!({})).unwrap();
         (now == json!({ "connectedDeviceCount": count })).then_some(())
     });
@@ -48,7 +48,7 @@ fn devices_are_counted_and_modules_are_not() {
 }
 
 #[test]
-fn connected_devices_are_counted_as_they_come_and_go() {
+fn the_count_of_connected_devices_follows_connects_and_disconnects() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let (of_dev1, of_dev2) = (service.create_device("dev1"), service.create_device("dev2"));
@@ -76,10 +76,10 @@ fn connected_devices_are_counted_as_they_come_and_go() {
 }
 
 #[test]
-fn who_may_ask() {
+fn statistics_require_the_right_of_the_policy() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let ask = |policy: &str, path: &str| {
+    let get = |policy: &str, path: &str| {
         let login = hub.command(["policy", "show", policy, "--output", "json"]).success();
         let key = serde_json::from_str::<Value>(&login).unwrap()["primaryKey"].as_str().unwrap().to_owned();
         let login = format!("HostName={};SharedAccessKeyName={policy};SharedAccessKey={key}", hub.name());
@@ -93,20 +93,20 @@ fn who_may_ask() {
         ("service", 401, 200),
         ("device", 401, 401),
     ] {
-        assert_eq!(ask(policy, "/statistics/devices"), devices, "{policy}");
-        assert_eq!(ask(policy, "/statistics/service"), connected, "{policy}");
+        assert_eq!(get(policy, "/statistics/devices"), devices, "{policy}");
+        assert_eq!(get(policy, "/statistics/service"), connected, "{policy}");
     }
     assert_eq!(service.http("GET", "/statistics/devices", None, None).status, 401);
 }
 
 #[test]
-fn the_command_line_tells_them() {
+fn the_command_line_prints_statistics() {
     let hub = Hub::start();
     let _ = Service::owner(&hub).create_device("dev1");
-    let told = hub.command(["device", "stats", "--output", "json"]).success();
-    let told: Value = serde_json::from_str(&told).unwrap();
+    let printed = hub.command(["device", "stats", "--output", "json"]).success();
+    let printed: Value = serde_json::from_str(&printed).unwrap();
     let mut expected = counts(1, 1, 0);
     expected["connectedDeviceCount"] = 0.into();
-    assert_eq!(told, expected);
+    assert_eq!(printed, expected);
     assert!(hub.command(["device", "stats"]).success().contains("Connected"));
 }

@@ -1,4 +1,4 @@
-//! Files in a configured account of Azure Storage; Microsoft's own emulator stands in for it.
+//! Files in a configured Azure Storage account, with Microsoft's emulator.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use ferrohub_acceptance::{Azurite, Device, Hub, Service, Storage, sas};
@@ -9,7 +9,7 @@ fn hub(connection_string: &str) -> Hub {
     Hub::builder().config(&files).start()
 }
 
-/// As the emulator has it: without TLS.
+/// Returns the URL without TLS, because the emulator has none.
 fn plain(url: &str) -> String {
     url.replace("https://", "http://")
 }
@@ -40,19 +40,19 @@ fn files_go_to_a_configured_storage_account() {
         assert!(changed == url || storage.upload(&changed, 1, 1).is_err(), "{to}");
     }
     let token = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
-    let told = service.http("GET", "/messages/serviceBound/filenotifications", Some(&token), None);
-    assert_eq!(told.status, 200);
-    let told: Value = told.json();
-    assert_eq!(told["blobSizeInBytes"], 3 * 1024 * 1024);
-    assert_eq!(told["blobUri"], url.split('?').next().unwrap().replace(' ', "%20"));
-    // The hub keeps nothing itself.
+    let notification = service.http("GET", "/messages/serviceBound/filenotifications", Some(&token), None);
+    assert_eq!(notification.status, 200);
+    let notification: Value = notification.json();
+    assert_eq!(notification["blobSizeInBytes"], 3 * 1024 * 1024);
+    assert_eq!(notification["blobUri"], url.split('?').next().unwrap().replace(' ', "%20"));
+    // The hub stores no files itself.
     let refusal = service.http("GET", "/ferrohub/files", Some(&token), None);
     assert_eq!((refusal.status, refusal.error_code()), (400, "DefaultStorageEndpointNotConfigured"));
     assert!(!hub.folder().join("data/blobs").exists());
 }
 
 #[test]
-fn a_storage_account_that_refuses_the_hub_is_told_apart() {
+fn the_error_for_a_storage_account_that_refuses_the_hub_is_distinct() {
     let azurite = Azurite::start();
     let wrong = "//ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw==";
     let hub = hub(&azurite.connection_string_with(wrong));
@@ -71,7 +71,7 @@ fn a_storage_account_that_refuses_the_hub_is_told_apart() {
     let refusal = service.http("POST", path, Some(&token.sign()), Some(&body));
     assert_eq!((refusal.status, refusal.error_code()), (400, "InvalidStorageEndpointOrBlob"));
     let log = hub.log();
-    assert!(log.contains("does not answer as it should") && log.contains("403"), "{log}");
-    assert!(!log.contains("sig="), "no signature is in the log");
+    assert!(log.contains("the request to the storage account failed") && log.contains("403"), "{log}");
+    assert!(!log.contains("sig="), "the log contains no signature");
     assert!(!hub.command(["config"]).success().contains("AccountKey"), "the key is masked");
 }

@@ -1,4 +1,4 @@
-//! One identity, one connection: whoever comes last.
+//! Each identity has one connection: the newest.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use ferrohub_acceptance::{Device, Hub, Method, Script, Service, eventually, sas};
 use serde_json::{Value, json};
 
-/// The values of one metric, by its labels.
+/// Returns the values of one metric by label.
 fn metric(hub: &Hub, name: &str) -> HashMap<String, i64> {
     let metrics = hub.metrics();
     let lines = metrics.lines().filter_map(|line| line.strip_prefix(name));
@@ -26,7 +26,7 @@ fn heavy_fifty_connections_race_for_one_device() {
         expiry: sas::now() + 600,
         policy: None,
     };
-    // The back end keeps about as many connections as it made calls at once: have them before counting.
+    // The back end keeps about as many connections as it had concurrent calls: open them before counting files.
     let offline: Vec<_> =
         (0..10).map(|_| service.begin_invoke("dev1", Method::new("echo").connect_timeout(1))).collect();
     offline.into_iter().for_each(|pending| drop(pending.wait().unwrap_err()));
@@ -64,13 +64,13 @@ fn heavy_fifty_connections_race_for_one_device() {
     };
     eprintln!("{calls} calls: {outcomes:?}; {report}");
     assert_eq!(report["errors"], json!([]));
-    assert!(report["taken_over"].as_u64().unwrap() > 50, "there was a race: {report}");
-    // Each call ended once, in one of the ways that are possible here, and the hub counted each once.
+    assert!(report["taken_over"].as_u64().unwrap() > 50, "the connections competed: {report}");
+    // Each call ended exactly once with an expected outcome, and the hub counted it once.
     let possible = ["answered", "ConnectionForcefullyClosedOnNewConnection", "DeviceNotOnline"];
     assert!(outcomes.keys().all(|outcome| possible.contains(&outcome.as_str())), "{outcomes:?}");
     assert_eq!(metric(&hub, "ferrohub_method_calls_total").values().sum::<i64>(), calls + 10);
 
-    eventually("nothing is left", Duration::from_secs(10), || {
+    eventually("all connections, calls and files are closed", Duration::from_secs(10), || {
         let connections = metric(&hub, "ferrohub_connections")[""];
         let in_flight = metric(&hub, "ferrohub_calls_in_flight")[""];
         let files = hub.open_files();
@@ -85,7 +85,7 @@ fn heavy_fifty_connections_race_for_one_device() {
 }
 
 #[test]
-fn a_newer_connection_displaces_the_older_one() {
+fn a_newer_connection_takes_over_from_the_older_one() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");

@@ -1,4 +1,4 @@
-//! What devices send on their own, with Microsoft's device package, and how back ends read it.
+//! Telemetry with Microsoft's device package, and how back ends receive it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// The largest message, body and properties.
 const LIMIT: usize = 256 * 1024;
 
-/// One message with everything that the package lets one say.
+/// Creates a message with all properties that the package supports.
 fn full_message() -> Message {
     Message::text("{\"temperature\": 21.5, \"where\": \"Küche\"}")
         .system("message_id", "m 1/ä")
@@ -49,7 +49,7 @@ fn assert_full(event: &Event) {
 }
 
 #[test]
-fn a_message_arrives_as_it_was_sent() {
+fn a_message_arrives_unchanged() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -130,13 +130,13 @@ fn each_device_keeps_its_order_over_all_partitions() {
         let expected: Vec<String> = (0..MESSAGES).map(|n| n.to_string()).collect();
         assert_eq!(bodies, expected);
     }
-    assert!(used.len() > 1, "all devices are in one partition");
-    let taken = format!("ferrohub_events_total{{source=\"Telemetry\"}} {}", DEVICES * MESSAGES);
-    assert!(hub.metrics().contains(&taken));
+    assert!(used.len() > 1, "the devices use several partitions");
+    let total = format!("ferrohub_events_total{{source=\"Telemetry\"}} {}", DEVICES * MESSAGES);
+    assert!(hub.metrics().contains(&total));
 }
 
 #[test]
-fn messages_that_come_together_are_written_together() {
+fn messages_that_arrive_together_are_written_together() {
     const MESSAGES: usize = 200;
     let hub = Hub::start();
     let service = Service::owner(&hub);
@@ -150,7 +150,7 @@ fn messages_that_come_together_are_written_together() {
     assert!(writes < MESSAGES, "{writes}");
 }
 
-/// A topic of a device with that many bytes of properties, one for the name.
+/// Returns a topic of a device with that many bytes of properties, including one byte for the name.
 fn topic_with(device: &str, properties: usize) -> String {
     let bag = if properties == 0 { String::new() } else { format!("p={}", "v".repeat(properties - 1)) };
     format!("devices/{device}/messages/events/{bag}")
@@ -171,7 +171,7 @@ fn the_size_limit_counts_body_and_properties() {
         assert_eq!(
             device.publish(&topic_with("dev1", 0), b"next"),
             accepted,
-            "closed for good or not at all"
+            "the connection is closed exactly if the message was refused"
         );
 
         let mut headers = json!({ "Authorization": device_token(&identity) });
@@ -205,7 +205,7 @@ fn post(service: &Service, path: &str, mut headers: Value, body: &str) -> HttpRe
 }
 
 #[test]
-fn what_mqtt_allows_and_the_hub_does_not_ends_the_connection() {
+fn a_publish_that_the_hub_does_not_accept_closes_the_connection() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -227,13 +227,16 @@ fn what_mqtt_allows_and_the_hub_does_not_ends_the_connection() {
     assert!(hub.log().contains("the properties in the topic are malformed"));
     let device = PahoDevice::new(&hub, &identity);
     assert!(device.connect());
-    assert!(device.publish_with("devices/dev2/messages/events/", b"x", 0, false), "it is not told");
+    assert!(
+        device.publish_with("devices/dev2/messages/events/", b"x", 0, false),
+        "QoS 0 has no acknowledgement"
+    );
     assert!(device.is_closed());
     assert!(Events::new(&hub, &service).all().is_empty());
 }
 
 #[test]
-fn what_mqtt_can_say_is_kept() {
+fn properties_in_the_topic_and_the_retain_flag_are_kept() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = PahoDevice::new(&hub, &service.create_device("dev1"));
@@ -263,7 +266,7 @@ fn what_mqtt_can_say_is_kept() {
 }
 
 #[test]
-fn a_will_is_sent_when_the_device_goes_without_a_word() {
+fn a_will_is_sent_when_a_connection_ends_without_disconnect() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -275,27 +278,27 @@ fn a_will_is_sent_when_the_device_goes_without_a_word() {
         assert!(device.connect());
         device
     };
-    // In good order: nothing is sent.
-    let polite = start("never");
-    polite.disconnect();
-    assert!(polite.is_closed());
+    // After DISCONNECT the will is not sent.
+    let disconnected = start("never");
+    disconnected.disconnect();
+    assert!(disconnected.is_closed());
     start("lost").close_socket();
     let sent = events.wait_for(1, |_| true);
     assert_eq!(sent[0].body(), "lost");
     assert_eq!(*sent[0].properties(), json!({ "iothub-MessageType": "Will", "why": "lost" }));
     assert_eq!((sent[0].system("content-type"), sent[0].source()), ("text/plain", "Telemetry"));
-    // Displaced, or thrown out for what it did: it did not say goodbye.
-    let displaced = start("displaced");
+    // A takeover and a protocol violation end the connection without DISCONNECT.
+    let taken_over = start("taken_over");
     let faulty = start("faulty");
-    assert!(displaced.is_closed());
+    assert!(taken_over.is_closed());
     assert!(!faulty.publish("elsewhere", b"x"));
     let sent = events.wait_for(3, |_| true);
-    assert_eq!(sent.iter().map(Event::body).collect::<Vec<_>>(), ["lost", "displaced", "faulty"]);
-    // Gone for good: it has nothing more to say.
+    assert_eq!(sent.iter().map(Event::body).collect::<Vec<_>>(), ["lost", "taken_over", "faulty"]);
+    // A deleted device sends no will.
     let deleted = start("deleted");
     service.call("delete_device", &json!({ "device_id": "dev1" })).unwrap();
     assert!(deleted.is_closed());
-    // A will that is no message of the device keeps it out.
+    // A connect with an invalid will is refused.
     let dev2 = service.create_device("dev3");
     for topic in ["devices/dev2/messages/events/", "devices/dev3/messages/events/a=%", "elsewhere"] {
         assert!(!PahoDevice::with_will(&hub, &dev2, topic, "x", false).connect(), "{topic}");
@@ -304,7 +307,7 @@ fn a_will_is_sent_when_the_device_goes_without_a_word() {
 }
 
 #[test]
-fn messages_come_over_https_one_by_one_or_several_at_once() {
+fn messages_arrive_over_https_one_by_one_and_in_batches() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
@@ -329,7 +332,7 @@ fn messages_come_over_https_one_by_one_or_several_at_once() {
         sent.iter().map(Event::body).collect::<Vec<_>>(),
         ["{\"a\": 1}", "of a module", "first", "second"]
     );
-    assert_eq!(*sent[0].properties(), json!({ "hall": "7" }), "HTTP does not tell capitals in names");
+    assert_eq!(*sent[0].properties(), json!({ "hall": "7" }), "HTTP header names are case-insensitive");
     assert_eq!(sent[0].system("message-id"), "m1");
     assert_eq!(sent[0].system("content-type"), "application/json");
     assert_eq!(sent[0].system("iothub-creation-time-utc"), "2024-01-01T00:00:00Z");
@@ -356,20 +359,20 @@ fn messages_come_over_https_one_by_one_or_several_at_once() {
     assert_eq!(post(&service, "dev1", batch_headers.clone(), &large.to_string()).status, 204);
     let large = json!([{ "body": "x".repeat(LIMIT), "base64Encoded": false }, { "body": "eA==" }]);
     assert_eq!(post(&service, "dev1", batch_headers, &large.to_string()).status, 413);
-    assert_eq!(events.all().len(), 6, "all of a batch or none");
+    assert_eq!(events.all().len(), 6, "a batch is stored completely or not at all");
 }
 
 #[test]
-fn a_certificate_proves_a_device_that_sends_over_https() {
+fn a_device_sends_over_https_with_a_certificate() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let own = certificate::self_signed(hub.folder(), "dev1", Validity::Valid);
     let device = json!({ "device_id": "dev1", "primary_thumbprint": own.sha256() });
     service.call("create_device_with_x509", &device).unwrap();
-    let stranger = certificate::self_signed(hub.folder(), "other", Validity::Valid);
+    let other = certificate::self_signed(hub.folder(), "other", Validity::Valid);
     let path = "/devices/dev1/messages/events";
     assert_eq!(service.http_with_certificate("POST", path, &own, Some("x")).status, 204);
-    assert_eq!(service.http_with_certificate("POST", path, &stranger, Some("x")).status, 401);
+    assert_eq!(service.http_with_certificate("POST", path, &other, Some("x")).status, 401);
     let sent = Events::new(&hub, &service).all();
     let method: Value = serde_json::from_str(sent[0].system("iothub-connection-auth-method")).unwrap();
     assert_eq!((sent.len(), &method["type"]), (1, &json!("x509Certificate")));

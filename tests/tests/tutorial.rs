@@ -9,7 +9,7 @@ use ferrohub_acceptance::{
 };
 use serde_json::{Value, json};
 
-/// What the tutorial's back end prints when all went well.
+/// Output of the tutorial's back end on success.
 const SUCCESS: &str = "calling rebootDevice on myDevice\n\
                        status 200: {'Response': 'This is the response from the device'}\n";
 
@@ -17,7 +17,7 @@ fn rebooted() -> MethodResult {
     MethodResult { status: 200, payload: json!({ "Response": "This is the response from the device" }) }
 }
 
-/// The tutorial's device application, listening.
+/// Starts the tutorial's device application and waits until it listens for methods.
 #[track_caller]
 fn tutorial_device(hub: &Hub, connection_string: &str, reboot_seconds: &str) -> RunningScript {
     let mut device = Script::new(hub, "tutorial_device.py")
@@ -29,7 +29,7 @@ fn tutorial_device(hub: &Hub, connection_string: &str, reboot_seconds: &str) -> 
     device
 }
 
-/// The tutorial's back end, run to its end.
+/// Runs the tutorial's back end and returns its output.
 #[track_caller]
 fn tutorial_service(hub: &Hub, connection_string: &str, device_id: &str, method: &str) -> String {
     Script::new(hub, "tutorial_service.py")
@@ -57,15 +57,15 @@ fn a_reboot_may_take_twenty_seconds() {
     let hub = Hub::start();
     let device = Service::owner(&hub).create_device("myDevice");
     let _running = tutorial_device(&hub, &device.connection_string(), "20");
-    let began = Instant::now();
+    let started = Instant::now();
     let service = hub.variable("IOTHUB_SERVICE_CONNECTION_STRING");
     let output = tutorial_service(&hub, service, "myDevice", "rebootDevice");
     assert_eq!(output, SUCCESS);
-    assert!(began.elapsed() >= Duration::from_secs(20));
+    assert!(started.elapsed() >= Duration::from_secs(20));
 }
 
 #[test]
-fn the_tutorials_device_answers_404_to_a_name_it_does_not_know() {
+fn the_tutorials_device_returns_404_for_an_unknown_method() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = service.create_device("myDevice");
@@ -85,12 +85,12 @@ fn the_tutorial_works_on_localhost() {
     assert_eq!(output, SUCCESS);
 }
 
-/// One call to a device that was made in some way.
+/// Calls rebootDevice and checks the request and the response.
 #[track_caller]
 fn reboots(hub: &Hub, service: &Service, device: &Device) {
     let payload = r#"{"method_number":"42"}"#;
     let answer = service.invoke("myDevice", Method::new("rebootDevice").payload(payload));
-    assert_eq!(answer.expect("an answer"), rebooted());
+    assert_eq!(answer.expect("a response"), rebooted());
     assert_eq!(device.next_request().payload, Value::from(payload), "{}", hub.name());
 }
 
@@ -103,7 +103,7 @@ fn the_asynchronous_client_reboots() {
 }
 
 #[test]
-fn a_device_on_a_web_socket_reboots() {
+fn a_device_on_websocket_reboots() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("myDevice")).option("websockets", true);
@@ -111,7 +111,7 @@ fn a_device_on_a_web_socket_reboots() {
 }
 
 #[test]
-fn the_asynchronous_client_on_a_web_socket_reboots() {
+fn the_asynchronous_client_on_websocket_reboots() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("myDevice"))
@@ -121,7 +121,7 @@ fn the_asynchronous_client_on_a_web_socket_reboots() {
 }
 
 #[test]
-fn the_secondary_key_is_as_good_as_the_primary() {
+fn the_secondary_key_works_like_the_primary_key() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = service.create_device("myDevice");
@@ -130,7 +130,7 @@ fn the_secondary_key_is_as_good_as_the_primary() {
     reboots(&hub, &service, &device);
 }
 
-/// A hub and a device that is registered with thumbprints.
+/// Starts a hub with a device that is registered with thumbprints.
 fn with_thumbprints(
     thumbprints: impl Fn(&CertificateFiles) -> (Option<String>, Option<String>),
 ) -> (Hub, Service, CertificateFiles) {
@@ -148,21 +148,21 @@ fn with_thumbprints(
 }
 
 #[test]
-fn a_self_signed_certificate_is_known_by_its_sha_1_thumbprint() {
+fn a_self_signed_certificate_is_accepted_by_its_sha_1_thumbprint() {
     let (hub, service, files) = with_thumbprints(|files| (Some(files.sha1()), None));
     let device = Device::with_certificate(&hub, "myDevice", &files).listen(&hub);
     reboots(&hub, &service, &device);
 }
 
 #[test]
-fn a_self_signed_certificate_is_known_by_its_sha_256_thumbprint() {
+fn a_self_signed_certificate_is_accepted_by_its_sha_256_thumbprint() {
     let (hub, service, files) = with_thumbprints(|files| (Some(files.sha256()), None));
     let device = Device::with_certificate(&hub, "myDevice", &files).listen(&hub);
     reboots(&hub, &service, &device);
 }
 
 #[test]
-fn a_self_signed_certificate_is_known_by_its_secondary_thumbprint_in_lower_case() {
+fn a_self_signed_certificate_is_accepted_by_its_secondary_thumbprint_in_lower_case() {
     let other = "0123456789ABCDEF0123456789ABCDEF01234567".to_owned();
     let (hub, service, files) =
         with_thumbprints(|files| (Some(other.clone()), Some(files.sha1().to_lowercase())));
@@ -171,13 +171,13 @@ fn a_self_signed_certificate_is_known_by_its_secondary_thumbprint_in_lower_case(
 }
 
 #[test]
-fn a_certificate_works_on_a_web_socket_too() {
+fn a_certificate_works_on_websocket() {
     let (hub, service, files) = with_thumbprints(|files| (Some(files.sha1()), None));
     let device = Device::with_certificate(&hub, "myDevice", &files).option("websockets", true);
     reboots(&hub, &service, &device.listen(&hub));
 }
 
-/// A hub that trusts this authority, with a device of that kind.
+/// Starts a hub that trusts this authority, with a device that authenticates with it.
 fn trusting(root: &Authority) -> (Hub, Service) {
     let builder = Hub::builder();
     let hub = trust(builder, root).start();
@@ -194,7 +194,7 @@ fn trust(builder: HubBuilder, root: &Authority) -> HubBuilder {
 }
 
 #[test]
-fn a_certificate_signed_by_a_trusted_authority_is_enough() {
+fn a_certificate_signed_by_a_trusted_authority_is_accepted() {
     let root = Authority::root("Fleet Root");
     let (hub, service) = trusting(&root);
     let files = root.sign(hub.folder(), "myDevice", Validity::Valid);
@@ -203,7 +203,7 @@ fn a_certificate_signed_by_a_trusted_authority_is_enough() {
 }
 
 #[test]
-fn a_certificate_may_come_with_the_chain_to_its_authority() {
+fn a_certificate_with_its_chain_to_a_trusted_authority_is_accepted() {
     let root = Authority::root("Fleet Root");
     let (hub, service) = trusting(&root);
     let factory = root.intermediate("Factory").intermediate("Line 1");
@@ -213,14 +213,14 @@ fn a_certificate_may_come_with_the_chain_to_its_authority() {
 }
 
 #[test]
-fn the_policy_service_is_enough_to_call() {
+fn the_policy_service_may_call_methods() {
     let hub = Hub::start();
     let device = Device::with_identity(&Service::owner(&hub).create_device("myDevice")).listen(&hub);
     reboots(&hub, &Service::with_service_policy(&hub), &device);
 }
 
 #[test]
-fn two_devices_do_not_mix_up() {
+fn calls_to_two_devices_are_not_mixed_up() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let a = Device::with_identity(&service.create_device("a")).listen(&hub);
@@ -245,7 +245,7 @@ fn two_devices_do_not_mix_up() {
 }
 
 #[test]
-fn payloads_travel_unchanged_both_ways() {
+fn payloads_are_unchanged_in_both_directions() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("myDevice")).listen(&hub);
@@ -274,15 +274,15 @@ fn payloads_travel_unchanged_both_ways() {
 }
 
 #[test]
-fn no_payload_and_null_stay_what_they_are() {
+fn a_missing_payload_and_null_are_unchanged() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("myDevice")).listen(&hub);
-    // The service client makes an empty string of a missing payload.
+    // The service client sends an empty string for a missing payload.
     let answer = service.invoke("myDevice", Method::new("echo")).unwrap();
     assert_eq!(device.next_request().payload, "");
     assert_eq!(answer.payload, "");
-    // What the service client cannot say, `requests` can.
+    // The service client cannot send these bodies.
     let token = ferrohub_acceptance::sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
     let path = "/twins/myDevice/methods?api-version=2021-04-12";
     for body in [r#"{"methodName":"echo","payload":null}"#, r#"{"methodName":"echo"}"#] {
@@ -294,19 +294,19 @@ fn no_payload_and_null_stay_what_they_are() {
 }
 
 #[test]
-fn the_device_chooses_its_status_freely() {
+fn the_device_may_return_any_status() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _device = Device::with_identity(&service.create_device("myDevice")).listen(&hub);
     for status in [0, 1, 200, 404, 500, 504, 70_000] {
-        let what = json!({ "status": status, "payload": [status] });
-        let answer = service.invoke("myDevice", Method::new("answer").payload(what)).unwrap();
+        let response = json!({ "status": status, "payload": [status] });
+        let answer = service.invoke("myDevice", Method::new("answer").payload(response)).unwrap();
         assert_eq!(answer, MethodResult { status, payload: json!([status]) });
     }
 }
 
 #[test]
-fn five_calls_at_once_are_answered_in_the_order_the_device_chooses() {
+fn five_concurrent_calls_may_be_answered_in_any_order() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _device =
@@ -314,8 +314,8 @@ fn five_calls_at_once_are_answered_in_the_order_the_device_chooses() {
     let calls: Vec<_> = (0..5)
         .map(|n| {
             let seconds = f64::from(5 - n) * 0.4;
-            let what = json!({ "seconds": seconds, "status": 200 + n, "payload": n });
-            service.begin_invoke("myDevice", Method::new("answer").payload(what))
+            let response = json!({ "seconds": seconds, "status": 200 + n, "payload": n });
+            service.begin_invoke("myDevice", Method::new("answer").payload(response))
         })
         .collect();
     for (n, call) in (0..5).zip(calls) {

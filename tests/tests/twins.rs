@@ -1,5 +1,5 @@
-//! Twins, from both sides, with Microsoft's packages: what a service writes reaches the device, what the device reports
-//! reaches the service, and what was acknowledged stays.
+//! Twins with Microsoft's packages: changes of a service reach the device, reported properties reach the service, and
+//! acknowledged changes are durable.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn change(service: &Service, device_id: &str, mut change: Value) -> Value {
     service.call("change_twin", &change).unwrap()
 }
 
-/// The values of a section, without what the hub adds.
+/// Returns the properties of a section, without the hub's metadata.
 fn values(section: &Value) -> Value {
     let mut values = section.clone();
     let object = values.as_object_mut().expect("a section");
@@ -27,7 +27,7 @@ fn values(section: &Value) -> Value {
 }
 
 #[test]
-fn a_new_twin_is_empty_and_numbered_as_azures() {
+fn a_new_twin_is_empty_and_has_azures_versions() {
     let hub = Hub::start();
     let service = Service::with_service_policy(&hub);
     let identity = Service::owner(&hub).create_device("dev1");
@@ -43,7 +43,7 @@ fn a_new_twin_is_empty_and_numbered_as_azures() {
 }
 
 #[test]
-fn a_service_merges_and_replaces() {
+fn a_service_merges_and_replaces_twins() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
@@ -71,7 +71,7 @@ fn a_service_merges_and_replaces() {
 }
 
 #[test]
-fn an_etag_guards_a_change() {
+fn an_update_with_an_old_etag_is_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");
@@ -101,26 +101,26 @@ fn an_etag_guards_a_change() {
 }
 
 #[test]
-fn what_is_wrong_with_a_change_is_said_and_nothing_of_it_is_kept() {
+fn an_invalid_update_is_refused_with_the_reason_and_changes_nothing() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     let before = twin(&service, "dev1");
     let deep = (0..11).fold(json!({}), |inner, _| json!({ "a": inner }));
-    for (desired, said) in [
+    for (desired, reason) in [
         (json!({ "a.b": 1 }), "the key \"a.b\" contains '.'"),
         (json!({ "a b": 1 }), "contains ' '"),
         (json!({ "a": { "$b": 1 } }), "contains '$'"),
         (json!({ "a": "x".repeat(4097) }), "longer than 4096 bytes"),
         (json!({ "a": 4_503_599_627_370_496_u64 }), "a whole number outside"),
         (deep, "nested deeper than 10"),
-        (json!({ "a": vec!["x".repeat(4096); 9] }), "of 32768 at most"),
+        (json!({ "a": vec!["x".repeat(4096); 9] }), "the maximum is 32768"),
     ] {
         let all = json!({ "device_id": "dev1", "tags": { "good": 1 }, "desired": desired });
         let refusal = service.call("change_twin", &all).unwrap_err();
-        assert_eq!((refusal.http.status, refusal.http.error_code()), (400, "ArgumentInvalid"), "{said}");
+        assert_eq!((refusal.http.status, refusal.http.error_code()), (400, "ArgumentInvalid"), "{reason}");
         let text = refusal.http.nested_error()["message"].as_str().unwrap().to_owned();
-        assert!(text.starts_with("properties.desired: ") && text.contains(said), "{text}");
+        assert!(text.starts_with("properties.desired: ") && text.contains(reason), "{text}");
         let failure = device.report(&desired).unwrap_err();
         assert!(failure.cause.contains("twin operation returned status 400"), "{failure:?}");
     }
@@ -143,7 +143,7 @@ fn what_is_wrong_with_a_change_is_said_and_nothing_of_it_is_kept() {
 }
 
 #[track_caller]
-fn both_sides(client: Client, websockets: bool) {
+fn check_both_sides(client: Client, websockets: bool) {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1"))
@@ -169,26 +169,26 @@ fn both_sides(client: Client, websockets: bool) {
     change(&service, "dev1", json!({ "replace": true, "desired": { "all": "new" } }));
     assert_eq!(device.next_desired(), json!({ "all": "new", "$version": 4 }));
     let read = device.twin().unwrap();
-    assert_eq!(read["desired"], json!({ "all": "new", "$version": 4 }), "and no tags");
+    assert_eq!(read["desired"], json!({ "all": "new", "$version": 4 }), "the device does not get tags");
 
     device.watch_desired(false);
     change(&service, "dev1", json!({ "desired": { "x": 1 } }));
     assert_eq!(device.twin().unwrap()["desired"]["$version"], 5);
-    assert_eq!(device.desired(), Vec::<Value>::new(), "who does not listen is not told");
+    assert_eq!(device.desired(), Vec::<Value>::new(), "a device without the subscription gets no changes");
 }
 
 #[test]
-fn both_sides_see_what_the_other_wrote() {
-    both_sides(Client::Sync, false);
+fn device_and_service_see_each_others_changes() {
+    check_both_sides(Client::Sync, false);
 }
 
 #[test]
-fn both_sides_see_what_the_other_wrote_to_the_asynchronous_client_on_a_web_socket() {
-    both_sides(Client::Async, true);
+fn device_and_service_see_each_others_changes_with_the_asynchronous_client_on_websocket() {
+    check_both_sides(Client::Async, true);
 }
 
 #[test]
-fn a_device_that_was_away_gets_the_truth() {
+fn a_device_gets_the_current_desired_properties_after_a_reconnect() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1"))
@@ -201,13 +201,13 @@ fn a_device_that_was_away_gets_the_truth() {
     change(&service, "dev1", json!({ "desired": { "a": 2 } }));
     change(&service, "dev1", json!({ "desired": { "b": 3 } }));
     device.connect().unwrap();
-    // The client never subscribes again; it asks for the twin and compares versions.
+    // The client does not subscribe again; it reads the twin and compares versions.
     assert_eq!(device.next_desired(), json!({ "a": 2, "b": 3, "$version": 4 }));
     change(&service, "dev1", json!({ "desired": { "c": 4 } }));
     assert_eq!(device.next_desired(), json!({ "c": 4, "$version": 5 }));
-    // Nor after a restart of the hub.
+    // The same after a restart of the hub.
     hub.restart();
-    eventually("the device is back", Duration::from_secs(30), || {
+    eventually("the device is connected again", Duration::from_secs(30), || {
         (twin(&service, "dev1")["connectionState"] == "Connected").then_some(())
     });
     change(&service, "dev1", json!({ "desired": { "d": 5 } }));
@@ -215,7 +215,7 @@ fn a_device_that_was_away_gets_the_truth() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_power_cut() {
+fn acknowledged_changes_survive_a_crash() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
@@ -233,7 +233,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
 }
 
 #[test]
-fn changes_of_many_writers_reach_the_device_in_order() {
+fn changes_of_concurrent_writers_reach_the_device_in_order() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
@@ -245,19 +245,19 @@ fn changes_of_many_writers_reach_the_device_in_order() {
         })
         .collect();
     writers.into_iter().for_each(|writer| drop(writer.wait().unwrap()));
-    let mut told = serde_json::Map::new();
+    let mut received = serde_json::Map::new();
     for version in 2..26 {
         let mut patch = device.next_desired();
         assert_eq!(patch["$version"], version);
         patch.as_object_mut().unwrap().remove("$version");
-        told.append(patch.as_object_mut().unwrap());
+        received.append(patch.as_object_mut().unwrap());
     }
     let desired = twin(&service, "dev1")["properties"]["desired"].clone();
-    assert_eq!(Value::from(told), values(&desired));
+    assert_eq!(Value::from(received), values(&desired));
 }
 
 #[test]
-fn a_model_that_the_device_names_is_in_its_twin() {
+fn the_twin_contains_the_model_id_of_the_device() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -267,11 +267,11 @@ fn a_model_that_the_device_names_is_in_its_twin() {
     let token = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
     let answer = service.http("GET", "/twins/dev1?api-version=2021-04-12", Some(&token), None);
     assert_eq!(answer.json()["modelId"], "dtmi:com:example:Thermostat;1");
-    assert_eq!(answer.json()["version"], 2, "naming a model is no change of the twin");
+    assert_eq!(answer.json()["version"], 2, "the model id does not change the version");
 }
 
 #[test]
-fn only_who_may_reads_and_writes_twins() {
+fn only_authorized_callers_read_and_write_twins() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
@@ -299,7 +299,7 @@ fn only_who_may_reads_and_writes_twins() {
     assert_eq!(
         service.http("GET", path, Some(&own), None).status,
         401,
-        "a device's token is not a service's"
+        "a device token is refused by the service API"
     );
     assert_eq!(
         service
@@ -315,7 +315,7 @@ fn only_who_may_reads_and_writes_twins() {
 }
 
 #[test]
-fn a_deleted_device_leaves_nothing_of_its_twin() {
+fn the_twin_is_deleted_with_its_device() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _ = service.create_device("dev1");

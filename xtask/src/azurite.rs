@@ -1,4 +1,4 @@
-//! Azurite, Microsoft's own emulator of Azure Storage, for the tests of a configured storage account.
+//! Installs Azurite, Microsoft's emulator of Azure Storage, for the tests of a configured storage account.
 
 use std::fs;
 
@@ -7,17 +7,17 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::{program, run_quietly, works};
 use crate::workspace;
 
-/// As it is on npm.
+/// Package and version on npm.
 const AZURITE: &str = "azurite@3.37.0";
 
-/// Makes `target/azurite` hold what is pinned. Returns what was done, for people.
+/// Installs the pinned version into `target/azurite`. Returns a message that says what was done.
 pub(crate) fn prepare() -> Result<&'static str> {
     let folder = workspace::target().join("azurite");
     let stamp = folder.join("installed.txt");
     if fs::read(&stamp).ok().as_deref() == Some(AZURITE.as_bytes()) {
         return Ok("Azurite is up to date");
     }
-    ensure!(works(program("npm".as_ref()).arg("--version")), "install Node.js with npm");
+    ensure!(works(program("npm".as_ref()).arg("--version")), "npm is missing: install Node.js with npm");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove the old {}", folder.display()))?;
     }

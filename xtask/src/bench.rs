@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: the hub beside its peers, in one run on this machine.
+//! `cargo xtask bench`: benchmarks the hub and its peers in one run on this machine.
 //!
-//! Servers have one processor, the load has the others. Figures of a machine that does something else meanwhile are
-//! worth nothing; so this is not part of the gate.
+//! Servers have one processor, the load generator has the others. The figures are only valid on an idle machine, so
+//! this is not part of the gate.
 
 use std::path::PathBuf;
 
@@ -10,18 +10,18 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::command::{cargo, is_root, program, run, run_quietly, works};
 use crate::workspace;
 
-/// Peers and tools from Debian, and a program of each by which it is recognised.
+/// Debian packages of peers and tools, each with a file that shows that it is installed.
 const PACKAGES: [(&str, &str); 7] = [
     ("mosquitto", "/usr/sbin/mosquitto"),
     ("nats-server", "/usr/sbin/nats-server"),
     ("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server"),
     ("postgresql", "/usr/bin/psql"),
-    // What RMQTT is built with.
+    // To build RMQTT.
     ("cmake", "/usr/bin/cmake"),
     ("protobuf-compiler", "/usr/bin/protoc"),
     ("e2fsprogs", "/usr/bin/chattr"),
 ];
-/// Peers from crates.io, with the versions that were compared.
+/// Peers from crates.io, with the compared versions.
 const CRATES: [(&str, &str); 2] = [("rumqttd", "0.20.0"), ("rmqttd", "0.24.0")];
 /// The peer from npm.
 const AEDES: &str = "aedes@1.2.0";
@@ -41,7 +41,7 @@ pub(crate) fn run_command(arguments: &[String]) -> Result<()> {
 fn measure(arguments: &[String]) -> Result<()> {
     run(cargo().args(["build", "--release", "--package", "ferrohub", "--package", "ferrohub-bench"]))?;
     let processors = std::thread::available_parallelism()?.get();
-    ensure!(processors > 1, "the servers and the load need a processor each");
+    ensure!(processors > 1, "the benchmark needs at least two processors");
     let binary = workspace::target().join("release/ferrohub-bench");
     let mut bench = program("taskset".as_ref());
     bench.args(["-c", &format!("1-{}", processors - 1)]).arg(binary).args(["run", "--processor", "0"]);
@@ -51,7 +51,7 @@ fn measure(arguments: &[String]) -> Result<()> {
     run(&mut bench)
 }
 
-/// Draws the charts of the last report into the documentation, and keeps the report beside them.
+/// Draws the charts of the last report into `docs/performance`, and copies the report there.
 fn charts() -> Result<()> {
     let report = folder().join("report.json");
     let into = workspace::root().join("docs/performance");
@@ -59,11 +59,11 @@ fn charts() -> Result<()> {
         .args(["run", "--quiet", "--release", "--package", "ferrohub-bench", "--", "chart"])
         .arg(&report)
         .arg(&into))?;
-    std::fs::copy(&report, into.join("report.json")).context("cannot keep the report")?;
+    std::fs::copy(&report, into.join("report.json")).context("cannot copy the report")?;
     Ok(())
 }
 
-/// Installs the peers that are missing.
+/// Installs the missing peers.
 fn install() -> Result<()> {
     let missing: Vec<&str> = PACKAGES
         .iter()
@@ -72,10 +72,10 @@ fn install() -> Result<()> {
         .collect();
     if !missing.is_empty() {
         if !is_root() {
-            bail!("install these packages: {}", missing.join(" "));
+            bail!("peers are missing: install the packages {}", missing.join(" "));
         }
         println!("   installing {}", missing.join(", "));
-        // Their services are not wanted: each run starts servers of its own.
+        // Run level 1 keeps the packages from starting services: each run starts its own servers.
         run_quietly(
             program("apt-get".as_ref())
                 .args(["install", "--yes", "--no-install-recommends"])
@@ -87,7 +87,7 @@ fn install() -> Result<()> {
     let peers = folder().join("peers");
     for (name, version) in CRATES {
         if !peers.join("bin").join(name).exists() {
-            println!("   building {name} {version} (once, some minutes)");
+            println!("   building {name} {version} (once, a few minutes)");
             run(cargo()
                 .args(["install", "--quiet", "--locked", name, "--version", version, "--root"])
                 .arg(&peers)
@@ -96,7 +96,7 @@ fn install() -> Result<()> {
     }
     let aedes = peers.join("aedes");
     if !aedes.join("node_modules/aedes").exists() {
-        ensure!(works(program("npm".as_ref()).arg("--version")), "install Node.js with npm");
+        ensure!(works(program("npm".as_ref()).arg("--version")), "npm is missing: install Node.js with npm");
         std::fs::create_dir_all(&aedes)?;
         println!("   installing {AEDES}");
         run_quietly(
@@ -106,6 +106,6 @@ fn install() -> Result<()> {
                 .arg(AEDES),
         )?;
     }
-    println!("   all peers are there");
+    println!("   all peers are installed");
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! `cargo xtask check`: the layers. Arrows only point down, and the words and wires touch no I/O.
+//! `cargo xtask check`: checks the layers. A crate depends only on crates below it, and model and protocol crates do no
+//! I/O.
 //!
-//! Read from `cargo metadata`, so it sees what cargo builds. Only what ends up in the product counts:
-//! normal and build dependencies. Tests may use anything.
+//! The dependencies come from `cargo metadata`. Normal and build dependencies count; development dependencies do not.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::command::{cargo, run_quietly};
 
-/// What a crate of ours may use.
+/// The rules for one crate of the workspace.
 struct Layer {
     name: &'static str,
-    /// Crates of ours, one layer or more below.
+    /// Crates of the workspace that it may depend on.
     allowed: AllowedCrates,
-    /// Crates of others it must not know, with the reason.
+    /// External crates that it must not depend on, with the reason.
     banned: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -25,14 +25,14 @@ enum AllowedCrates {
 }
 
 const NO_IO: (&str, &[&str]) = (
-    "it does no I/O and spawns nothing",
+    "this crate does no I/O",
     &["tokio", "tokio-rustls", "tokio-tungstenite", "axum", "hyper", "hyper-util", "rusqlite", "rustls"],
 );
 const NO_PROTOCOL_NO_DATABASE: (&str, &[&str]) = (
-    "the rules know no protocol, no socket and no database",
+    "core must not depend on protocols, sockets or databases",
     &["tokio-rustls", "tokio-tungstenite", "axum", "http", "hyper", "hyper-util", "rusqlite", "rustls"],
 );
-const NO_DATABASE: (&str, &[&str]) = ("the edge reaches data only through core", &["rusqlite"]);
+const NO_DATABASE: (&str, &[&str]) = ("the gateway must reach data through core", &["rusqlite"]);
 const NO_SERVER: (&str, &[&str]) = ("an SDK is not a server", &["axum", "rusqlite"]);
 
 use AllowedCrates::{Anything, Only};
@@ -69,19 +69,19 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Checks every crate of the workspace. Returns what was found good, for people.
+/// Checks every crate of the workspace. Returns a message about the result.
 pub(crate) fn layers() -> Result<String> {
     let metadata = run_quietly(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("`cargo metadata` did not print JSON")?;
     let crates = dependencies(&metadata)?;
     let violations = violations(&crates);
     if violations.is_empty() {
-        return Ok(format!("{} crates keep to their layers", crates.len()));
+        return Ok(format!("the layers of {} crates are correct", crates.len()));
     }
-    bail!("the layers are broken:\n  {}", violations.join("\n  "));
+    bail!("dependencies violate the layers:\n  {}", violations.join("\n  "));
 }
 
-/// The product dependencies of each crate of the workspace, by package name.
+/// The normal and build dependencies of each crate of the workspace, by package name.
 type Crates = BTreeMap<String, Vec<String>>;
 
 fn dependencies(metadata: &Value) -> Result<Crates> {
@@ -103,7 +103,7 @@ fn violations(crates: &Crates) -> Vec<String> {
     let mut violations = Vec::new();
     for (name, used) in crates {
         let Some(layer) = LAYERS.iter().find(|layer| layer.name == name) else {
-            violations.push(format!("{name} has no layer: say in xtask/src/check.rs what it may use"));
+            violations.push(format!("{name} has no layer; add it to LAYERS in xtask/src/check.rs"));
             continue;
         };
         for dependency in used {
@@ -112,19 +112,21 @@ fn violations(crates: &Crates) -> Vec<String> {
                 && is_ours
                 && !names.contains(&dependency.as_str())
             {
-                violations.push(format!("{name} must not use {dependency}: arrows only point down"));
+                violations.push(format!("{name} must not depend on {dependency}: it is not below it"));
             }
             for (reason, names) in layer.banned {
                 if names.contains(&dependency.as_str()) {
-                    violations.push(format!("{name} must not use {dependency}: {reason}"));
+                    violations.push(format!("{name} must not depend on {dependency}: {reason}"));
                 }
             }
         }
     }
     for layer in LAYERS {
         if !crates.contains_key(layer.name) {
-            violations
-                .push(format!("there is no {} any more: remove it from xtask/src/check.rs", layer.name));
+            violations.push(format!(
+                "the crate {} does not exist; remove it from LAYERS in xtask/src/check.rs",
+                layer.name
+            ));
         }
     }
     violations
@@ -145,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_that_points_down_is_fine() {
+    fn a_dependency_on_a_lower_layer_is_allowed() {
         assert_eq!(with("ferrohub-gateway", "ferrohub-core"), Vec::<String>::new());
         assert_eq!(with("ferrohub-model", "serde"), Vec::<String>::new());
         assert_eq!(with("ferrohub-acceptance", "ferrohub"), Vec::<String>::new());
     }
 
     #[test]
-    fn an_arrow_that_points_up_or_sideways_is_told() {
+    fn a_dependency_on_a_higher_or_equal_layer_is_a_violation() {
         for (name, dependency) in [
             ("ferrohub-core", "ferrohub-gateway"),
             ("ferrohub-model", "ferrohub-mqtt"),
@@ -164,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn io_in_a_crate_without_io_is_told() {
+    fn io_in_a_crate_without_io_is_a_violation() {
         assert_eq!(with("ferrohub-mqtt", "tokio").len(), 1);
         assert_eq!(with("ferrohub-core", "axum").len(), 1);
     }
 
     #[test]
-    fn a_crate_without_a_layer_is_told() {
-        assert_eq!(with("ferrohub-surprise", "serde").len(), 1);
+    fn a_crate_without_a_layer_is_a_violation() {
+        assert_eq!(with("ferrohub-unknown", "serde").len(), 1);
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
             { "name": "bytes", "kind": null },
             { "name": "tokio", "kind": "dev" },
         ]}]});
-        let crates = dependencies(&metadata).expect("good metadata");
+        let crates = dependencies(&metadata).expect("valid metadata");
         assert_eq!(crates["ferrohub-mqtt"], ["bytes"]);
     }
 }

@@ -1,6 +1,7 @@
-//! `cargo xtask fuzz`: libFuzzer on every target under `fuzz/`, for a short time or a long one.
+//! `cargo xtask fuzz`: runs libFuzzer on the targets under `fuzz/`.
 //!
-//! The counters that guide it are passes of the stable compiler, so neither nightly nor another tool is needed.
+//! The coverage instrumentation uses passes of the stable compiler, so neither a nightly toolchain nor cargo-fuzz is
+//! needed.
 
 use std::fs;
 use std::time::Duration;
@@ -10,15 +11,16 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{cargo, is_root, program, run, run_quietly, works};
 use crate::workspace;
 
-/// What the gate spends on each target.
+/// Time that the gate fuzzes each target.
 pub(crate) const GATE_DURATION: Duration = Duration::from_secs(10);
 
-/// The passes that tell libFuzzer which branches an input took and what it was compared with.
+/// Compiler flags for coverage: they report to libFuzzer which branches an input takes, and the operands of
+/// comparisons.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions";
 
-/// Every target; a source file under `fuzz/fuzz_targets` is one.
+/// Returns the names of all targets: the source files under `fuzz/fuzz_targets`.
 fn targets() -> Result<Vec<String>> {
     let folder = workspace::root().join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -31,11 +33,11 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds all targets and runs each for `time`.
+/// Builds all targets and runs each, or `only` one, for `time`.
 pub(crate) fn fuzz(time: Duration, only: Option<&str>) -> Result<()> {
     install_cpp_compiler()?;
     let folder = workspace::root().join("target/fuzz");
-    // With a target of its own, the counters stay out of the build scripts.
+    // With an explicit target, cargo does not apply RUSTFLAGS to build scripts.
     let host = run_quietly(program("rustc".as_ref()).args(["--print", "host-tuple"]))?;
     run(cargo()
         .args(["build", "--quiet", "--release", "--manifest-path", "fuzz/Cargo.toml"])
@@ -47,10 +49,10 @@ pub(crate) fn fuzz(time: Duration, only: Option<&str>) -> Result<()> {
     if let Some(name) = only
         && !targets.iter().any(|target| target == name)
     {
-        bail!("there is no fuzz target `{name}`; there are {}", targets.join(", "));
+        bail!("unknown fuzz target `{name}`; valid are {}", targets.join(", "));
     }
     for target in targets.iter().filter(|target| only.is_none_or(|name| name == *target)) {
-        // What was found interesting before is where the next run begins.
+        // The corpus is kept: each run starts with the inputs that earlier runs found.
         let corpus = folder.join("corpus").join(target);
         fs::create_dir_all(&corpus)?;
         let mut fuzzer = program(&folder.join(host.trim()).join("release").join(target));
@@ -61,7 +63,7 @@ pub(crate) fn fuzz(time: Duration, only: Option<&str>) -> Result<()> {
             "-rss_limit_mb=1024",
             "-verbosity=0",
         ]);
-        run_quietly(&mut fuzzer).with_context(|| format!("the fuzz target `{target}` found something"))?;
+        run_quietly(&mut fuzzer).with_context(|| format!("the fuzz target `{target}` failed"))?;
         println!("   {target}: {} s", time.as_secs());
     }
     Ok(())
@@ -81,7 +83,7 @@ pub(crate) fn run_command(arguments: &[String]) -> Result<()> {
     fuzz(time, target)
 }
 
-/// libFuzzer itself is written in C++.
+/// libFuzzer is written in C++.
 fn install_cpp_compiler() -> Result<()> {
     if works(program("c++".as_ref()).arg("--version")) {
         return Ok(());

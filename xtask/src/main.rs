@@ -1,7 +1,7 @@
-//! The project's own commands, one file each: `cargo xtask <command>`.
+//! Developer commands, one file each: `cargo xtask <command>`.
 //!
-//! `cargo xtask test` is the gate: what it passes is fit to merge, and nothing else decides that.
-#![allow(clippy::print_stdout, reason = "a command-line tool talks to whoever called it")]
+//! `cargo xtask test` is the gate: a change can be merged if and only if it passes.
+#![allow(clippy::print_stdout, reason = "a command-line tool prints its results")]
 
 mod azurite;
 mod bench;
@@ -16,28 +16,29 @@ mod workspace;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-Ferrohub's own commands
+Developer commands of Ferrohub
 
   cargo xtask test [--quick] [-- FILTER...]
         The gate: Python clients, format, layers, lints, tests, instruction counts, fuzzing,
-        documentation. --quick leaves all behind the tests out; FILTER goes to nextest as it is.
+        documentation. --quick stops after the tests; FILTER is passed to nextest.
 
   cargo xtask check
-        Only the layers: which crate may use which (read from `cargo metadata`).
+        Checks the layers: which crate may depend on which (from `cargo metadata`).
 
   cargo xtask fuzz [TARGET [SECONDS]]
-        libFuzzer on the targets under fuzz/: all for 10 s each, or one for as long as you like.
+        Runs libFuzzer on the targets under fuzz/: all for 10 s each, or one for SECONDS.
 
   cargo xtask instructions [--record]
-        What the hot paths cost in instructions, beside what is recorded; --record keeps what they cost now.
+        Counts the instructions of the hot paths and compares them with the record; --record replaces
+        the record.
 
   cargo xtask bench --install | --charts | [ROW...] [OPTIONS]
-        The hub beside its peers on this machine. --install brings the peers that are missing, --charts draws
-        the last report into docs/performance; rows and options are those of `ferrohub-bench run --help`.
+        Benchmarks the hub and its peers on this machine. --install installs missing peers, --charts draws
+        the last report into docs/performance; for rows and options see `ferrohub-bench run --help`.
 
   cargo xtask python
-        Only the clients: makes target/venv hold what tests/python/requirements.txt pins, and target/azurite
-        the emulator of Azure Storage.
+        Installs the Python clients pinned in tests/python/requirements.txt into target/venv, and Azurite,
+        the emulator of Azure Storage, into target/azurite.
 ";
 
 fn main() -> ExitCode {
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         _ => {
-            eprint!("there is no command `{name}`\n\n{USAGE}");
+            eprint!("unknown command `{name}`\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };

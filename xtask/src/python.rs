@@ -1,8 +1,7 @@
 //! `cargo xtask python`: the Python environment of the acceptance tests.
 //!
-//! Holds Microsoft's packages exactly as published, in the versions `tests/python/requirements.txt`
-//! pins. A copy of that file inside the environment says what is installed, so a second run does
-//! nothing.
+//! It contains Microsoft's unmodified packages, in the versions that `tests/python/requirements.txt` pins. A copy of
+//! that file inside the environment records what is installed, so a second run does nothing.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +19,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the environment hold what is pinned. Returns what was done, for people.
+/// Installs the pinned packages. Returns a message that says what was done.
 pub(crate) fn prepare() -> Result<&'static str> {
     let requirements = workspace::root().join("tests/python/requirements.txt");
     let wanted =
@@ -32,7 +31,7 @@ pub(crate) fn prepare() -> Result<&'static str> {
     if installed.as_deref() == Some(wanted.as_slice()) && works(program(&python).arg("--version")) {
         return Ok("the Python clients are up to date");
     }
-    // Half an environment is worse than none.
+    // An environment that is incomplete or outdated is rebuilt from scratch.
     if venv.exists() {
         fs::remove_dir_all(&venv).with_context(|| format!("cannot remove the old {}", venv.display()))?;
     }
@@ -40,13 +39,13 @@ pub(crate) fn prepare() -> Result<&'static str> {
     run_quietly(
         program(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            // Everything is pinned: what is not in the file must not slip in.
+            // Everything is pinned: packages that are not in the file must not be installed.
             .args(["--no-deps", "--requirement"])
             .arg(&requirements),
     )
     .context("cannot install the Python clients")?;
     run_quietly(program(&python).args(["-m", "pip", "--disable-pip-version-check", "check"]))
-        .context("tests/python/requirements.txt does not fit together")?;
+        .context("tests/python/requirements.txt has conflicting versions")?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok("installed the Python clients")
 }
@@ -54,7 +53,7 @@ pub(crate) fn prepare() -> Result<&'static str> {
 fn create(venv: &Path) -> Result<()> {
     let make = || run_quietly(program(Path::new("python3")).args(["-m", "venv"]).arg(venv));
     let Err(error) = make() else { return Ok(()) };
-    // Debian splits the module off into a package of its own.
+    // On Debian, the module is in a separate package.
     let has_apt = works(Command::new("apt-get").arg("--version"));
     ensure!(
         has_apt && is_root(),

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: the gate.
 //!
-//! The cheap steps come first, so that a slip is told within seconds. Every step is announced, and
-//! the first that fails ends the run.
+//! Fast steps come first, so that simple mistakes are reported within seconds. The first step that fails ends the run.
 
 mod privileged_ports;
 mod steps;
@@ -27,7 +26,7 @@ impl Options {
             match argument.as_str() {
                 "--quick" => options.quick = true,
                 "--" => options.filter = arguments.by_ref().cloned().collect(),
-                other => bail!("`cargo xtask test` does not know `{other}`"),
+                other => bail!("unknown argument `{other}` of `cargo xtask test`; see `cargo xtask help`"),
             }
         }
         Ok(options)
@@ -54,7 +53,7 @@ fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
             .args(["--", "-D", "warnings"]))
     })?;
     steps.step("build", || {
-        // The acceptance tests start this very binary.
+        // The acceptance tests run this binary.
         run(cargo().args(["build", "--quiet", "--package", "ferrohub"]))?;
         install_nextest()?;
         run(cargo().args(["nextest", "run", "--workspace", "--no-run", "--cargo-quiet"]))
@@ -88,7 +87,7 @@ fn install_nextest() -> Result<()> {
     if works(cargo().args(["nextest", "--version"])) {
         return Ok(());
     }
-    println!("   cargo-nextest is missing: building it (once, a few minutes)");
+    println!("   building cargo-nextest (once, a few minutes)");
     run_quietly(cargo().args(["install", "--quiet", "--locked", "cargo-nextest"]))
         .context("cannot install cargo-nextest")?;
     Ok(())

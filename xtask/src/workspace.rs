@@ -1,14 +1,14 @@
-//! Where things are: the workspace, its build output, the Python environment.
+//! Paths: the workspace, its build output, the Python environment.
 
 use std::path::{Path, PathBuf};
 
-/// The repository's root.
+/// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Cargo's output directory, which may have been moved.
+/// Returns the target directory of cargo, which `CARGO_TARGET_DIR` may set.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(moved) => root().join(moved),
@@ -16,7 +16,7 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// The Python environment with the clients that referee the hub.
+/// Returns the Python environment with the clients for the acceptance tests.
 pub(crate) fn venv() -> PathBuf {
     target().join("venv")
 }

@@ -1,4 +1,4 @@
-//! A method call through the hub's rules: accepted, handed to the device's connection, answered.
+//! A method call through `ferrohub-core`: accepted, passed to the connection of the device, answered.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use ferrohub_model::{IdentityId, Timestamp};
 
 use crate::noop;
 
-/// Sockets, TLS, HTTP and MQTT are not in it.
+/// Runs method calls. Sockets, TLS, HTTP and MQTT are not included.
 pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
@@ -45,8 +45,8 @@ pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
                 response_timeout: 30,
                 connect_timeout: 0,
             };
-            let reply = hub.invoke_method(&id, call).await.ok().context("not answered")?;
-            ensure!(reply.status == 200, "another status");
+            let reply = hub.invoke_method(&id, call).await.ok().context("no response")?;
+            ensure!(reply.status == 200, "unexpected status");
         }
         device.abort();
         Ok(())

@@ -1,8 +1,8 @@
-//! The hot paths, each in a loop whose length is an argument: `ferrohub-instructions PATH COUNT`.
+//! Runs a hot path in a loop: `ferrohub-instructions PATH COUNT`. Without arguments, prints the names of the paths.
 //!
-//! `cargo xtask instructions` runs this under callgrind with two lengths; the difference, divided, is what one turn
-//! costs in instructions, which does not depend on how busy the machine is.
-#![allow(clippy::print_stdout, reason = "it tells which paths there are")]
+//! `cargo xtask instructions` runs this under callgrind with two counts. The difference, divided by the iterations, is
+//! the number of instructions of one iteration, which does not depend on the load of the machine.
+#![allow(clippy::print_stdout, reason = "it prints the names of the paths")]
 
 mod calls;
 mod mqtt;
@@ -11,10 +11,10 @@ mod tokens;
 
 use anyhow::{Context as _, bail};
 
-/// A path: `COUNT` turns of it.
+/// A function that runs a path the given number of times.
 type HotPath = fn(u32) -> anyhow::Result<()>;
 
-/// All of them, by name.
+/// All paths, by name.
 const PATHS: [(&str, HotPath); 5] = [
     ("mqtt_request_out", mqtt::request_out),
     ("mqtt_response_in", mqtt::response_in),
@@ -29,9 +29,9 @@ fn main() -> anyhow::Result<()> {
         PATHS.iter().for_each(|(name, _)| println!("{name}"));
         return Ok(());
     };
-    let count = arguments.next().context("how many turns?")?.parse()?;
+    let count = arguments.next().context("COUNT is missing: ferrohub-instructions PATH COUNT")?.parse()?;
     match PATHS.iter().find(|(known, _)| *known == name) {
         Some((_, path)) => path(count),
-        None => bail!("there is no path `{name}`"),
+        None => bail!("unknown hot path `{name}`; run without arguments for the list"),
     }
 }

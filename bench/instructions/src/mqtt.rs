@@ -1,4 +1,4 @@
-//! The MQTT machine of the hub, as it is used for a connected device.
+//! The MQTT state machine of the hub, in the state of a connected device.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use ferrohub_model::topic;
 use ferrohub_mqtt::QoS;
 use ferrohub_mqtt::server::{Config, Connection, Event};
 
-/// CONNECT as IoT Hub devices send it: client id, user name, and a token that nobody checks here.
+/// Returns CONNECT as IoT Hub devices send it: client id, user name, and a token, which is not checked here.
 fn connect_packet() -> Vec<u8> {
     let fields = ["bench-1", "localhost/bench-1/?api-version=2021-04-12", "SharedAccessSignature sr=x"];
     let mut body = b"\x00\x04MQTT\x04\xc0\x00\xf0".to_vec();
@@ -33,7 +33,7 @@ fn connected() -> anyhow::Result<Connection> {
     Ok(machine)
 }
 
-/// A method request on its way to a device.
+/// Sends method requests to a device.
 pub(crate) fn request_out(count: u32) -> anyhow::Result<()> {
     let mut machine = connected()?;
     let payload = [b'x'; 128];
@@ -47,7 +47,7 @@ pub(crate) fn request_out(count: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A device's answer, from bytes to what the hub makes of its topic.
+/// Receives method responses of a device, from bytes to the parsed topic.
 pub(crate) fn response_in(count: u32) -> anyhow::Result<()> {
     let mut machine = connected()?;
     let topic = b"$iothub/methods/res/200/?$rid=123456789abc";
@@ -61,12 +61,12 @@ pub(crate) fn response_in(count: u32) -> anyhow::Result<()> {
         let Some(Event::Publish(publish)) = machine.poll_event() else { anyhow::bail!("no PUBLISH") };
         ensure!(machine.poll_event().is_none(), "more than one event");
         let parsed = topic::parse_method_response(publish.topic.as_str());
-        ensure!(black_box(parsed) == Some((200, "123456789abc")), "another topic");
+        ensure!(black_box(parsed) == Some((200, "123456789abc")), "unexpected topic");
     }
     Ok(())
 }
 
-/// A device that only says that it is there.
+/// Responds to PINGREQ of a device.
 pub(crate) fn ping(count: u32) -> anyhow::Result<()> {
     let mut machine = connected()?;
     let now = Instant::now();

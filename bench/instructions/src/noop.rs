@@ -1,4 +1,4 @@
-//! A hub over a store that keeps nothing: the paths counted here do not touch it.
+//! A hub with a store that stores nothing: the hot paths do not use the store.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-/// The policy that the hub knows.
+/// The only policy of the hub.
 pub(crate) const POLICY: &str = "service";
 
 struct Noop;
@@ -243,7 +243,7 @@ impl EventLog for Noop {
     async fn close(&self) {}
 }
 
-/// A hub, its connections, and the key of its policy.
+/// Starts a hub. Returns it with its connections and the key of its policy.
 pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccessKey)> {
     let limits = Limits::default();
     let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));

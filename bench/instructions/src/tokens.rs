@@ -1,4 +1,4 @@
-//! The check of a service's token that was checked before.
+//! Authorisation of a service whose token is in the cache.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use ferrohub_model::{Timestamp, sas};
 
 use crate::noop;
 
-/// What every request of a back end begins with.
+/// Runs the first step of every request of a service.
 pub(crate) fn cached_token(count: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {

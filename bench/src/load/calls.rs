@@ -1,4 +1,4 @@
-//! Callers, and how their calls are paced and timed.
+//! Callers: they make calls in a closed or an open loop, and measure latencies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,23 +20,23 @@ use super::nats::NatsLink;
 use super::run_all;
 use crate::server::{Protocol, Server};
 
-/// A call that takes longer than this is lost.
+/// A call that takes longer than this counts as lost.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Calls that may be due and not yet made. A server that falls behind so far is not measured but drowned.
+/// Maximum number of calls that are due and not yet made.
 const MAX_BACKLOG: usize = 100_000;
 
-/// How calls follow each other.
+/// The pace of the calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
-    /// Each caller calls again when it has its answer, for this long.
+    /// Each caller makes the next call when it has the response, for this long.
     Closed(Duration),
-    /// So many calls a second, whether or not earlier ones have come back, for this long. A latency counts from
-    /// when the call was due, so that a server that stalls does not hide what it kept waiting.
+    /// A fixed rate in calls per second, for this long, whether or not earlier calls have returned. Latency counts from
+    /// the time when the call was due, so that the calls that a stalled server delays are included.
     Open(u64, Duration),
 }
 
-/// What a round of calls came to.
+/// The result of a round of calls.
 pub(crate) struct Outcome {
     pub(crate) calls: u64,
     pub(crate) took: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Outcome {
     pub(crate) latencies: Histogram<u64>,
 }
 
-/// Callers on connections of their own, kept alive.
+/// Callers, each on its own persistent connection.
 pub(crate) struct Callers {
     callers: Vec<Caller>,
     devices: usize,
@@ -65,7 +65,7 @@ enum Kind {
 }
 
 impl Callers {
-    /// Connects callers that send `payload` bytes of JSON to devices below `devices` in turn.
+    /// Connects `count` callers. They send `payload` bytes of JSON to the devices 0 to `devices` - 1 in turn.
     pub(crate) async fn connect(
         server: &Server,
         dial: &Dial,
@@ -92,7 +92,7 @@ impl Callers {
                         let filter = format!("callers/c{number}/#");
                         (Kind::Mqtt(Box::new(Link::open(&dial, &login, &filter, false).await?)), json)
                     }
-                    Protocol::Native => bail!("nobody calls through it"),
+                    Protocol::Native => bail!("this server does not support calls"),
                     Protocol::Nats => {
                         let subject = format!("callers.c{number}.*");
                         (Kind::Nats(Box::new(NatsLink::open(&dial, &subject).await?)), json)
@@ -101,11 +101,11 @@ impl Callers {
                 Ok(Caller { kind, number, count: 0, payload: payload.into() })
             }
         });
-        let callers = run_all(16, open).await.context("a caller did not connect")?;
+        let callers = run_all(16, open).await.context("a caller cannot connect")?;
         Ok(Self { callers, devices })
     }
 
-    /// One round of calls. One that is not answered, or badly, is an error.
+    /// Runs one round of calls. A lost call or a wrong response is an error.
     pub(crate) async fn run(&mut self, pace: Pace) -> anyhow::Result<Outcome> {
         let begun = Instant::now();
         let next = Arc::new(AtomicU64::new(0));
@@ -146,12 +146,12 @@ impl Callers {
     }
 }
 
-/// Microseconds up to a minute, to three digits.
+/// Creates a histogram of microseconds, up to one minute, with three significant digits.
 pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
 }
 
-/// Tells when each call is due, when it is: from a thread of its own, because timers of the runtime are coarse.
+/// Sends the due time of each call when it is due. It uses its own thread, because timers of the runtime are coarse.
 fn pacer(begun: Instant, rate: u64, time: Duration) -> mpsc::Receiver<Instant> {
     let (sender, receiver) = mpsc::channel(MAX_BACKLOG);
     std::thread::spawn(move || {
@@ -185,17 +185,17 @@ impl Caller {
                 )?;
                 match link.next().await? {
                     Event::Publish(answer) => {
-                        ensure!(answer.topic.as_str().ends_with(&id), "an answer to another request");
-                        ensure!(answer.payload == payload, "another payload came back");
+                        ensure!(answer.topic.as_str().ends_with(&id), "a response to another request");
+                        ensure!(answer.payload == payload, "the response has another payload");
                     }
-                    other => bail!("no answer but {other:?}"),
+                    other => bail!("expected a response, got {other:?}"),
                 }
             }
             Kind::Nats(link) => {
                 let reply = format!("callers.c{}.{:x}", self.number, self.count);
                 link.publish(&format!("devices.{}.methods.echo", name(device)), Some(&reply), &payload);
                 let answer = link.next().await?;
-                ensure!(answer.subject == reply && answer.payload == payload, "not the answer");
+                ensure!(answer.subject == reply && answer.payload == payload, "not the expected response");
             }
         }
         Ok(())

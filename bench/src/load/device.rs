@@ -1,4 +1,4 @@
-//! Devices: connected, subscribed, and answering what they are asked with what they were sent.
+//! Devices: they connect, subscribe, and respond to requests with the payload of the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,27 +16,27 @@ use super::nats::NatsLink;
 use super::run_all;
 use crate::server::{Protocol, Server};
 
-/// Connects under way at once.
+/// Maximum concurrent connects.
 const MAX_CONCURRENT_CONNECTS: usize = 32;
 
-/// Devices that are connected. They hang up when this is dropped.
+/// Connected devices. They disconnect when this is dropped.
 pub(crate) struct Fleet {
     tasks: JoinSet<()>,
     lost: Arc<AtomicU64>,
 }
 
-/// The id of device `number`, everywhere.
+/// Returns the id of device `number`.
 pub(crate) fn name(number: usize) -> String {
     format!("bench-{number}")
 }
 
-/// The key of all devices: what it costs to check a token does not depend on it.
+/// Returns the key of all devices. The cost of a token check does not depend on the key.
 pub(crate) fn key() -> SharedAccessKey {
     SharedAccessKey::from_bytes(b"the same for each of these devices")
         .unwrap_or_else(|_| SharedAccessKey::generate())
 }
 
-/// One device's connection.
+/// The connection of a device.
 pub(crate) enum DeviceLink {
     Mqtt(Link),
     Nats(NatsLink),
@@ -52,10 +52,10 @@ impl DeviceLink {
                 Link::open(dial, &login(protocol, number), &filter, durable).await.map(Self::Mqtt)
             }
         };
-        opened.context("a device did not connect")
+        opened.context("a device cannot connect")
     }
 
-    /// Answers what it is asked, until the connection ends.
+    /// Responds to requests until the connection ends.
     async fn answer(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Mqtt(link) => answer(link).await,
@@ -68,7 +68,7 @@ impl DeviceLink {
 }
 
 impl Fleet {
-    /// Connects `count` devices and lets them answer.
+    /// Connects `count` devices, which respond to requests.
     pub(crate) async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
@@ -78,14 +78,14 @@ impl Fleet {
                 if let Err(error) = link.answer().await
                     && lost.fetch_add(1, Ordering::Relaxed) == 0
                 {
-                    eprintln!("a device was lost: {error:#}");
+                    eprintln!("a device lost its connection: {error:#}");
                 }
             });
         }
         Ok(Self { tasks, lost })
     }
 
-    /// Only connects them: links that nobody drives yet.
+    /// Connects `count` devices and returns their connections, which do not respond to requests.
     pub(crate) async fn open(
         protocol: &Protocol,
         dial: &Dial,
@@ -98,18 +98,18 @@ impl Fleet {
         run_all(MAX_CONCURRENT_CONNECTS, open).await
     }
 
-    /// Devices whose connection ended.
+    /// Returns the number of devices whose connection ended.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Hangs up, and waits until that is done.
+    /// Closes all connections, and waits until they are closed.
     pub(crate) async fn disconnect(mut self) {
         self.tasks.shutdown().await;
     }
 }
 
-/// Who device `number` says it is.
+/// Returns the credentials of device `number`.
 pub(crate) fn login(protocol: &Protocol, number: usize) -> Login {
     let client_id = name(number);
     match protocol {
@@ -136,11 +136,11 @@ fn filter(protocol: &Protocol, number: usize) -> String {
     }
 }
 
-/// Answers until the connection ends.
+/// Responds to requests until the connection ends.
 async fn answer(link: &mut Link) -> anyhow::Result<()> {
     loop {
         let mut event = Some(link.next().await?);
-        // All that came in one read is answered in one write.
+        // The responses to all requests of one read are sent in one write.
         while let Some(Event::Publish(publish)) = event {
             let Publish { topic, payload, .. } = publish;
             reply(link, topic.as_str(), payload)?;

@@ -1,4 +1,4 @@
-//! How a client reaches a server: from many loopback addresses, so that ports do not run out.
+//! Client connections, from many loopback addresses, so that local ports do not run out.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Loopback addresses that clients come from in turn; servers listen on 127.0.0.1.
+/// Number of loopback addresses that clients use in turn; servers listen on 127.0.0.1.
 const SOURCES: u32 = 32;
 
-/// A way to one listener.
+/// Address and TLS configuration for one listener.
 #[derive(Clone)]
 pub(crate) struct Dial {
     pub(crate) address: SocketAddr,
@@ -27,7 +27,7 @@ impl Dial {
         let source = 2 + NEXT.fetch_add(1, Ordering::Relaxed) % SOURCES;
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(Ipv4Addr::new(127, 0, 0, source as u8).into(), 0))?;
-        let stream = socket.connect(self.address).await.context("no TCP connection")?;
+        let stream = socket.connect(self.address).await.context("the TCP connect failed")?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
@@ -38,6 +38,6 @@ impl Dial {
 
     pub(crate) async fn handshake(&self, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from("localhost")?;
-        TlsConnector::from(self.tls.clone()).connect(name, stream).await.context("no TLS connection")
+        TlsConnector::from(self.tls.clone()).connect(name, stream).await.context("the TLS handshake failed")
     }
 }

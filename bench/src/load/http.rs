@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection that is kept alive.
+//! A persistent HTTP/1.1 connection.
 
 use anyhow::ensure;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 
 use super::dial::Dial;
 
-/// A back end's connection to the hub.
+/// A connection of a service to the hub.
 pub(crate) struct HttpLink {
     sender: SendRequest<Full<Bytes>>,
     token: header::HeaderValue,
@@ -22,7 +22,7 @@ impl HttpLink {
         Ok(Self { sender, token: token.try_into()? })
     }
 
-    /// Sends a request, and reads the whole answer, which must be a good one.
+    /// Sends a request and returns the body of the response. A status other than 2xx is an error.
     pub(crate) async fn send(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         let request = Request::builder()
             .method(method)

@@ -1,4 +1,4 @@
-//! One MQTT connection on the client machine.
+//! An MQTT connection, on the client state machine of `ferrohub-mqtt`.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -17,15 +17,15 @@ use tokio_rustls::client::TlsStream;
 
 use super::dial::Dial;
 
-/// Longer than any measurement: pings are no part of it.
+/// Longer than any measurement, so that no pings are measured.
 const KEEP_ALIVE: u16 = 1500;
 
 thread_local! {
-    /// Input of whichever connection is being read.
+    /// Read buffer of all connections of the thread.
     static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
 }
 
-/// Who a client says it is.
+/// Client id and credentials.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Login {
     pub(crate) client_id: String,
@@ -33,7 +33,7 @@ pub(crate) struct Login {
     pub(crate) password: Option<String>,
 }
 
-/// One connection that is subscribed to one filter.
+/// A connection with one subscription.
 pub(crate) struct Link {
     stream: TlsStream<TcpStream>,
     machine: Connection,
@@ -41,7 +41,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Connects, with a session that outlives the connection where `durable`, and subscribes.
+    /// Connects and subscribes. If `durable`, the session is persistent.
     pub(crate) async fn open(
         dial: &Dial,
         login: &Login,
@@ -51,7 +51,7 @@ impl Link {
         Self::open_with_qos(dial, login, filter, QoS::AtMostOnce, durable).await
     }
 
-    /// The same with the quality of service that is asked for.
+    /// Like [`Link::open`], with a QoS for the subscription.
     pub(crate) async fn open_with_qos(
         dial: &Dial,
         login: &Login,
@@ -73,23 +73,23 @@ impl Link {
         let mut link = Self { stream, machine, output: BytesMut::new() };
         match link.next().await? {
             Event::Connected { .. } => {}
-            other => bail!("no CONNACK but {other:?}"),
+            other => bail!("expected CONNACK, got {other:?}"),
         }
         link.machine.subscribe(&[(filter, qos)])?;
         match link.next().await? {
             Event::SubAck { codes, .. } => ensure!(codes.len() == 1, "refused: {codes:?}"),
-            other => bail!("no SUBACK but {other:?}"),
+            other => bail!("expected SUBACK, got {other:?}"),
         }
         Ok(link)
     }
 
-    /// Makes a message ready; it leaves with the next [`Link::next`].
+    /// Queues a message at QoS 0. The next [`Link::next`] sends it.
     pub(crate) fn publish(&mut self, topic: std::fmt::Arguments<'_>, payload: Bytes) -> anyhow::Result<()> {
         self.machine.publish(topic, QoS::AtMostOnce, payload)?;
         Ok(())
     }
 
-    /// The same at QoS 1: the server acknowledges it.
+    /// Queues a message at QoS 1. The next [`Link::next`] sends it.
     pub(crate) fn publish_qos1(
         &mut self,
         topic: std::fmt::Arguments<'_>,
@@ -99,12 +99,12 @@ impl Link {
         Ok(())
     }
 
-    /// An event that is there already.
+    /// Returns an event that is available without waiting.
     pub(crate) fn try_next(&mut self) -> Option<Event> {
         self.machine.poll_event()
     }
 
-    /// Sends what is ready, and waits for the next event.
+    /// Sends the queued messages, and waits for the next event.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Event> {
         loop {
             self.machine.poll_transmit(&mut self.output);
@@ -125,7 +125,7 @@ impl Link {
                             Poll::Ready(Err(anyhow::anyhow!("the server closed the connection")))
                         }
                         Poll::Ready(result) => {
-                            Poll::Ready(result.context("the connection broke").and_then(|()| {
+                            Poll::Ready(result.context("the connection failed").and_then(|()| {
                                 Ok(self.machine.handle_input(buffer.filled(), Instant::now())?)
                             }))
                         }

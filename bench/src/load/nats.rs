@@ -1,4 +1,4 @@
-//! One NATS connection: the little of its text protocol that requests and replies need.
+//! A NATS connection: the part of the text protocol that requests and replies need.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -8,14 +8,14 @@ use tokio_rustls::client::TlsStream;
 
 use super::dial::Dial;
 
-/// A message that came in.
+/// A received message.
 pub(crate) struct Message {
     pub(crate) subject: String,
     pub(crate) reply: String,
     pub(crate) payload: Bytes,
 }
 
-/// One connection with one subscription.
+/// A connection with one subscription.
 pub(crate) struct NatsLink {
     stream: TlsStream<TcpStream>,
     input: BytesMut,
@@ -23,12 +23,12 @@ pub(crate) struct NatsLink {
 }
 
 impl NatsLink {
-    /// The server speaks first and in the clear; everything after its INFO is TLS.
+    /// Connects and subscribes. The server sends INFO unencrypted; TLS starts after it.
     pub(crate) async fn open(dial: &Dial, subject: &str) -> anyhow::Result<Self> {
         let mut tcp = dial.tcp().await?;
         let mut byte = [0];
         while byte != *b"\n" {
-            tcp.read_exact(&mut byte).await.context("no INFO")?;
+            tcp.read_exact(&mut byte).await.context("the server sent no INFO")?;
         }
         let stream = dial.handshake(tcp).await?;
         let mut link = Self { stream, input: BytesMut::new(), output: BytesMut::new() };
@@ -44,7 +44,7 @@ impl NatsLink {
         }
     }
 
-    /// Makes a message ready; it leaves with the next [`NatsLink::next`].
+    /// Queues a message. The next [`NatsLink::next`] sends it.
     pub(crate) fn publish(&mut self, subject: &str, reply: Option<&str>, payload: &[u8]) {
         let head = match reply {
             Some(reply) => format!("PUB {subject} {reply} {}\r\n", payload.len()),
@@ -55,7 +55,7 @@ impl NatsLink {
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// The same with headers, each line ended.
+    /// Queues a message with headers. Each header ends with CR LF.
     pub(crate) fn publish_with(&mut self, subject: &str, reply: &str, headers: &str, payload: &[u8]) {
         let head = format!("NATS/1.0\r\n{headers}\r\n");
         let total = head.len() + payload.len();
@@ -65,7 +65,7 @@ impl NatsLink {
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// Sends what is ready, and waits for the next message.
+    /// Sends the queued messages, and waits for the next message.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Message> {
         loop {
             self.flush().await?;

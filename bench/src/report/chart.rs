@@ -1,4 +1,4 @@
-//! Charts as SVG, drawn from a report alone: bars where servers are compared, lines where cost grows.
+//! SVG charts of a report: bars for comparisons of servers, lines for growth.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,11 +10,11 @@ const WIDTH: f64 = 720.0;
 const LABEL: f64 = 150.0;
 const BAR: f64 = 22.0;
 const FONT: &str = "font-family=\"system-ui, sans-serif\" font-size=\"13\"";
-/// Legible on a light and on a dark page.
+/// Legible on light and on dark pages.
 const COLOURS: [&str; 6] = ["#d9480f", "#1971c2", "#2f9e44", "#9c36b5", "#868e96", "#e8590c"];
 const INK: &str = "#868e96";
 
-/// Writes one file for each figure, named after its row and what it counts.
+/// Writes one file per metric, named after row and metric. Returns the file names.
 pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<Vec<String>> {
     std::fs::create_dir_all(folder)?;
     let keys: BTreeSet<(&str, &str)> =
@@ -23,12 +23,12 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<Vec<St
     for (row, metric) in keys {
         let of_chart: Vec<&Measurement> =
             report.measurements.iter().filter(|m| m.row == row && m.metric == metric).collect();
-        let grows = of_chart.iter().any(|m| m.size.is_some());
+        let has_sizes = of_chart.iter().any(|m| m.size.is_some());
         if of_chart.len() < 2 {
             continue;
         }
         let title = format!("{row}: {metric}");
-        let svg = if grows { lines(&title, &of_chart) } else { bars(&title, &of_chart) };
+        let svg = if has_sizes { lines(&title, &of_chart) } else { bars(&title, &of_chart) };
         let word: String =
             metric.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let words: Vec<&str> = word.split('-').filter(|word| !word.is_empty()).collect();
@@ -39,7 +39,7 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> anyhow::Result<Vec<St
     Ok(names)
 }
 
-/// Horizontal bars of medians, with whiskers from the smallest to the largest sample.
+/// Draws horizontal bars of medians, with whiskers from the smallest to the largest sample.
 fn bars(title: &str, measurements: &[&Measurement]) -> String {
     let top = measurements.iter().map(|m| m.range().1).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let room = WIDTH - LABEL - 90.0;
@@ -72,7 +72,7 @@ fn bars(title: &str, measurements: &[&Measurement]) -> String {
     svg
 }
 
-/// One line for each server over the size, which grows by factors.
+/// Draws one line per server over the size, on a logarithmic axis.
 fn lines(title: &str, measurements: &[&Measurement]) -> String {
     let (height, left, right, bottom) = (300.0, 70.0, WIDTH - 130.0, 260.0);
     let sizes: BTreeSet<u64> = measurements.iter().filter_map(|m| m.size).collect();

@@ -1,11 +1,11 @@
-//! Tables for people, in Markdown, which is also readable as it is.
+//! Tables in Markdown.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Measurement, Report};
 
-/// One table for each row of the benchmark.
+/// Returns one table per row of the benchmark.
 pub(crate) fn render(report: &Report) -> String {
     let mut text = String::new();
     let rows: BTreeSet<&str> = report.measurements.iter().map(|m| m.row.as_str()).collect();
@@ -24,7 +24,7 @@ pub(crate) fn render(report: &Report) -> String {
     text
 }
 
-/// Servers below each other, figures beside each other, each with the ratio to the hub's.
+/// Writes a table with a line per server and a column per metric, with ratios to the figures of the hub.
 fn flat(text: &mut String, measurements: &[&Measurement]) {
     let mut metrics: Vec<&str> = Vec::new();
     let mut servers: Vec<&str> = Vec::new();
@@ -57,7 +57,7 @@ fn flat(text: &mut String, measurements: &[&Measurement]) {
     }
 }
 
-/// Sizes below each other, each server's figures beside each other.
+/// Writes a table with a line per size, and a column per server and metric.
 fn by_size(text: &mut String, measurements: &[&Measurement]) {
     let sizes: BTreeSet<u64> = measurements.iter().filter_map(|m| m.size).collect();
     let mut columns: Vec<(&str, &str)> = Vec::new();
@@ -82,7 +82,7 @@ fn by_size(text: &mut String, measurements: &[&Measurement]) {
     }
 }
 
-/// The median, and how far the rounds were apart.
+/// Formats the median and the range of the samples.
 fn figure(measurement: &Measurement) -> String {
     let (low, high) = measurement.range();
     if measurement.samples.len() < 2 {
@@ -91,7 +91,7 @@ fn figure(measurement: &Measurement) -> String {
     format!("**{}** ({} to {})", number(measurement.median()), number(low), number(high))
 }
 
-/// Three digits are more than these machines are good for.
+/// Formats a number with about three significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "–".to_owned(),

@@ -1,4 +1,4 @@
-//! P1, P2 and half of P9: method calls, and requests and responses through brokers.
+//! P1, P2 and the calls of P9: method calls, and requests and responses through brokers.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn set_up_all(
     benches
 }
 
-/// One round on one server, and the CPU time it took there for each call.
+/// Runs one round on one server. Also returns the CPU time of the server per call, in microseconds.
 async fn measure(bench: &mut Bench, pace: Pace) -> anyhow::Result<(Outcome, f64)> {
     let before = bench.server.cpu()?;
     let outcome = bench.callers.run(pace).await?;
@@ -64,10 +64,10 @@ async fn run_interleaved(
     report: &mut Report,
 ) {
     let mut benches: Vec<Option<Bench>> = benches.into_iter().map(Some).collect();
-    // The first round warms up what compiles or caches as it goes.
+    // The first round warms up caches and JIT compilers.
     for round in 0..=scale.rounds {
-        for place in &mut benches {
-            let Some(bench) = place else { continue };
+        for entry in &mut benches {
+            let Some(bench) = entry else { continue };
             let name = bench.server.name;
             match measure(bench, pace).await {
                 Ok(_) if round == 0 => {}
@@ -80,11 +80,11 @@ async fn run_interleaved(
                     for (what, quantile) in [("p50, ms", 0.5), ("p99, ms", 0.99), ("p99.9, ms", 0.999)] {
                         add(what, outcome.latencies.value_at_quantile(quantile) as f64 / 1e3);
                     }
-                    eprintln!("{row} {name} {size:?}: {cpu:.1} µs CPU for each of {} calls", outcome.calls);
+                    eprintln!("{row} {name} {size:?}: {cpu:.1} µs CPU per call, {} calls", outcome.calls);
                 }
                 Err(error) => {
                     report.add_missing(format!("{row} {name}: {error:#}"));
-                    *place = None;
+                    *entry = None;
                 }
             }
         }
@@ -94,7 +94,7 @@ async fn run_interleaved(
     }
 }
 
-/// P1: as many calls as there can be.
+/// P1: maximum throughput of calls.
 pub(crate) async fn throughput(
     names: &[String],
     environment: &Environment,
@@ -106,18 +106,18 @@ pub(crate) async fn throughput(
         .await;
 }
 
-/// P2: a thousand calls a second.
+/// P2: latency at 1000 calls per second.
 pub(crate) async fn latency(names: &[String], environment: &Environment, scale: &Scale, report: &mut Report) {
     let benches = set_up_all(names, environment, scale, scale.devices, report).await;
     let pace = Pace::Open(1000, Duration::from_secs(scale.seconds));
     run_interleaved("P2", benches, scale, pace, None, report).await;
 }
 
-/// Half of P9: P1 with ever more devices.
+/// P9 calls: P1 with a growing number of devices.
 pub(crate) async fn growth(names: &[String], environment: &Environment, scale: &Scale, report: &mut Report) {
     let pace = Pace::Closed(Duration::from_secs(scale.seconds));
     for devices in [1, 10, 100, 1000, 10_000] {
-        // Beyond some thousands the load has sockets enough for one server at a time.
+        // With more devices, the load generator has enough sockets for one server at a time only.
         for names in names.chunks(if devices > 5000 { 1 } else { names.len() }) {
             let benches = set_up_all(names, environment, scale, devices, report).await;
             run_interleaved("P9 calls", benches, scale, pace, Some(devices as u64), report).await;
@@ -125,7 +125,7 @@ pub(crate) async fn growth(names: &[String], environment: &Environment, scale: &
     }
 }
 
-/// A part of P2: so many calls that a rare loss would show, as fast as they can be made, because haste loses more.
+/// P2 loss: enough calls to show a rare loss, at maximum rate, because losses are more likely under load.
 pub(crate) async fn endurance(
     environment: &Environment,
     scale: &Scale,

@@ -1,4 +1,4 @@
-//! P4: what a connect costs: TLS, authentication, subscription.
+//! P4: cost of a connect: TLS, authentication, subscription.
 
 use std::time::{Duration, Instant};
 
@@ -32,13 +32,13 @@ async fn measure(
     Ok(())
 }
 
-/// Ends connections, and waits until the server has seen that: what it costs is no part of a connect.
+/// Closes connections, and waits until the server has processed that, so that it is not measured.
 async fn disconnect_all<T>(links: Vec<T>) {
     drop(links);
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
-/// The handshake alone, against the baseline.
+/// Measures the bare TLS handshake, on the baseline server.
 async fn handshakes(
     server: &Server,
     environment: &Environment,
@@ -58,14 +58,14 @@ async fn handshakes(
     Ok(())
 }
 
-/// P4.
+/// P4: cost of a connect.
 pub(crate) async fn storm(names: &[String], environment: &Environment, scale: &Scale, report: &mut Report) {
     let servers = start(names, environment, report).await;
     for server in &servers {
         let Ok(dial) = server.dial(&environment.pki, false) else { continue };
         let prepared = async {
             registry::register(server, &dial, scale.connects).await?;
-            // The first storm makes what the later ones find: durable subscriptions.
+            // The first connects create the durable subscriptions that later ones find.
             disconnect_all(Fleet::open(&server.protocol, &dial, scale.connects).await?).await;
             anyhow::Ok(())
         };

@@ -1,4 +1,4 @@
-//! P3 and a part of P9: what a connected, subscribed, silent device costs in memory.
+//! P3 and the memory of P9: memory per connected, subscribed, idle device.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::load::device::Fleet;
 use crate::report::Report;
 use crate::server::{Environment, Server};
 
-/// Sockets and files besides those of devices.
+/// Open files besides the sockets of devices.
 const RESERVED_FILES: u64 = 200;
 
 async fn measure(
@@ -24,10 +24,10 @@ async fn measure(
         tokio::time::sleep(Duration::from_secs(1)).await;
         let empty = server.resident_kib()?;
         let links = Fleet::open(&server.protocol, &dial, size).await?;
-        // Whatever connecting left over is given back or counted.
+        // Memory that connecting needed temporarily is released by now, or counts.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let used = server.resident_kib()?.saturating_sub(empty);
-        eprintln!("{} {size}: {:.2} KiB for each", server.name, used as f64 / size as f64);
+        eprintln!("{} {size}: {:.2} KiB per device", server.name, used as f64 / size as f64);
         found.push((size as u64, used as f64 / size as f64));
         drop(links);
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -35,14 +35,14 @@ async fn measure(
     Ok(found)
 }
 
-/// P3: memory for each of as many devices as the machine holds.
+/// P3: memory per device, with as many devices as the limit of open files allows.
 pub(crate) async fn memory(names: &[String], environment: &Environment, scale: &Scale, report: &mut Report) {
     let most = (kernel::open_files_limit().saturating_sub(RESERVED_FILES) as usize).min(scale.idle);
     if most < scale.idle {
-        report.add_missing(format!("P3: {} devices: a process may open {} files here", scale.idle, most));
+        report.add_missing(format!("P3: {} devices: the limit of open files allows {}", scale.idle, most));
     }
     for name in names {
-        // One after the other: each gets a fresh process, so that its memory holds nothing older.
+        // One server at a time, in a fresh process, so that memory of earlier measurements does not count.
         for server in start(std::slice::from_ref(name), environment, report).await {
             match measure(&server, environment, &[most]).await {
                 Ok(found) => {
@@ -56,12 +56,12 @@ pub(crate) async fn memory(names: &[String], environment: &Environment, scale: &
     }
 }
 
-/// A part of P9: the same with ever more devices.
+/// P9 memory: P3 with a growing number of devices.
 pub(crate) async fn growth(names: &[String], environment: &Environment, report: &mut Report) {
     let most = kernel::open_files_limit().saturating_sub(RESERVED_FILES) as usize;
     for size in [1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000] {
         if size > most.next_multiple_of(1000) {
-            report.add_missing(format!("P9 memory: {size} devices: a process may open {most} files here"));
+            report.add_missing(format!("P9 memory: {size} devices: the limit of open files allows {most}"));
             continue;
         }
         for name in names {

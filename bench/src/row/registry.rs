@@ -17,13 +17,13 @@ use crate::report::Report;
 use crate::server::nats::Durability;
 use crate::server::{self, Environment, Protocol, Server};
 
-/// How long one round on one server may take.
+/// Time-out of one round on one server.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Connections that register devices for other rows.
+/// Number of connections that register devices for other rows.
 const REGISTER_CONNECTIONS: usize = 64;
 
-/// Registers devices, if the server knows such a thing.
+/// Registers devices, if the server has a registry.
 pub(crate) async fn register(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<()> {
     if server.name == "baseline" {
         return Ok(());
@@ -34,7 +34,7 @@ pub(crate) async fn register(server: &Server, dial: &Dial, count: usize) -> anyh
     Ok(())
 }
 
-/// Connections of a back end; `None` where there is no registry.
+/// Opens connections of a service. `None` if the server has no registry.
 async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<Option<Vec<HttpLink>>> {
     let Protocol::Hub { https, token, .. } = &server.protocol else { return Ok(None) };
     let dial = Dial { address: *https, ..dial.clone() };
@@ -45,7 +45,7 @@ async fn connect(server: &Server, dial: &Dial, count: usize) -> anyhow::Result<O
     run_all(32, open).await.map(Some)
 }
 
-/// Does `operation` on each of `numbers`, all connections at once. How long it took.
+/// Runs `operation` for each of `numbers`, on all connections concurrently. Returns the duration.
 async fn run_concurrently(
     links: &[Arc<Mutex<HttpLink>>],
     numbers: std::ops::Range<usize>,
@@ -138,7 +138,7 @@ async fn measure(
     Ok(())
 }
 
-/// Commits and writes of the hub's store so far, from its own metrics.
+/// Returns the commits and writes of the hub's store so far, from its metrics.
 async fn store_counts(server: &Server) -> anyhow::Result<(f64, f64)> {
     let Protocol::Hub { admin: Some(admin), .. } = &server.protocol else { return Ok((0.0, 0.0)) };
     let text = crate::server::get_plain(*admin, "/metrics").await?;
@@ -149,7 +149,7 @@ async fn store_counts(server: &Server) -> anyhow::Result<(f64, f64)> {
     Ok((value("ferrohub_store_commits_total"), value("ferrohub_store_writes_total")))
 }
 
-/// P6: the hub, and two stores beside it.
+/// P6: the hub, PostgreSQL and NATS JetStream.
 pub(crate) async fn registry(environment: &Environment, scale: &Scale, report: &mut Report) {
     let hub = start(&["ferrohub".to_owned()], environment, report).await;
     let mut database = None;
@@ -186,13 +186,15 @@ pub(crate) async fn registry(environment: &Environment, scale: &Scale, report: &
             match tokio::time::timeout(ROUND_TIMEOUT, measured).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => report.add_missing(format!("P6 {}: {error:#}", server.name)),
-                Err(_) => report.add_missing(format!("P6 {}: not done after {ROUND_TIMEOUT:?}", server.name)),
+                Err(_) => {
+                    report.add_missing(format!("P6 {}: not finished within {ROUND_TIMEOUT:?}", server.name))
+                }
             }
         }
     }
 }
 
-/// The same with rows of a table, without TLS and without a registry's rules.
+/// Measures the same operations on rows of a table, without TLS and without the rules of a registry.
 async fn database_rates(server: &Server, report: &mut Report) -> anyhow::Result<()> {
     use server::postgres::{GET, INSERT, flushes, pgbench};
     let what = [
@@ -216,7 +218,7 @@ async fn database_rates(server: &Server, report: &mut Report) -> anyhow::Result<
     Ok(())
 }
 
-/// The same with keys of a bucket: a stream of one message for each subject.
+/// Measures the same operations on keys of a bucket: a stream with one message per subject.
 async fn bucket_rates(
     server: &Server,
     environment: &Environment,
@@ -270,12 +272,12 @@ async fn bucket_rates(
                     }
                     let answer = link.next().await?;
                     let text = String::from_utf8_lossy(&answer.payload);
-                    let good = if creates {
+                    let is_valid = if creates {
                         text.contains("\"seq\"") && !text.contains("\"error\"")
                     } else {
                         text == value
                     };
-                    anyhow::ensure!(good, "{text}");
+                    anyhow::ensure!(is_valid, "{text}");
                 }
             }
         });
@@ -290,7 +292,7 @@ async fn bucket_rates(
     Ok(())
 }
 
-/// A part of P9: getting a device out of ever more.
+/// P9 get: reads a device from a growing number of devices.
 pub(crate) async fn growth(
     environment: &Environment,
     scale: &Scale,
@@ -299,7 +301,7 @@ pub(crate) async fn growth(
     use crate::server::ferrohub::Hub;
     for size in [1000, 10_000, 100_000, 1_000_000] {
         if size > scale.registered {
-            report.add_missing(format!("P9 get: {size} devices were not asked for"));
+            report.add_missing(format!("P9 get: {size} devices: skipped, more than --registered"));
             continue;
         }
         let hub = Hub::prepare(environment)?;
@@ -310,7 +312,7 @@ pub(crate) async fn growth(
         let links: Vec<_> = links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect();
         for _ in 0..scale.rounds {
             let before = server.cpu()?;
-            // A prime step visits devices in no order that a cache could follow.
+            // The step is a prime number, so that devices are not visited in the order of their ids.
             let get = move |number: usize| (Method::GET, path(number * 7919 % size), Bytes::new());
             run_concurrently(&links, 0..20_000, get).await?;
             let cpu = per(server.cpu()? - before, 20_000);

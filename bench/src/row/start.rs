@@ -1,4 +1,4 @@
-//! P5: from the start of the process until it is ready, with empty and with full stores.
+//! P5: time from the start of the process until it is ready, with empty and with filled stores.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::report::Report;
 use crate::server::ferrohub::Hub;
 use crate::server::{Environment, get_plain};
 
-/// Fills a store as the hub would, but without one.
+/// Creates devices in the store of a hub that does not run.
 pub(crate) async fn fill(hub: &Hub, devices: usize) -> anyhow::Result<()> {
     let mut registry = prometheus_client::registry::Registry::default();
     let store = Arc::new(SqliteStore::open(&hub.data(), StoreMetrics::register(&mut registry))?);
@@ -39,7 +39,7 @@ pub(crate) async fn fill(hub: &Hub, devices: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the admin listener says that the hub is ready.
+/// Returns whether the admin listener reports that the hub is ready.
 async fn is_ready(hub: &Hub) -> bool {
     get_plain(hub.admin, "/readyz").await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
@@ -55,7 +55,7 @@ async fn measure(
     let begun = Instant::now();
     let mut child = environment.spawn(command, std::process::Stdio::null())?;
     while !is_ready(hub).await {
-        ensure!(begun.elapsed() < Duration::from_secs(30), "the hub is not ready");
+        ensure!(begun.elapsed() < Duration::from_secs(30), "the hub is not ready after 30 s");
         tokio::time::sleep(Duration::from_micros(300)).await;
     }
     let took = begun.elapsed();
@@ -70,7 +70,7 @@ async fn measure(
     Ok(())
 }
 
-/// P5.
+/// P5: start time and memory.
 pub(crate) async fn start(
     environment: &Environment,
     scale: &Scale,
@@ -81,12 +81,12 @@ pub(crate) async fn start(
     }
     for size in [0, 1000, 100_000, 1_000_000] {
         if size > scale.registered {
-            report.add_missing(format!("P5: {size} registered devices were not asked for"));
+            report.add_missing(format!("P5: {size} devices: skipped, more than --registered"));
             continue;
         }
         let hub = Hub::prepare(environment)?;
         fill(&hub, size).await?;
-        // The first start makes policies and certificates; it is measured by itself.
+        // The first start creates policies and certificates, so it is not counted.
         measure(&hub, size, true, environment, &mut Report::default()).await?;
         for _ in 0..scale.rounds {
             measure(&hub, size, false, environment, report).await?;

@@ -1,4 +1,4 @@
-//! P7: telemetry at QoS 1, on disk before it is acknowledged.
+//! P7: telemetry at QoS 1, persisted before it is acknowledged.
 
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,10 @@ use crate::report::Report;
 use crate::server::nats::{self, Durability};
 use crate::server::{Environment, Protocol, Server};
 
-/// Messages that one device has under way when it sends as fast as it can: what Microsoft's clients allow themselves.
+/// Maximum messages in flight of one device; the limit of Microsoft's clients.
 const WINDOW: usize = 16;
 
-/// How long a message may take.
+/// Time-out for PUBACK.
 const PUBACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A device that sends.
@@ -33,7 +33,7 @@ struct Sender {
 
 impl Sender {
     async fn open(dial: &Dial, protocol: &Protocol, number: usize) -> anyhow::Result<Self> {
-        // What it listens for is of no matter; a broker must not send its own messages back to it.
+        // Any filter will do, but a broker must not send the device its own messages.
         let filter = match protocol {
             Protocol::Hub { .. } => "$iothub/methods/POST/#".to_owned(),
             _ => format!("methods/{}", name(number)),
@@ -42,7 +42,7 @@ impl Sender {
         Ok(Self { link, topic: format!("devices/{}/messages/events/", name(number)) })
     }
 
-    /// Keeps `window` messages under way until the time is over, then waits for the last ones.
+    /// Keeps `window` messages in flight for `time`, then waits for the remaining acknowledgements.
     async fn send(
         mut self,
         window: usize,
@@ -61,13 +61,13 @@ impl Sender {
             // Servers acknowledge in the order of sending.
             match tokio::time::timeout(PUBACK_TIMEOUT, self.link.next()).await?? {
                 Event::PubAck(_) => latencies.saturating_record(since.elapsed().as_micros() as u64),
-                other => bail!("no PUBACK but {other:?}"),
+                other => bail!("expected PUBACK, got {other:?}"),
             }
         }
     }
 }
 
-/// Somebody must want the messages, or a broker does not keep them: a reader that is away.
+/// Creates a subscription of an offline reader. Without a subscription, a broker does not store messages.
 async fn subscribe_offline_reader(server: &Server, dial: &Dial) -> anyhow::Result<()> {
     if matches!(server.protocol, Protocol::Broker { .. }) {
         let login = Login { client_id: "reader".to_owned(), ..Login::default() };
@@ -117,7 +117,7 @@ async fn open(
     Ok((run_all(32, many).await?, vec![one]))
 }
 
-/// P7: the hub, and NATS with JetStream behind its MQTT listener, synced and as it comes.
+/// P7: the hub, and NATS with JetStream and its MQTT listener, synced and with defaults.
 pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: &mut Report) {
     let mut servers = start(&["ferrohub".to_owned()], environment, report).await;
     for durability in [Durability::Always, Durability::Default] {
@@ -138,8 +138,8 @@ pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: 
     }
     // The first round warms up.
     for round in 0..=scale.rounds {
-        for place in &mut benches {
-            let Some((server, many, one)) = place else { continue };
+        for entry in &mut benches {
+            let Some((server, many, one)) = entry else { continue };
             let mut failed = None;
             for (what, senders, window) in [
                 ("all devices, one under way each", &mut *many, 1),
@@ -163,7 +163,7 @@ pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: 
             }
             if let Some(error) = failed {
                 report.add_missing(format!("P7 {}: {error:#}", server.name));
-                *place = None;
+                *entry = None;
             }
         }
     }

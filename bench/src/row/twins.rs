@@ -1,4 +1,4 @@
-//! P8: twins: what devices report, on disk before it is acknowledged, and how soon they hear what is desired.
+//! P8: twins: reported properties, persisted before they are acknowledged, and delivery of desired properties.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ use crate::load::run_all;
 use crate::report::Report;
 use crate::server::{self, Environment, Protocol, Server};
 
-/// How long anything may take.
+/// Time-out of each response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Devices that report at once.
+/// Number of devices that report concurrently.
 const CONCURRENT_DEVICES: usize = 256;
 const RESPONSES: &str = "$iothub/twin/res/#";
 const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
 
-/// Device `number`, which listens to `filter`.
+/// Connects device `number`, subscribed to `filter`.
 fn device(
     server: &Server,
     dial: &Dial,
@@ -36,7 +36,7 @@ fn device(
     async move { Link::open(&dial, &login, filter, false).await }
 }
 
-/// Reports until the time is over, one patch after the other.
+/// Sends patches of reported properties one after the other, for `time`.
 async fn patch_reported(mut link: Link, time: Duration) -> anyhow::Result<(Link, Histogram<u64>)> {
     let mut latencies = histogram()?;
     let begun = Instant::now();
@@ -54,14 +54,14 @@ async fn patch_reported(mut link: Link, time: Duration) -> anyhow::Result<(Link,
                 let topic = answer.topic.as_str();
                 ensure!(topic.starts_with("$iothub/twin/res/204/"), "{topic}");
             }
-            other => bail!("no response but {other:?}"),
+            other => bail!("expected a response, got {other:?}"),
         }
         latencies.saturating_record(since.elapsed().as_micros() as u64);
     }
     Ok((link, latencies))
 }
 
-/// Patches desired properties, one after the other, and waits for the device to hear of each.
+/// Patches desired properties one after the other, for `time`, and waits until the device receives each patch.
 async fn patch_desired(
     back_end: &mut HttpLink,
     link: &mut Link,
@@ -76,18 +76,18 @@ async fn patch_desired(
         count += 1;
         let body = format!("{{\"properties\":{{\"desired\":{{\"interval\":{count}}}}}}}");
         let since = Instant::now();
-        let heard = async {
+        let received = async {
             match link.next().await? {
                 Event::Publish(_) => Ok(since.elapsed()),
-                other => bail!("no notification but {other:?}"),
+                other => bail!("expected a notification, got {other:?}"),
             }
         };
-        let (heard, answer) = tokio::join!(
-            tokio::time::timeout(RESPONSE_TIMEOUT, heard),
+        let (received, answer) = tokio::join!(
+            tokio::time::timeout(RESPONSE_TIMEOUT, received),
             back_end.send(Method::PATCH, &path, body.into())
         );
         answer?;
-        latencies.saturating_record(heard.context("no notification")??.as_micros() as u64);
+        latencies.saturating_record(received.context("no notification")??.as_micros() as u64);
     }
     Ok(latencies)
 }
@@ -122,7 +122,7 @@ struct Bench {
 
 async fn open(server: Server, environment: &Environment) -> anyhow::Result<Bench> {
     let dial = server.dial(&environment.pki, false)?;
-    let Protocol::Hub { https, token, .. } = &server.protocol else { bail!("it has no twins") };
+    let Protocol::Hub { https, token, .. } = &server.protocol else { bail!("this server has no twins") };
     registry::register(&server, &dial, CONCURRENT_DEVICES + 2).await?;
     let single = vec![device(&server, &dial, CONCURRENT_DEVICES, RESPONSES).await?];
     let concurrent =
@@ -156,7 +156,7 @@ async fn round(bench: &mut Bench, scale: &Scale, report: &mut Report) -> anyhow:
     Ok(())
 }
 
-/// `UPDATE … jsonb` of rows that hold about as much.
+/// Measures `UPDATE … jsonb` on rows of about the same size.
 async fn database_round(server: &Server, report: &mut Report) -> anyhow::Result<()> {
     for (what, clients, each) in
         [("reported, one after the other", 1, 2000), ("reported, 256 at once", CONCURRENT_DEVICES, 80)]
@@ -171,7 +171,7 @@ async fn database_round(server: &Server, report: &mut Report) -> anyhow::Result<
     Ok(())
 }
 
-/// P8: the hub, and PostgreSQL beside it on the same disk.
+/// P8: the hub, and PostgreSQL on the same disk.
 pub(crate) async fn twins(environment: &Environment, scale: &Scale, report: &mut Report) {
     let mut bench = None;
     for server in start(&["ferrohub".to_owned()], environment, report).await {

@@ -1,11 +1,11 @@
-//! Aedes, from npm: a broker as a library, with the least of a program around it.
+//! Aedes, from npm: a broker library, in a minimal program.
 
 use anyhow::ensure;
 use tokio::process::Command;
 
 use super::{Environment, Protocol, Server, ServerSpec, free_address};
 
-/// Both ways in which versions of the package make a broker.
+/// Versions of the package differ in how a broker is created; the program supports both.
 const PROGRAM: &str = "\
 const fs = require('fs');
 const tls = require('tls');
@@ -21,7 +21,7 @@ const [certificate, key, host, port] = process.argv.slice(2);
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let modules = environment.peers.join("aedes/node_modules");
     let package = modules.join("aedes/package.json");
-    ensure!(package.exists(), "{} is missing: cargo xtask bench --install", package.display());
+    ensure!(package.exists(), "{} is missing; run `cargo xtask bench --install`", package.display());
     let described: serde_json::Value = serde_json::from_slice(&std::fs::read(&package)?)?;
     let version =
         described.get("version").and_then(|version| version.as_str()).unwrap_or("unknown").to_owned();

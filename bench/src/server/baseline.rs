@@ -1,8 +1,8 @@
-//! The baseline: a program that only moves the same bytes over the same TLS connections.
+//! The baseline server, which only moves the same bytes over the same TLS connections.
 //!
-//! It reads a caller's request, writes a request of the same size to a device, reads its answer and writes one of the
-//! same size to the caller. It parses nothing, checks nothing and remembers nothing: what is left is what TLS, the
-//! runtime and the kernel cost.
+//! It reads a request of a caller, writes a request of the same size to a device, reads the response, and writes a
+//! response of the same size to the caller. It parses, checks and stores nothing: the remaining cost is that of TLS,
+//! the runtime and the kernel.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Environment, Protocol, Server, ServerSpec, free_address};
 
-/// Flags of the process that is the baseline.
+/// Flags of the baseline server.
 #[derive(Debug, Args)]
 pub(crate) struct BaselineArgs {
     #[arg(long)]
@@ -33,7 +33,7 @@ pub(crate) struct BaselineArgs {
     key: PathBuf,
 }
 
-/// Starts it as a process of its own.
+/// Starts the baseline server as a separate process.
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let (address, https) = (free_address()?, free_address()?);
     let mut command = Command::new(std::env::current_exe()?);
@@ -58,15 +58,15 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     .await
 }
 
-/// A request to a device, and whom its answer is for.
+/// A request to a device: the size of the payload, and the channel for the size of the response.
 type Request = (usize, oneshot::Sender<usize>);
-/// Devices that have nothing to do.
+/// Devices that are not processing a request.
 type IdleDevices = Arc<Mutex<VecDeque<mpsc::Sender<Request>>>>;
 
-/// Bytes of the hub's answer besides the payload: status line, headers, and the JSON around it.
+/// Bytes of the hub's response besides the payload: status line, headers, and the JSON around it.
 const RESPONSE_OVERHEAD: usize = 190;
 
-/// Is the baseline.
+/// Runs the baseline server.
 #[tokio::main]
 pub(crate) async fn run(flags: BaselineArgs) -> anyhow::Result<()> {
     let acceptor = TlsAcceptor::from(crate::pki::server(&flags.certificate, &flags.key)?);
@@ -106,10 +106,10 @@ async fn device(mut stream: TlsStream<TcpStream>, idle: IdleDevices) -> anyhow::
         stream.flush().await?;
     }
     let (sender, mut requests) = mpsc::channel::<Request>(1);
-    let rest = |sender: &mpsc::Sender<Request>| {
+    let mark_idle = |sender: &mpsc::Sender<Request>| {
         idle.lock().unwrap_or_else(PoisonError::into_inner).push_back(sender.clone());
     };
-    rest(&sender);
+    mark_idle(&sender);
     let topic = b"$iothub/methods/POST/echo/?$rid=123456789012";
     loop {
         let (payload, reply) = tokio::select! {
@@ -128,7 +128,7 @@ async fn device(mut stream: TlsStream<TcpStream>, idle: IdleDevices) -> anyhow::
         stream.flush().await?;
         let read = stream.read(&mut input).await?;
         let _ = reply.send(read);
-        rest(&sender);
+        mark_idle(&sender);
     }
 }
 
@@ -139,12 +139,18 @@ async fn caller(mut stream: TlsStream<TcpStream>, idle: IdleDevices) -> anyhow::
         if read == 0 {
             return Ok(());
         }
-        // Small requests come in one piece; a payload of the body's size is what a device is sent.
-        let end = input.windows(4).position(|four| four == b"\r\n\r\n").context("no request")?;
+        // A small request arrives in one read. The device gets a payload of the size of the payload in the body.
+        let end = input
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .context("the request has no end of headers")?;
         let payload = read.saturating_sub(end + 4 + 34);
         let device = idle.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let (sender, answer) = oneshot::channel();
-        device.context("no device")?.try_send((payload, sender)).map_err(|_| anyhow::anyhow!("no device"))?;
+        device
+            .context("no device is idle")?
+            .try_send((payload, sender))
+            .map_err(|_| anyhow::anyhow!("the device is busy or gone"))?;
         answer.await?;
         let body = format!("{{\"status\":200,\"payload\":\"{}\"}}", "x".repeat(payload.saturating_sub(2)));
         let mut head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-filler: ", body.len());

@@ -1,4 +1,4 @@
-//! The hub itself.
+//! The hub.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::{Environment, Protocol, Server, ServerSpec, free_address};
 
 const POLICY: &str = "bench";
 
-/// A hub's files, and where it will listen.
+/// Files and addresses of a hub that is not started yet.
 pub(crate) struct Hub {
     pub(crate) folder: TempDir,
     pub(crate) admin: std::net::SocketAddr,
@@ -20,7 +20,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Writes a configuration that differs from the default in names and addresses only.
+    /// Writes a configuration. It differs from the defaults in names, addresses and credentials only.
     pub(crate) fn prepare(environment: &Environment) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let (mqtt, https, admin) = (free_address()?, free_address()?, free_address()?);
@@ -46,23 +46,24 @@ impl Hub {
         Ok(Self { folder, admin, listen: (mqtt, https), token })
     }
 
-    /// Where the hub keeps its state.
+    /// Returns the data folder.
     pub(crate) fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }
 
-    /// The command that runs it.
+    /// Returns the command that runs the hub.
     pub(crate) fn command(&self, program: &Path) -> anyhow::Result<Command> {
-        let program =
-            program.canonicalize().with_context(|| format!("{}: build it first", program.display()))?;
+        let program = program
+            .canonicalize()
+            .with_context(|| format!("cannot find {}; build it first", program.display()))?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(self.folder.path().join("ferrohub.toml"));
-        // The default log is on; it goes where the output of all servers goes.
+        // The default log level is on. The log goes to the same file as the output of all servers.
         command.current_dir(self.folder.path());
         Ok(command)
     }
 
-    /// Starts it.
+    /// Starts the hub.
     pub(crate) async fn start(
         self,
         name: &'static str,
@@ -80,7 +81,7 @@ impl Hub {
     }
 }
 
-/// The hub of this build.
+/// Starts a hub with an empty data folder.
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     Hub::prepare(environment)?.start("ferrohub", &environment.hub, environment).await
 }

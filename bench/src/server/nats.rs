@@ -4,15 +4,15 @@ use tokio::process::Command;
 
 use super::{Environment, Protocol, Server, ServerSpec, free_address, version};
 
-/// How the server keeps streams.
+/// Durability of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// It keeps none.
+    /// No streams.
     None,
-    /// As it comes: an acknowledged message is in the operating system's memory, on disk two minutes later.
+    /// The default: an acknowledged message is in the page cache, and on disk two minutes later.
     Default,
-    /// `sync_interval: always`, which Debian's version does not know; there the folder is marked so that the
-    /// file system writes each message to the disk before the server goes on.
+    /// Like `sync_interval: always`, which Debian's version does not support. Instead, the folder has the attribute
+    /// `S`, so that the file system writes synchronously.
     Always,
 }
 
@@ -20,12 +20,12 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     start_with(environment, Durability::None).await
 }
 
-/// With streams, unless `durability` is [`Durability::None`].
+/// Starts a server with streams, unless `durability` is [`Durability::None`].
 pub(crate) async fn start_with(environment: &Environment, durability: Durability) -> anyhow::Result<Server> {
     start_as(environment, durability, Protocol::Nats).await
 }
 
-/// With streams and its MQTT listener, which keeps messages of QoS 1 in one of them before it acknowledges them.
+/// Starts a server with streams and its MQTT listener, which stores QoS 1 messages in a stream before PUBACK.
 pub(crate) async fn start_mqtt(environment: &Environment, durability: Durability) -> anyhow::Result<Server> {
     start_as(environment, durability, Protocol::Broker { login: None }).await
 }
@@ -55,7 +55,7 @@ async fn start_as(
         std::fs::create_dir(&store)?;
         if durability == Durability::Always {
             let marked = Command::new("chattr").arg("+S").arg(&store).status().await?;
-            anyhow::ensure!(marked.success(), "chattr +S is not possible here");
+            anyhow::ensure!(marked.success(), "chattr +S failed: the file system does not support it");
         }
         configuration += &format!("jetstream {{ store_dir: {store:?}, max_file_store: 8GB }}\n");
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL, from Debian's package, driven by its own pgbench: a yardstick for durable writes.
+//! PostgreSQL, from Debian's package, with pgbench: a reference for durable writes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,34 @@ use tokio::process::Command;
 
 use super::{Environment, Protocol, Server, ServerSpec, free_address, version};
 
-/// A table as a registry has it.
+/// A table like that of the registry.
 const SCHEMA: &str = "CREATE TABLE device (id text PRIMARY KEY, generation text NOT NULL, etag text NOT NULL, \
      status int NOT NULL, keys bytea NOT NULL, doc jsonb NOT NULL)";
 
-/// A device with a new random id.
+/// Inserts a device with a random id.
 pub(crate) const INSERT: &str = "INSERT INTO device VALUES (gen_random_uuid()::text, gen_random_uuid()::text, \
      gen_random_uuid()::text, 1, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || \
      uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), '{\"tags\":{\"site\":\"a\"}}'::jsonb);\n";
 
-/// Of the devices that [`fill`] made.
+/// Reads one of the devices that [`fill`] created.
 pub(crate) const GET: &str = "\\set n random(1, 20000)\n\
      SELECT id, generation, etag, status, keys, doc FROM device WHERE id = 'bench-' || :n;\n";
 
-/// A change of what a device reports, as a twin keeps it.
+/// Changes the reported properties of a device.
 pub(crate) const REPORT: &str = "\\set n random(1, 20000)\n\\set v random(1, 1000000)\n\
      UPDATE device SET doc = jsonb_set(doc, '{reported}', coalesce(doc->'reported', '{}') \
      || jsonb_build_object('counter', :v::int, 'temperature', 21.5)) WHERE id = 'bench-' || :n;\n";
 
-/// A server of its own, every setting that makes it durable as the package has it: on.
+/// Starts a server, with the default durability settings: all are on.
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;
     let address = free_address()?;
     let programs = programs()?;
     let data = folder.path().join("data");
-    // It refuses to run as root; its user must be able to reach the folder.
+    // PostgreSQL refuses to run as root; its user must be able to access the folder.
     if is_root().await {
-        let shown = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(folder.path(), shown)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), mode)?;
         run(Command::new("install").args(["-d", "-o", "postgres", "-g", "postgres", "-m", "700"]).arg(&data))
             .await?;
     }
@@ -65,7 +65,7 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         helpers: Vec::new(),
     };
     let server = spec.start(environment, command).await?;
-    // It listens before it is ready.
+    // The server listens before it is ready.
     for _ in 0..100 {
         if sql(address, "SELECT 1").await.is_ok() {
             sql(address, SCHEMA).await?;
@@ -73,10 +73,10 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    anyhow::bail!("PostgreSQL is not ready")
+    anyhow::bail!("PostgreSQL is not ready after 10 s")
 }
 
-/// Makes devices to be got.
+/// Creates the devices that [`GET`] and [`REPORT`] use.
 pub(crate) async fn fill(address: SocketAddr) -> anyhow::Result<()> {
     let devices = "INSERT INTO device SELECT 'bench-' || n, md5('g' || n), md5('e' || n), 1, \
          decode(md5('p' || n) || md5('q' || n), 'hex'), '{\"tags\":{\"site\":\"a\"}}'::jsonb \
@@ -86,14 +86,14 @@ pub(crate) async fn fill(address: SocketAddr) -> anyhow::Result<()> {
     sql(address, "CHECKPOINT").await.map(drop)
 }
 
-/// Commits that shared one flush of the log so far: flushes.
+/// Returns the number of flushes of the write-ahead log so far.
 pub(crate) async fn flushes(address: SocketAddr) -> anyhow::Result<f64> {
-    // The counters lag behind by a second.
+    // The counters lag by up to a second.
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     Ok(sql(address, "SELECT wal_sync FROM pg_stat_wal").await?.trim().parse()?)
 }
 
-/// Runs a script `count` times on each of `clients` connections. Transactions per second.
+/// Runs a script `count` times on each of `clients` connections. Returns transactions per second.
 pub(crate) async fn pgbench(
     address: SocketAddr,
     script: &str,
@@ -112,8 +112,8 @@ pub(crate) async fn pgbench(
         .output()
         .await?;
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
-    let line = text.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench told no rate")?;
+    ensure!(output.status.success(), "pgbench failed: {}", String::from_utf8_lossy(&output.stderr));
+    let line = text.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench printed no tps")?;
     Ok(line.split(' ').next().unwrap_or_default().parse()?)
 }
 
@@ -123,18 +123,18 @@ async fn sql(address: SocketAddr, statement: &str) -> anyhow::Result<String> {
         .args(["-U", "bench", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", statement])
         .output()
         .await?;
-    ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Where Debian has the newest version's programs.
+/// Returns the folder with the programs of the newest version.
 fn programs() -> anyhow::Result<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .context("PostgreSQL is missing: cargo xtask bench --install")?
+        .context("PostgreSQL is missing; run `cargo xtask bench --install`")?
         .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
         .collect();
     found.sort();
-    found.pop().context("PostgreSQL is missing: cargo xtask bench --install")
+    found.pop().context("PostgreSQL is missing; run `cargo xtask bench --install`")
 }
 
 async fn is_root() -> bool {
@@ -142,7 +142,8 @@ async fn is_root() -> bool {
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// The program, as a user that it agrees to run as. `setpriv` becomes the program it starts.
+/// Returns a command for the program, as the user `postgres` if this process runs as root. `setpriv` executes the
+/// program in the same process.
 async fn as_postgres(program: &Path) -> Command {
     if !is_root().await {
         return Command::new(program);

@@ -31,10 +31,10 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("rabbitmq.conf"), configuration)?;
     std::fs::write(path("plugins"), "[rabbitmq_mqtt].\n")?;
-    // The script that the package installs would change to a user of its own; the one below it does not.
+    // The script in /usr/sbin changes to the user of the package; this one does not.
     let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
     command
-        // It leaves its dumps where it is started.
+        // Crash dumps are written to the current folder.
         .current_dir(folder.path())
         .env("HOME", folder.path())
         .env("RABBITMQ_NODENAME", format!("bench{}@localhost", address.port()))
@@ -45,7 +45,7 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         .env("RABBITMQ_PID_FILE", path("pid"))
         .env("RABBITMQ_NODE_PORT", amqp.port().to_string())
         .env("RABBITMQ_DIST_PORT", distribution.port().to_string());
-    // Erlang's name server: one of our own, or the first node would leave one behind.
+    // A separate epmd, Erlang's name server: otherwise the first node starts one that keeps running.
     let names = free_address()?.port().to_string();
     let mut name_server = Command::new("epmd");
     name_server.args(["-port", &names, "-address", "127.0.0.1"]);
@@ -58,7 +58,7 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         .await
 }
 
-/// As Debian's package says; the program itself takes seconds to tell.
+/// Returns the version of Debian's package; asking the program takes seconds.
 async fn version() -> String {
     let output = Command::new("dpkg-query").args(["-W", "-f=${Version}", "rabbitmq-server"]).output().await;
     output

@@ -1,5 +1,6 @@
-//! Blobs in a container of Azure Storage, or of whatever speaks its protocol. Devices upload there themselves; the hub only
-//! asks whether a blob is there, with a signature of its own that is good for a few minutes and for nothing else.
+//! Blobs in a container of Azure Storage or a compatible store. Devices upload directly to the container. The hub only
+//! checks whether a blob exists, with a shared access signature that it signs itself: valid for a few minutes, and only
+//! for reading that blob.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +20,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 
-/// How long the storage may take to answer.
+/// Time-out of a request to the storage.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the hub's own signatures are good: time for one request, and for clocks that differ.
+/// Validity of the hub's own signatures: enough for one request and for clock skew.
 const SIGNATURE_LIFETIME_MILLIS: i64 = 5 * 60 * 1000;
 
-/// A container of an account.
+/// The blob store in a container of a storage account.
 pub struct AzureBlobStore {
     endpoint: BlobEndpoint,
     key: SharedAccessKey,
@@ -33,10 +34,10 @@ pub struct AzureBlobStore {
 }
 
 impl AzureBlobStore {
-    /// Nothing is sent yet. The machine's certificate authorities are trusted.
+    /// Creates the client; sends no request yet. It trusts the certificate authorities of the operating system.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// If TLS cannot be set up.
     pub fn new(
         endpoint: BlobEndpoint,
         key: SharedAccessKey,
@@ -62,7 +63,7 @@ impl AzureBlobStore {
         let until = self.clock.now().plus_millis(SIGNATURE_LIFETIME_MILLIS);
         let rights = BlobRights::of(&[BlobRight::Read]);
         let query = blob_sas::sign(address, rights, until, self.endpoint.https, &self.key);
-        // What goes wrong is told without the URL, which lets whoever reads it in.
+        // The errors must not contain the URL: its query is a credential.
         let unavailable = |reason: &dyn std::fmt::Display| BlobError::Unavailable(reason.to_string());
         let request = Request::builder()
             .method(Method::HEAD)
@@ -71,9 +72,9 @@ impl AzureBlobStore {
             .body(Empty::new())
             .map_err(|error| unavailable(&error))?;
         match tokio::time::timeout(TIMEOUT, self.client.request(request)).await {
-            Ok(Ok(answer)) => Ok((answer.status(), answer.headers().clone())),
+            Ok(Ok(response)) => Ok((response.status(), response.headers().clone())),
             Ok(Err(error)) => Err(unavailable(&error)),
-            Err(_) => Err(unavailable(&"it did not answer in time")),
+            Err(_) => Err(unavailable(&"the request timed out")),
         }
     }
 }
@@ -87,9 +88,9 @@ impl BlobStore for AzureBlobStore {
     async fn stat(&self, name: &BlobName) -> Result<Option<Blob>, BlobError> {
         let (status, headers) = self.head(name).await?;
         match status {
-            StatusCode::OK => blob_from_headers(name, &headers)
-                .map(Some)
-                .ok_or_else(|| BlobError::Unavailable("its answer tells no size".to_owned())),
+            StatusCode::OK => blob_from_headers(name, &headers).map(Some).ok_or_else(|| {
+                BlobError::Unavailable("the response has no valid Content-Length or Last-Modified".to_owned())
+            }),
             StatusCode::NOT_FOUND => Ok(None),
             other => Err(BlobError::Unavailable(match headers.get("x-ms-error-code") {
                 Some(code) => format!("{other}, {}", code.to_str().unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! Parts of a blob that is to be: one folder for each, one file for each part.
+//! Uncommitted blocks: one folder for each blob, one file for each block.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -16,13 +16,14 @@ use ferrohub_core::blobs::{BlobError, ByteStream};
 use crate::quota::Quota;
 use crate::temp_file::blocking;
 
-/// Most blocks of one blob, and most that may wait for one, as Azure has it.
+/// Maximum number of blocks of one blob, as in Azure.
 pub(crate) const MAX_BLOCKS: usize = 50_000;
+/// Maximum number of uncommitted blocks of one blob, as in Azure.
 pub(crate) const MAX_UNCOMMITTED_BLOCKS: usize = 100_000;
-/// How much is read at once.
+/// Maximum size of one read in bytes.
 const CHUNK_SIZE: usize = 256 * 1024;
 
-/// The blocks that wait in a folder, with their sizes.
+/// Returns the file names and sizes of the uncommitted blocks in a folder.
 pub(crate) fn uncommitted(folder: &Path) -> io::Result<HashMap<String, u64>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -36,7 +37,8 @@ pub(crate) fn uncommitted(folder: &Path) -> io::Result<HashMap<String, u64>> {
     entries.map(one).collect()
 }
 
-/// What waits in a folder, in numbers: to list it for every block would take longer and longer.
+/// The number and size of the uncommitted blocks in a folder. Listing the folder for every block would take longer with
+/// each block.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BlockStats {
     pub(crate) blocks: usize,
@@ -45,15 +47,15 @@ pub(crate) struct BlockStats {
     pub(crate) name_length: Option<usize>,
 }
 
-/// The tallies of all folders that something was put into since the start, and is there.
+/// The statistics of all folders that received a block since the start and still exist.
 #[derive(Debug, Default)]
 pub(crate) struct BlockStatsCache(Mutex<HashMap<PathBuf, BlockStats>>);
 
-/// How many folders can change at once, if chance spreads them well.
+/// Number of locks, and so of folders that can change at the same time, if their hashes differ.
 const LOCK_SHARDS: usize = 64;
 
-/// Whoever changes what is in a folder holds its lock, so that no block is counted twice. Folders share locks: there are
-/// never more.
+/// Locks for changes of folders, so that no block is counted twice. Several folders share a lock, so the number of
+/// locks is fixed.
 #[derive(Debug)]
 pub(crate) struct FolderLocks([Arc<tokio::sync::Mutex<()>>; LOCK_SHARDS]);
 
@@ -77,13 +79,13 @@ impl BlockStatsCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That of a folder. Waits for the disk as long as nothing was put into it.
+    /// Returns the statistics of a folder. Reads the disk if no block was recorded for the folder yet.
     pub(crate) fn get(&self, folder: &Path) -> io::Result<BlockStats> {
         if let Some(stats) = self.lock().get(folder) {
             return Ok(*stats);
         }
         let files = uncommitted(folder)?;
-        // Not kept: what never comes would leave an entry that nobody removes.
+        // Not cached: if no block follows, the entry would never be removed.
         Ok(BlockStats {
             blocks: files.len(),
             bytes: files.values().sum(),
@@ -91,7 +93,8 @@ impl BlockStatsCache {
         })
     }
 
-    /// A block came to what was `before`, in the place of `old` bytes if there was one of that id.
+    /// Records a new block of `bytes` bytes. `before` is the statistics without it, `old` the size of the block it
+    /// replaced.
     pub(crate) fn record_block(
         &self,
         folder: &Path,
@@ -113,7 +116,7 @@ impl BlockStatsCache {
     }
 }
 
-/// Removes a folder of blocks, whose lock the caller holds; its bytes are free again.
+/// Removes a folder of blocks and releases its bytes. The caller must hold the folder's lock.
 pub(crate) fn discard(folder: &Path, block_stats: &BlockStatsCache, quota: &Quota) -> io::Result<()> {
     block_stats.remove(folder);
     for (name, bytes) in uncommitted(folder)? {
@@ -126,12 +129,12 @@ pub(crate) fn discard(folder: &Path, block_stats: &BlockStatsCache, quota: &Quot
     }
 }
 
-/// When the last block of a folder came.
+/// Returns when the last block was added to a folder.
 pub(crate) fn last_modified(folder: &Path) -> io::Result<SystemTime> {
     fs::metadata(folder)?.modified()
 }
 
-/// The bytes of files, one after the other.
+/// The bytes of several files, one file after the other.
 pub(crate) struct ConcatenatedFiles {
     remaining: std::vec::IntoIter<PathBuf>,
     open: Option<fs::File>,
@@ -163,7 +166,7 @@ impl ByteStream for ConcatenatedFiles {
     }
 }
 
-/// At most so many of one file's bytes.
+/// A number of bytes of one file, from its current position on.
 pub(crate) struct FileRange {
     open: Option<fs::File>,
     remaining: u64,
@@ -204,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_never_comes_leaves_no_entry() {
+    fn only_recorded_blocks_create_a_cache_entry() {
         let (block_stats, data) = (BlockStatsCache::default(), tempfile::tempdir().unwrap());
         let folder = data.path().join("a");
         let before = block_stats.get(&folder).unwrap();

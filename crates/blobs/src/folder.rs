@@ -1,8 +1,9 @@
-//! Blobs in a folder: bytes in files with random names, everything else in the catalogue.
+//! Blobs in a folder: the bytes are in files with random names, everything else is in the catalogue.
 //!
-//! A blob is written to `parts/`, synced, renamed into `data/`, and only then entered in the catalogue: whoever looks finds
-//! the old blob or the new one, whole, whenever the power goes. What a crash leaves behind has no entry, and is removed at
-//! the next start. Blocks wait in `blocks/`, a folder for each blob to be.
+//! A blob is written to `parts/`, synced, renamed into `data/`, and only then entered in the catalogue. After a power
+//! loss at any time, a reader finds either the complete old blob or the complete new one. Files that a crash leaves
+//! behind have no entry, and the next start removes them. Uncommitted blocks are in `blocks/`, in one folder for each
+//! blob.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Seek as _, SeekFrom};
@@ -32,16 +33,16 @@ use crate::paths::{Paths, block_file_name, create_private_folder, random_name, s
 use crate::quota::Quota;
 use crate::temp_file::{CompleteFile, TempFile, blocking};
 
-/// What the folder refuses to exceed.
+/// Size limits of the folder.
 #[derive(Debug, Clone, Copy)]
 pub struct FolderLimits {
-    /// Bytes of one blob.
+    /// Maximum size of one blob in bytes.
     pub blob_bytes: u64,
-    /// Bytes of all blobs, and of those that are being written.
+    /// Maximum size of all blobs in bytes, including those that are being written.
     pub total_bytes: u64,
 }
 
-/// Blobs in a folder of the hub's own.
+/// The blob store in the hub's own folder.
 pub struct Folder(Arc<Inner>);
 
 struct Inner {
@@ -56,7 +57,8 @@ struct Inner {
 }
 
 impl Folder {
-    /// Opens the folder `path`, or makes it (mode 0700, its files 0600), and clears away what a crash left behind.
+    /// Opens the folder `path`, creates it (mode 0700, its files 0600) if it does not exist, and removes files that a
+    /// crash left behind.
     pub async fn open(
         path: &Path,
         endpoint: BlobEndpoint,
@@ -87,7 +89,7 @@ impl Folder {
     }
 }
 
-/// Removes what no entry names, and counts what there is.
+/// Removes files without a catalogue entry, and adds all other files to the quota.
 fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Result<()> {
     let mut leftovers = 0;
     for entry in fs::read_dir(paths.temp())? {
@@ -110,18 +112,18 @@ fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Re
         blocks::uncommitted(&entry?.path())?.values().for_each(|bytes| quota.add_existing(*bytes));
     }
     if leftovers > 0 {
-        info!(files = leftovers, "removed what unfinished uploads left behind");
+        info!(files = leftovers, "removed files of unfinished uploads");
     }
     let missing = known.keys().filter(|name| !found.contains(*name)).count();
     if missing > 0 {
-        warn!(files = missing, "files of blobs are missing from the hub's folder");
+        warn!(files = missing, "stored files are missing from the data folder");
     }
     Ok(())
 }
 
 impl Inner {
-    /// Moves a file to its place and enters it in the catalogue. In a task of its own: whoever waits may go, the entry and
-    /// the file belong together.
+    /// Moves a file into `data/` and enters it in the catalogue. Runs in a separate task, so that cancelling the caller
+    /// cannot separate the file from its entry.
     async fn commit(
         self: &Arc<Self>,
         name: &BlobName,
@@ -160,7 +162,7 @@ impl Inner {
         }
         let written = match self.catalogue.put_blob(&stored, &options.condition).await {
             Ok(written) => written,
-            // It may be entered all the same: the next start finds out.
+            // The entry may have been written, so keep the file. The next start removes it if it has no entry.
             Err(error) => return Err(error.into()),
         };
         match written {
@@ -168,9 +170,10 @@ impl Inner {
                 if let Some(old) = old {
                     self.remove_file(&old).await;
                 }
-                // The blob is there: that its blocks are as well is no reason to deny it. The clean-up finds them.
+                // The blob is stored, so leftover blocks are not an error of this call. The clean-up removes them
+                // later.
                 if let Err(error) = self.discard_blocks(&name).await {
-                    warn!(%error, "blocks of a blob were not removed");
+                    warn!(%error, "cannot remove the blocks of a blob");
                 }
                 Ok(stored.blob)
             }
@@ -181,14 +184,14 @@ impl Inner {
         }
     }
 
-    /// Removes the file of a blob that is in the catalogue no more.
+    /// Removes the file of a blob that is no longer in the catalogue.
     async fn remove_file(&self, blob: &StoredBlob) {
         let Some(path) = self.paths.data_file(&blob.file) else { return };
         let (quota, bytes) = (self.quota.clone(), blob.blob.bytes);
         let removed = blocking(move || Ok(fs::remove_file(path)?)).await;
         match removed {
             Ok(()) => quota.release(bytes),
-            Err(error) => warn!(%error, "a file of the hub's folder was not removed"),
+            Err(error) => warn!(%error, "cannot remove a file from the data folder"),
         }
     }
 
@@ -197,15 +200,15 @@ impl Inner {
         let quota = self.quota.clone();
         let lock = self.folder_locks.get(&folder).lock_owned().await;
         blocking(move || {
-            // Held to the end, also when nobody waits for it any more.
+            // Keep the lock until the end, even if the caller is cancelled.
             let _guard = lock;
             Ok(blocks::discard(&folder, &block_stats, &quota)?)
         })
         .await
     }
 
-    /// How large a block in the file `file` may be, where one of `replaced` bytes may be already. Blocks that wait count
-    /// as their blob: nobody piles up what can never be one.
+    /// Returns how large the block in the file `file` may be. `replaced` is the size of the block that it replaces, if
+    /// any. The uncommitted blocks of a blob together have the size limit of one blob.
     fn max_block_bytes(
         &self,
         file: &str,
@@ -221,13 +224,13 @@ impl Inner {
         Ok((self.limits.blob_bytes + replaced.unwrap_or(0)).saturating_sub(stats.bytes))
     }
 
-    /// Whether the condition holds now: there is no use in receiving what cannot be kept.
+    /// Checks the condition before the upload begins, so that the hub does not receive data that it cannot store.
     async fn check_condition(&self, name: &BlobName, condition: &Condition) -> Result<(), BlobError> {
         if *condition == Condition::default() {
             return Ok(());
         }
-        let there = self.catalogue.blob(name).await?;
-        Ok(condition.check(there.as_ref().map(|there| &there.blob))?)
+        let stored = self.catalogue.blob(name).await?;
+        Ok(condition.check(stored.as_ref().map(|stored| &stored.blob))?)
     }
 }
 
@@ -294,7 +297,7 @@ impl BlobFolder for Folder {
                 }
             })
             .await?;
-            // Others may have come meanwhile.
+            // Other blocks may have been stored in the meantime.
             let bytes = complete.bytes;
             if bytes > inner.max_block_bytes(&file, stats, old)? {
                 return Err(BlobError::TooLarge(inner.limits.blob_bytes));
@@ -341,7 +344,8 @@ impl BlobFolder for Folder {
 
     async fn open(&self, name: &BlobName, range: Option<ByteRange>) -> Result<OpenBlob, BlobError> {
         let inner = &self.0;
-        // A blob that is replaced between is looked up again; its new file is there before its entry.
+        // If the blob is replaced between the look-up and the open, look it up again. The new file exists before its
+        // entry.
         for _ in 0..3 {
             let stored = inner.catalogue.blob(name).await?.ok_or(BlobError::NotFound)?;
             let path = inner.paths.data_file(&stored.file).ok_or(BlobError::NotFound)?;
@@ -411,7 +415,7 @@ impl BlobFolder for Folder {
                 let _guard = lock.blocking_lock();
                 if blocks::last_modified(&folder)? < before {
                     blocks::discard(&folder, &block_stats, &quota)?;
-                    info!("removed the blocks of an upload that never ended");
+                    info!("removed the blocks of an abandoned upload");
                 }
             }
             Ok(())

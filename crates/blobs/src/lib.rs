@@ -1,7 +1,8 @@
-//! The [`BlobStore`](ferrohub_core::blobs::BlobStore) port: where the files that devices upload are kept.
+//! The adapters of the [`BlobStore`](ferrohub_core::blobs::BlobStore) port: storage of the files that devices upload.
 //!
-//! [`Folder`] keeps them in the hub's data folder, [`AzureBlobStore`] knows of those in an account of Azure Storage. What the catalogue (the hub's store) names is there as a whole; no
-//! name from outside ever becomes part of a path. Read on in `folder.rs`.
+//! [`Folder`] stores the files in the hub's data folder. [`AzureBlobStore`] looks up files in a container of Azure
+//! Storage. Each blob in the catalogue (the hub's store) has a complete file. Names that clients choose never become
+//! part of a path. Start with `folder.rs`.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 

@@ -1,4 +1,5 @@
-//! Which paths there are. Every part of them is made here, of digits, whatever names come from outside.
+//! The paths in the folder. Their file names consist of hexadecimal digits that are generated here; names that clients
+//! choose never become part of a path.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -11,22 +12,22 @@ use ferrohub_core::blobs::BlobError;
 use ferrohub_model::file::BlobName;
 use ring::digest;
 
-/// Longest id of a block, in bytes once decoded, as Azure has it.
+/// Longest decoded block id in bytes, as in Azure.
 const MAX_BLOCK_ID: usize = 64;
 
-/// The folders inside the folder.
+/// The subfolders of the folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     /// Files with the bytes of blobs.
     data: PathBuf,
     /// Files that are being written.
     temp: PathBuf,
-    /// For each blob to be, a folder with its blocks.
+    /// One folder for each blob with uncommitted blocks.
     blocks: PathBuf,
 }
 
 impl Paths {
-    /// Makes what is not there yet, for nobody but the owner.
+    /// Creates missing subfolders, accessible only to the owner.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let paths =
             Self { data: folder.join("data"), temp: folder.join("parts"), blocks: folder.join("blocks") };
@@ -48,24 +49,24 @@ impl Paths {
         &self.blocks
     }
 
-    /// The file that the catalogue calls `name`; none if that is no name of ours.
+    /// Returns the path of the file `name` in the catalogue; `None` if `name` is not a name that the hub generates.
     pub(crate) fn data_file(&self, name: &str) -> Option<PathBuf> {
-        let ours = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        ours.then(|| self.data.join(name))
+        let is_generated = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_generated.then(|| self.data.join(name))
     }
 
-    /// The folder for the blocks of a blob to be.
+    /// Returns the folder for the uncommitted blocks of a blob.
     pub(crate) fn block_folder(&self, blob: &BlobName) -> PathBuf {
         self.blocks.join(hex(digest::digest(&digest::SHA256, blob.as_str().as_bytes()).as_ref()))
     }
 }
 
-/// The name of a new file.
+/// Returns a random name for a new file.
 pub(crate) fn random_name() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// The file name of a block: the digits of what its id decodes to.
+/// Returns the file name of a block: its decoded id in hexadecimal digits.
 pub(crate) fn block_file_name(id: &str) -> Result<String, BlobError> {
     let bytes = STANDARD.decode(id).map_err(|_| BlobError::InvalidBlockId)?;
     if bytes.is_empty() || bytes.len() > MAX_BLOCK_ID {
@@ -77,7 +78,7 @@ pub(crate) fn block_file_name(id: &str) -> Result<String, BlobError> {
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -87,7 +88,7 @@ pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// What was made or renamed in a folder stays when the power goes.
+/// Syncs a folder, so that created and renamed files survive a power loss.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_from_outside_never_become_paths() {
+    fn names_that_clients_choose_never_become_paths() {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::open(folder.path()).unwrap();
         for name in ["..", "../../etc/passwd", "", "a/b", "0123456789abcdef0123456789abcde/"] {
@@ -114,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_blob_has_a_folder_of_its_own_in_the_right_place(one in ".{1,40}", two in ".{1,40}") {
+        fn each_blob_has_its_own_folder_for_blocks(one in ".{1,40}", two in ".{1,40}") {
             let paths = Paths { data: "d".into(), temp: "p".into(), blocks: "/b".into() };
             let names = [BlobName::new("d", &one), BlobName::new("d", &two)];
             if let [Ok(one), Ok(two)] = names {
@@ -127,7 +128,7 @@ mod tests {
         }
 
         #[test]
-        fn each_block_has_a_file_of_its_own(one in any::<Vec<u8>>(), two in any::<Vec<u8>>()) {
+        fn each_block_has_its_own_file(one in any::<Vec<u8>>(), two in any::<Vec<u8>>()) {
             let file = |id: &[u8]| block_file_name(&STANDARD.encode(id)).ok();
             match (file(&one), file(&two)) {
                 (Some(first), Some(second)) => {
@@ -135,9 +136,9 @@ mod tests {
                     prop_assert!(first.bytes().all(|byte| byte.is_ascii_hexdigit()));
                 }
                 (first, second) => {
-                    let good = |id: &Vec<u8>| (1..=64).contains(&id.len());
-                    prop_assert_eq!(first.is_some(), good(&one));
-                    prop_assert_eq!(second.is_some(), good(&two));
+                    let is_valid = |id: &Vec<u8>| (1..=64).contains(&id.len());
+                    prop_assert_eq!(first.is_some(), is_valid(&one));
+                    prop_assert_eq!(second.is_some(), is_valid(&two));
                 }
             }
         }

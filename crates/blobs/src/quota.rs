@@ -1,11 +1,11 @@
-//! How much of the folder is taken, the files that are being written included.
+//! The quota of the folder, which includes files that are being written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferrohub_core::blobs::BlobError;
 
-/// Bytes of a folder.
+/// The bytes that a folder uses, and their limit. Clones share the count.
 #[derive(Debug, Clone)]
 pub(crate) struct Quota {
     used: Arc<AtomicU64>,
@@ -17,23 +17,23 @@ impl Quota {
         Self { used: Arc::default(), limit }
     }
 
-    /// What is there already counts, even if it is more than the limit.
+    /// Adds bytes that are already stored, even if they exceed the limit.
     pub(crate) fn add_existing(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A share that holds nothing yet.
+    /// Returns an empty reservation.
     pub(crate) fn reservation(&self) -> Reservation {
         Reservation { quota: self.clone(), bytes: 0 }
     }
 
-    /// What a file held is free again.
+    /// Releases the bytes of a removed file.
     pub(crate) fn release(&self, bytes: u64) {
         let less = |used: u64| Some(used.saturating_sub(bytes));
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    /// Whether a byte more has room.
+    /// Returns whether at least one more byte is available.
     pub(crate) fn has_room(&self) -> bool {
         self.used.load(Ordering::Relaxed) < self.limit
     }
@@ -44,7 +44,7 @@ impl Quota {
     }
 }
 
-/// Bytes that one file takes; given back unless they are kept.
+/// Bytes reserved for one file. Dropping the reservation releases them, unless it was committed.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     quota: Quota,
@@ -52,7 +52,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Takes more.
+    /// Reserves `bytes` more.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), BlobError> {
         let limit = self.quota.limit;
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit);
@@ -65,7 +65,7 @@ impl Reservation {
         }
     }
 
-    /// They stay taken.
+    /// Keeps the bytes in the quota.
     pub(crate) fn commit(mut self) {
         self.bytes = 0;
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_kept_is_given_back() {
+    fn bytes_that_are_not_committed_are_released() {
         let quota = Quota::new(10);
         let mut reservation = quota.reservation();
         reservation.grow(6).unwrap();

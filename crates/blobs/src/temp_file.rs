@@ -1,4 +1,4 @@
-//! A file that is being written: under a name of its own until it is whole and on disk.
+//! A file that is being written: it has a temporary name until it is complete and synced.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::paths::{Paths, random_name};
 use crate::quota::{Quota, Reservation};
 
-/// Removed when dropped, unless it has moved to its place.
+/// A temporary file. Dropping it removes the file, unless it was persisted.
 pub(crate) struct TempFile {
     path: PathBuf,
     file: File,
@@ -21,7 +21,7 @@ pub(crate) struct TempFile {
     persisted: bool,
 }
 
-/// A part that is on disk.
+/// A complete and synced file that still has its temporary name.
 pub(crate) struct CompleteFile {
     temp: TempFile,
     pub(crate) bytes: u64,
@@ -29,7 +29,7 @@ pub(crate) struct CompleteFile {
 }
 
 impl TempFile {
-    /// Begins a file of at most `limit` bytes.
+    /// Creates a file of at most `limit` bytes.
     pub(crate) async fn create(paths: &Paths, quota: &Quota, limit: u64) -> Result<Self, BlobError> {
         let path = paths.temp().join(random_name());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
@@ -44,7 +44,7 @@ impl TempFile {
         })
     }
 
-    /// Writes all that comes.
+    /// Writes the whole stream.
     pub(crate) async fn write_stream(&mut self, stream: &mut dyn ByteStream) -> Result<(), BlobError> {
         while let Some(chunk) = stream.next().await? {
             let more = chunk.len() as u64;
@@ -59,7 +59,7 @@ impl TempFile {
         Ok(())
     }
 
-    /// Sees that it is on disk, and that it is what the sender meant.
+    /// Checks the MD5 digest if the sender sent one, and syncs the file.
     pub(crate) async fn finish(mut self, expected: Option<[u8; 16]>) -> Result<CompleteFile, BlobError> {
         let md5: [u8; 16] = std::mem::take(&mut self.md5).finalize().into();
         if expected.is_some_and(|expected| expected != md5) {
@@ -72,8 +72,8 @@ impl TempFile {
 }
 
 impl CompleteFile {
-    /// Moves it to its place; for it to stay there when the power goes, the folder has yet to be synced. Its bytes stay
-    /// taken.
+    /// Renames the file to `path` and keeps its bytes in the quota. The rename survives a power loss only after the
+    /// caller has synced the folder.
     pub(crate) async fn persist(mut self, path: &Path) -> Result<(), BlobError> {
         rename(&self.temp.path, path).await?;
         self.temp.persisted = true;
@@ -86,13 +86,13 @@ impl CompleteFile {
 impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.persisted {
-            // What cannot be removed now is removed at the next start.
+            // If this fails, the next start removes the file.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// A full disk is a full folder.
+/// Converts an I/O error. A full disk is reported like a full folder.
 pub(crate) fn io_or_full(error: std::io::Error) -> BlobError {
     use std::io::ErrorKind;
     match error.kind() {
@@ -101,7 +101,7 @@ pub(crate) fn io_or_full(error: std::io::Error) -> BlobError {
     }
 }
 
-/// Runs what waits for the disk on a thread that may.
+/// Runs work that waits for the disk on a blocking thread.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
 ) -> Result<T, BlobError> {

@@ -1,4 +1,4 @@
-//! The hub's own folder for files.
+//! Tests of the blob store in the hub's own folder.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ impl Clock for FixedClock {
     }
 }
 
-/// Pieces, and then perhaps the end of the connection.
+/// Chunks, and then the end of the stream (`true`) or an error (`false`).
 struct TestStream(std::vec::IntoIter<&'static [u8]>, bool);
 
 #[async_trait]
@@ -35,7 +35,7 @@ impl ByteStream for TestStream {
         match self.0.next() {
             Some(chunk) => Ok(Some(Bytes::from_static(chunk))),
             None if self.1 => Ok(None),
-            None => Err(BlobError::IncompleteBody("the test ends it")),
+            None => Err(BlobError::IncompleteBody("interrupted by the test")),
         }
     }
 }
@@ -77,7 +77,7 @@ impl Fixture {
         self.data.path().join("blobs")
     }
 
-    /// Files in the folder, wherever.
+    /// The number of files in the folder and its subfolders.
     fn files(&self) -> usize {
         fn count(path: &Path) -> usize {
             if path.is_file() {
@@ -118,16 +118,16 @@ async fn a_blob_is_written_read_replaced_and_deleted() {
     assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"abcdef");
     let range = ByteRange { from: 2, to: Some(3) };
     assert_eq!(read_all(folder.open(&f, Some(range)).await.unwrap()).await, b"cd");
-    let behind = ByteRange { from: 6, to: None };
-    assert_eq!(folder.open(&f, Some(behind)).await.unwrap().length, 0);
+    let after_the_end = ByteRange { from: 6, to: None };
+    assert_eq!(folder.open(&f, Some(after_the_end)).await.unwrap().length, 0);
 
-    // Who reads goes on reading what was there.
+    // An open reader continues to read the old blob.
     let old = folder.open(&f, None).await.unwrap();
     let second = folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"x"])).await.unwrap();
     assert_ne!(second.etag, first.etag);
     assert_eq!(read_all(old).await, b"abcdef");
     assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"x");
-    assert_eq!(fixture.files(), 1, "the file of the old one is gone");
+    assert_eq!(fixture.files(), 1, "the file of the old blob is removed");
     folder.delete(&f, &Condition::default()).await.unwrap();
     assert!(matches!(folder.delete(&f, &Condition::default()).await, Err(BlobError::NotFound)));
     assert!(matches!(folder.open(&f, None).await, Err(BlobError::NotFound)));
@@ -142,21 +142,21 @@ async fn blocks_become_a_blob_in_the_order_of_the_list() {
     for (block, bytes) in [("1", &b"one "[..]), ("2", b"two "), ("3", b"three "), ("2", b"zwei ")] {
         folder.put_block(&f, &id(block), None, &mut complete_stream(&[bytes])).await.unwrap();
     }
-    assert_eq!(folder.stat(&f).await.unwrap(), None, "blocks are no blob");
+    assert_eq!(folder.stat(&f).await.unwrap(), None, "uncommitted blocks are not a blob");
     for (bad, error) in [(id("22"), "length"), ("?".to_owned(), "base64"), (String::new(), "empty")] {
         let refused = folder.put_block(&f, &bad, None, &mut complete_stream(&[b"x"])).await;
         assert!(matches!(refused, Err(BlobError::InvalidBlockId)), "{error}");
     }
     let unknown = folder.put_block_list(&f, &[id("1"), id("9")], PutOptions::default()).await;
     assert!(matches!(unknown, Err(BlobError::UnknownBlock)));
-    // The hub may stop between blocks and list.
+    // The hub may restart between the blocks and the list.
     drop(folder);
     let folder = fixture.open(100, 100).await;
     let list = [id("2"), id("1"), id("2")];
     let blob = folder.put_block_list(&f, &list, PutOptions::default()).await.unwrap();
     assert_eq!(blob.bytes, 14);
     assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"zwei one zwei ");
-    assert_eq!(fixture.files(), 1, "blocks that were not named are gone");
+    assert_eq!(fixture.files(), 1, "blocks that are not in the list are removed");
     let again = folder.put_block_list(&f, &list, PutOptions::default()).await;
     assert!(matches!(again, Err(BlobError::UnknownBlock)));
     let empty = folder.put_block_list(&name("d/e"), &[], PutOptions::default()).await.unwrap();
@@ -164,13 +164,13 @@ async fn blocks_become_a_blob_in_the_order_of_the_list() {
 }
 
 #[tokio::test]
-async fn what_is_cut_short_or_spoilt_leaves_nothing() {
+async fn interrupted_and_corrupt_uploads_leave_nothing_behind() {
     let fixture = Fixture::new();
     let folder = fixture.open(10, 100).await;
     let f = name("d/f");
     folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"old"])).await.unwrap();
-    let spoilt = PutOptions { md5: Some([0; 16]), ..PutOptions::default() };
-    let put = folder.put(&f, spoilt, &mut complete_stream(&[b"new"])).await;
+    let wrong_md5 = PutOptions { md5: Some([0; 16]), ..PutOptions::default() };
+    let put = folder.put(&f, wrong_md5, &mut complete_stream(&[b"new"])).await;
     assert!(matches!(put, Err(BlobError::Md5Mismatch)));
     let put = folder.put(&f, PutOptions::default(), &mut aborted_stream(&[b"new"])).await;
     assert!(matches!(put, Err(BlobError::IncompleteBody(_))));
@@ -181,7 +181,7 @@ async fn what_is_cut_short_or_spoilt_leaves_nothing() {
     assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"old");
     assert_eq!(fixture.files(), 1);
 
-    // As a crash leaves it: a file half written, and one that nobody entered.
+    // After a crash: a partly written file, and a file without a catalogue entry.
     std::fs::write(fixture.folder().join("parts/half"), "ha").unwrap();
     std::fs::write(fixture.folder().join("data").join("0".repeat(32)), "orphan").unwrap();
     drop(folder);
@@ -191,7 +191,7 @@ async fn what_is_cut_short_or_spoilt_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn the_folder_takes_no_more_than_it_may() {
+async fn the_folder_never_exceeds_its_limits() {
     let fixture = Fixture::new();
     let folder = fixture.open(8, 10).await;
     let put = async |folder: &Folder, blob: &str, bytes: &'static [u8]| {
@@ -207,12 +207,12 @@ async fn the_folder_takes_no_more_than_it_may() {
     assert!(matches!(put(&folder, "d/4", b"1").await, Err(BlobError::Full)));
     drop(folder);
     let folder = fixture.open(8, 10).await;
-    assert!(!folder.has_room(), "what is there counts after a restart as well");
+    assert!(!folder.has_room(), "stored files also count after a restart");
     folder.discard_blocks(&name("d/3")).await.unwrap();
     assert_eq!(put(&folder, "d/4", b"12").await.unwrap(), 2);
     folder.delete(&name("d/1"), &Condition::default()).await.unwrap();
     assert_eq!(put(&folder, "d/4", b"12345678").await.unwrap(), 8);
-    // Blocks of one blob have the limit of the blob.
+    // The blocks of one blob together have the limit of one blob.
     drop(folder);
     let folder = fixture.open(8, 100).await;
     folder.delete(&name("d/4"), &Condition::default()).await.unwrap();
@@ -220,11 +220,11 @@ async fn the_folder_takes_no_more_than_it_may() {
     let more = folder.put_block(&name("d/5"), &id("2"), None, &mut complete_stream(&[b"123"])).await;
     assert!(matches!(more, Err(BlobError::TooLarge(8))));
     let again = folder.put_block(&name("d/5"), &id("1"), None, &mut complete_stream(&[b"654321"])).await;
-    assert!(again.is_ok(), "one that is sent again takes the place of the first");
+    assert!(again.is_ok(), "a block that is sent again replaces the first one");
 }
 
 #[tokio::test]
-async fn blocks_that_nobody_adds_to_are_removed() {
+async fn stale_blocks_are_removed() {
     let fixture = Fixture::new();
     let folder = fixture.open(8, 10).await;
     folder.put_block(&name("d/f"), &id("1"), None, &mut complete_stream(&[b"12"])).await.unwrap();
@@ -239,7 +239,7 @@ async fn blocks_that_nobody_adds_to_are_removed() {
 }
 
 #[tokio::test]
-async fn a_blob_whose_entry_fails_is_none() {
+async fn a_put_fails_if_the_catalogue_fails() {
     let fixture = Fixture::new();
     let folder = fixture.open(100, 100).await;
     fixture.store.close().await;
@@ -248,7 +248,7 @@ async fn a_blob_whose_entry_fails_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_is_put_twice_at_once_counts_once() {
+async fn a_block_that_is_put_concurrently_counts_once() {
     let fixture = Fixture::new();
     let folder = Arc::new(fixture.open(10, 100).await);
     let f = name("d/f");
@@ -263,7 +263,7 @@ async fn a_block_that_is_put_twice_at_once_counts_once() {
     for put in puts {
         put.await.unwrap().unwrap();
     }
-    // Three bytes are left of the blob, and all of the folder but what waits.
+    // Three bytes are left in the blob's limit. In the folder's limit, only the uncommitted block is used.
     folder.put_block(&f, &id("2"), None, &mut complete_stream(&[b"890"])).await.unwrap();
     let more = folder.put_block(&f, &id("3"), None, &mut complete_stream(&[b"x"])).await;
     assert!(matches!(more, Err(BlobError::TooLarge(10))));

@@ -1,6 +1,6 @@
-//! The Bus port: who holds a device's connection, and request and reply to it.
+//! Adapters of the [`Bus`] port, which reaches a device's connection.
 //!
-//! [`LocalBus`] is the adapter of a single node: the node's own connection table is the whole truth.
+//! [`LocalBus`] is the adapter for a single node: it uses the node's own connection table.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use ferrohub_core::connections::{
 };
 use ferrohub_model::{IdentityId, KeyFingerprint};
 
-/// The bus of a single node.
+/// The bus for a single node.
 #[derive(Debug, Clone)]
 pub struct LocalBus {
     connections: Arc<Connections>,
 }
 
 impl LocalBus {
-    /// A bus that reaches the connections of this node.
+    /// Creates a bus that reaches the connections of this node.
     #[must_use]
     pub fn new(connections: Arc<Connections>) -> Self {
         Self { connections }
@@ -46,7 +46,7 @@ impl Bus for LocalBus {
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason) {
         self.connections.close(target, reason);
         if target.module_str().is_none() {
-            // Modules go with their device. Rare enough to look at every connection.
+            // The modules of a device are disconnected with it. This is rare, so a scan of all connections is fine.
             let device = target.as_str();
             for module in
                 self.connections.select(|c| c.id.module_str().is_some() && c.id.device_str() == device)

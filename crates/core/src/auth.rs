@@ -1,4 +1,4 @@
-//! Who may do what: devices by token or certificate, services by token or Entra.
+//! Authentication and authorization: devices by SAS token or certificate, services by SAS token or Microsoft Entra.
 
 mod certificate;
 mod device;

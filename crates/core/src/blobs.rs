@@ -1,8 +1,8 @@
-//! The `BlobStore` port: where the files that devices upload are kept.
+//! The `BlobStore` port: storage of the files that devices upload.
 //!
-//! Two adapters: a folder of the hub's own, which the hub's HTTPS listener serves to whoever has a signed URL
-//! ([`BlobFolder`]), and a container of Azure Storage, to which devices upload themselves. For both, the hub signs the
-//! URLs ([`ferrohub_model::blob_sas`]).
+//! There are two adapters. [`BlobFolder`] is the hub's own folder: the hub's HTTPS listener serves it to clients that
+//! have a signed URL. The other is a container of Azure Storage, to which devices upload directly. For both, the hub
+//! signs the URLs ([`ferrohub_model::blob_sas`]).
 
 mod condition;
 mod signing_keys;
@@ -21,85 +21,84 @@ pub(crate) use signing_keys::UrlSigningKeys;
 
 use crate::store::StoreError;
 
-/// What a blob carries besides its bytes: headers of answers by their names in small letters, such as `content-type`
-/// or `x-ms-meta-…`.
+/// The properties and metadata of a blob: response headers by lower-case name, such as `content-type` or `x-ms-meta-…`.
 pub type BlobProperties = BTreeMap<String, String>;
 
-/// A blob as it is now.
+/// The current state of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// Its name.
+    /// The name.
     pub name: BlobName,
-    /// Its size.
+    /// The size in bytes.
     pub bytes: u64,
-    /// Changes with every write; no quotes.
+    /// The etag, without quotes. It changes with every write.
     pub etag: String,
-    /// When it was last written.
+    /// The time of the last write.
     pub modified: Timestamp,
-    /// What it carries.
+    /// The properties and metadata.
     pub properties: BlobProperties,
 }
 
-/// Why the store of files could not do what was asked.
+/// Why an operation of the blob store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// No such blob.
-    #[error("there is no such blob")]
+    /// The blob does not exist.
+    #[error("the blob does not exist")]
     NotFound,
-    /// A condition of the request does not hold.
+    /// A condition of the request is not met.
     #[error(transparent)]
     Condition(#[from] ConditionFailed),
-    /// The blob would be larger than the limit, in bytes.
-    #[error("a blob has at most {0} bytes")]
+    /// The blob would be larger than this limit in bytes.
+    #[error("the blob is larger than {0} bytes")]
     TooLarge(u64),
-    /// The folder is full, or the disk is.
-    #[error("the folder for files is full")]
+    /// The file store has reached its size limit, or the disk is full.
+    #[error("the file store is full (files.total_bytes), or the disk is full")]
     Full,
-    /// There are as many blocks without a blob as may be.
-    #[error("there are too many uncommitted blocks")]
+    /// The maximum number of blocks is reached.
+    #[error("the blob has too many blocks")]
     TooManyBlocks,
-    /// The list names a block that was never put.
-    #[error("the list names a block that is not there")]
+    /// The block list names a block that was not uploaded.
+    #[error("the block list names an unknown block")]
     UnknownBlock,
-    /// The block's id is no base64 of 1 to 64 bytes, or has another length than those before.
-    #[error("the id of the block is not valid")]
+    /// The block id is not base64 of 1 to 64 bytes, or differs in length from the blob's other block ids.
+    #[error("the block id is not valid")]
     InvalidBlockId,
-    /// The bytes are not those that the digest was made of.
-    #[error("the bytes do not have the MD5 that was told")]
+    /// The content does not match the MD5 digest of the request.
+    #[error("the MD5 of the content does not match Content-MD5")]
     Md5Mismatch,
-    /// The sender stopped, or took too long.
-    #[error("the sender broke off: {0}")]
+    /// The sender aborted the upload, or was too slow.
+    #[error("the upload was aborted: {0}")]
     IncompleteBody(&'static str),
-    /// The medium failed.
-    #[error("the medium failed: {0}")]
+    /// An I/O operation failed.
+    #[error("I/O error: {0}")]
     Io(#[from] io::Error),
-    /// The catalogue failed.
+    /// A store operation on the blob catalogue failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The storage elsewhere does not answer as it should.
-    #[error("the storage does not answer as it should: {0}")]
+    /// The external storage account is unreachable or returned an unexpected response.
+    #[error("the request to the storage account failed: {0}")]
     Unavailable(String),
 }
 
-/// Bytes that come piece by piece.
+/// A stream of byte chunks.
 #[async_trait]
 pub trait ByteStream: Send {
-    /// The next piece; none at the end.
+    /// Returns the next chunk, or `None` at the end of the stream.
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError>;
 }
 
-/// Which bytes of a blob.
+/// A byte range of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
-    /// The first.
+    /// The first byte.
     pub from: u64,
-    /// The last; none for the end of the blob.
+    /// The last byte, inclusive; `None` for the end of the blob.
     pub to: Option<u64>,
 }
 
 impl ByteRange {
-    /// What this range is of a blob of so many bytes: where it begins, and how long it is; none if it begins behind the
-    /// end.
+    /// Clamps the range to a blob of `bytes` bytes and returns its offset and length. Returns `None` if the range
+    /// starts after the end of the blob or is empty.
     #[must_use]
     pub fn within(self, bytes: u64) -> Option<(u64, u64)> {
         let to = self.to.unwrap_or(u64::MAX).min(bytes.checked_sub(1)?);
@@ -108,33 +107,34 @@ impl ByteRange {
     }
 }
 
-/// A blob and its bytes, or a range of them.
+/// A blob opened for reading, as a whole or a range.
 pub struct OpenBlob {
     /// The blob.
     pub blob: Blob,
-    /// Where the bytes begin.
+    /// The offset of the first byte of `stream` in the blob.
     pub offset: u64,
-    /// How many there are.
+    /// The number of bytes that `stream` returns.
     pub length: u64,
-    /// The bytes.
+    /// The content.
     pub stream: Box<dyn ByteStream>,
 }
 
-/// Where clients find the files, and as what the hub signs.
+/// The address of the blob container, as clients reach it and as the hub signs URLs for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobEndpoint {
-    /// Host, with a port where it is not the usual one; for an emulator of Azure Storage also the first part of the path.
+    /// The host, with the port unless it is the default. For an emulator of Azure Storage it also includes the first
+    /// path segment.
     pub host: String,
-    /// The account that signatures are for.
+    /// The storage account named in signatures.
     pub account: String,
-    /// The container.
+    /// The container name.
     pub container: String,
-    /// Whether it is `https`.
+    /// Whether the scheme is `https`.
     pub https: bool,
 }
 
 impl BlobEndpoint {
-    /// The address of a blob, without anything that lets somebody in.
+    /// Returns the URL of a blob, without a signature.
     #[must_use]
     pub fn uri(&self, blob: &BlobName) -> String {
         let scheme = if self.https { "https" } else { "http" };
@@ -142,20 +142,20 @@ impl BlobEndpoint {
     }
 }
 
-/// Where uploaded files are.
+/// A store of uploaded files.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
-    /// Where clients find them.
+    /// Returns the address that clients use.
     fn endpoint(&self) -> &BlobEndpoint;
 
-    /// The blob of that name.
+    /// Returns the blob with this name, or `None` if it does not exist.
     async fn stat(&self, name: &BlobName) -> Result<Option<Blob>, BlobError>;
 }
 
-/// Files in a folder of the hub's own.
+/// A blob store in a local folder of the hub.
 #[async_trait]
 pub trait BlobFolder: BlobStore {
-    /// Makes or replaces a blob. It is there as a whole or not at all, and on disk when this returns.
+    /// Creates or replaces a blob atomically. The blob is persisted when this returns.
     async fn put(
         &self,
         name: &BlobName,
@@ -163,7 +163,7 @@ pub trait BlobFolder: BlobStore {
         stream: &mut dyn ByteStream,
     ) -> Result<Blob, BlobError>;
 
-    /// Keeps a part of a blob to be; on disk when this returns. The answer is its MD5.
+    /// Stores an uncommitted block of a blob and returns its MD5. The block is persisted when this returns.
     async fn put_block(
         &self,
         name: &BlobName,
@@ -172,7 +172,7 @@ pub trait BlobFolder: BlobStore {
         stream: &mut dyn ByteStream,
     ) -> Result<[u8; 16], BlobError>;
 
-    /// Makes a blob of parts, in that order. Parts that are not named are thrown away.
+    /// Creates or replaces a blob from uncommitted blocks, in the order of `ids`. Blocks not listed are discarded.
     async fn put_block_list(
         &self,
         name: &BlobName,
@@ -180,13 +180,14 @@ pub trait BlobFolder: BlobStore {
         options: PutOptions,
     ) -> Result<Blob, BlobError>;
 
-    /// Opens a blob for reading. A range that begins behind its end gives no bytes.
+    /// Opens a blob for reading. A range that starts after the end of the blob yields no bytes.
     async fn open(&self, name: &BlobName, range: Option<ByteRange>) -> Result<OpenBlob, BlobError>;
 
-    /// Removes a blob.
+    /// Deletes a blob.
     async fn delete(&self, name: &BlobName, condition: &Condition) -> Result<(), BlobError>;
 
-    /// Blobs in the order of their names: those of a device, or all; behind `after`; at most `top`.
+    /// Lists at most `top` blobs in name order, starting after the name `after`; of one device, or of all if `device`
+    /// is `None`.
     async fn list(
         &self,
         device: Option<&str>,
@@ -194,33 +195,33 @@ pub trait BlobFolder: BlobStore {
         top: usize,
     ) -> Result<Vec<Blob>, BlobError>;
 
-    /// Whether anything more can be put there at all.
+    /// Returns whether the folder accepts more data.
     fn has_room(&self) -> bool;
 
-    /// Throws the parts of a blob to be away.
+    /// Discards the uncommitted blocks of a blob.
     async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError>;
 
-    /// Removes parts that nobody has added to since `before`.
+    /// Discards the uncommitted blocks of all blobs whose latest block was uploaded before `before`.
     async fn discard_stale_blocks(&self, before: Timestamp) -> Result<(), BlobError>;
 }
 
-/// Where a hub's files are.
+/// The storage that a hub uses for uploaded files.
 #[derive(Clone)]
 pub enum FileStorage {
-    /// In a folder of its own.
+    /// A local folder.
     Folder(Arc<dyn BlobFolder>),
-    /// In an account of Azure Storage, whose key signs.
+    /// An Azure Storage account, and the account key that signs URLs.
     Account(Arc<dyn BlobStore>, SharedAccessKey),
 }
 
-/// What a new blob shall be like.
+/// Options of a blob write.
 #[derive(Debug, Clone, Default)]
 pub struct PutOptions {
-    /// What it carries.
+    /// The properties and metadata of the new blob.
     pub properties: BlobProperties,
-    /// The digest of what is sent, if the sender told it.
+    /// The MD5 of the content, if the sender gave one.
     pub md5: Option<[u8; 16]>,
-    /// When it may be written.
+    /// The condition for the write.
     pub condition: Condition,
 }
 
@@ -229,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_ends_with_the_blob() {
+    fn a_range_is_clamped_to_the_blob() {
         let range = |from, to| ByteRange { from, to };
         assert_eq!(range(0, None).within(10), Some((0, 10)));
         assert_eq!(range(3, Some(4)).within(10), Some((3, 2)));

@@ -1,38 +1,38 @@
-//! The `Bus` port: who holds a device's connection, and request and reply to it.
+//! The `Bus` port: reaches a device's connection on any node.
 //!
-//! On one node the bus is the local [`Connections`](crate::connections::Connections) table. Between
-//! nodes it carries the same three verbs to the node that holds the connection.
+//! On a single node the bus is the local [`Connections`](crate::connections::Connections) table. Between
+//! nodes it forwards the same operations to the node that has the connection.
 
 use async_trait::async_trait;
 use ferrohub_model::{IdentityId, KeyFingerprint};
 
 use crate::connections::{CallEnd, CloseReason, DesiredNotice, MethodReply, OutgoingCall};
 
-/// Reaches a device's connection wherever it is.
+/// Reaches a device's connection on any node.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Calls a method on a device and waits for how it ends. Dropping the future cancels the call.
+    /// Calls a method on a device and waits for the result. Dropping the future cancels the call.
     async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd>;
 
-    /// Tells `target` of a change of its desired properties, if it is connected and wants to know.
+    /// Notifies `target` of a change of its desired properties, if it is connected and subscribed to them.
     async fn notify_desired(&self, target: &IdentityId, notice: DesiredNotice);
 
-    /// Tells `target` that messages may wait for it, if it is connected and listens for them.
+    /// Notifies `target` that messages may be queued for it, if it is connected and subscribed to messages.
     async fn notify_messages(&self, target: &IdentityId);
 
-    /// Closes the connection of `target`, and of its modules if it is a device, on every node.
+    /// Closes the connection of `target` on every node. For a device, also closes the connections of its modules.
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason);
 
-    /// Closes the connection of `target`, not those of its modules, on every node, if this is the key that it
-    /// authenticated with.
+    /// Closes the connection of `target` on every node if it authenticated with `key`. Connections of its modules stay
+    /// open.
     async fn disconnect_using_key(&self, target: &IdentityId, key: KeyFingerprint);
 
-    /// Tells the other nodes that `target` is connected here now, so that they let go of older connections.
+    /// Announces to the other nodes that `target` is connected here now, so that they close older connections.
     async fn announce_connection(&self, target: &IdentityId);
 
-    /// Whether `target` is connected anywhere.
+    /// Returns whether `target` is connected to any node.
     async fn is_connected(&self, target: &IdentityId) -> bool;
 
-    /// How many devices, not modules, are connected, on all nodes together.
+    /// Returns the number of connected devices on all nodes. Modules are not counted.
     async fn connected_devices(&self) -> u64;
 }

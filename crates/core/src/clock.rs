@@ -1,9 +1,9 @@
-//! The `Clock` port: what time it is, so that tests decide.
+//! The `Clock` port: the current time, which tests can set.
 
 use ferrohub_model::Timestamp;
 
 /// Wall-clock time. Durations and time-outs use tokio's clock, which tests can pause.
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }

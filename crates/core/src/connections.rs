@@ -1,7 +1,7 @@
-//! The connection table: who is connected here, and the calls each connection carries.
+//! The connection table: the connections of this node and the method calls in flight on each.
 //!
-//! The table is the truth. An identity has at most one connection; a newer one takes over in one step
-//! and closes the older. A call always goes to the connection that is in the table when it is sent.
+//! The table is authoritative. An identity has at most one connection: a newer one replaces the older one atomically
+//! and closes it (takeover). A call always goes to the connection that is in the table when the call is sent.
 
 mod connection;
 mod desired;

@@ -1,7 +1,8 @@
-//! Events: what devices send, and what the hub itself has to tell, in a log that back ends read at their own pace.
+//! The telemetry log: device telemetry and hub events, which services read at their own pace.
 //!
-//! The log is made of partitions. All events of a device are in one of them, in the order in which the hub took them; a
-//! reader goes on behind any event it has seen. Nothing is removed by reading: time and size decide what goes.
+//! The log has partitions. All events of a device are in the same partition, in the order in which the hub accepted
+//! them. A reader can resume after any event that it has read. Reading removes nothing: retention removes events by age
+//! and total size.
 
 mod auth_method;
 mod connection_events;
@@ -27,8 +28,9 @@ pub(crate) use consumer_groups::ReaderSlotError;
 pub(crate) use hub_event::HubEvent;
 pub(crate) use telemetry_log::{OpenReaderError, TelemetryLog};
 
-/// The partition of a device's events: FNV-1a of its id. The choice may never change, or events of a device could pass
-/// each other.
+/// Returns the partition of a device's events: FNV-1a of the device id, modulo the number of partitions.
+///
+/// Never change this function: the events of a device would move to another partition and lose their order.
 #[must_use]
 pub fn partition_of(device_id: &str, partitions: u16) -> u16 {
     const OFFSET: u32 = 0x811c_9dc5;
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partitions_are_as_they_always_were() {
+    fn the_partition_of_a_device_never_changes() {
         assert_eq!([1, 4, 32].map(|count| partition_of("myDevice", count)), [0, 1, 25]);
         let used: std::collections::BTreeSet<u16> =
             (0..100).map(|n| partition_of(&format!("d{n}"), 4)).collect();

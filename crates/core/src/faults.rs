@@ -1,7 +1,7 @@
-//! Faults that a test injects: which there are, whom each is for, and how long it lasts.
+//! Fault injection for tests: the active faults, their targets and durations.
 //!
-//! Whoever does something that can go wrong asks [`Faults::hit`], and does what the answer says. As long as there is no
-//! fault for that point, the question is one relaxed load. Every fault ends by itself. Time is an argument.
+//! Code at a [fault point](FaultPoint) calls [`Faults::hit`] and applies the returned [`Effect`]. While no fault is
+//! active for that point, the call costs one relaxed load. Every fault expires. The current time is always a parameter.
 
 mod pattern;
 mod rule;
@@ -13,23 +13,23 @@ use std::time::Duration;
 
 use ferrohub_model::ErrorCode;
 
-/// Where something can go wrong.
+/// A place in the hub where faults take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FaultPoint {
-    /// A connection has begun.
+    /// A connection was established.
     Connected = 0,
-    /// A device wants to connect.
+    /// A device sent a connect request.
     Connect = 1,
-    /// A message from a device.
+    /// A device sent a telemetry message.
     Telemetry = 2,
-    /// A method request on its way to a device.
+    /// The hub is about to send a method request to a device.
     MethodRequest = 3,
-    /// A device's answer to a method.
+    /// A device sent a method response.
     MethodResponse = 4,
-    /// An answer to a device's request to its twin.
+    /// The hub is about to send the response to a device's twin request.
     TwinResponse = 5,
-    /// An HTTPS request.
+    /// The hub received an HTTPS request.
     Request = 6,
 }
 
@@ -39,31 +39,31 @@ impl FaultPoint {
     }
 }
 
-/// What goes wrong there.
+/// The effect of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The connection ends after so long.
+    /// The connection is closed.
     Drop {
-        /// After so long.
+        /// The delay before the connection is closed.
         after: Duration,
     },
     /// The connect is refused.
     RefuseConnect {
-        /// Whether the device should try again.
+        /// Whether the refusal tells the device to try again later.
         retry: bool,
     },
-    /// It does not arrive.
+    /// The message or response is lost.
     Lose {
-        /// Whether the sender believes that it did.
+        /// Whether the sender receives an acknowledgement nevertheless.
         acknowledge: bool,
     },
-    /// It arrives late.
+    /// The message or response is delayed.
     Delay(Duration),
     /// The request is refused.
     Refuse {
-        /// With this error.
+        /// The error of the response.
         code: ErrorCode,
-        /// When to come again, in seconds.
+        /// The value of the `Retry-After` header, in seconds.
         retry_after: Option<u32>,
     },
 }

@@ -1,4 +1,7 @@
-//! The hub itself: its rules over its ports. Protocol heads hold one of these and nothing else.
+//! The hub: all operations that devices, services and the operator can perform, independent of protocol and storage.
+//!
+//! [`Hub`] implements the rules on top of ports (traits for storage, event log, bus and clock). Protocol front ends
+//! call [`Hub`] only.
 
 mod activity;
 mod authorize;
@@ -44,45 +47,45 @@ use crate::messages::{Queues, run_expiry};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoredPolicy};
 
-/// What a hub needs to know before it starts.
+/// Settings of a hub.
 pub struct HubSettings {
-    /// The hub's name: what tokens, user names and connection strings carry.
+    /// The hub's host name, as it appears in tokens, user names and connection strings.
     pub host: String,
-    /// What it refuses to exceed.
+    /// Limits that the hub enforces.
     pub limits: Limits,
-    /// Policies that the configuration sets; they hide stored ones of the same name.
+    /// Policies from the configuration. They override stored policies of the same name.
     pub policies: Vec<Policy>,
-    /// Authorities that the configuration vouches for.
+    /// Certificate authorities from the configuration.
     pub authorities: Vec<Authority>,
-    /// Bearer tokens, if they are accepted.
+    /// Verifier of Microsoft Entra bearer tokens, or `None` if they are not accepted.
     pub entra: Option<Entra>,
-    /// What goes into the event log, how long it stays and who reads it.
+    /// Sources, retention and consumer groups of the event log.
     pub events: EventSettings,
 }
 
-/// What a hub stands on.
+/// The ports that a hub uses.
 pub struct HubPorts {
-    /// What survives a restart.
+    /// The persistent store.
     pub store: Arc<dyn Store>,
-    /// What devices send, for back ends to read.
+    /// The event log, which services read.
     pub events: Arc<dyn EventLog>,
-    /// Who holds a device's connection.
+    /// Routes calls and notifications to the node that has a device's connection.
     pub bus: Arc<dyn Bus>,
-    /// What time it is.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
     /// The connections of this node.
     pub connections: Arc<Connections>,
-    /// Where devices upload files to, if they may.
+    /// Where devices upload files to, or `None` if file upload is disabled.
     pub files: Option<FileStorage>,
 }
 
-/// One hub.
+/// A running hub.
 pub struct Hub {
     host: String,
     limits: Limits,
     store: Arc<dyn Store>,
     events: Arc<TelemetryLog>,
-    /// There if the event log tells of connections.
+    /// `Some` if the event log includes connection state events.
     connection_events: Option<Arc<ConnectionEvents>>,
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
@@ -96,18 +99,19 @@ pub struct Hub {
     identity_locks: twins::IdentityLocks,
     recent_activity: Arc<activity::RecentActivity>,
     queues: Arc<Queues>,
-    /// Ends messages whose time is up.
+    /// Expires messages and message locks.
     message_expiry_task: tokio::task::AbortHandle,
     fault_injector: faults::FaultInjector,
-    /// One writer at a time for policies and authorities, which are read-modify-write.
+    /// Serializes changes of policies and certificate authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
-    /// True once it begins to stop; readers of events wait for that as well.
+    /// `true` once shutdown has begun. Event readers subscribe to it.
     stopping: watch::Sender<bool>,
 }
 
 impl Hub {
-    /// Starts a hub on its ports: loads policies and authorities, and makes the default policies
-    /// where there are none yet.
+    /// Starts a hub: loads policies, certificate authorities and URL signing keys, and starts the background tasks.
+    ///
+    /// Creates the default policies if the store has no policies.
     pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
         let HubPorts { store, events, bus, clock, connections, files } = ports;
         let queues = Queues::new(
@@ -148,10 +152,13 @@ impl Hub {
             management: tokio::sync::Mutex::new(()),
             stopping: watch::Sender::new(false),
         };
-        // None of whoever was connected when the hub went without a goodbye is so any more.
-        let left = hub.store.mark_all_disconnected(hub.clock.now()).await?;
-        if left > 0 {
-            info!(identities = left, "the hub ended while these were connected");
+        // After a crash, no device is connected.
+        let marked = hub.store.mark_all_disconnected(hub.clock.now()).await?;
+        if marked > 0 {
+            info!(
+                identities = marked,
+                "the hub was not stopped cleanly; marked its connected identities as disconnected"
+            );
         }
         hub.load_policies(settings.policies).await?;
         hub.load_authorities(settings.authorities).await?;
@@ -169,9 +176,9 @@ impl Hub {
                 primary_key: SharedAccessKey::generate(),
                 secondary_key: SharedAccessKey::generate(),
             }));
-            // At once, so that they share a commit.
+            // Concurrently, so that they share a commit.
             try_join_all(stored.iter().map(|policy| self.store.save_policy(policy))).await?;
-            info!("made the default shared access policies with new keys");
+            info!("created the default shared access policies with new keys");
         }
         for policy in stored {
             self.policies.insert(Policy {
@@ -194,7 +201,7 @@ impl Hub {
                     self.authorities.insert(authority);
                 }
                 Err(reason) => {
-                    error!(name = stored.name, %reason, "a stored certificate authority is not usable")
+                    error!(name = stored.name, %reason, "cannot use a stored certificate authority")
                 }
             }
         }
@@ -202,37 +209,39 @@ impl Hub {
         Ok(())
     }
 
-    /// The hub's name.
+    /// Returns the hub's host name.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// What it refuses to exceed.
+    /// Returns the limits that the hub enforces.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// What it counts.
+    /// Returns the hub's metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What time it is for the hub.
+    /// Returns the current time of the hub's clock.
     #[must_use]
     pub fn now(&self) -> ferrohub_model::Timestamp {
         self.clock.now()
     }
 
-    /// Whether it is fit to serve: not stopping, and the store answers.
+    /// Returns whether the hub can serve requests: it is not stopping, and the store responds.
     pub async fn is_ready(&self) -> bool {
         !self.is_stopping() && self.store.ping().await.is_ok()
     }
 
-    /// Begins to stop: new connects and calls are refused, calls in flight may finish within the grace period,
-    /// then connections are told to close. What their ends leave to be written can be until [`Hub::close`].
+    /// Begins a graceful shutdown: refuses new connects and method calls, waits up to
+    /// [`Limits::shutdown_timeout`] for calls in flight, then closes all connections.
+    ///
+    /// The store stays open until [`Hub::close`], so that the ends of the connections can be persisted.
     pub async fn drain(&self) {
         self.stopping.send_replace(true);
         let deadline = tokio::time::Instant::now() + self.limits.shutdown_timeout;
@@ -244,12 +253,13 @@ impl Hub {
         }
     }
 
-    /// Ends it once it has [drained](Hub::drain) and its connections are gone: everything is on disk when this returns.
+    /// Closes the hub after it was [drained](Hub::drain) and its connections have ended. All data is persisted when
+    /// this returns.
     pub async fn close(&self) {
         self.recent_activity.write(&*self.store).await;
         self.message_expiry_task.abort();
         self.store.close().await;
-        // Last, for changes of what is in the store are told here.
+        // The event log closes last because changes in the store emit events.
         if let Some(connection_events) = &self.connection_events {
             connection_events.flush().await;
         }
@@ -260,9 +270,9 @@ impl Hub {
         *self.stopping.borrow()
     }
 
-    /// Closes the connections of this node that `wanted` picks.
-    fn close_where(&self, reason: CloseReason, wanted: impl Fn(&Connection) -> bool) {
-        for connection in self.connections.select(wanted) {
+    /// Closes all connections of this node that match `predicate`.
+    fn close_where(&self, reason: CloseReason, predicate: impl Fn(&Connection) -> bool) {
+        for connection in self.connections.select(predicate) {
             connection.close(reason);
         }
     }
@@ -274,11 +284,11 @@ impl Drop for Hub {
     }
 }
 
-/// A store that fails is the hub's fault, not the caller's; the log has the cause.
+/// Maps a store error to the error for the caller, and logs the cause.
 fn store_failed(error: StoreError) -> HubError {
     if matches!(error, StoreError::Closed) {
         return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
     }
-    error!(%error, "the store failed");
-    HubError::new(ErrorCode::ServerError, "The hub could not reach its store.")
+    error!(%error, "a store operation failed");
+    HubError::new(ErrorCode::ServerError, "The hub cannot access its store; its log says why.")
 }

@@ -1,12 +1,12 @@
-//! The hub's rules: who may connect, who may call whom, and how every call ends.
+//! The hub's core logic: authentication, authorization, connections, messages, twins and method calls.
 //!
-//! This crate knows no socket, no HTTP status line and no SQL. Protocol heads translate bytes into
-//! calls on [`Hub`] and its answers back; adapters stand behind four ports: [`store::Store`] (what
-//! survives a restart), [`events::EventLog`] (what devices send), [`bus::Bus`] (who holds a device's connection) and
+//! This crate contains no sockets, no HTTP and no SQL. Protocol handlers (in the gateway) translate bytes into calls on
+//! [`Hub`], and results back into bytes. Adapters implement four ports: [`store::Store`] (persistent state),
+//! [`events::EventLog`] (telemetry and hub events), [`bus::Bus`] (access to a device's connection) and
 //! [`clock::Clock`].
 //!
-//! How a method call travels: [`Hub::invoke_method`] → [`bus::Bus::call`] →
-//! [`connections::Connections::call`] → the connection's outbox, which its protocol head drains →
+//! Path of a method call: [`Hub::invoke_method`] → [`bus::Bus::call`] →
+//! [`connections::Connections::call`] → the connection's outbox, which its protocol handler drains →
 //! the device → [`connections::Connection::answer`] → back to the waiting caller.
 
 pub mod auth;

@@ -1,51 +1,51 @@
-//! What the hub refuses to exceed. Each limit has a name, a default and a tested refusal.
+//! Limits that the hub enforces. Each limit has a name, a default and a test of its enforcement.
 
 use std::time::Duration;
 
 use crate::messages::MessageLimits;
 use crate::twins::TwinLimits;
 
-/// Limits of the hub's rules. Those of a protocol live with its head.
+/// Protocol-independent limits. Each protocol front end has its own limits in addition.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Devices in the hub.
+    /// Maximum number of devices in the hub.
     pub devices: u64,
-    /// Modules on one device.
+    /// Maximum number of modules of a device.
     pub modules_per_device: u64,
-    /// Calls in flight to one device.
+    /// Maximum number of method calls in flight to one device or module.
     pub in_flight_methods_per_device: u16,
-    /// Bytes of a method's payload, either way.
+    /// Maximum size of a method's request payload and of its response payload, in bytes.
     pub method_payload_bytes: usize,
-    /// What a twin may hold.
+    /// Limits of twins.
     pub twins: TwinLimits,
-    /// Messages to devices, and what becomes of them.
+    /// Limits of cloud-to-device messages and their feedback.
     pub messages: MessageLimits,
-    /// Uploads of files.
+    /// Limits of file uploads.
     pub files: FileLimits,
-    /// Certificate authorities.
+    /// Maximum number of certificate authorities.
     pub certificate_authorities: usize,
-    /// Shared access policies.
+    /// Maximum number of shared access policies.
     pub policies: usize,
-    /// How long a device that said goodbye may take to come back and answer the calls it left.
+    /// How long after a DISCONNECT a device may reconnect and still answer the method calls in flight.
     pub reconnect_grace: Duration,
-    /// How often it is written down when connected devices were last heard of.
+    /// How often the last-activity times of connected devices are saved.
     pub activity_flush_interval: Duration,
-    /// Faults that may be injected at once; 0: none at all.
+    /// Maximum number of active injected faults; 0 disables fault injection.
     pub faults: usize,
-    /// How long a fault may last.
+    /// Maximum duration of an injected fault.
     pub fault_duration: Duration,
-    /// How long a hub that stops lets calls finish; connections have as long again to end.
+    /// How long a graceful shutdown waits for method calls in flight. Connections then have the same time to close.
     pub shutdown_timeout: Duration,
 }
 
-/// Limits of uploads, and of telling services about them.
+/// Limits of file uploads and file notifications.
 #[derive(Debug, Clone)]
 pub struct FileLimits {
-    /// Uploads that one device may have begun and not ended.
+    /// Maximum number of unfinished uploads of one device.
     pub uploads_per_device: u32,
-    /// How long the URL of an upload is good, and the upload may take.
+    /// Validity of an upload URL, which is also the maximum duration of the upload.
     pub url_lifetime: Duration,
-    /// How services are told of uploads; none if they are not.
+    /// Limits of file notifications, or `None` if notifications are disabled.
     pub notifications: Option<NotificationLimits>,
 }
 
@@ -55,16 +55,16 @@ impl Default for FileLimits {
     }
 }
 
-/// Limits of what waits for services.
+/// Limits of file notifications.
 #[derive(Debug, Clone)]
 pub struct NotificationLimits {
-    /// How long a notification waits.
+    /// How long a notification stays queued.
     pub time_to_live: Duration,
-    /// How long it is locked for whoever received it.
+    /// How long a notification is locked for its receiver.
     pub lock_duration: Duration,
-    /// How often it is handed out.
+    /// Maximum number of deliveries of a notification.
     pub max_deliveries: u32,
-    /// How many wait; then the oldest go.
+    /// Maximum number of queued notifications. When the queue is full, the oldest are removed.
     pub max_queued: u32,
 }
 

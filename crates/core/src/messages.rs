@@ -1,12 +1,13 @@
-//! Messages to devices and modules: queues that outlive everything, and who has what in hand.
+//! Messages to devices and modules: persistent queues, message locks and feedback.
 //!
-//! A message is on disk from the moment its sender hears "yes" until a receiver completes or rejects it, its time runs
-//! out, it was given back too often, or its queue is purged. Who is being sent a message is known in memory alone
-//! (`locks.rs`): a delivery costs no write, and after a restart whatever was not completed is delivered again.
-//! Whoever wants to end a message or send it takes hold of it first, so it is never with two receivers, and never
-//! delivered after its end.
+//! A message is persisted before the hub acknowledges it to the sender. It stays in its queue until a receiver
+//! completes or rejects it, it expires, it has been abandoned too often, or the queue is purged.
 //!
-//! Connections take messages with a [`Receiver`]; HTTPS, which has none, with a [`LockToken`].
+//! Message locks are in memory only (`locks.rs`): a delivery costs no write. After a restart, messages that were not
+//! settled are delivered again. A message must be locked before it is sent, settled or expired. Therefore no message is
+//! with two receivers, and none is delivered after it was settled.
+//!
+//! Connections lock messages with a [`Receiver`]. HTTPS requests, which have no connection, use a [`LockToken`].
 
 mod expiry;
 mod feedback;

@@ -1,4 +1,4 @@
-//! What the hub counts. The names are a contract: dashboards hang on them.
+//! Metrics of the hub core. The metric names are a public interface: dashboards depend on them.
 
 use std::sync::atomic::AtomicI64;
 
@@ -11,51 +11,51 @@ use prometheus_client::registry::Registry;
 
 use crate::events::EventSource;
 
-/// One label, whose values are fixed words of the code, never text from outside.
+/// A label `outcome`. Its values are constants in the code, never input, so their number is bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
-    /// How or why.
+    /// The outcome or reason.
     pub outcome: &'static str,
 }
 
-/// Counters by one label.
+/// Counters by outcome.
 pub type Outcomes = Family<OutcomeLabel, Counter>;
 
-/// Adds one to the counter of `outcome`.
+/// Increments the counter of `outcome`.
 pub fn count(family: &Outcomes, outcome: &'static str) {
     family.get_or_create(&OutcomeLabel { outcome }).inc();
 }
 
-/// The counter of `outcome`, for those who count often.
+/// Returns the counter of `outcome`. Use it on hot paths, where [`count`] would look it up each time.
 #[must_use]
 pub fn counter(family: &Outcomes, outcome: &'static str) -> Counter {
     family.get_or_create(&OutcomeLabel { outcome }).clone()
 }
 
-/// Where an event comes from: a name that its readers know as well.
+/// A label `source`: the event source, named as in the event's system properties.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceLabel {
-    /// Such as `Telemetry`.
+    /// The source's name, for example `Telemetry`.
     pub source: &'static str,
 }
 
-/// What the event log counts.
+/// Metrics of the event log.
 #[derive(Debug, Clone, Default)]
 pub struct EventMetrics {
-    /// Events that are on disk, by where they come from.
+    /// Events written to the event log, by source.
     events: Family<SourceLabel, Counter>,
-    /// What they take.
+    /// Size of these events, in bytes.
     bytes: Counter,
-    /// Readers now.
+    /// Open event readers.
     pub readers: Gauge<i64, AtomicI64>,
-    /// Events that were removed because they were old or the log was full.
+    /// Events removed by retention: they expired or the log was full.
     pub removed: Counter,
-    /// Messages that ended their sender's connection, by what was wrong.
+    /// Telemetry messages that were rejected, by reason. A rejected message ends its sender's connection.
     pub refused: Outcomes,
 }
 
 impl EventMetrics {
-    /// Events were taken.
+    /// Counts events that were written to the event log.
     pub fn record_appended(&self, source: EventSource, count: u64, bytes: u64) {
         self.events.get_or_create(&SourceLabel { source: source.name() }).inc_by(count);
         self.bytes.inc_by(bytes);
@@ -63,64 +63,68 @@ impl EventMetrics {
 
     fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("ferrohub_events", "Events taken, by source", metrics.events.clone());
-        registry.register("ferrohub_event_bytes", "What they take in the log", metrics.bytes.clone());
-        registry.register("ferrohub_event_readers", "Readers of events now", metrics.readers.clone());
+        registry.register(
+            "ferrohub_events",
+            "Events written to the event log, by source",
+            metrics.events.clone(),
+        );
+        registry.register("ferrohub_event_bytes", "Bytes written to the event log", metrics.bytes.clone());
+        registry.register("ferrohub_event_readers", "Open event readers", metrics.readers.clone());
         registry.register(
             "ferrohub_events_removed",
-            "Events removed because they were old or the log was full",
+            "Events removed from the event log because they expired or the log was full",
             metrics.removed.clone(),
         );
         registry.register(
             "ferrohub_events_refused",
-            "Messages of devices that were refused, by reason",
+            "Telemetry messages rejected, by reason",
             metrics.refused.clone(),
         );
         metrics
     }
 }
 
-/// All metrics of the hub's rules.
+/// All metrics of the hub core.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Method calls by how they ended; every call is counted exactly once.
+    /// Method calls by outcome. Every call is counted exactly once.
     pub method_calls: Outcomes,
-    /// Those among them that were answered.
+    /// The counter of [`method_calls`](Self::method_calls) with the outcome `answered`.
     pub method_calls_answered: Counter,
-    /// Answers from devices to a call that was not (or no longer) waiting.
+    /// Method responses without a pending call.
     pub unmatched_method_responses: Counter,
-    /// From accepting a call to its end, in seconds.
+    /// Duration of method calls from acceptance to outcome, in seconds.
     pub method_call_seconds: Histogram,
-    /// Connections that devices hold now.
+    /// Open connections of devices and modules.
     pub connections: Gauge<i64, AtomicI64>,
-    /// Connects by how they ended.
+    /// Connects by outcome.
     pub connects: Outcomes,
     /// Disconnects by reason.
     pub disconnects: Outcomes,
-    /// Service requests refused, by reason.
+    /// Requests refused because of their credentials, by reason.
     pub unauthorized: Outcomes,
-    /// Operations on twins, by what was done.
+    /// Twin operations by kind.
     pub twin_operations: Outcomes,
-    /// Messages to devices, by what became of them.
+    /// Cloud-to-device messages by outcome.
     pub messages: Outcomes,
-    /// Injected faults now.
+    /// Active injected faults.
     pub faults_active: Gauge<i64, AtomicI64>,
-    /// How often injected faults came true, by kind.
+    /// Hits of injected faults, by kind.
     pub fault_hits: Outcomes,
-    /// Uploads of files by what became of them.
+    /// File uploads by outcome.
     pub file_uploads: Outcomes,
-    /// Bytes of files through the hub itself, by direction.
+    /// Bytes of files that the hub itself transfers, by direction.
     pub file_bytes: Outcomes,
-    /// Notifications of files, by what became of them.
+    /// File notifications by outcome.
     pub file_notifications: Outcomes,
-    /// Calls in flight now.
+    /// Method calls in flight.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
-    /// Of the event log.
+    /// Metrics of the event log.
     pub events: EventMetrics,
 }
 
 impl Metrics {
-    /// Makes the metrics and enters them in `registry`.
+    /// Creates the metrics and registers them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let method_calls = Outcomes::default();
         let metrics = Self {
@@ -145,71 +149,67 @@ impl Metrics {
             calls_in_flight: Gauge::default(),
             events: EventMetrics::register(registry),
         };
-        registry.register(
-            "ferrohub_method_calls",
-            "Method calls by how they ended",
-            metrics.method_calls.clone(),
-        );
+        registry.register("ferrohub_method_calls", "Method calls by outcome", metrics.method_calls.clone());
         registry.register(
             "ferrohub_unmatched_method_responses",
-            "Answers to calls that were not waiting: late or foreign, retransmissions not counted",
+            "Method responses without a pending call: late or unknown request id; retransmissions not counted",
             metrics.unmatched_method_responses.clone(),
         );
         registry.register(
             "ferrohub_method_call_seconds",
-            "From accepting a method call to its end",
+            "Duration of method calls in seconds",
             metrics.method_call_seconds.clone(),
         );
         registry.register(
             "ferrohub_connections",
-            "Connections that devices hold now",
+            "Open connections of devices and modules",
             metrics.connections.clone(),
         );
-        registry.register("ferrohub_connects", "Device connects by how they ended", metrics.connects.clone());
+        registry.register(
+            "ferrohub_connects",
+            "Connects of devices and modules by outcome",
+            metrics.connects.clone(),
+        );
         registry.register(
             "ferrohub_disconnects",
-            "Device disconnects by reason",
+            "Disconnects of devices and modules by reason",
             metrics.disconnects.clone(),
         );
         registry.register(
             "ferrohub_unauthorized",
-            "Service requests refused, by reason",
+            "Requests refused because of their credentials, by reason",
             metrics.unauthorized.clone(),
         );
         registry.register(
             "ferrohub_twin_operations",
-            "Operations on twins by what was done",
+            "Twin operations by kind",
             metrics.twin_operations.clone(),
         );
-        registry.register("ferrohub_faults_active", "Injected faults now", metrics.faults_active.clone());
+        registry.register("ferrohub_faults_active", "Active injected faults", metrics.faults_active.clone());
         registry.register(
             "ferrohub_fault_hits",
-            "How often injected faults came true, by kind",
+            "Hits of injected faults, by kind",
             metrics.fault_hits.clone(),
         );
         registry.register(
             "ferrohub_messages",
-            "Messages to devices by what became of them",
+            "Cloud-to-device messages by outcome",
             metrics.messages.clone(),
         );
-        registry.register(
-            "ferrohub_file_uploads",
-            "Uploads of files by what became of them",
-            metrics.file_uploads.clone(),
-        );
+        registry.register("ferrohub_file_uploads", "File uploads by outcome", metrics.file_uploads.clone());
         registry.register(
             "ferrohub_file_bytes",
-            "Bytes of files through the hub, by direction",
+            "Bytes of files transferred through the hub, by direction",
             metrics.file_bytes.clone(),
         );
         registry.register(
             "ferrohub_file_notifications",
-            "Notifications of files by what became of them",
+            "File notifications by outcome",
             metrics.file_notifications.clone(),
         );
         registry.register(
             "ferrohub_calls_in_flight",
-            "Method calls in flight now",
+            "Method calls in flight",
             metrics.calls_in_flight.clone(),
         );
         metrics

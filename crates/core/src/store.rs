@@ -1,7 +1,7 @@
-//! The `Store` port: what must survive a restart.
+//! The `Store` port: all state that must survive a restart.
 //!
-//! Every write that returns `Ok` is on disk. Writes of many callers share one commit, so an adapter
-//! is expected to be called concurrently. One conformance suite runs over every adapter.
+//! A write that returns `Ok` is persisted. Concurrent writes share one commit, so an adapter must expect concurrent
+//! calls. One conformance suite runs against every adapter.
 
 mod messages;
 
@@ -20,121 +20,121 @@ use crate::registry::Identity;
 use crate::session::Session;
 use crate::twins::TwinDocument;
 
-/// Why the store could not do what was asked.
+/// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store is closing or gone; nothing was written.
+    /// The store is closing or closed; nothing was written.
     #[error("the store is closed")]
     Closed,
-    /// The medium or the database failed; nothing was written.
-    #[error("the store failed: {0}")]
+    /// The disk or the database failed; nothing was written.
+    #[error("the store operation failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What is stored cannot be understood.
-    #[error("the store holds something unreadable: {0}")]
+    /// A stored value cannot be decoded.
+    #[error("the store contains an unreadable value: {0}")]
     Corrupt(String),
 }
 
-/// How a conditional write ended.
+/// The outcome of a conditional write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// It is on disk.
+    /// The write is persisted.
     Done,
-    /// The identity was not there.
+    /// The identity or other target does not exist.
     NotFound,
-    /// The identity was there already, or its etag was not the expected one.
+    /// The identity already exists, or its etag differs from the expected one.
     Conflict,
-    /// The hub, or the device for its modules, holds as many as it may.
+    /// The maximum number is reached, for the hub or for the device.
     Full,
 }
 
-/// Makes a twin's next state from the one that is stored, or says why not. It may be called more than once.
+/// Computes the new twin from the stored one, or returns why the change is refused. It may be called more than once.
 pub type TwinChangeFn = Box<dyn Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send>;
 
-/// How a change of a twin ended.
+/// The outcome of a twin change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TwinChangeOutcome {
-    /// It is on disk: the identity, and its twin as it is now.
+    /// The change is persisted: the identity, and its twin after the change.
     Done(Box<(Identity, TwinDocument)>),
-    /// The identity was not there.
+    /// The identity does not exist.
     NotFound,
-    /// The change itself said no; nothing was written.
+    /// The change function returned an error; nothing was written.
     Refused(HubError),
 }
 
-/// Modules that come or go with a change of their device.
+/// Modules to add and remove together with a change of their device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModuleChange {
-    /// To be there afterwards.
+    /// Modules that must exist after the change.
     pub added: Vec<Identity>,
-    /// Not to be there afterwards.
+    /// Modules that must not exist after the change.
     pub removed: Vec<IdentityId>,
 }
 
-/// A shared access policy as it is stored.
+/// A shared access policy as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPolicy {
-    /// Its name; the `skn` of tokens.
+    /// The name; the `skn` of tokens.
     pub name: String,
-    /// What it may do.
+    /// The rights that it grants.
     pub rights: Rights,
-    /// Either key signs.
+    /// The primary key. Tokens may be signed with either key.
     pub primary_key: SharedAccessKey,
-    /// Either key signs.
+    /// The secondary key.
     pub secondary_key: SharedAccessKey,
 }
 
-/// A certificate authority for devices as it is stored.
+/// A certificate authority (CA) for devices as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAuthority {
-    /// What the operator calls it.
+    /// The name that the operator gave it.
     pub name: String,
-    /// The certificate, DER.
+    /// The CA certificate, DER.
     pub certificate: Vec<u8>,
-    /// Whether its owner proved to hold its private key; only then does it count.
+    /// Whether its owner proved possession of the private key. An unverified CA is not trusted.
     pub verified: bool,
-    /// The code that the proof must carry, while one is awaited.
+    /// The verification code that the pending proof of possession must contain.
     pub verification_code: Option<String>,
 }
 
-/// How many devices there are.
+/// Numbers of devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceCounts {
-    /// All of them; modules are not counted.
+    /// All devices, without modules.
     pub total: u64,
-    /// Those among them that are disabled.
+    /// The disabled devices.
     pub disabled: u64,
 }
 
-/// An identity that came or went.
+/// The connection state of an identity and the time of its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presence {
-    /// Whether it is connected since then, or is not.
+    /// Whether the identity is connected.
     pub connected: bool,
-    /// Since when.
+    /// When it connected or disconnected.
     pub since: Timestamp,
 }
 
-/// When an identity was connected or heard from; kept for people, not for decisions.
+/// The last activity of an identity. For display only: the hub makes no decisions based on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
-    /// Who.
+    /// The identity.
     pub id: IdentityId,
-    /// Only counts for this generation, so that a re-created device does not inherit it.
+    /// The generation that it applies to, so that a re-created device does not inherit it.
     pub generation_id: String,
-    /// When it last connected or disconnected; `None` if that is as before.
+    /// The new connection state; `None` if it did not change.
     pub presence: Option<Presence>,
-    /// When the hub last heard from it.
+    /// When the hub last received data from it.
     pub last_activity: Timestamp,
 }
 
-/// An upload that a device has begun.
+/// A file upload that a device has started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
-    /// What the device names it by.
+    /// The correlation id that the device refers to it by.
     pub correlation_id: String,
-    /// Whose, and what.
+    /// The blob; its name starts with the device id.
     pub blob: BlobName,
-    /// When it runs out.
+    /// The expiry.
     pub expires: Timestamp,
 }
 
@@ -143,65 +143,65 @@ pub struct Upload {
 pub struct StoredBlob {
     /// The blob.
     pub blob: Blob,
-    /// A name that says nothing.
+    /// The file's name, which is unrelated to the blob's name.
     pub file: String,
 }
 
-/// How a write of a blob ended.
+/// The outcome of a blob write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobWriteOutcome {
-    /// It is on disk. The file of the blob that was there before holds nothing any more.
+    /// The write is persisted. Contains the previous blob, if any: its file is no longer in use.
     Done(Option<StoredBlob>),
-    /// The condition says no; nothing was written.
+    /// The condition is not met; nothing was written.
     Refused(ConditionFailed),
 }
 
-/// What signs URLs of the hub's own folder.
+/// A key that signs blob URLs of the hub's own folder, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSigningKey {
     /// The key.
     pub key: SharedAccessKey,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
 }
 
-/// A notification of a file for services, and until when it is worth telling.
+/// A file notification to enqueue for services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedNotification {
-    /// What it says.
+    /// The notification.
     pub notification: FileNotification,
-    /// When it is thrown away.
+    /// The expiry.
     pub expires: Timestamp,
-    /// How many may wait with it; the oldest are thrown away.
+    /// Maximum number of queued notifications, this one included. The oldest ones beyond it are deleted.
     pub limit: u32,
 }
 
-/// How the next notification is handed out.
+/// The lock to set on the next file notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotificationLock {
-    /// Names it until it is completed or abandoned.
+    /// The lock token, which identifies the notification until it is completed or abandoned.
     pub token: String,
-    /// When it is handed out again.
+    /// The lock expiry. After it the notification may be delivered again.
     pub until: Timestamp,
-    /// How often it may be handed out; then it is thrown away.
+    /// Maximum number of deliveries. After that the notification is deleted.
     pub max_deliveries: u32,
 }
 
-/// Durable state of one hub.
+/// The persistent state of one hub.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Adds an identity. `Conflict` if the id is taken, `NotFound` if it is a module of a device that is
-    /// not there, `Full` if there are `limit` identities already (modules: on that device).
+    /// Adds an identity. Returns `Conflict` if the id exists, `NotFound` for a module whose device does not exist, and
+    /// `Full` if `limit` identities already exist (for a module: `limit` modules of its device).
     async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<WriteOutcome, StoreError>;
 
-    /// Replaces an identity whose etag is still `expected_etag`. Leaves its activity times and session alone.
+    /// Replaces an identity if its etag is still `expected_etag`. Does not change its activity times and session.
     async fn update_identity(
         &self,
         identity: &Identity,
         expected_etag: &str,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// The same for a device and the modules that come with it: all of them or none.
+    /// Adds a device and its initial modules in one transaction. Outcomes as for [`Self::create_identity`].
     async fn create_device(
         &self,
         device: &Identity,
@@ -209,8 +209,8 @@ pub trait Store: Send + Sync + 'static {
         limit: u64,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// The same for a device, some of whose modules come or go with the change: all of it or nothing. A module that is
-    /// there already stays as it is, one that is not there is gone.
+    /// Replaces a device if its etag is still `expected_etag`, and adds and removes modules, in one transaction. A
+    /// module to add that already exists stays unchanged; a module to remove that does not exist is ignored.
     async fn update_device(
         &self,
         device: &Identity,
@@ -218,67 +218,66 @@ pub trait Store: Send + Sync + 'static {
         modules: &ModuleChange,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// Removes an identity, its modules and everything kept for them, if its etag is still `expected_etag`
-    /// (`None`: whatever it is).
+    /// Deletes an identity, its modules and all their data, if its etag is still `expected_etag` (`None`: any etag).
     async fn delete_identity(
         &self,
         id: &IdentityId,
         expected_etag: Option<&str>,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// How many devices there are, in a time that does not depend on it.
+    /// Returns the numbers of devices, in constant time.
     async fn device_counts(&self) -> Result<DeviceCounts, StoreError>;
 
-    /// One identity.
+    /// Returns an identity, or `None` if it does not exist.
     async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError>;
 
-    /// One identity and its session (an empty one if there is none), in one read: what a connect needs.
+    /// Returns an identity and its session, if it has one, in a single read. For connects.
     async fn identity_and_session(
         &self,
         id: &IdentityId,
     ) -> Result<Option<(Identity, Option<Session>)>, StoreError>;
 
-    /// The first `top` devices (no modules) in the order of their ids.
+    /// Returns the first `top` devices in id order, without modules.
     async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError>;
 
-    /// The modules of a device in the order of their ids.
+    /// Returns the modules of a device in id order.
     async fn modules(&self, device: &DeviceId) -> Result<Vec<Identity>, StoreError>;
 
-    /// One identity and its twin; that of an identity whose twin was never changed is the default.
+    /// Returns an identity and its twin. A twin that was never changed is the default.
     async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError>;
 
-    /// Puts what `change` makes of a twin in its place; nobody else changes it between. Changes of one caller that asks
-    /// for them one after the other, without waiting, are made in that order.
+    /// Atomically replaces a twin by the result of `change`. Changes that one caller submits without awaiting the
+    /// previous ones are applied in the order of submission.
     async fn change_twin(
         &self,
         id: &IdentityId,
         change: TwinChangeFn,
     ) -> Result<TwinChangeOutcome, StoreError>;
 
-    /// Keeps the session of an identity, or forgets it (`None`). `NotFound` if the identity is not there.
+    /// Saves the session of an identity, or deletes it (`None`). Returns `NotFound` if the identity does not exist.
     async fn save_session(
         &self,
         id: &IdentityId,
         session: Option<&Session>,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// Keeps when identities were last heard of. Identities that are gone are passed over, and no time runs backwards.
+    /// Saves activities. Skips identities that no longer exist, and never sets a time to an earlier value.
     async fn save_activity(&self, activity: &[Activity]) -> Result<(), StoreError>;
 
-    /// Nobody is connected since `since`: whoever was, by what was kept, is so no more. How many that were.
+    /// Marks all identities stored as connected as disconnected since `since`. Returns their number.
     async fn mark_all_disconnected(&self, since: Timestamp) -> Result<u64, StoreError>;
 
-    /// Puts a message behind the others of its queue; `Full` if there are `limit` already.
+    /// Appends a message to its queue. Returns `Full` if `limit` messages are in the queue.
     async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome, StoreError>;
 
-    /// The queue of an identity, oldest first, without what is in the messages.
+    /// Returns the queue of an identity, oldest first, without properties and bodies.
     async fn queued_messages(&self, id: &IdentityId) -> Result<Vec<QueueEntry>, StoreError>;
 
-    /// The messages with these numbers, in the order of these. Those that are gone are passed over.
+    /// Returns the messages with these sequence numbers, in this order. Skips those that no longer exist.
     async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError>;
 
-    /// Takes messages out of their queues, and keeps what became of them for senders who want to hear it, both or
-    /// neither. How many were there.
+    /// Removes messages from their queues and stores the feedback that their senders requested, in one transaction.
+    /// Returns the number of messages removed.
     async fn settle_messages(
         &self,
         sequences: &[u64],
@@ -286,7 +285,7 @@ pub trait Store: Send + Sync + 'static {
         options: FeedbackOptions,
     ) -> Result<u64, StoreError>;
 
-    /// Counts that the device gave a message back. One that it gave back `max_deliveries` times comes to its end.
+    /// Abandons a message and increments its delivery count. At `max_deliveries` the message is dead-lettered.
     async fn abandon_message(
         &self,
         sequence: u64,
@@ -294,14 +293,16 @@ pub trait Store: Send + Sync + 'static {
         options: FeedbackOptions,
     ) -> Result<AbandonOutcome, StoreError>;
 
-    /// Empties the queue of an identity; how many messages were in it. `None` if the identity is not there.
+    /// Empties the queue of an identity. Returns the number of messages removed, or `None` if the identity does not
+    /// exist.
     async fn purge_messages(
         &self,
         id: &IdentityId,
         options: FeedbackOptions,
     ) -> Result<Option<u64>, StoreError>;
 
-    /// The first `top` messages whose time is up at `now`, in the order of time and number, behind `after`.
+    /// Returns the first `top` messages that are expired at `now`, in order of expiry and sequence number, starting
+    /// after `after`.
     async fn expired_messages(
         &self,
         now: Timestamp,
@@ -309,23 +310,23 @@ pub trait Store: Send + Sync + 'static {
         top: usize,
     ) -> Result<Vec<ExpiredMessage>, StoreError>;
 
-    /// The first moment after `now` at which the time of a message or of feedback is up.
+    /// Returns the earliest expiry of a message or feedback record after `now`.
     async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
-    /// The first `top` records of feedback, oldest first, but for those with these numbers.
+    /// Returns the first `top` feedback records, oldest first, without those with the sequence numbers `excluded`.
     async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError>;
 
-    /// Forgets records of feedback.
+    /// Deletes feedback records.
     async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError>;
 
-    /// Counts that records of feedback were given back. Those that were `max_deliveries` times are forgotten.
+    /// Abandons feedback records and increments their delivery counts. Deletes those that reach `max_deliveries`.
     async fn abandon_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError>;
 
-    /// Forgets records of feedback whose time is up at `now`; how many.
+    /// Deletes the feedback records that are expired at `now`. Returns their number.
     async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Keeps an upload that begins. `NotFound` if the device is not there, `Full` if `limit` uploads of it have not run out
-    /// at `now`.
+    /// Stores a new upload. Returns `NotFound` if the device does not exist, and `Full` if the device has `limit`
+    /// uploads that are not expired at `now`.
     async fn begin_upload(
         &self,
         upload: &Upload,
@@ -333,53 +334,56 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// An upload that has not ended.
+    /// Returns an upload that has not ended, or `None`.
     async fn upload(&self, correlation_id: &str) -> Result<Option<Upload>, StoreError>;
 
-    /// Ends an upload, and keeps what is to be told of it: both or none. `NotFound` if it has ended already.
+    /// Ends an upload and enqueues its notification, in one transaction. Returns `NotFound` if the upload has already
+    /// ended.
     async fn end_upload(
         &self,
         correlation_id: &str,
         notification: Option<&QueuedNotification>,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// The uploads that ran out until `now` and were not named by an earlier call; those that ran out before `remove_before` are
-    /// removed.
+    /// Returns the uploads that are expired at `now` and were not returned by an earlier call. Deletes those that
+    /// expired at or before `remove_before`.
     async fn expire_uploads(
         &self,
         now: Timestamp,
         remove_before: Timestamp,
     ) -> Result<Vec<Upload>, StoreError>;
 
-    /// Locks the next notification that is neither locked nor thrown away at `now`.
+    /// Locks and returns the oldest file notification that is neither locked nor expired at `now`.
     async fn lock_next_file_notification(
         &self,
         now: Timestamp,
         lock: &NotificationLock,
     ) -> Result<Option<FileNotification>, StoreError>;
 
-    /// Removes a notification that is locked with this token. `NotFound` if the lock has run out at `now`.
+    /// Deletes the file notification locked with this token. Returns `NotFound` if the lock has expired at `now`.
     async fn complete_file_notification(
         &self,
         token: &str,
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// Gives a notification that is locked with this token back. `NotFound` if the lock has run out at `now`.
+    /// Unlocks the file notification locked with this token. Returns `NotFound` if the lock has expired at `now`.
     async fn abandon_file_notification(
         &self,
         token: &str,
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError>;
 
-    /// Removes notifications that are not worth telling any more, or were handed out too often; how many.
+    /// Deletes the file notifications that are expired, and those that were delivered `max_deliveries` times and are
+    /// not locked. Returns their number.
     async fn expire_file_notifications(&self, now: Timestamp, max_deliveries: u32)
     -> Result<u64, StoreError>;
 
-    /// One blob of the hub's own folder.
+    /// Returns a blob of the hub's own folder, or `None` if it does not exist.
     async fn blob(&self, name: &BlobName) -> Result<Option<StoredBlob>, StoreError>;
 
-    /// Blobs in the order of their names: those of a device, or all; behind `after`; at most `top`.
+    /// Lists at most `top` blobs in name order, starting after the name `after`; of one device, or of all if `device`
+    /// is `None`.
     async fn blobs(
         &self,
         device: Option<&str>,
@@ -387,47 +391,47 @@ pub trait Store: Send + Sync + 'static {
         top: usize,
     ) -> Result<Vec<Blob>, StoreError>;
 
-    /// Adds or replaces a blob, if what is there fits the condition.
+    /// Adds or replaces a blob if the stored state meets the condition.
     async fn put_blob(
         &self,
         blob: &StoredBlob,
         condition: &Condition,
     ) -> Result<BlobWriteOutcome, StoreError>;
 
-    /// Removes a blob, if what is there fits the condition; `Done(None)` if nothing was there.
+    /// Deletes a blob if the stored state meets the condition. Returns `Done(None)` if there was no blob.
     async fn delete_blob(
         &self,
         name: &BlobName,
         condition: &Condition,
     ) -> Result<BlobWriteOutcome, StoreError>;
 
-    /// The files of all blobs, and how many bytes each holds.
+    /// Returns the file names of all blobs and their sizes in bytes.
     async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError>;
 
-    /// What signs URLs of the hub's own folder, the newest first.
+    /// Returns the keys that sign blob URLs of the hub's own folder, newest first.
     async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError>;
 
-    /// Adds a key, and forgets all but the newest `keep`.
+    /// Adds a signing key and deletes all but the newest `keep` keys.
     async fn save_signing_key(&self, key: &StoredSigningKey, keep: usize) -> Result<(), StoreError>;
 
-    /// All stored policies, by name.
+    /// Returns all policies, sorted by name.
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError>;
 
     /// Adds or replaces a policy.
     async fn save_policy(&self, policy: &StoredPolicy) -> Result<(), StoreError>;
 
-    /// All stored certificate authorities, by name.
+    /// Returns all certificate authorities, sorted by name.
     async fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError>;
 
     /// Adds or replaces a certificate authority.
     async fn save_authority(&self, authority: &StoredAuthority) -> Result<(), StoreError>;
 
-    /// Removes a certificate authority; `NotFound` if there is none of that name.
+    /// Deletes a certificate authority. Returns `NotFound` if it does not exist.
     async fn delete_authority(&self, name: &str) -> Result<WriteOutcome, StoreError>;
 
-    /// Whether the store answers: a read that touches the medium.
+    /// Checks that the store works, with a read that accesses the disk.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Finishes what was accepted and closes; later calls answer [`StoreError::Closed`].
+    /// Completes all accepted writes and closes. Later calls return [`StoreError::Closed`].
     async fn close(&self);
 }

@@ -1,7 +1,7 @@
-//! Twins: what a back end wants of a device, what the device reports, and the rules for changing both.
+//! Twins: tags, desired and reported properties, and the rules for changing them.
 //!
-//! A [`TwinDocument`] is changed as a whole: either everything a change says is in it, or nothing is. It lives as long
-//! as its identity; one that was never changed is [`TwinDocument::default`] and needs no room in a store.
+//! A change of a [`TwinDocument`] is atomic: it is applied as a whole or not at all. A twin lives as long as its
+//! identity. A twin that was never changed equals [`TwinDocument::default`] and takes no space in the store.
 
 mod document;
 mod limits;

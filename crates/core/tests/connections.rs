@@ -1,4 +1,4 @@
-//! The connection table: who holds a device, and how each call ends, whatever happens to the connection.
+//! The connection table: takeover, and how each method call ends when its connection changes or ends.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 use std::future::poll_fn;
@@ -25,7 +25,7 @@ fn device() -> IdentityId {
     IdentityId::parse("device").unwrap()
 }
 
-/// A new connection of the device; it listens for methods if told so.
+/// Creates a connection of the device, with a subscription to methods if `listens`.
 fn connection(listens: bool) -> Arc<Connection> {
     let now = Timestamp::from_unix_millis(0);
     let identity = Identity {
@@ -66,7 +66,7 @@ fn call(table: &Arc<Connections>, connect_seconds: u64) -> JoinHandle<CallResult
     })
 }
 
-/// The next request that leaves on this connection.
+/// Returns the next request to send on this connection.
 async fn next_request(connection: &Connection) -> OutgoingMethod {
     match poll_fn(|cx| connection.poll_outgoing(cx)).await {
         Outgoing::Method(method) => method,
@@ -78,7 +78,7 @@ fn reply(text: &'static str) -> MethodReply {
     MethodReply { status: 200, payload: Bytes::from_static(text.as_bytes()) }
 }
 
-/// Lets everything that is ready run.
+/// Runs all ready tasks.
 async fn run_ready_tasks() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -86,21 +86,21 @@ async fn run_ready_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_takeover_ends_calls_that_were_sent_and_moves_those_that_were_not() {
+async fn a_takeover_ends_sent_calls_and_moves_unsent_calls() {
     let table = table();
     let old = connection(true);
     assert!(table.attach(&old, true).is_none());
-    let told = call(&table, 0);
+    let sent = call(&table, 0);
     let first = next_request(&old).await;
-    let untold = call(&table, 10);
+    let unsent = call(&table, 10);
     run_ready_tasks().await;
     let new = connection(true);
     assert!(Arc::ptr_eq(&table.attach(&new, true).unwrap(), &old));
-    assert_eq!(told.await.unwrap(), Err(CallEnd::TakenOver));
+    assert_eq!(sent.await.unwrap(), Err(CallEnd::TakenOver));
     let moved = next_request(&new).await;
     assert_eq!(new.answer(first.request_id, reply("late")), Answer::NoSuchCall);
     assert_eq!(new.answer(moved.request_id, reply("1")), Answer::Delivered);
-    assert_eq!(untold.await.unwrap(), Ok(reply("1")));
+    assert_eq!(unsent.await.unwrap(), Ok(reply("1")));
     assert_eq!(table.count(), 1);
     assert!(matches!(
         poll_fn(|cx| Poll::Ready(old.poll_outgoing(cx))).await,
@@ -109,15 +109,15 @@ async fn a_takeover_ends_calls_that_were_sent_and_moves_those_that_were_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_that_says_goodbye_answers_on_its_next_connection() {
+async fn after_a_clean_disconnect_a_device_may_answer_on_its_next_connection() {
     let table = table();
     let mut current = connection(true);
     table.attach(&current, true);
     let waiting = call(&table, 0);
     let request = next_request(&current).await;
-    // Twice, as when a token is renewed twice during one long call.
+    // Reconnects twice, as when a token is renewed twice during one long call.
     for _ in 0..2 {
-        assert!(table.detach(&current, CloseReason::ClientDisconnect), "a call is left");
+        assert!(table.detach(&current, CloseReason::ClientDisconnect), "a call is in flight");
         let next = connection(true);
         assert!(table.attach(&next, true).is_none());
         table.expire_inherited(&current);
@@ -128,11 +128,11 @@ async fn a_device_that_says_goodbye_answers_on_its_next_connection() {
     assert_eq!(current.answer(request.request_id, reply("here")), Answer::Delivered);
     assert_eq!(current.answer(request.request_id, reply("here")), Answer::NoSuchCall);
     assert_eq!(waiting.await.unwrap(), Ok(reply("here")));
-    assert!(!table.detach(&current, CloseReason::ClientDisconnect), "nothing is left");
+    assert!(!table.detach(&current, CloseReason::ClientDisconnect), "no call is in flight");
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_of_a_device_that_does_not_come_back_end() {
+async fn calls_end_if_the_device_does_not_reconnect_in_time() {
     let table = table();
     let gone = connection(true);
     table.attach(&gone, true);
@@ -147,7 +147,7 @@ async fn calls_of_a_device_that_does_not_come_back_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_left_ends_with_a_clean_start_a_deletion_or_the_next_loss() {
+async fn calls_left_in_flight_end_on_a_clean_start_a_deletion_or_a_lost_connection() {
     for case in ["clean start", "deletion", "loss"] {
         let table = table();
         let first = connection(true);
@@ -180,7 +180,7 @@ async fn a_lost_connection_ends_its_calls_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_waits_for_the_device_to_come_and_to_listen() {
+async fn a_call_waits_until_the_device_is_connected_and_subscribed() {
     let table = table();
     let offline = call(&table, 0);
     assert_eq!(offline.await.unwrap(), Err(CallEnd::NotOnline));
@@ -194,7 +194,7 @@ async fn a_call_waits_for_the_device_to_come_and_to_listen() {
     let device = connection(false);
     table.attach(&device, true);
     run_ready_tasks().await;
-    assert!(!waiting.is_finished(), "connected, but it does not listen yet");
+    assert!(!waiting.is_finished(), "connected, but not subscribed yet");
     table.set_session(&device, Session::default().with(Subscription::Methods, true));
     let request = next_request(&device).await;
     device.answer(request.request_id, reply("0"));
@@ -202,44 +202,44 @@ async fn a_call_waits_for_the_device_to_come_and_to_listen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_sent_when_the_device_stops_listening_waits_for_it_to_listen_again() {
+async fn an_unsent_call_waits_for_a_new_subscription_after_an_unsubscribe() {
     let table = table();
     let device = connection(true);
     table.attach(&device, true);
-    let told = call(&table, 5);
+    let sent = call(&table, 5);
     let first = next_request(&device).await;
-    let (waits, gives_up) = (call(&table, 5), call(&table, 0));
+    let (patient, impatient) = (call(&table, 5), call(&table, 0));
     run_ready_tasks().await;
     table.set_session(&device, Session::default());
-    assert_eq!(gives_up.await.unwrap(), Err(CallEnd::NotOnline));
+    assert_eq!(impatient.await.unwrap(), Err(CallEnd::NotOnline));
     let nothing = poll_fn(|cx| Poll::Ready(device.poll_outgoing(cx))).await;
-    assert!(nothing.is_pending(), "no request after the device said that it listens no more: {nothing:?}");
+    assert!(nothing.is_pending(), "a request after the device unsubscribed: {nothing:?}");
     assert_eq!(device.answer(first.request_id, reply("1")), Answer::Delivered);
-    assert_eq!(told.await.unwrap(), Ok(reply("1")));
+    assert_eq!(sent.await.unwrap(), Ok(reply("1")));
     table.set_session(&device, Session::default().with(Subscription::Methods, false));
     let second = next_request(&device).await;
     device.answer(second.request_id, reply("2"));
-    assert_eq!(waits.await.unwrap(), Ok(reply("2")));
+    assert_eq!(patient.await.unwrap(), Ok(reply("2")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_gives_up_leaves_no_trace() {
+async fn a_cancelled_or_timed_out_call_is_removed() {
     let table = table();
     let device = connection(true);
     table.attach(&device, true);
-    let hung_up = call(&table, 0);
+    let cancelled = call(&table, 0);
     let request = next_request(&device).await;
-    hung_up.abort();
-    assert!(hung_up.await.unwrap_err().is_cancelled());
+    cancelled.abort();
+    assert!(cancelled.await.unwrap_err().is_cancelled());
     assert_eq!(device.answer(request.request_id, reply("0")), Answer::NoSuchCall);
-    let too_slow = call(&table, 0);
+    let timed_out = call(&table, 0);
     let request = next_request(&device).await;
-    assert_eq!(too_slow.await.unwrap(), Err(CallEnd::TimedOut));
+    assert_eq!(timed_out.await.unwrap(), Err(CallEnd::TimedOut));
     assert_eq!(device.answer(request.request_id, reply("0")), Answer::NoSuchCall);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_has_only_so_many_calls() {
+async fn the_number_of_calls_in_flight_is_limited_per_device() {
     let table = table();
     let device = connection(true);
     table.attach(&device, true);
@@ -255,7 +255,7 @@ async fn a_device_has_only_so_many_calls() {
     }
 }
 
-/// What leaves on this connection now, as words.
+/// Describes the next instruction of this connection.
 async fn outgoing(connection: &Connection) -> String {
     match poll_fn(|cx| Poll::Ready(connection.poll_outgoing(cx))).await {
         Poll::Pending => "nothing".to_owned(),
@@ -269,12 +269,12 @@ fn notice(version: u64) -> DesiredNotice {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_is_told_what_it_asked_for_and_nothing_old() {
+async fn a_subscribed_device_gets_notices_of_new_versions_only() {
     let table = table();
     let device = connection(true);
     table.attach(&device, true);
     device.notify_desired(notice(2));
-    assert_eq!(outgoing(&device).await, "nothing", "it does not listen");
+    assert_eq!(outgoing(&device).await, "nothing", "not subscribed");
     let listening = device.session().with(Subscription::DesiredProperties, true);
     table.set_session(&device, listening);
     device.notify_desired(notice(3));
@@ -285,11 +285,11 @@ async fn a_device_is_told_what_it_asked_for_and_nothing_old() {
     assert_eq!(outgoing(&device).await, "nothing");
     device.notify_desired(notice(5));
     table.set_session(&device, listening.without(Subscription::DesiredProperties));
-    assert_eq!(outgoing(&device).await, "nothing", "it does not listen any more");
+    assert_eq!(outgoing(&device).await, "nothing", "no longer subscribed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_that_does_not_take_its_notices_is_disconnected() {
+async fn a_device_with_too_many_pending_notices_is_disconnected() {
     let table = table();
     let device = connection(true);
     table.attach(&device, true);

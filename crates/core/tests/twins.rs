@@ -1,4 +1,4 @@
-//! Twins: whatever the order of changes, the document is what they add up to.
+//! Properties of twin documents: a sequence of changes gives the same document as their merged result.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 use ferrohub_core::twins::{TwinDocument, TwinLimits, UpdateMode};
@@ -7,7 +7,7 @@ use ferrohub_model::twin::{Properties, TwinChange};
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// A few keys only, so that patches meet.
+/// Only a few keys, so that patches overlap.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![Just("a"), Just("b"), Just("c"), Just("é")].prop_map(str::to_owned)
 }
@@ -34,7 +34,7 @@ fn patch() -> impl Strategy<Value = Properties> {
     prop::collection::btree_map(key(), value(), 0..4).prop_map(|object| object.into_iter().collect())
 }
 
-/// JSON merge patch (RFC 7396), written down once more and differently.
+/// JSON merge patch (RFC 7396): a second, independent implementation.
 fn merged(target: Option<&Value>, patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return patch.clone() };
     let old = target.and_then(Value::as_object);
@@ -52,13 +52,13 @@ fn change(twin: &TwinDocument, mode: UpdateMode, desired: &Properties, seconds: 
     twin.with_change(mode, &change, now, &TwinLimits::default()).unwrap()
 }
 
-/// The metadata has the shape of the values, where an array is one value.
+/// Asserts that the metadata has the structure of the values. An array counts as one value.
 fn assert_mirrors(metadata: &Value, values: &Value) {
     let metadata = metadata.as_object().unwrap();
     assert!(metadata.contains_key("$lastUpdated"));
     let described: Vec<&String> = metadata.keys().filter(|key| !key.starts_with('$')).collect();
-    let there: Vec<&String> = values.as_object().map(|object| object.keys().collect()).unwrap_or_default();
-    assert_eq!(described, there);
+    let present: Vec<&String> = values.as_object().map(|object| object.keys().collect()).unwrap_or_default();
+    assert_eq!(described, present);
     for key in described {
         assert_mirrors(&metadata[key], &values[key]);
     }
@@ -66,7 +66,7 @@ fn assert_mirrors(metadata: &Value, values: &Value) {
 
 proptest! {
     #[test]
-    fn any_patches_equal_one_replacement_by_their_result(patches in prop::collection::vec(patch(), 1..8)) {
+    fn patches_equal_a_replacement_by_their_merged_result(patches in prop::collection::vec(patch(), 1..8)) {
         let mut twin = TwinDocument::default();
         let mut expected = Value::Object(Properties::new());
         for (seconds, patch) in (0..).zip(&patches) {
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_device_reports_adds_up_as_well(patches in prop::collection::vec(patch(), 1..8)) {
+    fn reported_patches_add_up_to_their_merged_result(patches in prop::collection::vec(patch(), 1..8)) {
         let mut twin = TwinDocument::default();
         let mut expected = Value::Object(Properties::new());
         for (seconds, patch) in (0..).zip(&patches) {
@@ -99,9 +99,9 @@ proptest! {
         prop_assert_eq!(twin.desired, TwinDocument::default().desired);
     }
 
-    /// A device that starts from a state it read and applies what it is told ends up with the truth.
+    /// A device that reads its twin once and then applies each notice has the current desired properties.
     #[test]
-    fn a_device_that_follows_its_notices_knows_the_truth(
+    fn a_device_that_applies_its_notices_has_the_current_state(
         changes in prop::collection::vec((any::<bool>(), patch()), 1..8),
     ) {
         let mut twin = TwinDocument::default();

@@ -1,4 +1,4 @@
-//! The command line: what there is, and what its exit codes mean.
+//! The command line: commands, common flags and exit codes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,10 +9,10 @@ use crate::commands;
 use crate::config::{self, Config};
 use crate::hints;
 
-/// An IoT hub you run yourself: devices and back ends written for Azure IoT Hub work against it.
+/// A self-hosted IoT hub for devices and services written for Azure IoT Hub.
 ///
-/// Exit codes: 0 done; 1 failed, the message says why; 2 the command line is wrong; 3 `invoke`: the device answered
-/// with a status of 400 or more.
+/// Exit codes: 0 success; 1 failure, the message says why; 2 wrong command line; 3 (`invoke` only) the device returned
+/// a status of 400 or more.
 #[derive(Debug, Parser)]
 #[command(version, name = "ferrohub", max_term_width = 100)]
 struct Cli {
@@ -22,25 +22,25 @@ struct Cli {
     command: Command,
 }
 
-/// What all commands understand.
+/// Flags of all commands.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Configuration file [default: ferrohub.toml in the current folder, if there is one]
+    /// Configuration file [default: ferrohub.toml in the current folder, if it exists]
     #[arg(long, global = true, env = "FERROHUB_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder for everything that must survive a restart
+    /// Data folder: databases, certificates and files
     #[arg(long, global = true, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// The hub's name
+    /// Host name of the hub
     #[arg(long, global = true, value_name = "NAME")]
     hostname: Option<String>,
 }
 
 impl Common {
-    /// The effective configuration, with flags of the command on top.
+    /// Loads the configuration. `flags` of the command override file and environment.
     pub(crate) fn load(&self, mut flags: config::Overrides) -> anyhow::Result<Config> {
         if let Some(folder) = &self.data_dir {
-            // A path on the command line is relative to where the command runs, not to the file.
+            // A path on the command line is relative to the current folder, not to the configuration file.
             flags.push(("data_dir", std::path::absolute(folder)?.to_string_lossy().into_owned()));
         }
         flags.extend(self.hostname.clone().map(|name| ("hostname", name)));
@@ -51,13 +51,13 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show everything at once: a hub, a device, a back end, and a method call
+    /// Run a demonstration: a hub, a device, a service and one method call
     Demo(commands::demo::Demo),
     /// Run the hub
     Serve(commands::serve::Serve),
-    /// Print what a client's shell needs: eval "$(ferrohub env)"
+    /// Print the environment variables that clients need; use as: eval "$(ferrohub env)"
     Env(commands::env::Env),
-    /// Print the effective configuration, secrets masked
+    /// Print the effective configuration, with secrets masked
     Config(commands::config::ConfigCommand),
     /// Manage devices
     Device(commands::device::DeviceCommand),
@@ -65,31 +65,31 @@ enum Command {
     Module(commands::module::ModuleCommand),
     /// Read and change twins of devices and modules
     Twin(commands::twin::TwinCommand),
-    /// Files that devices uploaded to the hub's own folder
+    /// List, download and delete the files that devices uploaded
     Files(commands::files::FilesCommand),
     /// Call a method on a device
     Invoke(commands::invoke::Invoke),
-    /// Send messages to devices
+    /// Send, receive and purge cloud-to-device messages
     C2d(commands::c2d::C2dCommand),
-    /// Watch what devices send, and what becomes of messages to them
+    /// Print events, message feedback and file notifications as they arrive
     Monitor(commands::monitor::MonitorCommand),
     /// Send telemetry as a device or module
     SendEvent(commands::send_event::SendEvent),
     /// Upload a file as a device
     Upload(commands::upload::Upload),
-    /// Be one device or many: answer methods, report what is wanted, send telemetry
+    /// Simulate devices: respond to methods, report desired properties, send telemetry
     Simulate(commands::simulate::Simulate),
     /// Manage the hub's shared access policies
     Policy(commands::policy::PolicyCommand),
-    /// Manage the certificate authorities whose devices may connect
+    /// Manage the certificate authorities that devices may authenticate with
     Ca(commands::ca::CaCommand),
-    /// Let something go wrong, for tests; the hub's configuration must allow it
+    /// Inject faults, for tests (needs faults.enabled)
     Fault(commands::fault::FaultCommand),
-    /// Print completions for a shell
+    /// Print the completion script for a shell
     Completions(commands::completions::Completions),
 }
 
-/// The whole command line, for completions.
+/// Returns the definition of the command line, for completions.
 pub(crate) fn command() -> clap::Command {
     Cli::command()
 }
@@ -117,7 +117,7 @@ pub(crate) fn run() -> ExitCode {
             completions.run();
             Ok(())
         }
-        // Its exit code tells what the device said.
+        // Its exit code depends on the status that the device returned.
         Command::Invoke(invoke) => match invoke.run(&common) {
             Ok(code) => return code,
             Err(error) => Err(error),
@@ -126,7 +126,7 @@ pub(crate) fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ferrohub: {error:#}");
+            eprintln!("ferrohub: {}", hints::describe(&error));
             if let Some(hint) = hints::for_error(&error) {
                 eprintln!("{hint}");
             }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_has_no_contradictions() {
+    fn the_definition_of_the_command_line_is_valid() {
         command().debug_assert();
     }
 }

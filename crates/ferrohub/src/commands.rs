@@ -1,4 +1,4 @@
-//! One module for each command.
+//! The commands, one module each.
 
 pub(crate) mod c2d;
 pub(crate) mod ca;
@@ -21,7 +21,7 @@ pub(crate) mod simulate;
 pub(crate) mod twin;
 pub(crate) mod upload;
 
-/// Runs a command that waits for others, on one thread.
+/// Runs an asynchronous command on one thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }

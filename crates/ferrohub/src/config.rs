@@ -1,7 +1,7 @@
-//! Configuration: a TOML file, then the environment (`FERROHUB_*`), then flags; later ones win.
+//! Configuration: a TOML file, then the environment (`FERROHUB_*`), then flags. Later sources override earlier ones.
 //!
-//! Every key has one entry in [`keys::KEYS`], which is also what `docs/configuration.md` is checked
-//! against. Unknown keys are errors, with the nearest valid name.
+//! Every key with a single value has one entry in [`keys::KEYS`]. Tests compare `docs/configuration.md` and the golden
+//! file `tests/golden/configuration-keys.txt` with it. An unknown key is an error that suggests the nearest valid name.
 
 mod file;
 mod keys;

@@ -1,4 +1,4 @@
-//! Structured logs on standard error.
+//! Structured logging to standard error.
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
@@ -6,7 +6,7 @@ use tracing_subscriber::fmt;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Begins logging. `level` is a level or a filter.
+/// Starts logging.
 pub(crate) fn start(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.level)
         .with_context(|| format!("log.level {:?} is neither a level nor a filter", config.level))?;

@@ -1,4 +1,4 @@
-//! How a command gets to a hub: with a connection string, or as the owner of its data folder.
+//! How a command finds a hub: by a connection string, or by the data folder of a hub on this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,13 +11,13 @@ use crate::cli::Common;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
 
-/// The policy that may do everything.
+/// The policy that has all rights.
 const OWNER_POLICY: &str = "iothubowner";
 
-/// The flag of commands that talk to a hub.
+/// Flag of the commands that call a hub.
 #[derive(Debug, Args)]
 pub(crate) struct Login {
-    /// Connection string of a shared access policy [default: that of the owner, from the data folder]
+    /// Connection string of a shared access policy [default: the policy iothubowner of the hub in the data folder]
     #[arg(
         long,
         global = true,
@@ -28,13 +28,13 @@ pub(crate) struct Login {
     login: Option<String>,
 }
 
-/// A way to a hub.
+/// Access to a hub.
 pub(crate) struct Access {
-    /// For the service API.
+    /// Client of the service API.
     pub(crate) client: ServiceClient,
-    /// The hub's name, without port.
+    /// Host name of the hub, without port.
     pub(crate) host: String,
-    /// Where it listens, if it runs here.
+    /// Its addresses, if it runs on this machine.
     pub(crate) local: Option<LocalHub>,
 }
 
@@ -42,32 +42,32 @@ pub(crate) struct Access {
 pub(crate) struct LocalHub {
     pub(crate) mqtt: SocketAddr,
     pub(crate) https: SocketAddr,
-    /// The certificate of its own CA, PEM.
+    /// The certificate of its private CA, PEM.
     pub(crate) ca: Option<Vec<u8>>,
 }
 
 impl Login {
-    /// Finds the hub. Nothing is sent yet.
+    /// Finds the hub. Sends nothing.
     pub(crate) fn access(&self, common: &Common) -> anyhow::Result<Access> {
         let config = common.load(Vec::new())?;
         let login: Option<ServiceConnectionString> = match &self.login {
             Some(text) => Some(text.parse().context(
-                "the connection string cannot be used; it looks like \
+                "the connection string is not valid; the form is \
                  HostName=…;SharedAccessKeyName=…;SharedAccessKey=…",
             )?),
             None => None,
         };
         let endpoints = Endpoints::read(&config.data_dir);
         match (login, endpoints) {
-            // Here or elsewhere? The hub of the data folder is the one meant if the names agree.
+            // If the host names are equal, the connection string is for the hub of the data folder.
             (Some(login), Ok(endpoints)) if login.host_name == endpoints.host_for_services() => {
                 Access::local(&login, &endpoints)
             }
             (Some(login), _) => Access::remote(&login),
             (None, endpoints) => {
                 let endpoints = endpoints.context(
-                    "there is no hub to talk to: give --login, set IOTHUB_CONNECTION_STRING, or name the \
-                     hub's data folder with --data-dir",
+                    "no hub given: pass --login, set IOTHUB_CONNECTION_STRING, or name the hub's data folder with \
+                     --data-dir",
                 )?;
                 Access::local(&owner_connection_string(&config, &endpoints)?, &endpoints)
             }
@@ -75,16 +75,17 @@ impl Login {
     }
 }
 
-/// The connection string of the owner, whose keys are in the configuration or in the data folder.
+/// Returns the connection string of the owner policy. Its key is in the configuration or in the data folder.
 pub(crate) fn owner_connection_string(
     config: &Config,
     endpoints: &Endpoints,
 ) -> anyhow::Result<ServiceConnectionString> {
-    policy_connection_string(config, endpoints, OWNER_POLICY)?
-        .with_context(|| format!("the hub has no policy {OWNER_POLICY}"))
+    policy_connection_string(config, endpoints, OWNER_POLICY)?.with_context(|| {
+        format!("the hub has no shared access policy {OWNER_POLICY}; pass a connection string with --login")
+    })
 }
 
-/// The connection string of a policy of the hub on this data folder.
+/// Returns the connection string of a policy of the hub in the data folder, or `None` if there is no such policy.
 pub(crate) fn policy_connection_string(
     config: &Config,
     endpoints: &Endpoints,
@@ -106,7 +107,7 @@ pub(crate) fn policy_connection_string(
 }
 
 impl Access {
-    /// A hub on this machine: reached on loopback, whatever its name resolves to.
+    /// Creates access to a hub on this machine. It is reached at its listen address; its host name is not resolved.
     pub(crate) fn local(login: &ServiceConnectionString, endpoints: &Endpoints) -> anyhow::Result<Self> {
         let ca = match &endpoints.ca_certificate {
             Some(path) => Some(std::fs::read(path).with_context(|| format!("cannot read {path}"))?),
@@ -133,10 +134,10 @@ impl Access {
     }
 }
 
-/// Who listens everywhere is reached on loopback.
+/// Replaces an unspecified listen address with the loopback address.
 fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
-        // A socket on `[::]` takes IPv4 as well, where the machine has no IPv6 to connect from.
+        // `[::]` implies that the machine has IPv6: without it the hub listens on 0.0.0.0.
         let ip = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
         address.set_ip(ip);
     }

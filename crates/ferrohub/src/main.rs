@@ -1,6 +1,7 @@
-//! An IoT hub you run yourself: Azure IoT Hub's protocols in one binary.
+//! Ferrohub: a self-hosted IoT hub that speaks Azure IoT Hub's protocols, in one binary.
 //!
-//! The binary assembles the crates below it and talks to people; it has no rules of its own.
+//! The binary contains the configuration, the command line and the assembly of the other crates. The rules of the hub
+//! are in `ferrohub-core`.
 
 mod cli;
 mod commands;

@@ -1,4 +1,4 @@
-//! What commands print: a table for people, JSON for programs.
+//! Output of commands: tables or JSON.
 
 use std::io::Write as _;
 
@@ -9,15 +9,15 @@ use serde::Serialize;
 /// `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Output {
-    /// For people
+    /// Table
     #[default]
     Table,
-    /// For programs
+    /// JSON
     Json,
 }
 
 impl Output {
-    /// Prints `value`: as JSON, or as the table that `table` makes of it.
+    /// Prints `value` as JSON, or as the table that `table` returns for it.
     pub(crate) fn print<T: Serialize + ?Sized>(
         self,
         value: &T,
@@ -30,7 +30,7 @@ impl Output {
     }
 }
 
-/// A table with these headings.
+/// Returns an empty table with these headings.
 pub(crate) fn table<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -38,7 +38,7 @@ pub(crate) fn table<const N: usize>(headings: [&str; N]) -> Table {
     table
 }
 
-/// A table of names and values, one below the other.
+/// Returns a table with one name and value per row.
 pub(crate) fn details(rows: impl IntoIterator<Item = (&'static str, String)>) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -49,7 +49,7 @@ pub(crate) fn details(rows: impl IntoIterator<Item = (&'static str, String)>) ->
     table
 }
 
-/// Prints a line to standard output.
+/// Prints text to standard output, without trailing white space.
 pub(crate) fn print_line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! Assembles a hub from its configuration and runs it until it is told to stop.
+//! Assembles a hub from its configuration and runs it until it receives a stop signal.
 
 mod entra;
 mod files;
@@ -33,10 +33,10 @@ use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::logging;
 
-/// How often the server's certificate is looked at.
+/// How often the server certificate is checked.
 const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Wall-clock time of the operating system.
+/// The wall clock of the operating system.
 struct SystemClock;
 
 impl Clock for SystemClock {
@@ -57,21 +57,21 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     })
 }
 
-/// The future that waits for signals: the first stops the hub, the second ends the process at once.
+/// Returns a future that handles signals: the first one stops the hub, the second one ends the process immediately.
 fn stop_on_signal(stop: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        for told_before in [false, true] {
+        for is_second in [false, true] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if told_before {
-                warn!("told to stop a second time: ending at once");
+            if is_second {
+                warn!("received a second stop signal: exiting now");
                 std::process::exit(130);
             }
-            info!("stopping: calls in flight may finish");
+            info!("received a stop signal: waiting for calls in flight");
             let _ = stop.send(true);
         }
     })
@@ -81,7 +81,7 @@ async fn serve(config: Config, stopping: watch::Receiver<bool>) -> anyhow::Resul
     Server::open(&config).await?.run(stopping).await
 }
 
-/// A hub that listens, and serves once it runs.
+/// A hub that listens. It serves connections when [`Server::run`] is called.
 pub(crate) struct Server {
     gateway: Gateway,
     options: ServeOptions,
@@ -90,7 +90,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Opens the store and the listeners, and puts everything together.
+    /// Opens the store and the listeners, and assembles the hub.
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
         let mut registry = Registry::default();
         let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
@@ -125,8 +125,7 @@ impl Server {
         };
         let hub = Hub::start(settings, ports, metrics).await?;
 
-        let first =
-            |addresses: &[SocketAddr]| addresses.first().copied().context("there is no address to listen on");
+        let first = |addresses: &[SocketAddr]| addresses.first().copied().context("no address to listen on");
         let endpoints = Endpoints {
             hostname: config.hostname.clone(),
             mqtt: first(&local_addrs.mqtt)?,
@@ -148,12 +147,12 @@ impl Server {
         Ok(Self { gateway, options, endpoints, private_ca })
     }
 
-    /// Where it listens.
+    /// Returns the addresses that the hub listens on.
     pub(crate) fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
 
-    /// Serves until told to stop, and drains.
+    /// Serves until `stopping` becomes true, then drains.
     pub(crate) async fn run(self, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         let Self { gateway, options, endpoints, private_ca } = self;
         let renewal = tokio::spawn(renew_certificate(options.certificate.clone(), private_ca));
@@ -162,18 +161,18 @@ impl Server {
         let file_maintenance = tokio::spawn(files::run_file_maintenance(options.hub.clone()));
         info!(
             hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
-            admin = %endpoints.admin, "ready"
+            admin = %endpoints.admin, "the hub is ready"
         );
         gateway.serve(options, stopping).await?;
         renewal.abort();
         activity.abort();
         file_maintenance.abort();
-        info!("stopped");
+        info!("the hub stopped");
         Ok(())
     }
 }
 
-/// The configured certificate, or one below the hub's own CA.
+/// Loads the configured certificate, or issues one with the hub's private CA.
 fn certificate(config: &Config) -> anyhow::Result<(ServerCertificate, Option<PrivateCa>)> {
     if let (Some(certificate), Some(private_key)) = (&config.tls.certificate, &config.tls.private_key) {
         let files = CertificateFiles { certificate: certificate.clone(), private_key: private_key.clone() };
@@ -188,11 +187,11 @@ fn certificate(config: &Config) -> anyhow::Result<(ServerCertificate, Option<Pri
     names.retain(|name| seen.insert(name.clone()));
     let folder = std::path::absolute(config.data_dir.join("tls"))?;
     let ca = PrivateCa::new(&folder, names);
-    let files = ca.ensure(SystemTime::now()).context("cannot make the hub's certificates")?;
+    let files = ca.ensure(SystemTime::now()).context("cannot create the hub's certificates")?;
     Ok((ServerCertificate::load(files)?, Some(ca)))
 }
 
-/// Renews the hub's own certificate before it expires, and picks up files that somebody else renewed.
+/// Renews the certificate of the private CA before it expires, and reloads configured files that were replaced.
 async fn renew_certificate(certificate: Arc<ServerCertificate>, private_ca: Option<PrivateCa>) {
     let mut known = std::fs::read(&certificate.files().certificate).ok();
     loop {
@@ -200,16 +199,18 @@ async fn renew_certificate(certificate: Arc<ServerCertificate>, private_ca: Opti
         if let Some(ca) = &private_ca
             && let Err(error) = ca.ensure(SystemTime::now())
         {
-            error!(%error, "the server's certificate could not be renewed");
+            error!(%error, "cannot renew the server certificate");
         }
         let current = std::fs::read(&certificate.files().certificate).ok();
         if current != known {
             match certificate.reload() {
                 Ok(()) => {
-                    info!("the server's certificate was exchanged");
+                    info!("loaded the renewed server certificate");
                     known = current;
                 }
-                Err(error) => error!(%error, "the server's new certificate is not usable; the old one stays"),
+                Err(error) => {
+                    error!(%error, "cannot load the new server certificate; the previous one stays in use")
+                }
             }
         }
     }

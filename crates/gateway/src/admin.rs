@@ -1,4 +1,4 @@
-//! The admin listener: health and metrics, for the machine the hub runs on.
+//! The admin listener: health and metrics, for the local machine.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) async fn serve(listener: TcpListener, hub: Arc<Hub>, registry: Arc<Re
         .route("/metrics", get(metrics))
         .with_state(Admin { hub, registry });
     if let Err(error) = axum::serve(listener, router).await {
-        warn!(%error, "the admin listener ended");
+        warn!(%error, "the admin listener stopped");
     }
 }
 

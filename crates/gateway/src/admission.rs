@@ -1,9 +1,10 @@
-//! The sockets whose peer is not known yet: bounded in number, and the silent ones make room.
+//! Limits how many connections may be unauthenticated at once. When all slots are taken, the oldest unauthenticated
+//! connection is evicted.
 //!
-//! Whoever floods the hub with connections that say nothing must not keep devices out. So when all places
-//! are taken, a newcomer gets that of the longest-waiting stranger, provided that one had time enough to
-//! prove itself; until then newcomers wait in the operating system's queue. A storm of honest devices that
-//! come back all at once is thereby worked off in order instead of being turned away.
+//! A flood of silent connections must not lock devices out. So when all slots are taken, a new connection gets the slot
+//! of the oldest unauthenticated connection, once that one has had its slot for a grace period. Until then new
+//! connections wait in the backlog of the operating system. If many devices reconnect at once, they are therefore
+//! served in order and not refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +14,27 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-/// What an honest peer is always given to prove itself, round trips across the world included.
+/// Minimum time that a connection has to authenticate before it may be evicted; enough for several round trips across
+/// the world.
 const AUTHENTICATION_GRACE: Duration = Duration::from_secs(1);
 
-/// All places for strangers.
+/// The slots for unauthenticated connections.
 #[derive(Debug)]
 pub(crate) struct UnauthenticatedSlots {
     limit: usize,
     table: Mutex<SlotTable>,
-    /// Told when a place becomes free.
+    /// Notified when a slot becomes free.
     released: Notify,
 }
 
 #[derive(Debug, Default)]
 struct SlotTable {
-    /// In the order in which they came.
+    /// The taken slots in order of arrival.
     by_arrival: BTreeMap<u64, (Instant, Arc<Eviction>)>,
     last_arrival: u64,
 }
 
-/// One stranger's place; free again when dropped.
+/// The slot of one unauthenticated connection; released on drop.
 #[derive(Debug)]
 pub(crate) struct UnauthenticatedSlot {
     slots: Arc<UnauthenticatedSlots>,
@@ -40,8 +42,8 @@ pub(crate) struct UnauthenticatedSlot {
     eviction: Arc<Eviction>,
 }
 
-/// What happens to a stranger whose place somebody else needs: the task that serves it is ended. A connection that
-/// stays pays nothing for the possibility.
+/// Evicts an unauthenticated connection by aborting the task that serves it. A connection that is not evicted has no
+/// cost from this while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Eviction(Mutex<EvictionState>);
 
@@ -52,7 +54,7 @@ struct EvictionState {
 }
 
 impl Eviction {
-    /// Names the task.
+    /// Sets the task to abort on eviction; aborts it at once if the connection is already evicted.
     pub(crate) fn set_task(&self, task: AbortHandle) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.evicted {
@@ -84,7 +86,7 @@ impl UnauthenticatedSlots {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place. Dropping the future takes none.
+    /// Waits for a slot. Cancel-safe: dropping the future takes no slot.
     pub(crate) async fn acquire(self: &Arc<Self>) -> UnauthenticatedSlot {
         loop {
             let released = self.released.notified();
@@ -97,7 +99,8 @@ impl UnauthenticatedSlots {
         }
     }
 
-    /// A place, or when the longest-waiting stranger may be turned out.
+    /// Takes a slot, and evicts the oldest connection if necessary. If it may not be evicted yet, returns the instant
+    /// from which it may.
     fn try_acquire(self: &Arc<Self>) -> Result<UnauthenticatedSlot, Instant> {
         let mut table = self.lock();
         if table.by_arrival.len() >= self.limit
@@ -121,13 +124,13 @@ impl UnauthenticatedSlots {
 }
 
 impl UnauthenticatedSlot {
-    /// What happens when somebody else needs the place.
+    /// Returns the eviction handle of this slot.
     pub(crate) fn eviction(&self) -> Arc<Eviction> {
         self.eviction.clone()
     }
 
-    /// The peer proves itself: it gives its place back and is not turned out any more.
-    /// False if it already was; it must end then.
+    /// Releases the slot: the connection can no longer be evicted. Returns false if it has already been evicted; the
+    /// caller must then end it.
     #[must_use]
     pub(crate) fn release(&self) -> bool {
         let held = self.slots.lock().by_arrival.remove(&self.arrival).is_some();
@@ -137,7 +140,7 @@ impl UnauthenticatedSlot {
         held
     }
 
-    /// The peer was not who it said: it gets a place again at once, even beyond the limit.
+    /// Takes a slot again after a failed authentication, at once and even beyond the limit.
     pub(crate) fn readmit(&mut self) {
         let mut table = self.slots.lock();
         let inserted = self.slots.insert(&mut table, self.eviction.clone());
@@ -157,7 +160,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_newcomer_waits_until_the_oldest_had_its_time() {
+    async fn a_new_connection_waits_until_the_oldest_slot_may_be_evicted() {
         let slots = UnauthenticatedSlots::new(2);
         let began = Instant::now();
         let oldest = slots.acquire().await;
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_that_becomes_free_is_taken_at_once() {
+    async fn a_released_slot_is_taken_at_once() {
         let slots = UnauthenticatedSlots::new(1);
         let held = slots.acquire().await;
         let waiting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! What Entra tokens need of the network: the keys of issuers, and an issuer inside the hub for development.
+//! Network part of Entra authentication: discovery of issuer keys, and a development issuer inside the hub.
 
 mod development;
 mod discovery;

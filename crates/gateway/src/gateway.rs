@@ -1,4 +1,4 @@
-//! The gateway as a whole: opens the listeners, runs them, drains them.
+//! Opens, runs and drains all listeners of the gateway.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use crate::metrics::GatewayMetrics;
 use crate::mqtt::{self, MqttLimits};
 use crate::tls::{PkiError, ServerCertificate, server_config};
 
-/// Waiting connections the operating system keeps for a listener.
+/// Length of a listener's queue of connections that are not accepted yet.
 const BACKLOG: u32 = 4096;
 
-/// Where to listen. Each may be several addresses: a name stands for all of its addresses.
+/// The addresses to listen on. There may be several per listener, because a host name can have several addresses.
 #[derive(Debug, Clone)]
 pub struct ListenAddresses {
     /// MQTT over TLS.
@@ -37,37 +37,37 @@ pub struct ListenAddresses {
 /// Limits of the gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayLimits {
-    /// Connections that may be open at once.
+    /// Maximum number of open connections.
     pub connections: usize,
-    /// Sockets whose peer may be unknown at once.
+    /// Maximum number of unauthenticated connections.
     pub unauthenticated_connections: usize,
-    /// How long a stranger may take for the TLS handshake.
+    /// Time-out of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// Of the MQTT head.
+    /// Limits of the MQTT endpoint.
     pub mqtt: MqttLimits,
-    /// Largest body of an HTTP request, in bytes.
+    /// Maximum size of the body of an HTTP request, in bytes.
     pub http_body_bytes: usize,
-    /// How long a caller may take to send a request.
+    /// Time-out for a client to send an HTTP request.
     pub http_request_timeout: Duration,
-    /// Files of devices that may come and go at once, and as many again of services.
+    /// Maximum number of concurrent file transfers of devices; services have the same number again.
     pub file_transfers: usize,
-    /// Files of one device that may come and go at once.
+    /// Maximum number of concurrent file transfers of one device.
     pub file_transfers_per_device: usize,
-    /// How long a file that comes or goes may stand still.
+    /// Maximum time without progress of a file transfer.
     pub file_idle_timeout: Duration,
 }
 
-/// Why a listener could not be opened.
+/// A listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The operating system said no.
-    #[error("cannot listen on {address} for {listener}: {source}")]
+    /// The operating system returned an error.
+    #[error("cannot listen on {address} for {listener}: {source}; {}", remedy(.listener, .source))]
     Io {
-        /// Which listener.
+        /// The listener: `MQTT`, `HTTPS` or `admin`.
         listener: &'static str,
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The certificate is not usable.
@@ -75,19 +75,28 @@ pub enum BindError {
     Tls(#[from] PkiError),
 }
 
-/// What the listeners serve.
+fn remedy(listener: &str, error: &io::Error) -> String {
+    let key = format!("listen.{}", listener.to_ascii_lowercase());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("run as root, grant CAP_NET_BIND_SERVICE or set {key}"),
+        io::ErrorKind::AddrInUse => format!("stop the program that uses the port, or set {key}"),
+        _ => format!("check {key}"),
+    }
+}
+
+/// Parameters of [`Gateway::serve`].
 pub struct ServeOptions {
     /// The hub behind all protocols.
     pub hub: Arc<Hub>,
-    /// The server's certificate.
+    /// The server certificate.
     pub certificate: Arc<ServerCertificate>,
     /// Limits of the gateway.
     pub limits: GatewayLimits,
-    /// What the gateway counts.
+    /// Metrics of the gateway.
     pub metrics: GatewayMetrics,
     /// All metrics, for the admin listener.
     pub registry: Arc<Registry>,
-    /// More routes for the HTTPS listener.
+    /// Additional routes for the HTTPS listener.
     pub extra_routes: axum::Router,
 }
 
@@ -99,7 +108,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the listeners. The addresses they really have are in [`Gateway::local_addrs`].
+    /// Opens the listeners. [`Gateway::local_addrs`] returns the actual addresses.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be bound.
     pub fn bind(addresses: &ListenAddresses) -> Result<Self, BindError> {
         Ok(Self {
             mqtt: bind_all("MQTT", &addresses.mqtt)?,
@@ -108,7 +121,7 @@ impl Gateway {
         })
     }
 
-    /// Where it listens, ports filled in.
+    /// Returns the actual addresses, with the assigned ports.
     #[must_use]
     pub fn local_addrs(&self) -> ListenAddresses {
         let addresses =
@@ -120,12 +133,16 @@ impl Gateway {
         }
     }
 
-    /// Serves until `stop` turns true, then stops accepting, lets the hub drain, and returns when the
-    /// last connection has ended.
+    /// Serves until `stop` becomes true, then stops accepting, drains the hub, and returns when the last connection has
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// If TLS cannot be set up with the certificate.
     pub async fn serve(self, options: ServeOptions, stop: watch::Receiver<bool>) -> Result<(), BindError> {
         let ServeOptions { hub, certificate, limits, metrics, registry, extra_routes } = options;
         let mut mqtt_tls = server_config(certificate.clone(), &[])?;
-        // A device has one connection at a time; browsers and back ends open several.
+        // A device has one connection at a time, so one ticket is enough; HTTPS clients open several.
         mqtt_tls.send_tls13_tickets = 1;
         let mqtt_tls = Arc::new(mqtt_tls);
         let https_tls = Arc::new(server_config(certificate, &[b"h2", b"http/1.1"])?);
@@ -163,7 +180,7 @@ impl Gateway {
             let serve = move |accepted: Accepted| server.clone().serve(accepted);
             tasks.spawn(accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve));
         }
-        // Health is told to the very end, so these are not waited for.
+        // The admin listener reports health until the end, so its tasks are not awaited.
         let mut admin_tasks = JoinSet::new();
         for listener in self.admin {
             admin_tasks.spawn(admin::serve(listener, hub.clone(), registry.clone()));
@@ -171,10 +188,11 @@ impl Gateway {
         let mut stopping = stop.clone();
         let _ = stopping.wait_for(|stop| *stop).await;
         hub.drain().await;
-        // What devices acknowledged, and what they are still to be told, needs the store.
+        // The store must stay open until connections have stored acknowledgements and sent pending responses.
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(hub.limits().shutdown_timeout, ended).await.is_err() {
-            warn!("connections are left that have not ended in time");
+            let connections = context.metrics.sockets.get();
+            warn!(connections, "some connections did not close within the shutdown time-out");
         }
         hub.close().await;
         while tasks.join_next().await.is_some() {}
@@ -191,7 +209,7 @@ fn bind_all(listener: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpL
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restarted hub gets its port back while old connections linger.
+    // Lets a restarted hub bind its port while old connections are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

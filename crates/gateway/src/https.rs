@@ -1,4 +1,4 @@
-//! The HTTPS head: the REST API of services, and WebSocket for devices that cannot use 8883.
+//! The HTTPS endpoint: the REST API for services and devices, and WebSocket for devices that cannot use port 8883.
 
 mod blobs;
 mod caller;

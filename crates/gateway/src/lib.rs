@@ -1,7 +1,7 @@
-//! Listeners, TLS, and one head per protocol: bytes to calls on the hub, and back. No rules live here.
+//! Listeners, TLS and the protocol endpoints. Translates MQTT and HTTPS into calls on the hub; `core` has the rules.
 //!
 //! [`Gateway::bind`] opens the listeners, [`Gateway::serve`] runs them until the hub stops. Start reading
-//! at `listener.rs` (how a socket becomes a peer), then `mqtt.rs` (devices) and `https.rs` (services).
+//! at `listener.rs` (accepting connections), then `mqtt.rs` (devices) and `https.rs` (services).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 

@@ -1,4 +1,4 @@
-//! How a socket becomes a peer: bounded in number, bounded in time, and nothing allocated for TLS
+//! Accepts connections and runs their TLS handshakes, with limits on number and time. Nothing is allocated for TLS
 //! before the peer has sent its first byte.
 
 use std::io;
@@ -20,27 +20,26 @@ use crate::metrics::GatewayMetrics;
 use crate::peer::Peer;
 use crate::tls::TlsStream;
 
-/// What all listeners share.
+/// State that all listeners share.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerContext {
-    /// Sockets that may be open at once.
+    /// One permit per open socket.
     pub(crate) sockets: Arc<Semaphore>,
-    /// Places for sockets whose peer is unknown.
+    /// Slots for unauthenticated connections.
     pub(crate) unauthenticated_slots: Arc<UnauthenticatedSlots>,
-    /// How long a stranger may take for the TLS handshake.
+    /// Time-out of the TLS handshake.
     pub(crate) handshake_timeout: Duration,
     pub(crate) metrics: GatewayMetrics,
 }
 
-/// A socket after its handshake.
+/// A connection after its TLS handshake.
 pub(crate) struct Accepted {
     pub(crate) stream: TlsStream<TcpStream>,
     pub(crate) peer: Peer,
     pub(crate) slot: ConnectionSlot,
 }
 
-/// A socket's place among those that may be open, and among those whose peer is unknown. To be kept
-/// as long as the socket.
+/// The permit of an open socket and its slot for unauthenticated connections. Keep it as long as the socket.
 pub(crate) struct ConnectionSlot {
     metrics: GatewayMetrics,
     _permit: OwnedSemaphorePermit,
@@ -48,15 +47,15 @@ pub(crate) struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// The peer shows who it is: it is no stranger any more and is not turned out, so call this before
-    /// anything begins that must not be dropped half-way.
-    /// False if it was turned out already; it must end then.
+    /// Marks the connection as authenticated, so that it can no longer be evicted. Call this before starting anything
+    /// that must not be cancelled half-way. Returns false if the connection has already been evicted; the caller must
+    /// then end it.
     #[must_use]
     pub(crate) fn mark_authenticated(&self) -> bool {
         self.unauthenticated.release()
     }
 
-    /// The peer was not who it said: it may stay, as a stranger.
+    /// Marks the connection as unauthenticated again, after a failed authentication.
     pub(crate) fn readmit(&mut self) {
         self.unauthenticated.readmit();
     }
@@ -68,7 +67,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Accepts until `stop` says so, and runs `serve` for each socket. Returns when the last one has ended.
+/// Accepts connections until `stop` is true, and runs `serve` for each. Returns when the last connection has ended.
 pub(crate) async fn accept<F>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -84,7 +83,7 @@ pub(crate) async fn accept<F>(
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
-            // Finished tasks are reaped as they come, not when the listener stops.
+            // Join tasks as they finish, not only when the listener stops.
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 if ended.is_err_and(|error| error.is_cancelled()) {
                     count(&context.metrics.rejected, "evicted");
@@ -95,8 +94,8 @@ pub(crate) async fn accept<F>(
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: wait until some are free instead of spinning.
-                warn!(%error, "accept failed");
+                // The usual reason is a lack of file descriptors: wait until some are free instead of spinning.
+                warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -113,8 +112,8 @@ pub(crate) async fn accept<F>(
         let eviction = unauthenticated.eviction();
         let slot = ConnectionSlot { metrics: context.metrics.clone(), _permit, unauthenticated };
         let (tls, limit, serve) = (tls.clone(), context.handshake_timeout, serve.clone());
-        // Each in a box of its own, so that neither the silent nor the served carry the other's state, and the task
-        // that stays with the socket is hardly more than a pointer to the one that runs.
+        // Each future is boxed separately: a connection in its handshake needs no memory for `serve` and vice versa,
+        // and the task itself is little more than a pointer to the current future.
         let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
         let task = tasks.spawn(async move {
             let result = handshake.await;
@@ -135,7 +134,7 @@ async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsS
     TlsStream::accept(socket, tls).await
 }
 
-/// The stream of a handshake that went well; what went wrong is counted.
+/// Returns the stream of a successful handshake; counts and logs a failed one.
 fn handshake_stream<T>(
     result: Result<io::Result<T>, Elapsed>,
     metrics: &GatewayMetrics,
@@ -159,5 +158,5 @@ fn record_rejection(
     error: &io::Error,
 ) {
     count(&metrics.rejected, reason);
-    debug!(%peer, protocol, reason, %error, "no TLS connection");
+    debug!(%peer, protocol, reason, %error, "TLS handshake failed");
 }

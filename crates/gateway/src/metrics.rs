@@ -1,4 +1,4 @@
-//! What the gateway counts.
+//! Metrics of the gateway.
 
 use std::sync::atomic::AtomicI64;
 
@@ -10,15 +10,15 @@ use prometheus_client::registry::Registry;
 /// All metrics of the gateway.
 #[derive(Debug, Clone, Default)]
 pub struct GatewayMetrics {
-    /// Sockets that are open now.
+    /// Open sockets.
     pub sockets: Gauge<i64, AtomicI64>,
-    /// Sockets that ended before a peer was known, by reason.
+    /// Sockets closed before authentication, by reason.
     pub rejected: Outcomes,
     /// HTTP requests by status class.
     pub requests: Requests,
 }
 
-/// HTTP requests by status class, each counter at hand.
+/// HTTP requests by status class; the counters are cached, so that counting needs no lookup.
 #[derive(Debug, Clone)]
 pub struct Requests {
     family: Outcomes,
@@ -35,7 +35,7 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// Adds one to the class of this status.
+    /// Increments the counter of this status's class.
     pub fn count(&self, status: u16) {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         if let Some(counter) = self.classes.get(class) {
@@ -45,18 +45,18 @@ impl Requests {
 }
 
 impl GatewayMetrics {
-    /// Makes the metrics and enters them in `registry`.
+    /// Creates the metrics and registers them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("ferrohub_sockets", "Sockets open now", metrics.sockets.clone());
+        registry.register("ferrohub_sockets", "Open sockets", metrics.sockets.clone());
         registry.register(
             "ferrohub_rejected_sockets",
-            "Sockets that ended before a peer was known",
+            "Sockets closed before authentication, by reason",
             metrics.rejected.clone(),
         );
         registry.register(
             "ferrohub_http_requests",
-            "HTTP requests by class of status",
+            "HTTP requests by status class",
             metrics.requests.family.clone(),
         );
         metrics

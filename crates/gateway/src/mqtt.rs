@@ -1,8 +1,8 @@
-//! The MQTT head: packets of a device into calls on the hub, and back.
+//! The MQTT endpoint: translates packets of a device into calls on the hub, and back.
 //!
-//! One task per connection drives three things: the socket, the sans-IO machine, and the hub's side of
-//! the connection. An idle connection holds no buffer: input is read into one that all connections of
-//! a thread share, and output is given away once it is written.
+//! One task per connection drives the socket, the sans-I/O protocol state machine, and the hub's side of
+//! the connection. An idle connection holds no buffer: input is read into a buffer that all connections of
+//! a thread share, and output is freed once it is written.
 
 mod connect;
 mod connection_handler;

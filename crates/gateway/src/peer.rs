@@ -1,16 +1,16 @@
-//! Who is at the other end of a transport, before it has said anything.
+//! The peer of a connection, as far as it is known after the TLS handshake.
 
 use std::net::SocketAddr;
 
 use ferrohub_core::auth::PeerCertificate;
 
-/// The other end of a TLS connection.
+/// The peer of a TLS connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// Where it is.
+    /// Its address and port.
     pub(crate) address: SocketAddr,
-    /// What it presented in the handshake.
+    /// The client certificate that it presented in the handshake.
     pub(crate) certificate: Option<PeerCertificate>,
-    /// The protocol it speaks, for the log: `mqtt`, `mqtt-ws`, `https`.
+    /// The protocol, for the log: `mqtt`, `mqtt-ws`, `https`.
     pub(crate) protocol: &'static str,
 }

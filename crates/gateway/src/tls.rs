@@ -1,4 +1,4 @@
-//! TLS: the server's certificate, and client certificates that are asked for but never required.
+//! TLS: the server certificate, and client certificates, which are requested but not required.
 
 mod client_certificates;
 mod private_ca;

@@ -1,10 +1,10 @@
-//! Service SAS for one blob, as Azure Storage defines it (version 2020-12-06): a query that lets whoever has it do a few
-//! things with one blob until a moment.
+//! Service SAS for one blob, as Azure Storage defines it (version 2020-12-06): a query that grants its holder some
+//! rights to one blob until it expires.
 //!
-//! Devices get such a query as the `sasToken` of an upload. The hub makes it with the key of a storage account, or with a
-//! key of its own where it keeps the files itself; then it also reads what clients present. The signature covers
-//! everything that is granted: rights, end, account, container, blob and protocol. What the hub never grants, such as
-//! a start or other response headers, it does not take either.
+//! Devices get such a query as the `sasToken` of an upload. The hub signs it with the key of a storage account, or with
+//! its own key if it stores the files itself. In the second case, the hub also verifies the queries of clients. The
+//! signature covers everything that is granted: rights, expiry, account, container, blob and protocol. The hub refuses
+//! fields that it never writes, such as a start time or other response headers.
 
 use std::fmt;
 
@@ -15,37 +15,37 @@ use crate::key::SharedAccessKey;
 use crate::percent;
 use crate::timestamp::Timestamp;
 
-/// The version of the string to sign. Newer ones differ in what the hub does not grant.
+/// The version of the string to sign. Newer versions differ only in fields that the hub never writes.
 pub const SAS_VERSION: &str = "2020-12-06";
-/// Longest query that is looked at, in bytes.
+/// Longest accepted query in bytes.
 pub const MAX_QUERY_LENGTH: usize = 4096;
 
-/// One blob: what a signature is good for.
+/// The blob that a signature is valid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobAddress<'a> {
     /// The storage account.
     pub account: &'a str,
-    /// The container in it.
+    /// The container in the account.
     pub container: &'a str,
-    /// The blob in that, not encoded.
+    /// The name of the blob in the container, not percent-encoded.
     pub blob: &'a str,
 }
 
-/// What may be done with a blob.
+/// A right to a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobRight {
-    /// Read it and its properties.
+    /// Read the blob and its properties.
     Read,
-    /// Write it where there is none yet.
+    /// Write a blob that does not exist yet.
     Create,
-    /// Write it, whether there is one or not.
+    /// Write a blob, whether it exists or not.
     Write,
-    /// Delete it.
+    /// Delete the blob.
     Delete,
 }
 
 impl BlobRight {
-    /// In the order in which a token lists them.
+    /// All rights with their letters, in the order of a token.
     const ALL: [(Self, char); 4] =
         [(Self::Read, 'r'), (Self::Create, 'c'), (Self::Write, 'w'), (Self::Delete, 'd')];
 
@@ -64,19 +64,19 @@ impl BlobRight {
 pub struct BlobRights(u8);
 
 impl BlobRights {
-    /// These.
+    /// Returns the set of exactly these rights.
     #[must_use]
     pub fn of(rights: &[BlobRight]) -> Self {
         Self(rights.iter().fold(0, |bits, right| bits | right.bit()))
     }
 
-    /// Whether this one is among them.
+    /// Returns whether `right` is in the set.
     #[must_use]
     pub fn has(self, right: BlobRight) -> bool {
         self.0 & right.bit() != 0
     }
 
-    /// Reads the letters; `None` if one is unknown, twice, or out of order, or there is none.
+    /// Parses the letters; `None` if there are none, or one is unknown, duplicated or out of order.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut order = BlobRight::ALL.iter();
@@ -91,12 +91,12 @@ impl BlobRights {
 
 impl fmt::Display for BlobRights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mine = BlobRight::ALL.iter().filter(|(right, _)| self.has(*right));
-        mine.map(|(_, letter)| letter).try_for_each(|letter| write!(f, "{letter}"))
+        let granted = BlobRight::ALL.iter().filter(|(right, _)| self.has(*right));
+        granted.map(|(_, letter)| letter).try_for_each(|letter| write!(f, "{letter}"))
     }
 }
 
-/// Signs a query for `blob`, good until `expiry` (whole seconds), question mark included.
+/// Returns a signed query for `blob`, valid until `expiry` (in whole seconds), including the question mark.
 #[must_use]
 pub fn sign(
     blob: BlobAddress<'_>,
@@ -129,33 +129,34 @@ fn string_to_sign(blob: BlobAddress<'_>, rights: &str, expiry: &str, protocol: &
     )
 }
 
-/// Why a query lets nobody in. Never repeats the query.
+/// Why a query is not a valid signature. Never contains the query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BlobSasError {
     /// Longer than [`MAX_QUERY_LENGTH`].
     #[error("the query is longer than {MAX_QUERY_LENGTH} bytes")]
     TooLong,
-    /// A field that must be there is missing.
-    #[error("the signature has no {0}")]
+    /// A required field is missing.
+    #[error("the signature lacks the field {0}")]
     Missing(&'static str),
-    /// A field is there twice.
-    #[error("the signature has {0} twice")]
+    /// A field occurs twice.
+    #[error("the signature has the field {0} twice")]
     Duplicate(&'static str),
-    /// A field cannot be read, or says what the hub never says.
-    #[error("the signature's {0} cannot be read")]
+    /// A field is malformed, or has a value that the hub never writes.
+    #[error("the signature's field {0} is not valid")]
     Malformed(&'static str),
-    /// A field of a kind of signature that the hub does not make.
-    #[error("the signature is of a kind that is not known here")]
+    /// A field of a kind of signature that the hub does not support.
+    #[error("this kind of shared access signature is not supported")]
     Unsupported,
 }
 
-/// Fields of other kinds of signatures. Nobody may think that they counted.
+/// Fields of other kinds of signatures. They are refused, because ignoring a restriction would grant more than was
+/// signed.
 const UNSUPPORTED_FIELDS: [&str; 24] = [
     "st", "sip", "si", "ss", "srt", "ses", "sdd", "skoid", "sktid", "skt", "ske", "sks", "skv", "skdutid",
     "sduoid", "saoid", "suoid", "scid", "srh", "srq", "rscc", "rscd", "rsce", "rsct",
 ];
 
-/// A query as a client presents it. Nothing about it is trusted until [`BlobSasToken::is_signed_by`] says so.
+/// A parsed query of a client. Do not trust its fields before [`BlobSasToken::is_signed_by`] has returned true.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BlobSasToken {
     rights: BlobRights,
@@ -167,7 +168,7 @@ pub struct BlobSasToken {
 }
 
 impl BlobSasToken {
-    /// Reads the fields of a signature among all fields of a query (without the question mark).
+    /// Parses the signature's fields in a query (without the question mark); ignores all other fields.
     pub fn parse(query: &str) -> Result<Self, BlobSasError> {
         if query.len() > MAX_QUERY_LENGTH {
             return Err(BlobSasError::TooLong);
@@ -212,26 +213,26 @@ impl BlobSasToken {
         Ok(Self { rights, rights_text, expiry, expiry_text, protocol, signature })
     }
 
-    /// Whether a signature is among the fields of a query at all.
+    /// Returns whether a query contains a signature.
     #[must_use]
     pub fn is_present(query: &str) -> bool {
         query.split('&').any(|part| part.starts_with("sig="))
     }
 
-    /// Whether `key` signed this for that blob. In constant time for a given query.
+    /// Returns whether `key` signed this query for `blob`. Takes constant time for a given query.
     #[must_use]
     pub fn is_signed_by(&self, key: &SharedAccessKey, blob: BlobAddress<'_>) -> bool {
         let text = string_to_sign(blob, &self.rights_text, &self.expiry_text, self.protocol);
         key.verify(text.as_bytes(), &self.signature)
     }
 
-    /// When it ends.
+    /// Returns the expiry time.
     #[must_use]
     pub fn expiry(&self) -> Timestamp {
         self.expiry
     }
 
-    /// What it grants.
+    /// Returns the granted rights.
     #[must_use]
     pub fn rights(&self) -> BlobRights {
         self.rights
@@ -262,27 +263,27 @@ mod tests {
         sign(BLOB, rights, Timestamp::from_unix_millis(1_800_000_000_999), true, &key())
     }
 
-    fn presented(query: &str) -> Result<BlobSasToken, BlobSasError> {
+    fn parse(query: &str) -> Result<BlobSasToken, BlobSasError> {
         BlobSasToken::parse(query.trim_start_matches('?'))
     }
 
     #[test]
-    fn what_is_signed_is_read_again() {
-        let sas = presented(&signed()).unwrap();
+    fn a_signed_query_is_parsed_and_verified() {
+        let sas = parse(&signed()).unwrap();
         assert!(sas.is_signed_by(&key(), BLOB));
         assert_eq!(sas.expiry(), Timestamp::from_unix_seconds(1_800_000_000));
         assert_eq!(sas.rights().to_string(), "rcw");
         assert!(!sas.rights().has(BlobRight::Delete));
-        // Clients put their own fields beside it, and keep the order of none.
+        // Clients add fields of their own, and do not keep the order.
         let mut fields: Vec<String> =
             signed().trim_start_matches('?').split('&').map(str::to_owned).collect();
         fields.reverse();
         let query = format!("comp=block&{}&blockid=AA%3D%3D", fields.join("&"));
-        assert!(presented(&query).unwrap().is_signed_by(&key(), BLOB));
+        assert!(parse(&query).unwrap().is_signed_by(&key(), BLOB));
     }
 
     #[test]
-    fn nothing_that_is_granted_can_be_changed() {
+    fn a_changed_grant_does_not_verify() {
         let query = signed();
         for (from, to) in [
             ("sp=rcw", "sp=rcwd"),
@@ -293,14 +294,14 @@ mod tests {
         ] {
             let changed = query.replace(from, to);
             assert_ne!(changed, query, "{from}");
-            assert!(!presented(&changed).unwrap().is_signed_by(&key(), BLOB), "{to}");
+            assert!(!parse(&changed).unwrap().is_signed_by(&key(), BLOB), "{to}");
         }
-        let sas = presented(&query).unwrap();
+        let sas = parse(&query).unwrap();
         for other in [
             BlobAddress { account: "b", ..BLOB },
             BlobAddress { container: "d", ..BLOB },
             BlobAddress { blob: "d 1/f.tx", ..BLOB },
-            // Parts that move over a border.
+            // Text that moves from one component to another.
             BlobAddress { account: "a/c", container: "d 1", blob: "f.txt\n" },
         ] {
             assert!(!sas.is_signed_by(&key(), other), "{other:?}");
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hub_never_makes_is_refused() {
+    fn fields_and_values_that_the_hub_never_writes_are_refused() {
         let query = signed();
         for (changed, error) in [
             (query.replace("sv=2020-12-06", "sv=2018-03-28"), BlobSasError::Malformed("sv")),
@@ -325,7 +326,7 @@ mod tests {
             ("comp=block".to_owned(), BlobSasError::Missing("sig")),
             ("a".repeat(MAX_QUERY_LENGTH + 1), BlobSasError::TooLong),
         ] {
-            assert_eq!(presented(&changed).unwrap_err(), error, "{changed}");
+            assert_eq!(parse(&changed).unwrap_err(), error, "{changed}");
         }
     }
 }

@@ -1,32 +1,32 @@
-//! Connection strings: `Name=value;Name=value`, as portals and command lines hand them out.
+//! Connection strings of devices and services: `Name=value;Name=value`.
 
 use std::fmt;
 
 use crate::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use crate::key::{InvalidKey, SharedAccessKey};
 
-/// Why a text is not the connection string that was asked for. Never repeats a value.
+/// Why a text is not a connection string of the expected kind. Never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
     /// A part is not `name=value`.
     #[error("a part of the connection string is not Name=value")]
     Part,
-    /// A name is there twice.
+    /// A name occurs twice.
     #[error("the connection string has {0} twice")]
     Duplicate(&'static str),
-    /// A name that no connection string has.
+    /// A name is unknown.
     #[error("the connection string has an unknown part, {0:?}")]
     Unknown(String),
     /// A required part is missing.
     #[error("the connection string has no {0}")]
     Missing(&'static str),
-    /// A part that does not go with the others.
-    #[error("the connection string has {0}, which does not belong here")]
+    /// A part is not allowed in this kind of connection string, or together with another part.
+    #[error("the connection string has {0}, which this kind of connection string does not use")]
     Unexpected(&'static str),
-    /// The key is not a key.
+    /// The key is not valid.
     #[error("SharedAccessKey: {0}")]
     Key(#[from] InvalidKey),
-    /// An id is not an id.
+    /// An id is not valid.
     #[error("{0}: {1}")]
     Id(&'static str, InvalidId),
 }
@@ -42,11 +42,11 @@ const NAMES: [&str; 8] = [
     "x509",
 ];
 
-/// The parts by their position in [`NAMES`].
+/// Returns the values of the parts, in the order of [`NAMES`].
 fn split(text: &str) -> Result<[Option<&str>; NAMES.len()], ConnectionStringError> {
     let mut parts = [None; NAMES.len()];
     for part in text.trim().split(';').filter(|part| !part.is_empty()) {
-        // Only the first `=` separates: base64 ends with more of them.
+        // Only the first `=` separates name and value: base64 may end with `=`.
         let (name, value) = part.split_once('=').ok_or(ConnectionStringError::Part)?;
         let (slot, name) = parts
             .iter_mut()
@@ -64,12 +64,12 @@ fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, C
     value.filter(|value| !value.is_empty()).ok_or(ConnectionStringError::Missing(name))
 }
 
-/// How a device proves itself, as far as its connection string says.
+/// How a device authenticates, as given by its connection string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceCredential {
     /// With its own key.
     Key(SharedAccessKey),
-    /// With a token somebody signed for it.
+    /// With a token that was signed for it.
     Signature(String),
     /// With a certificate that is not in the connection string.
     X509,
@@ -78,13 +78,13 @@ pub enum DeviceCredential {
 /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…` and its variants.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeviceConnectionString {
-    /// The hub's name, as tokens and user names carry it.
+    /// The hub's host name, as in tokens and user names.
     pub host_name: String,
     /// The device or module.
     pub identity: IdentityId,
-    /// How it proves itself.
+    /// How it authenticates.
     pub credential: DeviceCredential,
-    /// Where to connect instead of to `host_name`, if a gateway stands between.
+    /// The gateway to connect to instead of `host_name`, if there is one.
     pub gateway_host_name: Option<String>,
 }
 
@@ -126,7 +126,7 @@ impl std::str::FromStr for DeviceConnectionString {
 }
 
 impl DeviceConnectionString {
-    /// The text form, secrets included.
+    /// Returns the text form, including secrets.
     #[must_use]
     pub fn reveal(&self) -> String {
         let mut text = format!("HostName={};DeviceId={}", self.host_name, self.identity.device_str());
@@ -154,10 +154,10 @@ impl fmt::Debug for DeviceConnectionString {
     }
 }
 
-/// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`: how a back end reaches the hub.
+/// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`: how a service connects to the hub.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceConnectionString {
-    /// The hub's name, with a port if it is not 443.
+    /// The hub's host name, with a port if it is not 443.
     pub host_name: String,
     /// The shared access policy.
     pub policy: String,
@@ -190,7 +190,7 @@ impl std::str::FromStr for ServiceConnectionString {
 }
 
 impl ServiceConnectionString {
-    /// The text form, secrets included.
+    /// Returns the text form, including secrets.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!(
@@ -218,7 +218,7 @@ mod tests {
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     #[test]
-    fn connection_strings_read_back_as_written() {
+    fn connection_strings_are_parsed_as_written() {
         for text in [
             format!("HostName=h;DeviceId=d;SharedAccessKey={KEY}"),
             format!("HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey={KEY};GatewayHostName=g"),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_secret() {
+    fn errors_and_debug_output_do_not_contain_the_secret() {
         use ConnectionStringError as E;
         let device = |text: String| text.parse::<DeviceConnectionString>().unwrap_err();
         assert_eq!(device(format!("DeviceId=d;SharedAccessKey={KEY}")), E::Missing("HostName"));

@@ -1,4 +1,4 @@
-//! A device in the registry, as its JSON crosses the wire.
+//! The JSON of a device in the registry.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +8,15 @@ use crate::timestamp::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It may.
+    /// It may authenticate.
     #[default]
     Enabled,
-    /// It may not, and is disconnected.
+    /// It may not authenticate; the hub closes its connection.
     Disabled,
 }
 
 impl Status {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -29,22 +29,22 @@ impl Status {
 /// Whether an identity has a connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ConnectionState {
-    /// It has.
+    /// It has a connection.
     Connected,
-    /// It has not.
+    /// It has no connection.
     #[default]
     Disconnected,
 }
 
 impl ConnectionState {
-    /// The state of an identity that is connected, or is not.
+    /// Returns `Connected` if `connected` is true, otherwise `Disconnected`.
     #[must_use]
     pub fn of(connected: bool) -> Self {
         if connected { Self::Connected } else { Self::Disconnected }
     }
 }
 
-/// How an identity proves itself.
+/// How an identity authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AuthenticationType {
@@ -55,12 +55,12 @@ pub enum AuthenticationType {
     SelfSigned,
     /// With a certificate that chains to a CA registered at the hub.
     CertificateAuthority,
-    /// Not at all: it cannot connect.
+    /// It cannot authenticate, and so not connect.
     None,
 }
 
 impl AuthenticationType {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl AuthenticationType {
     }
 }
 
-/// The two keys of an identity; base64 text so that a half-filled request can be told apart.
+/// The two keys of an identity, as base64 text, so that a request with only one key can be detected.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SymmetricKeyPair {
@@ -94,7 +94,7 @@ impl std::fmt::Debug for SymmetricKeyPair {
 pub struct X509Thumbprints {
     /// SHA-1 (40) or SHA-256 (64) of the certificate's DER, in hexadecimal digits.
     pub primary_thumbprint: Option<String>,
-    /// The same, of a second certificate.
+    /// The thumbprint of a second certificate.
     pub secondary_thumbprint: Option<String>,
 }
 
@@ -106,20 +106,21 @@ pub struct Authentication {
     pub symmetric_key: Option<SymmetricKeyPair>,
     /// The thumbprints, for type `selfSigned`.
     pub x509_thumbprint: Option<X509Thumbprints>,
-    /// Which of the ways counts; `sas` if it is left out.
+    /// The authentication type; default `sas`.
     #[serde(rename = "type")]
     pub kind: Option<AuthenticationType>,
 }
 
 impl Authentication {
-    /// Keys in base64.
+    /// Returns authentication with keys, in base64.
     pub fn keys(primary: impl Into<String>, secondary: impl Into<String>) -> Self {
         let keys =
             SymmetricKeyPair { primary_key: Some(primary.into()), secondary_key: Some(secondary.into()) };
         Self { symmetric_key: Some(keys), kind: Some(AuthenticationType::Sas), ..Self::default() }
     }
 
-    /// A self-signed certificate, known by its SHA-1 or SHA-256 thumbprint, or by that of a second one.
+    /// Returns authentication with a self-signed certificate, given by its SHA-1 or SHA-256 thumbprint, or a second
+    /// one.
     pub fn thumbprints(primary: impl Into<String>, secondary: Option<String>) -> Self {
         let thumbprints =
             X509Thumbprints { primary_thumbprint: Some(primary.into()), secondary_thumbprint: secondary };
@@ -130,13 +131,13 @@ impl Authentication {
         }
     }
 
-    /// A certificate from an authority that the hub knows; its common name is the id.
+    /// Returns authentication with a certificate of a CA that is registered at the hub. Its common name must be the id.
     #[must_use]
     pub fn certificate_authority() -> Self {
         Self { kind: Some(AuthenticationType::CertificateAuthority), ..Self::default() }
     }
 
-    /// The primary key, where there is one and the answer showed it.
+    /// Returns the primary key, if there is one and the response contains it.
     #[must_use]
     pub fn primary_key(&self) -> Option<&str> {
         self.symmetric_key.as_ref()?.primary_key.as_deref()
@@ -151,22 +152,22 @@ pub struct Capabilities {
     pub iot_edge: bool,
 }
 
-/// A device identity. In a request only some fields are set and only some of those count;
-/// in an answer of the hub all are.
+/// A device identity. Requests set only some fields, of which the hub uses only some. Responses of the hub set all
+/// fields.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Device {
-    /// The device's name.
+    /// The device id.
     pub device_id: String,
-    /// New each time the device is created; tells a re-created one from the old.
+    /// New each time the device is created, which distinguishes a re-created device from the old one.
     pub generation_id: Option<String>,
-    /// Changes with each change of the identity; without quotes.
+    /// The etag of the identity, without quotes.
     pub etag: Option<String>,
     /// Whether it is connected now.
     pub connection_state: Option<ConnectionState>,
     /// Whether it may connect.
     pub status: Option<Status>,
-    /// Why, for people; at most 128 characters.
+    /// The reason of the status, for people; at most 128 characters.
     pub status_reason: Option<String>,
     /// When `connection_state` last changed.
     pub connection_state_updated_time: Option<Timestamp>,
@@ -174,45 +175,46 @@ pub struct Device {
     pub status_updated_time: Option<Timestamp>,
     /// When the hub last heard from it.
     pub last_activity_time: Option<Timestamp>,
-    /// Messages waiting for it.
+    /// Number of messages in its queue.
     pub cloud_to_device_message_count: Option<u32>,
-    /// How it proves itself.
+    /// How it authenticates.
     pub authentication: Option<Authentication>,
-    /// What it can do.
+    /// The capabilities of the device.
     pub capabilities: Option<Capabilities>,
-    /// Which edge device it belongs to or is.
+    /// The scope of the edge device that it belongs to or is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
-    /// The scopes above an edge device.
+    /// The scopes of the parents of an edge device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_scopes: Option<Vec<String>>,
 }
 
 impl Device {
-    /// A device to be created: enabled, with keys that the hub makes.
+    /// Returns a device to create: enabled, with keys that the hub generates.
     pub fn new(device_id: impl Into<String>) -> Self {
         Self { device_id: device_id.into(), ..Self::default() }
     }
 
-    /// The same with keys of its own, in base64.
+    /// Sets its keys, in base64.
     #[must_use]
     pub fn with_keys(self, primary: impl Into<String>, secondary: impl Into<String>) -> Self {
         self.with_authentication(Authentication::keys(primary, secondary))
     }
 
-    /// The same with a self-signed certificate, known by its SHA-1 or SHA-256 thumbprint, or by that of a second one.
+    /// Sets authentication with a self-signed certificate, given by its SHA-1 or SHA-256 thumbprint, or a second one.
     #[must_use]
     pub fn with_thumbprints(self, primary: impl Into<String>, secondary: Option<String>) -> Self {
         self.with_authentication(Authentication::thumbprints(primary, secondary))
     }
 
-    /// The same with a certificate from a certificate authority that the hub knows; its common name is the device's id.
+    /// Sets authentication with a certificate of a CA that is registered at the hub. Its common name must be the device
+    /// id.
     #[must_use]
     pub fn with_certificate_authority(self) -> Self {
         self.with_authentication(Authentication::certificate_authority())
     }
 
-    /// The same with this status.
+    /// Sets the status.
     #[must_use]
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = Some(status);
@@ -224,7 +226,7 @@ impl Device {
         self
     }
 
-    /// The primary key, where the device has one and the answer showed it.
+    /// Returns the primary key, if the device has one and the response contains it.
     #[must_use]
     pub fn primary_key(&self) -> Option<&str> {
         self.authentication.as_ref()?.primary_key()

@@ -1,14 +1,14 @@
-//! The one table of errors: name, number and HTTP status of everything the hub can refuse.
+//! The error codes of the hub: name, number and HTTP status.
 //!
-//! The number is the HTTP status times 1000 plus a count, as Azure publishes it. Core returns these
-//! typed; each protocol head translates them once.
+//! The number is the HTTP status times 1000 plus a counter, as published by Azure. The core returns [`HubError`]s; each
+//! protocol translates them in one place.
 
 use std::borrow::Cow;
 use std::fmt;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
-        /// A kind of refusal; the variants carry Azure's own names.
+        /// An error code. The variants have Azure's names.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
@@ -16,16 +16,16 @@ macro_rules! error_codes {
         }
 
         impl ErrorCode {
-            /// Every code in the table.
+            /// All error codes.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The six-digit number, such as 404103.
+            /// Returns the six-digit number, such as 404103.
             #[must_use]
             pub fn number(self) -> u32 {
                 match self { $(Self::$name => $number,)* }
             }
 
-            /// The name as the `iothub-errorcode` header carries it.
+            /// Returns the name, as in the `iothub-errorcode` header.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
@@ -35,102 +35,102 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// The api-version is missing or not one the hub knows.
+    /// The api-version is missing or not supported.
     InvalidProtocolVersion = 400001;
-    /// The operation is not possible as it was asked for.
+    /// The operation is not possible in this form.
     InvalidOperation = 400003;
     /// An argument has a value that is not allowed.
     ArgumentInvalid = 400004;
     /// A required argument is missing.
     ArgumentNull = 400005;
-    /// The body is not the JSON it should be.
+    /// The body is not the expected JSON.
     IotHubFormatError = 400006;
     /// No store for uploaded files is configured.
     DefaultStorageEndpointNotConfigured = 400014;
-    /// No upload of that correlation id was begun by this device.
+    /// The device has not begun an upload with this correlation id.
     InvalidFileUploadCorrelationId = 400015;
-    /// The upload of that correlation id took too long.
+    /// The upload with this correlation id has expired.
     ExpiredFileUploadCorrelationId = 400016;
-    /// The outcome that a device tells of its upload is none.
+    /// The outcome that a device reported for its upload is not valid.
     InvalidFileUploadCompletionStatus = 400019;
-    /// The store for uploaded files, or the file in it, is not there.
+    /// The store for uploaded files does not exist, or the file does not exist in it.
     InvalidStorageEndpointOrBlob = 400020;
-    /// The caller went away, or a newer connection displaced the one that held the call.
+    /// The caller disconnected, or a newer connection of the device took over while the call was in flight.
     ConnectionForcefullyClosedOnNewConnection = 400027;
-    /// The edge scope is none, or not one that the device may have.
+    /// The edge scope does not exist, or the device may not have it.
     InvalidDeviceScope = 400028;
-    /// A fault that somebody injected ended the connection.
+    /// An injected fault closed the connection.
     ConnectionForcefullyClosedOnFaultInjection = 400029;
-    /// A fault that somebody injected keeps the connection out.
+    /// An injected fault refused the connection.
     ConnectionRejectedOnFaultInjection = 400030;
-    /// No such hub here: the token or the connection names another host.
+    /// The token or the connection names another host than this hub.
     IotHubNotFound = 401001;
-    /// Not authenticated, or without the right.
+    /// The caller is not authenticated, or lacks the right.
     IotHubUnauthorizedAccess = 401002;
-    /// The module is the hub's own on an edge device; nobody makes or deletes it by hand.
+    /// The module is a system module of an edge device: only the hub creates and deletes it.
     SystemModuleModifyUnauthorizedAccess = 401100;
-    /// The principal is known but its roles do not allow the operation.
+    /// The principal is authenticated, but its roles do not allow the operation.
     GenericForbidden = 403000;
-    /// The hub holds as much as it may.
+    /// A limit of the hub is reached.
     IotHubQuotaExceeded = 403002;
-    /// As many messages wait for the device as may.
+    /// The device's queue has its maximum number of messages.
     DeviceMaximumQueueDepthExceeded = 403004;
-    /// The device has begun as many uploads as it may at once.
+    /// The device has its maximum number of active uploads.
     DeviceMaximumActiveFileUploadLimitExceeded = 403006;
-    /// The message's expiry is past, or too far away.
+    /// The message's expiry is in the past, or too far in the future.
     InvalidMessageExpiryTime = 403009;
-    /// The device has as many calls in flight as it may.
+    /// The device has its maximum number of calls in flight.
     DeviceMaximumInflightMethodExceeded = 403800;
-    /// No resource at this path.
+    /// No resource exists at this path.
     GenericNotFound = 404000;
-    /// No device of that id, or it is disabled.
+    /// The device does not exist, or is disabled.
     DeviceNotFound = 404001;
-    /// No certificate of that name.
+    /// The certificate does not exist.
     CertificateNotFound = 404008;
-    /// No module of that id.
+    /// The module does not exist.
     ModuleNotFound = 404010;
-    /// The device is not connected, or does not listen for methods.
+    /// The device is not connected, or has not subscribed to methods.
     DeviceNotOnline = 404103;
-    /// The path exists, the verb does not.
+    /// The path does not support this HTTP method.
     GenericMethodNotAllowed = 405000;
-    /// Something of that name exists already.
+    /// The name already exists.
     GenericConflict = 409000;
-    /// The device exists already.
+    /// The device already exists.
     DeviceAlreadyExists = 409001;
-    /// The module exists already.
+    /// The module already exists.
     ModuleAlreadyExistsOnDevice = 409301;
-    /// If-Match does not match.
+    /// `If-Match` does not match the etag.
     PreconditionFailed = 412001;
-    /// The message's lock ran out, or somebody else holds it.
+    /// The message's lock has expired, or has another owner.
     DeviceMessageLockLost = 412002;
     /// The message or body is larger than the limit.
     MessageTooLarge = 413001;
-    /// The hub has as many devices as it may.
+    /// The hub has its maximum number of devices.
     TooManyDevices = 413002;
-    /// The device has as many modules as it may.
+    /// The device has its maximum number of modules.
     TooManyModulesOnDevice = 413003;
     /// The body's media type or encoding is not supported.
     GenericUnsupportedMediaType = 415000;
-    /// Too many requests.
+    /// The caller sends too many requests.
     ThrottlingException = 429001;
-    /// The hub failed; its log says why.
+    /// The hub failed; its log contains the reason.
     ServerError = 500001;
-    /// The device's answer was not usable.
+    /// The device's response is not valid.
     GenericBadGateway = 502000;
     /// The hub is stopping or starting.
     ServiceUnavailable = 503001;
-    /// The device did not answer in time.
+    /// The device did not respond in time.
     GatewayTimeout = 504101;
 }
 
 impl ErrorCode {
-    /// The HTTP status: the number's first three digits.
+    /// Returns the HTTP status: the first three digits of the number.
     #[must_use]
     pub fn http_status(self) -> u16 {
         u16::try_from(self.number() / 1000).unwrap_or(500)
     }
 
-    /// The code of that name, as found in the `iothub-errorcode` header.
+    /// Returns the code of this name, as in the `iothub-errorcode` header.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
@@ -143,25 +143,25 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// A refusal: what kind, and what to tell the caller.
+/// An error of the hub: its code, and a message for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct HubError {
-    /// What kind of refusal.
+    /// The error code.
     pub code: ErrorCode,
-    /// For people; never holds a secret.
+    /// The message for people; never contains a secret.
     pub message: Cow<'static, str>,
-    /// The time-out that ran out, in seconds, where one did.
+    /// The time-out that expired, in seconds, if any.
     pub timeout_seconds: Option<u32>,
 }
 
 impl HubError {
-    /// A refusal of this kind, with a text for people.
+    /// Creates an error with a message for people.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), timeout_seconds: None }
     }
 
-    /// The same, saying which time-out ran out.
+    /// Sets the time-out that expired.
     #[must_use]
     pub fn with_timeout_seconds(mut self, seconds: u32) -> Self {
         self.timeout_seconds = Some(seconds);
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_has_a_real_status_and_every_name_is_found_again() {
+    fn every_code_has_an_http_error_status_and_is_found_by_its_name() {
         for code in ErrorCode::ALL {
             assert!((400..600).contains(&code.http_status()), "{code}");
             assert_eq!(ErrorCode::from_name(code.name()), Some(*code));

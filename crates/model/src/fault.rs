@@ -1,4 +1,4 @@
-//! Faults that a test injects into a hub, as their JSON crosses the wire.
+//! The JSON of faults that a test injects into a hub.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::timestamp::Timestamp;
 
 macro_rules! fault_kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal;)*) => {
-        /// What goes wrong.
+        /// The kind of a fault.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum FaultKind {
@@ -14,10 +14,10 @@ macro_rules! fault_kinds {
         }
 
         impl FaultKind {
-            /// Every kind there is.
+            /// All kinds.
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
 
-            /// The name on the wire.
+            /// Returns the name on the wire.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
@@ -27,53 +27,53 @@ macro_rules! fault_kinds {
 }
 
 fault_kinds! {
-    /// Connections end: those that there are, and, if it lasts, each new one after the delay.
+    /// The hub closes existing connections and, if the fault has a duration, each new one after the delay.
     DropConnection = "dropConnection";
-    /// Connects are refused.
+    /// The hub refuses connects.
     RefuseConnect = "refuseConnect";
-    /// Messages to the hub are lost; acknowledged or not.
+    /// The hub drops messages of devices, acknowledged or not.
     LoseTelemetry = "loseTelemetry";
-    /// Messages to the hub are taken and acknowledged late.
+    /// The hub accepts and acknowledges messages of devices late.
     DelayTelemetry = "delayTelemetry";
     /// Method requests do not reach the device.
     LoseMethodRequest = "loseMethodRequest";
     /// Method requests reach the device late.
     DelayMethodRequest = "delayMethodRequest";
-    /// The device's answers to methods are acknowledged, and do not reach the caller.
+    /// Method responses of the device are acknowledged, but do not reach the caller.
     LoseMethodResponse = "loseMethodResponse";
-    /// The device's answers to methods reach the caller late.
+    /// Method responses of the device reach the caller late.
     DelayMethodResponse = "delayMethodResponse";
-    /// Requests of the device to its twin are carried out and not answered.
+    /// Twin requests of the device are executed, but not answered.
     LoseTwinResponse = "loseTwinResponse";
-    /// Requests of the device to its twin are answered late.
+    /// Twin requests of the device are answered late.
     DelayTwinResponse = "delayTwinResponse";
     /// HTTPS requests are answered with an error.
     RefuseRequest = "refuseRequest";
 }
 
-/// A fault that is asked for. Only what its kind has a meaning for may be set.
+/// A request to inject a fault. Only the fields that its kind uses may be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultRequest {
-    /// What goes wrong.
+    /// The kind of the fault.
     pub kind: FaultKind,
-    /// For whom: a device id or `device/module`, with `*` for any characters in either; `**` is everybody. With
-    /// `refuseRequest` whom an `operation` is about.
+    /// The affected identities: a device id or `device/module`, with `*` for any characters in either part; `**` is all
+    /// identities. With `refuseRequest`: the identity that an `operation` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// For how long. Only `dropConnection` can do without.
+    /// How long the fault lasts, in seconds. Optional only for `dropConnection`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<u32>,
-    /// How often at most.
+    /// Maximum number of hits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
-    /// How late, for all that come late, and how long after a connect `dropConnection` comes.
+    /// The delay of the kinds that delay something; for `dropConnection`, the time between connect and drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_milliseconds: Option<u32>,
-    /// `loseTelemetry`: whether the device believes that the message arrived; if it is left out, it does.
+    /// `loseTelemetry`: whether the hub acknowledges the dropped message; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledge: Option<bool>,
-    /// `refuseConnect`: 3 (try again later, if it is left out) or 5 (not authorized).
+    /// `refuseConnect`: the CONNACK return code: 3 (server unavailable, the default) or 5 (not authorized).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connack: Option<u8>,
     /// `refuseRequest`: the name of the error, such as `ServiceUnavailable` or `ThrottlingException`.
@@ -82,19 +82,20 @@ pub struct FaultRequest {
     /// `refuseRequest`: the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u32>,
-    /// `refuseRequest`: `GET`, `PUT` and so on; any if it is left out.
+    /// `refuseRequest`: the HTTP method, such as `GET`; default all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// `refuseRequest`: `/twins/*/methods`; `*` stands for any characters but `/`, `**` at the end for all that follows.
+    /// `refuseRequest`: the path, such as `/twins/*/methods`; `*` is any characters except `/`, `**` at the end is any
+    /// rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// `refuseRequest`: instead of `method` and `path`, such as `invokeMethod`.
+    /// `refuseRequest`: the operation, such as `invokeMethod`, instead of `method` and `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
 }
 
 impl FaultRequest {
-    /// A fault of this kind, with nothing else set.
+    /// Creates a request for a fault of this kind, without other fields.
     #[must_use]
     pub fn new(kind: FaultKind) -> Self {
         Self {
@@ -114,16 +115,16 @@ impl FaultRequest {
     }
 }
 
-/// A fault that is injected.
+/// An injected fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
-    /// Names it, to remove it.
+    /// The id, which a request to remove the fault needs.
     pub id: String,
-    /// How often it came true.
+    /// Number of hits.
     pub hits: u64,
-    /// When it ends, or has ended.
+    /// When the fault ends or ended.
     pub ends: Timestamp,
-    /// What was asked for.
+    /// The request.
     pub fault: FaultRequest,
 }

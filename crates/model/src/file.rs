@@ -1,9 +1,9 @@
-//! Files that devices upload: their names, and the JSON around an upload.
+//! Files that devices upload: their names, and the JSON of an upload.
 //!
-//! An upload takes three steps. The device asks the hub where to (`POST /devices/{id}/files` with
-//! [`FileUploadRequest`], answered by [`FileUpload`]); it puts the file to
-//! `https://{hostName}/{containerName}/{blobName}{sasToken}` as a block blob of Azure Storage; and it says how that went
-//! (`POST /devices/{id}/files/notifications` with [`FileUploadOutcome`], answered by 204). Services hear of it as a
+//! An upload takes three steps. The device requests a location from the hub (`POST /devices/{id}/files` with
+//! [`FileUploadRequest`], answered by [`FileUpload`]). It puts the file to
+//! `https://{hostName}/{containerName}/{blobName}{sasToken}` as a block blob of Azure Storage. Then it reports the
+//! outcome (`POST /devices/{id}/files/notifications` with [`FileUploadOutcome`], answered by 204). Services receive a
 //! [`FileNotification`].
 
 use std::fmt;
@@ -15,43 +15,45 @@ use crate::identity::{DeviceId, InvalidId};
 use crate::percent;
 use crate::timestamp::Timestamp;
 
-/// Longest name of a blob, in characters, the device's id and the slash included.
+/// Longest blob name in characters, including the device id and the slash.
 pub const MAX_BLOB_NAME_LENGTH: usize = 1024;
-/// Most parts between slashes in the name of a blob.
+/// Maximum number of segments (separated by slashes) in a blob name.
 pub const MAX_BLOB_NAME_PARTS: usize = 254;
 
-/// Why a text is not the name of a device's file.
+/// Why a text is not a valid blob name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBlobName {
-    /// There is no device's id before the first slash.
-    #[error("the name of the blob does not begin with the id of a device: {0}")]
+    /// The text before the first slash is not a device id.
+    #[error("the blob name does not begin with a device id: {0}")]
     Device(#[from] InvalidId),
-    /// Nothing is left after the id.
-    #[error("the name of the blob is empty")]
+    /// The name ends after the device id.
+    #[error("the blob name is empty")]
     Empty,
     /// More than [`MAX_BLOB_NAME_LENGTH`] characters.
-    #[error("the name of the blob has more than {MAX_BLOB_NAME_LENGTH} characters, the device's id included")]
+    #[error("the blob name has more than {MAX_BLOB_NAME_LENGTH} characters, including the device id")]
     TooLong,
-    /// A part between slashes is empty, `.` or `..`, or ends with a dot, or there are too many of them. Clients and
-    /// proxies tidy such paths up.
-    #[error("no part of the blob's name may be empty, or be or end with a dot")]
+    /// A segment is empty, `.` or `..`, or ends with a dot, or there are too many segments. Clients and proxies
+    /// normalize such paths.
+    #[error(
+        "the blob name may have at most {MAX_BLOB_NAME_PARTS} segments, and none may be empty or end with a dot"
+    )]
     Part,
     /// A backslash, which clients turn into a slash, or a control character.
-    #[error("the name of the blob contains {0:?}")]
+    #[error("the blob name contains {0:?}, which is not allowed")]
     Character(char),
 }
 
-/// The name of a blob: the device's id, a slash, and what the device calls its file.
+/// The name of a blob: the device id, a slash, and the device's name for the file.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlobName(Arc<str>);
 
 impl BlobName {
-    /// What `device` calls `name`.
+    /// Returns the blob name of the file that `device` calls `name`.
     pub fn new(device: &str, name: &str) -> Result<Self, InvalidBlobName> {
         Self::parse(&format!("{device}/{name}"))
     }
 
-    /// Reads the whole name.
+    /// Parses a complete blob name.
     pub fn parse(text: &str) -> Result<Self, InvalidBlobName> {
         let (device, name) = text.split_once('/').unwrap_or((text, ""));
         DeviceId::new(device)?;
@@ -72,19 +74,19 @@ impl BlobName {
         Ok(Self(text.into()))
     }
 
-    /// The whole name.
+    /// Returns the complete blob name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id of the device whose file it is.
+    /// Returns the id of the device that owns the file.
     #[must_use]
     pub fn device(&self) -> &str {
         self.0.split_once('/').map_or("", |(device, _)| device)
     }
 
-    /// As it stands in a URL: everything but slashes and unreserved characters encoded.
+    /// Returns the name for a URL: everything except slashes and unreserved characters is percent-encoded.
     #[must_use]
     pub fn encoded(&self) -> String {
         let parts: Vec<String> = self.0.split('/').map(percent::encode).collect();
@@ -104,33 +106,33 @@ impl fmt::Debug for BlobName {
     }
 }
 
-/// What a device asks for: where to put this file.
+/// A device's request for an upload location.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileUploadRequest {
-    /// What the device calls the file; the hub puts the device's id before it.
+    /// The device's name for the file; the hub prefixes it with the device id.
     #[serde(default)]
     pub blob_name: Option<String>,
 }
 
-/// What the hub answers: where to, and for how long.
+/// The hub's answer: the upload location and a token for it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileUpload {
-    /// Names this upload when the device says how it went.
+    /// Identifies the upload when the device reports its outcome.
     pub correlation_id: String,
-    /// Host of the storage, with a port where it is not the usual one.
+    /// Host of the storage, with a port if it is not the default.
     pub host_name: String,
-    /// The container there.
+    /// The container in the storage.
     pub container_name: String,
-    /// The whole name of the blob, not encoded.
+    /// The complete blob name, not percent-encoded.
     pub blob_name: String,
-    /// The query that lets the device in, question mark included: a secret.
+    /// The query that authorizes the upload, including the question mark. A secret.
     pub sas_token: String,
 }
 
 impl FileUpload {
-    /// The URL to put the file to: a secret, as the token is part of it.
+    /// Returns the URL for the upload. A secret, because it contains the token.
     #[must_use]
     pub fn url(&self) -> String {
         let parts: Vec<String> = self.blob_name.split('/').map(percent::encode).collect();
@@ -148,38 +150,38 @@ impl fmt::Debug for FileUpload {
     }
 }
 
-/// How an upload went, as the device tells it.
+/// The outcome of an upload, as reported by the device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileUploadOutcome {
-    /// Which upload.
+    /// Identifies the upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// Whether the file is there.
+    /// Whether the upload succeeded.
     pub is_success: bool,
-    /// The status that the storage answered, for people.
+    /// The status code of the storage, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_code: Option<i64>,
-    /// Its text, for people.
+    /// The status text of the storage, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_description: Option<String>,
 }
 
-/// What services hear: a device has uploaded a file.
+/// The notification to services that a device has uploaded a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileNotification {
     /// The device.
     pub device_id: String,
-    /// Where the file is; reading it takes a right of its own.
+    /// URI of the file; reading it needs separate authorization.
     pub blob_uri: String,
-    /// The whole name of the blob.
+    /// The complete blob name.
     pub blob_name: String,
-    /// When it was written.
+    /// When the file was written.
     pub last_updated_time: Timestamp,
-    /// Its size.
+    /// Size of the file in bytes.
     pub blob_size_in_bytes: u64,
-    /// When the device said that it is there.
+    /// When the device reported the upload.
     pub enqueued_time_utc: Timestamp,
 }
 
@@ -188,15 +190,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_files_are_what_a_url_keeps() {
-        for good in ["d/f.txt", "d/a/b/c", "d#1/é ü?&%2F", "d/__proto__", "d/CON", "d/f.x.y", "..d/...x"] {
-            let name = BlobName::parse(good).unwrap();
-            assert_eq!((name.as_str(), name.device()), (good, good.split_once('/').unwrap().0));
+    fn valid_blob_names_survive_a_url_and_others_are_refused() {
+        for valid in ["d/f.txt", "d/a/b/c", "d#1/é ü?&%2F", "d/__proto__", "d/CON", "d/f.x.y", "..d/...x"] {
+            let name = BlobName::parse(valid).unwrap();
+            assert_eq!((name.as_str(), name.device()), (valid, valid.split_once('/').unwrap().0));
             let decoded = percent::decode(&name.encoded()).unwrap();
             assert_eq!(BlobName::parse(&decoded).unwrap(), name);
         }
         use InvalidBlobName as E;
-        for (bad, error) in [
+        for (invalid, error) in [
             ("", E::Device(InvalidId::Empty)),
             ("d", E::Empty),
             ("d/", E::Empty),
@@ -212,7 +214,7 @@ mod tests {
             ("d/a\nb", E::Character('\n')),
             ("a b/f", E::Device(InvalidId::Character(' '))),
         ] {
-            assert_eq!(BlobName::parse(bad), Err(error), "{bad:?}");
+            assert_eq!(BlobName::parse(invalid), Err(error), "{invalid:?}");
         }
         assert_eq!(BlobName::new("d", &"x".repeat(1023)), Err(E::TooLong));
         assert!(BlobName::new("d", &"é".repeat(1022)).is_ok());
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_a_secret_and_encoded() {
+    fn the_url_is_encoded_and_debug_output_hides_the_token() {
         let upload = FileUpload {
             correlation_id: "c".to_owned(),
             host_name: "h:8443".to_owned(),

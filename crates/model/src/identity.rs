@@ -1,4 +1,4 @@
-//! Who a connection or a call is for: a device, or a module on a device.
+//! Identities: a device, or a module on a device.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Longest device or module id, in characters (all of them are ASCII, so also in bytes).
 pub const MAX_ID_LENGTH: usize = 128;
 
-/// Why a text is not an id.
+/// Why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// The id has no characters.
@@ -54,7 +54,7 @@ macro_rules! id {
                 Ok(Self(text.into()))
             }
 
-            /// The id as it is written in paths and topics before any encoding.
+            /// Returns the id as in paths and topics, before any encoding.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -104,27 +104,27 @@ id! {
     ModuleId
 }
 
-/// A device or a module: whatever can authenticate, connect and be called.
+/// A device or a module: an identity that can authenticate, connect and receive method calls.
 ///
-/// Held as one text in the form of the MQTT client id, `device` or `device/module` (a slash is not
-/// legal inside either part), so that it costs one pointer wherever it is a key.
+/// Stored as one text in the form of the MQTT client id, `device` or `device/module` (neither part may contain a
+/// slash), so that it takes only one pointer as a key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdentityId(Arc<str>);
 
 impl IdentityId {
-    /// A device itself.
+    /// Returns the identity of a device.
     #[must_use]
     pub fn device(device: &DeviceId) -> Self {
         Self(device.0.clone())
     }
 
-    /// A module on a device.
+    /// Returns the identity of a module on a device.
     #[must_use]
     pub fn module(device: &DeviceId, module: &ModuleId) -> Self {
         Self(format!("{device}/{module}").into())
     }
 
-    /// Reads the form of the MQTT client id: `device` or `device/module`.
+    /// Parses the form of the MQTT client id: `device` or `device/module`.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         match text.split_once('/') {
             None => check(text)?,
@@ -136,25 +136,25 @@ impl IdentityId {
         Ok(Self(text.into()))
     }
 
-    /// The form of the MQTT client id: `device` or `device/module`.
+    /// Returns the form of the MQTT client id: `device` or `device/module`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The device part.
+    /// Returns the device id.
     #[must_use]
     pub fn device_str(&self) -> &str {
         self.0.split_once('/').map_or(&*self.0, |(device, _)| device)
     }
 
-    /// The module part, if this is a module.
+    /// Returns the module id, if this is a module.
     #[must_use]
     pub fn module_str(&self) -> Option<&str> {
         self.0.split_once('/').map(|(_, module)| module)
     }
 
-    /// The resource a token must cover to act as this identity, without the host:
+    /// Returns the resource that a token must cover to authenticate as this identity, without the host:
     /// `/devices/{id}` or `/devices/{id}/modules/{module}`.
     #[must_use]
     pub fn resource_path(&self) -> String {

@@ -8,13 +8,13 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Fewest bytes in a key that a caller may set.
+/// Shortest key that a caller may set, in bytes.
 pub const MIN_KEY_BYTES: usize = 16;
-/// Most bytes in a key that a caller may set.
+/// Longest key that a caller may set, in bytes.
 pub const MAX_KEY_BYTES: usize = 64;
 const GENERATED_KEY_BYTES: usize = 32;
 
-/// Why a text is not a shared access key. Never repeats the text.
+/// Why a text is not a shared access key. Never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
     /// Not standard base64 with padding.
@@ -25,23 +25,23 @@ pub enum InvalidKey {
     Length(usize),
 }
 
-/// What to do with the two keys of an identity.
+/// A change of the two keys of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyChange {
-    /// A new random one in the place of the first.
+    /// Replaces the primary key by a new random key.
     Primary,
-    /// A new random one in the place of the second.
+    /// Replaces the secondary key by a new random key.
     Secondary,
-    /// They change places.
+    /// Swaps the two keys.
     Swap,
 }
 
-/// Tells one key from another without telling the key.
+/// Distinguishes keys without revealing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyFingerprint(u64);
 
-/// A secret of 16 to 64 bytes, written as base64. Its `Debug` form never shows it.
+/// A secret of 16 to 64 bytes, written as base64. Its `Debug` output does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedAccessKey(Box<[u8]>);
 
@@ -52,7 +52,7 @@ impl SharedAccessKey {
         Self::from_bytes(&bytes)
     }
 
-    /// Takes raw bytes and checks the length.
+    /// Copies raw bytes and checks the length.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidKey> {
         if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&bytes.len()) {
             return Err(InvalidKey::Length(bytes.len()));
@@ -60,25 +60,25 @@ impl SharedAccessKey {
         Ok(Self(bytes.into()))
     }
 
-    /// A new random key of 32 bytes.
+    /// Returns a new random key of 32 bytes.
     ///
     /// # Panics
-    /// If the operating system has no randomness to give, where going on would be worse.
+    /// If the operating system provides no random bytes.
     #[must_use]
     #[allow(clippy::expect_used)] // A predictable key is worse than no process.
     pub fn generate() -> Self {
         let mut bytes = [0u8; GENERATED_KEY_BYTES];
-        SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
+        SystemRandom::new().fill(&mut bytes).expect("the operating system provides random bytes");
         Self(bytes.into())
     }
 
-    /// The key as it is written in connection strings and registry JSON.
+    /// Returns the key in base64, as in connection strings and registry JSON.
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)
     }
 
-    /// Tells it from other keys.
+    /// Returns a fingerprint that distinguishes the key from others.
     #[must_use]
     pub fn fingerprint(&self) -> KeyFingerprint {
         let mut first = [0; 8];
@@ -86,7 +86,7 @@ impl SharedAccessKey {
         KeyFingerprint(u64::from_le_bytes(first))
     }
 
-    /// HMAC-SHA256 of `message` under this key.
+    /// Returns the HMAC-SHA256 of `message` under this key.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
@@ -95,7 +95,7 @@ impl SharedAccessKey {
         signature
     }
 
-    /// Whether `signature` is the HMAC-SHA256 of `message` under this key, in constant time.
+    /// Returns whether `signature` is the HMAC-SHA256 of `message` under this key. Takes constant time.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);

@@ -1,11 +1,10 @@
-//! The words of the hub: everything that two parties say to each other, as types.
+//! The types that Ferrohub, devices and services exchange.
 //!
-//! Ids, shared access keys and tokens, connection strings, the error table, and the JSON that crosses
-//! the wire. No I/O, no async, no clock: where time matters it is an argument. The hub and both SDKs
-//! build on this crate, so that each fact about the protocol is written once.
+//! Ids, shared access keys and tokens, connection strings, error codes, MQTT topics and the JSON of the REST API. The
+//! crate has no I/O, no async and no clock: the current time is always an argument. The hub and both SDKs use this
+//! crate, so that each fact about the protocol is written only once.
 //!
-//! Start reading at [`identity`] (who a message is from or for), [`sas`] (how it is proven) and
-//! [`error`] (what the hub answers when it refuses).
+//! Start with [`identity`] (devices and modules), [`sas`] (authentication) and [`error`] (error codes).
 
 pub mod blob_sas;
 pub mod connection_string;

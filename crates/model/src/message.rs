@@ -1,4 +1,4 @@
-//! What devices and back ends send each other besides calls: a body with properties.
+//! Messages between devices and services: a body with properties.
 
 mod destination;
 mod event;
@@ -16,11 +16,11 @@ pub use properties::{MalformedPropertyBag, MessageProperties};
 pub use queue::{EnqueuedMessage, PurgeResult};
 pub use system::SystemProperty;
 
-/// Largest message from a device, body and properties, in bytes.
+/// Largest message from a device in bytes, including its properties.
 pub const MAX_EVENT_SIZE: usize = 256 * 1024;
 
-/// Largest message to a device, body and properties, in bytes.
+/// Largest message to a device in bytes, including its properties.
 pub const MAX_MESSAGE_SIZE: usize = 64 * 1024;
 
-/// Consumer group that every hub has.
+/// The consumer group that every hub has.
 pub const DEFAULT_CONSUMER_GROUP: &str = "$Default";

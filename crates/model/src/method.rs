@@ -1,4 +1,4 @@
-//! A direct method call, as its JSON crosses the REST wire.
+//! The JSON of a direct method call in the REST API.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 pub const MAX_METHOD_NAME_LENGTH: usize = 100;
 /// Largest payload either way, in bytes.
 pub const MAX_PAYLOAD_SIZE: usize = 128 * 1024;
-/// How long a device may take to answer, in seconds, if the caller does not say.
+/// Default time-out of a device's response, in seconds.
 pub const DEFAULT_RESPONSE_TIMEOUT: u32 = 30;
-/// What the caller may say for the response, in seconds.
+/// Allowed time-outs of a device's response, in seconds.
 pub const RESPONSE_TIMEOUT_RANGE: std::ops::RangeInclusive<i64> = 5..=300;
-/// What the caller may say for waiting until the device is connected, in seconds.
+/// Allowed time-outs of waiting until the device is connected, in seconds.
 pub const CONNECT_TIMEOUT_RANGE: std::ops::RangeInclusive<i64> = 0..=300;
 
 /// Why a text is not a method name.
@@ -27,7 +27,7 @@ pub enum InvalidMethodName {
     /// Longer than [`MAX_METHOD_NAME_LENGTH`].
     #[error("methodName must have at most {MAX_METHOD_NAME_LENGTH} characters")]
     TooLong,
-    /// Holds a control character, which no topic may carry.
+    /// Contains a control character, which is not allowed in a topic.
     #[error("methodName must not contain control characters")]
     Control,
 }
@@ -37,7 +37,7 @@ pub enum InvalidMethodName {
 pub struct MethodName(Arc<str>);
 
 impl MethodName {
-    /// Checks the rules.
+    /// Checks length and characters.
     pub fn new(text: &str) -> Result<Self, InvalidMethodName> {
         if text.trim().is_empty() {
             return Err(InvalidMethodName::Blank);
@@ -51,7 +51,7 @@ impl MethodName {
         Ok(Self(text.into()))
     }
 
-    /// The name as the caller wrote it.
+    /// Returns the name as the caller wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -70,7 +70,7 @@ impl fmt::Debug for MethodName {
     }
 }
 
-/// The body of `POST /twins/{id}/methods`. Borrows the payload so that it travels verbatim.
+/// The body of `POST /twins/{id}/methods`. Borrows the payload, so that it is forwarded unchanged.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MethodInvocation<'a> {
@@ -80,10 +80,10 @@ pub struct MethodInvocation<'a> {
     /// `None` when the field is missing; an explicit `null` is `Some`.
     #[serde(default, borrow, deserialize_with = "deserialize_some")]
     pub payload: Option<&'a RawValue>,
-    /// 5 to 300.
+    /// Time-out of the device's response, 5 to 300.
     #[serde(default)]
     pub response_timeout_in_seconds: Option<Seconds>,
-    /// 0 to 300.
+    /// Time-out of waiting until the device is connected, 0 to 300.
     #[serde(default)]
     pub connect_timeout_in_seconds: Option<Seconds>,
 }
@@ -92,12 +92,12 @@ fn deserialize_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// A whole number of seconds. The Azure command line sends it as text, others as a number.
+/// A whole number of seconds. The Azure command line sends it as text, other clients as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seconds {
-    /// What was asked for, not yet held against a range.
+    /// The requested value; its range is not checked yet.
     Valid(i64),
-    /// Something that is not a whole number.
+    /// Not a whole number.
     Invalid,
 }
 

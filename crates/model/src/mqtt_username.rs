@@ -2,12 +2,12 @@
 
 use crate::percent;
 
-/// A user name taken apart.
+/// A parsed user name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MqttUsername {
-    /// The hub's name.
+    /// The hub's host name.
     pub host: String,
-    /// `device` or `device/module`; to be held against the client id.
+    /// `device` or `device/module`; must be compared with the client id.
     pub identity: String,
     /// The `api-version` property.
     pub api_version: Option<String>,
@@ -18,12 +18,12 @@ pub struct MqttUsername {
 }
 
 impl MqttUsername {
-    /// Takes a user name apart. `None` if there is no host, no identity, or a broken escape.
+    /// Parses a user name. `None` if the host or the identity is missing, or an escape is malformed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, rest) = text.split_once('/')?;
-        // A `?` is legal inside an id, so only a last segment that begins with one holds properties;
-        // old clients leave the `?` out.
+        // An id may contain `?`, so only a last segment that begins with `?` contains properties. Old clients omit the
+        // `?`.
         let (identity, properties) = match rest.rsplit_once('/') {
             Some((identity, last)) if last.starts_with('?') || last.starts_with("api-version=") => {
                 (identity, last.strip_prefix('?').unwrap_or(last))
@@ -50,7 +50,7 @@ impl MqttUsername {
         Some(username)
     }
 
-    /// The user name a client sends.
+    /// Returns the user name that a client sends.
     #[must_use]
     pub fn compose(
         host: &str,
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_and_odd_ids_are_understood() {
+    fn both_forms_and_unusual_ids_are_parsed() {
         for (text, identity, version) in [
             ("h/d/?api-version=2019-10-01&DeviceClientType=a%2Fb", "d", Some("2019-10-01")),
             ("h/d/m/?api-version=2019-10-01", "d/m", Some("2019-10-01")),

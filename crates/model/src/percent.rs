@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Shows a text with all but the unreserved characters `A-Z a-z 0-9 - . _ ~` encoded.
+/// Formats a text with all but the unreserved characters `A-Z a-z 0-9 - . _ ~` encoded.
 #[derive(Debug, Clone, Copy)]
 pub struct Encoded<'a>(pub &'a str);
 
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_escapes_are_refused() {
+    fn malformed_escapes_are_refused() {
         for text in ["%", "%2", "%zz", "%+1", "%ff"] {
             assert_eq!(decode(text), None, "{text}");
         }

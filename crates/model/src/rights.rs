@@ -1,4 +1,4 @@
-//! What a shared access policy may do.
+//! The rights of shared access policies.
 
 use std::fmt;
 
@@ -17,11 +17,11 @@ pub enum Right {
 }
 
 impl Right {
-    /// Every right, in the order Azure lists them.
+    /// All rights, in Azure's order.
     pub const ALL: [Self; 4] =
         [Self::RegistryRead, Self::RegistryWrite, Self::ServiceConnect, Self::DeviceConnect];
 
-    /// The name in configuration and JSON.
+    /// Returns the name in configuration and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Right {
         }
     }
 
-    /// The right of that name, whatever the letters' case.
+    /// Returns the right of that name, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|right| right.name().eq_ignore_ascii_case(name))
@@ -44,12 +44,12 @@ impl Right {
 pub struct Rights(u8);
 
 impl Rights {
-    /// No right at all.
+    /// No rights.
     pub const NONE: Self = Self(0);
-    /// Every right: what the owner of the hub holds.
+    /// All rights: those of the hub's owner.
     pub const ALL: Self = Self(15);
 
-    /// A set of exactly these rights.
+    /// Returns the set of exactly these rights.
     #[must_use]
     pub const fn of(rights: &[Right]) -> Self {
         let mut bits = 0;
@@ -61,25 +61,25 @@ impl Rights {
         Self(bits)
     }
 
-    /// Whether `right` is in the set.
+    /// Returns whether `right` is in the set.
     #[must_use]
     pub fn has(self, right: Right) -> bool {
         self.0 & right as u8 != 0
     }
 
-    /// The set as bits, for storing: RegistryRead 1, RegistryWrite 2, ServiceConnect 4, DeviceConnect 8.
+    /// Returns the set as bits, for storage: RegistryRead 1, RegistryWrite 2, ServiceConnect 4, DeviceConnect 8.
     #[must_use]
     pub fn bits(self) -> u8 {
         self.0
     }
 
-    /// The set from bits; unknown bits are dropped.
+    /// Returns the set of these bits; ignores unknown bits.
     #[must_use]
     pub fn from_bits(bits: u8) -> Self {
         Self(bits & Self::ALL.0)
     }
 
-    /// The rights in the set, in Azure's order.
+    /// Iterates over the rights in the set, in Azure's order.
     pub fn iter(self) -> impl Iterator<Item = Right> {
         Right::ALL.into_iter().filter(move |right| self.has(*right))
     }

@@ -1,9 +1,9 @@
-//! Shared access signatures: the tokens that devices and services prove themselves with.
+//! Shared access signatures (SAS): the tokens that devices and services authenticate with.
 //!
-//! A token names a resource (`sr`), when it ends (`se`), optionally the policy whose key signed it
-//! (`skn`), and carries the HMAC-SHA256 of `sr + "\n" + se`. The signature covers `sr` exactly as it
-//! was transmitted: Microsoft's packages encode it in three ways (`host%2Fdevices%2Fid`, `localhost%3A8443`,
-//! `localhost:8443`), so the literal text is kept and only decoded to compare.
+//! A token contains a resource (`sr`), an expiry time (`se`), optionally the name of the policy whose key signed it
+//! (`skn`), and the HMAC-SHA256 of `sr`, a line feed and `se`. The signature covers `sr` exactly as it was transmitted:
+//! Microsoft's packages encode it in three ways (`host%2Fdevices%2Fid`, `localhost%3A8443`, `localhost:8443`). The
+//! literal text is therefore kept, and decoded only for comparisons.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ use crate::percent;
 use crate::timestamp::Timestamp;
 
 const PREFIX: &str = "SharedAccessSignature ";
-/// Longest token that is looked at, in bytes. Real ones are a few hundred.
+/// Longest accepted token in bytes. Real tokens have a few hundred bytes.
 pub const MAX_TOKEN_LENGTH: usize = 4096;
 
-/// Why a text is not a shared access signature. Never repeats the text, which may hold a secret.
+/// Why a text is not a shared access signature. Never contains the text, which may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SasError {
     /// The text does not begin with `SharedAccessSignature`.
-    #[error("not a SharedAccessSignature")]
+    #[error("the token does not begin with SharedAccessSignature")]
     Prefix,
     /// Longer than [`MAX_TOKEN_LENGTH`].
     #[error("the token is longer than {MAX_TOKEN_LENGTH} bytes")]
@@ -31,18 +31,18 @@ pub enum SasError {
     /// A part is not `name=value`.
     #[error("a part of the token is not name=value")]
     Part,
-    /// A field is there twice.
-    #[error("the token has {0} twice")]
+    /// A field occurs twice.
+    #[error("the token has the field {0} twice")]
     Duplicate(&'static str),
     /// A field is missing.
-    #[error("the token has no {0}")]
+    #[error("the token lacks the field {0}")]
     Missing(&'static str),
-    /// A field cannot be read.
-    #[error("the token's {0} cannot be read")]
+    /// A field is malformed.
+    #[error("the token's field {0} is not valid")]
     Malformed(&'static str),
 }
 
-/// A parsed token. Nothing about it is trusted until [`SasToken::is_signed_by`] says so.
+/// A parsed token. Do not trust its fields before [`SasToken::is_signed_by`] has returned true.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SasToken<'a> {
     resource: &'a str,
@@ -53,7 +53,7 @@ pub struct SasToken<'a> {
 }
 
 impl<'a> SasToken<'a> {
-    /// Reads `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`, fields in any order; unknown ones are ignored.
+    /// Parses `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`, with fields in any order; ignores unknown fields.
     pub fn parse(text: &'a str) -> Result<Self, SasError> {
         if text.len() > MAX_TOKEN_LENGTH {
             return Err(SasError::TooLong);
@@ -90,25 +90,25 @@ impl<'a> SasToken<'a> {
         Ok(Self { resource, expiry_text, expiry, signature, policy })
     }
 
-    /// When the token ends.
+    /// Returns the expiry time.
     #[must_use]
     pub fn expiry(&self) -> Timestamp {
         self.expiry
     }
 
-    /// The policy that signed the token; `None` for a device's own key.
+    /// Returns the name of the policy whose key signed the token; `None` for a device's own key.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
     }
 
-    /// Whether `key` signed this token. In constant time for a given token.
+    /// Returns whether `key` signed this token. Takes constant time for a given token.
     #[must_use]
     pub fn is_signed_by(&self, key: &SharedAccessKey) -> bool {
         key.verify(string_to_sign(self.resource, self.expiry_text).as_bytes(), &self.signature)
     }
 
-    /// The resource, decoded and taken apart; `None` if its encoding is broken.
+    /// Returns the decoded and parsed resource; `None` if it is malformed.
     #[must_use]
     pub fn resource(&self) -> Option<Resource> {
         Resource::parse(&percent::decode(self.resource)?)
@@ -125,7 +125,7 @@ impl fmt::Debug for SasToken<'_> {
     }
 }
 
-/// What a token is good for: a host, and path segments below it.
+/// The resource that a token is valid for: a host, and path segments below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     host: String,
@@ -139,26 +139,26 @@ impl Resource {
         // A port, if any, is not part of the hub's name.
         let host = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(host, _)| host);
         let mut segments: Vec<String> = parts.map(str::to_owned).collect();
-        // Some tools sign the MQTT user name's tail as well, and some end with a slash.
+        // Some tools also sign the end of the MQTT user name, and some append a slash.
         while segments.last().is_some_and(|last| last.is_empty() || last.starts_with("api-version=")) {
             segments.pop();
         }
         Some(Self { host: host.to_ascii_lowercase(), segments })
     }
 
-    /// Whether the resource is on the hub of this name, in any letter case.
+    /// Returns whether the resource is on the hub with this host name, ignoring case.
     #[must_use]
     pub fn is_on_host(&self, host: &str) -> bool {
         self.host.eq_ignore_ascii_case(host)
     }
 
-    /// Whether the resource is the whole hub.
+    /// Returns whether the resource is the whole hub.
     #[must_use]
     pub fn is_hub(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// The device or module that the resource is, if it is one.
+    /// Returns the device or module, if the resource is one.
     #[must_use]
     pub fn identity(&self) -> Option<IdentityId> {
         let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
@@ -171,13 +171,13 @@ impl Resource {
         }
     }
 
-    /// Whether the resource is exactly `path`, such as `/devices/d1`.
+    /// Returns whether the resource is exactly `path`, such as `/devices/d1`.
     #[must_use]
     pub fn is_path(&self, path: &str) -> bool {
         self.segments.iter().map(String::as_str).eq(path.split('/').skip(1))
     }
 
-    /// Whether `path` is the resource or lies below it, segment by segment: `/devices` covers
+    /// Returns whether `path` is the resource or below it, compared by segments: `/devices` covers
     /// `/devices/a`, and `/devices/a` does not cover `/devices/ab`.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
@@ -194,7 +194,7 @@ fn string_to_sign(resource: &str, expiry: &str) -> String {
     [resource, "\n", expiry].concat()
 }
 
-/// Signs a token for `resource` (not yet encoded, such as `hub/devices/d1`), good until `expiry`.
+/// Returns a signed token for `resource` (not percent-encoded, such as `hub/devices/d1`), valid until `expiry`.
 #[must_use]
 pub fn sign(resource: &str, key: &SharedAccessKey, policy: Option<&str>, expiry: Timestamp) -> String {
     let resource = percent::encode(resource);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn known_tokens_come_out_and_verify() {
+    fn signed_tokens_match_known_signatures_and_verify() {
         // Signatures computed independently for key bytes 00..1f and se 1735689600.
         let expiry = Timestamp::from_unix_seconds(1_735_689_600);
         for (resource, policy, signature) in [
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_tokens_are_told_apart() {
+    fn each_defect_of_a_token_has_its_own_error() {
         use SasError::*;
         for (text, error) in [
             ("Bearer x", Prefix),

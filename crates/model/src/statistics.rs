@@ -1,23 +1,23 @@
-//! How many devices there are, as the numbers cross the wire.
+//! The JSON of statistics about devices.
 
 use serde::{Deserialize, Serialize};
 
-/// Devices in the registry; modules are not counted.
+/// Numbers of devices in the registry; modules are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegistryStatistics {
-    /// All of them.
+    /// All devices.
     pub total_device_count: u64,
-    /// Those that may connect.
+    /// Enabled devices.
     pub enabled_device_count: u64,
-    /// Those that may not.
+    /// Disabled devices.
     pub disabled_device_count: u64,
 }
 
-/// What the hub is doing now.
+/// The current state of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceStatistics {
-    /// Devices that are connected; modules are not counted.
+    /// Connected devices; modules are not counted.
     pub connected_device_count: u64,
 }

@@ -1,11 +1,11 @@
-//! `DefaultEndpointsProtocol=…;AccountName=…;AccountKey=…`: how the hub reaches an account of Azure Storage.
+//! Connection strings of Azure Storage accounts: `DefaultEndpointsProtocol=…;AccountName=…;AccountKey=…`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::key::{InvalidKey, SharedAccessKey};
 
-/// Why a text is not the connection string of a storage account. Never repeats a value, which may be a secret.
+/// Why a text is not the connection string of a storage account. Never contains a value, which may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StorageAccountError {
     /// A part is not `Name=value`.
@@ -14,27 +14,27 @@ pub enum StorageAccountError {
     /// A part is missing.
     #[error("the storage connection string has no {0}")]
     Missing(&'static str),
-    /// A part is there twice.
+    /// A part occurs twice.
     #[error("the storage connection string has {0} twice")]
     Duplicate(&'static str),
-    /// A part has a value that it cannot have.
+    /// A part has a value that is not valid.
     #[error("the {0} of the storage connection string is not valid")]
     Invalid(&'static str),
-    /// The key is none.
-    #[error("the AccountKey of the storage connection string: {0}")]
+    /// The key is not valid.
+    #[error("the AccountKey of the storage connection string is not valid: {0}")]
     Key(#[from] InvalidKey),
 }
 
-/// An account of Azure Storage, and where its blobs are.
+/// An account of Azure Storage, and its blob endpoint.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StorageAccount {
-    /// Its name.
+    /// The account's name.
     pub name: String,
-    /// Signs for it.
+    /// The key that signs for the account.
     pub key: SharedAccessKey,
-    /// Whether its blobs are reached by HTTPS.
+    /// Whether the blob endpoint uses HTTPS.
     pub https: bool,
-    /// Host of its blobs, with a port where it is not the usual one; for an emulator also the first part of the path.
+    /// Host of the blob endpoint, with a port if it is not the default. For an emulator also the first path segment.
     pub blob_host: String,
 }
 
@@ -52,7 +52,7 @@ impl FromStr for StorageAccount {
                 "accountkey" => (&mut key, "AccountKey"),
                 "endpointsuffix" => (&mut suffix, "EndpointSuffix"),
                 "blobendpoint" => (&mut blobs, "BlobEndpoint"),
-                // Of queues, tables and files.
+                // Endpoints of queues, tables and files.
                 _ => continue,
             };
             if slot.replace(value).is_some() {
@@ -77,8 +77,8 @@ impl FromStr for StorageAccount {
             _ => return Err(E::Invalid("BlobEndpoint")),
         };
         let host = host.trim_end_matches('/');
-        let odd = |c: char| c.is_whitespace() || c.is_control() || "?#@\\\"<>".contains(c);
-        if host.is_empty() || host.contains(odd) || host.starts_with('/') {
+        let is_not_allowed = |c: char| c.is_whitespace() || c.is_control() || "?#@\\\"<>".contains(c);
+        if host.is_empty() || host.contains(is_not_allowed) || host.starts_with('/') {
             return Err(E::Invalid("BlobEndpoint"));
         }
         Ok(Self { name: name.to_owned(), key, https, blob_host: host.to_owned() })
@@ -102,7 +102,7 @@ mod tests {
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     #[test]
-    fn connection_strings_are_read_as_the_portal_and_emulators_write_them() {
+    fn connection_strings_of_the_portal_and_of_emulators_are_parsed() {
         let read = |text: &str| {
             text.parse::<StorageAccount>().map(|account| (account.https, account.blob_host, account.name))
         };

@@ -1,4 +1,4 @@
-//! Points in time as the wire writes them.
+//! Points in time and their formats on the wire.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-/// The one form of dates in HTTP that is still written (RFC 9110, 5.6.7).
+/// The date format that HTTP senders must use (RFC 9110, 5.6.7).
 const HTTP_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
@@ -20,34 +20,34 @@ impl Timestamp {
     /// Azure's "never": `0001-01-01T00:00:00Z`.
     pub const NEVER: Self = Self(-62_135_596_800_000);
 
-    /// Before every other.
+    /// The earliest timestamp.
     pub const MIN: Self = Self(i64::MIN);
 
-    /// From milliseconds since the Unix epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_unix_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// From seconds since the Unix epoch; saturates far beyond any calendar.
+    /// Creates a timestamp from seconds since the Unix epoch; saturates.
     #[must_use]
     pub const fn from_unix_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[must_use]
     pub const fn unix_millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, rounded down.
+    /// Returns the whole seconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn unix_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// This many milliseconds later (earlier if negative); saturates.
+    /// Returns the timestamp this many milliseconds later (earlier if negative); saturates.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
@@ -58,27 +58,27 @@ impl Timestamp {
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// The form inside tracking ids: `MM/dd/yyyy HH:mm:ss`, UTC.
+    /// Returns the form used in tracking ids: `MM/dd/yyyy HH:mm:ss`, UTC.
     #[must_use]
     pub fn to_tracking_id_format(self) -> String {
         let form = format_description!("[month]/[day]/[year] [hour]:[minute]:[second]");
         self.to_datetime().format(&form).unwrap_or_default()
     }
 
-    /// The form of HTTP headers: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// Returns the form used in HTTP headers: `Sun, 06 Nov 1994 08:49:37 GMT`.
     #[must_use]
     pub fn to_http_date(self) -> String {
         self.to_datetime().format(HTTP_DATE).unwrap_or_default()
     }
 
-    /// Reads the form of HTTP headers; `None` if it is something else.
+    /// Parses the form used in HTTP headers; `None` if the text has another form.
     #[must_use]
     pub fn parse_http_date(text: &str) -> Option<Self> {
         let moment = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?.assume_utc();
         Some(Self::from_unix_seconds(moment.unix_timestamp()))
     }
 
-    /// Reads RFC 3339; `None` if it is something else.
+    /// Parses RFC 3339; `None` if the text has another form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339)
@@ -90,7 +90,7 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// ISO 8601 in UTC with milliseconds where there are any: `2024-01-01T00:00:00.123Z`.
+    /// Formats ISO 8601 in UTC, with milliseconds unless they are zero: `2024-01-01T00:00:00.123Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_datetime().format(&Rfc3339).unwrap_or_default())
     }

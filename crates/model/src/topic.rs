@@ -1,22 +1,22 @@
-//! The MQTT topics of the hub, written and read in one place for the hub and the device SDK.
+//! The MQTT topics of the hub: formatting and parsing, for both the hub and the device SDK.
 
 use std::fmt;
 
 use crate::message::MessageProperties;
 use crate::{IdentityId, percent};
 
-/// What a device subscribes to in order to be called.
+/// The topic filter for method requests.
 pub const METHODS_FILTER: &str = "$iothub/methods/POST/#";
 const METHOD_REQUEST: &str = "$iothub/methods/POST/";
 const METHOD_RESPONSE: &str = "$iothub/methods/res/";
 
-/// The topic of a method request, `$iothub/methods/POST/{name}/?$rid={request id}`, to be formatted
-/// straight into a send buffer.
+/// The topic of a method request, `$iothub/methods/POST/{name}/?$rid={request id}`. Can be formatted directly into a
+/// send buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct MethodRequest<'a, R> {
-    /// The method's name, not encoded.
+    /// The method's name, not percent-encoded.
     pub name: &'a str,
-    /// To be echoed by the device; needs no encoding.
+    /// The request id, which the device repeats in its response; needs no encoding.
     pub request_id: &'a R,
 }
 
@@ -26,35 +26,35 @@ impl<R: fmt::Display> fmt::Display for MethodRequest<'_, R> {
     }
 }
 
-/// Takes the topic of a method request apart: the decoded name and the request id.
+/// Parses the topic of a method request. Returns the decoded name and the request id.
 #[must_use]
 pub fn parse_method_request(topic: &str) -> Option<(String, &str)> {
     let (name, query) = topic.strip_prefix(METHOD_REQUEST)?.split_once('/')?;
     Some((percent::decode(name)?, request_id(query)?))
 }
 
-/// The topic of a method response: `$iothub/methods/res/{status}/?$rid={request id}`.
+/// Returns the topic of a method response: `$iothub/methods/res/{status}/?$rid={request id}`.
 #[must_use]
 pub fn method_response(status: i32, request_id: &str) -> String {
     format!("{METHOD_RESPONSE}{status}/?$rid={request_id}")
 }
 
-/// Whether a topic is meant as a method response, well-formed or not.
+/// Returns whether a topic is one for method responses, well-formed or not.
 #[must_use]
 pub fn is_method_response(topic: &str) -> bool {
     topic.starts_with(METHOD_RESPONSE)
 }
 
-/// Takes the topic of a method response apart: the status and the request id.
+/// Parses the topic of a method response. Returns the status and the request id.
 #[must_use]
 pub fn parse_method_response(topic: &str) -> Option<(i32, &str)> {
     let (status, query) = topic.strip_prefix(METHOD_RESPONSE)?.split_once('/')?;
     Some((status.parse().ok()?, request_id(query)?))
 }
 
-/// What a device subscribes to for the answers to its twin requests.
+/// The topic filter for responses to twin requests.
 pub const TWIN_RESPONSES_FILTER: &str = "$iothub/twin/res/#";
-/// What a device subscribes to for changes of its desired properties.
+/// The topic filter for changes of desired properties.
 pub const DESIRED_FILTER: &str = "$iothub/twin/PATCH/properties/desired/#";
 const TWIN: &str = "$iothub/twin/";
 const TWIN_GET: &str = "$iothub/twin/GET/";
@@ -62,19 +62,20 @@ const TWIN_REPORT: &str = "$iothub/twin/PATCH/properties/reported/";
 const TWIN_RESPONSE: &str = "$iothub/twin/res/";
 const TWIN_DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
 
-/// What a device asks of its twin, with the request id that the response repeats.
+/// A device's request to its twin, with the request id that the response repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TwinRequest<'a> {
-    /// `$iothub/twin/GET/?$rid={request id}`: the whole twin.
+    /// `$iothub/twin/GET/?$rid={request id}`: reads the twin.
     Get {
-        /// As the device wrote it.
+        /// The request id of the device.
         request_id: &'a str,
     },
-    /// `$iothub/twin/PATCH/properties/reported/?$rid={request id}[&$version={version}]`: a change of what it reports.
+    /// `$iothub/twin/PATCH/properties/reported/?$rid={request id}[&$version={version}]`: changes the reported
+    /// properties.
     Report {
-        /// As the device wrote it.
+        /// The request id of the device.
         request_id: &'a str,
-        /// Only on top of this version.
+        /// Apply the change only to this version.
         if_version: Option<u64>,
     },
 }
@@ -91,13 +92,13 @@ impl fmt::Display for TwinRequest<'_> {
     }
 }
 
-/// Whether a topic is meant as a twin request, well-formed or not.
+/// Returns whether a topic is one for twin requests, well-formed or not.
 #[must_use]
 pub fn is_twin_request(topic: &str) -> bool {
     topic.starts_with(TWIN)
 }
 
-/// Takes the topic of a twin request apart.
+/// Parses the topic of a twin request.
 #[must_use]
 pub fn parse_twin_request(topic: &str) -> Option<TwinRequest<'_>> {
     if let Some(query) = topic.strip_prefix(TWIN_GET) {
@@ -114,9 +115,9 @@ pub fn parse_twin_request(topic: &str) -> Option<TwinRequest<'_>> {
 /// The topic of a response to a twin request, `$iothub/twin/res/{status}/?$rid={request id}[&$version={version}]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TwinResponse<'a> {
-    /// 200 with the twin, 204 for a change that is kept, or what went wrong.
+    /// 200 with the twin, 204 for a stored change, or an error status.
     pub status: u16,
-    /// That of the request.
+    /// The request id of the request.
     pub request_id: &'a str,
     /// The new version of the reported properties, after a change of them.
     pub version: Option<u64>,
@@ -129,7 +130,7 @@ impl fmt::Display for TwinResponse<'_> {
     }
 }
 
-/// Takes the topic of a response to a twin request apart.
+/// Parses the topic of a response to a twin request.
 #[must_use]
 pub fn parse_twin_response(topic: &str) -> Option<TwinResponse<'_>> {
     let (status, query) = topic.strip_prefix(TWIN_RESPONSE)?.split_once('/')?;
@@ -140,7 +141,7 @@ pub fn parse_twin_response(topic: &str) -> Option<TwinResponse<'_>> {
 /// The topic of a change of desired properties, `$iothub/twin/PATCH/properties/desired/?$version={version}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DesiredPatchTopic {
-    /// The version that the change leads to.
+    /// The version of the desired properties after the change.
     pub version: u64,
 }
 
@@ -150,15 +151,15 @@ impl fmt::Display for DesiredPatchTopic {
     }
 }
 
-/// Takes the topic of a change of desired properties apart.
+/// Parses the topic of a change of desired properties.
 #[must_use]
 pub fn parse_desired_patch(topic: &str) -> Option<DesiredPatchTopic> {
     let version = parameter(topic.strip_prefix(TWIN_DESIRED)?, "version")?.parse().ok()?;
     Some(DesiredPatchTopic { version })
 }
 
-/// The topic that a device or module sends its telemetry to, `devices/{device}[/modules/{module}]/messages/events/`; the
-/// properties of a message follow.
+/// Returns the topic for telemetry of a device or module, `devices/{device}[/modules/{module}]/messages/events/`. The
+/// properties of a message follow it.
 #[must_use]
 pub fn telemetry(id: &IdentityId) -> String {
     let mut topic = id.resource_path();
@@ -167,8 +168,8 @@ pub fn telemetry(id: &IdentityId) -> String {
     topic
 }
 
-/// The property bag in the topic of a telemetry message of `id`: what is behind the topic of its own, with or without
-/// slashes between and behind. `None` for any other topic.
+/// Returns the property bag in a telemetry topic of `id`: the text after [`telemetry`]. The slashes before and after
+/// the bag are optional. `None` for any other topic.
 #[must_use]
 pub fn parse_telemetry<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
     match strip_identity_prefix(topic, id)?.strip_prefix("/messages/events")? {
@@ -177,7 +178,7 @@ pub fn parse_telemetry<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
     }
 }
 
-/// What a device or module subscribes to for messages to it.
+/// A topic filter for messages to a device or module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessagesFilter {
     /// `devices/{device}[/modules/{module}]/messages/devicebound/#`
@@ -188,7 +189,8 @@ pub enum MessagesFilter {
     Both,
 }
 
-/// Whether a filter is one for messages to `id`. Ids may hold `#` and `+`: as text, they mean themselves.
+/// Parses a topic filter for messages to `id`. Ids may contain `#` and `+`, so they are compared as text, not as
+/// wildcards.
 #[must_use]
 pub fn parse_messages_filter(filter: &str, id: &IdentityId) -> Option<MessagesFilter> {
     let rest = strip_identity_prefix(filter, id)?;
@@ -200,23 +202,23 @@ pub fn parse_messages_filter(filter: &str, id: &IdentityId) -> Option<MessagesFi
     }
 }
 
-/// Bytes of the longest topic.
+/// Longest topic in bytes.
 const MAX_TOPIC: usize = u16::MAX as usize;
 
-/// The topic of a message to a device or module, `devices/{device}[/modules/{module}]/messages/devicebound/{bag}`, or of
-/// one to an input of a module, `devices/{device}/modules/{module}/inputs/{input}/{bag}`.
+/// The topic of a message to a device or module, `devices/{device}[/modules/{module}]/messages/devicebound/{bag}`, or
+/// of one to an input of a module, `devices/{device}/modules/{module}/inputs/{input}/{bag}`.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageTopic<'a> {
-    /// Whom it is for.
+    /// The receiver.
     pub id: &'a IdentityId,
-    /// The input, if it is for one; not encoded.
+    /// The input of the module, if the message is for one; not percent-encoded.
     pub input: Option<&'a str>,
-    /// What it says about itself.
+    /// The properties of the message.
     pub properties: &'a MessageProperties,
 }
 
 impl MessageTopic<'_> {
-    /// Whether MQTT can carry it: encoded, it may take more than a topic has room for (MQTT-1.5.3).
+    /// Returns whether the encoded topic fits into the maximum length of an MQTT string (MQTT-1.5.3).
     #[must_use]
     pub fn fits(&self) -> bool {
         struct RemainingBytes(usize);
@@ -244,7 +246,7 @@ impl fmt::Display for MessageTopic<'_> {
     }
 }
 
-/// Takes the topic of a message to `id` apart: the input, if it is for one, and the properties.
+/// Parses the topic of a message to `id`. Returns the input, if the message is for one, and the properties.
 #[must_use]
 pub fn parse_message(topic: &str, id: &IdentityId) -> Option<(Option<String>, MessageProperties)> {
     let rest = strip_identity_prefix(topic, id)?;
@@ -258,7 +260,7 @@ pub fn parse_message(topic: &str, id: &IdentityId) -> Option<(Option<String>, Me
     Some((input, MessageProperties::parse_property_bag(bag).ok()?))
 }
 
-/// What is behind `devices/{device}[/modules/{module}]`.
+/// Returns the text after `devices/{device}[/modules/{module}]`.
 fn strip_identity_prefix<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
     let rest = topic.strip_prefix("devices/")?.strip_prefix(id.device_str())?;
     match id.module_str() {
@@ -271,7 +273,7 @@ fn request_id(query: &str) -> Option<&str> {
     parameter(query, "rid")
 }
 
-/// The value of `$name` in `?$name=value&…`; the dollar sign may be encoded.
+/// Returns the value of `$name` in `?$name=value&…`; the dollar sign may be percent-encoded.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.strip_prefix('?')?.split('&').find_map(|part| {
         let (key, value) = part.split_once('=')?;
@@ -285,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn topics_come_apart_as_they_were_put_together() {
+    fn method_topics_are_parsed_as_formatted() {
         let topic = MethodRequest { name: "re boot/é", request_id: &"1a" }.to_string();
         assert_eq!(topic, "$iothub/methods/POST/re%20boot%2F%C3%A9/?$rid=1a");
         assert_eq!(parse_method_request(&topic), Some(("re boot/é".to_owned(), "1a")));
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn twin_topics_come_apart_as_they_were_put_together() {
+    fn twin_topics_are_parsed_as_formatted() {
         for request in [
             TwinRequest::Get { request_id: "a-b" },
             TwinRequest::Report { request_id: "1", if_version: None },
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn telemetry_goes_to_the_senders_own_topic() {
+    fn telemetry_topics_belong_to_one_sender() {
         let device = IdentityId::parse("d+1").unwrap();
         let module = IdentityId::parse("d+1/m").unwrap();
         for (id, topic) in
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_topic_of_a_message_comes_back() {
+    fn message_topics_are_parsed_as_formatted() {
         let properties = MessageProperties {
             system: [(crate::message::SystemProperty::To, "/devices/d/messages/deviceBound".to_owned())]
                 .into(),
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_fits_up_to_its_last_byte() {
+    fn a_topic_of_exactly_the_maximum_length_fits() {
         let device = IdentityId::parse("d").unwrap();
         let fits = |value: String| {
             let properties = MessageProperties {
@@ -402,11 +404,11 @@ mod tests {
         let room = MAX_TOPIC - "devices/d/messages/devicebound/a=".len();
         assert_eq!(fits("x".repeat(room)), (true, MAX_TOPIC));
         assert_eq!(fits("x".repeat(room + 1)), (false, MAX_TOPIC + 1));
-        assert!(!fits("%".repeat(room / 3 + 1)).0, "it counts encoded");
+        assert!(!fits("%".repeat(room / 3 + 1)).0, "the encoded length counts");
     }
 
     #[test]
-    fn broken_topics_are_none() {
+    fn malformed_topics_are_refused() {
         for topic in [
             "$iothub/methods/res/",
             "$iothub/methods/res/x/?$rid=1",

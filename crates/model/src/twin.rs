@@ -1,4 +1,4 @@
-//! A twin, as its JSON crosses the wire: what a back end wants of a device and what the device reports.
+//! The JSON of twins: the properties that services desire and those that the device reports.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,27 +6,27 @@ use serde_json::{Map, Value};
 use crate::device::{AuthenticationType, Capabilities, ConnectionState, Status, X509Thumbprints};
 use crate::timestamp::Timestamp;
 
-/// In a section: when each of its values was last changed. In a service's answers only.
+/// Member of a section: when each of its values last changed. Only in responses to services.
 pub const METADATA: &str = "$metadata";
-/// In a section: how often it was changed, from 1.
+/// Member of a section: its version, starting at 1 and increased by every change.
 pub const VERSION: &str = "$version";
 
-/// A JSON object: a section of a twin, or a change to one.
+/// A JSON object: a section of a twin, or a change of one.
 pub type Properties = Map<String, Value>;
 
 /// The two sections of properties.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TwinProperties {
-    /// What the back end wants. With [`METADATA`] and [`VERSION`] in an answer.
+    /// The desired properties. In responses with [`METADATA`] and [`VERSION`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<Properties>,
-    /// What the device reports. With [`METADATA`] and [`VERSION`] in an answer; not for services to write.
+    /// The reported properties. In responses with [`METADATA`] and [`VERSION`]. Services cannot write them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported: Option<Properties>,
 }
 
-/// A twin as a service reads it. Of a twin that is sent back, only tags and desired properties count.
+/// A twin as a service reads it. If a service sends a twin, the hub uses only its tags and desired properties.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Twin {
@@ -35,7 +35,7 @@ pub struct Twin {
     /// The module, if it is a module's twin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// Changes with tags and desired properties; without quotes.
+    /// The etag of tags and desired properties, without quotes.
     pub etag: Option<String>,
     /// The etag of the identity.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct Twin {
     /// Whether the identity may connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Why, for people.
+    /// The reason of the status, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
     /// When `status` last changed.
@@ -55,45 +55,45 @@ pub struct Twin {
     /// When the hub last heard from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_activity_time: Option<Timestamp>,
-    /// Messages waiting for it.
+    /// Number of messages in its queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cloud_to_device_message_count: Option<u32>,
-    /// How it proves itself.
+    /// How it authenticates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentication_type: Option<AuthenticationType>,
     /// The thumbprints, for type `selfSigned`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509_thumbprint: Option<X509Thumbprints>,
-    /// The model the device said it follows when it connected; empty if it never did.
+    /// The model id that the device sent when it connected; empty if it never sent one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
     /// Counts every change of the twin.
     pub version: Option<u64>,
-    /// What the back end notes about the device, which never sees it.
+    /// Notes of services about the device. The device cannot read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Properties>,
-    /// Desired and reported.
+    /// Desired and reported properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<TwinProperties>,
-    /// What the device can do.
+    /// The capabilities of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// Which edge device it belongs to or is.
+    /// The scope of the edge device that it belongs to or is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
-    /// The scopes above an edge device.
+    /// The scopes of the parents of an edge device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_scopes: Option<Vec<String>>,
 }
 
-/// The body of `PATCH` and `PUT` on a twin. Whatever else is in it is passed over.
+/// The body of `PATCH` and `PUT` on a twin. Other members are ignored.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TwinChange {
-    /// The change to the tags; none leaves them alone.
+    /// The change of the tags; `None` keeps them unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Properties>,
-    /// The change to the desired properties; none leaves them alone.
+    /// The change of the desired properties; `None` keeps them unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<DesiredChange>,
 }
@@ -102,25 +102,25 @@ pub struct TwinChange {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DesiredChange {
-    /// The change to the desired properties.
+    /// The change of the desired properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<Properties>,
 }
 
 impl TwinChange {
-    /// A change of these tags.
+    /// Returns a change of tags.
     #[must_use]
     pub fn tags(tags: Properties) -> Self {
         Self::default().and_tags(tags)
     }
 
-    /// A change of these desired properties.
+    /// Returns a change of desired properties.
     #[must_use]
     pub fn desired(desired: Properties) -> Self {
         Self { tags: None, properties: Some(DesiredChange { desired: Some(desired) }) }
     }
 
-    /// The same, with a change of these tags.
+    /// Adds a change of tags.
     #[must_use]
     pub fn and_tags(mut self, tags: Properties) -> Self {
         self.tags = Some(tags);
@@ -128,17 +128,17 @@ impl TwinChange {
     }
 }
 
-/// A twin as its device reads it: no tags, no metadata, but [`VERSION`] in each section.
+/// A twin as its device reads it: without tags and metadata, with [`VERSION`] in each section.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeviceTwin {
-    /// What the back end wants.
+    /// The desired properties.
     pub desired: Properties,
-    /// What the device reported.
+    /// The reported properties.
     pub reported: Properties,
 }
 
-/// The [`VERSION`] in a section, if it has one.
+/// Returns the [`VERSION`] of a section, if it has one.
 #[must_use]
 pub fn version(section: &Properties) -> Option<u64> {
     section.get(VERSION)?.as_u64()
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_twin_that_is_sent_back_only_tags_and_desired_count() {
+    fn only_tags_and_desired_properties_of_a_sent_twin_are_used() {
         let text = r#"{"deviceId":"d","etag":"x","tags":{"a":null},"properties":
             {"desired":{"b":1,"$version":3},"reported":{"c":2}},"connectionState":"odd"}"#;
         let change: TwinChange = serde_json::from_str(text).unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_twin_reads_as_the_clients_expect() {
+    fn a_new_twin_has_the_json_that_clients_expect() {
         let twin = Twin { device_id: "d".to_owned(), version: Some(2), ..Twin::default() };
         let json = serde_json::to_value(&twin).unwrap();
         assert_eq!(json, serde_json::json!({ "deviceId": "d", "etag": null, "version": 2 }));

@@ -1,4 +1,5 @@
-//! Whatever strangers send as tokens, connection strings and names: no panic, and what is accepted is meant.
+//! Property tests of the parsers for tokens, connection strings and names: no text causes a panic, and accepted texts
+//! have the intended meaning.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, BlobSasToken};
@@ -16,7 +17,7 @@ fn key() -> SharedAccessKey {
     SharedAccessKey::from_bytes(&[7; 32]).unwrap()
 }
 
-/// Text made of the pieces that the parsers look for, so that it often gets far.
+/// Text made of pieces that the parsers look for, so that parsing often proceeds far.
 fn crafted() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("SharedAccessSignature ".to_owned()),
@@ -44,7 +45,7 @@ fn crafted() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn nothing_panics_and_nobody_gets_in(text in prop_oneof![any::<String>(), crafted()]) {
+    fn no_text_causes_a_panic_or_authenticates(text in prop_oneof![any::<String>(), crafted()]) {
         if let Ok(token) = SasToken::parse(&text) {
             prop_assert!(!token.is_signed_by(&key()));
             let _ = token.resource();
@@ -77,11 +78,11 @@ proptest! {
     }
 
     #[test]
-    fn what_is_signed_verifies_and_nothing_else_does(
+    fn a_signed_token_verifies_and_a_changed_one_does_not(
         resource in "[a-z0-9.]{1,20}(/devices/[A-Za-z0-9%#*?!(),:=@$'-]{1,20})?",
         expiry in 0..4_000_000_000_i64,
-        place in any::<prop::sample::Index>(),
-        byte in any::<char>(),
+        position in any::<prop::sample::Index>(),
+        character in any::<char>(),
     ) {
         let expires = Timestamp::from_unix_millis(expiry * 1000);
         let text = sas::sign(&resource, &key(), Some("policy"), expires);
@@ -89,12 +90,12 @@ proptest! {
         prop_assert!(token.is_signed_by(&key()));
         prop_assert_eq!(token.expiry(), expires);
         prop_assert_eq!(token.policy(), Some("policy"));
-        // Any change of resource, signature or expiry breaks it; the policy's name is not signed.
+        // A token with a changed resource, signature or expiry does not verify. The policy's name is not signed.
         let signed = text.find("&skn=").unwrap();
         let mut changed: Vec<char> = text.chars().collect();
-        let at = place.index(signed);
-        if changed[at] != byte {
-            changed[at] = byte;
+        let at = position.index(signed);
+        if changed[at] != character {
+            changed[at] = character;
             let changed: String = changed.into_iter().collect();
             if let Ok(token) = SasToken::parse(&changed) {
                 let same = token.expiry() == expires && token.policy() == Some("policy");
@@ -104,19 +105,19 @@ proptest! {
     }
 
     #[test]
-    fn percent_encoding_comes_back(text in any::<String>()) {
+    fn percent_encoding_is_reversible(text in any::<String>()) {
         prop_assert_eq!(percent::decode(&percent::encode(&text)), Some(text));
     }
 }
 
-/// A signature is compared after decoding: `%2b` and `%2B` are the same one.
+/// Signatures are compared after decoding: `%2b` and `%2B` are equal.
 fn is_respelled(text: &str, changed: &str) -> bool {
     text.eq_ignore_ascii_case(changed)
 }
 
 proptest! {
     #[test]
-    fn a_signature_of_a_blob_is_good_for_that_alone(
+    fn a_blob_signature_is_valid_only_for_that_blob(
         names in ("[a-z0-9]{3,10}", "[a-z]{3,10}", "[ -~é]{1,30}"),
         other in ("[a-z0-9]{3,10}", "[a-z]{3,10}", "[ -~é]{1,30}"),
         second in 0i64..4_000_000_000,
@@ -133,9 +134,9 @@ proptest! {
         let presented = BlobSasToken::parse(query).unwrap();
         prop_assert!(presented.is_signed_by(&key(), blob));
         prop_assert_eq!((presented.expiry(), presented.rights()), (expiry, BlobRights::of(&rights)));
-        let elsewhere = BlobAddress { account: &other.0, container: &other.1, blob: &other.2 };
-        prop_assert_eq!(presented.is_signed_by(&key(), elsewhere), elsewhere == blob);
-        // Whatever one character becomes: it means the same, or it is not signed.
+        let other_blob = BlobAddress { account: &other.0, container: &other.1, blob: &other.2 };
+        prop_assert_eq!(presented.is_signed_by(&key(), other_blob), other_blob == blob);
+        // A query with one changed character means the same, or does not verify.
         let mut changed: Vec<char> = query.chars().collect();
         let at = flip.index(changed.len());
         changed[at] = if changed[at] == '0' { '1' } else { '0' };

@@ -1,4 +1,4 @@
-//! From a stream of slices to packets, keeping only what is incomplete.
+//! Assembles packets from a stream of slices and buffers only incomplete packets.
 
 use std::mem;
 
@@ -9,17 +9,18 @@ use crate::{
     codec::{self, Header},
 };
 
-/// Cuts packets out of the slices that arrive.
+/// Assembles packets from the slices that arrive.
 ///
-/// Invariant: between calls the buffer holds the front of one packet, or input that was put aside by `hold`; with
-/// neither it has no allocation. It grows with what arrived, never with what a header announces.
+/// Invariant: between calls the buffer holds the beginning of one packet, or input stored by `hold`; otherwise it has
+/// no allocation. It grows with the received bytes, never with the length that a header announces.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     buffer: BytesMut,
 }
 
 impl Assembler {
-    /// The next packet from what was kept and `input`, which is advanced behind it. At `None` all input is taken.
+    /// Returns the next packet from the buffer and `input`, and advances `input` past it. Returns `None` after all
+    /// input has been consumed without completing a packet.
     pub(crate) fn next(&mut self, input: &mut &[u8], limits: &Limits) -> Result<Option<Packet>, DecodeError> {
         if self.buffer.is_empty() {
             return Ok(match codec::decode_slice(input, limits)? {
@@ -49,17 +50,17 @@ impl Assembler {
         codec::decode_owned(header, packet.freeze(), limits).map(Some)
     }
 
-    /// Puts input aside unseen. Only at a packet's border.
+    /// Buffers input without parsing it. Must only be called at a packet boundary.
     pub(crate) fn hold(&mut self, input: &[u8]) {
         self.buffer.extend_from_slice(input);
     }
 
-    /// How many bytes are kept.
+    /// Returns the number of buffered bytes.
     pub(crate) fn len(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Forgets what is kept.
+    /// Discards the buffered bytes.
     pub(crate) fn clear(&mut self) {
         self.buffer = BytesMut::new();
     }
@@ -78,9 +79,9 @@ mod tests {
     const LIMITS: Limits = Limits { max_packet_size: usize::MAX, max_filters: 8, wildcards_in_topics: false };
 
     #[test]
-    fn grows_with_what_arrived_not_with_what_was_announced() {
+    fn the_buffer_grows_with_received_bytes_not_with_the_announced_length() {
         let mut assembler = Assembler::default();
-        // A PUBLISH of 256 MiB, of which 103 bytes come.
+        // A PUBLISH of 256 MiB, of which 103 bytes arrive.
         assert_eq!(assembler.next(&mut &b"\x30\xff\xff\xff\x7f"[..], &LIMITS), Ok(None));
         for _ in 0..98 {
             assert_eq!(assembler.next(&mut &b"x"[..], &LIMITS), Ok(None));
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn owns_nothing_between_packets() {
+    fn no_memory_is_kept_between_packets() {
         let mut assembler = Assembler::default();
         assert_eq!(assembler.next(&mut &b"\x40\x02\x00"[..], &LIMITS), Ok(None));
         let mut input = &b"\x01\xc0"[..];
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn held_packets_come_out_in_order() {
+    fn held_packets_are_returned_in_order() {
         let mut assembler = Assembler::default();
         assembler.hold(b"\xc0\x00\x40\x02\x00\x01\xe0");
         let mut input = &b"\x00"[..];

@@ -1,8 +1,8 @@
-//! The client's side of one connection, for the device SDK and the load generator.
+//! The client side of one connection, for the device SDK and the load generator.
 //!
-//! What the machine does alone: it sends CONNECT, pings, keeps QoS 1 messages until they are acknowledged and sends
-//! them again on the next connection, and refuses what a server may not send. What it leaves to its driver: to notice
-//! that the socket closed, and when to connect again.
+//! The state machine sends CONNECT and PINGREQ, keeps QoS 1 messages until they are acknowledged, sends them again on
+//! the next connection, and refuses packets that a server must not send. The driver detects that the socket closed and
+//! decides when to reconnect.
 
 mod config;
 mod connection;

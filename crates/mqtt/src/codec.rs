@@ -1,7 +1,7 @@
-//! Packets to bytes and back, by the letter of MQTT 3.1.1.
+//! Encodes and decodes packets strictly according to MQTT 3.1.1.
 //!
-//! One decoder serves two sources: a borrowed slice, of which strings and payloads are copied once, and a shared
-//! buffer, which they keep a share of.
+//! One decoder serves two sources: from a borrowed slice, strings and payloads are copied once; from a shared buffer,
+//! they are reference-counted slices of it.
 
 mod body;
 mod decode;
@@ -21,17 +21,19 @@ pub(crate) use publish::{PublishHeader, publish};
 
 use crate::Packet;
 
-/// The largest Remaining Length that four bytes can say (2.2.3).
+/// The largest Remaining Length that four bytes can encode (2.2.3).
 pub const MAX_REMAINING_LENGTH: usize = 268_435_455;
 
-/// What the decoder takes, beyond what the specification says.
+/// Limits of the decoder, in addition to the rules of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest packet in bytes, fixed header included. A larger one is refused as soon as its length is known.
+    /// The maximum packet size in bytes, including the fixed header. A larger packet is refused as soon as its length
+    /// is known.
     pub max_packet_size: usize,
-    /// The most filters in one SUBSCRIBE or UNSUBSCRIBE: each costs many times its bytes.
+    /// The maximum number of filters in one SUBSCRIBE or UNSUBSCRIBE: a filter needs many times its encoded size in
+    /// memory.
     pub max_filters: usize,
-    /// Whether `+` and `#` may stand in the topic of a message, against MQTT-3.3.2-2. IoT Hub device ids may contain
+    /// Whether the topic of a message may contain `+` and `#`, contrary to MQTT-3.3.2-2. IoT Hub device ids may contain
     /// them, and a device's topics contain its id.
     pub wildcards_in_topics: bool,
 }
@@ -43,9 +45,9 @@ impl Default for Limits {
     }
 }
 
-/// Takes the next packet off the front of `buffer`; `None` when it is not complete yet.
+/// Removes and returns the packet at the front of `buffer`; `None` if it is not complete yet.
 ///
-/// Strings and payloads share the buffer's memory. Nothing is reserved for a packet that is not there.
+/// Strings and payloads share the buffer's memory. No memory is reserved for an incomplete packet.
 pub fn decode(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, DecodeError> {
     let Some(header) = Header::parse(buffer, limits)? else {
         return Ok(None);
@@ -56,7 +58,7 @@ pub fn decode(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, 
     decode_owned(header, buffer.split_to(header.packet_len()).freeze(), limits).map(Some)
 }
 
-/// The packet at the front of `input` and how many bytes it has; `None` when it is not complete yet.
+/// Returns the packet at the front of `input` and its size in bytes; `None` if it is not complete yet.
 ///
 /// Strings and payloads are copied.
 pub fn decode_slice(input: &[u8], limits: &Limits) -> Result<Option<(Packet, usize)>, DecodeError> {
@@ -69,7 +71,7 @@ pub fn decode_slice(input: &[u8], limits: &Limits) -> Result<Option<(Packet, usi
     Ok(Some((decode::body(header, &body, limits)?, header.packet_len())))
 }
 
-/// Decodes `packet`, which is exactly what `header` announced.
+/// Decodes `packet`, which is exactly the packet that `header` announces.
 pub(crate) fn decode_owned(
     header: Header,
     mut packet: Bytes,

@@ -1,7 +1,7 @@
 //! Topic filters (4.7).
 
-/// Whether the wildcards of `filter` stand where they may: `+` fills a level, `#` fills the last one
-/// (MQTT-4.7.1-2, MQTT-4.7.1-3).
+/// Returns whether `filter` is valid: not empty, not too long, without U+0000, and with `+` only as a whole level and
+/// `#` only as the whole last level (MQTT-4.7.1-2, MQTT-4.7.1-3).
 pub fn is_valid(filter: &str) -> bool {
     if filter.is_empty() || filter.len() > crate::Utf8::MAX_LEN || filter.contains('\0') {
         return false;
@@ -18,9 +18,9 @@ pub fn is_valid(filter: &str) -> bool {
     true
 }
 
-/// Whether `topic` is among what `filter` asks for. `filter` is taken to be valid.
+/// Returns whether `filter`, which must be valid, matches `topic`.
 ///
-/// `a/#` matches `a` too (4.7.1.2), and a wildcard in the first level matches no topic that begins with `$`
+/// `a/#` also matches `a` (4.7.1.2). A wildcard in the first level matches no topic that begins with `$`
 /// (MQTT-4.7.2-1).
 pub fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_must_fill_a_level() {
+    fn a_wildcard_must_be_a_whole_level() {
         for valid in ["#", "+", "/", "a", "a/#", "+/+", "a/+/b", "/#", "$iothub/methods/POST/#", "a//b"] {
             assert!(is_valid(valid), "{valid}");
         }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_as_the_specification_says() {
+    fn filters_match_as_in_the_specification() {
         for (filter, topic) in [
             ("sport/tennis/player1/#", "sport/tennis/player1"),
             ("sport/tennis/player1/#", "sport/tennis/player1/ranking"),

@@ -1,33 +1,33 @@
-//! MQTT 3.1.1 without I/O: codec, server machine and client machine.
+//! MQTT 3.1.1 without I/O: codec, server state machine and client state machine.
 //!
 //! This crate turns bytes into packets and packets into events. It opens no socket, starts no task and reads no
-//! clock: the caller feeds it what arrived together with the time, and sends what it asks to be sent. So the hub's
-//! MQTT head, the device SDK and the load generator drive the same code, and hours of keep-alive run in milliseconds
-//! in a test.
+//! clock: the caller passes in the received bytes and the current time, and sends the bytes that the crate returns.
+//! The hub's MQTT gateway, the device SDK and the load generator therefore drive the same code, and a test runs hours
+//! of keep-alive in milliseconds.
 //!
-//! What it is not: a broker. It keeps no subscriptions, routes nothing, stores nothing, and knows nothing about the
-//! topics of an IoT hub. QoS 2 is decoded, but both machines refuse it, as IoT Hub does. MQTT 5 is answered with
-//! "unacceptable protocol version".
+//! The crate is not a broker: it keeps no subscriptions, routes nothing, stores nothing, and knows nothing about the
+//! topics of an IoT hub. QoS 2 is decoded, but both state machines refuse it, as IoT Hub does. The server answers
+//! MQTT 5 with "unacceptable protocol version".
 //!
 //! # Where to start reading
 //!
-//! * [`Packet`] and its parts: what crosses the wire. [`Utf8`] is a string that shares the buffer it arrived in.
+//! * [`Packet`] and its parts: the control packets. [`Utf8`] is a string that shares the buffer it arrived in.
 //! * [`decode`], [`decode_slice`], [`encode`]: the codec alone.
-//! * [`server::Connection`] and [`client::Connection`]: the two machines, of one shape.
-//! * [`filter`]: is a topic filter valid, does it match a topic.
+//! * [`server::Connection`] and [`client::Connection`]: the two state machines, with the same interface.
+//! * [`filter`]: checks whether a topic filter is valid and whether it matches a topic.
 //!
-//! # The shape of a machine
+//! # How to drive a state machine
 //!
 //! | call | when |
 //! |---|---|
-//! | `handle_input(bytes, now)` | bytes arrived; an error means: send what is left to send, then close |
+//! | `handle_input(bytes, now)` | bytes arrived; after an error send the remaining output, then close |
 //! | `handle_timeout(now)` | the instant of `poll_timeout` has passed |
-//! | `poll_event()` | after each of the two above and after `accept`, until it gives `None` |
+//! | `poll_event()` | after each of the two above and after `accept`, until it returns `None` |
 //! | `poll_transmit(&mut out)` | after all of the above; write `out` to the peer |
-//! | `poll_timeout()` | before sleeping; it may move later without notice, so set a timer once and ask again when it fires |
+//! | `poll_timeout()` | before sleeping; the instant may move later, so set a timer once and poll again when it fires |
 //!
-//! An idle machine owns no heap memory: packets are parsed in the caller's read buffer (which all connections of a
-//! thread may share), only an incomplete packet is kept, and `poll_transmit` gives the send buffer away.
+//! An idle state machine owns no heap memory: packets are parsed in the caller's read buffer (which all connections of
+//! a thread may share), only an incomplete packet is kept, and `poll_transmit` hands over the send buffer.
 //!
 //! # Driving a connection
 //!
@@ -40,7 +40,7 @@
 //! let mut connection = Connection::new(Arc::new(Config::default()), now);
 //! let mut out = BytesMut::new();
 //!
-//! // CONNECT of client "d1", keep-alive 60 s, with a SUBSCRIBE right behind it.
+//! // CONNECT of client "d1", keep-alive 60 s, immediately followed by a SUBSCRIBE.
 //! connection.handle_input(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02d1", now)?;
 //! connection.handle_input(b"\x82\x08\x00\x01\x00\x03a/#\x01", now)?;
 //!

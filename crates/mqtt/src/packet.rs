@@ -13,19 +13,19 @@ pub use subscribe::{SubAck, Subscribe, SubscribeCode, Unsubscribe};
 /// One control packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
-    /// Client to server: the first packet (3.1).
+    /// Client to server: the first packet of a connection (3.1).
     Connect(Box<Connect>),
-    /// Server to client: the answer to CONNECT (3.2).
+    /// Server to client: the response to CONNECT (3.2).
     ConnAck(ConnAck),
-    /// A message, either way (3.3).
+    /// A message, in both directions (3.3).
     Publish(Publish),
-    /// The answer to a QoS 1 PUBLISH (3.4).
+    /// The acknowledgement of a QoS 1 PUBLISH (3.4).
     PubAck(PacketId),
-    /// QoS 2, first answer (3.5). Both machines refuse it.
+    /// QoS 2, first response (3.5). Both state machines refuse it.
     PubRec(PacketId),
-    /// QoS 2, release (3.6). Both machines refuse it.
+    /// QoS 2, release (3.6). Both state machines refuse it.
     PubRel(PacketId),
-    /// QoS 2, completion (3.7). Both machines refuse it.
+    /// QoS 2, completion (3.7). Both state machines refuse it.
     PubComp(PacketId),
     /// Client to server (3.8).
     Subscribe(Subscribe),
@@ -35,15 +35,15 @@ pub enum Packet {
     Unsubscribe(Unsubscribe),
     /// Server to client (3.11).
     UnsubAck(PacketId),
-    /// Client to server: still here (3.12).
+    /// Client to server: keeps the connection alive (3.12).
     PingReq,
     /// Server to client (3.13).
     PingResp,
-    /// Client to server: the orderly end; the will is not sent (3.14).
+    /// Client to server: ends the connection without publishing the will (3.14).
     Disconnect,
 }
 
-/// The type of a control packet, as the upper half of its first byte (2.2.1).
+/// The type of a control packet; its value is the upper half of the packet's first byte (2.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names are the specification's")]
@@ -65,7 +65,7 @@ pub enum PacketKind {
 }
 
 impl Packet {
-    /// The packet's type.
+    /// Returns the packet's type.
     pub fn kind(&self) -> PacketKind {
         match self {
             Self::Connect(_) => PacketKind::Connect,
@@ -87,7 +87,7 @@ impl Packet {
 }
 
 impl PacketKind {
-    /// The type of a packet from the upper four bits of its first byte; 0 and 15 are reserved.
+    /// Returns the packet type for the upper four bits of the first byte; `None` for 0 and 15, which are reserved.
     pub(crate) fn from_nibble(nibble: u8) -> Option<Self> {
         Some(match nibble {
             1 => Self::Connect,
@@ -108,7 +108,7 @@ impl PacketKind {
         })
     }
 
-    /// The lower four bits that table 2.2 demands; PUBLISH has flags of its own.
+    /// Returns the lower four bits that table 2.2 requires; `None` for PUBLISH, whose flags vary.
     pub(crate) fn fixed_flags(self) -> Option<u8> {
         match self {
             Self::Publish => None,

@@ -1,8 +1,8 @@
-//! The server's side of one connection.
+//! The server side of one connection.
 //!
-//! What the machine does alone: it demands CONNECT first and once, answers PINGREQ, counts packet identifiers, watches
-//! connect time and keep-alive, and refuses QoS 2 and whatever a client may not send. What the application does:
-//! authenticate, acknowledge, subscribe, route.
+//! The state machine requires CONNECT as the first packet and only once, answers PINGREQ, assigns packet identifiers,
+//! enforces the connect time-out and the keep-alive, and refuses QoS 2 and all packets that a client must not send. The
+//! application authenticates, acknowledges, subscribes and routes.
 
 mod config;
 mod connection;

@@ -1,18 +1,18 @@
-//! MQTT's strings (1.5.3): UTF-8 without U+0000, at most 65 535 bytes.
+//! MQTT strings (1.5.3): UTF-8 without U+0000, at most 65 535 bytes.
 
 use std::{fmt, ops::Deref};
 
 use bytes::Bytes;
 use thiserror::Error;
 
-/// A string as MQTT allows it, sharing the buffer it was decoded from.
+/// An MQTT string that shares the buffer it was decoded from.
 ///
-/// Cloning is cheap. The bytes are checked when the value is built; [`Utf8::as_str`] has to check them again, because
-/// the standard library offers no other safe way (some nanoseconds for a topic): keep the `&str` in loops.
+/// Cloning is cheap. The constructors check the bytes; [`Utf8::as_str`] has to check them again, because the standard
+/// library offers no other safe way (some nanoseconds for a topic). In loops, keep the `&str`.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Utf8(Bytes);
 
-/// Why bytes are no MQTT string.
+/// The bytes are not a valid MQTT string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Utf8Error {
     /// Not well-formed UTF-8 (MQTT-1.5.3-1).
@@ -21,32 +21,32 @@ pub enum Utf8Error {
     /// Contains U+0000 (MQTT-1.5.3-2).
     #[error("string contains U+0000")]
     Nul,
-    /// Longer than a two-byte length can say.
+    /// Longer than a two-byte length can encode.
     #[error("string is longer than 65535 bytes")]
     TooLong,
 }
 
 impl Utf8 {
-    /// The most bytes a string can have on the wire.
+    /// The maximum length of a string in bytes.
     pub const MAX_LEN: usize = u16::MAX as usize;
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
-        // Checked in every constructor, so the default is never taken.
+        // Every constructor checks the bytes, so the default is never used.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The bytes of the text, without a check.
+    /// Returns the bytes of the text, without another check.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Gives up the string for its bytes.
+    /// Converts the string into its bytes.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// Wraps bytes that [`Utf8::check`] has passed.
+    /// Wraps bytes that [`Utf8::check`] has accepted.
     pub(crate) fn new_unchecked(bytes: Bytes) -> Self {
         Self(bytes)
     }
@@ -60,7 +60,7 @@ impl Utf8 {
             return Err(Utf8Error::TooLong);
         }
         std::str::from_utf8(bytes).map_err(|_| Utf8Error::Invalid)?;
-        // No early exit, so that it runs on vectors; the same in `has_wildcard`.
+        // No early exit, so that the compiler vectorises the loop; the same in `has_wildcard`.
         if bytes.iter().fold(false, |found, &byte| found | (byte == 0)) {
             return Err(Utf8Error::Nul);
         }
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_mqtt_refuses() {
+    fn invalid_mqtt_strings_are_refused() {
         assert_eq!(Utf8::try_from("a\0b"), Err(Utf8Error::Nul));
         assert_eq!(Utf8::try_from(Bytes::from_static(b"\xed\xa0\x80")), Err(Utf8Error::Invalid));
         assert_eq!(Utf8::try_from("a".repeat(65_536)), Err(Utf8Error::TooLong));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_a_byte_order_mark() {
+    fn a_byte_order_mark_is_kept() {
         // MQTT-1.5.3-3: 0xEF 0xBB 0xBF is a character like any other.
         assert_eq!(Utf8::try_from("\u{feff}x").unwrap().as_bytes(), b"\xef\xbb\xbfx");
     }

@@ -1,4 +1,4 @@
-//! The data folder: private to its owner, and held by one process at a time.
+//! The data folder: accessible only to its owner, and locked by one process at a time.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::OpenError;
 
-/// A data folder that is ours until this is dropped.
+/// A locked data folder. Dropping it releases the lock.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    /// The operating system drops the lock when the file closes, however the process ends.
+    /// The operating system releases the lock when the file closes, also after a crash.
     _lock: File,
 }
 
 impl DataFolder {
-    /// Makes the folder if it is not there, and takes it.
+    /// Creates the folder if it does not exist, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Folder { folder: path.to_path_buf(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
@@ -34,7 +34,7 @@ impl DataFolder {
     }
 }
 
-/// Opens a file that only its owner may read, and makes it if it is not there.
+/// Opens a file, and creates it with mode 0600 if it does not exist.
 pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }

@@ -1,4 +1,4 @@
-//! A database file in the data folder: how it is opened, for the one who writes and for those who read.
+//! A database file in the data folder: opens its writing connection and its read-only connections.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,22 +7,22 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{OpenError, schema};
 
-/// How long to wait for another process, such as a backup, that has the database locked.
+/// How long SQLite waits while another process, such as a backup, has the database locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A kind of database: its file, and what is in it.
+/// A kind of database: its file name, application id and migrations.
 #[derive(Debug)]
 pub(crate) struct DatabaseSpec {
-    /// In the data folder.
+    /// Name of the file in the data folder.
     pub(crate) file_name: &'static str,
-    /// Marks the file as ours.
+    /// SQLite's `application_id`, which marks the file as a Ferrohub database.
     pub(crate) application_id: u32,
-    /// Each takes the schema from its index to the next; `user_version` counts those that ran.
-    /// What was released is never edited: a change is a new file at the end.
+    /// The migration at index `n` takes the schema from version `n` to `n + 1`. `user_version` is the current version.
+    /// Never edit a released migration: append a new one.
     pub(crate) migrations: &'static [&'static str],
 }
 
-/// Identities and all that is kept for them.
+/// The hub's state: identities and everything that belongs to them, policies, authorities and blobs.
 pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
     file_name: "hub.db",
     application_id: u32::from_be_bytes(*b"FHub"),
@@ -66,36 +66,36 @@ impl<'a> Database<'a> {
         self.folder.join(self.spec.file_name)
     }
 
-    /// What SQLite said, with the file it is about.
+    /// Adds the file to an SQLite error.
     pub(crate) fn open_error(&self, source: rusqlite::Error) -> OpenError {
         OpenError::Database { file: self.file(), source }
     }
 
-    /// The connection that writes, with this version's schema.
+    /// Opens the writing connection, and migrates the database to this version's schema.
     pub(crate) fn open_for_writing(&self) -> Result<Connection, OpenError> {
         let failed = |source| self.open_error(source);
-        // SQLite gives its journal the mode of the database, so the mode must be right before it opens it.
+        // SQLite creates the WAL with the mode of the database file, so the mode must be set before SQLite opens it.
         crate::data_folder::private_file(&self.file())
             .map_err(|source| OpenError::Folder { folder: self.folder.to_path_buf(), source })?;
         let mut connection =
             self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         schema::check(&connection, self)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        // With WAL, FULL is what makes a commit survive the loss of power.
+        // In WAL mode, a commit survives a power loss only with FULL.
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(failed)?;
-        // What belongs to an identity goes with it.
+        // Deleting an identity also deletes its twin, messages, feedback and uploads.
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         schema::migrate(&mut connection, self)?;
         Ok(connection)
     }
 
-    /// Connections that read.
+    /// Opens `count` read-only connections.
     pub(crate) fn readers(&self, count: usize) -> Result<Vec<Connection>, OpenError> {
         (0..count).map(|_| self.reader()).collect()
     }
 
-    /// A connection that reads.
+    /// Opens a read-only connection.
     pub(crate) fn reader(&self) -> Result<Connection, OpenError> {
         self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
     }

@@ -1,67 +1,61 @@
-//! What can go wrong: when a store opens, and in each call.
+//! The errors of opening a store and of its calls.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ferrohub_core::store::StoreError;
 
-/// Why a data folder could not be opened. The texts say what to do next.
+/// Why a data folder could not be opened. Most messages name the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder or a file in it cannot be made or read.
+    /// The folder or a file in it cannot be created or read.
     #[error("cannot use the data folder {}: {source}", .folder.display())]
     Folder {
         /// The data folder.
         folder: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Another process has it open.
+    /// Another process has locked the folder.
     #[error(
-        "the data folder {} is held by another hub; stop that one, or give this one a folder of its own \
-         with --data-dir",
+        "the data folder {} is locked by another hub; stop that hub, or choose another folder with --data-dir",
         .folder.display()
     )]
     InUse {
         /// The data folder.
         folder: PathBuf,
     },
-    /// A newer version of the hub wrote it.
+    /// A newer version of Ferrohub wrote the folder.
     #[error(
-        "the data folder {} was written by a newer version of Ferrohub (its schema is {found}, this version \
-         knows {known}); run that version, or restore a backup from before",
+        "the data folder {} was written by a newer version of Ferrohub (schema version {found}; this version \
+         supports up to {known}); run the newer version, or restore a backup from before the upgrade",
         .folder.display()
     )]
     TooNew {
         /// The data folder.
         folder: PathBuf,
-        /// The schema in the file.
+        /// The schema version of the file.
         found: u32,
-        /// The newest schema this version knows.
+        /// The newest schema version that this version supports.
         known: u32,
     },
-    /// There is an SQLite file of some other program in the place of the hub's.
-    #[error("{} is not a Ferrohub database", .file.display())]
+    /// The file is an SQLite database of another program.
+    #[error("{} is not a Ferrohub database; move it, or choose another folder with --data-dir", .file.display())]
     NotFerrohub {
         /// The file.
         file: PathBuf,
     },
-    /// The event log has another number of partitions, or would have one that is not allowed.
-    #[error(
-        "{} {}; events.partitions is {wanted}{}",
-        .file.display(),
-        if *.found == 0 { "is new".to_owned() } else { format!("has {found} partitions, which cannot be changed") },
-        if *.found == 0 { ", and may be 2 to 32" } else { "" }
-    )]
+    /// The event log has another number of partitions than requested, or the requested number is not allowed.
+    #[error("{}", partitions_message(.file, *.found, *.wanted))]
     Partitions {
-        /// The log's file.
+        /// The event log's file.
         file: PathBuf,
-        /// How many it has; 0 if it is new.
+        /// The number of partitions in the file; 0 if it is new.
         found: u16,
-        /// How many were asked for.
+        /// The requested number of partitions.
         wanted: u16,
     },
-    /// The store was closed before.
+    /// The store is closed.
     #[error("the store is closed")]
     Closed,
     /// No hub has used the folder yet.
@@ -75,12 +69,23 @@ pub enum OpenError {
     Database {
         /// The file.
         file: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
 }
 
-/// The error of a call, from SQLite's.
+fn partitions_message(file: &Path, found: u16, wanted: u16) -> String {
+    match found {
+        0 => format!("events.partitions must be 2 to 32, not {wanted}"),
+        _ => format!(
+            "{} has {found} partitions, which cannot be changed, but events.partitions is {wanted}; \
+             set it to {found}",
+            file.display()
+        ),
+    }
+}
+
+/// Converts an SQLite error to the error of a call.
 pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
     use rusqlite::Error;
     match error {

@@ -1,5 +1,5 @@
-//! The event log: a database of its own beside the hub's, with a writer of its own, so that a storm of telemetry does not
-//! keep a registry write waiting, nor the other way round.
+//! The event log: a separate database with its own writer, so that heavy telemetry does not delay registry writes, and
+//! registry writes do not delay telemetry.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,32 +17,33 @@ use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{OpenError, SqliteStore, statements};
 
-/// Read-only connections.
+/// Number of read-only connections.
 const READERS: usize = 4;
 
-/// Pages in the journal before they go into the database: events come in a stream, and each such step costs an `fsync`
-/// of its own. 16 MiB.
+/// WAL pages that trigger a checkpoint (16 MiB). More than SQLite's default, because events arrive continuously and
+/// each checkpoint costs an extra `fsync`.
 const CHECKPOINT_PAGES: u32 = 4096;
 
-/// Numbers of partitions that a log may have, as in Azure.
+/// Allowed numbers of partitions, as in Azure.
 const PARTITION_RANGE: std::ops::RangeInclusive<u16> = 2..=32;
 
-/// A hub's events in `events.db` in its data folder.
+/// The event log of a hub: `events.db` in its data folder.
 #[derive(Debug)]
 pub struct SqliteEventLog {
     writer: Writer,
     readers: Readers,
-    /// What the next event of each partition will have.
+    /// The sequence number of the next event of each partition.
     heads: Arc<[watch::Sender<u64>]>,
-    /// Held until the log is closed.
+    /// Keeps the data folder locked until the log is closed.
     folder: Mutex<Option<Arc<DataFolder>>>,
 }
 
 impl SqliteEventLog {
-    /// Opens the log in the data folder of `store`, and makes it with so many partitions if it is not there.
+    /// Opens the log in the data folder of `store`, and creates it with this number of partitions if it does not exist.
     ///
     /// # Errors
-    /// [`OpenError::Partitions`] if it has another number of partitions: events of a device would pass each other.
+    /// [`OpenError::Partitions`] if the log has another number of partitions: a change would break the order of a
+    /// device's events. [`OpenError::Closed`] if `store` is closed.
     pub fn open(store: &SqliteStore, partitions: u16, metrics: StoreMetrics) -> Result<Self, OpenError> {
         let folder = store.folder().ok_or(OpenError::Closed)?;
         let database = Database::new(folder.path(), &EVENTS_DATABASE);

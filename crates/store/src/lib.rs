@@ -1,12 +1,11 @@
 //! The [`Store`](ferrohub_core::store::Store) and [`EventLog`](ferrohub_core::events::EventLog) ports over SQLite.
 //!
-//! Two files, `hub.db` and `events.db`, in the hub's data folder, which one process holds at a time. One thread writes to
-//! each:
-//! it takes every write that is waiting, puts them into one transaction, and answers them when that is
-//! on disk (`synchronous=FULL`), so that many callers share one `fsync`. Reads go to a few read-only
-//! connections beside it and never wait for the writer.
+//! The hub's data folder contains two databases, `hub.db` and `events.db`. One process at a time locks the folder, and
+//! one thread writes to each database. The thread runs all waiting writes in one transaction and answers them after the
+//! commit is on disk (`synchronous=FULL`), so that many callers share one `fsync`. Reads use a few read-only
+//! connections and never wait for the writer.
 //!
-//! Read on in [`SqliteStore`] and [`SqliteEventLog`], then `writer.rs`; the tables are in `migrations/`.
+//! Start with [`SqliteStore`] and [`SqliteEventLog`], then `writer.rs`. The tables are in `migrations/`.
 #![forbid(unsafe_code)]
 
 mod data_folder;

@@ -1,4 +1,4 @@
-//! How the store works, as numbers.
+//! Metrics of the store and the event log.
 
 use std::sync::atomic::AtomicI64;
 
@@ -6,51 +6,53 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Counters of one store. Clones share the numbers.
+/// Metrics of one store or event log. Clones share the values.
 #[derive(Debug, Clone, Default)]
 pub struct StoreMetrics {
-    /// Writes that were acknowledged
+    /// Acknowledged writes.
     pub writes: Counter,
-    /// Transactions that reached the disk. Writes per commit is how well callers share them.
+    /// Committed transactions. `writes / commits` is the average number of writes that share a commit.
     pub commits: Counter,
-    /// Messages that wait for devices.
+    /// Messages in the queues of devices and modules.
     pub messages_waiting: Gauge<i64, AtomicI64>,
 }
 
-/// How many messages there are.
+/// The gauge of the messages in all queues.
 pub(crate) type MessagesWaiting = Gauge<i64, AtomicI64>;
 
 impl StoreMetrics {
-    /// Counters that show in `registry` as `ferrohub_store_writes_total` and `ferrohub_store_commits_total`.
+    /// Registers the metrics of the store: `ferrohub_store_writes_total`, `ferrohub_store_commits_total` and
+    /// `ferrohub_messages_waiting`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("ferrohub_store_writes", "Durable writes acknowledged", metrics.writes.clone());
+        registry.register("ferrohub_store_writes", "Acknowledged durable writes", metrics.writes.clone());
         registry.register(
             "ferrohub_store_commits",
-            "Transactions committed; writes share them",
+            "Committed transactions; several writes share one",
             metrics.commits.clone(),
         );
         registry.register(
             "ferrohub_messages_waiting",
-            "Messages that wait for devices",
+            "Messages in the queues of devices and modules",
             metrics.messages_waiting.clone(),
         );
         metrics
     }
 
-    /// The same for the event log: `ferrohub_event_log_writes_total` and `ferrohub_event_log_commits_total`.
+    /// Registers the metrics of the event log: `ferrohub_event_log_writes_total` and
+    /// `ferrohub_event_log_commits_total`.
     #[must_use]
     pub fn register_for_events(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
             "ferrohub_event_log_writes",
-            "Batches of events that are on disk, and steps of trimming",
+            "Committed event batches and retention steps",
             metrics.writes.clone(),
         );
         registry.register(
             "ferrohub_event_log_commits",
-            "Transactions of the event log; batches share them",
+            "Committed transactions of the event log; several batches share one",
             metrics.commits.clone(),
         );
         metrics

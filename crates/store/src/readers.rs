@@ -1,7 +1,8 @@
-//! The connections that read. They see what is committed and wait for nobody.
+//! The read-only connections. They see committed data and never wait for the writer.
 //!
-//! A row by its key is a matter of microseconds as long as its page is in memory, less than it takes to wake another
-//! thread. So such a read runs where it is asked for, until one of them shows that the disk is slow.
+//! Reading a row by key takes microseconds if its page is in memory, which is less than waking another thread. Such a
+//! read therefore runs inline, on the caller's thread. A slow inline read had to wait for the disk: after one, the next
+//! reads run on blocking threads.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +14,18 @@ use tokio::sync::Semaphore;
 
 use crate::error::store_error;
 
-/// A read by key that takes longer than this waited for the disk.
+/// An inline read that takes longer than this had to wait for the disk.
 const SLOW_READ: Duration = Duration::from_millis(1);
-/// So many reads after a slow one wait on threads of their own.
+/// Number of reads that run on blocking threads after a slow inline read.
 const INLINE_COOLDOWN_READS: u32 = 1000;
 
-/// A few read-only connections, each used by one read at a time.
+/// A pool of read-only connections. Each is used by one read at a time.
 #[derive(Debug)]
 pub(crate) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
-    /// As many permits as connections; closed when the store is.
+    /// One permit per connection; closed when the store is closed.
     permits: Arc<Semaphore>,
-    /// Reads by key that still go to other threads because one was slow.
+    /// Remaining reads that run on blocking threads because an inline read was slow.
     inline_cooldown: AtomicU32,
 }
 
@@ -34,28 +35,28 @@ impl Readers {
         Self { idle: Arc::new(Mutex::new(connections)), permits, inline_cooldown: AtomicU32::new(0) }
     }
 
-    /// Runs a query that finds a row or two by key.
+    /// Runs a query that reads a few rows by key, inline unless a recent read was slow.
     pub(crate) async fn read_inline<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let fewer = |inline_cooldown: u32| inline_cooldown.checked_sub(1);
-        if self.inline_cooldown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+        let decrement = |inline_cooldown: u32| inline_cooldown.checked_sub(1);
+        if self.inline_cooldown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement).is_ok() {
             return self.read(query).await;
         }
         let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let connection = lock(&self.idle).pop().ok_or(StoreError::Closed)?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = query(&connection).map_err(store_error);
-        if begun.elapsed() > SLOW_READ {
+        if started.elapsed() > SLOW_READ {
             self.inline_cooldown.store(INLINE_COOLDOWN_READS, Ordering::Relaxed);
         }
         lock(&self.idle).push(connection);
         answer
     }
 
-    /// Runs `query` on a thread that may wait for the disk.
+    /// Runs `query` on a blocking thread.
     pub(crate) async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -73,7 +74,7 @@ impl Readers {
         task.await.unwrap_or_else(|error| Err(StoreError::Failed(Box::new(error))))
     }
 
-    /// Waits for the reads that run, and closes the connections.
+    /// Waits for running reads and closes all `count` connections.
     pub(crate) async fn close(&self, count: usize) {
         let all = u32::try_from(count).unwrap_or(u32::MAX);
         if let Ok(permits) = self.permits.acquire_many(all).await {
@@ -84,7 +85,7 @@ impl Readers {
     }
 }
 
-/// A list of connections is whole even if a holder of the lock panicked.
+/// Locks the list. Ignores poisoning: the list stays valid if a thread panics while it holds the lock.
 fn lock(idle: &Mutex<Vec<Connection>>) -> MutexGuard<'_, Vec<Connection>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Rows to the hub's own types and back.
+//! Conversion between rows and the hub's types.
 
 use std::error::Error;
 
@@ -18,42 +18,42 @@ use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::Type;
 
-/// The columns of an identity, in the order that [`identity`] reads.
+/// The columns of an identity, in the order in which [`identity`] reads them.
 pub(crate) const IDENTITY_COLUMNS: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
      status_updated, authentication, primary_secret, secondary_secret, iot_edge, device_scope, parent_scopes, \
      managed_by, connection_state_updated, last_activity, session, messages";
 
-/// The columns of a twin, in the order that [`twin`] reads behind those of its identity.
+/// The columns of a twin, in the order in which [`twin`] reads them after those of its identity.
 pub(crate) const TWIN_COLUMNS: &str = "updates, model_id, tags, desired, desired_metadata, desired_version, reported, \
      reported_metadata, reported_version";
 
-/// The columns of a message, in the order that [`message`] reads.
+/// The columns of a message, in the order in which [`message`] reads them.
 pub(crate) const MESSAGE_COLUMNS: &str =
     "sequence, device_id, module_id, enqueued, expiry, delivery_count, ack, input, properties, body";
 
-/// The columns of a record of feedback, in the order that [`feedback`] reads.
+/// The columns of a feedback record, in the order in which [`feedback`] reads them.
 pub(crate) const FEEDBACK_COLUMNS: &str =
     "sequence, device_id, module_id, generation_id, message_id, status, enqueued, delivery_count";
 
-/// Where the columns [`TWIN_COLUMNS`] begin in a row that has those of [`IDENTITY_COLUMNS`] before them.
+/// Index of the first of [`TWIN_COLUMNS`] in a row where they follow [`IDENTITY_COLUMNS`].
 const TWIN_COLUMNS_START: usize = 18;
 
-/// Something in a row that this program never writes.
+/// The error of a column with a value that the hub never writes.
 fn conversion_error(column: usize, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
 }
 
-/// SQLite's integers have a sign; nothing that is stored counts that far.
+/// Converts to SQLite's signed integers. Stored values never exceed `i64::MAX`.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A number that grows from 1.
+/// Reads an unsigned number.
 pub(crate) fn u64_column(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }
 
-/// The columns `device_id` and `module_id`.
+/// Reads the columns `device_id` and `module_id`.
 pub(crate) fn id(row: &Row<'_>, device: usize, module: usize) -> rusqlite::Result<IdentityId> {
     let mut id: String = row.get(device)?;
     let module: String = row.get(module)?;
@@ -85,11 +85,11 @@ fn authentication(row: &Row<'_>) -> rusqlite::Result<Authentication> {
         1 => Authentication::SelfSigned { primary: thumbprint(row, 8)?, secondary: thumbprint(row, 9)? },
         2 => Authentication::CertificateAuthority,
         3 => Authentication::None,
-        other => return Err(conversion_error(7, format!("there is no authentication {other}"))),
+        other => return Err(conversion_error(7, format!("unknown authentication type {other}"))),
     })
 }
 
-/// The columns `authentication`, `primary_secret` and `secondary_secret`.
+/// Returns the columns `authentication`, `primary_secret` and `secondary_secret`.
 pub(crate) fn authentication_columns(
     authentication: &Authentication,
 ) -> (i64, Option<String>, Option<String>) {
@@ -104,26 +104,27 @@ pub(crate) fn authentication_columns(
     }
 }
 
-/// The column `parent_scopes`.
+/// Returns the column `parent_scopes`.
 pub(crate) fn parent_scopes(identity: &Identity) -> String {
     serde_json::Value::from(identity.parent_scopes.as_slice()).to_string()
 }
 
-/// The columns `device_id` and `module_id`.
+/// Returns the columns `device_id` and `module_id`.
 pub(crate) fn id_columns(id: &IdentityId) -> (&str, &str) {
     (id.device_str(), id.module_str().unwrap_or(""))
 }
 
-/// An event, from a row of all its columns.
+/// Reads an event from a row with all its columns.
 pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEvent> {
     let source = row.get(2)?;
     let auth = |number| {
-        AuthMethod::from_number(number).ok_or_else(|| conversion_error(6, "no known way to prove oneself"))
+        AuthMethod::from_number(number).ok_or_else(|| conversion_error(6, "unknown authentication method"))
     };
     Ok(StoredEvent {
         sequence,
         enqueued: time(row, 1)?,
-        source: EventSource::from_number(source).ok_or_else(|| conversion_error(2, "no known source"))?,
+        source: EventSource::from_number(source)
+            .ok_or_else(|| conversion_error(2, "unknown event source"))?,
         origin: Origin {
             id: id(row, 3, 4)?,
             generation_id: row.get(5)?,
@@ -134,7 +135,7 @@ pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEven
     })
 }
 
-/// An identity and its session, from a row of the columns [`IDENTITY_COLUMNS`].
+/// Reads an identity and its session from a row of the columns [`IDENTITY_COLUMNS`].
 pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Session>)> {
     let scopes: String = row.get(12)?;
     let identity = Identity {
@@ -157,7 +158,7 @@ pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Sess
     Ok((identity, session.map(Session::from_bits)))
 }
 
-/// A twin, from a row of the columns [`IDENTITY_COLUMNS`] and [`TWIN_COLUMNS`]; none if it was never changed.
+/// Reads a twin from a row of the columns [`IDENTITY_COLUMNS`] and [`TWIN_COLUMNS`]; `None` if it was never changed.
 pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
     let [updates, model_id, tags, desired, desired_metadata, desired_version, reported, metadata, version] =
         std::array::from_fn(|column| TWIN_COLUMNS_START + column);
@@ -180,12 +181,12 @@ pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
     }))
 }
 
-/// The column `ack`.
+/// Returns the column `ack`.
 pub(crate) fn ack_bits(ack: Ack) -> i64 {
     i64::from(ack.positive) | i64::from(ack.negative) << 1
 }
 
-/// The column `status` of feedback.
+/// Returns the column `status` of feedback.
 pub(crate) fn feedback_status_number(status: FeedbackStatus) -> i64 {
     match status {
         FeedbackStatus::Success => 0,
@@ -196,7 +197,7 @@ pub(crate) fn feedback_status_number(status: FeedbackStatus) -> i64 {
     }
 }
 
-/// A message, from a row of the columns [`MESSAGE_COLUMNS`].
+/// Reads a message from a row of the columns [`MESSAGE_COLUMNS`].
 pub(crate) fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
     let ack: i64 = row.get(6)?;
     let properties = MessageProperties::parse_property_bag(row.get_ref(8)?.as_str()?);
@@ -215,13 +216,13 @@ pub(crate) fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
     })
 }
 
-/// What became of a message, from a row of the columns [`FEEDBACK_COLUMNS`].
+/// Reads a feedback record from a row of the columns [`FEEDBACK_COLUMNS`].
 pub(crate) fn feedback(row: &Row<'_>) -> rusqlite::Result<StoredFeedback> {
-    let number_of_status: i64 = row.get(5)?;
+    let status_number: i64 = row.get(5)?;
     let status = FeedbackStatus::ALL
         .into_iter()
-        .find(|status| feedback_status_number(*status) == number_of_status)
-        .ok_or_else(|| conversion_error(5, format!("there is no status {number_of_status}")))?;
+        .find(|status| feedback_status_number(*status) == status_number)
+        .ok_or_else(|| conversion_error(5, format!("unknown feedback status {status_number}")))?;
     let message_id: Option<String> = row.get(4)?;
     Ok(StoredFeedback {
         sequence: u64_column(row, 0)?,
@@ -241,7 +242,7 @@ fn object(row: &Row<'_>, column: usize) -> rusqlite::Result<Properties> {
     serde_json::from_str(text).map_err(|error| conversion_error(column, error))
 }
 
-/// A policy, from a row of its table.
+/// Reads a policy from a row of its table.
 pub(crate) fn policy(row: &Row<'_>) -> rusqlite::Result<StoredPolicy> {
     Ok(StoredPolicy {
         name: row.get(0)?,
@@ -251,7 +252,7 @@ pub(crate) fn policy(row: &Row<'_>) -> rusqlite::Result<StoredPolicy> {
     })
 }
 
-/// An authority, from a row of its table.
+/// Reads a certificate authority from a row of its table.
 pub(crate) fn authority(row: &Row<'_>) -> rusqlite::Result<StoredAuthority> {
     Ok(StoredAuthority {
         name: row.get(0)?,
@@ -265,7 +266,7 @@ fn blob_name(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobName> {
     BlobName::parse(row.get_ref(column)?.as_str()?).map_err(|error| conversion_error(column, error))
 }
 
-/// A blob, from a row of name, bytes, etag, modified and properties.
+/// Reads a blob from a row of name, bytes, etag, modification time and properties.
 pub(crate) fn blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
     Ok(Blob {
         name: blob_name(row, 0)?,
@@ -277,17 +278,17 @@ pub(crate) fn blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
     })
 }
 
-/// A key of URLs, from a row of key and time.
+/// Reads a key that signs blob URLs from a row of key and creation time.
 pub(crate) fn signing_key(row: &Row<'_>) -> rusqlite::Result<StoredSigningKey> {
     Ok(StoredSigningKey { key: key(row, 0)?, created: time(row, 1)? })
 }
 
-/// An upload, from a row of correlation id, blob and end.
+/// Reads an upload from a row of correlation id, blob and expiry.
 pub(crate) fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
     Ok(Upload { correlation_id: row.get(0)?, blob: blob_name(row, 1)?, expires: time(row, 2)? })
 }
 
-/// A notification, from a row of device, URI, blob, time of writing, bytes and time of telling.
+/// Reads a file notification from a row of device, URI, blob, modification time, bytes and enqueued time.
 pub(crate) fn file_notification(row: &Row<'_>) -> rusqlite::Result<FileNotification> {
     Ok(FileNotification {
         device_id: row.get(0)?,

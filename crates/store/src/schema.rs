@@ -1,29 +1,29 @@
-//! Which tables there are, and how an older file gets them.
+//! Migration of a database to this version's schema.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::OpenError;
 use crate::database::Database;
 
-/// Brings the database to this version's schema. A file of a newer version is left untouched.
+/// Migrates the database to this version's schema. Does not change a file of a newer version.
 pub(crate) fn migrate(connection: &mut Connection, database: &Database<'_>) -> Result<(), OpenError> {
     let found = check(connection, database)?;
     let failed = |source| database.open_error(source);
     let spec = database.spec();
     let pending = spec.migrations.iter().skip(found as usize);
     for (version, migration) in (found + 1..).zip(pending) {
-        // The tables and the number that says they are there: both or neither.
+        // The tables and the schema version change in one transaction.
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         step.execute_batch(migration).map_err(failed)?;
         step.pragma_update(None, "application_id", spec.application_id).map_err(failed)?;
         step.pragma_update(None, "user_version", version).map_err(failed)?;
         step.commit().map_err(failed)?;
-        tracing::info!(file = spec.file_name, version, "the database was brought to a new schema");
+        tracing::info!(file = spec.file_name, version, "migrated the database to a new schema version");
     }
     Ok(())
 }
 
-/// Whether the file is ours and not too new; the version of its schema, 0 for an empty one.
+/// Checks that the file is a Ferrohub database and not too new. Returns its schema version; 0 for an empty file.
 pub(crate) fn check(connection: &Connection, database: &Database<'_>) -> Result<u32, OpenError> {
     let failed = |source| database.open_error(source);
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));

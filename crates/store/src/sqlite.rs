@@ -1,4 +1,4 @@
-//! The store itself: opens the data folder and answers the port.
+//! The SQLite store: opens the data folder and implements the `Store` port.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,26 +26,26 @@ use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{OpenError, schema, statements};
 
-/// Read-only connections. A read by key takes microseconds when the page is in memory.
+/// Number of read-only connections. A few suffice: a read by key takes microseconds if the page is in memory.
 const READERS: usize = 4;
 
-/// A hub's state in `hub.db` in its data folder.
+/// The state of a hub: `hub.db` in its data folder.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     messages_waiting: MessagesWaiting,
-    /// Held until the store is closed.
+    /// Keeps the data folder locked until the store is closed.
     folder: Mutex<Option<Arc<DataFolder>>>,
 }
 
 impl SqliteStore {
-    /// Opens the data folder, makes it (mode 0700, its files 0600) if it is not there, and brings an older
+    /// Opens the data folder, creates it (mode 0700, its files 0600) if it does not exist, and migrates an older
     /// database to this version's schema.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] if another hub holds the folder, [`OpenError::TooNew`] if a newer version wrote
-    /// it; nothing is changed then.
+    /// [`OpenError::InUse`] if another hub has locked the folder, [`OpenError::TooNew`] if a newer version wrote it. In
+    /// both cases, nothing is changed.
     pub fn open(folder: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
         let folder = Arc::new(DataFolder::open(folder)?);
         let database = Database::new(folder.path(), &HUB_DATABASE);
@@ -60,25 +60,25 @@ impl SqliteStore {
         Ok(Self { writer, readers: Readers::new(readers), messages_waiting, folder })
     }
 
-    /// The data folder, as long as the store is open.
+    /// Returns the data folder; `None` after the store was closed.
     pub(crate) fn folder(&self) -> Option<Arc<DataFolder>> {
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Does something that may change how many messages there are, and tells the metric.
+/// Runs `work`, which may change the number of messages, and updates the gauge.
 fn with_message_gauge<T>(
     db: &Connection,
     waiting: &MessagesWaiting,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    let done = work(db)?;
+    let result = work(db)?;
     waiting.set(statements::message_count(db)?);
-    Ok(done)
+    Ok(result)
 }
 
-/// The policies in a data folder, whether a hub runs on it or not: what the owner of the folder needs
-/// to speak to the hub.
+/// Reads the policies in a data folder, whether a hub is running on it or not. The owner of the folder uses their keys
+/// to call the hub.
 ///
 /// # Errors
 /// [`OpenError::NotInitialized`] if no hub has used the folder yet.
@@ -441,7 +441,8 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        // The last connection to close removes the journal's files, so the readers go first.
+        // The last connection to close must be the writer's, so that SQLite can remove the WAL: close the readers
+        // first.
         self.readers.close(READERS).await;
         self.writer.close().await;
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();

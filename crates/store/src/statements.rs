@@ -1,6 +1,6 @@
-//! What is asked of SQLite: one function for each operation of the port.
+//! The SQL statements: one function for each operation of the port.
 //!
-//! The functions that write run inside a transaction of the writer's.
+//! Functions that write run inside a transaction of the [`Writer`](crate::writer::Writer).
 
 mod blobs;
 mod events;

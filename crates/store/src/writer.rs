@@ -1,7 +1,7 @@
-//! The one thread that writes, and how many callers share its commits.
+//! The writer thread, which groups the writes of many callers into one commit.
 //!
-//! While a commit waits for the disk, writes queue up; the next transaction takes them all. So a lone
-//! write costs one `fsync`, and a crowd of them hardly more.
+//! While a commit waits for the disk, writes queue up; the next transaction takes them all. A single write costs one
+//! `fsync`, and many concurrent writes cost hardly more.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,24 +14,24 @@ use tracing::{error, warn};
 use crate::error::store_error;
 use crate::metrics::StoreMetrics;
 
-/// Writes that may wait. Who comes later waits for a place.
+/// Capacity of the queue of writes. If the queue is full, callers wait.
 const QUEUE_CAPACITY: usize = 1024;
 
-/// Writes in one transaction at most, so that none waits long for the others.
+/// Most writes in one transaction, so that none waits long for the others.
 const MAX_GROUP: usize = 512;
 
-/// So many writes in a commit are a crowd.
+/// Number of writes in a commit from which the next commit is delayed (compare PostgreSQL's `commit_siblings`).
 const COMMIT_SIBLINGS: usize = 8;
 
-/// A crowd that takes longer to come back is not waited for: after a commit that the disk held up for a second, nobody
-/// should wait for half of one.
+/// Longest delay of a commit: after a commit that took a second because of the disk, callers must not wait another half
+/// second.
 const MAX_COMMIT_DELAY: Duration = Duration::from_millis(5);
 
-/// A write and whoever waits for it.
+/// A write and the caller that waits for it.
 trait Job: Send {
     /// Runs inside the group's transaction.
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
-    /// Tells the caller, once it is known whether the transaction is on disk.
+    /// Answers the caller, after the transaction was committed or failed.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -55,7 +55,7 @@ where
 {
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let Some(work) = self.work.take() else { return Ok(()) };
-        // A write that fails half-way must not leave its first half to the others' commit.
+        // A write that fails half-way must not commit its first half together with the other writes.
         db.prepare_cached("SAVEPOINT write")?.execute([])?;
         let outcome = work(db);
         if outcome.is_err() {
@@ -75,12 +75,12 @@ where
         if let Ok(answer) = &answer {
             on_commit(answer);
         }
-        // The caller may have gone; the write stands all the same.
+        // The caller may have been cancelled; the write is committed anyway.
         let _ = reply.send(answer);
     }
 }
 
-/// A handle to the thread that writes.
+/// A handle to the writer thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Message>,
@@ -94,8 +94,8 @@ impl Writer {
         Ok(Self { queue })
     }
 
-    /// Runs `work` in a transaction and answers when that is on disk. `work` either succeeds or leaves no
-    /// trace. A caller that stops waiting does not stop the write.
+    /// Runs `work` in a transaction and returns after the commit is on disk. If `work` fails, its changes are rolled
+    /// back. Cancelling the caller does not cancel the write.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -104,8 +104,8 @@ impl Writer {
         self.write_with_callback(work, |_| {}).await
     }
 
-    /// The same; `on_commit` runs as soon as the write is on disk, whether or not the caller still waits, and in the order of
-    /// the writes.
+    /// Like [`Writer::write`], and runs `on_commit` as soon as the write is on disk: in the order of the writes, and
+    /// even if the caller was cancelled.
     pub(crate) async fn write_with_callback<T, F, N>(&self, work: F, on_commit: N) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -118,7 +118,7 @@ impl Writer {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Finishes what was accepted, empties the journal into the database and closes it.
+    /// Completes all accepted writes, checkpoints the WAL and closes the database.
     pub(crate) async fn close(&self) {
         let (reply, closed) = oneshot::channel();
         if self.queue.send(Message::Close(reply)).await.is_ok() {
@@ -149,17 +149,17 @@ fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMet
         }
     }
     if let Err(error) = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        warn!(%error, "the journal could not be emptied; the next start does it");
+        warn!(%error, "cannot checkpoint the WAL; the next start does it");
     }
     if let Err((_, error)) = db.close() {
-        error!(%error, "the database did not close");
+        error!(%error, "cannot close the database");
     }
     for reply in closing {
         let _ = reply.send(());
     }
 }
 
-/// Adds `message` and what is in the queue behind it to the group.
+/// Adds `message` and the messages queued after it to the group.
 fn collect_group(
     message: Message,
     messages: &mut mpsc::Receiver<Message>,
@@ -171,7 +171,7 @@ fn collect_group(
         match message {
             Message::Write(job) => group.push(job),
             Message::Close(reply) => {
-                // What is in the queue was accepted and still gets written; nothing more comes in.
+                // Queued writes were accepted and are still written; new ones are refused.
                 messages.close();
                 closing.push(reply);
             }
@@ -180,7 +180,7 @@ fn collect_group(
     }
 }
 
-/// How many writes a commit carried, and how long it took.
+/// The number of writes in a commit, and its duration.
 #[derive(Default)]
 struct Commit {
     writes: usize,
@@ -188,9 +188,10 @@ struct Commit {
 }
 
 impl Commit {
-    /// How long to wait before the next commit begins. A lone write, or a few, are never waited with. In a crowd, those
-    /// who were just answered are about to come back: a commit that waits for them costs each as much as one that
-    /// carries few, and there are fewer of them. One wait, because every wake-up has its price too.
+    /// Returns how long to wait before the next commit begins; `None` after a commit of few writes. With many
+    /// concurrent callers, those that were just answered are about to write again. A commit that waits for them costs
+    /// no more than one with few writes, and there are fewer commits. The thread sleeps only once, because each wake-up
+    /// has a cost.
     fn commit_delay(&self) -> Option<Duration> {
         (self.writes >= COMMIT_SIBLINGS).then_some((self.duration / 2).min(MAX_COMMIT_DELAY))
     }
@@ -206,11 +207,11 @@ fn commit(db: &Connection, group: &mut Vec<Box<dyn Job>>, metrics: &StoreMetrics
             group.drain(..).for_each(|job| job.finish(Ok(())));
         }
         Err(error) => {
-            error!(%error, writes = size, "a transaction failed; nothing of it was written");
+            error!(%error, writes = size, "transaction failed; none of its writes were persisted");
             if !db.is_autocommit()
                 && let Err(error) = db.execute_batch("ROLLBACK")
             {
-                error!(%error, "the failed transaction could not be rolled back");
+                error!(%error, "cannot roll back the failed transaction");
             }
             let text = error.to_string();
             group.drain(..).for_each(|job| job.finish(Err(StoreError::Failed(text.clone().into()))));
@@ -232,14 +233,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_is_waited_for_and_a_few_are_not() {
+    fn a_commit_is_delayed_after_many_writes_and_not_after_few() {
         let duration = Duration::from_millis(8);
         assert_eq!(Commit::default().commit_delay(), None);
         assert_eq!(Commit { writes: COMMIT_SIBLINGS - 1, duration }.commit_delay(), None);
         assert_eq!(
             Commit { writes: COMMIT_SIBLINGS, duration }.commit_delay(),
             Some(duration / 2),
-            "half as long as its commit"
+            "half the duration of the last commit"
         );
         let stalled = Commit { writes: COMMIT_SIBLINGS, duration: Duration::from_secs(2) };
         assert_eq!(stalled.commit_delay(), Some(MAX_COMMIT_DELAY));

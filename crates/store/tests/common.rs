@@ -1,4 +1,4 @@
-//! What the tests of the store share.
+//! Helpers of the store's tests.
 #![allow(clippy::unwrap_used, dead_code, missing_docs, reason = "a test ends by panicking")]
 
 use bytes::Bytes;
@@ -12,12 +12,12 @@ pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
     SqliteStore::open(folder, StoreMetrics::default()).unwrap()
 }
 
-/// The event log beside a store, with so many partitions.
+/// Opens the event log in the data folder of a store.
 pub(crate) fn open_events(store: &SqliteStore, partitions: u16) -> SqliteEventLog {
     SqliteEventLog::open(store, partitions, StoreMetrics::default()).unwrap()
 }
 
-/// Events with these bodies.
+/// A batch of events with these bodies.
 pub(crate) fn batch(partition: u16, from: &str, millis: i64, bodies: &[&[u8]]) -> Batch {
     let event = |body: &&[u8]| NewEvent { properties: "a=1".to_owned(), body: Bytes::copy_from_slice(body) };
     Batch {
@@ -33,7 +33,7 @@ pub(crate) fn id(text: &str) -> IdentityId {
     IdentityId::parse(text).unwrap()
 }
 
-/// An identity with every field set to something that is not its default.
+/// An identity with every field set to a value other than its default.
 pub(crate) fn identity(text: &str) -> Identity {
     Identity {
         id: id(text),

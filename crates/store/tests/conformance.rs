@@ -1,4 +1,4 @@
-//! What any adapter of the port must do. Each test gets a fresh store.
+//! Conformance tests of the `Store` port. Each test gets a new store.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 mod common;
@@ -15,14 +15,14 @@ use ferrohub_model::device::Status;
 use ferrohub_model::twin::TwinChange;
 use ferrohub_model::{DeviceId, ErrorCode, HubError, Right, Rights, SharedAccessKey, Timestamp};
 
-/// Runs the test on every adapter there is.
+/// Runs the test on every adapter.
 async fn on_every_store<F: AsyncFn(&dyn Store)>(test: F) {
     let folder = tempfile::tempdir().unwrap();
     test(&open(folder.path())).await;
 }
 
 #[tokio::test]
-async fn an_identity_comes_back_as_it_was() {
+async fn a_stored_identity_is_read_back_unchanged() {
     on_every_store(async |store| {
         let mut device = identity("dev");
         for (number, authentication) in [
@@ -41,19 +41,19 @@ async fn an_identity_comes_back_as_it_was() {
             assert_eq!(store.identity(&device.id).await.unwrap().unwrap(), device);
         }
         assert!(store.identity(&id("other")).await.unwrap().is_none());
-        assert!(store.identity(&id("DEV0")).await.unwrap().is_none(), "ids tell capitals from small letters");
+        assert!(store.identity(&id("DEV0")).await.unwrap().is_none(), "ids are case-sensitive");
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_id_is_created_once() {
+async fn an_existing_id_cannot_be_created_again() {
     on_every_store(async |store| {
         assert_eq!(store.create_identity(&identity("dev"), 10).await.unwrap(), WriteOutcome::Done);
         let mut again = identity("dev");
         again.etag = "two".to_owned();
         assert_eq!(store.create_identity(&again, 10).await.unwrap(), WriteOutcome::Conflict);
-        // Being there already is said before being full.
+        // A conflict takes precedence over the limit.
         assert_eq!(store.create_identity(&again, 1).await.unwrap(), WriteOutcome::Conflict);
         assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap().etag, "one");
     })
@@ -80,7 +80,7 @@ async fn limits_count_devices_and_the_modules_of_each() {
 }
 
 #[tokio::test]
-async fn an_update_needs_the_etag_and_leaves_session_and_activity() {
+async fn an_update_needs_the_etag_and_keeps_session_and_activity() {
     on_every_store(async |store| {
         let session = Session::default().with(Subscription::Methods, true);
         store.create_identity(&identity("dev"), 10).await.unwrap();
@@ -106,7 +106,7 @@ async fn an_update_needs_the_etag_and_leaves_session_and_activity() {
 }
 
 #[tokio::test]
-async fn a_deleted_device_leaves_nothing() {
+async fn deleting_a_device_also_deletes_its_modules_and_session() {
     on_every_store(async |store| {
         for name in ["a", "a/m", "ab", "ab/m"] {
             store.create_identity(&identity(name), 10).await.unwrap();
@@ -128,7 +128,7 @@ async fn a_deleted_device_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn sessions_and_activity_are_kept() {
+async fn sessions_and_activity_are_stored() {
     on_every_store(async |store| {
         store.create_identity(&identity("dev"), 10).await.unwrap();
         let session = Session::default().with(Subscription::Methods, false);
@@ -150,20 +150,20 @@ async fn sessions_and_activity_are_kept() {
         let read = store.identity(&id("dev")).await.unwrap().unwrap();
         assert_eq!(read.connection_state_updated, Timestamp::from_unix_millis(70));
         assert_eq!(read.last_activity, Timestamp::from_unix_millis(80));
-        assert_eq!(read.etag, "one", "being seen is not a change");
+        assert_eq!(read.etag, "one", "activity does not change the etag");
         let earlier = Activity {
             presence: Some(Presence { connected: false, since: Timestamp::from_unix_millis(69) }),
             last_activity: Timestamp::from_unix_millis(79),
             ..seen("dev", "17")
         };
         store.save_activity(&[earlier]).await.unwrap();
-        assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), read, "no time runs backwards");
+        assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), read, "times never decrease");
     })
     .await;
 }
 
 #[tokio::test]
-async fn whoever_was_connected_is_so_no_more() {
+async fn all_connected_identities_are_marked_as_disconnected() {
     on_every_store(async |store| {
         for name in ["a", "a/m", "b", "c"] {
             store.create_identity(&identity(name), 10).await.unwrap();
@@ -174,8 +174,9 @@ async fn whoever_was_connected_is_so_no_more() {
             presence: Some(Presence { connected, since: Timestamp::from_unix_millis(since) }),
             last_activity: Timestamp::from_unix_millis(since),
         };
-        let came = [seen("a", true, 60), seen("a/m", true, 61), seen("b", true, 62), seen("b", false, 63)];
-        store.save_activity(&came).await.unwrap();
+        let activity =
+            [seen("a", true, 60), seen("a/m", true, 61), seen("b", true, 62), seen("b", false, 63)];
+        store.save_activity(&activity).await.unwrap();
         assert_eq!(store.mark_all_disconnected(Timestamp::from_unix_millis(90)).await.unwrap(), 2);
         assert_eq!(store.mark_all_disconnected(Timestamp::from_unix_millis(91)).await.unwrap(), 0);
         for (name, since) in [("a", 90), ("a/m", 90), ("b", 63), ("c", 5)] {
@@ -187,7 +188,7 @@ async fn whoever_was_connected_is_so_no_more() {
 }
 
 #[tokio::test]
-async fn devices_are_counted_as_they_change() {
+async fn device_counts_follow_every_change() {
     on_every_store(async |store| {
         let counts = async || {
             let counts = store.device_counts().await.unwrap();
@@ -204,7 +205,7 @@ async fn devices_are_counted_as_they_change() {
         assert_eq!(store.update_identity(&enabled, "one").await.unwrap(), WriteOutcome::Done);
         assert_eq!(counts().await, (3, 3));
         store.update_identity(&enabled, "one").await.unwrap();
-        assert_eq!(counts().await, (3, 3), "disabled once");
+        assert_eq!(counts().await, (3, 3), "a device that is already disabled is not counted again");
         enabled.status = Status::Enabled;
         store.update_identity(&enabled, "one").await.unwrap();
         store.delete_identity(&id("a"), None).await.unwrap();
@@ -216,7 +217,7 @@ async fn devices_are_counted_as_they_change() {
 }
 
 #[tokio::test]
-async fn modules_come_and_go_with_their_device_or_not_at_all() {
+async fn a_device_and_its_modules_change_together_or_not_at_all() {
     on_every_store(async |store| {
         let names = async || -> Vec<String> {
             let modules = store.modules(&DeviceId::new("dev").unwrap()).await.unwrap();
@@ -229,20 +230,27 @@ async fn modules_come_and_go_with_their_device_or_not_at_all() {
             WriteOutcome::Conflict
         );
         assert_eq!(names().await, ["$a", "$b"]);
-        let off = ModuleChange { added: Vec::new(), removed: vec![id("dev/$a"), id("dev/gone")] };
+        let removal = ModuleChange { added: Vec::new(), removed: vec![id("dev/$a"), id("dev/gone")] };
         assert_eq!(
-            store.update_device(&identity("dev"), "other", &off).await.unwrap(),
+            store.update_device(&identity("dev"), "other", &removal).await.unwrap(),
             WriteOutcome::Conflict
         );
         assert_eq!(names().await, ["$a", "$b"]);
-        assert_eq!(store.update_device(&identity("dev"), "one", &off).await.unwrap(), WriteOutcome::Done);
+        assert_eq!(store.update_device(&identity("dev"), "one", &removal).await.unwrap(), WriteOutcome::Done);
         assert_eq!(names().await, ["$b"]);
         let mut other = identity("dev/$b");
         other.etag = "two".to_owned();
-        let on = ModuleChange { added: vec![identity("dev/$a"), other], removed: Vec::new() };
-        assert_eq!(store.update_device(&identity("dev"), "one", &on).await.unwrap(), WriteOutcome::Done);
+        let addition = ModuleChange { added: vec![identity("dev/$a"), other], removed: Vec::new() };
+        assert_eq!(
+            store.update_device(&identity("dev"), "one", &addition).await.unwrap(),
+            WriteOutcome::Done
+        );
         assert_eq!(names().await, ["$a", "$b"]);
-        assert_eq!(store.identity(&id("dev/$b")).await.unwrap().unwrap().etag, "one", "it was there");
+        assert_eq!(
+            store.identity(&id("dev/$b")).await.unwrap().unwrap().etag,
+            "one",
+            "an existing module is not replaced"
+        );
     })
     .await;
 }
@@ -264,7 +272,7 @@ async fn devices_are_listed_in_order_without_modules() {
 }
 
 #[tokio::test]
-async fn policies_and_authorities_are_kept_by_name() {
+async fn policies_and_authorities_are_stored_by_name() {
     on_every_store(async |store| {
         let policy = |name: &str, byte| StoredPolicy {
             name: name.to_owned(),
@@ -294,7 +302,7 @@ async fn policies_and_authorities_are_kept_by_name() {
 }
 
 #[tokio::test]
-async fn a_closed_store_says_so() {
+async fn a_closed_store_returns_closed() {
     on_every_store(async |store| {
         store.ping().await.unwrap();
         store.close().await;
@@ -315,7 +323,7 @@ fn set(key: &str) -> ferrohub_core::store::TwinChangeFn {
 }
 
 #[tokio::test]
-async fn a_twin_comes_back_as_it_was_changed() {
+async fn a_changed_twin_is_read_back() {
     on_every_store(async |store| {
         let device = identity("dev");
         store.create_identity(&device, 10).await.unwrap();
@@ -342,14 +350,14 @@ async fn a_twin_comes_back_as_it_was_changed() {
             |twin: &TwinDocument| Ok(TwinDocument { model_id: "dtmi:x;1".to_owned(), ..twin.clone() });
         store.change_twin(&device.id, Box::new(renamed)).await.unwrap();
         assert_eq!(store.twin(&device.id).await.unwrap().unwrap().1.model_id, "dtmi:x;1");
-        assert_eq!(store.change_twin(&id("nobody"), set("a")).await.unwrap(), TwinChangeOutcome::NotFound);
-        assert_eq!(store.twin(&id("nobody")).await.unwrap(), None);
+        assert_eq!(store.change_twin(&id("unknown"), set("a")).await.unwrap(), TwinChangeOutcome::NotFound);
+        assert_eq!(store.twin(&id("unknown")).await.unwrap(), None);
     })
     .await;
 }
 
 #[tokio::test]
-async fn changes_of_one_twin_at_once_all_count() {
+async fn concurrent_changes_of_one_twin_are_all_applied() {
     on_every_store(async |store| {
         let device = identity("dev");
         store.create_identity(&device, 10).await.unwrap();
@@ -360,14 +368,14 @@ async fn changes_of_one_twin_at_once_all_count() {
             let TwinChangeOutcome::Done(changed) = changed else { panic!("{changed:?}") };
             versions.push(changed.1.desired.version);
         }
-        assert_eq!(versions, (2..52).collect::<Vec<u64>>(), "in the order in which they were asked for");
+        assert_eq!(versions, (2..52).collect::<Vec<u64>>(), "in the order of the calls");
         assert_eq!(store.twin(&device.id).await.unwrap().unwrap().1.tags.len(), 50);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_twin_goes_with_its_identity() {
+async fn a_twin_is_deleted_with_its_identity() {
     on_every_store(async |store| {
         for name in ["dev", "dev/m", "dev2"] {
             store.create_identity(&identity(name), 10).await.unwrap();
@@ -380,7 +388,7 @@ async fn a_twin_goes_with_its_identity() {
             assert_eq!(store.twin(&id(name)).await.unwrap().unwrap().1, TwinDocument::default());
         }
         assert_eq!(store.twin(&id("dev2")).await.unwrap().unwrap().1.tags.len(), 1);
-        // A change of the identity is none of its twin.
+        // An update of the identity does not change its twin.
         let mut device = identity("dev2");
         device.etag = "two".to_owned();
         assert_eq!(store.update_identity(&device, "one").await.unwrap(), WriteOutcome::Done);
@@ -401,7 +409,7 @@ async fn the_modules_of_a_device_are_listed_in_order() {
         };
         let ids: Vec<String> = list("dev").await.iter().map(|module| module.id.to_string()).collect();
         assert_eq!(ids, ["dev/a", "dev/b"]);
-        assert_eq!(list("nobody").await.len(), 0);
+        assert_eq!(list("unknown").await.len(), 0);
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! What any adapter of the event log must do. Each test gets a fresh log of four partitions.
+//! Conformance tests of the `EventLog` port. Each test gets a new log with four partitions.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 mod common;
@@ -13,7 +13,7 @@ use ferrohub_model::Timestamp;
 const NO_LIMIT: u64 = u64::MAX;
 const LONG_AGO: Timestamp = Timestamp::from_unix_millis(0);
 
-/// Runs the test on every adapter there is.
+/// Runs the test on every adapter.
 async fn on_every_log<F: AsyncFn(Arc<dyn EventLog>)>(test: F) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
@@ -33,7 +33,7 @@ async fn sequence_numbers(log: &dyn EventLog, partition: u16) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn events_come_back_as_they_were_in_the_order_of_their_partition() {
+async fn events_are_read_back_unchanged_in_the_order_of_their_partition() {
     on_every_log(async |log| {
         assert_eq!(log.partitions(), 4);
         let mut first = batch(1, "dev/mod", 1000, &[b"a", b"\xff\x00", b""]);
@@ -60,7 +60,7 @@ async fn events_come_back_as_they_were_in_the_order_of_their_partition() {
 }
 
 #[tokio::test]
-async fn a_read_is_bounded_and_gives_at_least_one() {
+async fn a_read_is_bounded_and_returns_at_least_one_event() {
     on_every_log(async |log| {
         log.append(batch(0, "dev", 0, &[&[b'x'; 100][..]; 10])).await.unwrap();
         let read = async |from, events, bytes| log.read(0, from, events, bytes).await.unwrap().len();
@@ -68,14 +68,14 @@ async fn a_read_is_bounded_and_gives_at_least_one() {
         assert_eq!(read(8, 3, usize::MAX).await, 2);
         assert_eq!(read(10, 3, usize::MAX).await, 0);
         assert_eq!(read(NO_LIMIT, 3, usize::MAX).await, 0);
-        assert_eq!(read(0, 10, 250).await, 3, "the one that makes it full is the last");
+        assert_eq!(read(0, 10, 250).await, 3, "the event that reaches the limit is the last");
         assert_eq!(read(0, 10, 1).await, 1);
     })
     .await;
 }
 
 #[tokio::test]
-async fn times_never_go_back() {
+async fn times_never_decrease_within_a_partition() {
     on_every_log(async |log| {
         for time in [5000, 4000, 6000] {
             log.append(batch(0, "dev", time, &[b"x"])).await.unwrap();
@@ -83,7 +83,7 @@ async fn times_never_go_back() {
         let times: Vec<_> = all(&*log, 0).await.iter().map(|event| event.enqueued.unix_millis()).collect();
         assert_eq!(times, [5000, 5000, 6000]);
         log.append(batch(1, "dev", 1000, &[b"x"])).await.unwrap();
-        assert_eq!(all(&*log, 1).await[0].enqueued, millis(1000), "each partition has its own");
+        assert_eq!(all(&*log, 1).await[0].enqueued, millis(1000), "each partition has its own time");
     })
     .await;
 }
@@ -91,7 +91,7 @@ async fn times_never_go_back() {
 #[tokio::test]
 async fn an_event_is_found_by_its_time() {
     on_every_log(async |log| {
-        assert_eq!(log.first_since(2, LONG_AGO).await.unwrap(), 0, "nothing is there");
+        assert_eq!(log.first_since(2, LONG_AGO).await.unwrap(), 0, "the partition is empty");
         for time in [1000, 2000, 2000, 2000, 3000] {
             log.append(batch(2, "dev", time, &[b"x"])).await.unwrap();
         }
@@ -106,7 +106,7 @@ async fn an_event_is_found_by_its_time() {
 }
 
 #[tokio::test]
-async fn old_events_go_and_numbers_and_times_stay() {
+async fn retention_removes_old_events_and_keeps_sequence_numbers_and_times() {
     on_every_log(async |log| {
         log.append(batch(0, "dev", 1000, &[b"a", b"b"])).await.unwrap();
         log.append(batch(0, "dev", 2000, &[b"c"])).await.unwrap();
@@ -120,7 +120,7 @@ async fn old_events_go_and_numbers_and_times_stay() {
                 }
             }
         };
-        assert_eq!(trim(millis(1000)).await, 0, "only what is older");
+        assert_eq!(trim(millis(1000)).await, 0, "only older events are removed");
         assert_eq!(trim(millis(1001)).await, 2);
         assert_eq!(sequence_numbers(&*log, 0).await, [2]);
         let state = log.state().await.unwrap();
@@ -157,7 +157,7 @@ async fn a_log_that_is_too_large_loses_its_oldest_events_first() {
 }
 
 #[tokio::test]
-async fn trimming_goes_in_steps() {
+async fn a_retention_step_removes_a_limited_number_of_events() {
     on_every_log(async |log| {
         log.append(batch(0, "dev", 1, &[&b"x"[..]; 2000])).await.unwrap();
         let removed = log.trim(millis(2), NO_LIMIT).await.unwrap();
@@ -168,16 +168,16 @@ async fn trimming_goes_in_steps() {
 }
 
 #[tokio::test]
-async fn whoever_waits_at_the_end_is_told() {
+async fn a_reader_that_waits_for_the_next_event_is_notified() {
     on_every_log(async |log| {
         assert!(log.head(4).is_none());
         let mut head = log.head(1).unwrap();
         assert_eq!(*head.borrow_and_update(), 0);
-        log.append(batch(0, "dev", 0, &[b"elsewhere"])).await.unwrap();
+        log.append(batch(0, "dev", 0, &[b"other"])).await.unwrap();
         assert!(!head.has_changed().unwrap());
         log.append(batch(1, "dev", 0, &[b"a", b"b"])).await.unwrap();
         assert_eq!(*head.borrow_and_update(), 2);
-        // Nobody waits for this one to be written, and yet it is told.
+        // The caller of this append is cancelled; the reader is notified nevertheless.
         let append = log.append(batch(1, "dev", 0, &[b"c"]));
         let _ = futures_util::future::select(append, Box::pin(async {})).await;
         head.changed().await.unwrap();
@@ -188,7 +188,7 @@ async fn whoever_waits_at_the_end_is_told() {
 }
 
 #[tokio::test]
-async fn a_crowd_of_writers_keeps_each_ones_order() {
+async fn concurrent_writers_each_keep_their_order() {
     on_every_log(async |log| {
         let writers: Vec<_> = (0..16_u8)
             .map(|writer| {
@@ -214,7 +214,7 @@ async fn a_crowd_of_writers_keeps_each_ones_order() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_closed_says_so() {
+async fn a_closed_log_returns_closed() {
     on_every_log(async |log| {
         log.append(batch(0, "dev", 0, &[b"x"])).await.unwrap();
         log.close().await;

@@ -1,4 +1,4 @@
-//! What any adapter of the port must do about uploads and files. Each test gets a fresh store.
+//! Conformance tests of the `Store` port: uploads, notifications and blobs. Each test gets a new store.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 mod common;
@@ -45,17 +45,17 @@ fn notification(blob: &str, expires: i64) -> QueuedNotification {
 }
 
 #[tokio::test]
-async fn a_device_has_so_many_uploads_and_each_ends_once() {
+async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
     let TestStore(store, _folder) = store_with(&["d", "e"]).await;
     let begin = async |id: &str, blob: &str, expires| {
         store.begin_upload(&upload(id, blob, expires), at(10), 2).await.unwrap()
     };
-    assert_eq!(begin("1", "nobody/f", 20).await, WriteOutcome::NotFound);
-    assert_eq!(begin("1", "d/f", 10).await, WriteOutcome::Done, "it has run out already, and does not count");
+    assert_eq!(begin("1", "unknown/f", 20).await, WriteOutcome::NotFound);
+    assert_eq!(begin("1", "d/f", 10).await, WriteOutcome::Done, "it has already expired and does not count");
     assert_eq!(begin("2", "d/f", 20).await, WriteOutcome::Done);
     assert_eq!(begin("3", "d/g", 30).await, WriteOutcome::Done);
     assert_eq!(begin("4", "d/h", 30).await, WriteOutcome::Full);
-    assert_eq!(begin("4", "e/h", 30).await, WriteOutcome::Done, "another device's do not count");
+    assert_eq!(begin("4", "e/h", 30).await, WriteOutcome::Done, "uploads of another device do not count");
     assert_eq!(store.upload("2").await.unwrap(), Some(upload("2", "d/f", 20)));
     assert_eq!(store.upload("9").await.unwrap(), None);
     assert_eq!(store.end_upload("2", None).await.unwrap(), WriteOutcome::Done);
@@ -64,21 +64,21 @@ async fn a_device_has_so_many_uploads_and_each_ends_once() {
     assert_eq!(
         store.lock_next_file_notification(at(10), &lock).await.unwrap(),
         None,
-        "what ended tells nothing"
+        "an upload that ended without a notification queues none"
     );
     assert_eq!(begin("5", "d/f", 30).await, WriteOutcome::Done);
 
     let expired = store.expire_uploads(at(25), at(0)).await.unwrap();
     assert_eq!(expired, [upload("1", "d/f", 10)]);
     assert_eq!(store.expire_uploads(at(25), at(10)).await.unwrap(), []);
-    assert_eq!(store.upload("1").await.unwrap(), None, "it is forgotten now");
+    assert_eq!(store.upload("1").await.unwrap(), None, "it is removed");
     store.delete_identity(&common::id("d"), None).await.unwrap();
     assert_eq!(store.upload("5").await.unwrap(), None);
     assert!(store.upload("4").await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn a_notification_is_locked_given_back_and_completed() {
+async fn a_notification_is_locked_abandoned_and_completed() {
     let TestStore(store, _folder) = store_with(&["d"]).await;
     for (id, blob, expires) in [("1", "d/a", 100), ("2", "d/b", 200)] {
         store.begin_upload(&upload(id, blob, 50), at(0), 10).await.unwrap();
@@ -93,33 +93,37 @@ async fn a_notification_is_locked_given_back_and_completed() {
     assert_eq!(next("t1", 10).await, a);
     assert_eq!(next("t2", 10).await, Some("d/b".to_owned()));
     assert_eq!(next("t3", 19).await, None, "both are locked");
-    assert_eq!(next("t3", 20).await, a, "the lock has run out");
+    assert_eq!(next("t3", 20).await, a, "the lock has expired");
     assert_eq!(store.complete_file_notification("t1", at(20)).await.unwrap(), WriteOutcome::NotFound);
     assert_eq!(store.abandon_file_notification("t1", at(20)).await.unwrap(), WriteOutcome::NotFound);
     assert_eq!(store.abandon_file_notification("t3", at(20)).await.unwrap(), WriteOutcome::Done);
-    assert_eq!(next("t4", 20).await, a, "at once, and for the last time");
+    assert_eq!(next("t4", 20).await, a, "immediately, and for the last time");
     assert_eq!(
         store.complete_file_notification("t2", at(20)).await.unwrap(),
         WriteOutcome::NotFound,
-        "too late"
+        "the lock has expired"
     );
-    assert_eq!(next("t5", 31).await, Some("d/b".to_owned()), "the other was handed out often enough");
+    assert_eq!(
+        next("t5", 31).await,
+        Some("d/b".to_owned()),
+        "the other has reached its maximum of deliveries"
+    );
     assert_eq!(store.complete_file_notification("t5", at(32)).await.unwrap(), WriteOutcome::Done);
     assert_eq!(next("t6", 90).await, None);
 
     store.begin_upload(&upload("3", "d/c", 50), at(0), 10).await.unwrap();
-    let told = notification("d/c", 100);
-    store.end_upload("3", Some(&told)).await.unwrap();
+    let queued = notification("d/c", 100);
+    store.end_upload("3", Some(&queued)).await.unwrap();
     for id in ["4", "5"] {
         store.begin_upload(&upload(id, "d/x", 50), at(0), 10).await.unwrap();
         store.end_upload(id, Some(&notification("d/x", 99))).await.unwrap();
     }
-    assert_eq!(next("t7", 20).await, Some("d/x".to_owned()), "two wait at most, and the oldest go");
+    assert_eq!(next("t7", 20).await, Some("d/x".to_owned()), "at most two are queued; the oldest is removed");
     assert_eq!(store.expire_file_notifications(at(99), 3).await.unwrap(), 2);
     store.begin_upload(&upload("6", "d/c", 50), at(0), 10).await.unwrap();
-    store.end_upload("6", Some(&told)).await.unwrap();
+    store.end_upload("6", Some(&queued)).await.unwrap();
     let lock = NotificationLock { token: "t".to_owned(), until: at(60), max_deliveries: 3 };
-    assert_eq!(store.lock_next_file_notification(at(50), &lock).await.unwrap(), Some(told.notification));
+    assert_eq!(store.lock_next_file_notification(at(50), &lock).await.unwrap(), Some(queued.notification));
     assert_eq!(store.expire_file_notifications(at(99), 3).await.unwrap(), 0);
     assert_eq!(store.expire_file_notifications(at(100), 3).await.unwrap(), 1);
 }
@@ -157,7 +161,7 @@ async fn blobs_are_written_replaced_listed_and_deleted() {
     assert_eq!(names(Some("d"), Some("d/a"), 1).await, ["d/b/c"]);
     assert_eq!(names(None, None, 99).await, ["D/f", "a/z", "d/a", "d/b/c", "d/f", "d0/x"]);
     assert_eq!(names(None, Some("d/f"), 99).await, ["d0/x"]);
-    assert_eq!(names(Some("nobody"), None, 99).await, [""; 0]);
+    assert_eq!(names(Some("unknown"), None, 99).await, [""; 0]);
 
     let name = &second.blob.name;
     let refused = store.delete_blob(name, &same).await.unwrap();
@@ -169,7 +173,7 @@ async fn blobs_are_written_replaced_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn the_newest_keys_of_urls_are_kept() {
+async fn only_the_newest_signing_keys_are_kept() {
     let TestStore(store, _folder) = store_with(&[]).await;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let keys = [key(3), key(2), key(1)];

@@ -1,4 +1,4 @@
-//! What any adapter of the port must do with messages and feedback. Each test gets a fresh store.
+//! Conformance tests of the `Store` port: messages and feedback. Each test gets a new store.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 mod common;
@@ -15,7 +15,7 @@ const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 const FEEDBACK_OPTIONS: FeedbackOptions =
     FeedbackOptions { now: NOW, expiry: NOW.plus_millis(10_000), limit: 1000 };
 
-/// Runs the test on every adapter there is, with the device `d` and its module `d/m`.
+/// Runs the test on every adapter, with the device `d` and its module `d/m`.
 async fn on_every_store<F: AsyncFn(&dyn Store)>(test: F) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
@@ -61,7 +61,7 @@ async fn feedback_records(store: &dyn Store) -> Vec<(String, FeedbackStatus)> {
 }
 
 #[tokio::test]
-async fn a_message_comes_back_as_it_was_in_the_order_of_its_queue() {
+async fn messages_are_read_back_unchanged_in_the_order_of_their_queue() {
     on_every_store(async |store| {
         let first = message("d", "1");
         let mut second = message("d", "2");
@@ -91,7 +91,7 @@ async fn a_message_comes_back_as_it_was_in_the_order_of_its_queue() {
 }
 
 #[tokio::test]
-async fn a_queue_has_an_owner_and_a_limit() {
+async fn a_queue_belongs_to_an_identity_and_has_a_limit() {
     on_every_store(async |store| {
         let put = async |to, limit| store.enqueue_message(&message(to, "x"), limit).await.unwrap();
         assert_eq!(put("e", 50).await, EnqueueOutcome::NotFound);
@@ -111,7 +111,7 @@ async fn a_queue_has_an_owner_and_a_limit() {
 }
 
 #[tokio::test]
-async fn a_number_is_never_used_again() {
+async fn a_sequence_number_is_never_reused() {
     on_every_store(async |store| {
         let first = enqueue(store, &message("d", "1")).await;
         store.settle_messages(&[first], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_number_is_never_used_again() {
 }
 
 #[tokio::test]
-async fn each_end_is_heard_by_those_who_asked_for_it_and_once() {
+async fn feedback_is_stored_once_and_only_if_the_sender_asked_for_it() {
     on_every_store(async |store| {
         for (name, positive, negative) in
             [("none", false, false), ("good", true, false), ("bad", false, true), ("full", true, true)]
@@ -138,11 +138,11 @@ async fn each_end_is_heard_by_those_who_asked_for_it_and_once() {
                 assert_eq!(
                     store.settle_messages(&[sequence], status, FEEDBACK_OPTIONS).await.unwrap(),
                     0,
-                    "it is gone"
+                    "it is already settled"
                 );
             }
         }
-        let heard: Vec<String> = feedback_records(store).await.into_iter().map(|(id, _)| id).collect();
+        let ids: Vec<String> = feedback_records(store).await.into_iter().map(|(id, _)| id).collect();
         let expected = [
             "good Success",
             "bad Expired",
@@ -155,7 +155,7 @@ async fn each_end_is_heard_by_those_who_asked_for_it_and_once() {
             "full Rejected",
             "full Purged",
         ];
-        assert_eq!(heard, expected);
+        assert_eq!(ids, expected);
         let record = &store.feedback(&[], 1).await.unwrap()[0];
         assert_eq!(
             (record.record.device_id.as_str(), record.record.device_generation_id.as_str()),
@@ -168,7 +168,7 @@ async fn each_end_is_heard_by_those_who_asked_for_it_and_once() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_given_back_too_often_comes_to_its_end() {
+async fn a_message_that_is_abandoned_too_often_is_dead_lettered() {
     on_every_store(async |store| {
         let (first, second) =
             (enqueue(store, &message("d", "1")).await, enqueue(store, &message("d", "2")).await);
@@ -179,7 +179,7 @@ async fn a_message_that_is_given_back_too_often_comes_to_its_end() {
             );
             assert_eq!(store.messages(&[first]).await.unwrap()[0].delivery_count, deliveries);
         }
-        assert_eq!(sequences(store, "d").await, [first, second], "it keeps its place");
+        assert_eq!(sequences(store, "d").await, [first, second], "it keeps its position");
         assert_eq!(
             store.abandon_message(first, 3, FEEDBACK_OPTIONS).await.unwrap(),
             AbandonOutcome::DeadLettered
@@ -194,7 +194,7 @@ async fn a_message_that_is_given_back_too_often_comes_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_queue_is_purged_as_a_whole() {
+async fn a_purge_removes_all_messages_of_one_queue() {
     on_every_store(async |store| {
         for number in 0..3 {
             enqueue(store, &message("d", &number.to_string())).await;
@@ -210,7 +210,7 @@ async fn a_queue_is_purged_as_a_whole() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_found_in_the_order_of_time() {
+async fn expired_messages_are_found_in_the_order_of_their_expiry() {
     on_every_store(async |store| {
         let mut sequences = Vec::new();
         for (to, millis) in [("d", 300), ("d", 100), ("d/m", 100), ("d", 500)] {
@@ -222,9 +222,9 @@ async fn what_is_due_is_found_in_the_order_of_time() {
             let due = store.expired_messages(NOW.plus_millis(millis), after, top).await.unwrap();
             due.into_iter().map(|due| (due.sequence, due.expiry, due.id.to_string())).collect::<Vec<_>>()
         };
-        let none = (Timestamp::NEVER, 0);
-        assert_eq!(due(99, none, 10).await, []);
-        let first = due(300, none, 2).await;
+        let start = (Timestamp::NEVER, 0);
+        assert_eq!(due(99, start, 10).await, []);
+        let first = due(300, start, 2).await;
         let at = |millis| NOW.plus_millis(millis);
         assert_eq!(
             first,
@@ -238,14 +238,14 @@ async fn what_is_due_is_found_in_the_order_of_time() {
         assert_eq!(
             store.next_expiry(NOW).await.unwrap(),
             Some(FEEDBACK_OPTIONS.expiry),
-            "feedback has a time as well"
+            "feedback expires too"
         );
     })
     .await;
 }
 
 #[tokio::test]
-async fn feedback_is_forgotten_when_it_was_heard_or_its_time_is_up() {
+async fn feedback_is_removed_when_it_is_completed_abandoned_too_often_or_expired() {
     on_every_store(async |store| {
         let mut sequences = Vec::new();
         for number in 0..5 {
@@ -260,7 +260,7 @@ async fn feedback_is_forgotten_when_it_was_heard_or_its_time_is_up() {
         store.abandon_feedback(&numbers[1..2], 2).await.unwrap();
         assert_eq!(store.feedback(&[], 1).await.unwrap()[0].delivery_count, 1);
         store.abandon_feedback(&numbers[1..2], 2).await.unwrap();
-        assert_eq!(store.feedback(&[], 10).await.unwrap().len(), 3, "given back too often");
+        assert_eq!(store.feedback(&[], 10).await.unwrap().len(), 3, "abandoned too often");
         assert_eq!(store.expire_feedback(FEEDBACK_OPTIONS.expiry.plus_millis(-1)).await.unwrap(), 0);
         assert_eq!(store.expire_feedback(FEEDBACK_OPTIONS.expiry).await.unwrap(), 3);
     })
@@ -268,21 +268,21 @@ async fn feedback_is_forgotten_when_it_was_heard_or_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn the_oldest_feedback_gives_way() {
+async fn the_oldest_feedback_is_removed_at_the_limit() {
     on_every_store(async |store| {
         let options = FeedbackOptions { limit: 3, ..FEEDBACK_OPTIONS };
         for number in 0..10 {
             let sequence = enqueue(store, &message("d", &number.to_string())).await;
             store.settle_messages(&[sequence], FeedbackStatus::Success, options).await.unwrap();
         }
-        let heard: Vec<String> = feedback_records(store).await.into_iter().map(|(id, _)| id).collect();
-        assert_eq!(heard, ["7", "8", "9"]);
+        let ids: Vec<String> = feedback_records(store).await.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, ["7", "8", "9"]);
     })
     .await;
 }
 
 #[tokio::test]
-async fn messages_and_feedback_go_with_their_device() {
+async fn messages_and_feedback_are_deleted_with_their_device() {
     on_every_store(async |store| {
         for to in ["d", "d/m"] {
             let sequence = enqueue(store, &message(to, "done")).await;
@@ -300,7 +300,7 @@ async fn messages_and_feedback_go_with_their_device() {
 }
 
 #[tokio::test]
-async fn messages_outlive_the_store() {
+async fn messages_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     store.create_identity(&identity("d"), 10).await.unwrap();

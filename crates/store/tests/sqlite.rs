@@ -1,4 +1,4 @@
-//! What is special about SQLite: the folder, the schema, the commits, the restarts.
+//! Tests of the SQLite store: its folder, schema, commits and restarts.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 mod common;
@@ -24,18 +24,18 @@ fn policy() -> StoredPolicy {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_after_a_restart() {
+async fn written_data_survives_a_restart() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     store.create_identity(&identity("dev"), 10).await.unwrap();
     store.close().await;
-    assert!(!folder.path().join("hub.db-wal").exists(), "closing empties the journal");
+    assert!(!folder.path().join("hub.db-wal").exists(), "closing removes the WAL");
     let store = open(folder.path());
     assert_eq!(store.identity(&id("dev")).await.unwrap().unwrap(), identity("dev"));
 }
 
 #[tokio::test]
-async fn a_crowd_of_writes_shares_commits() {
+async fn many_concurrent_writes_share_commits() {
     let folder = tempdir().unwrap();
     let metrics = StoreMetrics::default();
     let store = Arc::new(SqliteStore::open(folder.path(), metrics.clone()).unwrap());
@@ -49,13 +49,13 @@ async fn a_crowd_of_writes_shares_commits() {
         assert_eq!(create.await.unwrap().unwrap(), WriteOutcome::Done);
     }
     assert_eq!(metrics.writes.get(), 256);
-    // The current-thread runtime fills the queue before it waits, so hardly any write goes alone.
+    // The current-thread runtime fills the queue before it waits, so hardly any write has its own commit.
     assert!(metrics.commits.get() <= 256 / 20, "{} commits", metrics.commits.get());
     assert_eq!(store.devices(1000).await.unwrap().len(), 256);
 }
 
 #[tokio::test]
-async fn closing_finishes_what_was_accepted() {
+async fn closing_completes_accepted_writes() {
     let folder = tempdir().unwrap();
     let store = Arc::new(open(folder.path()));
     let writes: Vec<_> = (0..100)
@@ -80,7 +80,7 @@ async fn closing_finishes_what_was_accepted() {
 }
 
 #[tokio::test]
-async fn a_folder_has_one_hub() {
+async fn a_folder_is_locked_by_one_hub() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     let second = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
@@ -90,10 +90,10 @@ async fn a_folder_has_one_hub() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_first_version_is_brought_to_this_one() {
+async fn a_file_of_the_first_version_is_migrated() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hub.db");
-    // What the first version had.
+    // The schema of the first version.
     let old = Connection::open(&file).unwrap();
     old.execute_batch(include_str!("../src/migrations/0001_identities.sql")).unwrap();
     old.execute_batch(
@@ -109,7 +109,7 @@ async fn a_file_of_the_first_version_is_brought_to_this_one() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_left_alone() {
+async fn a_newer_schema_is_refused_and_not_changed() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hub.db");
     open(folder.path()).close().await;
@@ -129,19 +129,19 @@ async fn a_newer_schema_is_left_alone() {
 }
 
 #[test]
-fn another_programs_database_is_left_alone() {
+fn another_programs_database_is_refused() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("hub.db");
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
     let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
     assert!(matches!(error, OpenError::NotFerrohub { .. }), "{error}");
-    fs::write(&file, "this is not a database, just some text that somebody put here").unwrap();
+    fs::write(&file, "this is not a database, but text that another program has written").unwrap();
     let error = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
     assert!(matches!(error, OpenError::Database { .. }), "{error}");
 }
 
 #[tokio::test]
-async fn nobody_else_may_read_it() {
+async fn only_the_owner_may_read_the_data_folder() {
     let folder = tempdir().unwrap();
     let data = folder.path().join("deep/data");
     let store = open(&data);
@@ -153,11 +153,11 @@ async fn nobody_else_may_read_it() {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
         files += 1;
     }
-    assert!(files >= 3, "the database, its journal and the lock");
+    assert!(files >= 3, "the database, its WAL and the lock file");
 }
 
 #[tokio::test]
-async fn policies_can_be_read_beside_a_running_hub_and_after_it() {
+async fn policies_can_be_read_while_a_hub_runs_and_afterwards() {
     let folder = tempdir().unwrap();
     let missing = read_policies(folder.path()).unwrap_err();
     assert!(matches!(missing, OpenError::NotInitialized { .. }), "{missing}");
@@ -169,7 +169,7 @@ async fn policies_can_be_read_beside_a_running_hub_and_after_it() {
 }
 
 #[tokio::test]
-async fn an_unreadable_row_is_told() {
+async fn a_corrupt_row_is_an_error_without_the_secret() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     store.create_identity(&identity("dev"), 10).await.unwrap();
@@ -179,5 +179,5 @@ async fn an_unreadable_row_is_told() {
         .unwrap();
     let error = store.identity(&id("dev")).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
-    assert!(!error.to_string().contains("no key"), "a secret must not get into a message: {error}");
+    assert!(!error.to_string().contains("no key"), "the message must not contain the secret: {error}");
 }

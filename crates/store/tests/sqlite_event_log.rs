@@ -1,4 +1,4 @@
-//! What is special about the event log over SQLite: its file, its partitions, its restarts.
+//! Tests of the SQLite event log: its file, partitions and restarts.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 mod common;
@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use tempfile::tempdir;
 
 #[tokio::test]
-async fn numbers_and_times_go_on_after_a_restart_even_when_nothing_is_left() {
+async fn sequence_numbers_and_times_continue_after_a_restart_even_if_the_log_is_empty() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     let log = open_events(&store, 2);
@@ -33,7 +33,7 @@ async fn numbers_and_times_go_on_after_a_restart_even_when_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn the_number_of_partitions_stays() {
+async fn the_number_of_partitions_cannot_change() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     for wanted in [0, 1, 33] {
@@ -48,7 +48,7 @@ async fn the_number_of_partitions_stays() {
 }
 
 #[tokio::test]
-async fn it_is_a_private_file_that_goes_with_the_data_folder() {
+async fn the_log_is_private_and_keeps_the_data_folder_locked() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     let log = open_events(&store, 4);
@@ -59,18 +59,18 @@ async fn it_is_a_private_file_that_goes_with_the_data_folder() {
     }
     store.close().await;
     let second = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap_err();
-    assert!(matches!(second, OpenError::InUse { .. }), "the log still holds the folder: {second}");
+    assert!(matches!(second, OpenError::InUse { .. }), "the log keeps the folder locked: {second}");
     assert!(matches!(
         SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap_err(),
         OpenError::Closed
     ));
     log.close().await;
-    assert!(!folder.path().join("events.db-wal").exists(), "closing empties the journal");
+    assert!(!folder.path().join("events.db-wal").exists(), "closing removes the WAL");
     open(folder.path());
 }
 
 #[tokio::test]
-async fn a_newer_or_foreign_file_is_left_alone() {
+async fn a_newer_or_foreign_file_is_refused() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     open_events(&store, 4).close().await;
@@ -85,7 +85,7 @@ async fn a_newer_or_foreign_file_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_crowd_of_devices_shares_commits() {
+async fn many_concurrent_appends_share_commits() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
     let metrics = StoreMetrics::default();

@@ -1,9 +1,9 @@
-"""A pytest plugin: the service half of Microsoft's suite without AMQP.
+"""A pytest plugin that runs the service client of Microsoft's suite without AMQP.
 
-The suite's device half, the package under test, stays as it is. Its service helper reads events from an Event Hubs
-endpoint and sends messages to devices, both over AMQP. Here events come from `GET /messages/events` and messages go to
-`POST /messages/deviceBound` of the hub; everything else the helper does is HTTPS already.
-Which tests used either is written to the file that SDK_SUITE_SUBSTITUTED names.
+The device client of the suite, which is the package under test, is unchanged. The suite's service helper reads
+events from an Event Hubs endpoint and sends messages to devices, both over AMQP. This plugin reads events from the hub's
+`GET /messages/events` and sends messages to `POST /messages/deviceBound`. The helper's other operations use HTTPS already.
+The plugin writes the names of the tests that used one of the two to the file SDK_SUITE_SUBSTITUTED.
 """
 
 import json
@@ -24,7 +24,7 @@ running = [None]
 
 
 def authorization(connection_string):
-    """The hub's name and a token of the connection string's policy."""
+    """Returns the hub's name and a token of the policy in the connection string."""
     parts = dict(part.split("=", 1) for part in connection_string.split(";"))
     resource = urllib.parse.quote_plus(parts["HostName"])
     expiry = int(time.time()) + 3600
@@ -37,7 +37,7 @@ def authorization(connection_string):
 
 
 class Event:
-    """An event as the suite reads it: an `azure.eventhub.EventData`, as far as it looks."""
+    """An event with the members of `azure.eventhub.EventData` that the suite uses."""
 
     class Message:
         def __init__(self, annotations, properties):
@@ -69,7 +69,7 @@ class Event:
 
 
 class Consumer:
-    """An `EventHubConsumerClient`, as far as the suite uses one."""
+    """A client with the members of `EventHubConsumerClient` that the suite uses."""
 
     def __init__(self, connection_string):
         self._connection_string = connection_string
@@ -104,7 +104,7 @@ class Consumer:
             response.raise_for_status()
             self._response = response
             try:
-                # In small pieces, or an event waits for the next one.
+                # Read byte by byte: with larger chunks an event is delayed until the next one arrives.
                 for line in response.iter_lines(chunk_size=1):
                     if line:
                         on_event_batch(None, [Event(json.loads(line))])
@@ -130,7 +130,7 @@ def send_c2d_message(self, device_id, message, properties=None):
 
 
 def record_use(name):
-    """The helper's own method of that name; that it was called is noted."""
+    """Wraps the helper's method of that name and records that the current test called it."""
     real = getattr(service_helper_sync.ServiceHelperSync, name)
 
     def method(self, *args, **kwargs):
@@ -140,13 +140,13 @@ def record_use(name):
     return method
 
 
-# At once: the suite's `conftest.py` is loaded before any hook of a plugin runs.
+# At import time, because pytest loads the suite's `conftest.py` before it runs any hook of a plugin.
 azure.eventhub.EventHubConsumerClient = Consumer
 IoTHubRegistryManager.send_c2d_message = send_c2d_message
 from dev_utils import service_helper_sync  # noqa: E402
 
-for waiting in ("wait_for_eventhub_arrival", "get_next_reported_patch_arrival"):
-    setattr(service_helper_sync.ServiceHelperSync, waiting, record_use(waiting))
+for method_name in ("wait_for_eventhub_arrival", "get_next_reported_patch_arrival"):
+    setattr(service_helper_sync.ServiceHelperSync, method_name, record_use(method_name))
 
 
 @pytest.hookimpl(tryfirst=True)

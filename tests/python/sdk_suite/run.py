@@ -1,9 +1,10 @@
-"""Runs the end-to-end suite of Microsoft's Python device package against this hub, and counts.
+"""Runs the end-to-end suite of Microsoft's Python device package against the hub, and counts the results.
 
     python3 tests/python/sdk_suite/run.py CHECKOUT [--transport mqtt] [--auth sas_token] [-- PYTEST OPTIONS]
 
-CHECKOUT is a checkout of azure-iot-sdk-python: its tests are run as they are, with the published package. Needs root,
-iptables and iproute2: the suite drops connections with firewall rules, so everything runs in a network of its own.
+CHECKOUT is a checkout of azure-iot-sdk-python. Its tests run unchanged, with the published package. The program needs
+root, iptables and iproute2: the suite drops connections with firewall rules, so everything runs in a separate network
+namespace.
 """
 
 import argparse
@@ -40,17 +41,17 @@ def arguments():
     parser.add_argument("--auth", choices=AUTHS, action="append")
     parser.add_argument("--hub", type=Path, default=ROOT / "target/debug/ferrohub")
     parser.add_argument("--report", type=Path, default=ROOT / "target/sdk-suite")
-    own, behind = sys.argv[1:], []
+    own, pytest_options = sys.argv[1:], []
     if "--" in own:
         at = own.index("--")
-        own, behind = own[:at], own[at + 1 :]
+        own, pytest_options = own[:at], own[at + 1 :]
     args = parser.parse_args(own)
-    args.pytest = behind
+    args.pytest = pytest_options
     return args
 
 
 def in_network_namespace():
-    """Runs this very program again, where firewall rules reach nobody else."""
+    """Runs this program again in its own network namespace, so that firewall rules do not affect other programs."""
     inner = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv]
     os.environ["SDK_SUITE_NETWORK"] = "own"
     os.execvp("unshare", ["unshare", "--net", "--", *inner])
@@ -67,7 +68,7 @@ def prepare():
 
 
 class Hub:
-    """A hub with a data folder of its own, which tells of twin changes as the suite expects."""
+    """A hub with its own data folder, which records twin change events as the suite expects."""
 
     def __init__(self, program, folder):
         config = folder / "hub.toml"
@@ -82,7 +83,7 @@ class Hub:
         deadline = time.time() + 30
         while not (folder / "data/endpoints.json").exists():
             if time.time() > deadline or self._process.poll() is not None:
-                raise SystemExit(f"the hub does not start: {(folder / 'hub.log').read_text()}")
+                raise SystemExit(f"the hub did not start: {(folder / 'hub.log').read_text()}")
             time.sleep(0.05)
         time.sleep(0.5)
         shown = subprocess.run(
@@ -151,17 +152,17 @@ def main():
         in_network_namespace()
     args.report.mkdir(parents=True, exist_ok=True)
     python = prepare()
-    print("| transport | authentication | passed | failed | skipped by the suite | used AMQP's stand-in |")
+    print("| transport | authentication | passed | failed | skipped by the suite | used the plugin |")
     print("|---|---|--:|--:|--:|--:|")
-    wrong = []
+    failures = []
     for transport in args.transport or TRANSPORTS:
         for auth in args.auth or AUTHS:
             passed, failed, skipped, substituted = run(python, args, transport, auth)
             print(f"| {transport} | {auth} | {passed} | {len(failed)} | {skipped} | {substituted} |", flush=True)
-            wrong += [f"{transport} {auth} {name}" for name in failed]
-    for name in wrong:
+            failures += [f"{transport} {auth} {name}" for name in failed]
+    for name in failures:
         print(f"failed: {name}")
-    return 1 if wrong else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-//! What `ferrohub env` prints for people to `eval`.
+//! The output of `ferrohub env`, which a shell evaluates with `eval`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::process;
 
-/// Runs it and reads the `export NAME='value'` lines.
+/// Runs `ferrohub env` and parses its `export NAME='value'` lines.
 #[track_caller]
 pub(super) fn read(config: &Path) -> BTreeMap<String, String> {
     let output = process::command("env", config).output().expect("`ferrohub env` starts");
@@ -22,7 +22,7 @@ fn parse(text: &str) -> BTreeMap<String, String> {
     let variable = |line: &str| {
         let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
         let value = value.strip_prefix('\'')?.strip_suffix('\'')?;
-        // How a shell writes a quote inside quotes.
+        // A quote inside a quoted shell string.
         Some((name.to_owned(), value.replace("'\\''", "'")))
     };
     text.lines().filter_map(variable).collect()
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_for_a_shell_are_read_as_a_shell_reads_them() {
+    fn export_lines_are_parsed_as_a_shell_parses_them() {
         let found = parse("# comment\nexport A='x=y;z='\nexport B='it'\\''s'\nC='no'\n");
         let found: Vec<_> = found.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(found, [("A", "x=y;z="), ("B", "it's")]);

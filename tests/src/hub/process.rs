@@ -1,4 +1,4 @@
-//! The hub's process: started, watched until ready, ended by its own id.
+//! The hub's process: start, wait until ready, stop by process id.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::python::target_dir;
 const READY_LIMIT: Duration = Duration::from_secs(20);
 const ADMIN_PORT: u16 = 9464;
 
-/// The program under test: the one built next to us, unless `HUB_BINARY` names another.
+/// Returns the path of the program under test: the binary in the same target directory, unless `HUB_BINARY` is set.
 #[track_caller]
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("HUB_BINARY") {
@@ -24,7 +24,7 @@ fn binary() -> PathBuf {
     path
 }
 
-/// The program under test, in an environment that tells it nothing.
+/// Returns the program under test, without environment variables that configure it.
 #[track_caller]
 pub(super) fn bare_program() -> Command {
     let mut command = Command::new(binary());
@@ -35,7 +35,7 @@ pub(super) fn bare_program() -> Command {
     command
 }
 
-/// The program under test, with no configuration but what the test gives.
+/// Returns the program under test with this configuration file only.
 #[track_caller]
 pub(super) fn program(config: &Path) -> Command {
     let mut command = bare_program();
@@ -43,7 +43,7 @@ pub(super) fn program(config: &Path) -> Command {
     command
 }
 
-/// A command of the program under test.
+/// Returns a subcommand of the program under test.
 #[track_caller]
 pub(super) fn command(name: &str, config: &Path) -> Command {
     let mut command = program(config);
@@ -63,14 +63,14 @@ impl Process {
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let child = command("serve", config)
             .stdin(Stdio::null())
-            .stdout(open().expect("a log file"))
-            .stderr(open().expect("a log file"))
+            .stdout(open().expect("cannot open the log file"))
+            .stderr(open().expect("cannot open the log file"))
             .spawn()
             .expect("`ferrohub serve` starts");
         let mut process = Self { child, log };
         eventually("the hub is ready", READY_LIMIT, || {
             if let Some(status) = process.child.try_wait().expect("the hub's status") {
-                panic!("the hub ended with {status} before it was ready");
+                panic!("the hub exited with {status} before it was ready");
             }
             get(host, "/readyz")
         });
@@ -109,18 +109,18 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         eprintln!("---- the hub wrote:\n{}", self.log());
-        // The next process on the same data starts a log of its own.
+        // The next process with the same data starts a new log.
         let _ = fs::remove_file(&self.log);
     }
 }
 
-/// The body of a plain HTTP answer with status 200.
+/// Returns the body of a plain HTTP response with status 200.
 pub(super) fn get(host: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect((host, ADMIN_PORT)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    let (head, body) = response.split_once("\r\n\r\n")?;
     head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
 }

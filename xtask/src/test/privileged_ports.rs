@@ -1,7 +1,7 @@
-//! Ports 443 and 8883 are hard-wired into the clients, and 443 is not for everyone to open.
+//! Access to port 443 for the tests. Clients always use ports 443 and 8883, and listening on 443 needs a privilege.
 //!
-//! Who may not open it runs the tests in a network of their own, where they are root over nothing but
-//! that network. Nothing outside is reachable from there, which the tests do not need.
+//! Without the privilege, the tests run in a user and network namespace, where the user is root. Nothing outside is
+//! reachable from there; the tests do not need it.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -12,18 +12,18 @@ use anyhow::{Result, ensure};
 
 use crate::command::{cargo, program, works};
 
-/// How the tests get port 443.
+/// How the tests get access to port 443.
 pub(crate) enum PrivilegedPorts {
     Allowed,
     InNetworkNamespace,
 }
 
-/// Brings the loopback interface up, then becomes the command that follows.
+/// Shell script: brings the loopback interface up, then executes the command in its arguments.
 const WITH_LOOPBACK: &str = r#"ip link set lo up && exec "$@""#;
 
 impl PrivilegedPorts {
     pub(crate) fn detect() -> Result<Self> {
-        // An address that nobody listens on, so that only the right to open the port is in question.
+        // No process listens on this address, so that only the permission is tested.
         let refused = TcpListener::bind("127.254.254.254:443")
             .is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         if !refused {
@@ -31,16 +31,16 @@ impl PrivilegedPorts {
         }
         ensure!(
             works(in_network_namespace().arg("true")),
-            "the tests need port 443, which you may not open, and a network of their own \
-             (unshare --user --map-root-user --net, then ip link set lo up) does not work here.\n\
-             Either run them as root, install `ip` (Debian: iproute2), allow user namespaces, or allow the \
-             port: sudo sysctl net.ipv4.ip_unprivileged_port_start=443"
+            "the tests need port 443; there is no permission for it, and a network namespace \
+             (unshare --user --map-root-user --net, then ip link set lo up) cannot be created.\n\
+             Run them as root, install `ip` (Debian: iproute2), allow user namespaces, or allow the port: \
+             sudo sysctl net.ipv4.ip_unprivileged_port_start=443"
         );
-        println!("   you may not open port 443: running the tests in a network of their own");
+        println!("   no permission for port 443: running the tests in a network namespace");
         Ok(Self::InNetworkNamespace)
     }
 
-    /// Cargo, where the ports can be opened.
+    /// Returns a command for cargo, in the namespace if one is needed.
     pub(crate) fn cargo(&self) -> Command {
         match self {
             Self::Allowed => cargo(),
@@ -56,7 +56,7 @@ impl PrivilegedPorts {
 fn in_network_namespace() -> Command {
     let mut command = program(Path::new("unshare"));
     command.args(["--user", "--map-root-user", "--net", "--"]).args(["sh", "-c", WITH_LOOPBACK, "sh"]);
-    // Debian keeps `ip` where ordinary users do not look.
+    // On Debian, `ip` is in a folder that is not in the PATH of ordinary users.
     if let Some(path) = std::env::var_os("PATH") {
         let mut path = path;
         path.push(":/usr/sbin:/sbin");

@@ -1,4 +1,4 @@
-//! Says what runs, how long it took, and what it all came to.
+//! Prints the steps of a run, their times and the result.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ impl Steps {
         Self { began: Instant::now(), done: Vec::new() }
     }
 
-    /// Announces the step, runs it, and tells its time. An error carries the step's name.
+    /// Prints the name of the step, runs it, and prints its time. An error contains the name.
     pub(crate) fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         println!("== {name}");
         let began = Instant::now();
@@ -26,7 +26,7 @@ impl Steps {
         result
     }
 
-    /// The table at the end.
+    /// Prints the table of all steps and the result.
     pub(crate) fn finish(&self, passed: bool) {
         println!();
         for (name, seconds) in &self.done {
@@ -34,6 +34,6 @@ impl Steps {
         }
         let total = self.began.elapsed().as_secs_f64();
         let word = if passed { "passed" } else { "FAILED" };
-        println!("{total:>8.1} s  in all: {word}");
+        println!("{total:>8.1} s  total: {word}");
     }
 }

@@ -1,7 +1,7 @@
-//! Device certificates: thumbprints, and chains to the authorities registered at the hub.
+//! Device certificates: thumbprints, and certificate chains to the certificate authorities (CAs) of the hub.
 //!
-//! TLS has already proven that the peer holds the private key; here is decided whether that means
-//! anything. Trust decisions about chains are webpki's; x509-parser only reads names and dates.
+//! The TLS handshake has already proven that the peer has the private key. This module decides whether the hub trusts
+//! the certificate. webpki verifies chains; x509-parser only reads names and dates.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,34 +18,36 @@ use crate::registry::Thumbprint;
 /// Why a certificate is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// It cannot be read.
-    #[error("it cannot be parsed")]
+    /// The DER encoding is not a valid certificate.
+    #[error("the certificate cannot be parsed")]
     Malformed,
-    /// Its thumbprint is not one of the identity's.
-    #[error("its thumbprint is not one of the identity's")]
+    /// The identity does not list the certificate's thumbprint.
+    #[error("the certificate's thumbprint is not one of the identity's thumbprints")]
     Thumbprint,
-    /// Now is before or after its validity.
-    #[error("it is expired or not yet valid")]
+    /// The current time is outside the certificate's validity period.
+    #[error("the certificate is expired or not yet valid")]
     Validity,
-    /// Its subject has no common name, several, or another one.
-    #[error("its common name is not the identity's id")]
+    /// The subject has no common name, several, or another one than expected.
+    #[error(
+        "the certificate's common name is not the device id (or, in a proof of possession, the verification code)"
+    )]
     CommonName,
-    /// No verified authority of this hub stands behind it.
-    #[error("no verified authority of this hub issued it")]
+    /// The certificate chain does not lead to a verified CA of this hub.
+    #[error("the certificate was not issued by a verified certificate authority of this hub")]
     UnknownAuthority,
-    /// It is not an authority's certificate.
-    #[error("it is not a certificate authority's certificate")]
+    /// The certificate is not a CA certificate.
+    #[error("the certificate is not a CA certificate (basic constraints)")]
     NotAnAuthority,
 }
 
-/// What a peer presented in the TLS handshake: its certificate, then those that issued it.
+/// The certificate chain that a peer presented in the TLS handshake: the leaf, then its issuers.
 #[derive(Debug, Clone)]
 pub struct PeerCertificate {
     chain: Vec<CertificateDer<'static>>,
 }
 
 impl PeerCertificate {
-    /// Takes the chain from the handshake; `None` if it is empty.
+    /// Copies the chain from the handshake. Returns `None` if it is empty.
     #[must_use]
     pub fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
         (!chain.is_empty()).then(|| Self { chain: chain.iter().map(|c| c.clone().into_owned()).collect() })
@@ -55,7 +57,7 @@ impl PeerCertificate {
         self.chain.first().map_or(&[], |leaf| leaf.as_ref())
     }
 
-    /// Whether the certificate's SHA-1 or SHA-256 is `thumbprint`.
+    /// Returns whether the SHA-1 or SHA-256 digest of the leaf is `thumbprint`.
     #[must_use]
     pub fn has_thumbprint(&self, thumbprint: &Thumbprint) -> bool {
         let algorithm = match thumbprint.as_str().len() {
@@ -65,13 +67,16 @@ impl PeerCertificate {
         hex(digest::digest(algorithm, self.leaf()).as_ref()) == thumbprint.as_str()
     }
 
-    /// The end of the certificate's validity, if it is valid at `now`.
+    /// Returns the end of the leaf's validity period if it is valid at `now`.
+    ///
+    /// # Errors
+    /// `Malformed` or `Validity`.
     pub fn check_validity(&self, now: Timestamp) -> Result<Timestamp, CertificateError> {
         validity(&parse(self.leaf())?, now)
     }
 }
 
-/// SHA-256 of a certificate's DER: 64 hexadecimal digits, upper case.
+/// Returns the SHA-256 digest of a certificate's DER: 64 hexadecimal digits, upper case.
 #[must_use]
 pub fn thumbprint_sha256(der: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, der).as_ref())
@@ -110,28 +115,32 @@ fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, Cert
     }
 }
 
-/// An authority that may vouch for devices.
+/// A certificate authority (CA) whose certificates devices may authenticate with.
 #[derive(Debug, Clone)]
 pub struct Authority {
-    /// What the operator calls it.
+    /// The name that the operator gave it.
     pub name: Arc<str>,
-    /// The certificate, DER.
+    /// The CA certificate, DER.
     pub certificate: CertificateDer<'static>,
-    /// Whether its owner proved to hold its private key, or the configuration vouches for it.
+    /// Whether its owner proved possession of the private key, or it is in the configuration. An unverified CA is not
+    /// trusted.
     pub verified: bool,
-    /// The code that a proof must carry, while one is awaited.
+    /// The verification code that the pending proof of possession must contain.
     pub verification_code: Option<String>,
-    /// Whether it is in the configuration, and so cannot be changed at run time.
+    /// Whether it comes from the configuration. Such a CA cannot be changed at run time.
     pub configured: bool,
-    /// The subject's name, for people.
+    /// The subject name, for display.
     pub subject: String,
-    /// The validity.
+    /// The validity period: not before, not after.
     pub validity: (Timestamp, Timestamp),
     anchor: TrustAnchor<'static>,
 }
 
 impl Authority {
-    /// Reads a CA certificate. It must be one: basic constraints say so.
+    /// Parses a CA certificate.
+    ///
+    /// # Errors
+    /// `Malformed`, or `NotAnAuthority` if its basic constraints do not mark it as a CA.
     pub fn new(name: &str, der: Vec<u8>, verified: bool, configured: bool) -> Result<Self, CertificateError> {
         let certificate = CertificateDer::from(der);
         let anchor = webpki::anchor_from_trusted_cert(&certificate)
@@ -158,7 +167,7 @@ impl Authority {
         })
     }
 
-    /// Whether this authority issued `proof` and its common name is the awaited code.
+    /// Returns whether this CA issued `proof` and the common name of `proof` is the verification code.
     pub fn verify_proof_of_possession(&self, proof: &[u8], now: Timestamp) -> Result<bool, CertificateError> {
         let leaf = CertificateDer::from(proof);
         verify_chain(&leaf, &[], std::slice::from_ref(&self.anchor), now)?;
@@ -167,18 +176,18 @@ impl Authority {
     }
 }
 
-/// The authorities of the hub.
+/// The certificate authorities of the hub.
 #[derive(Debug, Default)]
 pub struct Authorities(RwLock<BTreeMap<Arc<str>, Arc<Authority>>>);
 
 impl Authorities {
-    /// The authority of that name.
+    /// Returns the CA with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Authority>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// All authorities, by name.
+    /// Returns all CAs, sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Authority>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -195,8 +204,8 @@ impl Authorities {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    /// Holds a chain against the verified authorities and its common name against `id`.
-    /// Says which authority vouches, and until when: the earlier end of leaf and authority.
+    /// Verifies that the chain of `peer` leads to a verified CA and that the leaf's common name is `id`.
+    /// Returns the name of the CA, and the earlier of the leaf's and the CA's end of validity.
     pub fn verify(
         &self,
         peer: &PeerCertificate,
@@ -212,7 +221,7 @@ impl Authorities {
                 && is_valid
                 && verify_chain(leaf, rest, std::slice::from_ref(&authority.anchor), now).is_ok()
             {
-                // The chain comes first: nothing is said about the names in a certificate nobody vouches for.
+                // The chain is checked first, so that an untrusted certificate never yields an error about its name.
                 if common_name(&parsed)? != id {
                     return Err(CertificateError::CommonName);
                 }
@@ -223,8 +232,8 @@ impl Authorities {
     }
 }
 
-/// Devices' certificates are made by all kinds of tools; many carry no extended key usage, some only
-/// server authentication. What counts here is the chain, as it does for Azure.
+/// Accepts any extended key usage. Device certificates are made with many tools: many have no extended key usage, some
+/// only server authentication. Only the chain matters, as in Azure.
 struct AnyUsage;
 
 impl ExtendedKeyUsageValidator for AnyUsage {

@@ -1,4 +1,4 @@
-//! A device proves itself with a token or a certificate.
+//! Authentication of devices with SAS tokens or certificates.
 
 use ferrohub_model::device::Status;
 use ferrohub_model::sas::SasToken;
@@ -8,46 +8,46 @@ use super::{Authorities, CertificateError, PeerCertificate, Policies};
 use crate::connections::Credential;
 use crate::registry::{Authentication, Identity};
 
-/// Why a device was not let in. For logs and metrics; the device is only told "no".
+/// Why authentication of a device failed. For logs and metrics; the device only learns that it failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceAuthError {
-    /// There is no such identity.
-    #[error("no such identity")]
+    /// The identity does not exist.
+    #[error("the identity does not exist")]
     UnknownIdentity,
     /// The identity, or the module's device, is disabled.
     #[error("the identity is disabled")]
     Disabled,
-    /// Neither a password nor a certificate.
+    /// The device presented neither a password nor a certificate.
     #[error("neither a token nor a certificate was presented")]
     NoCredential,
-    /// The password is not a token.
+    /// The password is not a SAS token.
     #[error("the token is malformed: {0}")]
     Malformed(#[from] ferrohub_model::sas::SasError),
-    /// The identity authenticates in another way.
-    #[error("the identity does not authenticate in this way")]
+    /// The identity has another authentication type.
+    #[error("the identity uses another authentication type")]
     WrongAuthenticationType,
     /// No key of the identity or policy signed the token.
     #[error("the token's signature does not match")]
     BadSignature,
-    /// The token ran out.
+    /// The token expired.
     #[error("the token expired at {0}")]
     Expired(Timestamp),
-    /// The token is for something else.
+    /// The token's resource is not this identity.
     #[error("the token is for another resource")]
     WrongResource,
     /// The policy is unknown.
     #[error("the policy is unknown")]
     UnknownPolicy,
-    /// The policy may not act as a device.
+    /// The policy lacks the right `DeviceConnect`.
     #[error("the policy lacks DeviceConnect")]
     NoRight,
-    /// The certificate is not good for this identity.
+    /// The certificate is not valid for this identity.
     #[error("the certificate is not accepted: {0}")]
     Certificate(#[from] CertificateError),
 }
 
 impl DeviceAuthError {
-    /// A fixed word for metrics.
+    /// Returns a fixed word for metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -66,16 +66,16 @@ impl DeviceAuthError {
     }
 }
 
-/// With what an identity proved itself, and until when that holds.
+/// The credential that an identity authenticated with, and its expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedCredential {
-    /// With what.
+    /// The credential.
     pub credential: Credential,
-    /// Until when.
+    /// The expiry of the token or certificate.
     pub expires: Timestamp,
 }
 
-/// Holds what a device presented against its identity.
+/// Verifies the token or certificate that a device presented for `identity`. A token takes precedence.
 pub(crate) fn authenticate(
     identity: &Identity,
     token: Option<&str>,
@@ -88,7 +88,7 @@ pub(crate) fn authenticate(
     if identity.status == Status::Disabled {
         return Err(DeviceAuthError::Disabled);
     }
-    // An empty password is no password: it never stands for a token.
+    // An empty password counts as no password.
     match (token.filter(|token| !token.is_empty()), certificate) {
         (Some(token), _) => authenticate_with_token(identity, token, host, policies, now),
         (None, Some(certificate)) => authenticate_with_certificate(identity, certificate, authorities, now),
@@ -121,7 +121,7 @@ fn authenticate_with_token(
             Credential::DeviceKey(key.ok_or(DeviceAuthError::BadSignature)?.fingerprint())
         }
         Some(name) => {
-            // A policy stands in for the device's own key, not for its certificate.
+            // A policy key may replace a device key, but not a device certificate.
             if !matches!(identity.authentication, Authentication::Sas { .. }) {
                 return Err(DeviceAuthError::WrongAuthenticationType);
             }

@@ -1,8 +1,8 @@
 //! Bearer tokens of Microsoft Entra, or of another OpenID Connect issuer that the operator trusts.
 //!
-//! A token is a JSON Web Token. Nothing in it is believed before its signature is verified with a key of the
-//! issuer it names, and that issuer must be one of ours. Then audience, times and tenant are held against what
-//! is expected, and its roles become the data actions that its bearer may do.
+//! A token is a JSON Web Token. Its issuer must be a trusted one, and its signature must verify with a key of that
+//! issuer before any other claim is used. Then audience, validity period and tenant are checked, and the roles are
+//! mapped to the data actions that the bearer may perform.
 
 mod jwk;
 mod jwt;
@@ -26,39 +26,40 @@ pub use roles::{Role, UnknownRole};
 /// The audience of tokens for any IoT hub.
 pub const AUDIENCE: &str = "https://iothubs.azure.net";
 
-/// Where the keys of issuers come from. The hub asks rarely and keeps what it gets.
+/// A source of issuers' signing keys. The hub caches the keys and fetches them rarely.
 #[async_trait]
 pub trait KeySource: Send + Sync + std::fmt::Debug + 'static {
-    /// The keys that `issuer` signs with now.
+    /// Fetches the current signing keys of `issuer`.
     async fn keys(&self, issuer: &str) -> Result<KeySet, KeySourceError>;
 }
 
-/// Why the keys of an issuer could not be had.
+/// Why the keys of an issuer could not be fetched.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct KeySourceError(pub String);
 
-/// Somebody whose tokens are accepted.
+/// A trusted token issuer.
 #[derive(Debug, Clone)]
 pub struct Issuer {
-    /// The claim `iss`, exactly.
+    /// The exact value of the claim `iss`.
     pub issuer: String,
-    /// What the claim `tid` must be, if anything.
+    /// The required value of the claim `tid`; `None` accepts any tenant.
     pub tenant: Option<String>,
 }
 
-/// What the operator trusts.
+/// Settings for Entra tokens.
 #[derive(Debug, Clone, Default)]
 pub struct EntraSettings {
-    /// Whose tokens are accepted.
+    /// The trusted issuers.
     pub issuers: Vec<Issuer>,
-    /// For whom they may be made out, besides [`AUDIENCE`].
+    /// Accepted audiences besides [`AUDIENCE`].
     pub audiences: Vec<String>,
-    /// Roles of principals whose tokens do not name any: `oid`, `appid`, `azp` or `sub`, and the role.
+    /// Role assignments in addition to the roles in tokens: the principal's `oid`, `appid`, `azp` or `sub`, and the
+    /// role.
     pub assignments: Vec<(String, Role)>,
 }
 
-/// Verifies tokens.
+/// Verifies Entra tokens.
 #[derive(Debug)]
 pub struct Entra {
     issuers: Vec<(Issuer, KeyCache)>,
@@ -66,43 +67,43 @@ pub struct Entra {
     assignments: Vec<(String, Role)>,
 }
 
-/// Why a token is not accepted. Never repeats what the token says.
+/// Why a token is not accepted. The messages never contain text from the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntraError {
-    /// It is not a token that this hub can read.
+    /// The token cannot be parsed.
     #[error("the token is malformed")]
     Malformed,
-    /// Its algorithm is not RS256 or ES256.
-    #[error("the token's algorithm is not accepted")]
+    /// The algorithm is not RS256 or ES256, or does not fit the key.
+    #[error("the token's signature algorithm is not accepted")]
     Algorithm,
-    /// Nobody we trust issued it.
+    /// The issuer is not a trusted one.
     #[error("the token's issuer is not trusted")]
     Issuer,
-    /// Its key is not one of the issuer's, as far as is known.
-    #[error("the token's key is not known")]
+    /// The key id is not among the known keys of the issuer.
+    #[error("the token's signing key is unknown")]
     UnknownKey,
-    /// The issuer's keys cannot be had.
-    #[error("the issuer's keys cannot be had")]
+    /// The signing keys of the issuer cannot be fetched.
+    #[error("the signing keys of the issuer cannot be fetched")]
     KeysUnavailable,
-    /// It was not signed with the key it names, or was changed.
-    #[error("the token's signature is wrong")]
+    /// The signature does not verify with the key that the token names.
+    #[error("the token's signature does not match")]
     Signature,
-    /// It is made out for somebody else.
+    /// The audience is not this hub.
     #[error("the token is for another audience")]
     Audience,
-    /// It has ended.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// It is not good yet.
-    #[error("the token is not good yet")]
+    /// The token is not valid yet (`nbf`).
+    #[error("the token is not valid yet")]
     NotYetValid,
-    /// It is of another tenant.
-    #[error("the token is of another tenant")]
+    /// The token belongs to another tenant.
+    #[error("the token belongs to another tenant")]
     Tenant,
 }
 
 impl EntraError {
-    /// A fixed word for metrics.
+    /// Returns a fixed word for metrics.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -120,14 +121,14 @@ impl EntraError {
     }
 }
 
-/// Who a token is for and what its bearer may do.
+/// The principal of a verified token, and its data action patterns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EntraPrincipal {
     pub(crate) subject: String,
     pub(crate) actions: Vec<&'static str>,
 }
 
-/// The claims that count. Numbers are seconds since 1970; some issuers write fractions.
+/// The claims that the hub uses. Numbers are seconds since 1970; some issuers write fractions.
 #[derive(Deserialize)]
 struct Claims {
     aud: Audiences,
@@ -156,7 +157,7 @@ enum Audiences {
 }
 
 impl Entra {
-    /// Accepts the tokens of these issuers, with keys from `source`.
+    /// Creates a verifier for these settings that fetches the issuers' keys from `source`.
     pub fn new(settings: EntraSettings, source: Arc<dyn KeySource>) -> Self {
         let mut audiences = settings.audiences;
         audiences.push(AUDIENCE.to_owned());
@@ -171,7 +172,7 @@ impl Entra {
         }
     }
 
-    /// Verifies a token and finds what its bearer may do.
+    /// Verifies a token and returns its principal.
     pub(crate) async fn verify(&self, token: &str, now: Timestamp) -> Result<EntraPrincipal, EntraError> {
         let unverified = UnverifiedToken::parse(token)?;
         let (issuer, keys) = self
@@ -186,15 +187,15 @@ impl Entra {
     }
 
     fn check(&self, issuer: &Issuer, claims: &Claims, now: Timestamp) -> Result<(), EntraError> {
-        let good = |audience: &String| {
+        let is_accepted = |audience: &String| {
             let audience = audience.strip_suffix('/').unwrap_or(audience);
             self.audiences.iter().any(|known| known.strip_suffix('/').unwrap_or(known) == audience)
         };
-        let for_us = match &claims.aud {
-            Audiences::One(audience) => good(audience),
-            Audiences::Many(audiences) => audiences.iter().any(good),
+        let audience_accepted = match &claims.aud {
+            Audiences::One(audience) => is_accepted(audience),
+            Audiences::Many(audiences) => audiences.iter().any(is_accepted),
         };
-        if !for_us {
+        if !audience_accepted {
             return Err(EntraError::Audience);
         }
         let now = now.unix_millis() as f64 / 1000.0;

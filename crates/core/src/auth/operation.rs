@@ -1,8 +1,8 @@
-//! Every operation of the service API, with the right and the data action that allow it.
+//! The operations of the service API, with the rights and the data action that permit each.
 
 use ferrohub_model::Right;
 
-/// Something a service asks for.
+/// An operation of the service API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Read identities.
@@ -17,36 +17,36 @@ pub enum Operation {
     WriteTwins,
     /// Call a method.
     InvokeMethod,
-    /// Read what devices sent and what the hub has to tell.
+    /// Read device messages and hub events.
     ReadEvents,
     /// Send messages to devices.
     SendMessages,
-    /// Hear what became of messages to devices.
+    /// Receive feedback on messages to devices.
     ReceiveFeedback,
-    /// Throw away the messages that wait for a device.
+    /// Purge the message queue of a device.
     PurgeMessages,
-    /// Hear of uploaded files.
+    /// Receive notifications of uploaded files.
     ReceiveFileNotifications,
-    /// Read the files that the hub itself keeps.
+    /// Read files in the hub's own folder.
     ReadFiles,
-    /// Delete files that the hub itself keeps.
+    /// Delete files in the hub's own folder.
     DeleteFiles,
-    /// Read how many devices there are.
+    /// Read the number of devices.
     ReadRegistryStatistics,
-    /// Read how many devices are connected.
+    /// Read the number of connected devices.
     ReadServiceStatistics,
     /// Manage the hub itself: policies, certificate authorities, faults.
     ManageHub,
 }
 
 impl Operation {
-    /// The sets of rights that allow it; a policy must hold one of them whole.
+    /// Returns the alternative sets of rights. A policy needs all rights of at least one set.
     #[must_use]
     pub fn rights(self) -> &'static [&'static [Right]] {
         match self {
             Self::ReadDevices | Self::ReadRegistryStatistics => &[&[Right::RegistryRead]],
             Self::WriteDevices | Self::DeleteDevices => &[&[Right::RegistryWrite]],
-            // It says about the same as a list of devices does, to those who may read one.
+            // A policy with `RegistryRead` can derive nearly the same numbers from the device list.
             Self::ReadServiceStatistics => &[&[Right::ServiceConnect], &[Right::RegistryRead]],
             Self::ReadTwins
             | Self::WriteTwins
@@ -58,14 +58,14 @@ impl Operation {
             | Self::ReceiveFileNotifications
             | Self::ReadFiles
             | Self::DeleteFiles => &[&[Right::ServiceConnect]],
-            // Nobody but an owner may change who may do what.
+            // Only a policy with every right may change access control.
             Self::ManageHub => &[&Right::ALL],
         }
     }
 
-    /// The data action an Entra principal must hold, without `Microsoft.Devices/IotHubs/`.
-    /// `None`: not open to Entra principals. Their data actions never cover the hub's own management, and Azure takes
-    /// nothing but keys where events are read.
+    /// Returns the data action that an Entra principal needs, without the prefix `Microsoft.Devices/IotHubs/`.
+    /// `None` means that Entra principals cannot use the operation: no data action covers management of the hub, and
+    /// Azure's endpoint for reading events accepts only keys.
     #[must_use]
     pub fn data_action(self) -> Option<&'static str> {
         match self {
@@ -80,7 +80,7 @@ impl Operation {
             Self::PurgeMessages => Some("cloudToDeviceMessages/queue/purge/action"),
             Self::ReceiveFileNotifications => Some("fileUpload/notifications/action"),
             Self::ReadRegistryStatistics | Self::ReadServiceStatistics => Some("statistics/read"),
-            // Azure's hubs keep no files.
+            // Azure's hubs do not store files, so there is no data action for them.
             Self::ReadEvents | Self::ManageHub | Self::ReadFiles | Self::DeleteFiles => None,
         }
     }

@@ -1,35 +1,35 @@
-//! Shared access policies: names with rights and two keys each.
+//! Shared access policies: each has a name, rights and two keys.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ferrohub_model::{Right, Rights, SharedAccessKey, Timestamp};
 
-/// Where a policy is kept.
+/// Where a policy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicySource {
-    /// In the configuration; its keys change there.
+    /// The configuration. Its keys can only be changed there.
     Configuration,
-    /// In the store; its keys change at run time.
+    /// The store. Its keys can be changed at run time.
     Store,
 }
 
 /// A shared access policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The `skn` of tokens.
+    /// The name; the `skn` of tokens.
     pub name: Arc<str>,
-    /// What it may do.
+    /// The rights that it grants.
     pub rights: Rights,
-    /// Either key signs.
+    /// The primary key. Tokens may be signed with either key.
     pub primary_key: SharedAccessKey,
-    /// Either key signs.
+    /// The secondary key.
     pub secondary_key: SharedAccessKey,
-    /// Where it is kept.
+    /// Where the policy comes from.
     pub source: PolicySource,
 }
 
-/// The five policies every hub begins with.
+/// The five policies of a new hub.
 pub(crate) const DEFAULT_POLICIES: [(&str, Rights); 5] = [
     ("iothubowner", Rights::ALL),
     ("service", Rights::of(&[Right::ServiceConnect])),
@@ -38,15 +38,15 @@ pub(crate) const DEFAULT_POLICIES: [(&str, Rights); 5] = [
     ("registryReadWrite", Rights::of(&[Right::RegistryRead, Right::RegistryWrite])),
 ];
 
-/// The policies in force, and the tokens that were checked against them.
+/// The active policies, and a cache of verified tokens.
 #[derive(Debug, Default)]
 pub struct Policies(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     by_name: BTreeMap<Arc<str>, Arc<Policy>>,
-    /// A back end sends the same token again and again. One that was found good is good until it expires or a
-    /// policy changes. By digest, so that what a stranger can time tells nothing about the tokens in here.
+    /// Verified tokens by digest, because a service sends the same token many times. An entry is valid until the token
+    /// expires or a policy changes. The key is a digest so that response times reveal nothing about cached tokens.
     token_cache: HashMap<TokenDigest, CachedToken>,
 }
 
@@ -59,17 +59,17 @@ struct CachedToken {
     expiry: Timestamp,
 }
 
-/// Tokens that are remembered. More are checked each time anew.
+/// Maximum number of cached tokens. Further tokens are verified on every request.
 const MAX_CACHED_TOKENS: usize = 4096;
 
 impl Policies {
-    /// The policy of that name; names are case-sensitive.
+    /// Returns the policy with this name; names are case-sensitive.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Policy>> {
         self.read().by_name.get(name).cloned()
     }
 
-    /// All policies, by name.
+    /// Returns all policies, sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Policy>> {
         self.read().by_name.values().cloned().collect()
@@ -81,13 +81,13 @@ impl Policies {
         inner.by_name.insert(policy.name.clone(), Arc::new(policy));
     }
 
-    /// The policy of a token that was found good before and has not expired.
+    /// Returns the policy of a cached token that has not expired.
     pub(super) fn cached_policy(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Policy>> {
         let inner = self.read();
         inner.token_cache.get(token).filter(|cached| cached.expiry > now).map(|cached| cached.policy.clone())
     }
 
-    /// Remembers that a token was found good, unless its policy has changed meanwhile.
+    /// Caches a verified token, unless its policy has changed since the verification.
     pub(super) fn cache_token(
         &self,
         token: TokenDigest,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_remembered_until_it_expires_or_a_policy_changes() {
+    fn a_token_is_cached_until_it_expires_or_a_policy_changes() {
         let policies = Policies::default();
         policies.insert(policy("service"));
         let (soon, late) = (Timestamp::from_unix_seconds(10), Timestamp::from_unix_seconds(20));
@@ -141,15 +141,18 @@ mod tests {
         policies.cache_token([1; 32], &signer, soon, now);
         assert!(policies.cached_policy(&[1; 32], now).is_some());
         assert!(policies.cached_policy(&[2; 32], now).is_none());
-        assert!(policies.cached_policy(&[1; 32], soon).is_none(), "it expires at that moment");
+        assert!(policies.cached_policy(&[1; 32], soon).is_none(), "the token expires exactly at its expiry");
         policies.insert(policy("service"));
-        assert!(policies.cached_policy(&[1; 32], now).is_none(), "the keys may be others now");
+        assert!(policies.cached_policy(&[1; 32], now).is_none(), "a policy change clears the cache");
         policies.cache_token([1; 32], &signer, late, now);
-        assert!(policies.cached_policy(&[1; 32], now).is_none(), "it was checked with a key of before");
+        assert!(
+            policies.cached_policy(&[1; 32], now).is_none(),
+            "a token verified with a replaced policy is not cached"
+        );
     }
 
     #[test]
-    fn memory_of_tokens_is_bounded_and_the_expired_make_room() {
+    fn the_token_cache_is_bounded_and_expired_tokens_are_evicted() {
         let policies = Policies::default();
         policies.insert(policy("service"));
         let signer = policies.get("service").unwrap();

@@ -1,4 +1,4 @@
-//! A service proves itself with an `Authorization` header and may do what its principal may.
+//! Authentication and authorization of services by their `Authorization` header.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use ferrohub_model::{ErrorCode, HubError, Timestamp};
 use super::policies::TokenDigest;
 use super::{Entra, Operation, Policies, Policy};
 
-/// Who a service request is from.
+/// The authenticated sender of a service request.
 #[derive(Debug, Clone)]
 pub enum Principal {
     /// A shared access policy.
@@ -17,20 +17,20 @@ pub enum Principal {
     Entra {
         /// The `oid` or `sub` of the token.
         subject: String,
-        /// Patterns of data actions its roles grant.
+        /// The data action patterns that its roles grant.
         actions: Vec<&'static str>,
     },
 }
 
-/// One text for every way to fail: a caller without the right learns nothing about why.
-/// The reason goes to the log and the metric.
+/// A failed authorization. The error text is the same for every cause, so that the caller does not learn the reason;
+/// the reason goes to the log and the metrics.
 pub(crate) struct AuthorizationError {
     /// A fixed word for logs and metrics.
     pub(crate) reason: &'static str,
     pub(crate) error: HubError,
 }
 
-/// Why a token of a device or module is no service's.
+/// The reason for refusing a token of a device or module: it names no policy.
 pub(crate) const NO_POLICY: &str = "no_policy";
 
 impl AuthorizationError {
@@ -39,7 +39,7 @@ impl AuthorizationError {
     }
 }
 
-/// Holds the header against policies and issuers, and the operation against the principal's rights.
+/// Verifies the `Authorization` header and checks that the principal may perform `operation`.
 pub(crate) async fn authorize(
     header: Option<&str>,
     operation: Operation,
@@ -88,7 +88,7 @@ fn digest(header: &str) -> TokenDigest {
     digest
 }
 
-/// The policy that a token is signed for, and until when.
+/// Verifies a SAS token and returns its policy and expiry.
 fn verify_sas_token(
     header: &str,
     host: &str,
@@ -96,7 +96,7 @@ fn verify_sas_token(
     now: Timestamp,
 ) -> Result<(Arc<Policy>, Timestamp), AuthorizationError> {
     let token = SasToken::parse(header).map_err(|_| AuthorizationError::new("malformed"))?;
-    // A token without a policy is a device's; devices have no service rights.
+    // A token without a policy belongs to a device; devices have no service rights.
     let name = token.policy().ok_or_else(|| AuthorizationError::new(NO_POLICY))?;
     let policy = policies.get(name).ok_or_else(|| AuthorizationError::new("unknown_policy"))?;
     if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
@@ -105,7 +105,7 @@ fn verify_sas_token(
     if token.expiry() <= now {
         return Err(AuthorizationError::new("expired"));
     }
-    // Service tokens have no finer scope than the hub.
+    // The resource of a service token must be the whole hub.
     match token.resource() {
         Some(resource) if resource.is_hub() && resource.is_on_host(host) => Ok((policy, token.expiry())),
         _ => Err(AuthorizationError::new("wrong_resource")),

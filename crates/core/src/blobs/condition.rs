@@ -1,20 +1,20 @@
-//! Conditions of a request on a blob: `If-Match` and its siblings (RFC 9110, 13).
+//! Conditional requests on a blob: `If-Match` and the other preconditions of RFC 9110, section 13.
 
 use ferrohub_model::Timestamp;
 
 use super::Blob;
 
-/// Which etags a condition means.
+/// The etags that a condition matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EtagMatch {
     /// `*`: any blob.
     Any,
-    /// One of these, no quotes.
+    /// One of these etags, without quotes.
     OneOf(Vec<String>),
 }
 
 impl EtagMatch {
-    /// Reads the value of `If-Match` or `If-None-Match`. Quotes and the mark of weak etags do not count.
+    /// Parses the value of `If-Match` or `If-None-Match`. Quotes and the weak prefix `W/` are ignored.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let one = |text: &str| {
@@ -33,46 +33,49 @@ impl EtagMatch {
     }
 }
 
-/// When a request may have its way.
+/// The preconditions of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Condition {
-    /// The blob is there and has such an etag.
+    /// The blob exists and its etag matches.
     pub if_match: Option<EtagMatch>,
-    /// No blob with such an etag is there.
+    /// No blob with a matching etag exists.
     pub if_none_match: Option<EtagMatch>,
-    /// It was written after that second.
+    /// The blob was modified after this second.
     pub if_modified_since: Option<Timestamp>,
-    /// It was not written after that second.
+    /// The blob was not modified after this second.
     pub if_unmodified_since: Option<Timestamp>,
-    /// No blob is there: all that whoever may create and not write may do.
+    /// No blob exists. Set when the signature grants create but not write.
     pub create_only: bool,
 }
 
-/// Why it may not.
+/// Why a precondition failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionFailed {
-    /// There is a blob, and there should be none.
-    #[error("the blob is there already")]
+    /// The blob exists, and the condition requires that it does not.
+    #[error("the blob already exists")]
     AlreadyExists,
-    /// There is a blob, and its writer may only make new ones.
-    #[error("the blob is there already, and the signature does not allow to replace it")]
+    /// The blob exists, and the signature only permits creating new blobs.
+    #[error("the blob already exists, and the signature does not permit overwriting it")]
     OverwriteForbidden,
-    /// It is another one than the condition says.
-    #[error("the condition of the request does not hold")]
+    /// The blob does not match the condition.
+    #[error("the condition of the request is not met")]
     NotMet,
-    /// It is as whoever asks knows it.
+    /// The blob is the version that the client already has.
     #[error("the blob has not changed")]
     NotModified,
 }
 
 impl Condition {
-    /// Holds it against the blob that is there.
+    /// Checks the condition against the existing blob, or `None` if there is no blob.
+    ///
+    /// # Errors
+    /// The first precondition that is not met.
     pub fn check(&self, blob: Option<&Blob>) -> Result<(), ConditionFailed> {
         if self.create_only && blob.is_some() {
             return Err(ConditionFailed::OverwriteForbidden);
         }
         let Some(blob) = blob else {
-            // Nothing there is nothing that matches, and nothing that changed.
+            // Without a blob, only `If-Match` fails: the other preconditions are met.
             return if self.if_match.is_some() { Err(ConditionFailed::NotMet) } else { Ok(()) };
         };
         if self.if_match.as_ref().is_some_and(|etags| !etags.matches(blob)) {
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_are_held_against_what_is_there() {
+    fn conditions_are_checked_against_the_existing_blob() {
         use ConditionFailed as F;
         let blob = Blob {
             name: BlobName::parse("d/f").unwrap(),
@@ -114,7 +117,7 @@ mod tests {
         let second = |second| Some(Timestamp::from_unix_seconds(second));
         let etags = |text| Some(EtagMatch::parse(text));
         let none = Condition::default;
-        for (condition, there, absent) in [
+        for (condition, existing, absent) in [
             (none(), Ok(()), Ok(())),
             (Condition { if_match: etags("*"), ..none() }, Ok(()), Err(F::NotMet)),
             (Condition { if_match: etags("\"0xB\", \"0xA\""), ..none() }, Ok(()), Err(F::NotMet)),
@@ -128,7 +131,7 @@ mod tests {
             (Condition { if_modified_since: second(9), ..none() }, Ok(()), Ok(())),
             (Condition { create_only: true, ..none() }, Err(F::OverwriteForbidden), Ok(())),
         ] {
-            assert_eq!(condition.check(Some(&blob)), there, "{condition:?}");
+            assert_eq!(condition.check(Some(&blob)), existing, "{condition:?}");
             assert_eq!(condition.check(None), absent, "{condition:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What signs URLs of files.
+//! The keys that sign blob URLs of the hub's own folder.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -7,30 +7,30 @@ use ferrohub_model::{SharedAccessKey, Timestamp};
 
 use crate::store::StoredSigningKey;
 
-/// Keys, the newest first: that one signs, and what any of them signed is good.
+/// The URL signing keys, newest first. The newest signs; signatures of all of them are valid.
 #[derive(Debug, Default)]
 pub(crate) struct UrlSigningKeys(RwLock<Vec<StoredSigningKey>>);
 
 impl UrlSigningKeys {
-    /// How many are kept: the one that signs, and the one before it for the URLs that it signed.
+    /// Number of keys kept: the one that signs, and the previous one for URLs that it signed.
     pub(crate) const RETAINED: usize = 2;
 
-    /// Takes these, the newest first.
+    /// Replaces the keys; newest first.
     pub(crate) fn set(&self, keys: Vec<StoredSigningKey>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// The key that signs; none before there is one.
+    /// Returns the key that signs, or `None` before the first key is set.
     pub(crate) fn current_key(&self) -> Option<SharedAccessKey> {
         self.read(|keys| keys.first().map(|newest| newest.key.clone()))
     }
 
-    /// When the key that signs was made.
+    /// Returns the creation time of the key that signs.
     pub(crate) fn current_key_created(&self) -> Option<Timestamp> {
         self.read(|keys| keys.first().map(|newest| newest.created))
     }
 
-    /// Whether one of them signed this.
+    /// Returns whether one of the keys signed `sas` for `blob`.
     pub(crate) fn verify(&self, sas: &BlobSasToken, blob: BlobAddress<'_>) -> bool {
         self.read(|keys| keys.iter().any(|key| sas.is_signed_by(&key.key, blob)))
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_older_key_signed_is_good_until_the_key_is_forgotten() {
+    fn a_signature_of_an_older_key_is_valid_until_the_key_is_removed() {
         let key = |second| StoredSigningKey {
             key: SharedAccessKey::generate(),
             created: Timestamp::from_unix_seconds(second),
@@ -58,7 +58,10 @@ mod tests {
         let sas = sign(blob, rights, Timestamp::from_unix_seconds(9), true, &first.key);
         let sas = BlobSasToken::parse(sas.trim_start_matches('?')).unwrap();
         let keys = UrlSigningKeys::default();
-        assert!(!keys.verify(&sas, blob) && keys.current_key().is_none(), "no keys let nobody in");
+        assert!(
+            !keys.verify(&sas, blob) && keys.current_key().is_none(),
+            "without keys no signature is valid"
+        );
         keys.set(vec![first.clone()]);
         assert!(keys.verify(&sas, blob));
         keys.set(vec![second.clone(), first]);

@@ -1,4 +1,4 @@
-//! One device's connection, as the hub's rules see it: what it carries, not how.
+//! The connection of a device or module, independent of the protocol.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,58 +11,59 @@ use super::desired::{DesiredNotice, DesiredOutbox};
 use super::in_flight::{Answer, CallEnd, InFlight, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
 use crate::session::{Session, Subscription};
 
-/// With what a connection authenticated; decides what ends it.
+/// The credential with which a connection authenticated. The connection is closed when that credential expires,
+/// changes or is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// A token signed by one of the identity's own keys: this one.
+    /// A token signed with this key of the identity.
     DeviceKey(KeyFingerprint),
-    /// A token signed by a shared access policy's key.
+    /// A token signed with the key of a shared access policy.
     Policy {
         /// The policy's name.
         name: Arc<str>,
     },
     /// A certificate whose thumbprint the identity lists.
     Thumbprint,
-    /// A certificate that chains to this registered authority.
+    /// A certificate that chains to this registered certificate authority.
     Authority {
         /// The authority's name.
         name: Arc<str>,
     },
 }
 
-/// Why a connection ends.
+/// Why a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The device said goodbye.
+    /// The device disconnected cleanly, for example with an MQTT DISCONNECT.
     ClientDisconnect,
-    /// The transport ended without a goodbye.
+    /// The transport ended without a clean disconnect.
     Lost,
-    /// Nothing was heard for one and a half times the keep-alive.
+    /// Nothing was received for one and a half times the keep-alive.
     KeepAlive,
-    /// The device broke the protocol or a limit.
+    /// The device violated the protocol or a limit.
     ProtocolError,
-    /// A newer connection of the same identity took over.
+    /// A newer connection of the same identity replaced it.
     TakenOver,
-    /// The token or certificate ran out.
+    /// The token or certificate expired.
     Expired,
     /// The identity was deleted.
     Deleted,
     /// The identity was disabled.
     Disabled,
-    /// The keys, certificates or authority it authenticated with changed.
+    /// The keys, certificates or certificate authority with which it authenticated changed.
     CredentialChanged,
-    /// The device does not read what it is sent.
+    /// The device does not read the data that the hub sends.
     SlowReader,
-    /// Somebody injected a fault.
+    /// A fault was injected.
     FaultInjected,
-    /// The hub could not read or write what the device's business needs; it is to come back.
+    /// The store failed on a read or write for this device. The device is expected to reconnect.
     StoreFailed,
     /// The hub is stopping.
     Stopping,
 }
 
 impl CloseReason {
-    /// A fixed word for logs and metrics.
+    /// Returns a fixed name for logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -92,33 +93,33 @@ impl CloseReason {
     }
 }
 
-/// Something for the protocol head to do.
+/// An instruction to the protocol handler.
 #[derive(Debug, Clone)]
 pub enum Outgoing {
     /// Send a method request.
     Method(OutgoingMethod),
-    /// Tell of a change of desired properties.
+    /// Send a change of desired properties.
     Desired(DesiredNotice),
-    /// Messages may wait for the device: look.
+    /// Fetch messages: some may be queued for the device.
     Messages,
     /// Close the transport.
     Close(CloseReason),
 }
 
-/// One connection. Shared by its protocol head, the connection table and the calls on it.
+/// One connection. Shared by its protocol handler, the connection table and the calls on it.
 #[derive(Debug)]
 pub struct Connection {
-    /// Who is connected.
+    /// The connected device or module.
     pub id: IdentityId,
-    /// With what it authenticated.
+    /// The credential with which it authenticated.
     pub credential: Credential,
-    /// When the token or certificate runs out, if it does.
+    /// When the token or certificate expires. `None` if it never does.
     pub expires: Option<Timestamp>,
-    /// Since when.
+    /// When it connected.
     pub connected: Timestamp,
-    /// Of the identity when it connected.
+    /// The identity's generation id when it connected.
     pub(crate) generation_id: String,
-    /// Of the identity when it connected; a different one means: look again.
+    /// The identity's etag when it connected. If the current etag differs, the identity must be checked again.
     pub(crate) etag: String,
     last_activity: AtomicI64,
     disconnect_counted: AtomicBool,
@@ -129,13 +130,13 @@ pub struct Connection {
 struct State {
     session: Session,
     calls: InFlight,
-    /// Connections before this one that the device left with calls open; it may answer them here.
-    /// Boxed, because there hardly ever are any.
+    /// Earlier connections that the device closed with calls in flight. The device may answer those calls here.
+    /// Boxed, because this is rare.
     #[allow(clippy::box_collection, reason = "eight bytes in each idle connection instead of 24")]
     inherited: Option<Box<Vec<Arc<Connection>>>>,
-    /// Boxed, because not every device cares.
+    /// Boxed, because not every device subscribes to desired properties.
     desired_outbox: Option<Box<DesiredOutbox>>,
-    /// Messages may wait, and the head does not know yet.
+    /// Messages may be queued, and the protocol handler has not been notified yet.
     messages_pending: bool,
     close_reason: Option<CloseReason>,
     waker: Option<Waker>,
@@ -150,7 +151,7 @@ impl State {
     }
 }
 
-/// A call that was handed to a connection; dropping it cancels the call.
+/// A call that a connection has accepted. Dropping it cancels the call.
 pub(super) struct PendingCall {
     connection: Arc<Connection>,
     id: RequestId,
@@ -163,19 +164,19 @@ impl Drop for PendingCall {
     }
 }
 
-/// Why a call could not be handed to a connection.
+/// Why a connection did not accept a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AcceptError {
-    /// The connection is closed; a newer one may be in the table.
+    /// The connection is closed. A newer one may be in the table.
     Closed,
-    /// The device does not listen for methods (yet).
+    /// The device is not subscribed to methods (yet).
     NotSubscribed,
     /// The device has too many calls in flight.
     TooManyInFlight,
 }
 
 impl Connection {
-    /// A connection that is not in the table yet.
+    /// Creates a connection that is not in the table yet.
     #[must_use]
     pub fn new(
         identity: &crate::registry::Identity,
@@ -198,12 +199,12 @@ impl Connection {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half-way through a change, so a poisoned lock is still a sound one.
+        // A panic cannot leave the state half changed, so a poisoned mutex is still usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next thing to do for the protocol head, which is woken when there is one.
-    /// Call it from one task only, again and again until it is pending. Nothing follows a close.
+    /// Returns the next instruction to the protocol handler, or wakes it when there is one.
+    /// Call it from one task only, and repeat until it is pending. A close is the last instruction.
     pub fn poll_outgoing(&self, cx: &mut Context<'_>) -> Poll<Outgoing> {
         let mut state = self.lock();
         if let Some(reason) = state.close_reason {
@@ -225,11 +226,12 @@ impl Connection {
         Poll::Pending
     }
 
-    /// The device answered a call of this connection, or one it had when it said goodbye on an earlier one.
+    /// Delivers the device's answer to a call of this connection, or to one in flight on an earlier connection that the
+    /// device closed cleanly.
     pub fn answer(&self, id: RequestId, reply: MethodReply) -> Answer {
         let mut state = self.lock();
         let Some(inherited) = &mut state.inherited else { return state.calls.answer(id, reply) };
-        // A request id is unique in the process, so only one of them can know it.
+        // A request id is unique in the process, so at most one connection has the call.
         let owner = inherited.iter().find(|earlier| earlier.lock().calls.has(id)).cloned();
         match owner {
             Some(owner) => {
@@ -244,19 +246,19 @@ impl Connection {
         }
     }
 
-    /// Whether calls are open on it or on those it inherited from.
+    /// Returns whether calls are in flight on this connection or on those it inherited from.
     pub(super) fn has_calls(&self) -> bool {
         let state = self.lock();
         !state.calls.is_empty() || state.inherited.is_some()
     }
 
-    /// Takes on the calls that `earlier` was left with.
+    /// Inherits the calls in flight on `earlier`, including those that it had inherited.
     pub(super) fn inherit_calls(&self, earlier: &Arc<Self>) {
         let mut before = earlier.lock();
         let mut inherited = before.inherited.take().unwrap_or_default();
         let has_calls = !before.calls.is_empty();
         drop(before);
-        inherited.retain(|one| one.has_calls());
+        inherited.retain(|connection| connection.has_calls());
         if has_calls {
             inherited.push(earlier.clone());
         }
@@ -265,44 +267,44 @@ impl Connection {
         }
     }
 
-    /// Ends the calls that are still open on it.
+    /// Ends the calls in flight, including inherited ones.
     pub(super) fn end_calls(&self, end: CallEnd) {
         self.lock().end_calls(end);
     }
 
-    /// What the device listens for now.
+    /// Returns the current subscriptions.
     #[must_use]
     pub fn session(&self) -> Session {
         self.lock().session
     }
 
-    /// The hub heard from the device.
+    /// Records that the hub received something from the device.
     pub fn touch(&self, now: Timestamp) {
         self.last_activity.store(now.unix_millis(), Ordering::Relaxed);
     }
 
-    /// When the hub last heard from the device.
+    /// Returns when the hub last received something from the device.
     #[must_use]
     pub fn last_activity(&self) -> Timestamp {
         Timestamp::from_unix_millis(self.last_activity.load(Ordering::Relaxed))
     }
 
-    /// Whether and why it is closed.
+    /// Returns why the connection was closed, or `None` if it is open.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.lock().close_reason
     }
 
-    /// True the first time, so that the end of a connection is counted once.
+    /// Returns true on the first call only, so that the end of a connection is counted once.
     pub(crate) fn mark_disconnected(&self) -> bool {
         !self.disconnect_counted.swap(true, Ordering::Relaxed)
     }
 
-    /// The device listens for something else now. Calls it was not sent before it stopped listening for methods
-    /// are not sent any more: once UNSUBSCRIBE is acknowledged nothing may come, and another connection may take them.
+    /// Changes the subscriptions. When the device unsubscribes from methods, unsent calls are not sent any more:
+    /// after the UNSUBACK no request may follow. Another connection may still carry those calls.
     pub(super) fn set_session(&self, session: Session) {
         let mut state = self.lock();
-        // What came before it listened waits in its queue.
+        // After a new subscription, fetch the messages that were queued before it.
         state.messages_pending |= (session.has(Subscription::Messages)
             && !state.session.has(Subscription::Messages))
             || (session.has(Subscription::Inputs) && !state.session.has(Subscription::Inputs));
@@ -317,8 +319,8 @@ impl Connection {
         }
     }
 
-    /// The desired properties changed. The device is told if it listens and does not know yet; one that is too far
-    /// behind is disconnected.
+    /// Queues a notice of changed desired properties, if the device is subscribed to them and does not know this
+    /// version yet. A device with too many pending notices is disconnected.
     pub fn notify_desired(&self, notice: DesiredNotice) {
         let mut state = self.lock();
         if state.close_reason.is_some() || !state.session.has(Subscription::DesiredProperties) {
@@ -334,7 +336,7 @@ impl Connection {
         }
     }
 
-    /// Messages may wait for the device. It is sent them if it listens.
+    /// Notifies the protocol handler that messages may be queued, if the device is subscribed to messages.
     pub fn notify_messages(&self) {
         let mut state = self.lock();
         if state.close_reason.is_some() || !state.session.listens_for_messages() {
@@ -347,7 +349,8 @@ impl Connection {
         }
     }
 
-    /// The device was sent its desired properties as of this version: it is told of nothing older any more.
+    /// Records that the device was sent its desired properties at `version`. Notices up to that version are not sent
+    /// any more.
     pub fn mark_desired_read(&self, version: u64) {
         self.lock().desired_outbox.get_or_insert_default().mark_read(version);
     }
@@ -357,8 +360,8 @@ impl Connection {
         state.close_reason.is_none() && state.session.has(Subscription::Methods)
     }
 
-    /// Closes it and wakes the protocol head. The first reason stays. Every call ends, except where the
-    /// device said goodbye: it may be on its way to a new connection, to answer there what it was asked here.
+    /// Closes the connection and wakes the protocol handler. The first reason is kept. Every call ends, except after a
+    /// clean disconnect: the device may be about to reconnect, and may answer the received calls on its new connection.
     pub fn close(&self, reason: CloseReason) {
         let mut state = self.lock();
         if state.close_reason.is_some() {
@@ -405,7 +408,7 @@ impl Connection {
 mod tests {
     use super::*;
 
-    /// A hub holds one of these for each device. Whoever makes it larger should mean to.
+    /// A hub has one of these per connected device, so its size matters.
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());

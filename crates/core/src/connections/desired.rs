@@ -1,31 +1,31 @@
-//! Changes of desired properties on their way to a device.
+//! Notices of changed desired properties that are pending for a device.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// How many changes may wait for a device to take them. One that is further behind is disconnected: it reads its twin
-/// when it comes back, and has the truth at once.
+/// Maximum number of pending notices of a device. Beyond it the device is disconnected. It reads its twin when it
+/// reconnects, and then has the current state.
 const MAX_PENDING: usize = 32;
 
-/// A change of desired properties, for the device.
+/// A change of desired properties to send to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredNotice {
-    /// The version that the change led to.
+    /// The version after the change.
     pub version: u64,
     /// The change, as JSON text.
     pub patch: Bytes,
 }
 
-/// What one connection has to say about desired properties, in the order of versions.
+/// The pending notices of one connection, in the order of versions.
 #[derive(Debug, Default)]
 pub(super) struct DesiredOutbox {
     pending: VecDeque<DesiredNotice>,
-    /// The newest version that the device knows of; nothing up to it is sent any more.
+    /// The newest version that the device knows. Notices up to it are not sent.
     known_version: u64,
 }
 
-/// The device is too far behind.
+/// The device has too many pending notices.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OutboxFull;
 
@@ -52,14 +52,14 @@ impl DesiredOutbox {
         Some(notice)
     }
 
-    /// The device read its twin, and knows of this version.
+    /// Records that the device has read its twin at this version. Drops the notices up to it.
     pub(super) fn mark_read(&mut self, version: u64) {
         self.known_version = self.known_version.max(version);
         let known_version = self.known_version;
         self.pending.retain(|notice| notice.version > known_version);
     }
 
-    /// The device does not want to be told any more.
+    /// Drops all notices: the device has unsubscribed.
     pub(super) fn clear(&mut self) {
         self.pending = VecDeque::new();
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_older_than_what_is_known_is_told() {
+    fn a_version_that_the_device_knows_is_not_sent() {
         let mut outbox = DesiredOutbox::default();
         for version in [2, 3, 3, 2, 5] {
             outbox.push(notice(version)).unwrap();
@@ -94,10 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_wait() {
+    fn the_number_of_pending_notices_is_limited() {
         let mut outbox = DesiredOutbox::default();
-        let (last, most) = (MAX_PENDING as u64 + 1, MAX_PENDING as u64);
-        (1..=most).for_each(|version| outbox.push(notice(version)).unwrap());
-        assert_eq!(outbox.push(notice(last)), Err(OutboxFull));
+        let limit = MAX_PENDING as u64;
+        (1..=limit).for_each(|version| outbox.push(notice(version)).unwrap());
+        assert_eq!(outbox.push(notice(limit + 1)), Err(OutboxFull));
     }
 }

@@ -1,8 +1,8 @@
-//! The calls that one connection carries.
+//! The method calls in flight on one connection.
 //!
-//! A call sits in a slot from the moment it is accepted until it ends. Its request id names the slot
-//! and the slot's generation, and generations never repeat in a process: a late, duplicate or foreign
-//! answer finds no call and changes nothing.
+//! A call occupies a slot from acceptance until it ends. Its request id consists of the slot's index and
+//! a generation, which never repeats in a process. A late, duplicate or foreign answer therefore matches
+//! no call and changes nothing.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,42 +16,42 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// A call on its way to a device.
+/// A method call to a device.
 #[derive(Debug, Clone)]
 pub struct OutgoingCall {
     /// The method's name.
     pub name: MethodName,
-    /// JSON text, or `None` where the caller sent no payload.
+    /// The payload as JSON text. `None` if the caller sent none.
     pub payload: Option<Bytes>,
-    /// Until when to wait for the device to connect; in the past: not at all.
+    /// How long to wait for the device to connect. A time in the past means not at all.
     pub connect_deadline: Instant,
-    /// How long the device may take once the call is handed to its connection.
+    /// How long the device may take to respond once its connection has accepted the call.
     pub response_timeout: Duration,
 }
 
-/// What the device answered.
+/// The device's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodReply {
-    /// The device's own status.
+    /// The status that the device returned.
     pub status: i32,
-    /// JSON text, or empty.
+    /// The payload as JSON text, or empty.
     pub payload: Bytes,
 }
 
-/// How a call ended when the device did not answer it.
+/// How a call ended without an answer from the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
-    /// The device was not connected, or not listening for methods, until the connect deadline.
+    /// The device was not connected, or not subscribed to methods, by the connect deadline.
     NotOnline,
     /// The device did not answer in time.
     TimedOut,
     /// The device's connection ended first.
     Disconnected,
-    /// A newer connection of the device displaced the one that carried the call.
+    /// A newer connection of the device replaced the one with the call.
     TakenOver,
-    /// Somebody injected a fault that ended the connection.
+    /// An injected fault closed the connection.
     FaultInjected,
-    /// The connection ended before the call was sent: it may be tried on the next connection.
+    /// The connection ended before the call was sent. The call may be sent on the next connection.
     NotSent,
     /// The device has too many calls in flight.
     TooManyInFlight,
@@ -59,15 +59,15 @@ pub enum CallEnd {
     Stopping,
 }
 
-/// Names a call on one connection. On the wire: hexadecimal digits.
+/// Identifies a call. Sent as hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(u64);
 
-/// The low bits of a request id that name the slot.
+/// Number of low bits of a request id that contain the slot's index.
 const SLOT_BITS: u32 = 16;
 
 impl RequestId {
-    /// Reads the form on the wire.
+    /// Parses the hexadecimal form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() <= 16).then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
@@ -78,7 +78,7 @@ impl RequestId {
     }
 
     fn new(slot: u16) -> Self {
-        // Begin at a random point, so that answers to calls of an earlier process match nothing.
+        // Start at a random number, so that answers to calls of an earlier process match no call.
         static START: LazyLock<u64> = LazyLock::new(|| {
             let mut seed = [0u8; 8];
             let _ = SystemRandom::new().fill(&mut seed);
@@ -102,23 +102,23 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// What became of a device's answer.
+/// The outcome of a device's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The caller has it.
+    /// The caller received the answer.
     Delivered,
-    /// No call was waiting for it.
+    /// No call is waiting for the answer.
     NoSuchCall,
 }
 
-/// A method request for the protocol head to send.
+/// A method request for the protocol handler to send.
 #[derive(Debug, Clone)]
 pub struct OutgoingMethod {
-    /// To be echoed by the device.
+    /// The request id, which the device echoes in its answer.
     pub request_id: RequestId,
     /// The method's name.
     pub name: MethodName,
-    /// JSON text, or `None`.
+    /// The payload as JSON text, or `None`.
     pub payload: Option<Bytes>,
 }
 
@@ -128,11 +128,11 @@ type ReplySender = oneshot::Sender<Result<MethodReply, CallEnd>>;
 struct Call {
     id: RequestId,
     reply: ReplySender,
-    /// Still there until the protocol head takes it.
+    /// The request, until the protocol handler takes it to send it.
     request: Option<(MethodName, Option<Bytes>)>,
 }
 
-/// The slots of one connection, and the order in which their requests leave.
+/// The call slots of one connection, and the queue of unsent requests.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     slots: Vec<Option<Call>>,
@@ -160,14 +160,14 @@ impl InFlight {
             }
         };
         let id = RequestId::new(slot);
-        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            *place = Some(Call { id, reply, request: Some((name, payload)) });
+        if let Some(entry) = self.slots.get_mut(usize::from(slot)) {
+            *entry = Some(Call { id, reply, request: Some((name, payload)) });
         }
         self.unsent.push_back(id);
         Ok(id)
     }
 
-    /// The next request to send. Calls that ended before they were sent are passed over.
+    /// Returns the next request to send. Calls that have ended already are skipped.
     pub(super) fn next_unsent(&mut self) -> Option<OutgoingMethod> {
         while let Some(id) = self.unsent.pop_front() {
             let call = self.slots.get_mut(id.slot()).and_then(Option::as_mut).filter(|call| call.id == id);
@@ -178,7 +178,7 @@ impl InFlight {
         None
     }
 
-    /// Takes the call out, if it is still there and was sent.
+    /// Delivers an answer to its call and removes the call. The call must have been sent.
     pub(super) fn answer(&mut self, id: RequestId, reply: MethodReply) -> Answer {
         let sent = |call: &Call| call.id == id && call.request.is_none();
         if !self.slots.get(id.slot()).and_then(Option::as_ref).is_some_and(sent) {
@@ -190,22 +190,22 @@ impl InFlight {
         }
     }
 
-    /// Forgets a call whose caller is gone or has waited long enough.
+    /// Removes a call whose caller was cancelled or whose time-out expired.
     pub(super) fn cancel(&mut self, id: RequestId) {
         self.remove(id);
     }
 
-    /// Whether no call is open.
+    /// Returns whether no call is in flight.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.len() == self.free.len()
     }
 
-    /// Whether this call is open.
+    /// Returns whether this call is in flight.
     pub(super) fn has(&self, id: RequestId) -> bool {
         self.slots.get(id.slot()).and_then(Option::as_ref).is_some_and(|call| call.id == id)
     }
 
-    /// Ends the calls that the device has not been told of.
+    /// Ends the calls that were not sent yet.
     pub(super) fn end_unsent(&mut self) {
         for id in std::mem::take(&mut self.unsent) {
             if let Some(call) = self.remove(id) {
@@ -220,20 +220,20 @@ impl InFlight {
         self.free = Vec::new();
         for call in std::mem::take(&mut self.slots).into_iter().flatten() {
             let end = if call.request.is_some() && end != CallEnd::Stopping { CallEnd::NotSent } else { end };
-            // A caller that is gone has ended its call itself.
+            // Fails only if the caller was cancelled; then the call has ended already.
             let _ = call.reply.send(Err(end));
         }
     }
 
     fn remove(&mut self, id: RequestId) -> Option<Call> {
-        let place = self.slots.get_mut(id.slot())?;
-        if place.as_ref()?.id != id {
+        let slot = self.slots.get_mut(id.slot())?;
+        if slot.as_ref()?.id != id {
             return None;
         }
-        let call = place.take();
+        let call = slot.take();
         self.free.push(id.slot() as u16);
         if self.free.len() == self.slots.len() {
-            // Nothing in flight: an idle connection holds no memory for calls.
+            // Nothing is in flight: free the memory, so that an idle connection uses none for calls.
             *self = Self::default();
         }
         call
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reused_slot_does_not_take_an_old_answer() {
+    fn a_reused_slot_does_not_accept_an_old_answer() {
         let mut calls = InFlight::default();
         let (old, _) = insert(&mut calls, 8).unwrap();
         calls.next_unsent().unwrap();
@@ -293,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_holds_and_room_comes_back() {
+    fn the_number_of_calls_is_limited_and_ended_calls_free_their_slots() {
         let mut calls = InFlight::default();
-        let held: Vec<_> = (0..3).map(|_| insert(&mut calls, 3).unwrap()).collect();
+        let accepted: Vec<_> = (0..3).map(|_| insert(&mut calls, 3).unwrap()).collect();
         assert_eq!(insert(&mut calls, 3).unwrap_err(), CallEnd::TooManyInFlight);
-        calls.cancel(held[1].0);
+        calls.cancel(accepted[1].0);
         assert!(insert(&mut calls, 3).is_ok());
-        for (id, _) in &held {
+        for (id, _) in &accepted {
             calls.cancel(*id);
         }
         calls.end_all(CallEnd::Disconnected);

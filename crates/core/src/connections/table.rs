@@ -1,4 +1,4 @@
-//! The table of connections of this node, in shards, and the callers that wait for a device.
+//! The sharded table of this node's connections, and the callers that wait for a device to connect.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -14,37 +14,37 @@ use super::connection::{AcceptError, CloseReason, Connection, Credential};
 use super::in_flight::{CallEnd, MethodReply, OutgoingCall};
 use crate::session::{Session, Subscription};
 
-/// Enough that two cores or sixty-four seldom meet on one lock.
+/// Enough shards that even 64 cores rarely contend for one lock.
 const SHARDS: usize = 64;
 
-/// What the table knows about one identity. There is none for an identity that is neither connected
-/// nor waited for.
+/// The entry of one identity. An identity has none if it has no connection, no calls left in flight and no waiting
+/// callers.
 #[derive(Debug, Default)]
 struct Entry {
     connection: Option<Arc<Connection>>,
-    /// The connection that the device left with calls open, until it comes back or its time is up.
+    /// The connection that the device closed with calls in flight, until it reconnects or these calls expire.
     previous: Option<Arc<Connection>>,
-    /// Told when the device is there and listens; present while somebody waits.
+    /// Notified when the device is connected and subscribed to methods. Present while callers wait.
     ready: Option<Arc<Notify>>,
     waiters: usize,
 }
 
 type Shard = HashMap<IdentityId, Entry>;
 
-/// The connections that this node holds.
+/// The connections of this node.
 #[derive(Debug)]
 pub struct Connections {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     in_flight_limit: u16,
-    /// How often an identity was told to be closed.
+    /// Number of requests to close the connection of an identity.
     close_count: AtomicU64,
-    /// Devices, not modules, that have a connection.
+    /// Number of connected devices. Modules are not counted.
     device_count: AtomicUsize,
 }
 
 impl Connections {
-    /// An empty table. Each connection carries at most `in_flight_limit` calls.
+    /// Creates an empty table. Each connection may have at most `in_flight_limit` calls in flight.
     #[must_use]
     pub fn new(in_flight_limit: u16) -> Self {
         Self {
@@ -56,8 +56,9 @@ impl Connections {
         }
     }
 
-    /// How often [`Connections::close`] was called, whether or not it found anybody. Who looks at an identity and
-    /// then puts its connection in the table knows by this whether the identity may have changed in between.
+    /// Returns how often [`Connections::close`] and [`Connections::close_using_key`] were called, whether or not they
+    /// found a connection. Code that reads an identity and then attaches its connection compares the counts before and
+    /// after: if they differ, the identity may have changed in between.
     #[must_use]
     pub fn close_count(&self) -> u64 {
         self.close_count.load(Ordering::SeqCst)
@@ -69,8 +70,9 @@ impl Connections {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a connection in the table. The one it displaces, if any, is closed and returned.
-    /// With `resumes`, calls that an earlier connection was left with can be answered on this one.
+    /// Adds a connection to the table. If it replaces another one (takeover), that one is closed and returned.
+    /// With `resumes`, calls in flight on an earlier, cleanly closed connection can be answered on this one. Otherwise
+    /// they end.
     pub fn attach(&self, connection: &Arc<Connection>, resumes: bool) -> Option<Arc<Connection>> {
         let mut shard = self.shard(&connection.id);
         let entry = shard.entry(connection.id.clone()).or_default();
@@ -79,7 +81,7 @@ impl Connections {
         if displaced.is_none() && connection.id.module_str().is_none() {
             self.device_count.fetch_add(1, Ordering::Relaxed);
         }
-        // Under the shard's lock: whoever displaces this one must find what it inherited.
+        // Done under the shard's lock: a connection that replaces this one must find the calls that it inherited.
         for earlier in displaced.iter().chain(&previous).filter(|earlier| earlier.close_reason().is_some()) {
             if resumes {
                 connection.inherit_calls(earlier);
@@ -97,8 +99,8 @@ impl Connections {
         displaced
     }
 
-    /// Closes a connection and takes it out of the table, unless a newer one is already there.
-    /// True if calls are left on it for the device to answer on its next connection; they end with
+    /// Closes a connection and removes it from the table, unless a newer one has replaced it.
+    /// Returns true if calls are left in flight, which the device may answer on its next connection. They end with
     /// [`Connections::expire_inherited`].
     pub fn detach(&self, connection: &Arc<Connection>, reason: CloseReason) -> bool {
         connection.close(reason);
@@ -119,7 +121,7 @@ impl Connections {
         false
     }
 
-    /// The device did not come back in time: ends the calls that this connection was left with.
+    /// Ends the calls left in flight on this connection, because the device did not reconnect in time.
     pub fn expire_inherited(&self, connection: &Arc<Connection>) {
         let mut shard = self.shard(&connection.id);
         let Some(entry) = shard.get_mut(&connection.id) else { return };
@@ -131,9 +133,9 @@ impl Connections {
         }
     }
 
-    /// Closes the connection of an identity, and ends the calls of one that the device has left.
+    /// Closes the connection of an identity, and ends the calls left in flight on its previous one.
     pub fn close(&self, id: &IdentityId, reason: CloseReason) {
-        // Before the look: whoever comes after the look sees the count.
+        // Count before the look-up: a connection that is attached after the look-up then sees the new count.
         self.close_count.fetch_add(1, Ordering::SeqCst);
         let (connection, previous) = {
             let mut shard = self.shard(id);
@@ -150,16 +152,16 @@ impl Connections {
         }
     }
 
-    /// Closes the connection of an identity if this is the key that it authenticated with.
+    /// Closes the connection of an identity if it authenticated with this key.
     pub fn close_using_key(&self, id: &IdentityId, key: KeyFingerprint, reason: CloseReason) {
         self.close_count.fetch_add(1, Ordering::SeqCst);
-        let used = |connection: &Arc<Connection>| connection.credential == Credential::DeviceKey(key);
-        if let Some(connection) = self.get(id).filter(used) {
+        let used_key = |connection: &Arc<Connection>| connection.credential == Credential::DeviceKey(key);
+        if let Some(connection) = self.get(id).filter(used_key) {
             connection.close(reason);
         }
     }
 
-    /// Changes what a connection listens for, and tells callers that waited for it.
+    /// Changes the subscriptions of a connection, and wakes callers that wait for a subscription to methods.
     pub fn set_session(&self, connection: &Arc<Connection>, session: Session) {
         connection.set_session(session);
         if session.has(Subscription::Methods) {
@@ -170,13 +172,13 @@ impl Connections {
         }
     }
 
-    /// The connection of an identity, if this node holds one.
+    /// Returns the connection of an identity, if this node has one.
     #[must_use]
     pub fn get(&self, id: &IdentityId) -> Option<Arc<Connection>> {
         self.shard(id).get(id)?.connection.clone()
     }
 
-    /// Every connection of this node that `wanted` picks. Looks at each; not for a hot path.
+    /// Returns the connections for which `wanted` returns true. Scans all connections: not for a hot path.
     pub fn select(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<Arc<Connection>> {
         let mut found = Vec::new();
         for shard in &self.shards {
@@ -186,13 +188,13 @@ impl Connections {
         found
     }
 
-    /// How many devices, not modules, are connected to this node.
+    /// Returns the number of devices connected to this node. Modules are not counted.
     #[must_use]
     pub fn device_count(&self) -> usize {
         self.device_count.load(Ordering::Relaxed)
     }
 
-    /// How many connections this node holds. Looks at each.
+    /// Returns the number of connections of this node. Scans all connections.
     #[must_use]
     pub fn count(&self) -> usize {
         let count = |shard: &Mutex<Shard>| {
@@ -202,7 +204,7 @@ impl Connections {
         self.shards.iter().map(count).sum()
     }
 
-    /// Calls a method on a device that is connected to this node, or connects in time.
+    /// Calls a method on a device that is connected to this node, or that connects before the deadline.
     /// Dropping the future cancels the call.
     pub async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd> {
         loop {
@@ -211,24 +213,24 @@ impl Connections {
                 match connection.map(|connection| connection.accept(&call, self.in_flight_limit)) {
                     Some(Ok(pending)) => pending,
                     Some(Err(AcceptError::TooManyInFlight)) => return Err(CallEnd::TooManyInFlight),
-                    // Closed: its head is about to take it out of the table, or a newer one is on its way in.
+                    // Closed: its protocol handler is about to remove it, or a newer one is about to replace it.
                     Some(Err(AcceptError::Closed | AcceptError::NotSubscribed)) | None => {
                         self.wait_until_ready(target, call.connect_deadline).await?;
                         continue;
                     }
                 };
             match timeout(call.response_timeout, &mut pending.reply).await {
-                // The device never saw it, so another connection may still carry it.
+                // The call was not sent to the device, so it can be sent on another connection.
                 Ok(Ok(Err(CallEnd::NotSent))) => {}
                 Ok(Ok(end)) => return end,
-                // The sender was dropped without a word: the connection is gone.
+                // The sender was dropped without a result: the connection is gone.
                 Ok(Err(_)) => return Err(CallEnd::Disconnected),
                 Err(_) => return Err(CallEnd::TimedOut),
             }
         }
     }
 
-    /// Waits until `target` is connected and listens for methods.
+    /// Waits until `target` is connected and subscribed to methods.
     async fn wait_until_ready(&self, target: &IdentityId, deadline: Instant) -> Result<(), CallEnd> {
         if deadline <= Instant::now() {
             return Err(CallEnd::NotOnline);
@@ -237,7 +239,7 @@ impl Connections {
         let notified = waiter.ready.notified();
         tokio::pin!(notified);
         notified.as_mut().enable();
-        // It may have come between the caller's look and our entry in the table.
+        // The device may have become ready between the caller's look-up and the registration of this waiter.
         if self.get(target).is_some_and(|connection| connection.listens_for_methods()) {
             return Ok(());
         }
@@ -259,7 +261,7 @@ impl Connections {
     }
 }
 
-/// Somebody's place among those who wait for a device.
+/// Registers a caller that waits for a device. Dropping it removes the registration.
 struct Waiter<'a> {
     table: &'a Connections,
     target: &'a IdentityId,

@@ -1,28 +1,28 @@
-//! How the sender of an event proved itself, as readers are told.
+//! The authentication method of an event's sender, which readers see in the event.
 
 use crate::connections::Credential;
 
-/// How a sender proved itself. The numbers are stored.
+/// The authentication method of a sender. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// A token signed with its own key.
+    /// A token signed with the identity's own key.
     DeviceKey = 0,
-    /// A token signed with a policy's key.
+    /// A token signed with the key of a shared access policy.
     Policy = 1,
-    /// A certificate known by its thumbprint.
+    /// A certificate whose thumbprint the identity lists.
     Thumbprint = 2,
-    /// A certificate from a known authority.
+    /// A certificate that chains to a registered certificate authority.
     Authority = 3,
 }
 
 impl AuthMethod {
-    /// The method with that number.
+    /// Returns the method with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         [Self::DeviceKey, Self::Policy, Self::Thumbprint, Self::Authority].get(usize::from(number)).copied()
     }
 
-    /// JSON text, in the form of Azure's `iothub-connection-auth-method`.
+    /// Returns the method as JSON text, in the form of Azure's `iothub-connection-auth-method`.
     #[must_use]
     pub fn to_json(self, is_module: bool) -> String {
         let own = if is_module { "module" } else { "device" };
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_what_they_mean() {
+    fn stored_numbers_keep_their_meaning() {
         for (number, method) in
             [AuthMethod::DeviceKey, AuthMethod::Policy, AuthMethod::Thumbprint, AuthMethod::Authority]
                 .into_iter()

@@ -1,7 +1,8 @@
-//! Who comes and who goes, on its way to the log.
+//! Writes connection events (connected, disconnected) to the telemetry log.
 //!
-//! A device that connects does not wait for the disk. What came about while one write was under way is written together,
-//! in its order; only when a great many wait, all but the last of each device is dropped, for that is what counts.
+//! A connecting device does not wait for the write. Events that arrive during a write are written together by the next
+//! one, in order. If too many events are pending, only the latest event of each device is kept: it has the current
+//! state.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,12 @@ use super::hub_event::{HubEvent, connection_event_body};
 use super::log::{Origin, PartitionState};
 use super::telemetry_log::{Entry, TelemetryLog};
 
-/// So many wait before those that are out of date are dropped.
+/// Number of pending events at which outdated ones are dropped.
 const COMPACTION_THRESHOLD: usize = 65_536;
-/// So many are written in one step: others write as well.
+/// Maximum number of events in one write, so that other writers are not blocked for long.
 const BATCH_SIZE: usize = 256;
 
-/// A connection that began or ended.
+/// The start or end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ConnectionEvent {
     origin: Origin,
@@ -27,21 +28,24 @@ struct ConnectionEvent {
     now: Timestamp,
 }
 
-/// What is not written yet. Whoever changes who is connected holds it meanwhile, so that the order here is the order in
-/// which it came about.
+/// Events that are not written yet.
+///
+/// The hub adds and removes connections while it holds the lock on this queue. The order of the queue is therefore the
+/// order of those changes.
 #[derive(Debug, Default)]
 pub(crate) struct PendingEvents {
     events: Vec<ConnectionEvent>,
-    /// The last sequence number that was given; they rise for ever.
+    /// The last sequence number assigned. Sequence numbers always increase.
     last_sequence_number: u64,
-    /// With so many, those that are out of date are dropped.
+    /// Number of events at which outdated ones are dropped.
     compact_at: usize,
-    /// Whether somebody is about to write all that waits, so that there are never two of them for each that comes.
+    /// Whether a task is about to write all pending events. Prevents one task per event.
     has_writer: bool,
 }
 
 impl PendingEvents {
-    /// Numbers go on behind all that are in the log: none of them is above what its time says.
+    /// Creates an empty queue whose sequence numbers start above all those in the log. A number in the log is always
+    /// below the first one of the millisecond after its event's enqueue time.
     fn new(partitions: &[PartitionState], now: Timestamp) -> Self {
         let last = partitions.iter().filter_map(|partition| partition.last_enqueued).max();
         let last = last.unwrap_or(now).max(now).unix_millis();
@@ -63,7 +67,7 @@ impl PendingEvents {
         }
     }
 
-    /// What waits. Nobody serves the queue any more if that is nothing.
+    /// Takes all pending events. If there are none, clears `has_writer`: the writer stops.
     fn take(&mut self) -> Vec<ConnectionEvent> {
         self.has_writer = !self.events.is_empty();
         std::mem::take(&mut self.events)
@@ -81,24 +85,24 @@ impl PendingEvents {
         kept.reverse();
         warn!(
             dropped = before - kept.len(),
-            "the event log is far behind: only the last state of devices is told"
+            "connection events are backed up; only the latest state of each device is recorded"
         );
         self.compact_at = COMPACTION_THRESHOLD.max(2 * kept.len());
         self.events = kept;
     }
 }
 
-/// Room for a million in each millisecond.
+/// Returns the first sequence number of a millisecond. Each millisecond has room for 2^20 numbers.
 fn first_sequence_number(millis: i64) -> u64 {
     u64::try_from(millis).unwrap_or(0) << 20
 }
 
-/// Connections that began or ended, if the log is to tell of them.
+/// Records connection events. Exists only if the log is configured to contain them.
 pub(crate) struct ConnectionEvents {
     log: Arc<TelemetryLog>,
     host: String,
     pending: Mutex<PendingEvents>,
-    /// One writes at a time, so that what comes later is written later.
+    /// Serializes writers, which keeps the events in order.
     write_lock: tokio::sync::Mutex<()>,
 }
 
@@ -117,7 +121,7 @@ impl ConnectionEvents {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that what waits is written. At most one task waits for the disk, however slow that is.
+    /// Starts a task that writes the pending events, unless one is about to. At most one such task waits for the disk.
     pub(crate) fn spawn_writer(self: &Arc<Self>) {
         if std::mem::replace(&mut self.lock().has_writer, true) {
             return;
@@ -126,7 +130,7 @@ impl ConnectionEvents {
         tokio::spawn(async move { events.flush().await });
     }
 
-    /// Writes all that waits.
+    /// Writes all pending events.
     pub(crate) async fn flush(&self) {
         let _guard = self.write_lock.lock().await;
         loop {
@@ -148,7 +152,7 @@ impl ConnectionEvents {
         });
         if let Err(error) = self.log.append_all(entries.collect()).await {
             for ConnectionEvent { origin, event, .. } in batch {
-                warn!(device = %origin.id, ?event, %error, "the event log does not tell of it");
+                warn!(device = %origin.id, ?event, %error, "cannot write a connection event to the event log");
             }
         }
     }
@@ -173,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn numbers_rise_also_when_the_clock_goes_back_and_over_a_restart() {
+    fn sequence_numbers_increase_across_clock_changes_and_restarts() {
         let mut pending = PendingEvents::new(&[], time(100));
         for now in [100, 100, 50, 200, 10] {
             pending.push(origin("d"), HubEvent::Connected, time(now));
         }
         let numbers: Vec<u64> = pending.events.iter().map(|event| event.sequence_number).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-        // The log has the last of them at the time of the one before, for its times never fall.
+        // Enqueue times in the log never decrease: the last event has the enqueue time of the one before it.
         let partition =
             PartitionState { begin: 0, next: 5, oldest: None, last_enqueued: Some(time(200)), bytes: 0 };
         let again = PendingEvents::new(&[partition], time(10));
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn when_many_wait_the_last_of_each_device_stays() {
+    fn a_backed_up_queue_keeps_the_latest_event_of_each_device() {
         let mut pending = PendingEvents::new(&[], time(0));
         pending.compact_at = 5;
         for (id, event) in [
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_storm_is_written_in_its_order_by_one_task() {
+    async fn one_task_writes_a_burst_of_events_in_order() {
         let slow_log = Arc::new(SlowLog::new());
         let settings = EventSettings::default();
         let log = Arc::new(TelemetryLog::new(
@@ -230,6 +234,6 @@ mod tests {
         let ids: Vec<String> =
             slow_log.written.lock().unwrap().iter().map(|batch| batch.origin.id.to_string()).collect();
         assert_eq!(ids, (0..1000).map(|number| format!("d{number}")).collect::<Vec<_>>());
-        assert!(!events.lock().has_writer, "the next one starts a writer");
+        assert!(!events.lock().has_writer, "the next event must start a writer");
     }
 }

@@ -1,4 +1,4 @@
-//! Groups of readers, and how many readers each has.
+//! Consumer groups and their reader slots.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicI64;
@@ -7,26 +7,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
 use prometheus_client::metrics::gauge::Gauge;
 
-/// The groups that there are. Readers of one group know nothing of each other; the group only bounds their number, as
-/// in Event Hubs.
+/// All consumer groups. A group only limits the number of its readers, as in Event Hubs. Readers of a group are
+/// independent: each one gets all events.
 #[derive(Debug)]
 pub(crate) struct ConsumerGroups {
     names: Vec<String>,
-    /// Readers that a group may have on one partition.
+    /// Maximum number of readers of one group on one partition.
     readers_per_partition: usize,
-    /// How many there are, by number of the group and partition.
+    /// Number of slots in use, by index of the group and partition.
     slots: Mutex<HashMap<(usize, u16), usize>>,
     readers: Gauge<i64, AtomicI64>,
 }
 
-/// Why a reader was not let in.
+/// Why a reader got no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReaderSlotError {
     UnknownGroup,
     Full,
 }
 
-/// A reader's place, given back when it is dropped.
+/// A reader's slot on each of its partitions. Dropping it releases the slot.
 #[derive(Debug)]
 pub(super) struct ReaderSlot {
     groups: Arc<ConsumerGroups>,
@@ -61,7 +61,7 @@ impl ConsumerGroups {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A seat on each of `partitions`.
+    /// Acquires a slot on each of `partitions`, or on none of them.
     pub(super) fn acquire(
         self: &Arc<Self>,
         name: &str,
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_group_has_so_many_readers_of_each_partition() {
+    fn the_number_of_readers_is_limited_per_group_and_partition() {
         let configured = ["$DEFAULT".to_owned(), "other".to_owned()];
         let groups = Arc::new(ConsumerGroups::new(&configured, 2, Gauge::default()));
         assert_eq!(groups.names(), ["$Default", "other"]);
@@ -111,7 +111,7 @@ mod tests {
         let all = acquire("$default", &[0, 1]).unwrap();
         let one = acquire("$Default", &[1]).unwrap();
         assert_eq!(acquire("$Default", &[0, 1]).unwrap_err(), ReaderSlotError::Full);
-        assert_eq!(acquire("nobody", &[0]).unwrap_err(), ReaderSlotError::UnknownGroup);
+        assert_eq!(acquire("unknown", &[0]).unwrap_err(), ReaderSlotError::UnknownGroup);
         let _other = acquire("Other", &[0, 1]).unwrap();
         drop(one);
         let _again = acquire("$Default", &[0, 1]).unwrap();

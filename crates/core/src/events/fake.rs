@@ -1,4 +1,4 @@
-//! A log for tests, whose disk is as slow as they want.
+//! An event log for tests, which control when its writes complete.
 
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use super::log::{Batch, EventLog, PartitionState, StoredEvent};
 use crate::store::StoreError;
 
-/// It writes as often as `disk` has permits.
+/// An event log whose writes each need one permit of `disk`.
 pub(crate) struct SlowLog {
     pub(crate) disk: Semaphore,
     pub(crate) written: Mutex<Vec<Batch>>,

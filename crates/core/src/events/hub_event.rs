@@ -1,4 +1,4 @@
-//! What the hub itself has to tell: events with Azure's schemas, beside what devices send.
+//! Hub events: events that the hub itself emits, with Azure's schemas.
 
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::{IdentityId, Timestamp};
@@ -27,7 +27,7 @@ impl HubEvent {
         }
     }
 
-    /// The property `opType`.
+    /// Returns the value of the property `opType`.
     fn operation(self) -> &'static str {
         match self {
             Self::Created => "createDeviceIdentity",
@@ -39,7 +39,7 @@ impl HubEvent {
         }
     }
 
-    /// The property `iothub-message-schema`.
+    /// Returns the value of the property `iothub-message-schema`.
     fn schema(self) -> &'static str {
         match self.source() {
             EventSource::Telemetry => "",
@@ -49,7 +49,7 @@ impl HubEvent {
         }
     }
 
-    /// The event that tells of it.
+    /// Creates the event for the log.
     pub(crate) fn to_event(self, hub: &str, id: &IdentityId, now: Timestamp, body: &Value) -> NewEvent {
         let correlation = uuid(random_bits());
         let system = [
@@ -76,12 +76,12 @@ impl HubEvent {
     }
 }
 
-/// The body that tells of a connection's beginning or end.
+/// Returns the body of a connection event.
 pub(crate) fn connection_event_body(sequence_number: u64) -> Value {
     json!({ "sequenceNumber": format!("{sequence_number:064x}") })
 }
 
-/// The schema has a correlation id in each event; nothing else here has one to give.
+/// Returns random bits for the correlation id, which Azure's schema requires in each event.
 fn random_bits() -> u128 {
     let mut bytes = [0; 16];
     match ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes) {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_has_the_properties_that_are_documented() {
+    fn a_hub_event_has_the_documented_properties() {
         let id = IdentityId::parse("d/m").unwrap();
         let now = Timestamp::from_unix_seconds(0);
         let event = HubEvent::Connected.to_event("hub", &id, now, &connection_event_body(255));

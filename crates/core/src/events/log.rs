@@ -1,4 +1,4 @@
-//! The `EventLog` port: events that must survive a restart, in the order in which they were taken.
+//! The `EventLog` port: a persistent log of events, in the order in which the hub accepted them.
 
 use std::collections::BTreeMap;
 
@@ -11,60 +11,60 @@ use tokio::sync::watch;
 use super::{AuthMethod, EventSource};
 use crate::store::StoreError;
 
-/// Who events are from, or about.
+/// The identity that sent an event, or that a hub event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The device or module.
     pub id: IdentityId,
-    /// Which of the identities that ever had this id.
+    /// The generation id of the identity. It distinguishes identities that had the same id one after the other.
     pub generation_id: String,
-    /// How it proved itself, if it sent them.
+    /// How the sender authenticated. `None` for hub events.
     pub auth: Option<AuthMethod>,
 }
 
-/// Something to append.
+/// An event to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Its properties, as a well-formed [property bag](MessageProperties).
+    /// The properties, as a well-formed [property bag](MessageProperties).
     pub properties: String,
-    /// What it says.
+    /// The body.
     pub body: Bytes,
 }
 
-/// Events of one origin, to be appended together: all of them or none.
+/// Events of one origin that are appended atomically.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Where to.
+    /// The partition to append to.
     pub partition: u16,
-    /// What they are.
+    /// The source of the events.
     pub source: EventSource,
-    /// Whose they are.
+    /// The identity that they belong to.
     pub origin: Origin,
-    /// When the hub took them.
+    /// When the hub accepted them.
     pub now: Timestamp,
-    /// In their order.
+    /// The events, in order.
     pub events: Vec<NewEvent>,
 }
 
-/// An event of the log.
+/// An event in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Counts the events of its partition, from 0; its offset as well.
+    /// The sequence number in the partition, from 0. It is also the offset.
     pub sequence: u64,
-    /// When it was appended; never before the one in front of it.
+    /// When the event was appended. Never earlier than that of the preceding event.
     pub enqueued: Timestamp,
-    /// What it is.
+    /// The source of the event.
     pub source: EventSource,
-    /// Whose it is.
+    /// The identity that it belongs to.
     pub origin: Origin,
-    /// A property bag.
+    /// The properties, as a property bag.
     pub properties: String,
-    /// What it says.
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Batch {
-    /// How much it takes in the log.
+    /// Returns the size in the log, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.events.iter().map(NewEvent::bytes).sum()
@@ -72,7 +72,7 @@ impl Batch {
 }
 
 impl NewEvent {
-    /// How much it takes in the log.
+    /// Returns the size in the log, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         (self.body.len() + self.properties.len()) as u64 + EVENT_OVERHEAD
@@ -80,12 +80,12 @@ impl NewEvent {
 }
 
 impl StoredEvent {
-    /// As readers see it.
+    /// Converts the event to the form that readers see.
     #[must_use]
     pub fn into_event(self, partition: u16) -> Event {
-        // Only what can be read is written.
-        let said = MessageProperties::parse_property_bag(&self.properties).unwrap_or_default();
-        let mut system: BTreeMap<String, String> = said
+        // The log contains only well-formed property bags.
+        let properties = MessageProperties::parse_property_bag(&self.properties).unwrap_or_default();
+        let mut system: BTreeMap<String, String> = properties
             .system
             .into_iter()
             .map(|(property, value)| (property.event_name().to_owned(), value))
@@ -108,50 +108,50 @@ impl StoredEvent {
             offset: self.sequence.to_string(),
             enqueued_time: self.enqueued,
             system_properties: system,
-            properties: said.application,
+            properties: properties.application,
             body: self.body.into(),
         }
     }
 }
 
-/// Where a partition begins and ends, and what it holds.
+/// The range and size of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PartitionState {
-    /// The oldest event that is still there, or the one that comes next if there is none.
+    /// Sequence number of the oldest event in the partition; `next` if the partition is empty.
     pub begin: u64,
-    /// What the next event will have.
+    /// Sequence number of the next event.
     pub next: u64,
-    /// When the oldest event that is still there was appended.
+    /// When the oldest event in the partition was appended. `None` if the partition is empty.
     pub oldest: Option<Timestamp>,
-    /// When the last event was appended, if there ever was one.
+    /// When the last event was appended. `None` if there has never been one.
     pub last_enqueued: Option<Timestamp>,
-    /// How much its events take.
+    /// The size of the events, in bytes.
     pub bytes: u64,
 }
 
-/// What an event takes besides body and properties, about: its row and what it says of its sender.
+/// Approximate size of an event besides its body and properties, in bytes: the row and the origin.
 pub const EVENT_OVERHEAD: u64 = 128;
 
-/// A durable log of events in partitions.
+/// A persistent log of events in partitions.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// How many partitions it has.
+    /// Returns the number of partitions.
     fn partitions(&self) -> u16;
 
-    /// Appends a batch; it is on disk when this returns. What the partition's next event will have. A caller that stops
-    /// waiting does not stop the write.
+    /// Appends a batch atomically. The batch is persisted when this returns. Returns the sequence number of the
+    /// partition's next event. Dropping the future does not cancel the write.
     async fn append(&self, batch: Batch) -> Result<u64, StoreError>;
 
-    /// Appends batches in one step, in their order: all of them or none. They are on disk when this returns. A caller that
-    /// stops waiting does not stop the write.
+    /// Appends batches atomically, in order. They are persisted when this returns. Dropping the future does not cancel
+    /// the write.
     async fn append_all(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
 
-    /// What the next event of a partition will have, told anew whenever events were appended and can be read. `None` if
-    /// there is no such partition.
+    /// Watches the sequence number of the partition's next event. It changes when appended events become readable.
+    /// `None` if there is no such partition.
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>>;
 
-    /// The events of a partition from `from` on, or from the first that is still there: at most `max_events`, and no
-    /// more once they have `max_bytes`.
+    /// Reads the events of a partition from sequence number `from` on, or from the oldest one if `from` was removed.
+    /// Returns at most `max_events`, and stops once their size reaches `max_bytes`.
     async fn read(
         &self,
         partition: u16,
@@ -160,17 +160,18 @@ pub trait EventLog: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// Where each partition begins and ends, in their order.
+    /// Returns the state of each partition, in order.
     async fn state(&self) -> Result<Vec<PartitionState>, StoreError>;
 
-    /// The first event of a partition that was appended at `time` or later, or what its next one will have.
+    /// Returns the sequence number of the partition's first event that was appended at `time` or later. If there is no
+    /// such event, returns the number of the next event.
     async fn first_since(&self, partition: u16, time: Timestamp) -> Result<u64, StoreError>;
 
-    /// Removes events from before `time`, and the oldest ones while the log is larger than `max_bytes`: not all at
-    /// once, for others want to write. How many; 0 when there is nothing left to remove. What partitions count goes on
-    /// as if nothing had been removed.
+    /// Removes events that are older than `time`, and the oldest events while the log is larger than `max_bytes`.
+    /// One call may remove only a part of them, so that writers are not blocked for long. Returns the number of removed
+    /// events; call again until it is 0. The sequence numbers of other events stay the same.
     async fn trim(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError>;
 
-    /// Finishes what was accepted and closes.
+    /// Completes the accepted writes and closes the log.
     async fn close(&self);
 }

@@ -1,27 +1,27 @@
-//! Where a reader begins, and how far it has come.
+//! Start positions and read positions of readers.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use ferrohub_model::Timestamp;
 
-/// Where a reader begins.
+/// Where a reader starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartPosition {
-    /// At the oldest event that is still there.
+    /// At the oldest event in the log.
     Start,
-    /// At the next event that comes.
+    /// At the next event that is appended.
     End,
-    /// At the first event that was appended then or later.
+    /// At the first event that was appended at this time or later.
     Time(Timestamp),
-    /// Behind the events that a reader has seen.
+    /// After the events that were read up to this position.
     After(Position),
 }
 
-/// How far a reader has come: for each partition the sequence number of what comes next. A partition that is not
-/// mentioned was not read yet.
+/// A read position: for each partition, the sequence number of the next event to read. A partition without an entry has
+/// not been read yet.
 ///
-/// Written as the offsets of the last events that were seen, `0:1200,3:77`, with `-1` for none.
+/// The text form has the offset of the last event read in each partition, `0:1200,3:77`, or `-1` for none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Position(pub BTreeMap<u16, u64>);
 
@@ -53,7 +53,7 @@ impl fmt::Display for Position {
 }
 
 impl StartPosition {
-    /// Reads `start`, `end`, a time in RFC 3339, or a [`Position`].
+    /// Parses `start`, `end`, an RFC 3339 time or a [`Position`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_are_read_in_every_form() {
+    fn start_positions_are_parsed_in_every_form() {
         assert_eq!(StartPosition::parse("start"), Some(StartPosition::Start));
         assert_eq!(StartPosition::parse("end"), Some(StartPosition::End));
         let time = Timestamp::parse("2026-11-24T10:00:00Z").unwrap();
@@ -78,15 +78,14 @@ mod tests {
             |pairs: &[(u16, u64)]| Some(StartPosition::After(Position(pairs.iter().copied().collect())));
         assert_eq!(StartPosition::parse("0:12,3:7"), after(&[(0, 13), (3, 8)]));
         assert_eq!(StartPosition::parse("0:12,1:-1"), after(&[(0, 13), (1, 0)]));
-        let most = u64::MAX.to_string();
-        let too_far = format!("0:{most}");
-        for text in ["", "now", "0:", "0:x", "x:1", "0:1,", "70000:1", "2026-11-24", "0:-2", &too_far] {
+        let overflow = format!("0:{}", u64::MAX);
+        for text in ["", "now", "0:", "0:x", "x:1", "0:1,", "70000:1", "2026-11-24", "0:-2", &overflow] {
             assert_eq!(StartPosition::parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_position_is_read_as_it_was_written() {
+    fn a_formatted_position_parses_to_the_same_position() {
         let position = Position([(0, 13), (1, 0)].into());
         assert_eq!(position.to_string(), "0:12,1:-1");
         assert_eq!(Position::parse("0:12,1:-1"), Some(position));

@@ -1,4 +1,4 @@
-//! Reading the log: from anywhere to its end, and on as it grows.
+//! Readers of the log: from a start position to the end, then events as they are appended.
 
 use std::sync::Arc;
 
@@ -11,35 +11,35 @@ use super::log::EventLog;
 use super::position::Position;
 use crate::store::StoreError;
 
-/// How much a reader takes from the log at once, in bytes of bodies and properties; a single larger event comes alone.
+/// Maximum size of one read, in bytes of bodies and properties. A larger event is read alone.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Why a reader has nothing more to say.
+/// Why a reader ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The hub is stopping.
     #[error("the hub is stopping")]
     Stopping,
-    /// The log failed.
+    /// The event log returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A place in the log that goes forward. It holds no events; a reader that is not asked costs nothing.
+/// A cursor over one or all partitions that only moves forward. It buffers no events; an idle reader does no work.
 pub struct EventReader {
     log: Arc<dyn EventLog>,
     cursors: Vec<Cursor>,
-    /// Whose turn it is: no partition keeps the others waiting.
+    /// Index of the cursor to read next. Round-robin, so that one busy partition does not starve the others.
     next_cursor: usize,
     stopping: watch::Receiver<bool>,
-    /// Its place among the readers of its group.
+    /// The reader slot in its consumer group, released on drop.
     _slot: ReaderSlot,
 }
 
-/// How far it is in one partition.
+/// The read position in one partition.
 pub(super) struct Cursor {
     pub(super) partition: u16,
-    /// The sequence number of what comes next.
+    /// The sequence number of the next event to read.
     pub(super) next: u64,
     pub(super) head: watch::Receiver<u64>,
 }
@@ -54,20 +54,20 @@ impl EventReader {
         Self { log, cursors, next_cursor: 0, stopping, _slot: slot }
     }
 
-    /// How far it has come.
+    /// Returns the current read position.
     #[must_use]
     pub fn position(&self) -> Position {
         Position(self.cursors.iter().map(|cursor| (cursor.partition, cursor.next)).collect())
     }
 
-    /// The next events, at most `most` and all of one partition; waits until there is one. May be dropped before it is
-    /// done: nothing is skipped then.
+    /// Returns the next events: at most `max_events`, all of one partition. Waits until there is at least one. Cancel
+    /// safe: if the future is dropped, no event is skipped.
     ///
     /// # Errors
-    /// [`ReadError`]; there will be nothing more then.
-    pub async fn next(&mut self, most: usize) -> Result<Vec<Event>, ReadError> {
+    /// Returns [`ReadError`] if the hub is stopping or the log fails; the reader is then finished.
+    pub async fn next(&mut self, max_events: usize) -> Result<Vec<Event>, ReadError> {
         loop {
-            let events = self.read(most).await?;
+            let events = self.read(max_events).await?;
             if !events.is_empty() {
                 return Ok(events);
             }
@@ -75,11 +75,11 @@ impl EventReader {
         }
     }
 
-    /// The next events, at most `most` and all of one partition, or none if it is at the end of the log.
+    /// Returns the next events: at most `max_events`, all of one partition. Returns none at the end of the log.
     ///
     /// # Errors
-    /// [`ReadError`]; there will be nothing more then.
-    pub async fn read(&mut self, most: usize) -> Result<Vec<Event>, ReadError> {
+    /// Returns [`ReadError`] if the hub is stopping or the log fails; the reader is then finished.
+    pub async fn read(&mut self, max_events: usize) -> Result<Vec<Event>, ReadError> {
         if *self.stopping.borrow() {
             return Err(ReadError::Stopping);
         }
@@ -90,8 +90,8 @@ impl EventReader {
             if cursor.next >= end {
                 continue;
             }
-            let stored = self.log.read(cursor.partition, cursor.next, most, READ_BYTES).await?;
-            // If nothing is there, all up to the end was trimmed.
+            let stored = self.log.read(cursor.partition, cursor.next, max_events, READ_BYTES).await?;
+            // An empty result means that retention removed every event up to the end.
             cursor.next = stored.last().map_or(end, |last| last.sequence + 1);
             if !stored.is_empty() {
                 self.next_cursor = (index + 1) % count;
@@ -102,7 +102,7 @@ impl EventReader {
         Ok(Vec::new())
     }
 
-    /// Waits until the log has more than [`EventReader::read`] saw.
+    /// Waits until events are appended after the last [`EventReader::read`].
     async fn wait_for_append(&mut self) -> Result<(), ReadError> {
         let heads = self.cursors.iter_mut().map(|cursor| Box::pin(cursor.head.changed()));
         tokio::select! {

@@ -1,7 +1,7 @@
-//! Who takes old events out of the log.
+//! Retention: removes old events from the log.
 //!
-//! It sleeps until the oldest event is old enough or the log may have become too large, so that a hub with nothing to do
-//! is not woken for it.
+//! The retention task sleeps until the oldest event may have reached the maximum age or the log the maximum size. An
+//! idle hub is not woken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,21 +17,21 @@ use super::settings::EventSettings;
 use crate::clock::Clock;
 use crate::store::StoreError;
 
-/// How long it waits after a failure of the log.
+/// Delay after an error of the log.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// What the appenders and the one who trims tell each other.
+/// State that the appenders and the retention task share.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
-    /// Bytes appended since the last look.
+    /// Bytes appended since the last run.
     appended: AtomicU64,
-    /// With so many of them it is time for the next one.
+    /// Number of appended bytes that starts the next run.
     trim_threshold: AtomicU64,
     wake: Notify,
 }
 
 impl Retention {
-    /// The log grew by `bytes`.
+    /// Records that the log grew by `bytes`. Wakes the task if the threshold is reached.
     pub(crate) fn record_appended(&self, bytes: u64) {
         let appended = self.appended.fetch_add(bytes, Ordering::AcqRel) + bytes;
         if appended >= self.trim_threshold.load(Ordering::Acquire) {
@@ -39,13 +39,13 @@ impl Retention {
         }
     }
 
-    /// Bytes that it was told of since its last look.
+    /// Returns the bytes recorded since the last run.
     #[cfg(test)]
     pub(crate) fn appended(&self) -> u64 {
         self.appended.load(Ordering::Acquire)
     }
 
-    /// Trims until the hub stops.
+    /// Removes old events until the hub stops.
     pub(crate) async fn run(
         self: Arc<Self>,
         log: Arc<dyn EventLog>,
@@ -55,7 +55,7 @@ impl Retention {
         mut stopping: watch::Receiver<bool>,
     ) {
         loop {
-            // While it looks, nobody needs to wake it.
+            // No wake-ups are needed during a run.
             self.trim_threshold.store(u64::MAX, Ordering::Release);
             self.appended.store(0, Ordering::Release);
             let delay = match run_once(&*log, &settings, clock.now(), &trimmed).await {
@@ -68,7 +68,7 @@ impl Retention {
                 }
                 Err(StoreError::Closed) => return,
                 Err(error) => {
-                    error!(%error, "the event log could not be trimmed");
+                    error!(%error, "cannot remove old events");
                     Some(RETRY_DELAY)
                 }
             };
@@ -88,14 +88,14 @@ async fn sleep(delay: Option<Duration>) {
     }
 }
 
-/// When to look again: after this long, or when the log has grown by so many bytes.
+/// When to run again: after `delay`, or when the log has grown by `appended_bytes`.
 #[derive(Debug, PartialEq, Eq)]
 struct NextRun {
     delay: Option<Duration>,
     appended_bytes: u64,
 }
 
-/// Removes what has to go.
+/// Removes the events that exceed the age or size limit.
 async fn run_once(
     log: &dyn EventLog,
     settings: &EventSettings,
@@ -105,7 +105,7 @@ async fn run_once(
     let millis = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
     let oldest = now.plus_millis(millis.saturating_neg());
     let max = settings.retention_bytes;
-    // A log that was full gets some room, or every append would have to trim.
+    // Go below the limit when the log is full. Otherwise every append would start a run.
     let state = log.state().await?;
     let goal = if total_bytes(&state) > max { max - max / 64 } else { max };
     if goal == max && state.iter().all(|partition| partition.oldest.is_none_or(|first| first >= oldest)) {
@@ -120,7 +120,7 @@ async fn run_once(
     }
     if removed > 0 {
         trimmed.inc_by(removed);
-        debug!(events = removed, "trimmed the event log");
+        debug!(events = removed, "removed old events");
     }
     Ok(next_run(&log.state().await?, settings, now))
 }
@@ -131,7 +131,7 @@ fn total_bytes(partitions: &[PartitionState]) -> u64 {
 
 fn next_run(partitions: &[PartitionState], settings: &EventSettings, now: Timestamp) -> NextRun {
     let Some(oldest) = partitions.iter().filter_map(|partition| partition.oldest).min() else {
-        // Nothing can grow old or large before something is there.
+        // An empty log needs no run until the first append.
         return NextRun { delay: None, appended_bytes: 1 };
     };
     let shortest = (settings.retention / 100).clamp(Duration::from_secs(1), Duration::from_secs(60));
@@ -145,7 +145,7 @@ fn next_run(partitions: &[PartitionState], settings: &EventSettings, now: Timest
 mod tests {
     use super::*;
 
-    /// A log that counts how often it is looked at.
+    /// A log that counts how often its state is read.
     #[derive(Default)]
     struct CountingLog {
         runs: AtomicU64,
@@ -193,7 +193,7 @@ mod tests {
         async fn close(&self) {}
     }
 
-    /// Tokio's clock as the wall's, so that a test can let days pass.
+    /// Uses tokio's clock as wall clock, so that a test can advance it by days.
     struct TokioClock(tokio::time::Instant);
 
     impl Clock for TokioClock {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_log_is_left_alone_and_an_old_event_goes() {
+    async fn an_idle_log_is_not_checked_and_old_events_are_removed() {
         let log = Arc::new(CountingLog::default());
         let retention = Arc::new(Retention::default());
         let stop = watch::Sender::new(false);
@@ -219,7 +219,7 @@ mod tests {
         let task = tokio::spawn(run);
         let day = EventSettings::default().retention;
         tokio::time::sleep(day * 10).await;
-        assert_eq!(log.runs.load(Ordering::Relaxed), 1, "nothing is there");
+        assert_eq!(log.runs.load(Ordering::Relaxed), 1, "the log is empty");
         let now = clock.now();
         *log.events.lock().unwrap() =
             PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
@@ -230,13 +230,13 @@ mod tests {
         assert_eq!(trimmed.get(), 3);
         let runs = log.runs.load(Ordering::Relaxed);
         tokio::time::sleep(day * 10).await;
-        assert_eq!(log.runs.load(Ordering::Relaxed), runs, "nothing is there again");
+        assert_eq!(log.runs.load(Ordering::Relaxed), runs, "the log is empty again");
         stop.send_replace(true);
         task.await.unwrap();
     }
 
     #[test]
-    fn it_sleeps_until_there_may_be_something_to_do() {
+    fn the_next_run_is_when_an_event_may_be_too_old_or_the_log_too_large() {
         let settings = EventSettings {
             retention: Duration::from_secs(1000),
             retention_bytes: 100,
@@ -249,8 +249,8 @@ mod tests {
         let some = |oldest, bytes| PartitionState { begin: 6, oldest: Some(second(oldest)), bytes, ..empty };
         let next = |now| next_run(&[some(40, 10), some(30, 20)], &settings, second(now));
         assert_eq!(next(50), NextRun { delay: Some(Duration::from_secs(980)), appended_bytes: 71 });
-        assert_eq!(next(5000).delay, Some(Duration::from_secs(10)), "not for each event on its own");
-        assert_eq!(next(0).delay, Some(Duration::from_secs(1000)), "a clock that went back");
+        assert_eq!(next(5000).delay, Some(Duration::from_secs(10)), "events are removed in groups");
+        assert_eq!(next(0).delay, Some(Duration::from_secs(1000)), "the clock was set back");
         assert_eq!(next_run(&[some(0, 200)], &settings, second(0)).appended_bytes, 1);
     }
 }

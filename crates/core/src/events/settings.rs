@@ -1,13 +1,13 @@
-//! How the log is kept.
+//! Settings of the telemetry log.
 
 use std::time::Duration;
 
-/// What an event is. The numbers are stored; the names are what readers know as `iothub-message-source`.
+/// The source of an event. The numbers are stored; readers see the names as `iothub-message-source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventSource {
     /// A device or module sent it.
     Telemetry = 0,
-    /// A twin was changed.
+    /// A twin was updated or replaced.
     TwinChange = 1,
     /// A device or module was created or deleted.
     DeviceLifecycle = 2,
@@ -16,11 +16,11 @@ pub enum EventSource {
 }
 
 impl EventSource {
-    /// All of them, by their numbers.
+    /// All sources, by number.
     pub const ALL: [Self; 4] =
         [Self::Telemetry, Self::TwinChange, Self::DeviceLifecycle, Self::ConnectionState];
 
-    /// As readers know it.
+    /// Returns the name that readers see.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -31,33 +31,33 @@ impl EventSource {
         }
     }
 
-    /// The source that readers know by that name, in capital or small letters.
+    /// Returns the source with this name, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|source| source.name().eq_ignore_ascii_case(name))
     }
 
-    /// The source with that number.
+    /// Returns the source with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 }
 
-/// How events are kept and read.
+/// Settings for storing and reading events.
 #[derive(Debug, Clone)]
 pub struct EventSettings {
-    /// What goes into the log besides telemetry.
+    /// Sources of hub events to record. Telemetry is always recorded.
     pub sources: Vec<EventSource>,
-    /// How long an event stays at most.
+    /// Maximum age of an event.
     pub retention: Duration,
-    /// How large the log gets at most, in bytes; then the oldest events go.
+    /// Maximum size of the log, in bytes. Beyond it, the oldest events are removed.
     pub retention_bytes: u64,
-    /// Groups of readers besides [`DEFAULT_CONSUMER_GROUP`](ferrohub_model::message::DEFAULT_CONSUMER_GROUP).
+    /// Consumer groups besides [`DEFAULT_CONSUMER_GROUP`](ferrohub_model::message::DEFAULT_CONSUMER_GROUP).
     pub consumer_groups: Vec<String>,
-    /// Readers that one group may have on each partition.
+    /// Maximum number of readers of one group on each partition.
     pub readers_per_group: usize,
-    /// Largest event of a device, body and properties, in bytes.
+    /// Maximum size of a device's event (body and properties), in bytes.
     pub event_bytes: usize,
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_found_by_number_and_name() {
+    fn sources_are_found_by_number_and_by_name() {
         for (number, source) in EventSource::ALL.into_iter().enumerate() {
             assert_eq!(source as usize, number);
             assert_eq!(EventSource::from_number(number as u8), Some(source));

@@ -1,4 +1,4 @@
-//! The log as the hub uses it: with its settings, its groups of readers and the one who trims it.
+//! The telemetry log: the event log with its settings, consumer groups, retention and metrics.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use crate::clock::Clock;
 use crate::metrics::{EventMetrics, Metrics};
 use crate::store::StoreError;
 
-/// Why a reader cannot begin.
+/// Why a reader cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenReaderError {
     #[error("the log has no such partition")]
     NoPartition,
-    #[error("the group has no place")]
+    #[error("the consumer group has no free reader slot")]
     NoSlot(ReaderSlotError),
-    #[error("partition {0} has not come that far")]
+    #[error("the position is after the end of partition {0}")]
     PositionOutOfRange(u16),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Bytes of events on their way to the disk; who comes later waits until there is room.
+/// Maximum size of the events whose write is in progress, in bytes. Beyond it, appends wait.
 const IN_FLIGHT_BYTES: u32 = 64 << 20;
 
-/// Events of one origin, to be appended.
+/// Events of one source and origin to append.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) source: EventSource,
@@ -44,8 +44,9 @@ pub(crate) struct Entry {
     pub(crate) now: Timestamp,
 }
 
-/// Work that goes on by itself when whoever waits for it goes away: nothing comes between a write and what it entails.
-/// Unlike a task from the start, it costs a waiting caller nothing but a box.
+/// A future that runs to completion even if the caller is cancelled: when it is dropped, a task continues the work. An
+/// append is therefore always counted. Cheaper than spawning a task up front: a caller that is not cancelled pays only
+/// for a box.
 struct RunUncancelled<T: Send + 'static>(Option<BoxFuture<'static, T>>);
 
 impl<T: Send + 'static> RunUncancelled<T> {
@@ -67,7 +68,7 @@ impl<T: Send + 'static> Future for RunUncancelled<T> {
 
 impl<T: Send + 'static> Drop for RunUncancelled<T> {
     fn drop(&mut self) {
-        // Without a runtime there is nobody to go on.
+        // Without a runtime, the work cannot continue.
         if let Some(work) = self.0.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -76,7 +77,7 @@ impl<T: Send + 'static> Drop for RunUncancelled<T> {
     }
 }
 
-/// The log with all that belongs to it.
+/// The event log with its consumer groups, retention and metrics.
 pub(crate) struct TelemetryLog {
     log: Arc<dyn EventLog>,
     settings: EventSettings,
@@ -104,7 +105,7 @@ impl TelemetryLog {
         }
     }
 
-    /// Trims until the hub stops; to be run beside everything else.
+    /// Returns the retention task, which removes old events until the hub stops. The caller spawns it.
     pub(crate) fn run_retention(
         &self,
         clock: Arc<dyn Clock>,
@@ -122,7 +123,7 @@ impl TelemetryLog {
         &self.groups
     }
 
-    /// Appends events of one origin; they are on disk when this returns.
+    /// Appends events of one origin atomically. They are persisted when this returns.
     pub(crate) async fn append(
         self: &Arc<Self>,
         source: EventSource,
@@ -142,7 +143,7 @@ impl TelemetryLog {
         .await
     }
 
-    /// Appends what is from many, in its order, all or nothing.
+    /// Appends events of several origins atomically, in order.
     pub(crate) async fn append_all(self: &Arc<Self>, entries: Vec<Entry>) -> Result<(), StoreError> {
         let batches: Vec<Batch> = entries.into_iter().map(|entry| self.batch(entry)).collect();
         let sizes: Vec<_> =
@@ -164,9 +165,9 @@ impl TelemetryLog {
         Batch { partition, source, origin, now, events }
     }
 
-    /// A place for so many bytes on their way to the disk.
+    /// Waits until `bytes` more may be in flight. The permit is held during the write.
     async fn acquire_in_flight(&self, bytes: u64) -> Result<SemaphorePermit<'_>, StoreError> {
-        // What is larger than all the room goes alone.
+        // A batch larger than the limit takes all permits and is written alone.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(IN_FLIGHT_BYTES);
         self.in_flight.acquire_many(bytes).await.map_err(|_| StoreError::Closed)
     }
@@ -176,7 +177,7 @@ impl TelemetryLog {
         self.retention.record_appended(bytes);
     }
 
-    /// A reader of one partition, or of all.
+    /// Opens a reader of one partition, or of all.
     pub(crate) async fn open_reader(
         &self,
         group: &str,
@@ -188,11 +189,11 @@ impl TelemetryLog {
             Some(partition) => vec![partition],
             None => (0..self.log.partitions()).collect(),
         };
-        // The same for partitions that are not there at all.
+        // A position in a partition that does not exist is out of range, too.
         if let StartPosition::After(seen) = from
-            && let Some(other) = seen.0.keys().find(|partition| **partition >= self.log.partitions())
+            && let Some(unknown) = seen.0.keys().find(|partition| **partition >= self.log.partitions())
         {
-            return Err(OpenReaderError::PositionOutOfRange(*other));
+            return Err(OpenReaderError::PositionOutOfRange(*unknown));
         }
         let mut cursors = Vec::with_capacity(partitions.len());
         for partition in &partitions {
@@ -204,7 +205,7 @@ impl TelemetryLog {
                 StartPosition::Time(time) => self.log.first_since(*partition, *time).await?,
                 StartPosition::After(seen) => seen.0.get(partition).copied().unwrap_or(0),
             };
-            // Events that are not there yet: the reader means another log.
+            // A position after the end was obtained from another log.
             if next > end {
                 return Err(OpenReaderError::PositionOutOfRange(*partition));
             }
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_counted_also_when_nobody_waits_for_it_any_more() {
+    async fn an_append_is_counted_even_if_the_caller_is_cancelled() {
         let slow_log = Arc::new(SlowLog::new());
         let log = telemetry_log(&slow_log);
         assert!(append(&log, 10).now_or_never().is_none());
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_so_many_bytes_are_on_their_way() {
+    async fn the_number_of_bytes_in_flight_is_limited() {
         let slow_log = Arc::new(SlowLog::new());
         let log = telemetry_log(&slow_log);
         let size = IN_FLIGHT_BYTES as usize / 4 * 3;
@@ -284,13 +285,13 @@ mod tests {
             assert_eq!(slow_log.count(), written);
         }
         assert_eq!(log.in_flight.available_permits(), IN_FLIGHT_BYTES as usize);
-        // One that is larger than all the room goes alone, and does go.
+        // An event larger than the limit is written alone.
         slow_log.disk.add_permits(1);
         append(&log, IN_FLIGHT_BYTES as usize + 1).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_position_of_a_log_with_more_partitions_is_another_logs() {
+    async fn a_position_in_an_unknown_partition_is_out_of_range() {
         let log = telemetry_log(&Arc::new(SlowLog::new()));
         let stopping = watch::Sender::new(false);
         let group = ferrohub_model::message::DEFAULT_CONSUMER_GROUP;

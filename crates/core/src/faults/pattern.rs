@@ -1,15 +1,15 @@
-//! Patterns for ids and paths.
+//! Patterns that match identity ids and request paths.
 
-/// Parts between slashes, each with `*` for any characters in it.
+/// A pattern of segments separated by slashes. In a segment, `*` matches any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     segments: Vec<String>,
-    /// Whether anything may follow, or nothing at all be left to follow.
+    /// The pattern ends with `**`, which matches any number of further segments, also none.
     matches_rest: bool,
 }
 
 impl Pattern {
-    /// `a/*b*` matches as many parts as it has; `a/**` also those that follow `a`.
+    /// `a/*b*` matches texts with the same number of segments; `a/**` matches `a` and everything below it.
     pub(super) fn new(text: &str) -> Self {
         let mut segments: Vec<String> = text.split('/').map(str::to_owned).collect();
         let matches_rest = segments.last().is_some_and(|last| last == "**");
@@ -27,7 +27,9 @@ impl Pattern {
     }
 }
 
-/// Whether `text` is what `pattern` says. Looks at each character a bounded number of times for each `*` behind it.
+/// Returns whether `text` matches `pattern`, in which `*` matches any characters.
+///
+/// Does not backtrack: the work is at most the length of `text` for each `*`.
 fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -47,8 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_stand_for_characters_between_slashes() {
-        for (pattern, yes, no) in [
+    fn a_star_matches_characters_within_a_segment() {
+        for (pattern, matching, not_matching) in [
             ("dev1", &["dev1"][..], &["dev", "dev11", "dev1/m", ""][..]),
             ("*", &["dev1", ""], &["dev1/m"]),
             ("dev*", &["dev", "dev1"], &["de", "adev", "dev/m"]),
@@ -59,10 +61,10 @@ mod tests {
             ("/twins/*/methods", &["/twins/a/methods"], &["/twins/a", "/twins/a/modules/m/methods"]),
             ("/twins/**", &["/twins/a", "/twins/a/methods", "/twins"], &["/twin", "/devices/a"]),
         ] {
-            for text in yes {
+            for text in matching {
                 assert!(Pattern::new(pattern).matches(text), "{pattern} {text}");
             }
-            for text in no {
+            for text in not_matching {
                 assert!(!Pattern::new(pattern).matches(text), "{pattern} {text}");
             }
         }

@@ -1,4 +1,4 @@
-//! One fault: from what was asked for to what is done, with everything checked.
+//! Converts a fault request into a rule and validates it.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use ferrohub_model::{ErrorCode, HubError, IdentityId};
 use super::pattern::Pattern;
 use super::{Effect, FaultPoint};
 
-/// The longest that anything is held back.
+/// The longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(60);
-/// The longest pattern, in characters: two ids and a slash.
+/// The longest pattern, in characters: long enough for two ids and a slash.
 const MAX_PATTERN: usize = 512;
 
-/// A fault, checked.
+/// A validated fault.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) point: FaultPoint,
     pub(super) effect: Effect,
-    /// For how long; zero: only now.
+    /// Zero means that the fault only applies at the moment it is added.
     pub(super) duration: Duration,
     pub(super) count: Option<u32>,
     pattern: Pattern,
-    /// Of an HTTPS request: which verb, if only one.
+    /// The HTTP verb that the fault is limited to, in upper case. Only for HTTPS requests.
     verb: Option<String>,
 }
 
@@ -49,13 +49,15 @@ impl Rule {
             Kind::LoseTwinResponse => (FaultPoint::TwinResponse, Effect::Lose { acknowledge: true }),
             Kind::DelayTwinResponse => (FaultPoint::TwinResponse, Effect::Delay(delay(request, true)?)),
             Kind::RefuseRequest => (FaultPoint::Request, refuse(request)?),
-            _ => return Err(invalid(format!("{} is not a fault that this hub knows", kind.name()))),
+            _ => return Err(invalid(format!("unknown kind of fault {}", kind.name()))),
         };
         reject_inapplicable_fields(request)?;
         let pattern = if point == FaultPoint::Request {
             let path = request.path.as_deref().unwrap_or_default();
             if !path.starts_with('/') {
-                return Err(invalid("refuseRequest needs an operation, or a path that begins with a slash"));
+                return Err(invalid(
+                    "refuseRequest requires an operation, or a path that begins with a slash",
+                ));
             }
             path
         } else {
@@ -63,7 +65,7 @@ impl Rule {
                 .target
                 .as_deref()
                 .filter(|target| !target.is_empty())
-                .ok_or_else(|| invalid(format!("{} needs a target", kind.name())))?
+                .ok_or_else(|| invalid(format!("{} requires a target", kind.name())))?
         };
         if pattern.chars().count() > MAX_PATTERN {
             return Err(invalid(format!("a pattern must have at most {MAX_PATTERN} characters")));
@@ -100,22 +102,23 @@ fn duration(request: &FaultRequest, max_duration: Duration) -> Result<Duration, 
         }
         None if request.kind == FaultKind::DropConnection => Ok(Duration::ZERO),
         _ => Err(invalid(format!(
-            "{} needs durationSeconds within [1; {max_duration}]: every fault ends by itself",
+            "{} requires durationSeconds within [1; {max_duration}]",
             request.kind.name()
         ))),
     }
 }
 
-fn delay(request: &FaultRequest, needed: bool) -> Result<Duration, HubError> {
+fn delay(request: &FaultRequest, required: bool) -> Result<Duration, HubError> {
     let max_millis = MAX_DELAY.as_millis();
     match request.delay_milliseconds {
         Some(milliseconds) if u128::from(milliseconds) <= max_millis => {
             Ok(Duration::from_millis(milliseconds.into()))
         }
-        None if !needed => Ok(Duration::ZERO),
-        _ => {
-            Err(invalid(format!("{} needs delayMilliseconds within [0; {max_millis}]", request.kind.name())))
-        }
+        None if !required => Ok(Duration::ZERO),
+        _ => Err(invalid(format!(
+            "{} requires delayMilliseconds within [0; {max_millis}]",
+            request.kind.name()
+        ))),
     }
 }
 
@@ -128,18 +131,17 @@ fn retry(request: &FaultRequest) -> Result<bool, HubError> {
 }
 
 fn refuse(request: &FaultRequest) -> Result<Effect, HubError> {
-    let name = request.error.as_deref().ok_or_else(|| invalid("refuseRequest needs an error"))?;
-    let code =
-        ErrorCode::from_name(name).ok_or_else(|| invalid(format!("there is no error named {name:?}")))?;
+    let name = request.error.as_deref().ok_or_else(|| invalid("refuseRequest requires an error"))?;
+    let code = ErrorCode::from_name(name).ok_or_else(|| invalid(format!("unknown error {name:?}")))?;
     Ok(Effect::Refuse { code, retry_after: request.retry_after_seconds })
 }
 
-/// Refuses what has no meaning for the kind: a test that believes otherwise tests nothing.
+/// Rejects fields that the kind does not use, because a test that sets such a field would not test what it intends to.
 fn reject_inapplicable_fields(request: &FaultRequest) -> Result<(), HubError> {
     use FaultKind as Kind;
     let kind = request.kind;
     let is_request = kind == Kind::RefuseRequest;
-    let is_late = matches!(
+    let allows_delay = matches!(
         kind,
         Kind::DropConnection
             | Kind::DelayTelemetry
@@ -148,7 +150,7 @@ fn reject_inapplicable_fields(request: &FaultRequest) -> Result<(), HubError> {
             | Kind::DelayTwinResponse
     );
     for (name, given, allowed) in [
-        ("delayMilliseconds", request.delay_milliseconds.is_some(), is_late),
+        ("delayMilliseconds", request.delay_milliseconds.is_some(), allows_delay),
         ("acknowledge", request.acknowledge.is_some(), kind == Kind::LoseTelemetry),
         ("connack", request.connack.is_some(), kind == Kind::RefuseConnect),
         ("error", request.error.is_some(), is_request),
@@ -159,14 +161,14 @@ fn reject_inapplicable_fields(request: &FaultRequest) -> Result<(), HubError> {
         ("target", request.target.is_some(), !is_request || request.operation.is_some()),
     ] {
         if given && !allowed {
-            return Err(invalid(format!("{name} has no meaning for {}", kind.name())));
+            return Err(invalid(format!("{name} is not allowed for {}", kind.name())));
         }
     }
     if kind == Kind::DropConnection
         && request.delay_milliseconds.is_some()
         && request.duration_seconds.is_none()
     {
-        return Err(invalid("delayMilliseconds has no meaning for a dropConnection without durationSeconds"));
+        return Err(invalid("delayMilliseconds is not allowed for a dropConnection without durationSeconds"));
     }
     Ok(())
 }
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_become_effects() {
+    fn a_request_becomes_a_rule_with_its_effect() {
         let second = Duration::from_secs(1);
         for (request, point, effect) in [
             (
@@ -225,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_or_no_meaning_is_refused() {
-        for (request, said) in [
+    fn an_invalid_fault_request_is_refused() {
+        for (request, expected) in [
             (json!({ "kind": "loseEverything" }), "unknown variant"),
             (json!({ "kind": "dropConnection", "target": "a", "seconds": 1 }), "unknown field"),
-            (json!({ "kind": "dropConnection" }), "needs a target"),
+            (json!({ "kind": "dropConnection" }), "requires a target"),
             (json!({ "kind": "refuseConnect", "target": "a" }), "within [1; 3600]"),
             (json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 0 }), "within [1; 3600]"),
             (json!({ "kind": "refuseConnect", "target": "a", "durationSeconds": 3601 }), "within [1; 3600]"),
@@ -245,16 +247,16 @@ mod tests {
             ),
             (
                 json!({ "kind": "loseMethodRequest", "target": "a", "durationSeconds": 1, "acknowledge": true }),
-                "acknowledge has no meaning for loseMethodRequest",
+                "acknowledge is not allowed for loseMethodRequest",
             ),
             (
                 json!({ "kind": "dropConnection", "target": "a", "delayMilliseconds": 1 }),
                 "without durationSeconds",
             ),
-            (json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1 }), "needs an error"),
+            (json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1 }), "requires an error"),
             (
                 json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1, "error": "Nope" }),
-                "no error named \"Nope\"",
+                "unknown error \"Nope\"",
             ),
             (
                 json!({ "kind": "refuseRequest", "durationSeconds": 1, "error": "ServerError" }),
@@ -262,12 +264,12 @@ mod tests {
             ),
             (
                 json!({ "kind": "refuseRequest", "path": "/a", "target": "x", "durationSeconds": 1, "error": "ServerError" }),
-                "target has no meaning",
+                "target is not allowed",
             ),
             (json!({ "kind": "dropConnection", "target": "a".repeat(513) }), "at most 512"),
         ] {
             let error = rule(request).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The faults that are injected now.
+//! The table of active faults.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::rule::Rule;
 use super::{Effect, FaultPoint};
 
-/// The faults of one hub, in memory only.
+/// The faults of one hub. They are in memory only: a restart removes them.
 #[derive(Debug)]
 pub struct Faults {
-    /// The points for which there is one.
+    /// Bit set of the fault points that have an active fault.
     active_points: AtomicU32,
     state: Mutex<State>,
     max_active: usize,
@@ -25,7 +25,7 @@ pub struct Faults {
 struct State {
     active: Vec<ActiveFault>,
     last_id: u64,
-    /// Whether somebody sees to it that they end.
+    /// Whether a task calls [`Faults::expire`] periodically.
     expiry_task_running: bool,
 }
 
@@ -46,27 +46,27 @@ impl ActiveFault {
     }
 }
 
-/// A fault came true.
+/// One hit of a fault: the fault takes effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaultHit {
-    /// Of which fault.
+    /// The id of the fault.
     pub id: String,
-    /// Of which kind.
+    /// The kind of the fault.
     pub kind: FaultKind,
-    /// What is to be done.
+    /// The effect to apply.
     pub effect: Effect,
 }
 
-/// A fault that is no more.
+/// A fault that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedFault {
-    /// The fault, as it was.
+    /// The fault with its final number of hits.
     pub fault: Fault,
-    /// Why: it was used up, its time was up, or somebody removed it.
+    /// Why it ended, as a constant for logs: `used up`, `expired`, `removed` or `single use`.
     pub reason: &'static str,
 }
 
-/// A fault that was accepted, and is not active yet.
+/// A fault that was accepted but is not active yet.
 #[derive(Debug)]
 pub struct AcceptedFault {
     fault: Fault,
@@ -74,27 +74,27 @@ pub struct AcceptedFault {
 }
 
 impl AcceptedFault {
-    /// Whether it only concerns what there is now.
+    /// Returns whether the fault only applies at the moment it is added.
     #[must_use]
     pub fn is_one_shot(&self) -> bool {
         self.rule.duration.is_zero()
     }
 
-    /// Whether it ends connections.
+    /// Returns whether the fault closes connections.
     #[must_use]
     pub fn drops_connections(&self) -> bool {
         matches!(self.rule.effect, Effect::Drop { .. })
     }
 
-    /// Takes one hit on this identity, if the fault is for it and not used up.
+    /// Counts a hit if the fault targets this identity and is not used up. Returns whether it did.
     pub fn try_hit(&mut self, id: &IdentityId) -> bool {
-        let left = self.rule.count.is_none_or(|count| self.fault.hits < u64::from(count));
-        let hit = left && self.rule.matches_identity(id);
+        let has_hits_left = self.rule.count.is_none_or(|count| self.fault.hits < u64::from(count));
+        let hit = has_hits_left && self.rule.matches_identity(id);
         self.fault.hits += u64::from(hit);
         hit
     }
 
-    /// The fault as its owner sees it.
+    /// Returns the fault as the API shows it.
     #[must_use]
     pub fn fault(&self) -> &Fault {
         &self.fault
@@ -102,13 +102,14 @@ impl AcceptedFault {
 }
 
 impl Faults {
-    /// None yet. At most `max_active` at once (0: none may be injected), each of `max_duration` at most.
+    /// Creates an empty table for at most `max_active` faults at once (0 disables fault injection), each lasting at
+    /// most `max_duration`.
     #[must_use]
     pub fn new(max_active: usize, max_duration: Duration) -> Self {
         Self { active_points: AtomicU32::new(0), state: Mutex::default(), max_active, max_duration }
     }
 
-    /// Whether faults may be injected.
+    /// Returns whether fault injection is enabled.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.max_active > 0
@@ -123,14 +124,21 @@ impl Faults {
         self.active_points.store(points, Ordering::Relaxed);
     }
 
-    /// Checks a fault and gives it an id. `ends` is when it ends if it begins now.
+    /// Validates a fault and assigns its id. Its `ends` is set as if it became active at `now`.
+    ///
+    /// # Errors
+    ///
+    /// `ArgumentInvalid` if the request is invalid, `GenericConflict` if the maximum number of faults is active.
     pub fn accept(&self, request: FaultRequest, now: Timestamp) -> Result<AcceptedFault, HubError> {
         let rule = Rule::new(&request, self.max_duration)?;
         let milliseconds = i64::try_from(rule.duration.as_millis()).unwrap_or(i64::MAX);
         let ends = Timestamp::from_unix_millis(now.unix_millis().saturating_add(milliseconds));
         let mut state = self.lock();
         if state.active.len() >= self.max_active {
-            let text = format!("There are {} faults, as many as there may be at once.", self.max_active);
+            let text = format!(
+                "There are {} active faults, which is the maximum (faults.max_active).",
+                self.max_active
+            );
             return Err(HubError::new(ErrorCode::GenericConflict, text));
         }
         state.last_id += 1;
@@ -140,7 +148,8 @@ impl Faults {
         })
     }
 
-    /// Makes an accepted fault active. True if somebody must [`expire`](Self::expire) the faults from now on.
+    /// Activates an accepted fault. Returns `true` if the caller must start a task that calls
+    /// [`expire`](Self::expire) periodically.
     #[must_use]
     pub fn activate(&self, accepted: AcceptedFault, now: Instant) -> bool {
         let AcceptedFault { fault, rule } = accepted;
@@ -151,13 +160,13 @@ impl Faults {
         !std::mem::replace(&mut state.expiry_task_running, true)
     }
 
-    /// Whether there is a fault for this point. Costs one relaxed load.
+    /// Returns whether a fault is active for this point. Costs one relaxed load.
     #[must_use]
     pub fn has(&self, point: FaultPoint) -> bool {
         self.active_points.load(Ordering::Relaxed) & point.bit() != 0
     }
 
-    /// What goes wrong for this identity at this point, if something does: the oldest fault that is for it.
+    /// Returns the hit of the oldest active fault for this identity at this point, and counts it.
     pub fn hit(&self, point: FaultPoint, id: &IdentityId, now: Instant) -> Option<FaultHit> {
         if self.has(point) {
             self.find_hit(now, |rule| rule.point == point && rule.matches_identity(id))
@@ -166,7 +175,7 @@ impl Faults {
         }
     }
 
-    /// What goes wrong with this HTTPS request, if something does.
+    /// Returns the hit of the oldest active fault for this HTTPS request, and counts it.
     pub fn hit_request(&self, verb: &str, path: &str, now: Instant) -> Option<FaultHit> {
         if self.has(FaultPoint::Request) {
             self.find_hit(now, |rule| rule.matches_request(verb, path))
@@ -187,7 +196,7 @@ impl Faults {
         })
     }
 
-    /// The faults that are injected, the oldest first.
+    /// Returns the active faults, the oldest first.
     #[must_use]
     pub fn list(&self, now: Instant) -> Vec<Fault> {
         let state = self.lock();
@@ -199,7 +208,7 @@ impl Faults {
             .collect()
     }
 
-    /// Ends those that `predicate` picks before their time.
+    /// Removes the active faults that match `predicate`, and returns them.
     pub fn remove(&self, now: Instant, predicate: impl Fn(&Fault) -> bool) -> Vec<EndedFault> {
         let mut state = self.lock();
         let removed = state
@@ -211,8 +220,9 @@ impl Faults {
         removed
     }
 
-    /// Takes away those that are over, and says whether others are left. Call it again and again once
-    /// [`activate`](Self::activate) said so, until none is.
+    /// Removes the faults that have expired or are used up. Returns them, and whether active faults remain.
+    ///
+    /// Once [`activate`](Self::activate) has returned `true`, call this periodically until no active fault remains.
     #[must_use]
     pub fn expire(&self, now: Instant) -> (Vec<EndedFault>, bool) {
         let mut state = self.lock();
@@ -220,7 +230,7 @@ impl Faults {
             .active
             .extract_if(.., |active| active.has_ended(now))
             .map(|active| EndedFault {
-                reason: if active.is_exhausted() { "used up" } else { "its time is up" },
+                reason: if active.is_exhausted() { "used up" } else { "expired" },
                 fault: active.fault,
             })
             .collect();
@@ -252,12 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_hit_by_its_targets_for_its_time() {
+    fn a_fault_hits_its_targets_until_it_expires() {
         let (faults, now) = (Faults::new(8, SECOND * 60), Instant::now());
         assert!(!faults.has(FaultPoint::Connect));
         let accepted = accept(&faults, refuse_connect("dev*", 3)).unwrap();
         assert_eq!(accepted.fault().ends, Timestamp::from_unix_seconds(103));
-        assert!(faults.activate(accepted, now), "nobody tended to them before");
+        assert!(faults.activate(accepted, now), "the first fault needs an expiry task");
         assert!(faults.has(FaultPoint::Connect) && !faults.has(FaultPoint::Telemetry));
         let hit = faults.hit(FaultPoint::Connect, &id("dev1"), now).unwrap();
         assert_eq!((hit.id.as_str(), hit.effect), ("1", Effect::RefuseConnect { retry: true }));
@@ -265,20 +275,20 @@ mod tests {
         assert_eq!(faults.hit(FaultPoint::Telemetry, &id("dev1"), now), None);
         assert_eq!(faults.list(now)[0].hits, 1);
         assert_eq!(faults.expire(now + SECOND * 2), (Vec::new(), true));
-        let over = now + SECOND * 3;
+        let expired = now + SECOND * 3;
         assert_eq!(
-            faults.hit(FaultPoint::Connect, &id("dev1"), over),
+            faults.hit(FaultPoint::Connect, &id("dev1"), expired),
             None,
-            "to the moment, tended to or not"
+            "a fault ends exactly on time, even before `expire` is called"
         );
-        assert!(faults.list(over).is_empty());
-        let (ended, more) = faults.expire(over);
-        assert_eq!((ended.len(), ended[0].reason, more), (1, "its time is up", false));
+        assert!(faults.list(expired).is_empty());
+        let (ended, more) = faults.expire(expired);
+        assert_eq!((ended.len(), ended[0].reason, more), (1, "expired", false));
         assert!(!faults.has(FaultPoint::Connect));
     }
 
     #[test]
-    fn a_fault_is_used_up_and_the_next_takes_its_place() {
+    fn when_a_fault_is_used_up_the_next_one_takes_effect() {
         let (faults, now) = (Faults::new(8, SECOND * 60), Instant::now());
         let mut first = refuse_connect("dev1", 10);
         first["count"] = 2.into();
@@ -294,18 +304,18 @@ mod tests {
         assert!(!faults.has(FaultPoint::Connect));
         assert_eq!(faults.expire(now), (Vec::new(), false));
         let again = accept(&faults, refuse_connect("**", 10)).unwrap();
-        assert!(faults.activate(again, now), "somebody has to begin again");
+        assert!(faults.activate(again, now), "a new expiry task is needed");
     }
 
     #[test]
-    fn there_are_only_so_many() {
+    fn more_faults_than_the_maximum_are_refused() {
         let (faults, now) = (Faults::new(1, SECOND * 60), Instant::now());
         let _ = faults.activate(accept(&faults, refuse_connect("a", 1)).unwrap(), now);
         assert_eq!(accept(&faults, refuse_connect("a", 1)).unwrap_err().code, ErrorCode::GenericConflict);
     }
 
     #[test]
-    fn requests_are_told_by_verb_and_path() {
+    fn a_request_fault_matches_by_verb_and_path() {
         let (faults, now) = (Faults::new(8, SECOND * 60), Instant::now());
         let request = json!({
             "kind": "refuseRequest", "method": "get", "path": "/devices/*", "durationSeconds": 9,

@@ -1,8 +1,8 @@
-//! When identities were last heard of, on its way to the store.
+//! Last-activity and connection times of identities, buffered on their way to the store.
 //!
-//! People look at it and nothing is decided by it, so it need not be on disk at once: what came together within a second
-//! is written together, and a storm of devices that come and go costs the disk next to nothing. Readers see it before,
-//! and no time that they see runs backwards, but for what a hub that dies takes with it.
+//! The times are informational: no decision of the hub depends on them, so they need not be persisted at once. Updates
+//! of one second are written together, so that a storm of connects and disconnects causes almost no disk writes.
+//! Readers see buffered times immediately, and times never go backwards, except that a crash loses the buffered ones.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,13 +18,14 @@ use crate::connections::Connection;
 use crate::registry::Identity;
 use crate::store::{Activity, Presence, Store};
 
-/// How long it waits for company.
+/// How long updates are collected before they are written.
 const WRITE_DELAY: Duration = Duration::from_secs(1);
 
-/// How many are written at once: other writes come between.
+/// The maximum number of updates in one write, so that other writes can run in between.
 const BATCH_SIZE: usize = 1000;
 
-/// What is not on disk yet, or not for long: who read the row before it was written looks here after that.
+/// Updates that are not persisted, or were persisted recently: a reader that read the row before the write still finds
+/// the update here.
 #[derive(Debug, Default)]
 pub(super) struct RecentActivity {
     pending: Mutex<HashMap<IdentityId, RecentEntry>>,
@@ -48,21 +49,21 @@ impl RecentActivity {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps `activity` for now, and sees to it that it is written.
+    /// Buffers `activity`, and starts the task that writes the buffer if none is running.
     pub(super) fn record(self: &Arc<Self>, activity: Activity, store: &Arc<dyn Store>) {
         let mut pending = self.lock();
         let is_first = pending.is_empty();
         match pending.entry(activity.id.clone()) {
-            Entry::Occupied(mut known) if known.get().activity.generation_id == activity.generation_id => {
-                let known = known.get_mut();
-                known.written = false;
-                known.activity.presence = later(known.activity.presence, activity.presence);
-                known.activity.last_activity = known.activity.last_activity.max(activity.last_activity);
+            Entry::Occupied(mut entry) if entry.get().activity.generation_id == activity.generation_id => {
+                let recent = entry.get_mut();
+                recent.written = false;
+                recent.activity.presence = later(recent.activity.presence, activity.presence);
+                recent.activity.last_activity = recent.activity.last_activity.max(activity.last_activity);
             }
             entry => drop(entry.insert_entry(RecentEntry { activity, written: false })),
         }
         drop(pending);
-        // As long as something waits there is a task that writes it.
+        // While the buffer is not empty, a task is running.
         if is_first {
             let (recent, store) = (self.clone(), store.clone());
             tokio::spawn(async move {
@@ -76,7 +77,8 @@ impl RecentActivity {
         }
     }
 
-    /// Writes what waits now, and forgets what was written the last time; true when there is nothing left.
+    /// Writes the buffered updates, and removes those that the previous call wrote. Returns whether the buffer is
+    /// empty.
     pub(super) async fn write(&self, store: &dyn Store) -> bool {
         let batch: Vec<Activity> = {
             let mut pending = self.lock();
@@ -85,13 +87,13 @@ impl RecentActivity {
         };
         for part in batch.chunks(BATCH_SIZE) {
             if let Err(error) = store.save_activity(part).await {
-                warn!(%error, devices = part.len(), "when devices were last heard of is not on disk");
+                warn!(%error, devices = part.len(), "cannot save last-activity times");
             }
         }
         let mut pending = self.lock();
-        for one in &batch {
-            if let Some(recent) = pending.get_mut(&one.id)
-                && recent.activity == *one
+        for activity in &batch {
+            if let Some(recent) = pending.get_mut(&activity.id)
+                && recent.activity == *activity
             {
                 recent.written = true;
             }
@@ -99,11 +101,11 @@ impl RecentActivity {
         pending.is_empty()
     }
 
-    /// The identity as it will be once everything is written.
+    /// Returns the identity with its buffered times.
     pub(super) fn apply<'a>(&self, identity: &'a Identity) -> Cow<'a, Identity> {
         let pending = self.lock();
         let recent = pending.get(&identity.id).map(|recent| &recent.activity);
-        match recent.filter(|one| one.generation_id == identity.generation_id) {
+        match recent.filter(|activity| activity.generation_id == identity.generation_id) {
             None => Cow::Borrowed(identity),
             Some(newer) => Cow::Owned(Identity {
                 connection_state_updated: newer
@@ -118,21 +120,22 @@ impl RecentActivity {
 }
 
 impl Hub {
-    /// An identity with its times as they are now, and whether it is connected.
+    /// Returns an identity with its current times, and whether it is connected.
     pub(super) fn with_current_activity<'a>(&self, identity: &'a Identity) -> (Cow<'a, Identity>, bool) {
-        // The connection first: when it ends, that is noted before it is gone from the table.
+        // The connection first: when it ends, its times are buffered before it leaves the table.
         let connection = self.connections.get(&identity.id);
-        let mut seen = self.recent_activity.apply(identity);
-        let Some(connection) = connection.filter(|one| one.generation_id == identity.generation_id) else {
-            return (seen, false);
+        let mut current = self.recent_activity.apply(identity);
+        let Some(connection) = connection.filter(|found| found.generation_id == identity.generation_id)
+        else {
+            return (current, false);
         };
-        let times = seen.to_mut();
+        let times = current.to_mut();
         times.connection_state_updated = times.connection_state_updated.max(connection.connected);
         times.last_activity = times.last_activity.max(connection.last_activity());
-        (seen, connection.close_reason().is_none())
+        (current, connection.close_reason().is_none())
     }
 
-    /// An identity came or went.
+    /// Records that an identity connected or disconnected.
     pub(super) fn record_presence(&self, connection: &Connection, connected: bool) {
         let since = if connected { connection.connected } else { self.clock.now() };
         let activity = Activity {
@@ -144,7 +147,7 @@ impl Hub {
         self.recent_activity.record(activity, &self.store);
     }
 
-    /// The hub heard from an identity that needs no connection.
+    /// Records activity of an identity over HTTPS, where it has no connection.
     pub(super) fn record_activity(&self, identity: &Identity) {
         let activity = Activity {
             id: identity.id.clone(),
@@ -155,25 +158,25 @@ impl Hub {
         self.recent_activity.record(activity, &self.store);
     }
 
-    /// Writes down again and again when connected devices were last heard of, so that a hub that dies has not forgotten
-    /// more than [`Limits::activity_flush_interval`](crate::limits::Limits) of it. Never ends.
+    /// Saves the last-activity times of connected devices periodically, so that a crash loses at most the last
+    /// [`Limits::activity_flush_interval`](crate::limits::Limits::activity_flush_interval). Never returns.
     pub async fn run_activity_writer(&self) {
         let mut written = self.clock.now();
         loop {
             tokio::time::sleep(self.limits.activity_flush_interval).await;
             let (since, now) = (written, self.clock.now());
             written = now;
-            let heard = self.connections.select(|connection| connection.last_activity() >= since);
-            for part in heard.chunks(BATCH_SIZE) {
-                let of = |connection: &Arc<Connection>| Activity {
+            let active = self.connections.select(|connection| connection.last_activity() >= since);
+            for part in active.chunks(BATCH_SIZE) {
+                let to_activity = |connection: &Arc<Connection>| Activity {
                     id: connection.id.clone(),
                     generation_id: connection.generation_id.clone(),
                     presence: None,
                     last_activity: connection.last_activity(),
                 };
-                let activity: Vec<Activity> = part.iter().map(of).collect();
+                let activity: Vec<Activity> = part.iter().map(to_activity).collect();
                 if let Err(error) = self.store.save_activity(&activity).await {
-                    warn!(%error, devices = activity.len(), "when devices were last heard of is not on disk");
+                    warn!(%error, devices = activity.len(), "cannot save last-activity times");
                 }
             }
         }
@@ -187,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_came_or_went_last_counts() {
+    fn the_later_presence_wins() {
         let presence =
             |connected, second| Some(Presence { connected, since: Timestamp::from_unix_seconds(second) });
         assert_eq!(later(None, presence(true, 1)), presence(true, 1));

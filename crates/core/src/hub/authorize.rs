@@ -1,4 +1,4 @@
-//! Whether a request over HTTPS may do what it asks for.
+//! Authorization of HTTPS requests.
 
 use ferrohub_model::device::Status;
 use ferrohub_model::sas::SasToken;
@@ -13,36 +13,39 @@ use crate::connections::Credential;
 use crate::metrics::count;
 use crate::registry::Identity;
 
-/// For a caller that is not who it says, or may not do this: it is not told which.
+/// The refusal reason for a module that failed authentication or may not call the target. The response does not say
+/// which.
 const CALLER_NOT_ALLOWED: &str = "caller_not_allowed";
 
-/// A device or module that asked for something over HTTPS, and is who it says it is.
+/// An authenticated device or module that sent an HTTPS request.
 #[derive(Debug, Clone)]
 pub struct DeviceCaller {
-    /// Who.
+    /// The identity of the caller.
     pub identity: Identity,
-    /// With what it proved itself.
+    /// The credential that it authenticated with.
     pub credential: Credential,
-    /// Of a module: its device.
+    /// For a module: its device.
     device: Option<Identity>,
 }
 
 impl DeviceCaller {
-    /// The device: the caller itself, or the one that it is a module of.
+    /// Returns the device: the caller itself, or the device of the module.
     fn device(&self) -> &Identity {
         self.device.as_ref().unwrap_or(&self.identity)
     }
 }
 
 impl Hub {
-    /// Holds the `Authorization` header of a service request against what it asks for.
+    /// Authorizes a service request by its `Authorization` header.
     pub async fn authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, HubError> {
         self.try_authorize(header, operation).await.map_err(|refused| self.record_refusal(refused, operation))
     }
 
-    /// Holds the `Authorization` header of a method call against whom it calls. Services with the right may call
-    /// everybody. A module may call its own device, that device's modules, and what is in the scope of that device if
-    /// it is an edge device: devices below it and their modules.
+    /// Authorizes a method call by its `Authorization` header.
+    ///
+    /// A service with the right may call every device and module. A module may call its own device and that device's
+    /// modules. If its device is an edge device, it may also call the devices in its scope (those below it) and their
+    /// modules.
     pub async fn authorize_call(&self, header: Option<&str>, target: &IdentityId) -> Result<(), HubError> {
         let refused = match self.try_authorize(header, Operation::InvokeMethod).await {
             Ok(_) => return Ok(()),
@@ -71,8 +74,8 @@ impl Hub {
         refused.error
     }
 
-    /// Holds the `Authorization` header of a device's request, or the certificate of its connection, against who it says
-    /// it is. The hub has heard from it then.
+    /// Authenticates a request of a device or module by its `Authorization` header or its client certificate, and
+    /// updates the identity's last-activity time.
     pub async fn authorize_device(
         &self,
         id: &IdentityId,
@@ -92,7 +95,7 @@ impl Hub {
         }
     }
 
-    /// Whether an identity is who it says it is, and it and its device may talk to the hub.
+    /// Authenticates a device or module, and checks that it and its device are enabled.
     async fn authenticate_identity(
         &self,
         id: &IdentityId,
@@ -144,7 +147,8 @@ impl Hub {
     }
 }
 
-/// A leaf device has the scope of the edge device above it, an edge device names it as its parent's.
+/// Returns whether the device is directly below the edge device with this scope: a leaf device has the scope of its
+/// parent as its own, an edge device lists it in its parent scopes.
 fn is_in_scope(device: &Identity, scope: &str) -> bool {
     let is_leaf_of = !device.iot_edge && device.device_scope.as_deref() == Some(scope);
     is_leaf_of || device.parent_scopes.iter().any(|parent| parent == scope)

@@ -1,4 +1,4 @@
-//! How a device's connection begins, changes what it listens for, and ends.
+//! Connections of devices: connecting, changing subscriptions, disconnecting.
 
 use std::sync::Arc;
 
@@ -13,44 +13,44 @@ use crate::metrics::count;
 use crate::session::Session;
 use crate::store::{StoreError, WriteOutcome};
 
-/// What a device presents when it connects, whatever the protocol.
+/// A connect request of a device or module, independent of the protocol.
 #[derive(Debug)]
 pub struct ConnectRequest<'a> {
-    /// Who it says it is.
+    /// The identity that the client claims.
     pub id: &'a IdentityId,
-    /// A shared access signature, if it sent one.
+    /// The shared access signature, if the client sent one.
     pub token: Option<&'a str>,
-    /// The certificate of the TLS handshake, if there was one.
+    /// The client certificate of the TLS handshake, if there was one.
     pub certificate: Option<&'a PeerCertificate>,
-    /// The model it says it follows, if it says one.
+    /// The id of the device's model, if the client sent one.
     pub model_id: Option<&'a str>,
-    /// Whether what it listened for before counts no more.
+    /// Whether the client discards its earlier subscriptions.
     pub clean_session: bool,
     /// The protocol's name, for the log.
     pub protocol: &'static str,
-    /// Where it comes from, for the log.
+    /// The client's address, for the log.
     pub peer: std::net::SocketAddr,
 }
 
-/// A connection that is in the table.
+/// An accepted connection.
 #[derive(Debug)]
 pub struct Connected {
-    /// To be driven by the protocol head.
+    /// The connection, which the protocol front end must serve.
     pub connection: Arc<Connection>,
-    /// Whether the hub remembered what the device listens for.
+    /// Whether the hub restored subscriptions of an earlier connection.
     pub session_present: bool,
 }
 
 /// Why a connect was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectRefusal {
-    /// Not who it says it is, or not allowed.
+    /// Authentication failed, or the identity is disabled.
     #[error(transparent)]
     NotAuthorized(#[from] DeviceAuthError),
-    /// Try again later.
-    #[error("the hub cannot take connections now")]
+    /// The hub is stopping or its store failed. The device should try again later.
+    #[error("the hub is not ready to accept connections")]
     Unavailable,
-    /// Somebody injected a fault.
+    /// An injected fault refused the connect.
     #[error("a fault was injected")]
     FaultInjected {
         /// Whether the device should try again later.
@@ -59,7 +59,8 @@ pub enum ConnectRefusal {
 }
 
 impl Hub {
-    /// Lets a device in: authenticates it, puts its connection in the table, displaces an older one.
+    /// Connects a device or module: authenticates it, registers its connection and takes over from an older connection
+    /// of the same identity.
     pub async fn connect(&self, request: &ConnectRequest<'_>) -> Result<Connected, ConnectRefusal> {
         let result = self.try_connect(request).await;
         match &result {
@@ -88,7 +89,7 @@ impl Hub {
             return Err(ConnectRefusal::Unavailable);
         }
         let unavailable = |error: StoreError| {
-            warn!(%error, "the store failed during a connect");
+            warn!(%error, "a store operation failed during a connect");
             ConnectRefusal::Unavailable
         };
         let now = self.clock.now();
@@ -126,22 +127,22 @@ impl Hub {
             session.unwrap_or_default(),
             self.clock.now(),
         ));
-        let displaced = self.emit_connection_events(|emit| {
-            let displaced = self.connections.attach(&connection, !request.clean_session);
-            let displaced =
-                displaced.filter(|displaced| self.record_disconnect(displaced, CloseReason::TakenOver));
-            if let Some(displaced) = &displaced {
-                emit(displaced, HubEvent::Disconnected);
+        let replaced = self.emit_connection_events(|emit| {
+            let replaced = self.connections.attach(&connection, !request.clean_session);
+            let replaced =
+                replaced.filter(|replaced| self.record_disconnect(replaced, CloseReason::TakenOver));
+            if let Some(replaced) = &replaced {
+                emit(replaced, HubEvent::Disconnected);
             }
             emit(&connection, HubEvent::Connected);
-            displaced
+            replaced
         });
-        if let Some(displaced) = displaced {
-            self.log_disconnect(&displaced, CloseReason::TakenOver);
+        if let Some(replaced) = replaced {
+            self.log_disconnect(&replaced, CloseReason::TakenOver);
         }
         self.metrics.connections.inc();
-        // A change of the identity disconnects whoever is in the table. One that came between our look
-        // and our entry found nobody there, so look once more if there may have been one.
+        // A change of the identity closes its connection in the table. A change after the identity was read above and
+        // before the connection was attached found no connection, so authenticate again if there was any change.
         if self.connections.close_count() != close_count
             && let Err(error) = self.reauthenticate(request, &connection).await
         {
@@ -149,7 +150,7 @@ impl Hub {
             return Err(error);
         }
         self.record_presence(&connection, true);
-        // What came while it was away. One that comes now finds it in the table.
+        // For messages queued while the device was not connected. From now on, a new message notifies the connection.
         connection.notify_messages();
         self.schedule_injected_disconnect(&connection);
         self.bus.announce_connection(request.id).await;
@@ -179,7 +180,7 @@ impl Hub {
         Ok(())
     }
 
-    /// A module connects only while its device is enabled.
+    /// Refuses the connect of a module whose device is disabled or missing.
     async fn require_enabled_parent(&self, id: &IdentityId) -> Result<(), ConnectRefusal> {
         if id.module_str().is_none() {
             return Ok(());
@@ -194,14 +195,14 @@ impl Hub {
         }
     }
 
-    /// The device listens for something else now. With `durable`, that is on disk when this returns.
+    /// Changes the subscriptions of a connection. With `durable`, they are persisted when this returns.
     pub async fn set_session(
         &self,
         connection: &Arc<Connection>,
         session: Session,
         durable: bool,
     ) -> Result<(), StoreError> {
-        // One that was closed may be that of an identity that is gone, and whose id is another's.
+        // The identity of a closed connection may be deleted, and its id reused by a new identity.
         if connection.session() == session || connection.close_reason().is_some() {
             return Ok(());
         }
@@ -216,13 +217,15 @@ impl Hub {
         Ok(())
     }
 
-    /// The connection's transport ended, or is about to: takes it out of the table and ends its calls; those
-    /// of a device that said goodbye only after [`Limits::reconnect_grace`](crate::limits::Limits), because
-    /// Microsoft's clients renew a token by going and coming back, and answer then.
-    /// A connection that was closed before keeps its first reason.
+    /// Detaches a connection whose transport has ended or is about to end, and ends its method calls.
+    ///
+    /// If the device disconnected properly, its calls end only after
+    /// [`Limits::reconnect_grace`](crate::limits::Limits::reconnect_grace): Microsoft's clients disconnect and
+    /// reconnect to renew a token, and send their responses then. A connection that was closed before keeps its first
+    /// reason.
     pub async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let reason = connection.close_reason().unwrap_or(reason);
-        // Before it leaves the table: a reader finds it there or finds when it went.
+        // Before `detach`: a reader sees either the connection in the table or the time of its disconnect.
         let is_first = self.emit_connection_events(|emit| {
             let is_first = self.record_disconnect(connection, reason);
             if is_first {
@@ -246,7 +249,9 @@ impl Hub {
         }
     }
 
-    /// Counts the end of a connection, the first time it is told of it. Runs while all others who come and go wait.
+    /// Counts the end of a connection. Returns `false` if it was counted before.
+    ///
+    /// The caller may hold the lock of the connection events, so this must not block.
     fn record_disconnect(&self, connection: &Connection, reason: CloseReason) -> bool {
         if !connection.mark_disconnected() {
             return false;
@@ -261,7 +266,7 @@ impl Hub {
         info!(device = %connection.id, reason = reason.name(), seconds, "disconnected");
     }
 
-    /// Whether the connection's token or certificate has run out.
+    /// Returns whether the connection's token or certificate has expired.
     #[must_use]
     pub fn is_expired(&self, connection: &Connection, now: Timestamp) -> bool {
         connection.expires.is_some_and(|expires| expires <= now)

@@ -9,18 +9,18 @@ use super::{Hub, store_failed};
 use crate::registry::{Identity, IfMatch, apply_device, to_device};
 
 impl Hub {
-    /// One device.
+    /// Returns a device.
     pub async fn get_device(&self, id: &DeviceId) -> Result<Device, HubError> {
         Ok(self.present_device(&self.identity(&IdentityId::device(id)).await?))
     }
 
-    /// The first `top` devices in the order of their ids.
+    /// Returns the first `top` devices, ordered by id.
     pub async fn list_devices(&self, top: usize) -> Result<Vec<Device>, HubError> {
         let identities = self.store.devices(top).await.map_err(store_failed)?;
         Ok(identities.iter().map(|identity| self.present_device(identity)).collect())
     }
 
-    /// Creates a device (no `if_match`) or changes one.
+    /// Creates a device (`if_match` is `None`) or updates an existing one.
     pub async fn put_device(
         self: &Arc<Self>,
         id: &DeviceId,
@@ -32,7 +32,7 @@ impl Hub {
         Ok(self.present_device(&self.put_identity(&id, if_match, apply).await?))
     }
 
-    /// Deletes a device, its modules and all that is kept for them, and disconnects them.
+    /// Deletes a device with its modules and all their data, and closes their connections.
     pub async fn delete_device(self: &Arc<Self>, id: &DeviceId, if_match: &IfMatch) -> Result<(), HubError> {
         self.delete_identity(&IdentityId::device(id), if_match).await
     }

@@ -1,7 +1,7 @@
-//! The hub tells of what it did: to the event log, for back ends to read.
+//! Emits hub events to the event log, which services read.
 //!
-//! What changed is on disk before its event; the event is on disk before the change is acknowledged. An event that cannot
-//! be written breaks nothing: the change stands, and the hub's log says so.
+//! A change is persisted before its event, and the event is persisted before the change is acknowledged. If the event
+//! cannot be written, the change stays in effect and the hub logs a warning.
 
 use ferrohub_model::HubError;
 use serde_json::Value;
@@ -13,24 +13,25 @@ use crate::connections::Connection;
 use crate::events::{EventSource, HubEvent, Origin};
 use crate::registry::Identity;
 
-/// Does something to its end, whether or not anybody waits for it: nothing comes between a change and what it entails.
+/// Runs `work` to completion even if the caller is cancelled, so that a change and its consequences are not separated.
 pub(super) async fn run_uncancelled<T: Send + 'static>(
     work: impl Future<Output = Result<T, HubError>> + Send + 'static,
 ) -> Result<T, HubError> {
     tokio::spawn(work).await.unwrap_or_else(|error| {
-        error!(%error, "an operation did not come to its end");
-        Err(HubError::new(ferrohub_model::ErrorCode::ServerError, "The operation did not come to its end."))
+        error!(%error, "an operation was cancelled or panicked");
+        let text = "The hub failed while it processed the operation; its log says why.";
+        Err(HubError::new(ferrohub_model::ErrorCode::ServerError, text))
     })
 }
 
 impl Hub {
-    /// Whether the log is to have events of this kind.
+    /// Returns whether the event log includes events of this source.
     pub(super) fn emits(&self, source: EventSource) -> bool {
         self.events.settings().sources.contains(&source)
     }
 
-    /// Whoever holds this changes and tells of an identity alone, so that events are in the order of changes. None if
-    /// nobody is told.
+    /// Locks an identity so that its events are emitted in the order of its changes: hold the lock while changing the
+    /// identity and emitting the event. Returns `None` if events of this source are not emitted.
     pub(super) async fn lock_event_order(
         &self,
         source: EventSource,
@@ -45,7 +46,7 @@ impl Hub {
         }
     }
 
-    /// Tells of something that was done to an identity, if that is wanted.
+    /// Emits an event about a change of an identity, if the event log includes events of its source.
     pub(super) async fn emit(&self, identity: &Identity, event: HubEvent, body: impl FnOnce() -> Value) {
         if !self.emits(event.source()) {
             return;
@@ -55,11 +56,11 @@ impl Hub {
         let origin =
             Origin { id: identity.id.clone(), generation_id: identity.generation_id.clone(), auth: None };
         if let Err(error) = self.events.append(event.source(), origin, vec![new_event], now).await {
-            warn!(device = %identity.id, ?event, %error, "the event log does not tell of it");
+            warn!(device = %identity.id, ?event, %error, "cannot write a hub event to the event log");
         }
     }
 
-    /// Runs what changes who is connected, and tells of what `change` says came about, in its order.
+    /// Runs `change`, which attaches or detaches connections, and emits the events that it reports, in that order.
     pub(super) fn emit_connection_events<T>(
         &self,
         change: impl FnOnce(&mut dyn FnMut(&Connection, HubEvent)) -> T,

@@ -1,4 +1,4 @@
-//! What devices send, and who reads it.
+//! Telemetry messages from devices, and readers of the event log.
 
 use bytes::Bytes;
 use ferrohub_model::message::{EventLogInfo, MessageProperties, Partition};
@@ -12,36 +12,36 @@ use crate::events::{
     StartPosition,
 };
 
-/// Something a device sent.
+/// A telemetry message from a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceMessage {
-    /// What it says about itself.
+    /// The message's properties.
     pub properties: MessageProperties,
-    /// What it says.
+    /// The message's body.
     pub body: Bytes,
 }
 
 impl DeviceMessage {
-    /// How much of the limit it takes, in bytes.
+    /// Returns the size that counts toward the limit: properties and body, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.properties.size() + self.body.len()
     }
 }
 
-/// What somebody wants to read.
+/// A request to read events.
 #[derive(Debug, Clone)]
 pub struct ReadRequest<'a> {
-    /// On behalf of which group.
+    /// The consumer group of the reader.
     pub consumer_group: &'a str,
-    /// From where on.
+    /// The position to start at.
     pub from: StartPosition,
-    /// Of which partition; `None`: of all.
+    /// The partition to read, or `None` for all partitions.
     pub partition: Option<u16>,
 }
 
 impl Connection {
-    /// The device or module, as the sender of events.
+    /// Returns the device or module as the origin of events.
     #[must_use]
     pub fn origin(&self) -> Origin {
         Origin {
@@ -53,7 +53,7 @@ impl Connection {
 }
 
 impl DeviceCaller {
-    /// The device or module, as the sender of events.
+    /// Returns the device or module as the origin of events.
     #[must_use]
     pub fn origin(&self) -> Origin {
         Origin {
@@ -65,18 +65,25 @@ impl DeviceCaller {
 }
 
 impl Hub {
-    /// The largest message that a device may send, body and properties, in bytes.
+    /// Returns the maximum size of a telemetry message, body and properties, in bytes.
     #[must_use]
     pub fn max_event_bytes(&self) -> usize {
         self.events.settings().event_bytes
     }
 
-    /// Takes messages of one device, all of them or none; they are on disk when this returns.
+    /// Appends telemetry messages of one device to the event log, all or none. They are persisted when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `MessageTooLarge` if a message exceeds [`max_event_bytes`](Self::max_event_bytes).
     pub async fn send_events(&self, origin: Origin, messages: Vec<DeviceMessage>) -> Result<(), HubError> {
         let limit = self.max_event_bytes();
         if let Some(message) = messages.iter().find(|message| message.size() > limit) {
-            debug!(device = %origin.id, bytes = message.size(), "a message is too large");
-            let text = format!("A message with its properties takes at most {limit} bytes.");
+            let bytes = message.size();
+            debug!(device = %origin.id, bytes, limit, "message rejected: too large");
+            let text = format!(
+                "The message with its properties has {bytes} bytes; the maximum is {limit} (events.message_bytes)."
+            );
             return Err(HubError::new(ErrorCode::MessageTooLarge, text));
         }
         if messages.is_empty() {
@@ -92,7 +99,7 @@ impl Hub {
             .map_err(store_failed)
     }
 
-    /// Begins to read the event log.
+    /// Opens a reader of the event log.
     pub async fn read_events(&self, request: ReadRequest<'_>) -> Result<EventReader, HubError> {
         let ReadRequest { consumer_group, from, partition } = request;
         let opened =
@@ -109,19 +116,22 @@ impl Hub {
             OpenReaderError::NoSlot(ReaderSlotError::Full) => HubError::new(
                 ErrorCode::ThrottlingException,
                 format!(
-                    "The consumer group {consumer_group} has {} readers, as many as it may.",
+                    "The consumer group {consumer_group} has {} readers on a partition, which is the maximum \
+                     (events.readers_per_group).",
                     self.events.groups().readers_per_partition()
                 ),
             ),
             OpenReaderError::PositionOutOfRange(partition) => HubError::new(
                 ErrorCode::ArgumentInvalid,
-                format!("The position lies behind the end of partition {partition}: it is of another log."),
+                format!(
+                    "The position is after the end of partition {partition}; it belongs to another event log."
+                ),
             ),
             OpenReaderError::Store(error) => store_failed(error),
         })
     }
 
-    /// The event log as it is now.
+    /// Returns the consumer groups of the event log and the current state of its partitions.
     pub async fn event_log(&self) -> Result<EventLogInfo, HubError> {
         let states = self.events.state().await.map_err(store_failed)?;
         let partitions =

@@ -1,4 +1,4 @@
-//! Faults that a test injects: who adds them, and what goes wrong where.
+//! Fault injection in the hub: adding and removing faults, and applying their effects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,37 +15,37 @@ use crate::faults::{Effect, EndedFault, FaultHit, FaultPoint, Faults};
 use crate::limits::Limits;
 use crate::metrics::count;
 
-/// How often it is looked whether a fault's time is up. Until then it is only listed and counted no more.
+/// How often expired faults are removed. A fault takes no effect and is not listed from the moment it expires.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Answers that may be held back at once; others are not held back.
+/// The maximum number of method responses that are delayed at once. Further responses are not delayed.
 const MAX_DELAYED_ANSWERS: usize = 1000;
 
-/// What a fault refuses with.
+/// The message of injected errors.
 const FAULT_MESSAGE: &str = "A fault was injected.";
 
-/// What becomes of a message or an answer on its way.
+/// Whether a message or response is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It arrives.
+    /// The message or response is delivered.
     Delivered,
-    /// It is lost.
+    /// The message or response is lost.
     Lost {
-        /// Whether its sender shall believe that it arrived.
+        /// Whether the sender receives an acknowledgement nevertheless.
         acknowledge: bool,
     },
 }
 
-/// A fault's answer to an HTTPS request.
+/// The response of an injected fault to an HTTPS request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRequest {
-    /// What to say.
+    /// The error of the response.
     pub error: HubError,
-    /// When to come again, in seconds.
+    /// The value of the `Retry-After` header, in seconds.
     pub retry_after: Option<u32>,
 }
 
-/// The faults of a hub, and what they hold back.
+/// The faults of a hub, and the permits for delayed method responses.
 #[derive(Debug)]
 pub(super) struct FaultInjector {
     faults: Faults,
@@ -62,39 +62,39 @@ impl FaultInjector {
 }
 
 impl Hub {
-    /// Whether faults may be injected.
+    /// Returns whether fault injection is enabled.
     #[must_use]
     pub fn faults_are_enabled(&self) -> bool {
         self.fault_injector.faults.is_enabled()
     }
 
-    /// Whether something may go wrong at this point.
+    /// Returns whether a fault is active for this point.
     #[must_use]
     pub fn has_fault(&self, point: FaultPoint) -> bool {
         self.fault_injector.faults.has(point)
     }
 
-    /// The faults that are injected, the oldest first.
+    /// Returns the active faults, the oldest first.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         self.fault_injector.faults.list(Instant::now())
     }
 
-    /// Injects a fault. One that ends connections and has no duration has ended when this returns.
+    /// Adds a fault. A `dropConnection` without a duration has taken effect and ended when this returns.
     pub fn add_fault(self: &Arc<Self>, request: FaultRequest) -> Result<Fault, HubError> {
         let mut accepted = self.fault_injector.faults.accept(request, self.clock.now())?;
-        let (id, asked) = (accepted.fault().id.clone(), &accepted.fault().fault);
+        let (id, requested) = (accepted.fault().id.clone(), &accepted.fault().fault);
         warn!(
             fault = id,
-            kind = asked.kind.name(),
-            target = asked.target,
-            path = asked.path,
-            seconds = asked.duration_seconds,
-            count = asked.count,
+            kind = requested.kind.name(),
+            target = requested.target,
+            path = requested.path,
+            seconds = requested.duration_seconds,
+            count = requested.count,
             "fault added"
         );
         if accepted.drops_connections() {
-            let kind = asked.kind;
+            let kind = requested.kind;
             for connection in self.connections.select(|connection| connection.close_reason().is_none()) {
                 if accepted.try_hit(&connection.id) {
                     self.record_hit(
@@ -107,7 +107,7 @@ impl Hub {
         }
         let fault = accepted.fault().clone();
         if accepted.is_one_shot() {
-            self.log_fault_ended(EndedFault { fault: fault.clone(), reason: "it was for once" });
+            self.log_fault_ended(EndedFault { fault: fault.clone(), reason: "single use" });
         } else {
             self.metrics.faults_active.inc();
             if self.fault_injector.faults.activate(accepted, Instant::now()) {
@@ -118,7 +118,7 @@ impl Hub {
         Ok(fault)
     }
 
-    /// Takes a fault away before its time.
+    /// Removes a fault.
     pub fn remove_fault(&self, id: &str) -> Result<(), HubError> {
         match self.remove_faults(|fault| fault.id == id) {
             0 => Err(HubError::new(ErrorCode::GenericNotFound, format!("There is no fault {id}."))),
@@ -126,29 +126,29 @@ impl Hub {
         }
     }
 
-    /// Takes all faults away; how many.
+    /// Removes all faults. Returns their number.
     pub fn clear_faults(&self) -> usize {
         self.remove_faults(|_| true)
     }
 
-    fn remove_faults(&self, wanted: impl Fn(&Fault) -> bool) -> usize {
-        let removed = self.fault_injector.faults.remove(Instant::now(), wanted);
+    fn remove_faults(&self, predicate: impl Fn(&Fault) -> bool) -> usize {
+        let removed = self.fault_injector.faults.remove(Instant::now(), predicate);
         let count = removed.len();
-        for one in removed {
+        for fault in removed {
             self.metrics.faults_active.dec();
-            self.log_fault_ended(one);
+            self.log_fault_ended(fault);
         }
         count
     }
 
-    /// Ends faults when their time is up, until there are none.
+    /// Removes expired faults periodically, until no fault is active.
     async fn expire_faults(&self) {
         loop {
             sleep(EXPIRY_INTERVAL).await;
             let (ended, more) = self.fault_injector.faults.expire(Instant::now());
-            for one in ended {
+            for fault in ended {
                 self.metrics.faults_active.dec();
-                self.log_fault_ended(one);
+                self.log_fault_ended(fault);
             }
             if !more {
                 return;
@@ -167,7 +167,7 @@ impl Hub {
     }
 
     fn hit_fault(&self, point: FaultPoint, id: &IdentityId) -> Option<Effect> {
-        // To know what time it is costs more than to know that there is no fault.
+        // Checked first because reading the clock costs more than this check.
         if !self.has_fault(point) {
             return None;
         }
@@ -176,7 +176,7 @@ impl Hub {
         Some(hit.effect)
     }
 
-    /// Whether an HTTPS request is to be refused.
+    /// Returns the injected refusal of an HTTPS request, if there is one.
     #[must_use]
     pub fn injected_refusal(&self, verb: &str, path: &str) -> Option<RefusedRequest> {
         let hit = self.fault_injector.faults.hit_request(verb, path, Instant::now())?;
@@ -189,7 +189,8 @@ impl Hub {
         }
     }
 
-    /// What becomes of something that `id` sends or is sent at this point. Returns when it arrives, late if need be.
+    /// Applies a fault to a message or response that `id` sends or receives at this point. Waits for an injected delay,
+    /// and returns whether to deliver.
     pub async fn await_delivery(&self, point: FaultPoint, id: &IdentityId) -> Delivery {
         match self.hit_fault(point, id) {
             Some(Effect::Delay(delay)) => {
@@ -201,7 +202,8 @@ impl Hub {
         }
     }
 
-    /// Whether a connect that would succeed is to be refused; and if so, whether the device should try again.
+    /// Returns `Some` if a fault refuses a connect that would succeed; the value is whether the device should try
+    /// again.
     pub(super) fn injected_connect_refusal(&self, id: &IdentityId) -> Option<bool> {
         match self.hit_fault(FaultPoint::Connect, id)? {
             Effect::RefuseConnect { retry } => Some(retry),
@@ -209,7 +211,7 @@ impl Hub {
         }
     }
 
-    /// A connection has begun that may not last.
+    /// Schedules the close of a new connection if a fault drops it.
     pub(super) fn schedule_injected_disconnect(&self, connection: &Arc<Connection>) {
         if let Some(Effect::Drop { after }) = self.hit_fault(FaultPoint::Connected, &connection.id) {
             let connection = connection.clone();
@@ -220,7 +222,8 @@ impl Hub {
         }
     }
 
-    /// Calls a method where the request may be lost or late. Whoever is not connected has nothing to lose.
+    /// Calls a method while a fault may lose or delay the request. A target that is not connected does not hit the
+    /// fault.
     pub(super) async fn call_with_faults(
         &self,
         target: &IdentityId,
@@ -241,7 +244,7 @@ impl Hub {
         self.bus.call(target, call).await
     }
 
-    /// A device answered a call.
+    /// Forwards a device's method response to its call, unless a fault loses or delays it.
     pub fn answer(&self, connection: &Arc<Connection>, id: RequestId, reply: MethodReply) -> Answer {
         match self.hit_fault(FaultPoint::MethodResponse, &connection.id) {
             None => connection.answer(id, reply),
@@ -259,7 +262,7 @@ impl Hub {
                     Err(_) => connection.answer(id, reply),
                 }
             }
-            // As far as the device can tell it was delivered.
+            // The response is lost, but the device must not notice.
             Some(_) => Answer::Delivered,
         }
     }

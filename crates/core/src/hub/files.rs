@@ -1,4 +1,4 @@
-//! Files that devices upload: where to, what became of it, and who may touch a file that the hub keeps.
+//! File uploads of devices: upload URLs, upload outcomes, and authorization of blob requests to the hub's own folder.
 
 mod maintenance;
 mod notifications;
@@ -21,26 +21,26 @@ use crate::blobs::{Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, FileSto
 use crate::metrics::count;
 use crate::store::{QueuedNotification, StoreError, StoredSigningKey, Upload, WriteOutcome};
 
-/// What a device may do with the file it asked for: read it again as well.
+/// The rights of an upload URL. The device may also read the file back.
 const DEVICE_RIGHTS: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
 
-/// What a request on a blob may do.
+/// The grant of an authorized blob request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobGrant {
-    /// What with the blob.
+    /// The rights that the URL's signature grants.
     pub rights: BlobRights,
-    /// For how long.
+    /// The time until the URL expires.
     pub remaining: Duration,
 }
 
 /// Why a request on a blob is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobDenied {
-    /// There is no signature.
+    /// The request has no signature.
     NoSignature,
-    /// The signature is not good: a fixed word for logs says why, the caller is not told.
+    /// The signature is invalid. The value is the reason, a constant for logs; it is not sent to the caller.
     InvalidSignature(&'static str),
-    /// The signature is good, and does not grant this.
+    /// The signature is valid but does not grant the required right.
     MissingRight,
 }
 
@@ -54,7 +54,7 @@ impl FileStorage {
 }
 
 impl Hub {
-    /// Loads the keys that sign URLs of the hub's own folder, and makes the first.
+    /// Loads the keys that sign URLs of the hub's own folder. Generates the first key if the store has none.
     pub(super) async fn load_url_keys(&self) -> Result<(), StoreError> {
         let Some(FileStorage::Folder(_)) = &self.files else { return Ok(()) };
         let mut keys = self.store.signing_keys().await?;
@@ -71,7 +71,7 @@ impl Hub {
         Ok(key)
     }
 
-    /// The hub's own folder for files, if it has one.
+    /// Returns the hub's own folder for files, or `None` if uploads are disabled or go to a storage account.
     #[must_use]
     pub fn blob_folder(&self) -> Option<&Arc<dyn BlobFolder>> {
         match &self.files {
@@ -84,12 +84,13 @@ impl Hub {
         self.files.as_ref().ok_or_else(|| {
             HubError::new(
                 ErrorCode::DefaultStorageEndpointNotConfigured,
-                "This hub takes no files: files.enabled is false.",
+                "File upload is disabled (files.enabled is false).",
             )
         })
     }
 
-    /// Begins an upload: a URL that is good for exactly this file, for a while.
+    /// Begins an upload. Returns a signed URL that is valid for this file only, for
+    /// [`FileLimits::url_lifetime`](crate::limits::FileLimits::url_lifetime).
     pub async fn begin_upload(
         &self,
         caller: &DeviceCaller,
@@ -118,17 +119,18 @@ impl Hub {
         {
             return Err(HubError::new(
                 ErrorCode::IotHubQuotaExceeded,
-                "The hub's folder for files is full (files.total_bytes).",
+                "The hub's file store is full (files.total_bytes).",
             ));
         }
         let key = match files {
             FileStorage::Folder(_) => self.url_signing_keys.current_key(),
             FileStorage::Account(_, key) => Some(key.clone()),
         };
-        let key = key.ok_or_else(|| HubError::new(ErrorCode::ServerError, "The hub has no key for URLs."))?;
+        let key =
+            key.ok_or_else(|| HubError::new(ErrorCode::ServerError, "The hub has no key to sign the URL."))?;
         let limits = &self.limits.files;
         let now = self.clock.now();
-        // Signatures end with a whole second; the upload ends with its signature.
+        // The expiry of a signature is in whole seconds. The upload expires together with its signature.
         let expires = Timestamp::from_unix_seconds(plus(now, limits.url_lifetime).unix_seconds());
         let correlation_id = correlation_id();
         let upload = Upload { correlation_id: correlation_id.clone(), blob: blob.clone(), expires };
@@ -139,7 +141,7 @@ impl Hub {
                 return Err(HubError::new(
                     ErrorCode::DeviceMaximumActiveFileUploadLimitExceeded,
                     format!(
-                        "The device has begun {} uploads, as many as it may at once.",
+                        "The device has {} unfinished uploads, which is the maximum (files.uploads_per_device).",
                         limits.uploads_per_device
                     ),
                 ));
@@ -153,7 +155,7 @@ impl Hub {
         let address = BlobAddress { account: &account, container: &endpoint.container, blob: blob.as_str() };
         let sas_token =
             blob_sas::sign(address, BlobRights::of(&DEVICE_RIGHTS), expires, endpoint.https, &key);
-        info!(device = %id, correlation_id, %expires, "file upload begun");
+        info!(device = %id, correlation_id, %expires, "file upload started");
         Ok(FileUpload {
             correlation_id,
             host_name: endpoint.host.clone(),
@@ -163,7 +165,7 @@ impl Hub {
         })
     }
 
-    /// Ends an upload as the device says: its file is there, or will never be.
+    /// Ends an upload with the outcome that the device reports: the file was uploaded, or the upload failed.
     pub async fn end_upload(
         &self,
         caller: &DeviceCaller,
@@ -173,7 +175,7 @@ impl Hub {
         let invalid = || {
             HubError::new(
                 ErrorCode::InvalidFileUploadCorrelationId,
-                "The device has begun no upload of that correlation id, or it has ended.",
+                "The device has no open upload with this correlation id.",
             )
         };
         let id = outcome
@@ -182,13 +184,13 @@ impl Hub {
             .ok_or_else(|| HubError::new(ErrorCode::ArgumentNull, "correlationId is required."))?;
         let device = caller.identity.id.device_str();
         let upload = self.store.upload(id).await.map_err(store_failed)?;
-        // Whether it is another device's is nobody's business.
+        // An upload of another device is treated as unknown, so that the error does not reveal that it exists.
         let upload = upload.filter(|upload| upload.blob.device() == device).ok_or_else(invalid)?;
         let now = self.clock.now();
         if upload.expires <= now {
             return Err(HubError::new(
                 ErrorCode::ExpiredFileUploadCorrelationId,
-                format!("The upload ran out at {}.", upload.expires),
+                format!("The upload expired at {}.", upload.expires),
             ));
         }
         let blob =
@@ -215,12 +217,14 @@ impl Hub {
         Ok(())
     }
 
-    /// The file that a device says it has uploaded.
+    /// Returns the file that the device reported as uploaded.
     async fn uploaded_blob(&self, files: &FileStorage, name: &BlobName) -> Result<Blob, HubError> {
-        let missing = |text: &'static str| HubError::new(ErrorCode::InvalidStorageEndpointOrBlob, text);
         match files.store().stat(name).await {
             Ok(Some(blob)) => Ok(blob),
-            Ok(None) => Err(missing("There is no such blob in the storage.")),
+            Ok(None) => Err(HubError::new(
+                ErrorCode::InvalidStorageEndpointOrBlob,
+                "The file is not in the file storage.",
+            )),
             Err(error) => Err(blob_failed(error)),
         }
     }
@@ -248,8 +252,11 @@ impl Hub {
         })
     }
 
-    /// Whether whoever presents this query may do this with that blob of the hub's own folder. A device that is disabled
-    /// or gone may not, however good its URL; nor may one that was made again under the id of one that is gone.
+    /// Authorizes a request for a blob of the hub's own folder by the signature in its query. `needed` lists
+    /// alternative rights: one of them suffices.
+    ///
+    /// A valid URL is refused if its device is disabled or deleted, also if the device was created again with the same
+    /// id.
     pub async fn authorize_blob(
         &self,
         query: &str,
@@ -261,7 +268,7 @@ impl Hub {
         };
         let denied = |reason| {
             count(&self.metrics.unauthorized, reason);
-            info!(device = blob.device(), reason, "request for a file refused");
+            info!(device = blob.device(), reason, "file request refused");
             BlobDenied::InvalidSignature(reason)
         };
         if !BlobSasToken::is_present(query) {
@@ -273,7 +280,7 @@ impl Hub {
         let remaining = Duration::from_millis(remaining.ok_or_else(|| denied("expired"))?);
         let device = DeviceId::new(blob.device()).map_err(|_| denied("unknown_device"))?;
         let device = self.store.identity(&device.into()).await.map_err(|error| {
-            error!(%error, "the store failed");
+            error!(%error, "a store operation failed");
             denied("store_failed")
         })?;
         let device = device.ok_or_else(|| denied("unknown_device"))?;
@@ -297,24 +304,26 @@ impl Hub {
         if let Some(folder) = self.blob_folder()
             && let Err(error) = folder.discard_blocks(blob).await
         {
-            error!(%error, "the blocks of an upload that ended were not removed");
+            error!(%error, "cannot remove the blocks of a finished upload");
         }
     }
 }
 
-/// A store of files that fails is not the caller's fault; the log has the cause.
+/// Maps an error of the file storage to the error for the caller, and logs the cause.
 fn blob_failed(error: BlobError) -> HubError {
     if matches!(error, BlobError::NotFound) {
-        return HubError::new(ErrorCode::GenericNotFound, "There is no such file.");
+        return HubError::new(ErrorCode::GenericNotFound, "The file does not exist.");
     }
-    error!(%error, "the store of files failed");
+    error!(%error, "a file storage operation failed");
     match error {
         BlobError::Unavailable(_) => HubError::new(
             ErrorCode::InvalidStorageEndpointOrBlob,
-            "The configured storage does not answer as it should.",
+            "The configured storage account returned an error; the hub's log says which.",
         ),
         BlobError::Store(error) => store_failed(error),
-        _ => HubError::new(ErrorCode::ServerError, "The hub could not reach its files."),
+        _ => {
+            HubError::new(ErrorCode::ServerError, "The hub cannot access its stored files; its log says why.")
+        }
     }
 }
 
@@ -322,13 +331,13 @@ fn plus(now: Timestamp, duration: Duration) -> Timestamp {
     now.plus_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The account that URLs of the hub's own folder are signed for: clients do not see it, and a device that is made again
-/// has another.
+/// Returns the account name in signatures of the hub's own folder. Clients do not see it. It contains the generation
+/// id, so that URLs become invalid when the device is deleted and created again.
 fn account_of(endpoint: &BlobEndpoint, generation_id: &str) -> String {
     format!("{}/{generation_id}", endpoint.account)
 }
 
-/// Nobody guesses one: the same randomness as a key.
+/// Returns an unguessable correlation id, derived from a newly generated random key.
 fn correlation_id() -> String {
     use base64::Engine as _;
     let random = SharedAccessKey::generate().sign(b"correlation id");

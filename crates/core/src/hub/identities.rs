@@ -1,4 +1,4 @@
-//! What devices and modules have in common: how an identity is read, created, changed and deleted.
+//! Identities, common to devices and modules: reading, creating, changing and deleting them.
 
 use std::sync::Arc;
 
@@ -15,30 +15,49 @@ use crate::registry::{
 use crate::store::{ModuleChange, WriteOutcome};
 use crate::twins::TwinDocument;
 
-/// How often an update whose caller does not care for the etag is tried again when others write between.
+/// The maximum number of attempts of an update with `If-Match: *` when concurrent writes conflict with it.
 const MAX_TRIES: usize = 16;
 
-/// No such device or module.
+/// Returns the error for a device or module that does not exist.
 pub(super) fn not_found(id: &IdentityId) -> HubError {
-    let code = if id.module_str().is_some() { ErrorCode::ModuleNotFound } else { ErrorCode::DeviceNotFound };
-    HubError::new(code, id.to_string())
+    let device = id.device_str();
+    match id.module_str() {
+        Some(module) => HubError::new(
+            ErrorCode::ModuleNotFound,
+            format!("There is no module {module} on device {device}."),
+        ),
+        None => HubError::new(ErrorCode::DeviceNotFound, format!("There is no device {device}.")),
+    }
 }
 
-/// If-Match names another etag.
+/// Returns the error for an identity that exists already.
+fn already_exists(id: &IdentityId) -> HubError {
+    let device = id.device_str();
+    match id.module_str() {
+        Some(module) => HubError::new(
+            ErrorCode::ModuleAlreadyExistsOnDevice,
+            format!("The module {module} already exists on device {device}."),
+        ),
+        None => HubError::new(ErrorCode::DeviceAlreadyExists, format!("The device {device} already exists.")),
+    }
+}
+
+/// Returns the error for an `If-Match` header that does not match the current etag.
 pub(super) fn wrong_etag() -> HubError {
     HubError::new(ErrorCode::PreconditionFailed, "Precondition failed: Invalid ETag")
 }
 
 fn system_module_error(id: &IdentityId) -> HubError {
-    let text = format!("{id} comes and goes with the device's being an edge device, and not by itself.");
+    let text =
+        format!("{id} is a system module of an edge device; it cannot be created or deleted separately.");
     HubError::new(ErrorCode::SystemModuleModifyUnauthorizedAccess, text)
 }
 
-/// Connections that a change of an identity ends.
+/// Connections to close after a change of an identity.
 pub(super) enum CloseConnections {
-    /// All of an identity.
+    /// All connections of an identity.
     OfIdentity(IdentityId, CloseReason),
-    /// That of the changed identity, if it authenticated with this key.
+    /// The connection of the changed identity, if it authenticated with this key.
     UsingKey(KeyFingerprint),
 }
 
@@ -47,7 +66,8 @@ impl Hub {
         self.store.identity(id).await.map_err(store_failed)?.ok_or_else(|| not_found(id))
     }
 
-    /// Creates an identity (no `if_match`) or changes one. `apply` makes it, from the one that is there.
+    /// Creates an identity (`if_match` is `None`) or updates an existing one. `apply` builds the new identity from the
+    /// current one.
     pub(super) async fn put_identity(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -90,18 +110,17 @@ impl Hub {
             }
             WriteOutcome::Full if is_module => Err(HubError::new(
                 ErrorCode::TooManyModulesOnDevice,
-                format!("The device has {limit} modules, as many as it may."),
+                format!("The device has {limit} modules, which is the maximum (limits.modules_per_device)."),
             )),
-            WriteOutcome::Full => {
-                Err(HubError::new(ErrorCode::TooManyDevices, "The hub holds as many devices as it may."))
-            }
-            WriteOutcome::NotFound => {
-                Err(HubError::new(ErrorCode::DeviceNotFound, id.device_str().to_owned()))
-            }
-            WriteOutcome::Conflict if is_module => {
-                Err(HubError::new(ErrorCode::ModuleAlreadyExistsOnDevice, id.to_string()))
-            }
-            WriteOutcome::Conflict => Err(HubError::new(ErrorCode::DeviceAlreadyExists, id.to_string())),
+            WriteOutcome::Full => Err(HubError::new(
+                ErrorCode::TooManyDevices,
+                format!("The hub has reached its maximum of {limit} devices (limits.devices)."),
+            )),
+            WriteOutcome::NotFound => Err(HubError::new(
+                ErrorCode::DeviceNotFound,
+                format!("There is no device {}; create it before its modules.", id.device_str()),
+            )),
+            WriteOutcome::Conflict => Err(already_exists(id)),
         }
     }
 
@@ -113,9 +132,9 @@ impl Hub {
     ) -> Result<Identity, HubError> {
         let apply = |old: &Identity| {
             let new = apply(Some(old), self.clock.now())?;
-            let whole = close_reason_for_update(old, &new)
+            let of_identity = close_reason_for_update(old, &new)
                 .map(|reason| CloseConnections::OfIdentity(id.clone(), reason));
-            let mut to_close: Vec<CloseConnections> = whole.into_iter().collect();
+            let mut to_close: Vec<CloseConnections> = of_identity.into_iter().collect();
             if old.iot_edge && !new.iot_edge {
                 let of_module = |module| CloseConnections::OfIdentity(module, CloseReason::Deleted);
                 to_close.extend(system_module_ids(id).into_iter().map(of_module));
@@ -127,8 +146,8 @@ impl Hub {
         Ok(new)
     }
 
-    /// Puts what `apply` makes of an identity in its place, and ends the connections that it says. Once the one is
-    /// done the other is, whether or not anybody waits for it.
+    /// Replaces an identity by the result of `apply`, and closes the connections that `apply` lists. Both happen even
+    /// if the caller is cancelled in between.
     pub(super) async fn replace_identity(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -149,7 +168,7 @@ impl Hub {
             match written {
                 WriteOutcome::Done => return Ok(new),
                 WriteOutcome::NotFound => return Err(not_found(id)),
-                // Somebody wrote between: look again.
+                // A concurrent write changed the identity: read it again.
                 WriteOutcome::Conflict | WriteOutcome::Full => {}
             }
         }
@@ -184,7 +203,7 @@ impl Hub {
         Ok((written, new))
     }
 
-    /// Deletes an identity, its modules and all that is kept for them, and disconnects them.
+    /// Deletes an identity with its modules and all their data, and closes their connections.
     pub(super) async fn delete_identity(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -196,7 +215,7 @@ impl Hub {
 
     async fn delete_and_emit(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
         if is_system_module(id) {
-            // Without it there is nothing to refuse.
+            // If the module does not exist, the error is `ModuleNotFound`.
             self.identity(id).await?;
             return Err(system_module_error(id));
         }
@@ -205,7 +224,7 @@ impl Hub {
             IfMatch::Etag(etag) => Some(etag.as_str()),
         };
         let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
-        let last = match self.emits(EventSource::DeviceLifecycle) {
+        let last_state = match self.emits(EventSource::DeviceLifecycle) {
             true => self.store.twin(id).await.map_err(store_failed)?,
             false => None,
         };
@@ -213,7 +232,7 @@ impl Hub {
             WriteOutcome::Done => {
                 self.bus.disconnect(id, CloseReason::Deleted).await;
                 info!(device = %id, "identity deleted");
-                if let Some((identity, twin)) = last {
+                if let Some((identity, twin)) = last_state {
                     self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
                 }
                 Ok(())

@@ -1,4 +1,4 @@
-//! `POST /twins/{id}/methods`: a method call from its acceptance to its one end.
+//! `POST /twins/{id}/methods`: a method call, from its acceptance to its outcome.
 
 use std::time::Duration;
 
@@ -9,28 +9,30 @@ use ferrohub_model::{ErrorCode, HubError, IdentityId};
 use tokio::time::Instant;
 use tracing::{debug, info, trace};
 
+use super::identities::not_found;
 use super::{Hub, store_failed};
 use crate::connections::{CallEnd, MethodReply, OutgoingCall};
 use crate::faults::FaultPoint;
 use crate::metrics::{Metrics, count};
 
-/// A method call as its caller made it; checked.
+/// A validated method call.
 #[derive(Debug, Clone)]
 pub struct MethodCall {
     /// The method's name.
     pub name: MethodName,
-    /// JSON text, or `None` where the caller sent no payload.
+    /// The payload as JSON text, or `None` if the caller sent none.
     pub payload: Option<Bytes>,
-    /// How long the device may take to answer, in seconds.
+    /// How long to wait for the device's response, in seconds.
     pub response_timeout: u32,
     /// How long to wait for the device to connect, in seconds.
     pub connect_timeout: u32,
 }
 
-/// The outcome of a call that went as it should.
+/// The outcome of a successful call.
 const ANSWERED: &str = "answered";
 
-/// Counts a call once, whatever ends it. If its future is dropped, the caller hung up.
+/// Counts a call exactly once. If the call's future is dropped, the caller has disconnected and the call counts as
+/// cancelled.
 struct CallMetrics<'a> {
     metrics: &'a Metrics,
     started: Instant,
@@ -65,7 +67,7 @@ impl Drop for CallMetrics<'_> {
 }
 
 impl Hub {
-    /// Calls a method on a device and waits for how it ends. Dropping the future cancels the call.
+    /// Calls a method on a device or module and waits for the response. Dropping the future cancels the call.
     pub async fn invoke_method(
         &self,
         target: &IdentityId,
@@ -80,7 +82,7 @@ impl Hub {
             Err((outcome, _)) => outcome,
         };
         let milliseconds = call_metrics.finish(outcome).as_millis() as u64;
-        // What went as it should is counted; what did not is told.
+        // Successful calls are logged at debug level only: there may be many per second, and the metrics count them.
         if result.is_ok() {
             debug!(device = %target, method = %name, outcome, milliseconds, "method call");
         } else {
@@ -101,13 +103,16 @@ impl Hub {
             return Err(("refused", HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.")));
         }
         if call.payload.as_ref().is_some_and(|payload| payload.len() > self.limits.method_payload_bytes) {
-            let text = format!("The payload must have at most {} bytes.", self.limits.method_payload_bytes);
+            let text = format!(
+                "The payload must have at most {} bytes (limits.method_payload_bytes).",
+                self.limits.method_payload_bytes
+            );
             return Err(("refused", HubError::new(ErrorCode::MessageTooLarge, text)));
         }
-        // Who is connected exists and is enabled; only for the others the registry is asked: before the wait
-        // where the caller is ready to wait, else when the device is not there.
-        let waits = call.connect_timeout > 0;
-        if waits && !self.bus.is_connected(target).await {
+        // A connected identity exists and is enabled. For any other the hub reads the registry: before it waits for
+        // the device to connect, or, if the caller does not wait, once the call has failed.
+        let waits_for_connect = call.connect_timeout > 0;
+        if waits_for_connect && !self.bus.is_connected(target).await {
             self.require_callable(target).await.map_err(|error| ("refused", error))?;
         }
         let outgoing = OutgoingCall {
@@ -124,7 +129,7 @@ impl Hub {
         let reply = match called {
             Ok(reply) => reply,
             Err(end) => {
-                if end == CallEnd::NotOnline && !waits {
+                if end == CallEnd::NotOnline && !waits_for_connect {
                     self.require_callable(target).await.map_err(|error| ("refused", error))?;
                 }
                 return Err(call_error(end, call.connect_timeout, call.response_timeout));
@@ -139,9 +144,7 @@ impl Hub {
         match identity {
             Some(identity) if identity.status == Status::Enabled => Ok(()),
             Some(_) => Err(HubError::new(ErrorCode::DeviceNotFound, format!("Device {target} is disabled."))),
-            None if target.module_str().is_some() => {
-                Err(HubError::new(ErrorCode::ModuleNotFound, target.to_string()))
-            }
+            None if target.module_str().is_some() => Err(not_found(target)),
             None => {
                 Err(HubError::new(ErrorCode::DeviceNotFound, format!("Device {target} is not registered.")))
             }
@@ -149,21 +152,23 @@ impl Hub {
     }
 
     fn check_reply(&self, reply: &MethodReply) -> Result<(), HubError> {
-        let bad = |text: String| Err(HubError::new(ErrorCode::GenericBadGateway, text));
+        let bad_gateway = |text: String| Err(HubError::new(ErrorCode::GenericBadGateway, text));
         if reply.payload.len() > self.limits.method_payload_bytes {
-            return bad(format!(
+            return bad_gateway(format!(
                 "The device's response has more than {} bytes.",
                 self.limits.method_payload_bytes
             ));
         }
         match serde_json::from_slice::<serde::de::IgnoredAny>(&reply.payload) {
-            Err(_) if !reply.payload.is_empty() => bad("The device's response is not JSON.".to_owned()),
+            Err(_) if !reply.payload.is_empty() => {
+                bad_gateway("The device's response is not JSON.".to_owned())
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// The outcome for metric and log, and the error for the caller.
+/// Returns the outcome for metrics and logs, and the error for the caller.
 fn call_error(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'static str, HubError) {
     match end {
         CallEnd::NotOnline | CallEnd::NotSent => (
@@ -183,21 +188,21 @@ fn call_error(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'s
             "taken_over",
             HubError::new(
                 ErrorCode::ConnectionForcefullyClosedOnNewConnection,
-                "A newer connection of the device displaced the one that carried the call.",
+                "Another connection of the device took over while the call was in flight.",
             ),
         ),
         CallEnd::FaultInjected => (
             "fault_injected",
             HubError::new(
                 ErrorCode::ConnectionForcefullyClosedOnFaultInjection,
-                "An injected fault ended the connection that carried the call.",
+                "An injected fault closed the connection while the call was in flight.",
             ),
         ),
         CallEnd::TooManyInFlight => (
             "refused",
             HubError::new(
                 ErrorCode::DeviceMaximumInflightMethodExceeded,
-                "The device has as many calls in flight as it may.",
+                "The device has the maximum number of method calls in flight (limits.in_flight_methods_per_device).",
             ),
         ),
         CallEnd::Stopping => {

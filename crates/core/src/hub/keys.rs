@@ -1,4 +1,4 @@
-//! A new key for a device or a module, in one step.
+//! Key rotation of devices and modules, in one operation.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::identities::CloseConnections;
 use crate::registry::{Identity, IfMatch, fresh_etag, rotate_key};
 
 impl Hub {
-    /// Gives a device a new key in place of one of its two, or exchanges them. Its connection ends if it authenticated
-    /// with the key that is gone.
+    /// Replaces one of a device's two keys with a new key, or swaps the keys. Closes the device's connection if it
+    /// authenticated with a key that was removed.
     pub async fn change_device_key(
         self: &Arc<Self>,
         device: &DeviceId,
@@ -24,7 +24,7 @@ impl Hub {
         Ok(self.present_device(&changed))
     }
 
-    /// The same for a module.
+    /// Does the same as [`change_device_key`](Self::change_device_key) for a module.
     pub async fn change_module_key(
         self: &Arc<Self>,
         device: &DeviceId,
@@ -42,14 +42,14 @@ impl Hub {
         change: KeyChange,
         if_match: &IfMatch,
     ) -> Result<Identity, HubError> {
-        let renewed = |old: &Identity| {
-            let (authentication, gone) = rotate_key(&old.authentication, change)?;
+        let apply = |old: &Identity| {
+            let (authentication, removed_key) = rotate_key(&old.authentication, change)?;
             Ok((
                 Identity { authentication, etag: fresh_etag(), ..old.clone() },
-                gone.map(CloseConnections::UsingKey).into_iter().collect(),
+                removed_key.map(CloseConnections::UsingKey).into_iter().collect(),
             ))
         };
-        let new = self.replace_identity(id, if_match, renewed).await?;
+        let new = self.replace_identity(id, if_match, apply).await?;
         info!(device = %id, ?change, "key changed");
         Ok(new)
     }

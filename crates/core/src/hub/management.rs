@@ -1,5 +1,5 @@
-//! Managing the hub itself: policies and certificate authorities. Azure does this through its own
-//! resource manager; here owners of the hub do.
+//! Management of the hub: shared access policies and certificate authorities. Azure does this in its resource manager;
+//! here it is part of the hub's API.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::auth::{Authority, CertificateError, Policy, PolicySource};
 use crate::connections::{CloseReason, Credential};
 use crate::store::{StoredAuthority, StoredPolicy};
 
-/// Which of the two keys of a policy.
+/// Selects one of the two keys of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhichKey {
-    /// The first.
+    /// The primary key.
     Primary,
-    /// The second.
+    /// The secondary key.
     Secondary,
 }
 
@@ -25,7 +25,7 @@ fn unknown(what: &str, name: &str, code: ErrorCode) -> HubError {
     HubError::new(code, format!("There is no {what} {name}."))
 }
 
-/// 160 random bits: nobody can have a certificate for it ready.
+/// Returns 160 random bits in hexadecimal, so that a certificate for the code cannot be prepared in advance.
 fn random_code() -> String {
     let mut bytes = [0u8; 20];
     let _ = SystemRandom::new().fill(&mut bytes);
@@ -33,30 +33,34 @@ fn random_code() -> String {
 }
 
 fn refused(error: CertificateError) -> HubError {
-    HubError::new(ErrorCode::ArgumentInvalid, format!("The certificate is not accepted: {error}."))
+    HubError::new(ErrorCode::ArgumentInvalid, format!("The certificate was rejected: {error}."))
 }
 
 impl Hub {
-    /// All policies, keys included.
+    /// Returns all policies, including their keys.
     #[must_use]
     pub fn policies(&self) -> Vec<Arc<Policy>> {
         self.policies.all()
     }
 
-    /// One policy, keys included.
+    /// Returns a policy, including its keys.
     pub fn policy(&self, name: &str) -> Result<Arc<Policy>, HubError> {
         self.policies.get(name).ok_or_else(|| unknown("policy", name, ErrorCode::GenericNotFound))
     }
 
-    /// Gives a policy a new key in place of one of its two. Devices that connected with a token of the
-    /// policy are disconnected: theirs may have been signed by the old key.
+    /// Replaces one of the two keys of a policy with a new key. Disconnects devices that authenticated with a token of
+    /// the policy, because the token may have been signed with the old key.
+    ///
+    /// # Errors
+    ///
+    /// `GenericNotFound` for an unknown policy, `GenericConflict` if the policy is set in the configuration.
     pub async fn regenerate_key(&self, name: &str, which: WhichKey) -> Result<Arc<Policy>, HubError> {
-        let _one_at_a_time = self.management.lock().await;
+        let _management_lock = self.management.lock().await;
         let old = self.policy(name)?;
         if old.source == PolicySource::Configuration {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
-                format!("The keys of policy {name} are set in the configuration; change them there."),
+                format!("The keys of the policy {name} are set in the configuration; change them there."),
             ));
         }
         let mut new = (*old).clone();
@@ -80,47 +84,48 @@ impl Hub {
         self.policy(name)
     }
 
-    /// All certificate authorities.
+    /// Returns all certificate authorities.
     #[must_use]
     pub fn authorities(&self) -> Vec<Arc<Authority>> {
         self.authorities.all()
     }
 
-    /// One certificate authority.
+    /// Returns a certificate authority.
     pub fn authority(&self, name: &str) -> Result<Arc<Authority>, HubError> {
         self.authorities
             .get(name)
             .ok_or_else(|| unknown("certificate authority", name, ErrorCode::CertificateNotFound))
     }
 
-    /// Adds a certificate authority. It counts only once it is verified.
+    /// Adds a certificate authority. Device certificates that it issued are accepted once it is verified.
     pub async fn add_authority(&self, name: &str, certificate: Vec<u8>) -> Result<Arc<Authority>, HubError> {
-        let _one_at_a_time = self.management.lock().await;
+        let _management_lock = self.management.lock().await;
         if ferrohub_model::DeviceId::new(name).is_err() {
             return Err(HubError::new(
                 ErrorCode::ArgumentInvalid,
-                "The name of an authority follows the rules of a device id.",
+                "The name of a certificate authority must be 1 to 128 of the characters that a device id may have.",
             ));
         }
         if self.authorities.get(name).is_some() {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
-                format!("There is a certificate authority {name} already."),
+                format!("The certificate authority {name} already exists."),
             ));
         }
         if self.authorities.all().len() >= self.limits.certificate_authorities {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
-                "The hub holds as many certificate authorities as it may.",
+                "The hub has reached its maximum of certificate authorities (limits.certificate_authorities).",
             ));
         }
         let authority = Authority::new(name, certificate, false, false).map_err(refused)?;
         self.save_authority(authority).await
     }
 
-    /// Makes a new code that the proof of possession must carry as its common name.
+    /// Creates a verification code, which replaces an earlier one. The proof-of-possession certificate must have it as
+    /// its common name.
     pub async fn challenge_authority(&self, name: &str) -> Result<String, HubError> {
-        let _one_at_a_time = self.management.lock().await;
+        let _management_lock = self.management.lock().await;
         let mut authority = (*self.changeable_authority(name)?).clone();
         let code = random_code();
         authority.verification_code = Some(code.clone());
@@ -128,12 +133,16 @@ impl Hub {
         Ok(code)
     }
 
-    /// Takes a certificate that the authority issued to the code as proof that its owner holds its key.
+    /// Verifies a certificate authority: `proof` is a certificate that the authority issued for the verification code,
+    /// and proves possession of the authority's private key.
     pub async fn verify_authority(&self, name: &str, proof: &[u8]) -> Result<Arc<Authority>, HubError> {
-        let _one_at_a_time = self.management.lock().await;
+        let _management_lock = self.management.lock().await;
         let mut authority = (*self.changeable_authority(name)?).clone();
         if authority.verification_code.is_none() {
-            return Err(HubError::new(ErrorCode::GenericConflict, "Ask for a verification code first."));
+            return Err(HubError::new(
+                ErrorCode::GenericConflict,
+                format!("No verification code was requested for {name}; request one first."),
+            ));
         }
         if !authority.verify_proof_of_possession(proof, self.clock.now()).map_err(refused)? {
             return Err(refused(CertificateError::CommonName));
@@ -144,9 +153,9 @@ impl Hub {
         self.save_authority(authority).await
     }
 
-    /// Removes a certificate authority and disconnects the devices it vouched for.
+    /// Removes a certificate authority, and disconnects the devices that authenticated with a certificate it issued.
     pub async fn remove_authority(&self, name: &str) -> Result<(), HubError> {
-        let _one_at_a_time = self.management.lock().await;
+        let _management_lock = self.management.lock().await;
         self.changeable_authority(name)?;
         self.store.delete_authority(name).await.map_err(store_failed)?;
         self.authorities.remove(name);
@@ -163,7 +172,7 @@ impl Hub {
         if authority.configured {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
-                format!("Certificate authority {name} is set in the configuration; change it there."),
+                format!("The certificate authority {name} is set in the configuration; change it there."),
             ));
         }
         Ok(authority)

@@ -1,4 +1,4 @@
-//! Operations on messages to devices, from both sides.
+//! Operations on cloud-to-device messages and their feedback, for services and devices.
 
 use std::sync::Arc;
 
@@ -16,28 +16,38 @@ use crate::messages::{FeedbackBatch, LockToken, LockedMessage, Receiver, Settlem
 use crate::store::{EnqueueOutcome, NewMessage};
 
 impl Hub {
-    /// Puts a message in the queue of the device that its property `to` names, and tells the device if it is there.
+    /// Adds a message to the queue of the device or module that its property `to` names, and notifies the connected
+    /// device.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidOperation` if `to` names no device, `MessageTooLarge`, `ArgumentInvalid` for an unknown `iothub-ack`,
+    /// `InvalidMessageExpiryTime`, `DeviceNotFound` or `ModuleNotFound`, and `DeviceMaximumQueueDepthExceeded` if the
+    /// queue is full.
     pub async fn send_message(
         self: &Arc<Self>,
         properties: MessageProperties,
         body: Bytes,
     ) -> Result<EnqueuedMessage, HubError> {
         let to = properties.get(SystemProperty::To).and_then(Destination::parse).ok_or_else(|| {
-            let text = "The property `to` must name a device, as /devices/{id}/messages/deviceBound.";
+            let text = "The property `to` must name a device: /devices/{id}/messages/deviceBound.";
             HubError::new(ErrorCode::InvalidOperation, text)
         })?;
         let limits = &self.limits.messages;
         if properties.size() + body.len() > limits.bytes {
-            let text = format!("A message must have at most {} bytes, properties included.", limits.bytes);
+            let text = format!(
+                "The message with its properties must have at most {} bytes (messages.message_bytes).",
+                limits.bytes
+            );
             return Err(HubError::new(ErrorCode::MessageTooLarge, text));
         }
         let topic = MessageTopic { id: &to.identity, input: to.input.as_deref(), properties: &properties };
         if !topic.fits() {
-            let text = "The properties of the message, encoded, take more room than MQTT has for them.";
+            let text = "The encoded properties of the message do not fit into an MQTT topic.";
             return Err(HubError::new(ErrorCode::MessageTooLarge, text));
         }
         let ack = Ack::of(&properties).map_err(|word| {
-            let text = format!("iothub-ack must be none, positive, negative or full, and not {word:?}.");
+            let text = format!("iothub-ack must be none, positive, negative or full, not {word:?}.");
             HubError::new(ErrorCode::ArgumentInvalid, text)
         })?;
         let enqueued = self.clock.now();
@@ -58,7 +68,10 @@ impl Hub {
             }
             EnqueueOutcome::NotFound => Err(not_found(id)),
             EnqueueOutcome::Full => {
-                let text = format!("{} messages wait for {id}, as many as may.", limits.queue_length);
+                let text = format!(
+                    "The queue of {id} has {} messages, which is the maximum (messages.queue_length).",
+                    limits.queue_length
+                );
                 Err(HubError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text))
             }
         }
@@ -69,25 +82,31 @@ impl Hub {
         let after =
             |span: std::time::Duration| now.plus_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(after(limits.time_to_live)) };
-        let refused = |why: String| Err(HubError::new(ErrorCode::InvalidMessageExpiryTime, why));
+        let refused = |text: String| Err(HubError::new(ErrorCode::InvalidMessageExpiryTime, text));
         match Timestamp::parse(text) {
-            None => refused(format!("The expiry {text:?} is not a time of ISO 8601.")),
-            Some(expiry) if expiry <= now => refused(format!("The expiry {expiry} is past.")),
+            None => refused(format!("The expiry {text:?} is not an ISO 8601 time.")),
+            Some(expiry) if expiry <= now => refused(format!("The expiry {expiry} is in the past.")),
             Some(expiry) if expiry > after(limits.max_time_to_live) => {
                 let seconds = limits.max_time_to_live.as_secs();
-                refused(format!("The expiry {expiry} is more than {seconds} seconds away."))
+                refused(format!(
+                    "The expiry {expiry} is more than {seconds} seconds from now (messages.max_time_to_live_seconds)."
+                ))
             }
             Some(expiry) => Ok(expiry),
         }
     }
 
-    /// The oldest message of a device that nobody has in hand, for the device. It is locked then, for
-    /// [`MessageLimits::lock`](crate::messages::MessageLimits::lock).
+    /// Returns the oldest unlocked message of a device, and locks it for
+    /// [`MessageLimits::lock`](crate::messages::MessageLimits::lock). Returns `None` if there is none.
     pub async fn receive_message(&self, id: &IdentityId) -> Result<Option<LockedMessage>, HubError> {
         self.queues.receive(id).await.map_err(store_failed)
     }
 
-    /// A device settles a message that it received.
+    /// Settles a message that the device received.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceMessageLockLost` if the lock expired or `token` is unknown.
     pub async fn settle_message(
         &self,
         id: &IdentityId,
@@ -103,13 +122,13 @@ impl Hub {
         if settled { Ok(()) } else { Err(lock_lost("message")) }
     }
 
-    /// What a connection of this device receives messages with.
+    /// Returns the receiver with which a connection of this device fetches messages.
     #[must_use]
     pub fn message_receiver(&self, id: &IdentityId) -> Receiver {
         self.queues.receiver(id)
     }
 
-    /// Throws away the messages that wait for a device, also those it has in hand.
+    /// Deletes all messages in the queue of a device, locked messages included.
     pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
         match self.queues.purge(id).await.map_err(store_failed)? {
             Some(messages) => Ok(PurgeResult::new(id, messages)),
@@ -117,13 +136,17 @@ impl Hub {
         }
     }
 
-    /// What became of messages: the oldest batch that nobody has in hand. It is locked then, for
-    /// [`FeedbackLimits::lock`](crate::messages::FeedbackLimits::lock).
+    /// Returns the oldest unlocked batch of message feedback, and locks it for
+    /// [`FeedbackLimits::lock`](crate::messages::FeedbackLimits::lock). Returns `None` if there is none.
     pub async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, HubError> {
         self.queues.receive_feedback().await.map_err(store_failed)
     }
 
-    /// A back end settles a batch of feedback that it received.
+    /// Settles a feedback batch that a service received.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceMessageLockLost` if the lock expired or `token` is unknown.
     pub async fn settle_feedback(&self, token: &str, settlement: Settlement) -> Result<(), HubError> {
         let settled = match LockToken::parse(token) {
             Some(token) => self.queues.settle_feedback(token, settlement).await.map_err(store_failed)?,
@@ -134,6 +157,6 @@ impl Hub {
 }
 
 fn lock_lost(what: &str) -> HubError {
-    let text = format!("The lock of the {what} ran out, or there is none of this token.");
+    let text = format!("The lock of the {what} expired, or the lock token is unknown.");
     HubError::new(ErrorCode::DeviceMessageLockLost, text)
 }

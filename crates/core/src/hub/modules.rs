@@ -9,10 +9,10 @@ use super::{Hub, store_failed};
 use crate::registry::{Identity, IfMatch, apply_module, to_module};
 
 impl Hub {
-    /// One module.
+    /// Returns a module.
     pub async fn get_module(&self, device: &DeviceId, module: &ModuleId) -> Result<Module, HubError> {
         let id = IdentityId::module(device, module);
-        // A module of nobody is a device that is not there.
+        // If the device does not exist either, the error names the device.
         match self.store.identity(&id).await.map_err(store_failed)? {
             Some(identity) => Ok(self.present_module(&identity)),
             None => {
@@ -22,14 +22,14 @@ impl Hub {
         }
     }
 
-    /// The modules of a device, in the order of their ids.
+    /// Returns the modules of a device, ordered by id.
     pub async fn list_modules(&self, device: &DeviceId) -> Result<Vec<Module>, HubError> {
         self.identity(&IdentityId::device(device)).await?;
         let identities = self.store.modules(device).await.map_err(store_failed)?;
         Ok(identities.iter().map(|identity| self.present_module(identity)).collect())
     }
 
-    /// Creates a module (no `if_match`) or changes one.
+    /// Creates a module (`if_match` is `None`) or updates an existing one.
     pub async fn put_module(
         self: &Arc<Self>,
         device: &DeviceId,
@@ -42,7 +42,7 @@ impl Hub {
         Ok(self.present_module(&self.put_identity(&id, if_match, apply).await?))
     }
 
-    /// Deletes a module and all that is kept for it, and disconnects it.
+    /// Deletes a module with all its data, and closes its connection.
     pub async fn delete_module(
         self: &Arc<Self>,
         device: &DeviceId,

@@ -1,4 +1,4 @@
-//! How many devices there are, and how many are connected.
+//! Statistics: the numbers of registered and connected devices.
 
 use ferrohub_model::HubError;
 use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
@@ -6,7 +6,7 @@ use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 use super::{Hub, store_failed};
 
 impl Hub {
-    /// How many devices are registered, and may connect.
+    /// Returns the numbers of registered, enabled and disabled devices.
     pub async fn registry_statistics(&self) -> Result<RegistryStatistics, HubError> {
         let counts = self.store.device_counts().await.map_err(store_failed)?;
         Ok(RegistryStatistics {
@@ -16,7 +16,7 @@ impl Hub {
         })
     }
 
-    /// How many devices are connected.
+    /// Returns the number of connected devices.
     pub async fn service_statistics(&self) -> ServiceStatistics {
         ServiceStatistics { connected_device_count: self.bus.connected_devices().await }
     }

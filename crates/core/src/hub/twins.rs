@@ -1,4 +1,4 @@
-//! Operations on twins, from both sides.
+//! Operations on twins, for services and devices.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use crate::registry::{Identity, IfMatch};
 use crate::store::TwinChangeOutcome;
 use crate::twins::{TwinDocument, UpdateMode};
 
-/// Enough that writers of different twins seldom wait for each other.
+/// Enough that writers of different twins rarely wait for each other.
 const LOCK_STRIPES: usize = 1024;
 
-/// Who changes the desired properties of a twin holds its lock until the device is told, so that a device hears of
-/// changes in the order in which they came about.
+/// Locks by identity, in stripes. A writer of desired properties holds the lock until the device is notified, so that a
+/// device receives changes in the order in which they were made.
 #[derive(Debug)]
 pub(super) struct IdentityLocks(Box<[Mutex<()>]>);
 
@@ -42,7 +42,7 @@ impl IdentityLocks {
 }
 
 impl Hub {
-    /// A twin, for a service.
+    /// Returns a twin for a service.
     pub async fn get_twin(&self, id: &IdentityId) -> Result<Twin, HubError> {
         let found = self.store.twin(id).await.map_err(store_failed)?;
         let (identity, twin) = found.ok_or_else(|| not_found(id))?;
@@ -50,8 +50,8 @@ impl Hub {
         Ok(self.present_twin(&identity, &twin))
     }
 
-    /// Changes a twin on behalf of a service, and tells the device if that changes what it should be. Once begun, it
-    /// goes on to its end, whether or not anybody waits for it.
+    /// Changes a twin for a service, and notifies the device if its desired properties change. Runs to completion even
+    /// if the caller is cancelled.
     pub async fn change_twin(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -101,21 +101,21 @@ impl Hub {
         Ok(self.present_twin(&identity, &twin))
     }
 
-    /// A twin, for its device. JSON text, and the version of the desired properties in it.
+    /// Returns a device's own twin as JSON text, and the version of its desired properties.
     pub async fn read_own_twin(&self, id: &IdentityId) -> Result<(Bytes, u64), HubError> {
         let found = self.store.twin(id).await.map_err(store_failed)?;
         let (_, twin) = found.ok_or_else(|| not_found(id))?;
         let view: DeviceTwin = twin.for_device();
         let text = serde_json::to_vec(&view).map_err(|error| {
-            error!(%error, "a twin could not be written as JSON");
-            HubError::new(ErrorCode::ServerError, "The twin could not be written.")
+            error!(%error, "cannot serialize a twin");
+            HubError::new(ErrorCode::ServerError, "The hub cannot serialize the twin; its log says why.")
         })?;
         count(&self.metrics.twin_operations, "read_by_device");
         Ok((text.into(), twin.desired.version))
     }
 
-    /// A device reports a change of its properties, JSON text; only on top of version `if_version`, if it says one.
-    /// The new version of the reported properties.
+    /// Merges a patch (JSON text) into a device's reported properties. With `if_version`, only if that is their current
+    /// version. Returns their new version.
     pub async fn patch_reported(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -146,21 +146,21 @@ impl Hub {
             self.change_document(id, move |twin| twin.with_reported(&patch, if_version, now, &limits)).await?
         };
         count(&self.metrics.twin_operations, "reported_by_device");
-        debug!(device = %id, version = twin.reported.version, "properties reported");
+        debug!(device = %id, version = twin.reported.version, "reported properties updated");
         self.emit(&identity, HubEvent::TwinUpdated, || twin.reported_event_body(&patch).into()).await;
         Ok(twin.reported.version)
     }
 
-    /// A device said which model it follows.
+    /// Records the model id that a device sent, if it is not the recorded one.
     pub(super) async fn record_model_id(&self, id: &IdentityId, model_id: &str) -> Result<(), HubError> {
         let found = self.store.twin(id).await.map_err(store_failed)?;
         if found.is_none_or(|(_, twin)| twin.model_id == model_id) {
             return Ok(());
         }
         let model_id = model_id.to_owned();
-        let noted =
+        let change =
             move |twin: &TwinDocument| Ok(TwinDocument { model_id: model_id.clone(), ..twin.clone() });
-        self.change_document(id, noted).await.map(drop)
+        self.change_document(id, change).await.map(drop)
     }
 
     async fn change_document(
@@ -173,13 +173,13 @@ impl Hub {
             TwinChangeOutcome::NotFound => Err(not_found(id)),
             TwinChangeOutcome::Refused(error) => {
                 count(&self.metrics.twin_operations, "refused");
-                debug!(device = %id, %error, "a change of the twin was refused");
+                debug!(device = %id, %error, "twin update rejected");
                 Err(error)
             }
         }
     }
 
-    /// The whole twin, as the body of an event.
+    /// Returns the full twin as the body of an event.
     pub(super) fn twin_body(&self, identity: &Identity, twin: &TwinDocument) -> serde_json::Value {
         serde_json::to_value(self.present_twin(identity, twin)).unwrap_or_default()
     }

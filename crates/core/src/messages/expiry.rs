@@ -1,4 +1,4 @@
-//! Messages, locks and feedback whose time is up.
+//! Expiry of messages, message locks and feedback.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,17 +13,17 @@ use tracing::{debug, info, warn};
 use super::Queues;
 use crate::store::{ExpiredMessage, StoreError};
 
-/// Messages that are ended in one step.
+/// Maximum number of messages that expire in one step.
 const BATCH_SIZE: usize = 256;
-/// How long to wait when the store failed.
+/// Delay after an error of the store.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
-/// No sleep is longer: a wall clock may be set.
+/// Maximum sleep, because the wall clock may be changed meanwhile.
 const MAX_SLEEP: Duration = Duration::from_secs(3600);
 
-/// Wakes the one task that ends what is past its time, and no earlier than it must.
+/// Wakes the expiry task when the next message, lock or feedback record expires.
 #[derive(Debug)]
 pub(super) struct ExpiryTimer {
-    /// For when it is set, in milliseconds since 1970.
+    /// The time of the next wake-up, in milliseconds since 1970.
     wake_at_millis: AtomicI64,
     notify: Notify,
 }
@@ -35,12 +35,12 @@ impl Default for ExpiryTimer {
 }
 
 impl ExpiryTimer {
-    /// Something's time is up already.
+    /// Wakes the task: something has expired.
     pub(super) fn wake_now(&self) {
         self.notify.notify_one();
     }
 
-    /// Something's time is up then. Call it once that can be found.
+    /// Makes sure that the task runs at `moment`. Call it after the expiring item is stored or locked.
     pub(super) fn wake_by(&self, moment: Timestamp) {
         if moment.unix_millis() < self.wake_at_millis.load(Ordering::SeqCst) {
             self.notify.notify_one();
@@ -48,16 +48,16 @@ impl ExpiryTimer {
     }
 }
 
-/// Ends what is past its time, for ever.
+/// Expires messages, locks and feedback until the store is closed.
 pub(crate) async fn run(queues: Arc<Queues>) {
     loop {
-        // Whoever puts something in from here on rings, or is found by the look that follows.
+        // From here on, a new item either wakes this task or is found by `expire_due`.
         queues.expiry_timer.wake_at_millis.store(i64::MAX, Ordering::SeqCst);
         let next = match queues.expire_due().await {
             Ok(next) => next,
             Err(StoreError::Closed) => return,
             Err(error) => {
-                warn!(%error, "messages whose time is up could not be ended; trying again");
+                warn!(%error, "cannot expire messages; retrying");
                 sleep(RETRY_DELAY).await;
                 continue;
             }
@@ -78,12 +78,12 @@ pub(crate) async fn run(queues: Arc<Queues>) {
 }
 
 impl Queues {
-    /// When to look again.
+    /// Expires everything that is due. Returns the time of the next expiry.
     async fn expire_due(&self) -> Result<Option<Timestamp>, StoreError> {
         let now = self.clock.now();
         let unlocked = self.locks().expire_locks(now);
         for id in &unlocked {
-            debug!(device = %id, "a message's lock ran out");
+            debug!(device = %id, "message lock expired");
             self.bus.notify_messages(id).await;
         }
         let mut after = (Timestamp::MIN, 0);
@@ -93,15 +93,15 @@ impl Queues {
             after = (last.expiry, last.sequence);
             self.expire_messages(&due).await?;
         }
-        let forgotten = self.store.expire_feedback(now).await?;
-        if forgotten > 0 {
-            info!(records = forgotten, "feedback that nobody heard is forgotten");
+        let expired = self.store.expire_feedback(now).await?;
+        if expired > 0 {
+            info!(records = expired, "feedback expired without being received");
         }
         let next = self.store.next_expiry(now).await?;
         Ok(next.into_iter().chain(self.locks().next_expiry()).min())
     }
 
-    /// Ends those that are in nobody's hands. The others are looked at again when they are let go.
+    /// Expires those messages that are not locked. The others are checked again when their locks are released.
     async fn expire_messages(&self, due: &[ExpiredMessage]) -> Result<(), StoreError> {
         let locked: Vec<&ExpiredMessage> = {
             let mut locks = self.locks();

@@ -1,4 +1,4 @@
-//! What became of messages, in batches for back ends.
+//! Feedback: the outcomes of messages, delivered to services in batches.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,21 +9,21 @@ use tracing::{debug, error};
 use super::{LockToken, Queues, Settlement};
 use crate::store::StoreError;
 
-/// Records that a back end has in its hands.
+/// A batch of records that a service has received and not settled yet.
 #[derive(Debug)]
 struct LockedBatch {
     token: LockToken,
     sequences: Vec<u64>,
     locked_until: Timestamp,
-    /// What becomes of it is being written.
+    /// The settlement is being written.
     settling: bool,
 }
 
-/// All batches that are in somebody's hands.
+/// All locked batches.
 #[derive(Debug, Default)]
 pub(super) struct FeedbackLocks {
     batches: Mutex<Vec<LockedBatch>>,
-    /// One receives at a time, so that no record is in two batches.
+    /// Serializes receivers, so that no record is in two batches.
     receive_lock: tokio::sync::Mutex<()>,
 }
 
@@ -33,25 +33,26 @@ impl FeedbackLocks {
     }
 }
 
-/// A batch for a back end that asked for one.
+/// A batch of feedback records, locked for the service that received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedbackBatch {
-    /// With which the back end settles it.
+    /// The token with which the service settles the batch.
     pub token: LockToken,
-    /// Until when it may.
+    /// The lock expiry.
     pub locked_until: Timestamp,
-    /// The number of the first record: larger than that of any batch before it.
+    /// The sequence number of the first record. Larger than that of any earlier batch.
     pub sequence: u64,
-    /// How often the first record was given back.
+    /// How often the first record was abandoned.
     pub delivery_count: u32,
-    /// When the first record was made.
+    /// When the first record was created.
     pub enqueued: Timestamp,
-    /// What became of which message, oldest first; never none.
+    /// The outcomes, oldest first. Never empty.
     pub records: Vec<FeedbackRecord>,
 }
 
 impl Queues {
-    /// The oldest records that nobody holds: as soon as they fill a batch, or the first has waited long enough.
+    /// Locks the oldest unlocked records as a batch. Returns `None` while they do not fill a batch and the oldest one
+    /// has not waited for the configured delay.
     pub(crate) async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, StoreError> {
         let limits = &self.limits.feedback;
         let _one_at_a_time = self.feedback.receive_lock.lock().await;
@@ -87,8 +88,8 @@ impl Queues {
         Ok(Some(batch))
     }
 
-    /// Settles the batch with this token; false if the lock has run out, or never was. A batch that is completed or
-    /// rejected is forgotten. Once begun it goes on to its end, whether or not anybody waits for it.
+    /// Settles the batch with this token. Returns false if the lock has expired or never existed. Completing or
+    /// rejecting a batch deletes its records. Runs to completion even if the caller is cancelled.
     pub(crate) async fn settle_feedback(
         self: &Arc<Self>,
         token: LockToken,
@@ -117,7 +118,7 @@ impl Queues {
         match written.await {
             Ok(written) => written.map(|()| true),
             Err(error) => {
-                error!(%error, "what became of feedback was not written");
+                error!(%error, "cannot settle feedback");
                 Err(StoreError::Failed(Box::new(error)))
             }
         }

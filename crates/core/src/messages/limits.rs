@@ -1,40 +1,40 @@
-//! What queues of messages refuse to exceed.
+//! Limits of message queues and feedback.
 
 use std::time::Duration;
 
-/// Limits of messages to devices. The defaults are Azure's.
+/// Limits of messages to devices. The defaults are those of Azure.
 #[derive(Debug, Clone)]
 pub struct MessageLimits {
-    /// Messages in the queue of one device or module.
+    /// Maximum number of messages in the queue of one device or module.
     pub queue_length: u32,
-    /// Bytes of one message, body and properties.
+    /// Maximum size of a message (body and properties), in bytes.
     pub bytes: usize,
-    /// How long a message waits whose sender does not say.
+    /// Time to live of a message whose sender sets no expiry.
     pub time_to_live: Duration,
-    /// How long a message may wait at most.
+    /// Maximum time to live of a message.
     pub max_time_to_live: Duration,
-    /// How long a device that received a message over HTTPS may take to complete it.
+    /// How long a message is locked for a device that receives it over HTTPS.
     pub lock: Duration,
-    /// How often a message is delivered to a device that gives it back.
+    /// Maximum number of deliveries. A message that is abandoned after the last one is dead-lettered.
     pub max_deliveries: u32,
-    /// Of what became of them.
+    /// Limits of feedback.
     pub feedback: FeedbackLimits,
 }
 
-/// Limits of what senders can hear.
+/// Limits of feedback, which reports the outcomes of messages to services.
 #[derive(Debug, Clone)]
 pub struct FeedbackLimits {
-    /// How long it waits to be heard.
+    /// How long a record is kept until a service receives it.
     pub time_to_live: Duration,
-    /// How long a back end that received a batch may take to complete it.
+    /// How long a batch is locked for the service that receives it.
     pub lock: Duration,
-    /// How often a batch is delivered to back ends that give it back.
+    /// Maximum number of deliveries. A record that is abandoned after the last one is deleted.
     pub max_deliveries: u32,
-    /// Records in one batch.
+    /// Maximum number of records in one batch.
     pub batch: usize,
-    /// How long a record waits for others to fill the batch.
+    /// How long a record waits for more records to fill the batch.
     pub delay: Duration,
-    /// Records that wait; the oldest give way.
+    /// Maximum number of records that are kept. Beyond it, the oldest are deleted.
     pub records: u64,
 }
 

@@ -1,23 +1,23 @@
-//! What whoever received something over HTTPS settles it with.
+//! Lock tokens: a client settles what it received over HTTPS with one.
 
 use std::fmt;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// A random number that nobody guesses; written as a GUID.
+/// A random, unguessable number, written as a GUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LockToken(u128);
 
 impl LockToken {
-    /// A new one.
+    /// Generates a token.
     pub(crate) fn generate() -> Self {
         let mut bytes = [0; 16];
-        // It fails only where the operating system has no randomness at all, and then nothing else here works.
+        // Fails only if the operating system provides no random numbers; then nothing else here works either.
         let _ = SystemRandom::new().fill(&mut bytes);
         Self(u128::from_le_bytes(bytes))
     }
 
-    /// Reads one, with or without quotes and hyphens.
+    /// Parses a token, with or without quotes and hyphens.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits: String = text.trim_matches('"').chars().filter(|c| *c != '-').collect();

@@ -1,4 +1,4 @@
-//! Which messages are in somebody's hands.
+//! Message locks: which receiver each message is being delivered to.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,19 +7,19 @@ use ferrohub_model::{IdentityId, Timestamp};
 use super::LockToken;
 use crate::store::QueueEntry;
 
-/// In whose hands a message is.
+/// The owner of a message lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LockOwner {
-    /// A connection's, until it settles the message or ends.
+    /// A connection, until it settles the message or ends.
     Receiver(u64),
-    /// Those of a device that received it over HTTPS, for a while.
+    /// A device that received the message over HTTPS, until the lock expires.
     Token {
-        /// With which it settles the message.
+        /// The token with which the device settles the message.
         token: LockToken,
-        /// Until when.
+        /// The lock expiry.
         until: Timestamp,
     },
-    /// The hub's own: its time is up.
+    /// The expiry task: the message has expired.
     Expiry,
 }
 
@@ -28,55 +28,55 @@ struct MessageLock {
     sequence: u64,
     expiry: Timestamp,
     owner: LockOwner,
-    /// What becomes of it is being written: nobody may take it now, whatever happens to its holder.
+    /// The outcome is being written. The lock stays until that is done, even if its owner ends or it would expire.
     settling: bool,
 }
 
 #[derive(Debug, Default)]
 struct QueueLocks {
     locks: Vec<MessageLock>,
-    /// Somebody waits for a message to be let go.
+    /// A connection waits for locks to be released.
     has_waiter: bool,
 }
 
-/// Messages that were taken.
+/// Messages that were locked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Locked {
     pub(super) sequences: Vec<u64>,
-    /// Whether more could have been taken, or will be when others let go.
+    /// Whether the limit left out further messages.
     pub(super) more: bool,
 }
 
-/// What to take of a queue, at most.
+/// Limits of one fetch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FetchLimit {
     pub(super) messages: usize,
-    /// The first one may be larger.
+    /// Total size. The first message may exceed it.
     pub(super) bytes: usize,
 }
 
-/// Messages that were let go.
+/// Messages whose locks were released.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Released {
-    /// How many.
+    /// Number of messages.
     pub(super) messages: usize,
-    /// Somebody waited for that.
+    /// A connection waited for the release.
     pub(super) had_waiter: bool,
-    /// The time of one of them is up.
+    /// At least one of the messages has expired.
     pub(super) expired: bool,
 }
 
-/// All messages that are in somebody's hands. Identities of whose messages none is are not in here.
+/// All message locks. An identity without locks and without a waiting connection has no entry.
 #[derive(Debug, Default)]
 pub(super) struct Locks {
     queues: HashMap<IdentityId, QueueLocks>,
-    /// When locks run out.
+    /// Lock expiries of the locks that have a token.
     expirations: BTreeMap<(Timestamp, u64), IdentityId>,
 }
 
 impl Locks {
-    /// Takes the oldest messages that nobody holds and whose time is not up. A connection takes none as long as another
-    /// one holds some: those come first.
+    /// Locks the oldest messages that are neither locked nor expired. A connection gets none while another connection
+    /// owns locks in the queue, because those messages come first.
     pub(super) fn acquire(
         &mut self,
         id: &IdentityId,
@@ -87,11 +87,11 @@ impl Locks {
     ) -> Locked {
         let mut locked = Locked::default();
         let queue = self.queues.entry(id.clone()).or_default();
-        let other = |lock: &MessageLock| match (lock.owner, owner) {
+        let is_of_other_receiver = |lock: &MessageLock| match (lock.owner, owner) {
             (LockOwner::Receiver(theirs), LockOwner::Receiver(ours)) => theirs != ours,
             _ => false,
         };
-        if queue.locks.iter().any(other) {
+        if queue.locks.iter().any(is_of_other_receiver) {
             queue.has_waiter = true;
             return locked;
         }
@@ -118,7 +118,7 @@ impl Locks {
         locked
     }
 
-    /// Takes one message to end it, if nobody holds it.
+    /// Locks an expired message for the expiry task. Returns false if the message is locked already.
     pub(super) fn acquire_expired(&mut self, id: &IdentityId, sequence: u64, expiry: Timestamp) -> bool {
         let queue = self.queues.entry(id.clone()).or_default();
         if queue.locks.iter().any(|lock| lock.sequence == sequence) {
@@ -128,7 +128,7 @@ impl Locks {
         true
     }
 
-    /// Begins to settle a message that this connection holds.
+    /// Begins to settle a message that this connection has locked. Returns false if it has not.
     pub(super) fn begin_settle(&mut self, id: &IdentityId, receiver: u64, sequence: u64) -> bool {
         self.begin_settle_where(id, |lock| {
             lock.sequence == sequence && lock.owner == LockOwner::Receiver(receiver)
@@ -136,7 +136,8 @@ impl Locks {
         .is_some()
     }
 
-    /// Begins to settle the message that was locked with this token, if the lock has not run out.
+    /// Begins to settle the message that was locked with this token. Returns its sequence number, or `None` if the lock
+    /// has expired or never existed.
     pub(super) fn begin_settle_with_token(
         &mut self,
         id: &IdentityId,
@@ -148,8 +149,8 @@ impl Locks {
         })
     }
 
-    fn begin_settle_where(&mut self, id: &IdentityId, fits: impl Fn(&MessageLock) -> bool) -> Option<u64> {
-        let lock = self.queues.get_mut(id)?.locks.iter_mut().find(|lock| fits(lock) && !lock.settling)?;
+    fn begin_settle_where(&mut self, id: &IdentityId, matches: impl Fn(&MessageLock) -> bool) -> Option<u64> {
+        let lock = self.queues.get_mut(id)?.locks.iter_mut().find(|lock| matches(lock) && !lock.settling)?;
         lock.settling = true;
         if let LockOwner::Token { until, .. } = lock.owner {
             self.expirations.remove(&(until, lock.sequence));
@@ -157,17 +158,17 @@ impl Locks {
         Some(lock.sequence)
     }
 
-    /// What became of these messages is on disk, or will not be: they are nobody's.
+    /// Releases messages whose outcome has been written, or could not be written.
     pub(super) fn finish_settle(&mut self, id: &IdentityId, sequences: &[u64], now: Timestamp) -> Released {
         self.release_where(id, now, |lock| sequences.contains(&lock.sequence))
     }
 
-    /// A connection lets go of all that it is not settling.
+    /// Releases all messages of a connection, except those that it is settling.
     pub(super) fn release_all(&mut self, id: &IdentityId, receiver: u64, now: Timestamp) -> Released {
         self.release_where(id, now, |lock| lock.owner == LockOwner::Receiver(receiver) && !lock.settling)
     }
 
-    /// A connection lets go of those of these messages that it is not settling.
+    /// Releases these messages of a connection, except those that it is settling.
     pub(super) fn release_some(
         &mut self,
         id: &IdentityId,
@@ -186,27 +187,27 @@ impl Locks {
         &mut self,
         id: &IdentityId,
         now: Timestamp,
-        which: impl Fn(&MessageLock) -> bool,
+        matches: impl Fn(&MessageLock) -> bool,
     ) -> Released {
         let Some(queue) = self.queues.get_mut(id) else { return Released::default() };
         let mut released = Released::default();
         queue.locks.retain(|lock| {
-            let goes = which(lock);
-            if goes {
+            let is_released = matches(lock);
+            if is_released {
                 released.messages += 1;
                 released.expired |= lock.expiry <= now;
                 if let LockOwner::Token { until, .. } = lock.owner {
                     self.expirations.remove(&(until, lock.sequence));
                 }
             }
-            !goes
+            !is_released
         });
         released.had_waiter = released.messages > 0 && std::mem::take(&mut queue.has_waiter);
         self.remove_if_unused(id);
         released
     }
 
-    /// Lets go of the messages whose locks have run out: whose they are.
+    /// Releases the messages whose locks have expired. Returns the identity of each.
     pub(super) fn expire_locks(&mut self, now: Timestamp) -> Vec<IdentityId> {
         let mut released = Vec::new();
         while let Some(entry) = self.expirations.first_entry()
@@ -219,7 +220,7 @@ impl Locks {
         released
     }
 
-    /// When the next lock runs out.
+    /// Returns the time of the next lock expiry.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         self.expirations.first_key_value().map(|((until, _), _)| *until)
     }

@@ -1,4 +1,4 @@
-//! The queues: what is put in, taken in hand, and brought to its end.
+//! Message queues: enqueue, fetch, settle and purge.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,27 +18,28 @@ use crate::store::{
     AbandonOutcome, EnqueueOutcome, FeedbackOptions, NewMessage, QueueEntry, Store, StoreError, StoredMessage,
 };
 
-/// What a device does with a message that it received.
+/// How a receiver settles a message or a feedback batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
-    /// It is done with it.
+    /// The receiver has processed it.
     Complete,
-    /// It does not want it, ever.
+    /// The receiver refuses it permanently.
     Reject,
-    /// It gives it back: the message waits in its old place, if it was not given back too often.
+    /// The receiver returns it to its old position in the queue, to be delivered again. After the maximum number of
+    /// deliveries it is removed instead.
     Abandon,
 }
 
-/// A message in the hands of a device that received it over HTTPS.
+/// A message that is locked for a device that received it over HTTPS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedMessage {
-    /// With which the device settles it.
+    /// The token with which the device settles the message.
     pub token: LockToken,
     /// The message.
     pub message: StoredMessage,
 }
 
-/// All queues of a hub, and what is in whose hands.
+/// All message queues of a hub, with the message locks.
 pub(crate) struct Queues {
     pub(super) store: Arc<dyn Store>,
     pub(super) bus: Arc<dyn Bus>,
@@ -73,7 +74,7 @@ impl Queues {
     }
 
     pub(super) fn locks(&self) -> MutexGuard<'_, Locks> {
-        // Nothing in there panics half-way through a change, so a poisoned lock is still a sound one.
+        // A panic cannot leave `Locks` half changed, so a poisoned mutex is still usable.
         self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +90,7 @@ impl Queues {
         }
     }
 
-    /// Puts a message in its queue. It is on disk when this returns, and the device is told that it is there.
+    /// Enqueues a message. It is persisted when this returns, and the device's connection has been notified.
     pub(crate) async fn enqueue(&self, message: &NewMessage) -> Result<EnqueueOutcome, StoreError> {
         let enqueued = self.store.enqueue_message(message, self.limits.queue_length).await?;
         if let EnqueueOutcome::Done(sequence) = enqueued {
@@ -101,8 +102,9 @@ impl Queues {
         Ok(enqueued)
     }
 
-    /// Takes messages in hand. Those that have come to their end between the look and the hold are not among them:
-    /// whoever ends a message holds it.
+    /// Locks messages and reads them; also returns whether the limit left out further messages. Messages that were
+    /// settled or expired between the query and the lock are not returned. Once locked, they cannot be: settling and
+    /// expiry need the lock.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -119,7 +121,7 @@ impl Queues {
         if locked.sequences.is_empty() {
             return Ok((Vec::new(), locked.more));
         }
-        // Whoever stops waiting for this must not leave them held for ever.
+        // If this future is dropped or the read fails, the locks are released.
         let mut undelivered = UndeliveredLocks { queues: self, id, sequences: locked.sequences };
         let messages = self.store.messages(&undelivered.sequences).await?;
         undelivered
@@ -130,7 +132,7 @@ impl Queues {
         Ok((messages, locked.more))
     }
 
-    /// The oldest message that nobody holds, for a device that asks over HTTPS.
+    /// Locks the oldest unlocked message for a device that receives over HTTPS.
     pub(crate) async fn receive(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -147,14 +149,15 @@ impl Queues {
                     self.expiry_timer.wake_by(until);
                     return Ok(Some(LockedMessage { token, message }));
                 }
-                // The one that was there came to its end just now: the next.
+                // The message was settled or expired meanwhile; try the next one.
                 None if more => {}
                 None => return Ok(None),
             }
         }
     }
 
-    /// Settles the message that a device received with this token. False if the lock has run out, or never was.
+    /// Settles the message that a device received with this token. Returns false if the lock has expired or never
+    /// existed.
     pub(crate) async fn settle_with_token(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -166,7 +169,7 @@ impl Queues {
         Ok(self.write_settlement(id, vec![sequence], settlement).await? > 0)
     }
 
-    /// Settles messages that a connection holds; others are passed over.
+    /// Settles messages that a connection has locked. Other sequence numbers are ignored.
     pub(super) async fn settle(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -187,8 +190,8 @@ impl Queues {
         self.write_settlement(id, begun, settlement).await.map(drop)
     }
 
-    /// Writes what becomes of messages that nobody else can take meanwhile, and lets go of them. How many were still
-    /// there. Once begun it goes on to its end, whether or not anybody waits for it.
+    /// Writes the outcome of messages, which stay locked meanwhile, and releases them. Returns how many of them still
+    /// existed. Runs to completion even if the caller is cancelled.
     async fn write_settlement(
         self: &Arc<Self>,
         id: &IdentityId,
@@ -198,13 +201,13 @@ impl Queues {
         let (queues, id) = (self.clone(), id.clone());
         let written = tokio::spawn(async move {
             let written = queues.try_write_settlement(&id, &sequences, settlement).await;
-            let back = settlement == Settlement::Abandon || written.is_err();
+            let still_queued = settlement == Settlement::Abandon || written.is_err();
             let released = queues.locks().finish_settle(&id, &sequences, queues.clock.now());
-            queues.notify_released(&id, &released, back).await;
+            queues.notify_released(&id, &released, still_queued).await;
             written
         });
         written.await.unwrap_or_else(|error| {
-            error!(%error, "what became of a message was not written");
+            error!(%error, "cannot settle a message");
             Err(StoreError::Failed(Box::new(error)))
         })
     }
@@ -237,12 +240,12 @@ impl Queues {
                 AbandonOutcome::NotFound => continue,
                 AbandonOutcome::Requeued => {
                     count(&self.metrics.messages, "abandoned");
-                    debug!(device = %id, sequence, "message given back");
+                    debug!(device = %id, sequence, "message abandoned");
                 }
                 AbandonOutcome::DeadLettered => {
                     count(&self.metrics.messages, "abandoned");
                     count(&self.metrics.messages, "dead_lettered");
-                    info!(device = %id, sequence, "message given back too often");
+                    info!(device = %id, sequence, "message dead-lettered: maximum delivery count exceeded");
                 }
             }
             found += 1;
@@ -250,7 +253,7 @@ impl Queues {
         Ok(found)
     }
 
-    /// Throws away a queue; how many messages were in it. `None` if the identity is not there.
+    /// Removes all messages from a queue. Returns how many, or `None` if the identity does not exist.
     pub(crate) async fn purge(&self, id: &IdentityId) -> Result<Option<u64>, StoreError> {
         let purged = self.store.purge_messages(id, self.feedback_options()).await?;
         if let Some(messages) = purged {
@@ -260,29 +263,30 @@ impl Queues {
         Ok(purged)
     }
 
-    /// What a connection takes messages with.
+    /// Creates the receiver for a connection.
     pub(crate) fn receiver(self: &Arc<Self>, id: &IdentityId) -> Receiver {
         Receiver::new(self.clone(), id.clone(), self.next_receiver.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Messages wait again in their old place. For those who cannot wait for that.
+    /// Notifies that released messages are available again. Does not block: for use in `drop`.
     pub(super) fn spawn_released(self: &Arc<Self>, id: &IdentityId, released: Released) {
         if released.messages == 0 {
             return;
         }
         let (queues, id) = (self.clone(), id.clone());
-        // Without a runtime nobody is there to be told.
+        // Without a runtime there are no connections to notify.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { queues.notify_released(&id, &released, true).await });
         }
     }
 
-    /// Messages were let go. Tells whoever may want them: always if they wait again (`back`).
-    pub(super) async fn notify_released(&self, id: &IdentityId, released: &Released, back: bool) {
+    /// Notifies after a release: the expiry task if a message has expired, and the connection if one waited for the
+    /// release or the messages are available again (`still_queued`).
+    pub(super) async fn notify_released(&self, id: &IdentityId, released: &Released, still_queued: bool) {
         if released.expired {
             self.expiry_timer.wake_now();
         }
-        if released.had_waiter || (back && released.messages > 0) {
+        if released.had_waiter || (still_queued && released.messages > 0) {
             self.bus.notify_messages(id).await;
         }
     }
@@ -294,7 +298,7 @@ impl std::fmt::Debug for Queues {
     }
 }
 
-/// Messages that are held for somebody who does not have them yet.
+/// Locks of messages that are not delivered yet. Dropping it releases them.
 struct UndeliveredLocks<'a> {
     queues: &'a Arc<Queues>,
     id: &'a IdentityId,

@@ -1,4 +1,4 @@
-//! A connection's hands: it takes messages, sends them to the device, and settles them as the device says.
+//! The receiver of a connection: fetches messages for the device and settles them.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use super::{Queues, Settlement};
 use crate::session::{Session, Subscription};
 use crate::store::{StoreError, StoredMessage};
 
-/// Which messages a device listens for.
+/// Which messages a device is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageFilter {
-    /// Those to itself.
+    /// Messages to the device or module itself.
     pub messages: bool,
-    /// Those to an input of a module.
+    /// Messages to an input of a module.
     pub inputs: bool,
 }
 
 impl MessageFilter {
-    /// All of them.
+    /// All messages.
     pub const ALL: Self = Self { messages: true, inputs: true };
 }
 
@@ -29,17 +29,19 @@ impl From<Session> for MessageFilter {
     }
 }
 
-/// Messages that a connection has in its hands now, oldest first.
+/// The result of a fetch: messages that the connection has locked, oldest first.
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// The messages.
     pub messages: Vec<StoredMessage>,
-    /// Whether more can be had once there is room.
+    /// Whether the limit left out further messages; fetch again when there is room.
     pub more: bool,
 }
 
-/// What one connection receives messages with. While it holds some, no other connection is given any of the same queue;
-/// when it is dropped, what it has not settled waits again in its old place.
+/// Receives messages for one connection.
+///
+/// While it has messages locked, no other connection gets messages of the same queue. Dropping it releases unsettled
+/// messages to their old positions in the queue.
 #[derive(Debug)]
 pub struct Receiver {
     queues: Arc<Queues>,
@@ -52,8 +54,8 @@ impl Receiver {
         Self { queues, id, receiver_id }
     }
 
-    /// Takes the oldest messages that nobody holds: at most so many, and no more than one if they have more than `bytes`
-    /// together. Where there are none, the connection hears when there are.
+    /// Locks and returns the oldest unlocked messages: at most `messages`, and at most `bytes` in total unless the
+    /// first one alone is larger. If there are none, the connection is notified when there are.
     pub async fn fetch(
         &self,
         filter: MessageFilter,
@@ -73,14 +75,15 @@ impl Receiver {
         Ok(Fetched { messages, more })
     }
 
-    /// Settles messages that it holds. When this returns, that is on disk.
+    /// Settles messages that it has locked. The outcome is persisted when this returns.
     pub async fn settle(&self, sequences: &[u64], settlement: Settlement) -> Result<(), StoreError> {
         self.queues.settle(&self.id, self.receiver_id, sequences, settlement).await
     }
 }
 
 impl Receiver {
-    /// Lets go of messages that it holds and the device was not sent: they wait in their old place.
+    /// Releases messages that it has locked but that were not sent to the device. They keep their positions in the
+    /// queue.
     pub fn release(&self, sequences: &[u64]) {
         let now = self.queues.clock.now();
         let released = self.queues.locks().release_some(&self.id, self.receiver_id, sequences, now);

@@ -1,4 +1,4 @@
-//! How an identity proves itself, between the wire and the hub.
+//! Conversion of an identity's authentication between its JSON form and the registry.
 
 use ferrohub_model::device::{self, AuthenticationType, SymmetricKeyPair, X509Thumbprints};
 use ferrohub_model::{ErrorCode, HubError, KeyChange, KeyFingerprint, SharedAccessKey};
@@ -9,16 +9,19 @@ pub(super) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Hub
     HubError::new(ErrorCode::ArgumentInvalid, message)
 }
 
-/// How an identity that a request makes proves itself. Where the request leaves `authentication` out, an existing
-/// identity keeps its own; where it leaves keys out, existing keys stay and missing ones are generated.
+/// Returns the authentication of an identity after a create or update request. If the request omits `authentication`,
+/// an existing identity keeps its own. If it omits keys, existing keys stay and missing ones are generated.
+///
+/// # Errors
+/// `ArgumentInvalid` if a key or thumbprint is not valid, or a self-signed identity has no thumbprint.
 pub(super) fn resolve_authentication(
     request: Option<&device::Authentication>,
     old: Option<&Authentication>,
 ) -> Result<Authentication, HubError> {
-    let nothing = device::Authentication::default();
+    let default = device::Authentication::default();
     let request = match (request, old) {
         (None, Some(old)) => return Ok(old.clone()),
-        (request, _) => request.unwrap_or(&nothing),
+        (request, _) => request.unwrap_or(&default),
     };
     let thumbprints = request.x509_thumbprint.as_ref();
     let has_thumbprint =
@@ -46,7 +49,7 @@ pub(super) fn resolve_authentication(
             Ok(Authentication::SelfSigned { primary, secondary })
         }
         AuthenticationType::Sas => {
-            let kept = match old {
+            let existing = match old {
                 Some(Authentication::Sas { primary, secondary }) => {
                     (Some(primary.clone()), Some(secondary.clone()))
                 }
@@ -54,43 +57,50 @@ pub(super) fn resolve_authentication(
             };
             let keys = request.symmetric_key.clone().unwrap_or_default();
             let read =
-                |text: Option<String>, kept: Option<SharedAccessKey>, name: &str| match text.as_deref() {
-                    None | Some("") => Ok(kept.unwrap_or_else(SharedAccessKey::generate)),
+                |text: Option<String>, existing: Option<SharedAccessKey>, name: &str| match text.as_deref() {
+                    None | Some("") => Ok(existing.unwrap_or_else(SharedAccessKey::generate)),
                     Some(text) => SharedAccessKey::from_base64(text)
                         .map_err(|error| invalid(format!("{name}: {error}"))),
                 };
             Ok(Authentication::Sas {
-                primary: read(keys.primary_key, kept.0, "primaryKey")?,
-                secondary: read(keys.secondary_key, kept.1, "secondaryKey")?,
+                primary: read(keys.primary_key, existing.0, "primaryKey")?,
+                secondary: read(keys.secondary_key, existing.1, "secondaryKey")?,
             })
         }
     }
 }
 
-/// The same with one of its keys new, or both in each other's place; and the key that is good no more.
+/// Regenerates one key or swaps both. Returns the new authentication, and the fingerprint of the key that is no longer
+/// valid, if any.
+///
+/// # Errors
+/// `InvalidOperation` if the identity does not authenticate with keys.
 pub(crate) fn rotate_key(
     old: &Authentication,
     change: KeyChange,
 ) -> Result<(Authentication, Option<KeyFingerprint>), HubError> {
     let Authentication::Sas { primary, secondary } = old else {
-        return Err(HubError::new(ErrorCode::InvalidOperation, "it does not authenticate with keys"));
+        return Err(HubError::new(
+            ErrorCode::InvalidOperation,
+            "the identity does not authenticate with keys",
+        ));
     };
-    let (new, gone) = match change {
+    let (new, replaced) = match change {
         KeyChange::Primary => ((SharedAccessKey::generate(), secondary.clone()), Some(primary)),
         KeyChange::Secondary => ((primary.clone(), SharedAccessKey::generate()), Some(secondary)),
         KeyChange::Swap => ((secondary.clone(), primary.clone()), None),
     };
-    let gone = gone.map(SharedAccessKey::fingerprint);
-    let still_good = |fingerprint: &KeyFingerprint| {
+    let replaced = replaced.map(SharedAccessKey::fingerprint);
+    let is_still_valid = |fingerprint: &KeyFingerprint| {
         new.0.fingerprint() == *fingerprint || new.1.fingerprint() == *fingerprint
     };
     Ok((
         Authentication::Sas { primary: new.0.clone(), secondary: new.1.clone() },
-        gone.filter(|gone| !still_good(gone)),
+        replaced.filter(|key| !is_still_valid(key)),
     ))
 }
 
-/// How it looks to a reader, keys included.
+/// Converts to the JSON form, keys included.
 pub(super) fn authentication_view(authentication: &Authentication) -> device::Authentication {
     let keys = match authentication {
         Authentication::Sas { primary, secondary } => SymmetricKeyPair {
@@ -106,7 +116,7 @@ pub(super) fn authentication_view(authentication: &Authentication) -> device::Au
     }
 }
 
-/// The thumbprints it lists; none unless it is of that kind.
+/// Returns the thumbprints; empty unless the type is self-signed.
 pub(crate) fn thumbprints(authentication: &Authentication) -> X509Thumbprints {
     let digits = |thumbprint: &Option<Thumbprint>| thumbprint.as_ref().map(|t| t.as_str().to_owned());
     match authentication {

@@ -1,4 +1,4 @@
-//! What a request may set on a device, and how a device looks to a reader.
+//! Conversion of devices between their JSON form and the registry.
 
 use ferrohub_model::device::{self, ConnectionState, Device};
 use ferrohub_model::{HubError, IdentityId, Timestamp};
@@ -9,10 +9,13 @@ use super::edge::{EdgeScopes, resolve_edge_scopes};
 use super::etag::fresh_etag;
 use super::identity::fresh_generation_id;
 
-/// Longest status reason, in characters.
+/// Maximum length of a status reason, in characters.
 const MAX_STATUS_REASON: usize = 128;
 
-/// The identity that a request makes: a new one, or `old` with what the request sets.
+/// Returns the identity after a create or update request: a new one, or `old` with the members that the request sets.
+///
+/// # Errors
+/// `ArgumentInvalid` or `InvalidDeviceScope` if a member of the request is not valid.
 pub fn apply_device(
     id: &IdentityId,
     request: &Device,
@@ -20,7 +23,7 @@ pub fn apply_device(
     now: Timestamp,
 ) -> Result<Identity, HubError> {
     if !request.device_id.is_empty() && request.device_id != id.device_str() {
-        return Err(invalid("deviceId in the body is not the one in the path"));
+        return Err(invalid("deviceId in the body differs from the one in the path"));
     }
     if request.status_reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_STATUS_REASON) {
         return Err(invalid("statusReason must have at most 128 characters"));
@@ -54,7 +57,7 @@ pub fn apply_device(
     })
 }
 
-/// How a device looks to a reader, keys included.
+/// Converts a device to its JSON form, keys included.
 #[must_use]
 pub fn to_device(identity: &Identity, connected: bool) -> Device {
     Device {
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn an_invalid_request_is_refused() {
         let now = Timestamp::from_unix_seconds(1);
         for json in [
             r#"{"deviceId":"other"}"#,

@@ -1,7 +1,9 @@
-//! Edge devices: the scope that is theirs, whose child a device is, and the modules that every one of them has.
+//! Edge devices: their scopes, the parent of a device, and the system modules of an edge device.
 //!
-//! A scope names an edge device as it is now: its id and its generation. A leaf has the scope of the edge device above it,
-//! and the same as its one parent; an edge device has a scope of its own, and that of the one above it as its parent.
+//! A scope names one generation of an edge device: it consists of the device id and the generation id. The
+//! `deviceScope` of a leaf device is the scope of its parent edge device, and so is its one entry in `parentScopes`.
+//! The `deviceScope` of an edge device is its own scope; its entry in `parentScopes` is the scope of its parent edge
+//! device.
 
 use ferrohub_model::device::{Device, Status};
 use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, ModuleId, SharedAccessKey, Timestamp};
@@ -11,37 +13,38 @@ use super::identity::fresh_generation_id;
 use super::{Authentication, Identity};
 
 const EDGE_SCOPE_PREFIX: &str = "ms-azure-iot-edge://";
-/// The modules that an edge device has from the beginning.
+/// The modules that the hub creates with every edge device.
 const SYSTEM_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];
-/// Who manages them.
+/// `managedBy` of the system modules.
 const EDGE_MANAGED_BY: &str = "IotEdge";
-/// How many edge devices may stand above each other.
+/// Maximum number of levels in a hierarchy of edge devices.
 pub(crate) const MAX_EDGE_LEVELS: usize = 5;
 
-/// Whether it is one of the modules that only the hub makes and deletes.
+/// Returns whether `id` is a system module. Only the hub creates and deletes these.
 pub(crate) fn is_system_module(id: &IdentityId) -> bool {
     id.module_str().is_some_and(|module| SYSTEM_MODULES.contains(&module))
 }
 
-/// The scope that is no scope, or one that this device may not have.
+/// Returns the error for a scope that is malformed or not allowed for this device.
 pub(crate) fn invalid_scope(text: impl Into<std::borrow::Cow<'static, str>>) -> HubError {
     HubError::new(ErrorCode::InvalidDeviceScope, text)
 }
 
-/// The edge device that a scope names; it may be gone, or another of that id be there.
+/// Returns the edge device that a scope names. That device may have been deleted, or re-created with another
+/// generation.
 pub(crate) fn device_of_scope(scope: &str) -> Option<DeviceId> {
     let (id, _generation) = scope.strip_prefix(EDGE_SCOPE_PREFIX)?.rsplit_once('-')?;
     DeviceId::new(id).ok()
 }
 
-/// The names of the modules that come with an edge device.
+/// Returns the ids of an edge device's system modules.
 pub(crate) fn system_module_ids(device: &IdentityId) -> Vec<IdentityId> {
     let Ok(device) = DeviceId::new(device.device_str()) else { return Vec::new() };
     let modules = SYSTEM_MODULES.into_iter().filter_map(|module| ModuleId::new(module).ok());
     modules.map(|module| IdentityId::module(&device, &module)).collect()
 }
 
-/// The modules that come with an edge device, with new keys.
+/// Returns the system modules of a new edge device, with new keys.
 pub(crate) fn system_modules(device: &IdentityId, now: Timestamp) -> Vec<Identity> {
     let module = |id| Identity {
         id,
@@ -72,7 +75,10 @@ pub(super) struct EdgeScopes {
     pub(super) parent_scopes: Vec<String>,
 }
 
-/// Where a device belongs after a request: what the request leaves out, or repeats, stays.
+/// Returns the scopes of a device after a create or update request. Members that the request omits or repeats stay.
+///
+/// # Errors
+/// `InvalidDeviceScope` if the request names several parents or changes the own scope of an edge device.
 pub(super) fn resolve_edge_scopes(
     id: &IdentityId,
     generation_id: &str,
@@ -83,34 +89,35 @@ pub(super) fn resolve_edge_scopes(
     let was_edge = old.is_some_and(|old| old.iot_edge);
     let old_scope = old.and_then(|old| old.device_scope.clone());
     let old_parent = old.and_then(|old| old.parent_scopes.first().cloned()).or_else(|| {
-        // A leaf's scope is its parent's.
+        // The scope of a leaf device is that of its parent.
         old_scope.clone().filter(|_| !was_edge)
     });
-    let asked_parent = match request.parent_scopes.as_deref() {
+    let requested_parent = match request.parent_scopes.as_deref() {
         None => None,
         Some([]) => Some(None),
         Some([one]) => Some(Some(one.clone()).filter(|one| !one.is_empty())),
         Some(_) => return Err(invalid_scope("a device has at most one parent")),
     };
-    let new_parent = asked_parent.filter(|asked| *asked != old_parent);
-    let asked_scope = request.device_scope.clone().map(|scope| Some(scope).filter(|scope| !scope.is_empty()));
-    let new_scope = asked_scope.filter(|asked| *asked != old_scope);
+    let new_parent = requested_parent.filter(|requested| *requested != old_parent);
+    let requested_scope =
+        request.device_scope.clone().map(|scope| Some(scope).filter(|scope| !scope.is_empty()));
+    let new_scope = requested_scope.filter(|requested| *requested != old_scope);
     if iot_edge {
         let own = match old_scope.filter(|_| was_edge) {
             Some(own) => own,
             None => format!("{EDGE_SCOPE_PREFIX}{}-{generation_id}", id.device_str()),
         };
-        if new_scope.is_some_and(|asked| asked.is_some_and(|asked| asked != own)) {
-            return Err(invalid_scope("the scope of an edge device is the hub's to make, and stays"));
+        if new_scope.flatten().is_some_and(|requested| requested != own) {
+            return Err(invalid_scope("the hub sets deviceScope of an edge device; it cannot be changed"));
         }
         let parent = new_parent.unwrap_or(old_parent);
         return Ok(EdgeScopes { device_scope: Some(own), parent_scopes: parent.into_iter().collect() });
     }
     let parent = match (new_scope, new_parent) {
         (Some(Some(scope)), Some(Some(parent))) if scope != parent => {
-            return Err(invalid_scope("deviceScope and parentScopes name two edge devices"));
+            return Err(invalid_scope("deviceScope and parentScopes name different edge devices"));
         }
-        // A client that knows only one of the two sends the other empty.
+        // A client that supports only one of the two members sends the other empty.
         (Some(Some(scope)), _) | (_, Some(Some(scope))) => Some(scope),
         (Some(None), _) | (_, Some(None)) => None,
         (None, None) => old_parent,
@@ -128,7 +135,7 @@ mod tests {
     const PARENT_A: &str = "ms-azure-iot-edge://a-1";
     const PARENT_B: &str = "ms-azure-iot-edge://b-2";
 
-    fn applied(request: Value, old: Option<&Identity>) -> Result<Identity, ErrorCode> {
+    fn apply(request: Value, old: Option<&Identity>) -> Result<Identity, ErrorCode> {
         let request: Device = serde_json::from_value(request).unwrap();
         let id = IdentityId::parse("d-1").unwrap();
         apply_device(&id, &request, old, Timestamp::from_unix_seconds(1)).map_err(|error| error.code)
@@ -140,22 +147,22 @@ mod tests {
     }
 
     #[test]
-    fn a_leaf_has_one_parent_whichever_way_it_is_said() {
+    fn a_leaf_has_one_parent_given_by_either_member() {
         for request in [
             json!({ "deviceScope": PARENT_A }),
             json!({ "parentScopes": [PARENT_A] }),
             json!({ "deviceScope": PARENT_A, "parentScopes": [] }),
             json!({ "deviceScope": PARENT_A, "parentScopes": [PARENT_A] }),
         ] {
-            assert_eq!(scopes(&applied(request, None).unwrap()), (Some(PARENT_A), vec![PARENT_A]));
+            assert_eq!(scopes(&apply(request, None).unwrap()), (Some(PARENT_A), vec![PARENT_A]));
         }
         for request in [
             json!({ "deviceScope": PARENT_A, "parentScopes": [PARENT_B] }),
             json!({ "parentScopes": [PARENT_A, PARENT_B] }),
         ] {
-            assert_eq!(applied(request, None).unwrap_err(), ErrorCode::InvalidDeviceScope);
+            assert_eq!(apply(request, None).unwrap_err(), ErrorCode::InvalidDeviceScope);
         }
-        let leaf = applied(json!({ "deviceScope": PARENT_A }), None).unwrap();
+        let leaf = apply(json!({ "deviceScope": PARENT_A }), None).unwrap();
         for (request, scope) in [
             (json!({}), Some(PARENT_A)),
             (json!({ "deviceScope": PARENT_A, "parentScopes": [PARENT_A] }), Some(PARENT_A)),
@@ -165,35 +172,36 @@ mod tests {
             (json!({ "deviceScope": "" }), None),
             (json!({ "parentScopes": [] }), None),
         ] {
-            let changed = applied(request, Some(&leaf)).unwrap();
+            let changed = apply(request, Some(&leaf)).unwrap();
             assert_eq!(scopes(&changed), (scope, scope.into_iter().collect()));
         }
     }
 
     #[test]
     fn an_edge_device_keeps_its_scope() {
-        let edge = applied(json!({ "capabilities": { "iotEdge": true }, "parentScopes": [PARENT_A] }), None)
-            .unwrap();
+        let edge =
+            apply(json!({ "capabilities": { "iotEdge": true }, "parentScopes": [PARENT_A] }), None).unwrap();
         let own = edge.device_scope.clone().unwrap();
         assert_eq!(own, format!("ms-azure-iot-edge://d-1-{}", edge.generation_id));
         assert_eq!(device_of_scope(&own), DeviceId::new("d-1").ok());
         let again = json!({ "deviceScope": own, "parentScopes": [PARENT_B] });
-        assert_eq!(scopes(&applied(again, Some(&edge)).unwrap()), (Some(&*own), vec![PARENT_B]));
-        let other = applied(json!({ "deviceScope": PARENT_A }), Some(&edge));
+        assert_eq!(scopes(&apply(again, Some(&edge)).unwrap()), (Some(&*own), vec![PARENT_B]));
+        let other = apply(json!({ "deviceScope": PARENT_A }), Some(&edge));
         assert_eq!(other.unwrap_err(), ErrorCode::InvalidDeviceScope);
 
         let off = json!({ "capabilities": { "iotEdge": false }, "deviceScope": own });
-        let leaf = applied(off, Some(&edge)).unwrap();
-        assert_eq!(scopes(&leaf), (Some(PARENT_A), vec![PARENT_A]), "it stays below the same edge device");
+        let leaf = apply(off, Some(&edge)).unwrap();
+        assert_eq!(scopes(&leaf), (Some(PARENT_A), vec![PARENT_A]), "it keeps its parent edge device");
         let on = json!({ "capabilities": { "iotEdge": true }, "deviceScope": PARENT_A });
-        assert_eq!(scopes(&applied(on, Some(&leaf)).unwrap()), (Some(&*own), vec![PARENT_A]));
+        assert_eq!(scopes(&apply(on, Some(&leaf)).unwrap()), (Some(&*own), vec![PARENT_A]));
     }
 
     #[test]
-    fn scopes_name_devices() {
-        for nothing in ["", "a", "ms-azure-iot-edge://", "ms-azure-iot-edge://a", "ms-azure-iot-edge://a b-1"]
+    fn a_malformed_scope_names_no_device() {
+        for malformed in
+            ["", "a", "ms-azure-iot-edge://", "ms-azure-iot-edge://a", "ms-azure-iot-edge://a b-1"]
         {
-            assert_eq!(device_of_scope(nothing), None, "{nothing}");
+            assert_eq!(device_of_scope(malformed), None, "{malformed}");
         }
     }
 }

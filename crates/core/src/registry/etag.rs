@@ -1,20 +1,20 @@
-//! Etags, and what callers say about them.
+//! Etags and `If-Match`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// The `If-Match` of a request.
+/// The `If-Match` header of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// Whatever the etag is, but the identity must be there.
+    /// `*`: any etag, but the identity must exist.
     Any,
-    /// Only this etag.
+    /// Exactly this etag.
     Etag(String),
 }
 
 impl IfMatch {
-    /// Reads the header in all its spellings: `*`, `"*"`, `"etag"`, `etag`, `W/"etag"`.
+    /// Parses the header in all accepted forms: `*`, `"*"`, `"etag"`, `etag`, `W/"etag"`.
     #[must_use]
     pub fn parse(header: &str) -> Self {
         let text = header.trim();
@@ -23,7 +23,7 @@ impl IfMatch {
         if bare == "*" { Self::Any } else { Self::Etag(bare.to_owned()) }
     }
 
-    /// Whether an identity of this etag is meant.
+    /// Returns whether an identity with this etag matches.
     #[must_use]
     pub fn matches(&self, etag: &str) -> bool {
         match self {
@@ -33,7 +33,7 @@ impl IfMatch {
     }
 }
 
-/// A new etag: base64 of random digits, as opaque as Azure's.
+/// Returns a new etag: base64 of 9 random bytes. Clients must treat it as opaque, as they do Azure's.
 pub(crate) fn fresh_etag() -> String {
     let mut bytes = [0u8; 9];
     let _ = SystemRandom::new().fill(&mut bytes);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn if_match_comes_in_many_spellings() {
+    fn every_form_of_if_match_parses() {
         for text in ["*", "\"*\"", " * "] {
             assert_eq!(IfMatch::parse(text), IfMatch::Any);
         }

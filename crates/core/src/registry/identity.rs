@@ -1,4 +1,4 @@
-//! A device or module as the hub keeps it: parsed, checked, no half-filled fields.
+//! A device or module as stored in the registry: parsed and validated.
 
 use ferrohub_model::device::{AuthenticationType, Status};
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
@@ -9,61 +9,61 @@ use crate::connections::CloseReason;
 /// A device or module in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Who it is.
+    /// The device id, and the module id of a module.
     pub id: IdentityId,
-    /// New each time the id is created.
+    /// The generation id: new each time an identity with this id is created.
     pub generation_id: String,
-    /// New with each change.
+    /// The etag: new with each change.
     pub etag: String,
-    /// Whether it may connect. Modules are always enabled; their device's status counts.
+    /// Whether it may connect. Modules are always enabled; the status of their device applies.
     pub status: Status,
-    /// Why, for people.
+    /// The reason for the status, as free text.
     pub status_reason: Option<String>,
     /// When `status` last changed.
     pub status_updated: Timestamp,
-    /// How it proves itself.
+    /// How it authenticates.
     pub authentication: Authentication,
     /// Whether other devices may connect through it.
     pub iot_edge: bool,
-    /// The edge scope it belongs to or is.
+    /// For an edge device its own scope, otherwise the scope of its parent edge device.
     pub device_scope: Option<String>,
-    /// The scopes above it.
+    /// The scope of the parent edge device; at most one.
     pub parent_scopes: Vec<String>,
-    /// Who manages it, for modules.
+    /// `managedBy` of a module.
     pub managed_by: Option<String>,
     /// When it last connected or disconnected.
     pub connection_state_updated: Timestamp,
-    /// When the hub last heard from it.
+    /// When the hub last received data from it.
     pub last_activity: Timestamp,
-    /// How many messages wait for it.
+    /// Number of messages in its queue.
     pub messages: u32,
 }
 
-/// How an identity proves itself.
+/// How an identity authenticates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authentication {
-    /// With tokens signed by either key.
+    /// With SAS tokens signed with either key.
     Sas {
-        /// Either key signs.
+        /// The primary key. Tokens may be signed with either key.
         primary: SharedAccessKey,
-        /// Either key signs.
+        /// The secondary key.
         secondary: SharedAccessKey,
     },
-    /// With a certificate of either thumbprint.
+    /// With a certificate that has either thumbprint.
     SelfSigned {
-        /// The first, if set.
+        /// The primary thumbprint, if set.
         primary: Option<Thumbprint>,
-        /// The second, if set.
+        /// The secondary thumbprint, if set.
         secondary: Option<Thumbprint>,
     },
-    /// With a certificate from a registered authority whose common name is the id.
+    /// With a certificate issued by a verified CA of the hub. Its common name is the id.
     CertificateAuthority,
-    /// Not at all.
+    /// It cannot authenticate.
     None,
 }
 
 impl Authentication {
-    /// Which kind it is.
+    /// Returns the authentication type.
     #[must_use]
     pub fn kind(&self) -> AuthenticationType {
         match self {
@@ -75,12 +75,12 @@ impl Authentication {
     }
 }
 
-/// SHA-1 or SHA-256 of a certificate's DER: 40 or 64 hexadecimal digits, upper case.
+/// The SHA-1 or SHA-256 digest of a certificate's DER: 40 or 64 hexadecimal digits, upper case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thumbprint(String);
 
 impl Thumbprint {
-    /// Reads 40 or 64 hexadecimal digits in either case; colons and spaces between them are dropped.
+    /// Parses 40 or 64 hexadecimal digits of either case. Colons and spaces are ignored.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits: String =
@@ -89,22 +89,22 @@ impl Thumbprint {
             .then_some(Self(digits))
     }
 
-    /// The digits, upper case.
+    /// Returns the digits, upper case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The generation of an identity that is made now: like Azure's, digits that grow with time, here with random ones
-/// behind so that none repeats.
+/// Returns the generation id for an identity created at `now`: like Azure's, digits that grow with time. Four random
+/// digits are appended so that none repeats.
 pub(super) fn fresh_generation_id(now: Timestamp) -> String {
     let mut bytes = [0u8; 2];
     let _ = SystemRandom::new().fill(&mut bytes);
     format!("{}{:04}", now.unix_millis(), u16::from_le_bytes(bytes) % 10_000)
 }
 
-/// Whether an update takes away what connections stand on.
+/// Returns why an update must close the identity's connection; `None` if the connection may stay open.
 pub(crate) fn close_reason_for_update(old: &Identity, new: &Identity) -> Option<CloseReason> {
     if new.status == Status::Disabled {
         Some(CloseReason::Disabled)

@@ -1,4 +1,4 @@
-//! What a request may set on a module, and how a module looks to a reader.
+//! Conversion of modules between their JSON form and the registry.
 
 use ferrohub_model::device::{ConnectionState, Status};
 use ferrohub_model::module::Module;
@@ -9,10 +9,13 @@ use super::authentication::{authentication_view, invalid, resolve_authentication
 use super::etag::fresh_etag;
 use super::identity::fresh_generation_id;
 
-/// Longest name of whoever manages a module, in characters.
+/// Maximum length of `managedBy`, in characters.
 const MAX_MANAGED_BY: usize = 128;
 
-/// The identity that a request makes: a new one, or `old` with what the request sets.
+/// Returns the identity after a create or update request: a new one, or `old` with the members that the request sets.
+///
+/// # Errors
+/// `ArgumentInvalid` if a member of the request is not valid.
 pub(crate) fn apply_module(
     id: &IdentityId,
     request: &Module,
@@ -20,10 +23,10 @@ pub(crate) fn apply_module(
     now: Timestamp,
 ) -> Result<Identity, HubError> {
     if !request.device_id.is_empty() && request.device_id != id.device_str() {
-        return Err(invalid("deviceId in the body is not the one in the path"));
+        return Err(invalid("deviceId in the body differs from the one in the path"));
     }
     if !request.module_id.is_empty() && Some(request.module_id.as_str()) != id.module_str() {
-        return Err(invalid("moduleId in the body is not the one in the path"));
+        return Err(invalid("moduleId in the body differs from the one in the path"));
     }
     if request.managed_by.as_ref().is_some_and(|name| name.chars().count() > MAX_MANAGED_BY) {
         return Err(invalid("managedBy must have at most 128 characters"));
@@ -47,7 +50,7 @@ pub(crate) fn apply_module(
     })
 }
 
-/// How a module looks to a reader, keys included.
+/// Converts a module to its JSON form, keys included.
 #[must_use]
 pub(crate) fn to_module(identity: &Identity, connected: bool) -> Module {
     Module {
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_keeps_what_a_request_leaves_out() {
+    fn a_module_keeps_members_that_a_request_omits() {
         let id = IdentityId::parse("d/m").unwrap();
         let now = Timestamp::from_unix_seconds(1);
         let first = apply_module(&id, &Module::new("d", "m").with_managed_by("me"), None, now).unwrap();
@@ -82,12 +85,12 @@ mod tests {
             (&first.authentication, &first.generation_id)
         );
         assert_ne!(second.etag, first.etag);
-        for nonsense in [
+        for invalid in [
             Module::new("other", "m"),
             Module::new("d", "other"),
             Module::new("d", "m").with_managed_by("m".repeat(129)),
         ] {
-            let error = apply_module(&id, &nonsense, None, now).unwrap_err();
+            let error = apply_module(&id, &invalid, None, now).unwrap_err();
             assert_eq!(error.code, ErrorCode::ArgumentInvalid);
         }
     }

@@ -1,103 +1,103 @@
-//! Messages to devices and what became of them, as they are stored.
+//! Messages to devices and feedback on them, as stored.
 
 use bytes::Bytes;
 use ferrohub_model::message::{Ack, FeedbackRecord, MessageProperties};
 use ferrohub_model::{IdentityId, Timestamp};
 
-/// A message that is about to be put behind the others of its queue.
+/// A message to enqueue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// Whom it is for.
+    /// The receiver.
     pub id: IdentityId,
-    /// The input of the module, if it is for one.
+    /// The module input that it is for, if any.
     pub input: Option<String>,
-    /// When the hub took it.
+    /// When the hub accepted it.
     pub enqueued: Timestamp,
-    /// Until when the device can have it.
+    /// The expiry. After it the message is not delivered.
     pub expiry: Timestamp,
-    /// What the sender wants to hear about it.
+    /// The outcomes for which the sender requests feedback.
     pub ack: Ack,
-    /// What it says about itself.
+    /// The message properties.
     pub properties: MessageProperties,
-    /// What it says.
+    /// The body.
     pub body: Bytes,
 }
 
-/// How that ended.
+/// The outcome of enqueuing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnqueueOutcome {
-    /// It is on disk, under this number: larger than that of any message before it.
+    /// The message is persisted with this sequence number, which is larger than those of all earlier messages.
     Done(u64),
-    /// The identity was not there.
+    /// The identity does not exist.
     NotFound,
-    /// As many wait as may.
+    /// The queue is full.
     Full,
 }
 
-/// What decides about the delivery of a message.
+/// The part of a queued message that its delivery depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueEntry {
-    /// Its number.
+    /// The sequence number.
     pub sequence: u64,
-    /// Until when the device can have it.
+    /// The expiry.
     pub expiry: Timestamp,
-    /// Bytes of its properties and its body.
+    /// Size of the properties and the body, in bytes.
     pub size: usize,
-    /// Whether it is for an input of a module.
+    /// Whether the message is for a module input.
     pub is_input: bool,
 }
 
-/// A message in its queue.
+/// A queued message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Its number.
+    /// The sequence number.
     pub sequence: u64,
-    /// How often the device gave it back.
+    /// How many times the device abandoned it.
     pub delivery_count: u32,
-    /// What it was put there as.
+    /// The message as enqueued.
     pub message: NewMessage,
 }
 
-/// A message whose time ran out.
+/// A message that has expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredMessage {
-    /// Its number.
+    /// The sequence number.
     pub sequence: u64,
-    /// When.
+    /// The expiry.
     pub expiry: Timestamp,
-    /// Whom it was for.
+    /// The receiver.
     pub id: IdentityId,
 }
 
-/// What to keep about messages that come to their end, for those who want to hear of it.
+/// How to store feedback when messages are settled, for senders that requested it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedbackOptions {
-    /// When they do.
+    /// The time of the outcome.
     pub now: Timestamp,
-    /// Until when it can be heard.
+    /// The expiry of the feedback.
     pub expiry: Timestamp,
-    /// How many records are kept; the oldest give way.
+    /// Maximum number of feedback records. The oldest ones beyond it are deleted.
     pub limit: u64,
 }
 
-/// What became of a message that the device gave back.
+/// The outcome of abandoning a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AbandonOutcome {
-    /// It waits in its old place.
+    /// The message is in the queue again, at its former position.
     Requeued,
-    /// It was given back too often, and is gone.
+    /// The message reached the maximum delivery count and was dead-lettered.
     DeadLettered,
-    /// It was not there any more.
+    /// The message is not in the queue.
     NotFound,
 }
 
-/// What became of one message, waiting to be heard.
+/// A stored feedback record that no service has completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFeedback {
-    /// Larger than that of any record before it.
+    /// The sequence number, larger than those of all earlier records.
     pub sequence: u64,
-    /// How often it was given back.
+    /// How many times the feedback was abandoned.
     pub delivery_count: u32,
-    /// What.
+    /// The feedback.
     pub record: FeedbackRecord,
 }

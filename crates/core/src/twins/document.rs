@@ -1,4 +1,4 @@
-//! A twin as the hub keeps it, and how it changes.
+//! A twin as stored by the hub, and its changes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,27 +10,27 @@ use super::TwinLimits;
 use super::section::{Section, merge_tags, versioned};
 use crate::registry::{Identity, thumbprints};
 
-/// How a service's change is meant.
+/// How a service's change is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpdateMode {
-    /// Objects are merged, `null` deletes, what is not mentioned stays.
+    /// Objects are merged, `null` deletes a key, and other keys stay.
     Merge,
-    /// Each section that is mentioned is replaced as a whole.
+    /// Each section in the change is replaced as a whole.
     Replace,
 }
 
-/// All of a twin but what its identity says.
+/// A twin without the members that come from its identity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TwinDocument {
-    /// What the back end notes about the device.
+    /// The tags: set by services, not visible to the device.
     pub tags: Properties,
-    /// What the back end wants of the device.
+    /// The desired properties: set by services.
     pub desired: Section,
-    /// What the device reports.
+    /// The reported properties: set by the device.
     pub reported: Section,
-    /// Counts the changes of tags and desired properties, from 1; the etag.
+    /// Number of changes of tags and desired properties, starting at 1. The etag is derived from it.
     pub updates: u64,
-    /// The model the device said it follows; empty if it never did.
+    /// The model id that the device announced; empty if it never announced one.
     pub model_id: String,
 }
 
@@ -50,7 +50,7 @@ const TAGS: &str = "tags";
 const DESIRED: &str = "properties.desired";
 const REPORTED: &str = "properties.reported";
 
-/// What readers add to a section, and often send back.
+/// Removes `$metadata` and `$version`. Clients read them in a section and often send them back.
 fn without_annotations(section: &Properties) -> Properties {
     section.iter().filter(|(key, _)| *key != METADATA && *key != VERSION).map(cloned_entry).collect()
 }
@@ -59,7 +59,7 @@ fn cloned_entry((key, value): (&String, &serde_json::Value)) -> (String, serde_j
     (key.clone(), value.clone())
 }
 
-/// Nulls delete, so a replacement cannot hold any: a key that is null is one that is not there.
+/// Applies a change of desired properties. `null` deletes in both modes, so in a replacement a `null` key is left out.
 fn apply_to_section(mode: UpdateMode, old: &Section, change: &Properties, now: Timestamp) -> Section {
     let mut new = old.clone();
     match mode {
@@ -70,22 +70,22 @@ fn apply_to_section(mode: UpdateMode, old: &Section, change: &Properties, now: T
 }
 
 impl TwinDocument {
-    /// The etag, without quotes. That of a new twin is `AAAAAAAAAAE=`.
+    /// Returns the etag, without quotes. A new twin has `AAAAAAAAAAE=`.
     #[must_use]
     pub fn etag(&self) -> String {
         STANDARD.encode(self.updates.to_be_bytes())
     }
 
-    /// Counts every change of the twin, from 2.
+    /// Returns the twin's version: starts at 2 and grows by 1 with each change.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.updates + self.reported.version
     }
 
-    /// The twin after a service's change of tags, desired properties or both.
+    /// Returns the twin after a service's change of tags, desired properties or both.
     ///
     /// # Errors
-    /// `ArgumentInvalid`, saying which key or limit is at fault.
+    /// `ArgumentInvalid`; its message names the key or limit.
     pub fn with_change(
         &self,
         mode: UpdateMode,
@@ -114,8 +114,9 @@ impl TwinDocument {
         Ok(new)
     }
 
-    /// What the device is told about a change of desired properties that led to this twin: the change as it was made,
-    /// nulls included, or after a replacement all there is; with the version. `None` if there was no such change.
+    /// Returns the notification that the device receives after a change of desired properties led to this twin: the
+    /// change itself, nulls included, or all desired properties after a replacement; with `$version`. Returns `None` if
+    /// `change` has no desired properties.
     #[must_use]
     pub fn desired_notice(&self, mode: UpdateMode, change: &TwinChange) -> Option<Properties> {
         let change = desired(change)?;
@@ -125,7 +126,7 @@ impl TwinDocument {
         })
     }
 
-    /// What readers of events are told about a service's merge that led to this twin: the change as it was made, nulls
+    /// Returns the body of the twin change event for a service's merge that led to this twin: the change, nulls
     /// included, with version and metadata.
     #[must_use]
     pub fn change_event_body(&self, change: &TwinChange) -> Properties {
@@ -140,7 +141,7 @@ impl TwinDocument {
         body
     }
 
-    /// The same about what the device reported.
+    /// Returns the body of the twin change event for a device's change of reported properties that led to this twin.
     #[must_use]
     pub fn reported_event_body(&self, patch: &Properties) -> Properties {
         let mut body = self.event_body();
@@ -153,10 +154,11 @@ impl TwinDocument {
         [("version".to_owned(), self.version().into())].into_iter().collect()
     }
 
-    /// The twin after the device reported a change, only if its version is still `if_version` (`None`: whatever it is).
+    /// Returns the twin after the device changed its reported properties. `if_version` is the required current version
+    /// of the reported properties; `None` accepts any.
     ///
     /// # Errors
-    /// `ArgumentInvalid`, saying which key or limit is at fault; `PreconditionFailed` for another version.
+    /// `ArgumentInvalid`; its message names the key or limit. `PreconditionFailed` if the version differs.
     pub fn with_reported(
         &self,
         patch: &Properties,
@@ -176,13 +178,13 @@ impl TwinDocument {
         Ok(new)
     }
 
-    /// The twin as its device reads it.
+    /// Returns the twin as its device reads it.
     #[must_use]
     pub fn for_device(&self) -> DeviceTwin {
         DeviceTwin { desired: self.desired.for_device(), reported: self.reported.for_device() }
     }
 
-    /// The twin as a service reads it. `live` is the last activity on the identity's connection, if it has one.
+    /// Returns the twin as a service reads it. `connected` is whether the identity has a connection now.
     #[must_use]
     pub fn for_service(&self, identity: &Identity, connected: bool) -> Twin {
         let is_device = identity.id.module_str().is_none();
@@ -236,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_twin_has_the_numbers_azure_gives_it() {
+    fn a_new_twin_has_azures_etag_and_versions() {
         let twin = TwinDocument::default();
         assert_eq!((twin.etag().as_str(), twin.version()), ("AAAAAAAAAAE=", 2));
         assert_eq!((twin.desired.version, twin.reported.version), (1, 1));
     }
 
     #[test]
-    fn versions_count_what_changed() {
+    fn each_change_increments_the_matching_versions() {
         let twin = TwinDocument::default();
         let tagged = update(&twin, UpdateMode::Merge, json!({ "tags": { "a": 1 } })).unwrap();
         assert_eq!(
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_replaces_the_sections_it_mentions() {
+    fn a_replacement_only_replaces_the_sections_in_it() {
         let twin = TwinDocument::default();
         let both = json!({ "tags": { "a": 1 }, "properties": { "desired": { "b": { "c": 1 } } } });
         let twin = update(&twin, UpdateMode::Merge, both).unwrap();
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_told_the_change_with_its_nulls() {
+    fn a_device_receives_a_change_with_its_nulls() {
         let desired = json!({ "properties": { "desired": { "a": null, "b": { "c": null } } } });
         let twin = update(&TwinDocument::default(), UpdateMode::Merge, desired.clone()).unwrap();
         let notice = twin.desired_notice(UpdateMode::Merge, &change(desired)).unwrap();
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_events_are_told_what_changed_and_when() {
+    fn twin_change_events_have_the_change_and_its_metadata() {
         let first =
             json!({ "tags": { "t": 1 }, "properties": { "desired": { "a": { "b": 1, "c": 2 }, "d": 1 } } });
         let twin = update(&TwinDocument::default(), UpdateMode::Merge, first).unwrap();
@@ -323,15 +325,15 @@ mod tests {
     }
 
     #[test]
-    fn a_change_with_one_fault_changes_nothing() {
+    fn a_change_with_one_invalid_member_is_refused() {
         let twin = TwinDocument::default();
-        for faulty in [
+        for invalid in [
             json!({ "tags": { "a": 1 }, "properties": { "desired": { "b.c": 1 } } }),
             json!({ "tags": { "a": vec!["x".repeat(4096); 3] } }),
             json!({ "properties": { "desired": { "a": vec!["x".repeat(4096); 9] } } }),
         ] {
             assert_eq!(
-                update(&twin, UpdateMode::Merge, faulty).unwrap_err().code,
+                update(&twin, UpdateMode::Merge, invalid).unwrap_err().code,
                 ErrorCode::ArgumentInvalid
             );
         }

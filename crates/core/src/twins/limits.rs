@@ -1,30 +1,31 @@
-//! What a twin may hold.
+//! Limits on the content of a twin.
 
 use ferrohub_model::twin::Properties;
 use ferrohub_model::{ErrorCode, HubError};
 use serde_json::Value;
 
-/// Whole numbers beyond these lose digits in clients that compute with floating point.
+/// The allowed integers. Larger ones lose precision in clients that use floating point.
 const INTEGERS: std::ops::RangeInclusive<i64> = -4_503_599_627_370_496..=4_503_599_627_370_495;
 
-/// What a number and a truth value count for in the size of a section.
+/// Size of a number in bytes, as counted for a section.
 const NUMBER_BYTES: usize = 8;
+/// Size of a boolean or `null` in bytes, as counted for a section.
 const BOOL_BYTES: usize = 4;
 
 /// Limits of a twin.
 #[derive(Debug, Clone)]
 pub struct TwinLimits {
-    /// Objects and arrays inside each other, in one section.
+    /// Maximum nesting depth of objects and arrays in one section.
     pub depth: usize,
-    /// Bytes of a key.
+    /// Maximum length of a key, in bytes.
     pub key_bytes: usize,
-    /// Bytes of a text.
+    /// Maximum length of a string, in bytes.
     pub string_bytes: usize,
-    /// Size of the tags: the bytes of all keys and texts, 8 for a number, 4 for a truth value or `null`.
+    /// Maximum size of the tags: the bytes of all keys and strings, plus 8 per number and 4 per boolean or `null`.
     pub tags_bytes: usize,
-    /// Size of the desired properties.
+    /// Maximum size of the desired properties, counted likewise.
     pub desired_bytes: usize,
-    /// Size of the reported properties.
+    /// Maximum size of the reported properties, counted likewise.
     pub reported_bytes: usize,
 }
 
@@ -46,7 +47,7 @@ fn limit_error(section: &str, reason: impl std::fmt::Display) -> HubError {
 }
 
 impl TwinLimits {
-    /// Whether every key and value of a change may be in a twin.
+    /// Checks every key and value of a change.
     pub(super) fn check_change(&self, section: &str, change: &Properties) -> Result<(), HubError> {
         for (key, value) in change {
             self.check_key(key).map_err(|reason| limit_error(section, reason))?;
@@ -70,7 +71,9 @@ impl TwinLimits {
             ));
         }
         match key.chars().find(|c| c.is_control() || matches!(c, '.' | '$' | ' ')) {
-            Some(forbidden) => Err(format!("the key {key:?} contains {forbidden:?}, which no key may")),
+            Some(forbidden) => {
+                Err(format!("the key {key:?} contains {forbidden:?}, which is not allowed in a key"))
+            }
             None => Ok(()),
         }
     }
@@ -78,19 +81,19 @@ impl TwinLimits {
     fn check_value(&self, value: &Value) -> Result<(), String> {
         match value {
             Value::String(text) if text.len() > self.string_bytes => {
-                Err(format!("holds a text longer than {} bytes", self.string_bytes))
+                Err(format!("contains a string longer than {} bytes", self.string_bytes))
             }
             Value::Number(number) if !number.is_f64() => {
                 let fits = number.as_i64().is_some_and(|number| INTEGERS.contains(&number));
-                let (least, most) = INTEGERS.into_inner();
-                fits.then_some(()).ok_or_else(|| format!("is a whole number outside [{least}; {most}]"))
+                let (min, max) = INTEGERS.into_inner();
+                fits.then_some(()).ok_or_else(|| format!("is a whole number outside [{min}; {max}]"))
             }
             Value::Array(values) => values.iter().try_for_each(|value| self.check_value(value)),
             _ => Ok(()),
         }
     }
 
-    /// Whether what a change led to is neither too deep nor too large.
+    /// Checks the depth and the size of a section after a change.
     pub(super) fn check_section(
         &self,
         section: &str,
@@ -105,14 +108,14 @@ impl TwinLimits {
         if size > max_bytes {
             return Err(limit_error(
                 section,
-                format!("the size would be {size} bytes, of {max_bytes} at most"),
+                format!("the size would be {size} bytes; the maximum is {max_bytes}"),
             ));
         }
         Ok(())
     }
 }
 
-/// The objects in a value that are not inside another object.
+/// Returns the outermost objects in a value.
 fn objects_in(value: &Value) -> Vec<&Properties> {
     match value {
         Value::Object(object) => vec![object],
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_twin_may_hold_is_taken() {
+    fn values_within_the_limits_are_accepted() {
         check(json!({ "é": -1.5, "a-b_c": [true, null, "x", { "y": [] }], "n": -4_503_599_627_370_496_i64 }))
             .unwrap();
         check(json!({ "a": "x".repeat(4096) })).unwrap();
@@ -172,24 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn what_it_may_not_is_refused_with_its_place() {
-        for (value, said) in [
+    fn a_value_beyond_a_limit_is_refused_and_the_error_names_it() {
+        for (value, expected) in [
             (json!({ "a": { "b.c": 1 } }), "\"b.c\" contains '.'"),
             (json!({ "$a": 1 }), "contains '$'"),
             (json!({ "a b": null }), "contains ' '"),
-            (json!({ "a\u{85}": 1 }), "which no key may"),
+            (json!({ "a\u{85}": 1 }), "which is not allowed in a key"),
             (json!({ "": 1 }), "a key is empty"),
             (json!({ "a": [{ "": 1 }] }), "a key is empty"),
             (json!({ "k".repeat(1025): 1 }), "longer than 1024 bytes"),
-            (json!({ "a": ["x".repeat(4097)] }), "\"a\" holds a text longer than 4096 bytes"),
+            (json!({ "a": ["x".repeat(4097)] }), "\"a\" contains a string longer than 4096 bytes"),
             (json!({ "a": 4_503_599_627_370_496_i64 }), "whole number outside"),
             (json!({ "a": u64::MAX }), "whole number outside"),
             (nested(12), "nested deeper than 10"),
             (json!({ "a": [[[[[[[[[[[]]]]]]]]]]] }), "nested deeper than 10"),
-            (json!({ "a": vec!["x".repeat(4096); 2] }), "the size would be 8193 bytes, of 8192"),
+            (json!({ "a": vec!["x".repeat(4096); 2] }), "the size would be 8193 bytes; the maximum is 8192"),
         ] {
             let error = check(value).unwrap_err();
-            assert!(error.starts_with("tags: ") && error.contains(said), "{error}");
+            assert!(error.starts_with("tags: ") && error.contains(expected), "{error}");
         }
     }
 

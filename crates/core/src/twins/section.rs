@@ -1,4 +1,4 @@
-//! One section of a twin: values, and beside each when it was last changed.
+//! One section of a twin: values, and metadata with the time of each value's last change.
 
 use ferrohub_model::Timestamp;
 use ferrohub_model::twin::{METADATA, Properties, VERSION};
@@ -10,11 +10,11 @@ const LAST_UPDATED_VERSION: &str = "$lastUpdatedVersion";
 /// Desired or reported properties.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
-    /// The values, without any key that begins with a dollar sign.
+    /// The values, without keys that start with `$`.
     pub values: Properties,
-    /// A tree of the same shape, where an array is one value: `$lastUpdated` at each node.
+    /// The metadata: a tree of the same shape with `$lastUpdated` at each node. An array is a single node.
     pub metadata: Properties,
-    /// Counts the changes, from 1.
+    /// The version: starts at 1 and grows by 1 with each change.
     pub version: u64,
 }
 
@@ -25,10 +25,10 @@ impl Default for Section {
     }
 }
 
-/// What a change leaves at every node it touches.
+/// The metadata that a change writes to every node it touches.
 struct Stamp {
     updated: String,
-    /// The version it led to, where readers see that.
+    /// The section version after the change; `None` in sections without `$lastUpdatedVersion`.
     version: Option<u64>,
 }
 
@@ -48,15 +48,15 @@ impl Stamp {
 }
 
 impl Section {
-    /// Merges `patch` into the values: objects are gone into, `null` deletes, what is not mentioned stays. With
-    /// `versioned`, each node also notes the version it was changed in.
+    /// Merges `patch` into the values: objects are merged recursively, `null` deletes a key, and other keys stay. With
+    /// `versioned`, the metadata of each changed node also gets `$lastUpdatedVersion`.
     pub(super) fn merge(&mut self, patch: &Properties, now: Timestamp, versioned: bool) {
         self.version += 1;
         let stamp = self.stamp(now, versioned);
         merge(&mut self.values, &mut self.metadata, patch, &stamp);
     }
 
-    /// Puts `values` in the place of all there is.
+    /// Replaces the whole section with `values`.
     pub(super) fn replace(&mut self, values: &Properties, now: Timestamp, versioned: bool) {
         self.values.clear();
         self.metadata.clear();
@@ -67,20 +67,21 @@ impl Section {
         Stamp { updated: now.to_string(), version: versioned.then_some(self.version) }
     }
 
-    /// The values with their version: what a device reads.
+    /// Returns the section as a device reads it: the values with `$version`.
     #[must_use]
     pub fn for_device(&self) -> Properties {
         versioned(self.values.clone(), self.version)
     }
 
-    /// A change that led to this section, with the section's version and that part of its metadata.
+    /// Returns `change` with the section's version and the metadata of the changed nodes. `change` is the change that
+    /// led to this section.
     pub(super) fn change_with_metadata(&self, change: &Properties) -> Properties {
         let mut values = versioned(change.clone(), self.version);
         values.insert(METADATA.to_owned(), metadata_of_change(&self.metadata, change).into());
         values
     }
 
-    /// The values with their version and metadata: what a service reads.
+    /// Returns the section as a service reads it: the values with `$version` and `$metadata`.
     #[must_use]
     pub fn for_service(&self) -> Properties {
         let mut values = self.for_device();
@@ -89,7 +90,7 @@ impl Section {
     }
 }
 
-/// The marks of this node, and the part of the tree below it that `change` goes into.
+/// Returns the metadata of this node and of the nodes below it that `change` touches.
 fn metadata_of_change(metadata: &Properties, change: &Properties) -> Properties {
     let mut part = Properties::new();
     for (key, node) in metadata {
@@ -105,13 +106,13 @@ fn metadata_of_change(metadata: &Properties, change: &Properties) -> Properties 
     part
 }
 
-/// `values` with `$version`.
+/// Returns `values` with `$version`.
 pub(super) fn versioned(mut values: Properties, version: u64) -> Properties {
     values.insert(VERSION.to_owned(), version.into());
     values
 }
 
-/// Tags have no metadata and no version.
+/// Merges `patch` into the tags. Tags have no metadata and no version.
 pub(super) fn merge_tags(tags: &mut Properties, patch: &Properties) {
     for (key, change) in patch {
         match change {
@@ -135,14 +136,14 @@ fn merge(values: &mut Properties, metadata: &mut Properties, patch: &Properties,
                 metadata.remove(key);
             }
             Value::Object(change) => {
-                // A value that was something else begins anew, and so does what is known about it.
+                // An object replaces a value of another type, so its metadata starts empty too.
                 if !values.get(key).is_some_and(Value::is_object) {
                     metadata.remove(key);
                 }
-                let (mut inner, mut known) = (take_object(values, key), take_object(metadata, key));
-                merge(&mut inner, &mut known, change, stamp);
+                let (mut inner, mut inner_metadata) = (take_object(values, key), take_object(metadata, key));
+                merge(&mut inner, &mut inner_metadata, change, stamp);
                 values.insert(key.clone(), inner.into());
-                metadata.insert(key.clone(), known.into());
+                metadata.insert(key.clone(), inner_metadata.into());
             }
             other => {
                 values.insert(key.clone(), other.clone());
@@ -152,7 +153,7 @@ fn merge(values: &mut Properties, metadata: &mut Properties, patch: &Properties,
     }
 }
 
-/// The object at `key`, taken out; an empty one where there is something else.
+/// Removes and returns the object at `key`; returns an empty object if the value is missing or of another type.
 fn take_object(parent: &mut Properties, key: &str) -> Properties {
     match parent.remove(key) {
         Some(Value::Object(object)) => object,
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_goes_into_objects_and_null_deletes() {
+    fn a_patch_merges_objects_and_null_deletes() {
         let now = Timestamp::from_unix_seconds(0);
         let mut section = Section::default();
         section.merge(&object(json!({ "a": { "b": 1, "c": [1, null] }, "d": "x" })), now, true);
@@ -183,12 +184,12 @@ mod tests {
             Value::from(section.for_device()),
             json!({ "a": { "c": [1, null], "e": {} }, "d": { "f": true }, "$version": 3 })
         );
-        section.merge(&object(json!({ "a": null, "d": 1, "nobody": null })), now, true);
+        section.merge(&object(json!({ "a": null, "d": 1, "absent": null })), now, true);
         assert_eq!(Value::from(section.values), json!({ "d": 1 }));
     }
 
     #[test]
-    fn metadata_says_when_each_value_changed() {
+    fn metadata_has_the_time_of_each_values_last_change() {
         let mut section = Section::default();
         let never = "0001-01-01T00:00:00Z";
         assert_eq!(Value::from(section.metadata.clone()), json!({ "$lastUpdated": never }));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_becomes_an_object_leaves_nothing_behind() {
+    fn a_value_replaced_by_an_object_leaves_no_metadata() {
         let now = Timestamp::from_unix_seconds(0);
         let mut section = Section::default();
         section.merge(&object(json!({ "a": { "b": 1 } })), now, false);

@@ -1,4 +1,4 @@
-//! `ferrohub c2d`: messages to devices.
+//! `ferrohub c2d`: cloud-to-device messages.
 
 mod receive;
 
@@ -19,7 +19,7 @@ use crate::output::{Output, details};
 pub(crate) struct C2dCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -28,11 +28,11 @@ pub(crate) struct C2dCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Put a message in the queue of a device or module
+    /// Queue a message for a device or module
     Send(Box<Send>),
     /// Receive messages as the device or module, over HTTPS
     Receive(Receive),
-    /// Throw away the messages that wait for a device or module
+    /// Remove all messages from the queue of a device or module
     Purge {
         /// The device's id, or DEVICE/MODULE
         id: String,
@@ -42,13 +42,13 @@ enum Action {
 /// `--ack`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum AckFlag {
-    /// Nothing
+    /// No feedback
     None,
-    /// That the device completed it
+    /// When the device completes the message
     Positive,
-    /// That it came to another end
+    /// When the message is rejected, expires or exceeds the delivery count
     Negative,
-    /// Both
+    /// In both cases
     Full,
 }
 
@@ -56,18 +56,18 @@ enum AckFlag {
 struct Send {
     /// The device's id, or DEVICE/MODULE, or DEVICE/MODULE/INPUT
     target: String,
-    /// What it says; from standard input if it is not given, or is -
+    /// Body of the message [default, or with -: standard input]
     body: Option<String>,
-    /// A property of the application; may be given several times
+    /// Application property; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     property: Vec<(String, String)>,
-    /// Names the message; feedback repeats the name [default: a new one if feedback is asked for]
+    /// Message id, which feedback refers to [default: generated if feedback is requested]
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
-    /// The message or request that it belongs to
+    /// Correlation id
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
-    /// Who sends it
+    /// User id of the sender
     #[arg(long, value_name = "ID")]
     user_id: Option<String>,
     /// Media type of the body
@@ -76,22 +76,22 @@ struct Send {
     /// Encoding of the body, such as utf-8
     #[arg(long, value_name = "NAME")]
     content_encoding: Option<String>,
-    /// What to hear of it, with `ferrohub monitor feedback`
+    /// Which feedback to request; read it with `ferrohub monitor feedback`
     #[arg(long, value_enum)]
     ack: Option<AckFlag>,
-    /// Until when the device can have it, such as 2027-01-01T00:00:00Z
+    /// Expiry time, such as 2027-01-01T00:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "ttl")]
     expiry: Option<String>,
-    /// For how many seconds the device can have it
+    /// Time to live in seconds
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u64>,
 }
 
-/// `--property`, here and where else messages are sent.
+/// Parses the value of `--property`.
 pub(super) fn property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("a property looks like NAME=VALUE".to_owned()),
+        _ => Err("a property is NAME=VALUE, with a name that is not empty".to_owned()),
     }
 }
 
@@ -114,7 +114,7 @@ impl C2dCommand {
                     };
                     let purged = client.purge_messages(target).await?;
                     self.output.print(&purged, |purged: &PurgeResult| {
-                        details([("Messages thrown away", purged.total_messages_purged.to_string())])
+                        details([("Messages purged", purged.total_messages_purged.to_string())])
                     })
                 }
             }
@@ -122,14 +122,14 @@ impl C2dCommand {
     }
 }
 
-/// A slash is not legal in an id, so it parts a device from its module, and that from its input.
+/// Parses DEVICE, DEVICE/MODULE or DEVICE/MODULE/INPUT. Ids cannot contain a slash.
 fn parse_target(text: &str) -> anyhow::Result<MessageTo<'_>> {
     let parts: Vec<&str> = text.splitn(3, '/').collect();
     Ok(match *parts.as_slice() {
         [device] => device.into(),
         [device, module] => (device, module).into(),
         [device, module, input] => MessageTo::input(device, module, input),
-        _ => bail!("there is nobody to send to"),
+        _ => bail!("the target is empty; give DEVICE, DEVICE/MODULE or DEVICE/MODULE/INPUT"),
     })
 }
 
@@ -189,9 +189,9 @@ fn show(queued: &EnqueuedMessage) -> comfy_table::Table {
         ("Device", queued.device_id.clone()),
         ("Module", queued.module_id.clone().unwrap_or_default()),
         ("Message id", queued.message_id.clone().unwrap_or_default()),
-        ("Number", queued.sequence_number.to_string()),
-        ("Queued", queued.enqueued_time_utc.to_string()),
-        ("Expires", queued.expiry_time_utc.to_string()),
+        ("Sequence number", queued.sequence_number.to_string()),
+        ("Queued at", queued.enqueued_time_utc.to_string()),
+        ("Expires at", queued.expiry_time_utc.to_string()),
     ];
     details(rows.into_iter().filter(|(_, value)| !value.is_empty()))
 }

@@ -1,4 +1,4 @@
-//! `ferrohub ca`: certificate authorities whose devices may connect.
+//! `ferrohub ca`: certificate authorities that devices may authenticate with.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::output::{Output, details, table};
 pub(crate) struct CaCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -24,25 +24,25 @@ pub(crate) struct CaCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Add a certificate authority; its devices get in once it is verified
+    /// Add a certificate authority; its devices can connect once it is verified
     Add {
-        /// What to call it
+        /// Name of the certificate authority
         name: String,
-        /// Its certificate, PEM
+        /// Certificate of the authority, PEM
         certificate: PathBuf,
     },
-    /// Prove to hold its private key: without a certificate, ask for the code that it must carry
+    /// Prove possession of the private key; without CERTIFICATE, print the verification code
     Verify {
-        /// Its name
+        /// Name of the certificate authority
         name: String,
-        /// A certificate with the code as common name, signed by the authority; PEM
+        /// Certificate signed by the authority, with the code as its common name; PEM
         certificate: Option<PathBuf>,
     },
     /// List the certificate authorities
     List,
     /// Remove a certificate authority; its devices are disconnected
     Remove {
-        /// Its name
+        /// Name of the certificate authority
         name: String,
     },
 }
@@ -58,7 +58,8 @@ impl CaCommand {
                     self.output.print(&added, show)?;
                     if !added.verified {
                         eprintln!(
-                            "Its devices get in once you prove that you hold its key: ferrohub ca verify {name}"
+                            "Its devices can connect once you prove possession of its private key: \
+                             ferrohub ca verify {name}"
                         );
                     }
                     Ok(())
@@ -70,7 +71,7 @@ impl CaCommand {
                 Action::Verify { name, certificate: None } => {
                     let code = management.challenge_certificate_authority(&name).await?;
                     eprintln!(
-                        "Sign a certificate with this code as its common name, and hand it in with\n  \
+                        "Sign a certificate with this code as its common name, then run\n  \
                          ferrohub ca verify {name} CERTIFICATE.pem"
                     );
                     self.output.print(&serde_json::json!({ "verificationCode": code }), |_| {
@@ -82,7 +83,7 @@ impl CaCommand {
                 }
                 Action::Remove { name } => {
                     management.remove_certificate_authority(&name).await?;
-                    eprintln!("{name} is removed");
+                    eprintln!("removed the certificate authority {name}; its devices are disconnected");
                     Ok(())
                 }
             }
@@ -99,7 +100,7 @@ fn verified(authority: &CertificateAuthority) -> &'static str {
 }
 
 fn list(authorities: &[CertificateAuthority]) -> comfy_table::Table {
-    let mut table = table(["NAME", "VERIFIED", "SUBJECT", "GOOD UNTIL", "FROM"]);
+    let mut table = table(["NAME", "VERIFIED", "SUBJECT", "VALID UNTIL", "SOURCE"]);
     for authority in authorities {
         table.add_row([
             authority.name.as_str(),
@@ -118,8 +119,8 @@ fn show(authority: &CertificateAuthority) -> comfy_table::Table {
         ("Verified", verified(authority).to_owned()),
         ("Subject", authority.subject.clone()),
         ("Thumbprint", authority.thumbprint.clone()),
-        ("Good from", authority.not_before.clone()),
-        ("Good until", authority.not_after.clone()),
-        ("From", authority.source.clone()),
+        ("Valid from", authority.not_before.clone()),
+        ("Valid until", authority.not_after.clone()),
+        ("Source", authority.source.clone()),
     ])
 }

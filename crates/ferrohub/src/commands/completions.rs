@@ -1,4 +1,4 @@
-//! `ferrohub completions`.
+//! `ferrohub completions`: shell completions.
 
 use clap::Args;
 use clap_complete::Shell;

@@ -1,4 +1,4 @@
-//! `ferrohub config`.
+//! `ferrohub config`: prints the configuration.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::config::{Config, KEYS, environment_name};
 /// Flags of `ferrohub config`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigCommand {
-    /// Print every key with its meaning and default instead: the start of a configuration file
+    /// Print a sample configuration file: every key with its description and default
     #[arg(long)]
     sample: bool,
 }
@@ -25,7 +25,7 @@ impl ConfigCommand {
     }
 }
 
-/// Every key that has one value, commented out, with its meaning, its default and its environment variable.
+/// Returns every key that has a single value, commented out, with description, environment variable and default.
 fn sample() -> anyhow::Result<String> {
     let defaults = Value::try_from(Config::default())?;
     let mut text = String::new();
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_is_a_configuration_with_and_without_its_comments() {
+    fn the_sample_is_a_valid_configuration_with_and_without_its_comments() {
         let text = sample().unwrap();
         assert!(toml::from_str::<Config>(&text).is_ok());
         let is_key = |line: &&str| !line.starts_with("# ") || line.contains(" = ");
@@ -61,12 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_has_the_sample() {
+    fn the_documentation_contains_the_sample() {
         let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
         let document = std::fs::read_to_string(document).unwrap();
         assert!(
             document.contains(&sample().unwrap()),
-            "docs/configuration.md must hold what `ferrohub config --sample` prints"
+            "docs/configuration.md must contain the output of `ferrohub config --sample`"
         );
     }
 }

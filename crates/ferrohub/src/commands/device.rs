@@ -1,4 +1,4 @@
-//! `ferrohub device`: the registry.
+//! `ferrohub device`: devices in the registry.
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -19,7 +19,7 @@ use crate::output::{self, Output, details, table};
 pub(crate) struct DeviceCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -30,9 +30,9 @@ pub(crate) struct DeviceCommand {
 enum Action {
     /// Register a device
     Create(Create),
-    /// List devices in the order of their ids
+    /// List devices, ordered by id
     List {
-        /// How many at most
+        /// Maximum number of devices
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
         top: u32,
     },
@@ -43,32 +43,32 @@ enum Action {
     },
     /// Change a device
     Update(Update),
-    /// Delete a device and everything of it
+    /// Delete a device with its modules, twin and messages
     Delete {
         /// The device's id
         id: String,
-        /// Only if the device is still the one with this etag
+        /// Delete only if the etag matches
         #[arg(long)]
         etag: Option<String>,
     },
-    /// Give a device a new key, and disconnect it if it used the old one
+    /// Regenerate a key of a device, and disconnect it if it used the old one
     RegenerateKey {
         /// The device's id
         id: String,
-        /// Which; the other stays good
+        /// Which key; the other one stays valid
         #[arg(long, value_enum)]
         key: KeyOperation,
-        /// Only if the device is still the one with this etag
+        /// Change only if the etag matches
         #[arg(long)]
         etag: Option<String>,
     },
-    /// Tell how many devices there are, and how many are connected
+    /// Count the devices, and those that are connected
     Stats,
-    /// Print what a device connects with
+    /// Print the connection string of a device
     ConnectionString {
         /// The device's id
         id: String,
-        /// With the secondary key
+        /// Use the secondary key
         #[arg(long)]
         secondary: bool,
     },
@@ -80,13 +80,13 @@ struct Create {
     id: String,
     #[command(flatten)]
     credentials: CredentialArgs,
-    /// It may not connect yet
+    /// Create it disabled: it cannot connect
     #[arg(long)]
     disabled: bool,
-    /// It is an edge device, which others connect through
+    /// Create it as an IoT Edge device
     #[arg(long)]
     edge: bool,
-    /// The edge device above it
+    /// Parent edge device
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
 }
@@ -95,19 +95,19 @@ struct Create {
 struct Update {
     /// The device's id
     id: String,
-    /// Let it connect
+    /// Enable it
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
-    /// Disconnect it and let it connect no more
+    /// Disable and disconnect it
     #[arg(long)]
     disable: bool,
-    /// Why, for people
+    /// Status reason; an empty text removes it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Put it below this edge device
+    /// Set the parent edge device
     #[arg(long, value_name = "ID", conflicts_with = "no_parent")]
     parent: Option<String>,
-    /// Take it away from the edge device above it
+    /// Remove the parent edge device
     #[arg(long)]
     no_parent: bool,
     #[command(flatten)]
@@ -140,7 +140,7 @@ impl DeviceCommand {
                 }
                 Action::Delete { id, etag } => {
                     client.delete_device(&id, etag.as_deref()).await?;
-                    eprintln!("{id} is deleted");
+                    eprintln!("deleted the device {id}");
                     Ok(())
                 }
                 Action::RegenerateKey { id, key, etag } => {
@@ -192,19 +192,21 @@ impl Update {
     }
 }
 
-/// The scope of an edge device.
+/// Returns the scope of an edge device.
 async fn edge_scope(client: &ServiceClient, edge: &str) -> anyhow::Result<String> {
     let device = client.get_device(edge).await?;
     let is_edge = device.capabilities.is_some_and(|capabilities| capabilities.iot_edge);
-    device.device_scope.filter(|_| is_edge).with_context(|| format!("{edge} is not an edge device"))
+    device.device_scope.filter(|_| is_edge).with_context(|| {
+        format!("{edge} is not an edge device, so it cannot be a parent; create it with --edge")
+    })
 }
 
-/// Who a device is.
+/// Returns the identity of a device.
 pub(crate) fn device_identity(device: &Device) -> anyhow::Result<IdentityId> {
-    Ok(DeviceId::new(&device.device_id).context("the device's id")?.into())
+    Ok(DeviceId::new(&device.device_id).context("the device id from the hub is not valid")?.into())
 }
 
-/// Both statistics at once.
+/// The statistics of the registry and of connections.
 #[derive(Serialize)]
 struct Counts {
     #[serde(flatten)]
@@ -224,7 +226,7 @@ fn counts(counts: &Counts) -> comfy_table::Table {
 }
 
 fn list(devices: &[Device]) -> comfy_table::Table {
-    let mut table = table(["ID", "STATUS", "STATE", "AUTHENTICATION", "LAST ACTIVITY"]);
+    let mut table = table(["ID", "STATUS", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"]);
     for device in devices {
         table.add_row([
             device.device_id.as_str(),
@@ -241,16 +243,16 @@ fn show(device: &Device) -> comfy_table::Table {
     let mut rows = vec![
         ("ID", device.device_id.clone()),
         ("Status", device.status.map(Status::name).unwrap_or_default().to_owned()),
-        ("Reason", device.status_reason.clone().unwrap_or_default()),
-        ("State", connection_state(device.connection_state)),
-        ("State since", time_or_never(device.connection_state_updated_time)),
+        ("Status reason", device.status_reason.clone().unwrap_or_default()),
+        ("Connection", connection_state(device.connection_state)),
+        ("Connection since", time_or_never(device.connection_state_updated_time)),
         ("Last activity", time_or_never(device.last_activity_time)),
     ];
     rows.extend(authentication_rows(device.authentication.as_ref()));
     if device.capabilities.is_some_and(|capabilities| capabilities.iot_edge) {
         rows.push(("Edge scope", device.device_scope.clone().unwrap_or_default()));
     }
-    rows.push(("Below", device.parent_scopes.clone().unwrap_or_default().join(", ")));
+    rows.push(("Parent", device.parent_scopes.clone().unwrap_or_default().join(", ")));
     rows.push(("Generation", device.generation_id.clone().unwrap_or_default()));
     rows.push(("Etag", device.etag.clone().unwrap_or_default()));
     details(rows.into_iter().filter(|(_, value)| !value.is_empty()))

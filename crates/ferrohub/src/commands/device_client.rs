@@ -1,4 +1,4 @@
-//! Acting as a device or module that is registered, with its key.
+//! Clients that act as a registered device or module, with its key.
 
 use anyhow::{Context as _, bail};
 use ferrohub_device::{DeviceClient, Transport};
@@ -9,18 +9,18 @@ use super::device::device_identity;
 use super::identity::connection_string;
 use crate::login::Access;
 
-/// A client of a registered device.
+/// Creates a client for a registered device.
 pub(crate) fn from_device(access: &Access, device: &Device, websocket: bool) -> anyhow::Result<DeviceClient> {
     build_client(access, device_identity(device)?, device.authentication.clone(), websocket)
 }
 
-/// A client of whoever `id` names: a device, or a module as DEVICE/MODULE.
+/// Creates a client for the device or module with this id: DEVICE or DEVICE/MODULE.
 pub(crate) async fn from_id(access: &Access, id: &str, websocket: bool) -> anyhow::Result<DeviceClient> {
     match id.split_once('/') {
         None => from_device(access, &access.client.get_device(id).await?, websocket),
         Some((device, module)) => {
             let module = access.client.get_module(device, module).await?;
-            let identity = IdentityId::parse(id).context("the id")?;
+            let identity = IdentityId::parse(id).context("the id is not valid")?;
             build_client(access, identity, module.authentication, websocket)
         }
     }
@@ -35,7 +35,10 @@ fn build_client(
     let name = identity.to_string();
     let login = connection_string(access, identity, authentication, false)?;
     if !login.reveal().contains("SharedAccessKey=") {
-        bail!("{name} connects with a certificate, which only its owner has");
+        bail!(
+            "{name} authenticates with a certificate, whose private key the hub does not have; use a device SDK with \
+             that certificate instead"
+        );
     }
     let mut builder = DeviceClient::builder_from_connection_string(&login.reveal())?;
     if websocket {

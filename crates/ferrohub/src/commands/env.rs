@@ -1,4 +1,4 @@
-//! `ferrohub env`: shell exports, so that unmodified clients trust the hub and can log in.
+//! `ferrohub env`: prints shell exports with which unmodified clients trust the hub and can authenticate.
 
 use std::io::Write as _;
 
@@ -32,8 +32,10 @@ impl Env {
             }
         }
         if config.entra.development {
-            let entra = DevelopmentCredentials::read(&config.data_dir)
-                .context("cannot read what the development issuer keeps; has the hub run with it?")?;
+            let entra = DevelopmentCredentials::read(&config.data_dir).context(
+                "cannot read the credentials of the development issuer; start the hub once with \
+                     entra.development = true",
+            )?;
             exports.push(("AZURE_TENANT_ID", entra.tenant));
             exports.push(("AZURE_CLIENT_ID", entra.client_id));
             exports.push(("AZURE_CLIENT_SECRET", entra.client_secret));

@@ -1,4 +1,4 @@
-//! `ferrohub fault`: faults for tests.
+//! `ferrohub fault`: fault injection for tests.
 
 use clap::{Args, Subcommand, ValueEnum};
 use ferrohub_service::{Fault, FaultKind, FaultRequest};
@@ -12,7 +12,7 @@ use crate::output::{Output, table};
 pub(crate) struct FaultCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -21,42 +21,42 @@ pub(crate) struct FaultCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Let something go wrong
+    /// Inject a fault
     Add(Add),
-    /// List the faults that are injected
+    /// List the active faults
     List,
-    /// Take a fault away
+    /// Remove a fault
     Remove {
-        /// Its id
+        /// Id of the fault
         id: String,
     },
-    /// Take all faults away
+    /// Remove all faults
     Clear,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Connections end: those that there are, and with --seconds each new one
+    /// Close the matching connections; with --seconds also every new one
     DropConnection,
-    /// Connects are refused
+    /// Refuse CONNECT
     RefuseConnect,
-    /// Messages to the hub are lost
+    /// Drop device-to-cloud messages
     LoseTelemetry,
-    /// Messages to the hub are taken late
+    /// Delay device-to-cloud messages
     DelayTelemetry,
-    /// Method requests do not reach the device
+    /// Drop method requests to the device
     LoseMethodRequest,
-    /// Method requests reach the device late
+    /// Delay method requests to the device
     DelayMethodRequest,
-    /// Answers to methods do not reach the caller
+    /// Drop method responses to the caller
     LoseMethodResponse,
-    /// Answers to methods reach the caller late
+    /// Delay method responses to the caller
     DelayMethodResponse,
-    /// Requests of a device to its twin are not answered
+    /// Drop responses to twin requests of the device
     LoseTwinResponse,
-    /// Requests of a device to its twin are answered late
+    /// Delay responses to twin requests of the device
     DelayTwinResponse,
-    /// HTTPS requests are answered with an error
+    /// Respond to HTTPS requests with an error
     RefuseRequest,
 }
 
@@ -80,40 +80,40 @@ impl From<Kind> for FaultKind {
 
 #[derive(Debug, Args)]
 struct Add {
-    /// What goes wrong
+    /// Kind of fault
     #[arg(value_enum)]
     kind: Kind,
-    /// For whom: a device id or device/module, * for any characters, ** for everybody
+    /// Target: a device id or DEVICE/MODULE; * matches any characters, ** everything
     #[arg(long, value_name = "PATTERN")]
     target: Option<String>,
-    /// For how long; only drop-connection can do without
+    /// Duration in seconds; required except for drop-connection
     #[arg(long, value_name = "N")]
     seconds: Option<u32>,
-    /// How often at most
+    /// Maximum number of hits
     #[arg(long, value_name = "N")]
     count: Option<u32>,
-    /// How late
+    /// Delay in milliseconds
     #[arg(long, value_name = "N")]
     delay_milliseconds: Option<u32>,
-    /// lose-telemetry: the device does not get to believe that the message arrived
+    /// lose-telemetry: do not acknowledge the message (no PUBACK)
     #[arg(long)]
     unacknowledged: bool,
     /// refuse-connect: 3 (try again later) or 5 (not authorized) [default: 3]
     #[arg(long, value_name = "CODE")]
     connack: Option<u8>,
-    /// refuse-request: the error's name, such as ServiceUnavailable or ThrottlingException
+    /// refuse-request: name of the error, such as ServiceUnavailable or ThrottlingException
     #[arg(long, value_name = "NAME")]
     error: Option<String>,
-    /// refuse-request: when to come again
+    /// refuse-request: value of the Retry-After header
     #[arg(long, value_name = "SECONDS")]
     retry_after: Option<u32>,
-    /// refuse-request: of which operation, such as invokeMethod
+    /// refuse-request: the operation, such as invokeMethod
     #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "path"])]
     operation: Option<String>,
-    /// refuse-request: of which HTTP method
+    /// refuse-request: the HTTP method
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
-    /// refuse-request: of which path, such as /twins/*/methods
+    /// refuse-request: the path pattern, such as /twins/*/methods
     #[arg(long, value_name = "PATTERN")]
     path: Option<String>,
 }
@@ -150,12 +150,12 @@ impl FaultCommand {
                 Action::List => self.output.print(&management.faults().await?, |all| list(all)),
                 Action::Remove { id } => {
                     management.remove_fault(&id).await?;
-                    eprintln!("fault {id} is gone");
+                    eprintln!("removed the fault {id}");
                     Ok(())
                 }
                 Action::Clear => {
                     management.clear_faults().await?;
-                    eprintln!("there are no faults");
+                    eprintln!("removed all faults");
                     Ok(())
                 }
             }
@@ -164,10 +164,10 @@ impl FaultCommand {
 }
 
 fn list(faults: &[Fault]) -> comfy_table::Table {
-    let mut table = table(["ID", "KIND", "FOR", "HITS", "ENDS"]);
+    let mut table = table(["ID", "KIND", "TARGET", "HITS", "ENDS AT"]);
     for one in faults {
         let fault = &one.fault;
-        let whom = match (&fault.path, &fault.method) {
+        let target = match (&fault.path, &fault.method) {
             (Some(path), Some(method)) => format!("{method} {path}"),
             (Some(path), None) => path.clone(),
             (None, _) => fault.target.clone().unwrap_or_default(),
@@ -176,7 +176,7 @@ fn list(faults: &[Fault]) -> comfy_table::Table {
             Some(count) => format!("{} of {count}", one.hits),
             None => one.hits.to_string(),
         };
-        table.add_row([&one.id, fault.kind.name(), &whom, &hits, &one.ends.to_string()]);
+        table.add_row([&one.id, fault.kind.name(), &target, &hits, &one.ends.to_string()]);
     }
     table
 }

@@ -1,4 +1,4 @@
-//! `ferrohub files`: the files that devices uploaded to the hub's own folder.
+//! `ferrohub files`: the files that devices uploaded to the hub's file folder.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::output::{Output, table};
 pub(crate) struct FilesCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -27,21 +27,21 @@ pub(crate) struct FilesCommand {
 enum Action {
     /// List files
     List {
-        /// Of this device alone
+        /// Only files of this device
         #[arg(long, value_name = "DEVICE")]
         device: Option<String>,
-        /// Those behind this name
+        /// Only files after this name, for the next page
         #[arg(long, value_name = "NAME")]
         after: Option<String>,
-        /// So many at most, 1 to 1000
+        /// Maximum number of files, 1 to 1000
         #[arg(long, default_value_t = 1000)]
         top: usize,
     },
-    /// Fetch a file
+    /// Download a file
     Get {
         /// DEVICE/FILE, as `list` prints it
         name: String,
-        /// Where to write it [default: standard output]
+        /// File to write to [default: standard output]
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
@@ -83,7 +83,7 @@ impl FilesCommand {
 }
 
 fn list(files: &[StoredFile]) -> comfy_table::Table {
-    let mut table = table(["NAME", "BYTES", "WRITTEN", "TYPE"]);
+    let mut table = table(["NAME", "BYTES", "LAST UPDATED", "TYPE"]);
     for file in files {
         table.add_row([
             file.blob_name.as_str(),

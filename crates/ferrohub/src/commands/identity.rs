@@ -1,4 +1,4 @@
-//! What devices and modules have in common on the command line: how they prove themselves, and how that is shown.
+//! Command-line parts that devices and modules share: credentials, and how they are shown.
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -8,40 +8,40 @@ use ferrohub_service::{Authentication, AuthenticationType, ConnectionState};
 
 use crate::login::Access;
 
-/// How an identity proves itself.
+/// Authentication type of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum AuthFlag {
-    /// With a shared access key
+    /// Shared access key
     #[default]
     Sas,
-    /// With a certificate that the hub knows by its thumbprint
+    /// Certificate with a registered thumbprint
     SelfSigned,
-    /// With a certificate from a certificate authority that the hub knows
+    /// Certificate issued by a registered certificate authority
     CertificateAuthority,
 }
 
-/// Flags that say how a new identity proves itself.
+/// Flags for the credentials of a new identity.
 #[derive(Debug, Args)]
 pub(crate) struct CredentialArgs {
-    /// How it proves itself
+    /// Authentication type
     #[arg(long, value_enum, default_value_t)]
     auth: AuthFlag,
-    /// Its first key, in base64 [default: the hub makes both]
+    /// Primary key in base64 [default: both keys are generated]
     #[arg(long, requires = "secondary_key", value_name = "BASE64")]
     primary_key: Option<String>,
-    /// Its second key, in base64
+    /// Secondary key in base64
     #[arg(long, requires = "primary_key", value_name = "BASE64")]
     secondary_key: Option<String>,
-    /// SHA-1 or SHA-256 of its certificate, in hexadecimal digits
+    /// Thumbprint of the certificate: SHA-1 or SHA-256, in hexadecimal digits
     #[arg(long, required_if_eq("auth", "self-signed"), value_name = "HEX")]
     primary_thumbprint: Option<String>,
-    /// The same of a second certificate
+    /// Thumbprint of a second certificate
     #[arg(long, requires = "primary_thumbprint", value_name = "HEX")]
     secondary_thumbprint: Option<String>,
 }
 
 impl CredentialArgs {
-    /// What a request says about it; nothing where the hub makes the keys.
+    /// Returns the credentials for the request, or `None` if the hub generates the keys.
     pub(crate) fn authentication(&self) -> Option<Authentication> {
         match (self.auth, &self.primary_key, &self.secondary_key, &self.primary_thumbprint) {
             (AuthFlag::SelfSigned, _, _, Some(thumbprint)) => {
@@ -58,20 +58,20 @@ impl CredentialArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum KeyName {
-    /// The first
+    /// Primary key
     Primary,
-    /// The second
+    /// Secondary key
     Secondary,
 }
 
-/// What to do with an identity's keys.
+/// Changes of the keys of an identity.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum KeyOperation {
-    /// A new first one
+    /// Regenerate the primary key
     Primary,
-    /// A new second one
+    /// Regenerate the secondary key
     Secondary,
-    /// They change places
+    /// Swap both keys
     Swap,
 }
 
@@ -88,10 +88,10 @@ impl From<KeyOperation> for ferrohub_service::KeyChange {
 /// Flags that change the keys of an identity.
 #[derive(Debug, Args)]
 pub(crate) struct KeyChangeArgs {
-    /// Replace a key by a new random one
+    /// Regenerate a key
     #[arg(long, value_enum, value_name = "KEY")]
     regenerate_key: Option<KeyName>,
-    /// Exchange primary and secondary key
+    /// Swap primary and secondary key
     #[arg(long, conflicts_with = "regenerate_key")]
     swap_keys: bool,
 }
@@ -102,7 +102,9 @@ impl KeyChangeArgs {
             return Ok(());
         }
         let keys = authentication.and_then(|authentication| authentication.symmetric_key.as_mut());
-        let keys = keys.filter(|keys| keys.primary_key.is_some()).context("it has no keys")?;
+        let keys = keys
+            .filter(|keys| keys.primary_key.is_some())
+            .context("the identity does not authenticate with keys, so there is none to change")?;
         let fresh = || Some(SharedAccessKey::generate().to_base64());
         match self.regenerate_key {
             Some(KeyName::Primary) => keys.primary_key = fresh(),
@@ -113,7 +115,7 @@ impl KeyChangeArgs {
     }
 }
 
-/// What an identity connects with.
+/// Returns the connection string of an identity.
 pub(crate) fn connection_string(
     access: &Access,
     identity: IdentityId,
@@ -125,10 +127,16 @@ pub(crate) fn connection_string(
         Some(AuthenticationType::Sas) | None => {
             let keys = authentication.symmetric_key.unwrap_or_default();
             let key = if secondary { keys.secondary_key } else { keys.primary_key };
-            let key = key.context("the hub did not tell the key: the login may not read it")?;
-            DeviceCredential::Key(SharedAccessKey::from_base64(&key).context("the key")?)
+            let key = key.context(
+                "the hub did not return the key; the policy of --login needs the right RegistryRead",
+            )?;
+            DeviceCredential::Key(
+                SharedAccessKey::from_base64(&key).context("the key from the hub is not valid")?,
+            )
         }
-        Some(AuthenticationType::None) => bail!("{identity} has no way to connect"),
+        Some(AuthenticationType::None) => bail!(
+            "{identity} has no credentials (authentication type none), so there is no connection string"
+        ),
         Some(_) => DeviceCredential::X509,
     };
     Ok(DeviceConnectionString {
@@ -147,7 +155,7 @@ pub(crate) fn connection_state(state: Option<ConnectionState>) -> String {
     state.map(|state| format!("{state:?}")).unwrap_or_default()
 }
 
-/// The year 1 stands for never.
+/// Formats a time. Azure sends the year 1 for "never".
 pub(crate) fn time_or_never(time: Option<Timestamp>) -> String {
     match time {
         Some(time) if time > Timestamp::from_unix_millis(0) => time.to_string(),
@@ -155,13 +163,13 @@ pub(crate) fn time_or_never(time: Option<Timestamp>) -> String {
     }
 }
 
-/// How it proves itself, secrets included; what it does not have is empty.
+/// Returns rows with the credentials, secrets included. Absent values are empty.
 pub(crate) fn authentication_rows(authentication: Option<&Authentication>) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Authentication", authentication_type(authentication).to_owned())];
     let Some(authentication) = authentication else { return rows };
     if let Some(thumbprints) = &authentication.x509_thumbprint {
         rows.push(("Thumbprint", thumbprints.primary_thumbprint.clone().unwrap_or_default()));
-        rows.push(("Second thumbprint", thumbprints.secondary_thumbprint.clone().unwrap_or_default()));
+        rows.push(("Secondary thumbprint", thumbprints.secondary_thumbprint.clone().unwrap_or_default()));
     }
     if let Some(keys) = &authentication.symmetric_key {
         rows.push(("Primary key", keys.primary_key.clone().unwrap_or_default()));

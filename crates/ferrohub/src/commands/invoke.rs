@@ -1,4 +1,4 @@
-//! `ferrohub invoke`: call a method on a device.
+//! `ferrohub invoke`: calls a method on a device or module.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details};
 
-/// The device answered, and its status says that something went wrong.
+/// Exit code if the device returned a status of 400 or more.
 pub(crate) const EXIT_METHOD_FAILED: u8 = 3;
 
 /// Flags of `ferrohub invoke`.
@@ -23,18 +23,18 @@ pub(crate) struct Invoke {
     device: String,
     /// The method's name
     method: String,
-    /// What to send along
+    /// Payload, JSON
     #[arg(long, value_name = "JSON")]
     payload: Option<String>,
-    /// How many seconds the device may take to answer, 5 to 300
+    /// Response time-out in seconds, 5 to 300
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u64,
-    /// How many seconds to wait for a device that is not connected, up to 300
+    /// Seconds to wait for a device that is not connected, 0 to 300
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     connect_timeout: u64,
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -53,7 +53,7 @@ impl Invoke {
             .connect_timeout(Duration::from_secs(self.connect_timeout));
         if let Some(payload) = self.payload {
             let payload = RawValue::from_string(payload)
-                .context("--payload is not JSON; a text needs quotes of its own: --payload '\"text\"'")?;
+                .context("--payload is not JSON; put a text in double quotes: --payload '\"text\"'")?;
             method = method.payload_json(payload);
         }
         let result = super::block_on(async {
@@ -70,7 +70,7 @@ impl Invoke {
             details([
                 ("Status", result.status.to_string()),
                 ("Payload", result.payload.to_string()),
-                ("Took", format!("{} ms", result.milliseconds)),
+                ("Duration", format!("{} ms", result.milliseconds)),
             ])
         })?;
         Ok(if result.status >= 400 { ExitCode::from(EXIT_METHOD_FAILED) } else { ExitCode::SUCCESS })

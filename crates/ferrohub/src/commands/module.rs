@@ -1,4 +1,4 @@
-//! `ferrohub module`: modules of devices.
+//! `ferrohub module`: modules of devices in the registry.
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -18,7 +18,7 @@ use crate::output::{self, Output, details, table};
 pub(crate) struct ModuleCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -33,11 +33,11 @@ enum Action {
         name: Name,
         #[command(flatten)]
         credentials: CredentialArgs,
-        /// Who manages it
+        /// Value of managedBy
         #[arg(long, value_name = "TEXT")]
         managed_by: Option<String>,
     },
-    /// List the modules of a device in the order of their ids
+    /// List the modules of a device, ordered by id
     List {
         /// The device's id
         device: String,
@@ -50,34 +50,34 @@ enum Action {
         name: Name,
         #[command(flatten)]
         keys: KeyChangeArgs,
-        /// Who manages it
+        /// Value of managedBy
         #[arg(long, value_name = "TEXT")]
         managed_by: Option<String>,
     },
-    /// Delete a module and everything of it
+    /// Delete a module with its twin and messages
     Delete {
         #[command(flatten)]
         name: Name,
-        /// Only if the module is still the one with this etag
+        /// Delete only if the etag matches
         #[arg(long)]
         etag: Option<String>,
     },
-    /// Give a module a new key, and disconnect it if it used the old one
+    /// Regenerate a key of a module, and disconnect it if it used the old one
     RegenerateKey {
         #[command(flatten)]
         name: Name,
-        /// Which; the other stays good
+        /// Which key; the other one stays valid
         #[arg(long, value_enum)]
         key: KeyOperation,
-        /// Only if the module is still the one with this etag
+        /// Change only if the etag matches
         #[arg(long)]
         etag: Option<String>,
     },
-    /// Print what a module connects with
+    /// Print the connection string of a module
     ConnectionString {
         #[command(flatten)]
         name: Name,
-        /// With the secondary key
+        /// Use the secondary key
         #[arg(long)]
         secondary: bool,
     },
@@ -117,7 +117,7 @@ impl ModuleCommand {
                 }
                 Action::Delete { name: Name { device, module }, etag } => {
                     client.delete_module(&device, &module, etag.as_deref()).await?;
-                    eprintln!("{device}/{module} is deleted");
+                    eprintln!("deleted the module {device}/{module}");
                     Ok(())
                 }
                 Action::RegenerateKey { name: Name { device, module }, key, etag } => {
@@ -128,8 +128,10 @@ impl ModuleCommand {
                 Action::ConnectionString { name: Name { device, module }, secondary } => {
                     let module = client.get_module(&device, &module).await?;
                     let identity = IdentityId::module(
-                        &DeviceId::new(&module.device_id).context("the device's id")?,
-                        &ModuleId::new(&module.module_id).context("the module's id")?,
+                        &DeviceId::new(&module.device_id)
+                            .context("the device id from the hub is not valid")?,
+                        &ModuleId::new(&module.module_id)
+                            .context("the module id from the hub is not valid")?,
                     );
                     let login = connection_string(&access, identity, module.authentication, secondary)?;
                     output::print_line(&login.reveal())
@@ -140,7 +142,7 @@ impl ModuleCommand {
 }
 
 fn list(modules: &[Module]) -> comfy_table::Table {
-    let mut table = table(["ID", "MANAGED BY", "STATE", "AUTHENTICATION", "LAST ACTIVITY"]);
+    let mut table = table(["ID", "MANAGED BY", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"]);
     for module in modules {
         table.add_row([
             module.module_id.as_str(),
@@ -158,8 +160,8 @@ fn show(module: &Module) -> comfy_table::Table {
         ("Device", module.device_id.clone()),
         ("ID", module.module_id.clone()),
         ("Managed by", module.managed_by.clone().unwrap_or_default()),
-        ("State", connection_state(module.connection_state)),
-        ("State since", time_or_never(module.connection_state_updated_time)),
+        ("Connection", connection_state(module.connection_state)),
+        ("Connection since", time_or_never(module.connection_state_updated_time)),
         ("Last activity", time_or_never(module.last_activity_time)),
     ];
     rows.extend(authentication_rows(module.authentication.as_ref()));

@@ -1,4 +1,4 @@
-//! `ferrohub monitor`: watches what devices send and upload, and what becomes of messages to them.
+//! `ferrohub monitor`: prints events, message feedback and file notifications as they arrive.
 
 mod events;
 mod feedback;
@@ -15,7 +15,7 @@ use crate::output::Output;
 pub(crate) struct MonitorCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -24,11 +24,11 @@ pub(crate) struct MonitorCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print events as they come: what devices send, and what the hub tells of them
+    /// Print events from devices and from the hub
     Events(events::Events),
-    /// Print what became of messages to devices, as it comes
+    /// Print feedback about cloud-to-device messages, and complete it
     Feedback(feedback::Feedback),
-    /// Say when devices have uploaded files; what is said is not told to anybody else (needs files.notifications)
+    /// Print and complete file notifications, so that no other receiver gets them (needs files.notifications)
     Files(files::Files),
 }
 
@@ -43,10 +43,10 @@ impl MonitorCommand {
                     Action::Files(files) => files.run(&client, self.output).await,
                 }
             };
-            // Ctrl-C is how one ends it, and no failure.
+            // Ctrl-C is the normal way to stop, not a failure.
             tokio::select! {
-                ended = watch => ended,
-                told = tokio::signal::ctrl_c() => Ok(told?),
+                result = watch => result,
+                received = tokio::signal::ctrl_c() => Ok(received?),
             }
         })
     }

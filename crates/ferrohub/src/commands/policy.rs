@@ -14,7 +14,7 @@ use crate::output::{Output, details, table};
 pub(crate) struct PolicyCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -30,11 +30,11 @@ enum Action {
         /// The policy's name
         name: String,
     },
-    /// Replace one of a policy's keys by a new random one; the other goes on being good
+    /// Regenerate one key of a policy; the other one stays valid
     RegenerateKey {
         /// The policy's name
         name: String,
-        /// Which
+        /// Which key
         #[arg(value_enum)]
         key: KeyName,
     },
@@ -47,7 +47,7 @@ impl PolicyCommand {
             let management = access.client.management();
             let policy = match self.action {
                 Action::List => {
-                    // Keys only where one is asked for.
+                    // The list contains no keys.
                     return match self.output {
                         Output::Table => Output::Table.print(&management.policies().await?, |all| list(all)),
                         Output::Json => {
@@ -69,14 +69,14 @@ impl PolicyCommand {
     }
 }
 
-/// Policies without their keys.
+/// Returns the policies without their keys.
 fn names(policies: &[Policy]) -> serde_json::Value {
     let one = |policy: &Policy| serde_json::json!({ "name": policy.name, "rights": policy.rights, "source": policy.source });
     policies.iter().map(one).collect()
 }
 
 fn list(policies: &[Policy]) -> comfy_table::Table {
-    let mut table = table(["NAME", "RIGHTS", "FROM"]);
+    let mut table = table(["NAME", "RIGHTS", "SOURCE"]);
     for policy in policies {
         table.add_row([policy.name.as_str(), &policy.rights.join(", "), &policy.source]);
     }
@@ -90,7 +90,7 @@ fn show(host: &str, policy: &Policy) -> comfy_table::Table {
     details([
         ("Name", policy.name.clone()),
         ("Rights", policy.rights.join(", ")),
-        ("From", policy.source.clone()),
+        ("Source", policy.source.clone()),
         ("Primary key", policy.primary_key.clone()),
         ("Secondary key", policy.secondary_key.clone()),
         ("Connection string", login.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! `ferrohub send-event`: send telemetry as a device or module.
+//! `ferrohub send-event`: sends telemetry as a device or module.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,32 +19,32 @@ use crate::output::{Output, details};
 pub(crate) struct SendEvent {
     /// The device's id, or DEVICE/MODULE
     device: String,
-    /// What it says
+    /// Body of the event
     body: String,
-    /// A property; may be given more than once
+    /// Application property; may be repeated
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
-    /// A name for it; with --count, the event's number is put behind
+    /// Message id; with --count the number of the event is appended
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
     /// Media type of the body [default: application/json if it is JSON, text/plain if not]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
-    /// The output of the module that it leaves through
+    /// Output of the module
     #[arg(long, value_name = "NAME")]
     to_output: Option<String>,
-    /// How often to send it
+    /// Number of events to send
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// How many seconds to wait between two; with 0 they are sent side by side
+    /// Seconds between two events; with 0 they are sent concurrently
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     interval: f64,
-    /// MQTT in a WebSocket
+    /// Connect with MQTT over WebSocket
     #[arg(long)]
     websocket: bool,
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -57,8 +57,8 @@ struct Sent {
 
 impl SendEvent {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let interval =
-            Duration::try_from_secs_f64(self.interval).context("--interval must be zero or more seconds")?;
+        let interval = Duration::try_from_secs_f64(self.interval)
+            .context("--interval must be a number of seconds, zero or more")?;
         let sent = super::block_on(async {
             let client =
                 device_client::from_id(&self.login.access(common)?, &self.device, self.websocket).await?;
@@ -75,7 +75,7 @@ impl SendEvent {
             Ok(Sent { sent, milliseconds })
         })?;
         self.output.print(&sent, |sent| {
-            details([("Sent", sent.sent.to_string()), ("Took", format!("{} ms", sent.milliseconds))])
+            details([("Sent", sent.sent.to_string()), ("Duration", format!("{} ms", sent.milliseconds))])
         })
     }
 
@@ -101,9 +101,9 @@ impl SendEvent {
 
     fn event(&self, number: u64) -> Event {
         let json = serde_json::from_str::<IgnoredAny>(&self.body).is_ok();
-        let usual = if json { "application/json" } else { "text/plain" };
+        let default_type = if json { "application/json" } else { "text/plain" };
         let mut event = Event::new(self.body.clone())
-            .content_type(self.content_type.as_deref().unwrap_or(usual))
+            .content_type(self.content_type.as_deref().unwrap_or(default_type))
             .content_encoding("utf-8")
             .creation_time(SystemTime::now());
         if let Some(id) = &self.message_id {

@@ -1,4 +1,4 @@
-//! `ferrohub serve`.
+//! `ferrohub serve`: runs the hub.
 
 use clap::Args;
 
@@ -8,24 +8,24 @@ use crate::serve;
 /// Flags of `ferrohub serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    #[arg(long, value_name = "ADDRESS", help = "Where MQTT listens [default: [::]:8883]")]
+    #[arg(long, value_name = "ADDRESS", help = "Listen address for MQTT over TLS [default: [::]:8883]")]
     listen_mqtt: Option<String>,
     #[arg(
         long,
         value_name = "ADDRESS",
-        help = "Where HTTPS listens [default: [::]:443, or 8443 where that is not permitted]"
+        help = "Listen address for HTTPS and WebSocket [default: [::]:443, or 8443 without the privilege]"
     )]
     listen_https: Option<String>,
     #[arg(
         long,
         value_name = "ADDRESS",
-        help = "Where health and metrics are told [default: 127.0.0.1:9464]"
+        help = "Listen address for health and metrics, loopback only [default: 127.0.0.1:9464]"
     )]
     listen_admin: Option<String>,
-    /// error, warn, info, debug or trace
+    /// Log level: error, warn, info, debug or trace, or a filter
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// text or json
+    /// Log format: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
 }

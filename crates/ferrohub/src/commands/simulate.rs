@@ -1,4 +1,4 @@
-//! `ferrohub simulate`: devices that answer methods, report what is wanted of them, and send telemetry.
+//! `ferrohub simulate`: simulates devices that respond to methods, report desired properties and send telemetry.
 
 mod telemetry;
 mod twin;
@@ -22,44 +22,44 @@ use crate::login::{Access, Login};
 
 use super::device_client;
 
-/// Registrations and connects under way at once.
+/// Maximum concurrent registrations and connects.
 const MAX_CONCURRENT_CONNECTS: usize = 64;
-/// With more devices than this, calls are counted instead of told.
+/// With more devices than this, calls are counted and not printed.
 const MAX_DEVICES_WITH_CALL_LOG: usize = 20;
 
 /// Flags of `ferrohub simulate`.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false, args = ["device", "count"])]
 pub(crate) struct Simulate {
-    /// A device that is registered; may be given more than once
+    /// A registered device; may be repeated
     #[arg(long, value_name = "ID")]
     device: Vec<String>,
-    /// So many devices, named sim-1, sim-2 and so on; those that are missing are registered
+    /// Number of devices, named sim-1, sim-2 and so on; missing ones are registered
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: Option<u32>,
-    /// Another beginning for the names that --count makes
+    /// Prefix of the names that --count generates
     #[arg(long, default_value = "sim-", value_name = "TEXT")]
     prefix: String,
-    /// How many seconds a device takes to answer
+    /// Seconds before a device responds to a method
     #[arg(long, default_value_t = 0.0, value_name = "SECONDS")]
     response_delay: f64,
-    /// How many seconds a device is away after it answered rebootDevice
+    /// Seconds that a device stays disconnected after rebootDevice
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
     reboot_duration: f64,
-    /// How many seconds a device takes from one reading that it sends to the next [default: it sends none]
+    /// Seconds between two telemetry events of a device [default: no telemetry]
     #[arg(long, value_name = "SECONDS")]
     telemetry_interval: Option<f64>,
-    /// Leave twins alone: otherwise a device reports the desired properties as it is told them
+    /// Do not report desired properties back
     #[arg(long)]
     no_twin: bool,
-    /// MQTT in a WebSocket
+    /// Connect with MQTT over WebSocket
     #[arg(long)]
     websocket: bool,
     #[command(flatten)]
     login: Login,
 }
 
-/// What all simulated devices share.
+/// State that all simulated devices share.
 struct Fleet {
     response_delay: Duration,
     reboot_duration: Duration,
@@ -71,16 +71,16 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// What all devices did so far.
+    /// Returns the totals of all devices.
     fn summary(&self, telemetry: bool) -> String {
-        let calls = self.calls.load(Ordering::Relaxed);
+        let calls = format!("{} answered", plural(self.calls.load(Ordering::Relaxed), "call"));
         match telemetry {
-            true => format!("{calls} calls answered, {} events sent", self.events.load(Ordering::Relaxed)),
-            false => format!("{calls} calls answered"),
+            true => format!("{calls}, {} sent", plural(self.events.load(Ordering::Relaxed), "event")),
+            false => calls,
         }
     }
 
-    /// Tells people something, above the progress bar where there is one.
+    /// Prints to standard error, above the progress bar if it is visible.
     fn print(&self, text: &str) {
         if self.bar.is_hidden() {
             eprintln!("{text}");
@@ -99,7 +99,7 @@ impl Simulate {
     async fn simulate(self, common: &Common) -> anyhow::Result<()> {
         let seconds = |name: &str, seconds: f64| {
             Duration::try_from_secs_f64(seconds)
-                .with_context(|| format!("--{name} must be zero or more seconds"))
+                .with_context(|| format!("--{name} must be a number of seconds, zero or more"))
         };
         let access = Arc::new(self.login.access(common)?);
         let ids: Vec<String> = match self.count {
@@ -125,11 +125,11 @@ impl Simulate {
         let devices = self.connect_all(&access, &ids, &fleet).await?;
         if let Some(every) = telemetry_interval {
             for (index, device) in devices.iter().enumerate() {
-                let place = index as f64 / devices.len() as f64;
-                tokio::spawn(telemetry::send(device.clone(), every, place, fleet.clone()));
+                let phase = index as f64 / devices.len() as f64;
+                tokio::spawn(telemetry::send(device.clone(), every, phase, fleet.clone()));
             }
         }
-        fleet.print(&format!("{} devices answer methods; press Ctrl-C to end", devices.len()));
+        fleet.print(&ready_text(devices.len()));
         bar.set_style(style("{msg}")?);
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -143,16 +143,16 @@ impl Simulate {
             }
         }
         bar.finish_and_clear();
-        let mut leaving = JoinSet::new();
+        let mut disconnecting = JoinSet::new();
         for device in devices {
-            leaving.spawn(async move { device.disconnect().await });
+            disconnecting.spawn(async move { device.disconnect().await });
         }
-        leaving.join_all().await;
+        disconnecting.join_all().await;
         eprintln!("{}", fleet.summary(telemetry_interval.is_some()));
         Ok(())
     }
 
-    /// Registers where needed, connects, and starts each device's reboots. The first failure ends it.
+    /// Registers missing devices, and connects all of them. Returns the first error.
     async fn connect_all(
         &self,
         access: &Arc<Access>,
@@ -166,7 +166,7 @@ impl Simulate {
             let (register, websocket, twin) = (self.count.is_some(), self.websocket, !self.no_twin);
             connecting.spawn(async move {
                 let _permit = permits.acquire_owned().await?;
-                let device = get_or_register(&access, &id, register).await.with_context(|| id.clone())?;
+                let device = get_or_register(&access, &id, register).await?;
                 let client = device_client::from_device(&access, &device, websocket)?;
                 install_method_handler(&client, &fleet);
                 if twin {
@@ -190,6 +190,19 @@ impl Simulate {
     }
 }
 
+/// Formats a number with its noun in the singular or plural.
+fn plural(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
+fn ready_text(devices: usize) -> String {
+    match devices {
+        1 => "1 device is connected and answers methods; press Ctrl-C to stop".to_owned(),
+        count => format!("{count} devices are connected and answer methods; press Ctrl-C to stop"),
+    }
+}
+
 fn style(template: &str) -> anyhow::Result<ProgressStyle> {
     Ok(ProgressStyle::with_template(template)?)
 }
@@ -201,29 +214,29 @@ async fn get_or_register(access: &Access, id: &str, register: bool) -> anyhow::R
             Ok(access.client.create_device(&Device::new(id)).await?)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("it is not registered; `ferrohub device create {id}` does that")
+            bail!("{id} is not registered; register it with `ferrohub device create {id}`")
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Any method is answered with 200 and what it was asked with; rebootDevice drops the connection after that.
+/// Responds to every method with 200 and the payload of the request. `rebootDevice` then disconnects the device.
 fn install_method_handler(client: &DeviceClient, fleet: &Arc<Fleet>) {
     let (reboot, mut reboots) = mpsc::channel::<()>(1);
     let id = client.device_id().to_owned();
-    let answering = fleet.clone();
+    let handler_fleet = fleet.clone();
     client.on_unhandled_method(move |request: MethodRequest| {
-        let (fleet, reboot, id) = (answering.clone(), reboot.clone(), id.clone());
+        let (fleet, reboot, id) = (handler_fleet.clone(), reboot.clone(), id.clone());
         async move {
             tokio::time::sleep(fleet.response_delay).await;
             let rebooting = request.name() == "rebootDevice";
             if rebooting {
-                // One reboot is enough for all who ask before it begins.
+                // All calls before the reboot begins share one reboot.
                 let _ = reboot.try_send(());
             }
             fleet.calls.fetch_add(1, Ordering::Relaxed);
             if fleet.log_calls {
-                let then = if rebooting { ", then it reboots" } else { "" };
+                let then = if rebooting { ", rebooting" } else { "" };
                 fleet.print(&format!("{id}: {} {} → 200{then}", request.name(), request.payload()));
             }
             let payload = serde_json::from_str::<&RawValue>(request.payload()).ok();
@@ -232,19 +245,31 @@ fn install_method_handler(client: &DeviceClient, fleet: &Arc<Fleet>) {
             }))
         }
     });
-    // The handler must not keep the client alive, but this may: it ends with the process.
+    // The handler must not keep the client alive. This task may, because it ends with the process.
     let (client, fleet) = (client.clone(), fleet.clone());
     tokio::spawn(async move {
         while reboots.recv().await.is_some() {
-            // Sends the answer first.
+            // Sends pending responses first.
             client.disconnect().await;
             fleet.connected.fetch_sub(1, Ordering::Relaxed);
             tokio::time::sleep(fleet.reboot_duration).await;
             while let Err(error) = client.connect().await {
-                fleet.print(&format!("{} cannot come back yet: {error}", client.device_id()));
+                fleet.print(&format!("{}: cannot reconnect, retrying in 1 s: {error}", client.device_id()));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             fleet.connected.fetch_add(1, Ordering::Relaxed);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_agree_in_number() {
+        assert_eq!((plural(0, "call"), plural(1, "call")), ("0 calls".to_owned(), "1 call".to_owned()));
+        assert!(ready_text(1).starts_with("1 device is connected and answers methods"));
+        assert!(ready_text(3).starts_with("3 devices are connected and answer methods"));
+    }
 }

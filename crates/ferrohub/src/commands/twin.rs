@@ -17,7 +17,7 @@ use crate::output::{Output, details};
 pub(crate) struct TwinCommand {
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Output,
     #[command(subcommand)]
@@ -31,7 +31,7 @@ enum Action {
         /// The device's id, or DEVICE/MODULE
         id: String,
     },
-    /// Merge a change into a twin: null deletes, what is not mentioned stays
+    /// Merge a patch into a twin: null deletes a property
     Update(Change),
     /// Replace the tags, the desired properties or both
     Replace(Change),
@@ -41,16 +41,16 @@ enum Action {
 struct Change {
     /// The device's id, or DEVICE/MODULE
     id: String,
-    /// The tags, a JSON object
+    /// Tags, a JSON object
     #[arg(long, value_name = "JSON", conflicts_with = "file")]
     tags: Option<String>,
-    /// The desired properties, a JSON object
+    /// Desired properties, a JSON object
     #[arg(long, value_name = "JSON", conflicts_with = "file")]
     desired: Option<String>,
-    /// Read a whole document from a file, or from standard input (-): {"tags":{…},"properties":{"desired":{…}}}
+    /// Read the twin from a file or from standard input (-): {"tags":{…},"properties":{"desired":{…}}}
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Only if the twin is still the one with this etag
+    /// Change only if the etag matches
     #[arg(long)]
     etag: Option<String>,
 }
@@ -77,7 +77,7 @@ impl TwinCommand {
     }
 }
 
-/// A slash is not legal in an id, so it parts a device from its module.
+/// Parses DEVICE or DEVICE/MODULE. Ids cannot contain a slash.
 fn parse_target(id: &str) -> TwinOf<'_> {
     match id.split_once('/') {
         Some(both) => both.into(),
@@ -88,8 +88,10 @@ fn parse_target(id: &str) -> TwinOf<'_> {
 impl Change {
     fn read(&self) -> anyhow::Result<TwinChange> {
         if let Some(file) = &self.file {
-            let change: TwinChange = serde_json::from_str(&contents(file)?)
-                .with_context(|| format!("{} does not hold a twin", file.display()))?;
+            let change: TwinChange = serde_json::from_str(&contents(file)?).with_context(|| {
+                let form = r#"{"tags": {…}, "properties": {"desired": {…}}}"#;
+                format!("{} is not a JSON document of the form {form}", file.display())
+            })?;
             if change == TwinChange::default() {
                 bail!("{} has neither \"tags\" nor \"properties\".\"desired\"", file.display());
             }
@@ -97,7 +99,7 @@ impl Change {
         }
         let tags = parse_object("--tags", self.tags.as_deref())?;
         let change = match (parse_object("--desired", self.desired.as_deref())?, tags) {
-            (None, None) => bail!("say what to change: --tags, --desired or --file"),
+            (None, None) => bail!("nothing to change: give --tags, --desired or --file"),
             (None, Some(tags)) => TwinChange::tags(tags),
             (Some(desired), None) => TwinChange::desired(desired),
             (Some(desired), Some(tags)) => TwinChange::desired(desired).and_tags(tags),
@@ -126,7 +128,7 @@ fn show(twin: &Twin) -> comfy_table::Table {
     let rows = [
         ("Device", twin.device_id.clone()),
         ("Module", twin.module_id.clone().unwrap_or_default()),
-        ("State", connection_state(twin.connection_state)),
+        ("Connection", connection_state(twin.connection_state)),
         ("Last activity", time_or_never(twin.last_activity_time)),
         ("Model", twin.model_id.clone().unwrap_or_default()),
         ("Tags", pretty(twin.tags.as_ref())),
@@ -144,7 +146,7 @@ fn number(number: Option<u64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
-/// The values alone: when each was last changed is in the JSON output.
+/// Formats the values without metadata. The JSON output contains the metadata.
 fn pretty(section: Option<&Properties>) -> String {
     let values = section.into_iter().flatten().filter(|(key, _)| !key.starts_with('$'));
     let values: Properties = values.map(|(key, value)| (key.clone(), value.clone())).collect();

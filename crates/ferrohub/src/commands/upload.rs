@@ -1,4 +1,4 @@
-//! `ferrohub upload`: upload a file as a device.
+//! `ferrohub upload`: uploads a file as a device.
 
 use std::path::PathBuf;
 
@@ -20,15 +20,15 @@ pub(crate) struct Upload {
     device: String,
     /// The file
     file: PathBuf,
-    /// Another name for it in the store; may have slashes [default: the file's own]
+    /// Blob name; may contain slashes [default: the file name]
     #[arg(long)]
     name: Option<String>,
-    /// Media type that the store keeps with it
+    /// Media type of the blob
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     #[command(flatten)]
     login: Login,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -47,12 +47,12 @@ impl Upload {
             let name = match (&self.name, self.file.file_name()) {
                 (Some(name), _) => name.clone(),
                 (None, Some(name)) => name.to_string_lossy().into_owned(),
-                (None, None) => anyhow::bail!("{} is no file", self.file.display()),
+                (None, None) => anyhow::bail!("{} is not a regular file", self.file.display()),
             };
             let cannot_read = || format!("cannot read {}", self.file.display());
             let file = tokio::fs::File::open(&self.file).await.with_context(cannot_read)?;
             let metadata = file.metadata().await.with_context(cannot_read)?;
-            anyhow::ensure!(metadata.is_file(), "{} is no file", self.file.display());
+            anyhow::ensure!(metadata.is_file(), "{} is not a regular file", self.file.display());
             let style = ProgressStyle::with_template("{bytes} of {total_bytes} {bar:30} {bytes_per_sec}")?;
             let bar = ProgressBar::new(metadata.len()).with_style(style);
             let progress = bar.clone();
@@ -69,7 +69,7 @@ impl Upload {
         self.output.print(&uploaded, |uploaded| {
             details([
                 ("Name", uploaded.name.clone()),
-                ("Address", uploaded.uri.clone()),
+                ("URL", uploaded.uri.clone()),
                 ("Bytes", uploaded.bytes.to_string()),
             ])
         })

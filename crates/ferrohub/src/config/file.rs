@@ -1,4 +1,4 @@
-//! The shape of the configuration, as the file writes it.
+//! The types of the configuration, with the names and nesting of the file.
 
 use std::path::PathBuf;
 
@@ -138,7 +138,7 @@ fn sources<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
         None => Ok(names),
         Some(name) => {
             let known = EventSource::ALL.map(EventSource::name).join(", ");
-            let text = format!("there is no source of events {name:?}; the sources are {known}");
+            let text = format!("unknown event source {name:?}; valid are {known}");
             Err(serde::de::Error::custom(text))
         }
     }
@@ -212,7 +212,7 @@ fn storage_account<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<StorageAccount>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    // Nothing is none, as a variable of the environment can say it.
+    // An environment variable can only be empty, not absent from the file: empty means none.
     if text.is_empty() {
         return Ok(None);
     }
@@ -246,7 +246,7 @@ pub(crate) struct LimitsConfig {
 }
 
 impl Default for LimitsConfig {
-    /// What the layers below take where nobody says; the rest is this program's own choice.
+    /// The defaults of the other crates where they have any.
     fn default() -> Self {
         let core = ferrohub_core::limits::Limits::default();
         let machine = ferrohub_mqtt::server::Config::default();
@@ -295,13 +295,13 @@ fn rights<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<&'sta
         .map(|name| {
             Right::from_name(name).map(Right::name).ok_or_else(|| {
                 let known = Right::ALL.map(Right::name).join(", ");
-                serde::de::Error::custom(format!("there is no right {name:?}; the rights are {known}"))
+                serde::de::Error::custom(format!("unknown right {name:?}; valid are {known}"))
             })
         })
         .collect()
 }
 
-/// What a secret looks like when the configuration is shown.
+/// Serialises a secret as `***`.
 fn masked<T, S: Serializer>(_: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str("***")
 }
@@ -328,7 +328,7 @@ pub(crate) struct EntraConfig {
     pub(crate) assignments: Vec<AssignmentConfig>,
 }
 
-/// `[[entra.issuer]]`: an OpenID Connect issuer that is not Microsoft's.
+/// `[[entra.issuer]]`: an OpenID Connect issuer other than Microsoft.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IssuerConfig {
@@ -339,7 +339,7 @@ pub(crate) struct IssuerConfig {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
-/// `[[entra.assignment]]`: a role for a principal whose token does not name it.
+/// `[[entra.assignment]]`: a role for a principal, besides the roles in its token.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AssignmentConfig {

@@ -1,6 +1,6 @@
-//! Every key of the configuration that has one value: its path, and what it is for.
+//! The configuration keys that have a single value: path and description.
 
-/// One key. Its name in the environment is `FERROHUB_` and the path in capitals, dots as underscores.
+/// A configuration key. Its environment variable is `FERROHUB_` and the path in upper case, with underscores for dots.
 pub(crate) struct Key {
     pub(crate) path: &'static str,
     pub(crate) about: &'static str,
@@ -10,155 +10,143 @@ const fn key(path: &'static str, about: &'static str) -> Key {
     Key { path, about }
 }
 
-/// In the order of the documentation.
+/// All keys, in the order of the documentation.
 pub(crate) const KEYS: &[Key] = &[
     key(
         "hostname",
-        "The hub's name: what connection strings, tokens and user names carry, and the certificate certifies.",
+        "Host name of the hub: in connection strings, tokens, user names and the server certificate.",
     ),
-    key("data_dir", "The folder for everything that must survive a restart."),
-    key("listen.mqtt", "Where MQTT over TLS listens. Device SDKs hard-wire port 8883."),
+    key("data_dir", "Data folder: databases, certificates and files."),
+    key("listen.mqtt", "Listen address for MQTT over TLS. Device SDKs always use port 8883."),
     key(
         "listen.https",
-        "Where HTTPS and MQTT over WebSocket listen. Device SDKs hard-wire port 443; where it is not permitted, 8443 is used.",
+        "Listen address for HTTPS and MQTT over WebSocket. Device SDKs always use port 443; without the privilege for it the hub listens on 8443.",
     ),
     key(
         "listen.admin",
-        "Where health (/healthz, /readyz) and metrics (/metrics) are told, without TLS; must be a loopback address.",
+        "Listen address for health (/healthz, /readyz) and metrics (/metrics), without TLS; must be a loopback address.",
     ),
-    key("tls.certificate", "PEM file with the server's certificate chain; without it the hub makes its own."),
+    key(
+        "tls.certificate",
+        "PEM file with the certificate chain of the server [default: the hub issues its own].",
+    ),
     key("tls.private_key", "PEM file with the private key of tls.certificate."),
-    key("tls.names", "More names and addresses for the certificate that the hub makes."),
+    key("tls.names", "Additional host names and addresses for the certificate that the hub issues."),
     key(
         "log.level",
-        "error, warn, info, debug or trace, or a filter such as ferrohub_core=debug,warn. Payloads show only at trace.",
+        "error, warn, info, debug or trace, or a filter such as ferrohub_core=debug,warn. Payloads are logged only at trace.",
     ),
     key("log.format", "text or json."),
     key(
         "entra.development",
-        "Runs a token issuer for development inside the hub; needs listen.https on loopback.",
+        "Runs a token issuer for development inside the hub; requires a loopback address in listen.https.",
     ),
-    key("entra.tenants", "Tenant ids of Microsoft Entra whose tokens are accepted."),
-    key("entra.audiences", "Audiences to accept besides https://iothubs.azure.net."),
+    key("entra.tenants", "Microsoft Entra tenant ids whose tokens are accepted."),
+    key("entra.audiences", "Token audiences to accept besides https://iothubs.azure.net."),
     key(
         "events.partitions",
-        "Partitions of the event log, 2 to 32. Fixed when the log is made: another number later is an error.",
+        "Number of partitions of the event log, 2 to 32. It is fixed when the log is created; a different value later is an error.",
     ),
-    key("events.retention_hours", "How long an event stays in the log at most."),
-    key("events.retention_bytes", "How much the log holds at most; then the oldest events go."),
-    key("events.message_bytes", "Largest message from a device, body and properties."),
+    key("events.retention_hours", "Maximum age of an event in the log."),
+    key("events.retention_bytes", "Maximum size of the log; the oldest events are removed first."),
+    key("events.message_bytes", "Maximum size of a device-to-cloud message, body and properties."),
     key(
         "events.sources",
-        "What goes into the log besides telemetry: twinChangeEvents, deviceLifecycleEvents, deviceConnectionStateEvents.",
+        "Hub events to record besides telemetry: twinChangeEvents, deviceLifecycleEvents, deviceConnectionStateEvents.",
     ),
-    key("events.consumer_groups", "Groups of readers besides $Default."),
+    key("events.consumer_groups", "Consumer groups besides $Default."),
     key(
         "events.readers_per_group",
-        "Readers that one group may have on each partition; more are refused with 429001.",
+        "Maximum readers per consumer group and partition; more are refused with 429001.",
     ),
-    key("faults.enabled", "Lets a test inject faults; not for a hub that somebody relies on."),
-    key("faults.max_active", "Faults that may be injected at once."),
-    key("faults.max_duration_seconds", "How long a fault may last."),
+    key("faults.enabled", "Allows fault injection, for tests. Never in production."),
+    key("faults.max_active", "Maximum number of active faults."),
+    key("faults.max_duration_seconds", "Maximum duration of a fault."),
     key("files.enabled", "Whether devices may upload files."),
-    key("files.blob_bytes", "Largest file."),
+    key("files.blob_bytes", "Maximum size of a file."),
     key(
         "files.total_bytes",
-        "Size of the hub's folder for files, those under way included; more is refused with 507.",
+        "Maximum size of the hub's folder for files, unfinished uploads included; more is refused with 507.",
     ),
-    key("files.uploads_per_device", "Uploads that one device may have begun and not ended."),
+    key("files.uploads_per_device", "Maximum number of unfinished uploads per device."),
     key(
         "files.url_lifetime_seconds",
-        "How long the URL of an upload is good, and the upload may take: 1 to 86400.",
+        "Lifetime of an upload URL, which is also the time limit of the upload: 1 to 86400.",
     ),
-    key(
-        "files.max_transfers",
-        "Files of devices that may come and go at once, and as many again of services.",
-    ),
+    key("files.max_transfers", "Maximum concurrent transfers of devices, and as many again of services."),
     key(
         "files.max_transfers_per_device",
-        "Files of one device that may come and go at once; more are refused with 503.",
+        "Maximum concurrent transfers of one device; more are refused with 503.",
     ),
     key(
         "files.idle_timeout_seconds",
-        "How long a file that comes or goes may stand still, or go on when its URL has run out.",
+        "Time without progress after which a transfer is aborted; also how long it may continue after its URL expired.",
     ),
     key(
         "files.storage_connection_string",
-        "An account of Azure Storage to keep files in; without it the hub keeps them in its data folder.",
+        "Connection string of an Azure Storage account for files [default: files are kept in the data folder].",
     ),
-    key("files.storage_container", "The container in that account. It must exist."),
-    key("files.notifications", "Whether services are told of uploaded files."),
-    key("files.notification_time_to_live_seconds", "How long a notification waits: 60 to 172800."),
-    key("files.notification_lock_seconds", "How long a notification is locked for its receiver: 5 to 300."),
-    key("files.max_notification_deliveries", "How often a notification is handed out: 1 to 100."),
-    key("limits.devices", "Devices in the hub."),
-    key("limits.modules_per_device", "Modules on one device."),
-    key("limits.twin_tags_bytes", "Size of a twin's tags."),
-    key("limits.twin_desired_bytes", "Size of a twin's desired properties."),
-    key("limits.twin_reported_bytes", "Size of a twin's reported properties."),
+    key("files.storage_container", "Container in that account, which must exist."),
+    key("files.notifications", "Whether services are notified of uploaded files."),
+    key("files.notification_time_to_live_seconds", "Time to live of a file notification: 60 to 172800."),
+    key("files.notification_lock_seconds", "Lock duration of a received file notification: 5 to 300."),
+    key("files.max_notification_deliveries", "Maximum deliveries of a file notification: 1 to 100."),
+    key("limits.devices", "Maximum number of devices."),
+    key("limits.modules_per_device", "Maximum number of modules per device."),
+    key("limits.twin_tags_bytes", "Maximum size of the tags of a twin."),
+    key("limits.twin_desired_bytes", "Maximum size of the desired properties of a twin."),
+    key("limits.twin_reported_bytes", "Maximum size of the reported properties of a twin."),
     key(
         "limits.in_flight_methods_per_device",
-        "Method calls in flight to one device; more are refused with 403800.",
+        "Maximum method calls in flight per device; more are refused with 403800.",
     ),
-    key("limits.method_payload_bytes", "Payload of a method call, either way."),
-    key("limits.certificate_authorities", "Certificate authorities for devices."),
-    key("limits.connections", "Sockets open at once."),
+    key("limits.method_payload_bytes", "Maximum payload of a method request, and of its response."),
+    key("limits.certificate_authorities", "Maximum number of certificate authorities for devices."),
+    key("limits.connections", "Maximum number of open connections."),
     key(
         "limits.unauthenticated_connections",
-        "Sockets open at once whose peer has not authenticated yet; the longest silent ones make room for newcomers.",
+        "Maximum number of connections that have not authenticated; when it is reached, a new connection evicts the oldest of them.",
     ),
-    key("limits.handshake_timeout_seconds", "How long a peer may take for the TLS handshake."),
-    key("limits.connect_timeout_seconds", "How long a device may take from the handshake to CONNECT."),
-    key("limits.write_timeout_seconds", "How long a device may leave what it is sent unread."),
-    key("limits.max_keep_alive_seconds", "Longest silence of a device, whatever keep-alive it asked for."),
-    key("limits.mqtt_packet_bytes", "Largest MQTT packet."),
-    key("limits.http_body_bytes", "Largest body of an HTTP request."),
-    key("limits.http_request_timeout_seconds", "How long a caller may take to send a request."),
+    key("limits.handshake_timeout_seconds", "Time-out of the TLS handshake."),
+    key("limits.connect_timeout_seconds", "Time-out from the end of the handshake to CONNECT."),
+    key("limits.write_timeout_seconds", "Time-out for writing to a device that does not read."),
+    key("limits.max_keep_alive_seconds", "Upper limit for the keep-alive interval of a device."),
+    key("limits.mqtt_packet_bytes", "Maximum size of an MQTT packet."),
+    key("limits.http_body_bytes", "Maximum size of the body of an HTTP request."),
+    key("limits.http_request_timeout_seconds", "Time-out for receiving an HTTP request."),
     key(
         "limits.reconnect_grace_seconds",
-        "How long a device that disconnected in good order may take to come back and answer the calls it left.",
+        "How long a method call waits for a device that sent DISCONNECT to reconnect and respond.",
     ),
     key(
         "limits.activity_flush_interval_seconds",
-        "How often it is written down when connected devices were last heard of; a hub that dies forgets no more of it.",
+        "Interval at which last-activity times are saved; a crash loses at most this much.",
     ),
     key(
         "limits.shutdown_timeout_seconds",
-        "How long a hub that stops lets calls finish; connections have as long again to end.",
+        "How long a shutdown waits for method calls; connections then get the same time to close.",
     ),
     key(
         "messages.queue_length",
-        "Messages that wait for one device or module, 1 to 1000; more are refused with 403004.",
+        "Maximum messages queued per device or module, 1 to 1000; more are refused with 403004.",
     ),
-    key("messages.message_bytes", "Size of a message to a device, properties included."),
-    key(
-        "messages.time_to_live_seconds",
-        "How long a message waits for its device if its sender does not say.",
-    ),
-    key("messages.max_time_to_live_seconds", "How long a message may wait at most."),
-    key(
-        "messages.lock_seconds",
-        "How long a device that received a message over HTTPS may take to complete it.",
-    ),
-    key("messages.max_deliveries", "How often a message is delivered to a device that gives it back."),
-    key("messages.feedback_time_to_live_seconds", "How long feedback waits to be heard."),
-    key(
-        "messages.feedback_lock_seconds",
-        "How long a back end that received feedback may take to complete it.",
-    ),
-    key(
-        "messages.feedback_max_deliveries",
-        "How often feedback is delivered to back ends that give it back.",
-    ),
+    key("messages.message_bytes", "Maximum size of a cloud-to-device message, body and properties."),
+    key("messages.time_to_live_seconds", "Default time to live of a message."),
+    key("messages.max_time_to_live_seconds", "Maximum time to live of a message."),
+    key("messages.lock_seconds", "Lock duration of a message received over HTTPS."),
+    key("messages.max_deliveries", "Maximum deliveries of a message that the device abandons."),
+    key("messages.feedback_time_to_live_seconds", "Time to live of feedback."),
+    key("messages.feedback_lock_seconds", "Lock duration of a feedback batch."),
+    key("messages.feedback_max_deliveries", "Maximum deliveries of a feedback batch that is abandoned."),
     key(
         "messages.feedback_delay_seconds",
-        "How long the first record of a batch of feedback waits for others; 64 fill a batch.",
+        "How long a feedback batch waits for more records; 64 fill a batch.",
     ),
-    key("messages.feedback_records", "Records of feedback that wait; the oldest give way."),
+    key("messages.feedback_records", "Maximum number of feedback records; the oldest are dropped."),
 ];
 
-/// Keys that were renamed: old path and new path. An old one is an error that names the new one, in the file and in the
-/// environment.
+/// Renamed keys: old path and new path. An old key, in the file or in the environment, is an error that names the new
+/// key.
 pub(crate) const RENAMED: &[(&str, &str)] = &[
     ("faults.at_once", "faults.max_active"),
     ("faults.max_seconds", "faults.max_duration_seconds"),
@@ -173,7 +161,96 @@ pub(crate) const RENAMED: &[(&str, &str)] = &[
     ("limits.shutdown_grace_seconds", "limits.shutdown_timeout_seconds"),
 ];
 
-/// The name of a key in the environment.
+/// Returns the environment variable of a key.
 pub(crate) fn environment_name(path: &str) -> String {
     format!("FERROHUB_{}", path.to_ascii_uppercase().replace('.', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::fs;
+
+    use toml::Value;
+
+    use super::{KEYS, environment_name};
+    use crate::config::Config;
+
+    /// One line for each key: path, environment variable and default.
+    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/configuration-keys.txt");
+
+    /// Has every key that is not in [`KEYS`].
+    const TABLES: &str = r#"
+        [[policy]]
+        name = "p"
+        rights = []
+        primary_key = "AAECAwQFBgcICQoLDA0ODw=="
+        secondary_key = "AAECAwQFBgcICQoLDA0ODw=="
+        [[device_ca]]
+        name = "n"
+        file = "f"
+        [[entra.issuer]]
+        issuer = "i"
+        tenant = "t"
+        ca_file = "f"
+        [[entra.assignment]]
+        principal = "p"
+        role = "r"
+    "#;
+
+    /// Adds the paths of all values below `value` that are not in [`KEYS`].
+    fn collect_other_keys(value: &Value, path: &str, paths: &mut Vec<String>) {
+        match value {
+            _ if KEYS.iter().any(|key| key.path == path) => {}
+            Value::Table(table) => {
+                for (name, value) in table {
+                    let separator = if path.is_empty() { "" } else { "." };
+                    collect_other_keys(value, &format!("{path}{separator}{name}"), paths);
+                }
+            }
+            Value::Array(values) => {
+                for value in values.iter().filter(|value| value.is_table()) {
+                    collect_other_keys(value, &format!("{path}[]"), paths);
+                }
+                if values.iter().all(|value| !value.is_table()) {
+                    paths.push(path.to_owned());
+                }
+            }
+            _ => paths.push(path.to_owned()),
+        }
+    }
+
+    fn listing() -> String {
+        let defaults = Value::try_from(Config::default()).unwrap();
+        let mut text = String::new();
+        for key in KEYS {
+            let default = key.path.split('.').try_fold(&defaults, |value, part| value.get(part));
+            let default = default.map_or_else(|| "none".to_owned(), Value::to_string);
+            let _ = writeln!(text, "{} | {} | {default}", key.path, environment_name(key.path));
+        }
+        let mut others = Vec::new();
+        let config: Config = toml::from_str(TABLES).unwrap();
+        collect_other_keys(&Value::try_from(config).unwrap(), "", &mut others);
+        others.sort();
+        for path in others {
+            let _ = writeln!(text, "{path} | none | none");
+        }
+        text
+    }
+
+    /// To accept a change: run this test with `UPDATE_GOLDEN=1`.
+    #[test]
+    fn the_keys_are_those_of_the_golden_file() {
+        let listing = listing();
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(GOLDEN, &listing).unwrap();
+        }
+        let golden = fs::read_to_string(GOLDEN).unwrap();
+        assert_eq!(
+            listing, golden,
+            "keys, environment variables or defaults differ from {GOLDEN}. Users' configurations depend on them: \
+             give a renamed key a row in RENAMED, describe the change in CHANGELOG.md, and run this test with \
+             UPDATE_GOLDEN=1"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Puts file, environment and flags together.
+//! Loads the configuration from file, environment and flags.
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +9,20 @@ use super::file::{Config, EventsConfig};
 use super::keys::{KEYS, RENAMED, environment_name};
 use super::nearest::nearest;
 
-/// Variables that begin with `FERROHUB_` and are not configuration.
+/// Variables that begin with `FERROHUB_` and are not configuration keys.
 const OTHER_VARIABLES: [&str; 2] = ["FERROHUB_CONFIG", "FERROHUB_LOGIN"];
 
-/// A log that holds less than a few large messages is of no use.
+/// A smaller log holds only a few messages of the maximum size.
 const MIN_RETENTION_BYTES: u64 = 1024 * 1024;
-/// Groups besides `$Default`.
+/// Consumer groups besides `$Default`.
 const MAX_GROUPS: usize = 99;
-/// As in Event Hubs.
+/// The limit of Azure Event Hubs.
 const MAX_GROUP_NAME: usize = 50;
 
-/// Flags, by the path of the key they set.
+/// Flags: the path of the key, and its value.
 pub(crate) type Overrides = Vec<(&'static str, String)>;
 
-/// Reads the configuration. `file` must exist if it is given.
+/// Loads and checks the configuration. It is an error if `file` is given and does not exist.
 pub(crate) fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -31,8 +31,8 @@ pub(crate) fn load(
     let mut table = Table::new();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        // Read alone first: errors then point at the line.
+            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+        // The file is first parsed alone, so that errors name the line.
         let parsed: Result<Config, _> = toml::from_str(&text);
         if let Err(error) = parsed {
             let message = match renamed_key(&error, &text) {
@@ -53,8 +53,12 @@ pub(crate) fn load(
             }
             let names: Vec<String> = KEYS.iter().map(|key| environment_name(key.path)).collect();
             match nearest(&name, names.iter().map(String::as_str)) {
-                Some(near) => bail!("the environment variable {name} is not known; did you mean {near}?"),
-                None => bail!("the environment variable {name} is not known"),
+                Some(near) => bail!("unknown environment variable {name}; did you mean {near}?"),
+                None => {
+                    bail!(
+                        "unknown environment variable {name}; `ferrohub config --sample` prints the valid ones"
+                    )
+                }
             }
         };
         set(&mut table, key.path, &value).with_context(|| format!("environment variable {name}"))?;
@@ -71,7 +75,7 @@ pub(crate) fn load(
     Ok(config)
 }
 
-/// Relative paths in a file are relative to the file.
+/// Makes paths absolute: relative paths in the file are relative to the folder of the file.
 fn make_absolute(config: &mut Config, folder: &Path) {
     let authorities = config.device_cas.iter_mut().map(|ca| &mut ca.file);
     let issuers = config.entra.issuers.iter_mut().filter_map(|issuer| issuer.ca_file.as_mut());
@@ -81,21 +85,24 @@ fn make_absolute(config: &mut Config, folder: &Path) {
     }
 }
 
+/// Sets one key. Missing tables are created.
 fn set(table: &mut Table, path: &str, text: &str) -> anyhow::Result<()> {
-    let mut place = table;
+    let mut current = table;
     let mut parts = path.split('.').peekable();
     while let Some(part) = parts.next() {
         if parts.peek().is_none() {
-            place.insert(part.to_owned(), value(path, text)?);
+            current.insert(part.to_owned(), value(path, text)?);
             return Ok(());
         }
-        let inner = place.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        place = inner.as_table_mut().with_context(|| format!("{path}: {part} is not a table"))?;
+        let inner = current.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        current = inner
+            .as_table_mut()
+            .with_context(|| format!("{path}: {part} is not a table in the configuration file"))?;
     }
     Ok(())
 }
 
-/// Text from environment or flags as the kind of value the key has.
+/// Converts text from the environment or a flag to the type of the key.
 fn value(path: &str, text: &str) -> anyhow::Result<Value> {
     let default = Value::try_from(Config::default())?;
     let kind = path.split('.').try_fold(&default, |value, part| value.get(part));
@@ -113,7 +120,7 @@ fn value(path: &str, text: &str) -> anyhow::Result<Value> {
     })
 }
 
-/// Old and new path of the key that `error` is about, if it is one that was renamed. `text` is the whole file.
+/// Returns the old and the new path of the unknown key in `error`, if the key was renamed. `text` is the whole file.
 fn renamed_key(error: &toml::de::Error, text: &str) -> Option<(&'static str, &'static str)> {
     let unknown = error.message().strip_prefix("unknown field `")?.split('`').next()?;
     let file = Value::Table(toml::from_str(text).ok()?);
@@ -123,7 +130,7 @@ fn renamed_key(error: &toml::de::Error, text: &str) -> Option<(&'static str, &'s
     })
 }
 
-/// Adds "did you mean" to serde's "unknown field".
+/// Formats the error, with a suggestion for an unknown field.
 fn with_suggestion(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let message = error.message();
@@ -144,7 +151,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
         bail!("hostname must be a host name or an IPv4 address, without port: {:?}", config.hostname);
     }
     if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
-        bail!("tls.certificate and tls.private_key belong together: set both or none");
+        bail!("set both tls.certificate and tls.private_key, or neither");
     }
     check_files(&config.files)?;
     config.messages.check()?;
@@ -153,11 +160,12 @@ fn check(config: &Config) -> anyhow::Result<()> {
     if let Some(name) =
         names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first())
     {
-        bail!("policy {name} is there twice");
+        bail!("policy {name} is configured twice; remove one");
     }
     check_events(&config.events)?;
-    if config.policies.len() > ferrohub_core::limits::Limits::default().policies {
-        bail!("there are more policies than the hub may have");
+    let max_policies = ferrohub_core::limits::Limits::default().policies;
+    if config.policies.len() > max_policies {
+        bail!("{} policies are configured; at most {max_policies} are allowed", config.policies.len());
     }
     Ok(())
 }
@@ -175,17 +183,20 @@ fn check_events(config: &EventsConfig) -> anyhow::Result<()> {
     if config.readers_per_group == 0 {
         bail!("events.readers_per_group must be at least 1");
     }
-    let is_good = |name: &String| {
+    let is_valid = |name: &String| {
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.$".contains(&byte));
         plain && (1..=MAX_GROUP_NAME).contains(&name.len())
     };
-    if let Some(name) = config.consumer_groups.iter().find(|name| !is_good(name)) {
+    if let Some(name) = config.consumer_groups.iter().find(|name| !is_valid(name)) {
         bail!(
             "events.consumer_groups: {name:?} must be 1 to {MAX_GROUP_NAME} letters, digits, '-', '_' and '.'"
         );
     }
     if config.consumer_groups.len() > MAX_GROUPS {
-        bail!("events.consumer_groups holds more than {MAX_GROUPS}");
+        bail!(
+            "events.consumer_groups has {} groups; at most {MAX_GROUPS} are allowed",
+            config.consumer_groups.len()
+        );
     }
     Ok(())
 }
@@ -201,18 +212,20 @@ fn check_files(files: &super::file::FilesConfig) -> anyhow::Result<()> {
         ("idle_timeout_seconds", files.idle_timeout_seconds, 1..=3600),
     ] {
         if !range.contains(&value) {
-            bail!("files.{name} must be from {} to {}: {value}", range.start(), range.end());
+            bail!("files.{name} must be {} to {}, not {value}", range.start(), range.end());
         }
     }
     let container = &files.storage_container;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if !(3..=63).contains(&container.len()) || !container.bytes().all(plain) {
-        bail!("files.storage_container must be 3 to 63 small letters, digits and hyphens: {container:?}");
+        bail!(
+            "files.storage_container must be 3 to 63 lower-case letters, digits and hyphens: {container:?}"
+        );
     }
     Ok(())
 }
 
-/// Where the configuration is looked for when nobody says: nowhere else than the current folder.
+/// Returns the configuration file that is used if none is given: `ferrohub.toml` in the current folder, if it exists.
 pub(crate) fn default_file() -> Option<PathBuf> {
     let path = PathBuf::from("ferrohub.toml");
     path.exists().then_some(path)
@@ -234,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn later_sources_win() {
+    fn later_sources_override_earlier_ones() {
         let text = "hostname = \"a\"\n[limits]\ndevices = 1\n[listen]\nmqtt = \"x:1\"";
         let config = load_text(text, &[], &vec![]).unwrap();
         assert_eq!((config.hostname.as_str(), config.limits.devices), ("a", 1));
@@ -284,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_masked_when_shown() {
+    fn serialised_secrets_are_masked() {
         let text = "[files]\nstorage_connection_string = \"AccountName=a;AccountKey=AAECAwQFBgcICQoLDA0ODw==\"\n[[policy]]\nname = \"p\"\nrights = [\"ServiceConnect\"]\nprimary_key = \"AAECAwQFBgcICQoLDA0ODw==\"\nsecondary_key = \"AAECAwQFBgcICQoLDA0ODw==\"";
         let shown = toml::to_string(&load_text(text, &[], &vec![]).unwrap()).unwrap();
         assert!(!shown.contains("AAEC") && shown.contains("***"), "{shown}");
     }
 
     #[test]
-    fn every_key_is_one_of_the_configuration() {
+    fn every_listed_key_exists_in_the_configuration() {
         for key in KEYS.iter().filter(|key| {
             !["tls.certificate", "tls.private_key", "files.storage_connection_string"].contains(&key.path)
         }) {

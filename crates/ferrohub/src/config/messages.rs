@@ -1,4 +1,4 @@
-//! `[messages]`: messages to devices, and what their senders hear of them.
+//! `[messages]`: cloud-to-device messages and their feedback.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::bail;
 use ferrohub_core::messages::{FeedbackLimits, MessageLimits};
 use serde::{Deserialize, Serialize};
 
-/// The whole queue is looked at for each delivery.
+/// The queue length is bounded because each delivery reads the whole queue.
 const QUEUE_LENGTHS: RangeInclusive<u32> = 1..=1000;
 
 /// `[messages]`.
@@ -50,7 +50,7 @@ impl MessagesConfig {
     pub(super) fn check(&self) -> anyhow::Result<()> {
         if !QUEUE_LENGTHS.contains(&self.queue_length) {
             let (least, most) = QUEUE_LENGTHS.into_inner();
-            bail!("messages.queue_length must be from {least} to {most}");
+            bail!("messages.queue_length must be {least} to {most}, not {}", self.queue_length);
         }
         for (name, value) in [
             ("time_to_live_seconds", self.time_to_live_seconds),
@@ -71,7 +71,7 @@ impl MessagesConfig {
         Ok(())
     }
 
-    /// As the hub takes them.
+    /// Returns the limits in the form that `ferrohub-core` takes.
     pub(crate) fn limits(&self) -> MessageLimits {
         MessageLimits {
             queue_length: self.queue_length,
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn values_out_of_range_are_errors() {
         assert!(MessagesConfig::default().check().is_ok());
         for config in [
             MessagesConfig { queue_length: 0, ..MessagesConfig::default() },

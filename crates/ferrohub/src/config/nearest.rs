@@ -1,6 +1,6 @@
-//! "Did you mean …?"
+//! Spelling suggestions: "did you mean …?"
 
-/// The candidate nearest to `word`, if it is near enough to be a slip of the pen.
+/// Returns the candidate with the smallest edit distance to `word`, unless that is more than half of the longer word.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
@@ -10,7 +10,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's: insertions, deletions and replacements from one to the other.
+/// Returns the Levenshtein distance: the number of insertions, deletions and replacements that turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_recognised_and_nonsense_is_not() {
+    fn only_similar_names_are_suggested() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(nearest("hostnam", ["hostname", "data_dir"]), Some("hostname"));

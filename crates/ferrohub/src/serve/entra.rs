@@ -1,4 +1,4 @@
-//! From configured tenants and issuers to something that verifies their tokens.
+//! Builds the token verifier from the configured tenants and issuers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use tracing::warn;
 
 use crate::config::{Config, EntraConfig};
 
-/// Where Microsoft Entra's public cloud issues tokens; both versions are in use.
+/// The issuers of Microsoft Entra's public cloud, before and after the tenant id: token versions 2.0 and 1.0.
 const ISSUERS: [(&str, &str); 2] =
     [("https://login.microsoftonline.com/", "/v2.0"), ("https://sts.windows.net/", "/")];
 
-/// What the rest of the hub needs.
+/// The parts that the hub needs.
 pub(super) struct EntraSetup {
-    /// None if no tokens are accepted.
+    /// `None` if no tokens are accepted.
     pub(super) verifier: Option<Entra>,
-    /// The endpoints of the development issuer, if it runs.
+    /// The endpoints of the development issuer, if it is enabled.
     pub(super) routes: axum::Router,
 }
 
-/// The keys of our own issuer, and those of all others.
+/// Signing keys of the development issuer and of all other issuers.
 #[derive(Debug)]
 struct KeySources {
     development: Option<DevelopmentIssuer>,
@@ -46,7 +46,7 @@ pub(super) fn set_up(config: &Config, https: &[SocketAddr]) -> anyhow::Result<En
     let mut discovery = Discovery::new()?;
     for one in &entra.issuers {
         if !one.issuer.starts_with("https://") {
-            bail!("entra.issuer: an issuer begins with https://: {:?}", one.issuer);
+            bail!("entra.issuer must be a URL that begins with https://: {:?}", one.issuer);
         }
         if let Some(file) = &one.ca_file {
             let pem = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -91,12 +91,11 @@ fn assignments(entra: &EntraConfig) -> anyhow::Result<Vec<(String, Role)>> {
     entra.assignments.iter().map(read).collect()
 }
 
-/// The issuer inside the hub. Whoever reaches it and has its secret owns the hub, so it stays on this machine.
+/// Opens the issuer inside the hub. Its secret gives full access to the hub, so it is reachable on loopback only.
 fn development_issuer(config: &Config, https: &[SocketAddr]) -> anyhow::Result<DevelopmentIssuer> {
     if let Some(address) = https.iter().find(|address| !address.ip().is_loopback()) {
         bail!(
-            "entra.development is only for this machine: set listen.https to a loopback address such as \
-             127.0.0.1:443 (it is {address})"
+            "entra.development requires listen.https to be a loopback address such as 127.0.0.1:443, not {address}"
         );
     }
     let port = https.first().map_or(443, SocketAddr::port);
@@ -108,8 +107,8 @@ fn development_issuer(config: &Config, https: &[SocketAddr]) -> anyhow::Result<D
         .context("cannot set up the development issuer")?;
     warn!(
         authority,
-        "THE DEVELOPMENT TOKEN ISSUER RUNS (entra.development): whoever has its secret owns this hub. \
-         Never in production."
+        "the development token issuer is enabled (entra.development); anyone who has its secret has full access to \
+         this hub. Do not use it in production."
     );
     Ok(issuer)
 }

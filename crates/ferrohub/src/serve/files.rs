@@ -1,4 +1,4 @@
-//! Where devices upload files to.
+//! Opens the storage that devices upload files to.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use tracing::warn;
 
 use crate::config::Config;
 
-/// The port that a URL does not name.
+/// The default port of HTTPS URLs.
 const HTTPS_PORT: u16 = 443;
-/// How often what is left of uploads is looked at.
+/// How often the maintenance of uploads and files runs.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Opens the place for files, if devices may upload any.
+/// Opens the file storage. `None` if uploads are disabled.
 pub(super) async fn set_up(
     config: &Config,
     https: &[SocketAddr],
@@ -39,10 +39,12 @@ pub(super) async fn set_up(
             https: account.https,
         };
         if !account.https {
-            warn!("files go to a storage account without TLS, and so do the signatures of their URLs");
+            warn!(
+                "the storage account is configured without TLS: files and the signatures of URLs are sent unencrypted"
+            );
         }
         let store = AzureBlobStore::new(endpoint, account.key.clone(), clock.clone())
-            .context("cannot reach the storage account")?;
+            .context("cannot use the storage account in files.storage_connection_string")?;
         return Ok(Some(FileStorage::Account(Arc::new(store), account.key.clone())));
     }
     let host = match https.first().map_or(HTTPS_PORT, SocketAddr::port) {
@@ -63,7 +65,7 @@ pub(super) async fn set_up(
     Ok(Some(FileStorage::Folder(Arc::new(folder))))
 }
 
-/// Sees after files for as long as the hub runs.
+/// Removes expired uploads and notifications and unused files periodically. Never returns.
 pub(super) async fn run_file_maintenance(hub: Arc<Hub>) {
     loop {
         hub.run_file_maintenance().await;

@@ -1,4 +1,4 @@
-//! The configured limits, as the layers below take them.
+//! Converts the configured limits to the types of the other crates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(super) fn gateway_limits(config: &LimitsConfig, files: &FilesConfig) -> Gate
     let protocol = ferrohub_mqtt::server::Config {
         limits: ferrohub_mqtt::Limits {
             max_packet_size: config.mqtt_packet_bytes,
-            // The topics of a device contain its id, which may have them.
+            // Topics contain device ids, which may contain `+` and `#`.
             wildcards_in_topics: true,
             ..ferrohub_mqtt::Limits::default()
         },

@@ -1,4 +1,4 @@
-//! From configured addresses to open listeners.
+//! Opens the listeners on the configured addresses.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
@@ -9,8 +9,9 @@ use tracing::warn;
 
 use crate::config::Config;
 
-/// The port that clients hard-wire, and the one used where that is not permitted.
+/// The port that device SDKs always use.
 const HTTPS_PORT: u16 = 443;
+/// The port that is used without the privilege for 443.
 const FALLBACK_HTTPS_PORT: u16 = 8443;
 
 /// Opens the listeners.
@@ -21,7 +22,7 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
         admin: resolve("listen.admin", &config.listen.admin)?,
     };
     if let Some(address) = addresses.admin.iter().find(|address| !address.ip().is_loopback()) {
-        bail!("listen.admin must be a loopback address, because it asks nobody who they are: {address}");
+        bail!("listen.admin must be a loopback address, because it does not authenticate clients: {address}");
     }
     loop {
         match Gateway::bind(&addresses) {
@@ -30,9 +31,9 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
                 if address.port() == HTTPS_PORT && source.kind() == ErrorKind::PermissionDenied =>
             {
                 warn!(
-                    "not permitted to listen on port 443: HTTPS is on 8443 instead. Services connect with \
-                     HostName=…:8443; devices that use WebSocket cannot, their SDKs hard-wire 443. Remedy: \
-                     sudo setcap cap_net_bind_service=+ep $(command -v ferrohub)"
+                    "no permission to listen on port 443; HTTPS listens on 8443 instead. Services must use \
+                     HostName=…:8443. Devices cannot use WebSocket, because their SDKs always use 443. To allow \
+                     port 443: sudo setcap cap_net_bind_service=+ep $(command -v ferrohub)"
                 );
                 addresses.https.iter_mut().for_each(|address| address.set_port(FALLBACK_HTTPS_PORT));
             }
@@ -54,12 +55,12 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
 }
 
 fn is_without_ipv6(error: &std::io::Error) -> bool {
-    // EAFNOSUPPORT has no kind of its own on this toolchain.
+    // `ErrorKind` has no variant for EAFNOSUPPORT on this toolchain.
     const EAFNOSUPPORT: i32 = 97;
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
-/// A name stands for all of its addresses, so that `localhost` is both 127.0.0.1 and ::1.
+/// Resolves an address. A host name yields all of its addresses, so that `localhost` is both 127.0.0.1 and ::1.
 fn resolve(key: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = text
         .to_socket_addrs()
@@ -68,7 +69,7 @@ fn resolve(key: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() {
-        bail!("{key}: {text:?} has no address");
+        bail!("{key}: {text:?} does not resolve to an address");
     }
     Ok(addresses)
 }

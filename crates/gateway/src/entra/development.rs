@@ -1,7 +1,7 @@
-//! An issuer inside the hub, so that signing in with a client secret can be tried without Microsoft Entra.
+//! A token issuer inside the hub, to try authentication with a client secret without Microsoft Entra.
 //!
-//! It knows one application, with a role that may do everything. Tenant, client id, secret and signing key are
-//! random and kept in the data folder. Only for development: whoever has the secret owns the hub's service API.
+//! It has one application, whose role has all rights. Tenant, client id, secret and signing key are random and
+//! stored in the data folder. Only for development: anyone with the secret has full access to the service API.
 
 mod routes;
 mod state;
@@ -21,17 +21,17 @@ use serde_json::{Value, json};
 
 use state::State;
 
-/// How long its tokens are good, as Entra's are.
+/// Lifetime of the tokens, as in Entra.
 const LIFETIME_SECONDS: i64 = 3600;
 
-/// What an application signs in with. `ferrohub env` prints it as `azure-identity` expects it.
+/// The credentials of the application. `ferrohub env` prints them as environment variables for `azure-identity`.
 #[derive(Clone)]
 pub struct DevelopmentCredentials {
-    /// The tenant's id.
+    /// The tenant id.
     pub tenant: String,
-    /// The application's id.
+    /// The client id of the application.
     pub client_id: String,
-    /// The application's secret.
+    /// The client secret of the application.
     pub client_secret: String,
 }
 
@@ -45,16 +45,16 @@ impl std::fmt::Debug for DevelopmentCredentials {
 }
 
 impl DevelopmentCredentials {
-    /// Those that a hub keeps in this data folder.
+    /// Reads the credentials from a hub's data folder.
     ///
     /// # Errors
-    /// If no development issuer ran on it, or its file cannot be read.
+    /// If no development issuer has run with this folder, or its file cannot be read.
     pub fn read(data_dir: &Path) -> io::Result<Self> {
         Ok(State::read(data_dir)?.credentials())
     }
 }
 
-/// The issuer. Clones share everything.
+/// The development issuer. Clones share all state.
 #[derive(Clone)]
 pub struct DevelopmentIssuer(Arc<Inner>);
 
@@ -67,8 +67,8 @@ struct Inner {
 }
 
 impl DevelopmentIssuer {
-    /// The issuer of this data folder, reached at `authority` (`https://host[:port]`). Makes what is missing,
-    /// mode 0600.
+    /// Opens the issuer of this data folder, which clients reach at `authority` (`https://host[:port]`). Creates the
+    /// state file if it is missing, with mode 0600.
     ///
     /// # Errors
     /// If its file cannot be read or written.
@@ -76,36 +76,36 @@ impl DevelopmentIssuer {
         let state = State::open(data_dir)?;
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, state.key(), &random)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the signing key cannot be read"))?;
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the signing key is not valid"))?;
         let authority = authority.trim_end_matches('/').to_owned();
         Ok(Self(Arc::new(Inner { authority, credentials: state.credentials(), key, random })))
     }
 
-    /// What its tokens carry as `iss`.
+    /// Returns the `iss` claim of the tokens.
     #[must_use]
     pub fn issuer(&self) -> String {
         format!("{}/{}/v2.0", self.0.authority, self.0.credentials.tenant)
     }
 
-    /// The tenant of its tokens.
+    /// Returns the tenant of the tokens.
     #[must_use]
     pub fn tenant(&self) -> &str {
         &self.0.credentials.tenant
     }
 
-    /// The endpoints, for the HTTPS listener.
+    /// Returns the routes of the endpoints, for the HTTPS listener.
     pub fn routes(&self) -> axum::Router {
         routes::routes(self.clone())
     }
 
-    /// The key's id: a part of the key itself, so that a new key has a new one.
+    /// Returns the key id. It is a part of the public key, so that a new key has a new id.
     fn key_id(&self) -> String {
         let point = self.0.key.public_key().as_ref();
         URL_SAFE_NO_PAD.encode(point.get(1..16).unwrap_or_default())
     }
 
     fn key_set(&self) -> Value {
-        // The uncompressed form of a point: 4, then both coordinates.
+        // The uncompressed form of a point: the byte 4, then both coordinates.
         let point = self.0.key.public_key().as_ref();
         let part =
             |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(point.get(range).unwrap_or_default());
@@ -115,7 +115,7 @@ impl DevelopmentIssuer {
         }]})
     }
 
-    /// A token for its one application.
+    /// Issues a token for the application; `None` if signing fails.
     fn issue(&self, now: Timestamp) -> Option<String> {
         let Inner { credentials, key, random, .. } = &*self.0;
         let seconds = now.unix_millis().div_euclid(1000);

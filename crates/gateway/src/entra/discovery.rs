@@ -1,5 +1,5 @@
-//! The keys of an issuer by OpenID Connect discovery:
-//! `{issuer}/.well-known/openid-configuration` names where they are.
+//! Fetches the keys of an issuer with OpenID Connect discovery:
+//! `{issuer}/.well-known/openid-configuration` contains the URL of the keys.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,32 +20,32 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
-/// Real documents have a few KiB.
+/// Maximum size of a document in bytes; usual documents have a few KiB.
 const MAX_DOCUMENT: usize = 256 * 1024;
-/// For both documents together.
+/// Time-out for both documents together.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
-/// Why discovery cannot be set up.
+/// Discovery cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// The certificate authority's file cannot be read.
+    /// The certificate authority is not a valid PEM certificate.
     #[error("not a PEM certificate: {0}")]
     Certificate(#[from] rustls::pki_types::pem::Error),
-    /// TLS cannot be set up with it.
+    /// TLS cannot be set up with the certificates.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
 
-/// Finds the keys of issuers over HTTPS.
+/// Fetches the keys of issuers over HTTPS.
 pub struct Discovery {
     default_client: HttpsClient,
-    /// Issuers whose certificates come from an authority of their own.
+    /// Clients for issuers with a separate certificate authority.
     issuer_clients: HashMap<String, HttpsClient>,
 }
 
-/// The fields of the document that count.
+/// The fields of the document that are used.
 #[derive(Deserialize)]
 struct Configuration {
     issuer: String,
@@ -53,12 +53,12 @@ struct Configuration {
 }
 
 impl Discovery {
-    /// Trusts what the machine trusts.
+    /// Creates a discovery that trusts the system's certificate authorities.
     pub fn new() -> Result<Self, DiscoveryError> {
         Ok(Self { default_client: client(None)?, issuer_clients: HashMap::new() })
     }
 
-    /// Trusts the certificate authorities in this PEM text for one issuer, instead of what the machine trusts.
+    /// Trusts the certificate authorities in this PEM text for one issuer, instead of the system's.
     pub fn trust(&mut self, issuer: &str, pem: &[u8]) -> Result<(), DiscoveryError> {
         self.issuer_clients.insert(issuer.to_owned(), client(Some(pem))?);
         Ok(())
@@ -75,7 +75,7 @@ impl KeySource for Discovery {
             let configuration: Configuration = serde_json::from_slice(&document)
                 .map_err(|error| KeySourceError(format!("{url}: {error}")))?;
             if configuration.issuer != issuer {
-                return Err(KeySourceError(format!("{url} speaks for another issuer")));
+                return Err(KeySourceError(format!("{url} names another issuer")));
             }
             let keys = get(client, &configuration.jwks_uri).await?;
             KeySet::from_json(&keys)
@@ -83,7 +83,7 @@ impl KeySource for Discovery {
         };
         tokio::time::timeout(TIMEOUT, discover)
             .await
-            .unwrap_or_else(|_| Err(KeySourceError(format!("{issuer} did not answer in time"))))
+            .unwrap_or_else(|_| Err(KeySourceError(format!("{issuer} did not respond within the time-out"))))
     }
 }
 
@@ -105,7 +105,7 @@ fn client(pem: Option<&[u8]>) -> Result<HttpsClient, DiscoveryError> {
     Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
-/// A document. Redirects are not followed: the issuer's word counts, nobody else's.
+/// Fetches a document. Redirects are not followed: only the issuer itself is trusted.
 async fn get(client: &HttpsClient, url: &str) -> Result<Bytes, KeySourceError> {
     let failed = |error: &dyn fmt::Display| KeySourceError(format!("{url}: {error}"));
     let uri: Uri = url.parse().map_err(|error| failed(&error))?;

@@ -1,13 +1,15 @@
-//! `/ferrohub-uploads/{device}/{file}`: the hub's own folder for files, as a block blob of Azure Storage.
+//! `/ferrohub-uploads/{device}/{file}`: the blob endpoint. Serves the hub's file store like block blobs of Azure
+//! Storage.
 //!
-//! What a device's storage client needs, and no more: Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties
-//! and Delete Blob, as far as the signature in the query (`ferrohub_model::blob_sas`) grants them. Bodies go straight to
-//! disk and come straight from it. The exchange of an upload:
+//! Supports only the operations that a device's storage client needs: Put Blob, Put Block, Put Block List, Get Blob,
+//! Get Blob Properties and Delete Blob, if the signature in the query (`ferrohub_model::blob_sas`) grants them. Bodies
+//! are streamed to and from the disk. The requests of an upload:
 //!
-//! 1. `PUT …/{blob}?{sas}`, `x-ms-blob-type: BlockBlob`, the bytes → 201; or, in parts,
-//!    `PUT …/{blob}?comp=block&blockid={base64}&{sas}`, the bytes → 201, as often as needed, and then
-//!    `PUT …/{blob}?comp=blocklist&{sas}`, `<BlockList><Latest>{base64}</Latest>…</BlockList>` → 201.
-//! 2. A refusal is XML (`error.rs`); its code is also in the header `x-ms-error-code`.
+//! * In one request: `PUT …/{blob}?{sas}` with `x-ms-blob-type: BlockBlob` and the bytes → 201.
+//! * In blocks: `PUT …/{blob}?comp=block&blockid={base64}&{sas}` with the bytes of a block → 201, once per block, then
+//!   `PUT …/{blob}?comp=blocklist&{sas}` with `<BlockList><Latest>{base64}</Latest>…</BlockList>` → 201.
+//!
+//! An error response is XML (`error.rs`); its code is also in the header `x-ms-error-code`.
 
 mod block_list;
 mod error;
@@ -34,14 +36,14 @@ use self::transfer::UploadBody;
 use super::request::{REQUEST_ID, fresh_request_id, query};
 use super::server::{Api, HttpLimits};
 
-/// The container: the first part of the path, which no other resource of the hub has.
+/// The container: the first segment of the path, which no other resource of the hub uses.
 pub const CONTAINER: &str = "ferrohub-uploads";
-/// The version of the storage API that answers are of.
+/// The storage API version of responses.
 const STORAGE_API_VERSION: &str = "2020-12-06";
-/// Bytes of a block list: 50,000 ids with their tags.
+/// Maximum size of a block list: fits 50,000 ids with their tags.
 const MAX_BLOCK_LIST_BYTES: usize = 8 * 1024 * 1024;
 
-/// Any request below the container.
+/// Serves any request below the container.
 pub(super) async fn serve(State(api): State<Api>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let client_id = parts.headers.get("x-ms-client-request-id").cloned();
@@ -50,7 +52,8 @@ pub(super) async fn serve(State(api): State<Api>, request: Request) -> Response 
     let mut response = match result {
         Ok(response) => response,
         Err(error) => {
-            // Many clients send all of it before they look at the answer. Who stopped sending is not waited for again.
+            // Many clients send the whole body before they read the response. Do not wait again for a client that has
+            // stopped sending.
             if !error.is_timeout() {
                 body.discard().await;
             }
@@ -81,8 +84,8 @@ async fn handle_request(
         (&Method::PUT, None | Some("block" | "blocklist")) => &[BlobRight::Write, BlobRight::Create],
         (&Method::GET | &Method::HEAD, None) => &[BlobRight::Read],
         (&Method::DELETE, None) => &[BlobRight::Delete],
-        (&Method::PUT | &Method::GET | &Method::HEAD | &Method::DELETE, Some(_)) => {
-            return Err(BlobApiError::unknown_query());
+        (&Method::PUT | &Method::GET | &Method::HEAD | &Method::DELETE, Some(comp)) => {
+            return Err(BlobApiError::unknown_query(comp));
         }
         _ => return Err(BlobApiError::unknown_verb()),
     };
@@ -166,14 +169,14 @@ async fn put_block(
     Ok(response)
 }
 
-/// The blob that a path names.
+/// Returns the name of the blob in a path.
 fn blob_name(uri: &Uri) -> Result<BlobName, BlobApiError> {
     let path = uri.path().strip_prefix('/').and_then(|path| path.strip_prefix(CONTAINER)?.strip_prefix('/'));
     let name = path.and_then(percent::decode).ok_or_else(BlobApiError::invalid_name)?;
     BlobName::parse(&name).map_err(|_| BlobApiError::invalid_name())
 }
 
-/// `md5` is that of the request's body, as clients that check it take it.
+/// Builds a 201 response. `md5` is the MD5 of the request's body, which clients may compare with their own.
 fn created(blob: &Blob, md5: Option<&str>) -> Response {
     let mut response = (StatusCode::CREATED, Body::empty()).into_response();
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Devices and modules that ask for something over HTTPS.
+//! Authenticates devices and modules that send HTTPS requests.
 
 use axum::http::HeaderMap;
 use ferrohub_core::DeviceCaller;
@@ -8,8 +8,8 @@ use super::request::{Target, authorization};
 use super::server::Api;
 use crate::peer::Peer;
 
-/// Whoever a path names, if that is who asks: proved with a token in the `Authorization` header, or with the
-/// certificate of the connection.
+/// Authenticates the caller as the device or module that the path names, with the token in the `Authorization` header
+/// or with the client certificate of the connection.
 pub(super) async fn device_caller(
     api: &Api,
     target: &Target,

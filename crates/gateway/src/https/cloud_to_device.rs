@@ -1,4 +1,4 @@
-//! Back ends send messages to devices, throw away what waits, and hear what became of it.
+//! Cloud-to-device messages for services: send messages, purge queues, receive feedback.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -15,7 +15,7 @@ use super::message_headers::read_properties;
 use super::request::{Target, authorization, check_api_version, json, no_content, read_body};
 use super::server::Api;
 
-/// `POST /messages/deviceBound`: the properties in headers, `iothub-to` among them; the body is the message.
+/// `POST /messages/deviceBound`: the properties, including `iothub-to`, are headers; the body is the message.
 pub(super) async fn send(
     State(api): State<Api>,
     uri: Uri,

@@ -1,4 +1,4 @@
-//! `/devices/{id}/messages/events`: what devices and modules send over HTTPS, one message or several.
+//! `/devices/{id}/messages/events`: telemetry of devices and modules over HTTPS, as single messages or batches.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use super::request::{Target, check_api_version, no_content, read_body};
 use super::server::Api;
 use crate::peer::Peer;
 
-/// Media type of several messages at once.
+/// Media type of a batch.
 const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.json";
 
 pub(super) async fn send(
@@ -62,11 +62,11 @@ fn is_batch(content_type: Option<&HeaderValue>) -> bool {
     text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(BATCH_CONTENT_TYPE))
 }
 
-/// One of several messages.
+/// One message of a batch.
 #[derive(Deserialize)]
 struct BatchMessage {
     body: String,
-    /// Said by clients that send text; others send base64 and do not say so.
+    /// Clients that send text set this to false; clients that send base64 usually omit it.
     #[serde(rename = "base64Encoded", default = "default_true")]
     base64_encoded: bool,
     #[serde(default)]
@@ -77,7 +77,7 @@ fn default_true() -> bool {
     true
 }
 
-/// The messages of a batch, which together take no more than one message may.
+/// Parses a batch. The messages together must not be larger than `limit` bytes, the limit of a single message.
 fn parse_batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError> {
     let items: Vec<BatchMessage> = serde_json::from_slice(body).map_err(|error| {
         HubError::new(ErrorCode::IotHubFormatError, format!("The batch is not valid: {error}."))
@@ -87,7 +87,7 @@ fn parse_batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError
     }
     let messages = items.into_iter().map(parse_message).collect::<Result<Vec<_>, _>>()?;
     if messages.iter().map(DeviceMessage::size).sum::<usize>() > limit {
-        let text = format!("A batch takes at most {limit} bytes.");
+        let text = format!("The batch is larger than {limit} bytes.");
         return Err(HubError::new(ErrorCode::MessageTooLarge, text));
     }
     Ok(messages)
@@ -96,7 +96,7 @@ fn parse_batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError
 fn parse_message(item: BatchMessage) -> Result<DeviceMessage, HubError> {
     let body = if item.base64_encoded {
         STANDARD.decode(item.body).map_err(|_| {
-            let text = "A body in the batch is not base64; say \"base64Encoded\": false for text.";
+            let text = "A body in the batch is not base64; for text set \"base64Encoded\": false.";
             HubError::new(ErrorCode::IotHubFormatError, text)
         })?
     } else {
@@ -104,15 +104,15 @@ fn parse_message(item: BatchMessage) -> Result<DeviceMessage, HubError> {
     };
     let mut properties = MessageProperties::default();
     for (name, value) in item.properties {
-        // Named like the headers of a single message, or just as the application calls them.
+        // Names are those of the headers of a single message, or plain names of application properties.
         match SystemProperty::from_http_header(&name.to_ascii_lowercase()) {
             Some(property) => properties.system.insert(property, value),
             None => {
-                let own = name.strip_prefix(APPLICATION_PREFIX).unwrap_or(&name);
-                if own.is_empty() {
+                let plain_name = name.strip_prefix(APPLICATION_PREFIX).unwrap_or(&name);
+                if plain_name.is_empty() {
                     return Err(HubError::new(ErrorCode::ArgumentInvalid, "A property has no name."));
                 }
-                properties.application.insert(own.to_owned(), value)
+                properties.application.insert(plain_name.to_owned(), value)
             }
         };
     }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_base64_unless_it_says_otherwise() {
+    fn bodies_in_a_batch_are_base64_unless_base64_encoded_is_false() {
         let body = br#"[{"body":"YQ==","properties":{"iothub-app-A":"1","b":"2","iothub-messageid":"m"}},
             {"body":"\u00e9","base64Encoded":false}]"#;
         let messages = parse_batch(body, 100).unwrap();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_batch_is_refused() {
+    fn an_invalid_or_too_large_batch_is_refused() {
         let code = |body: &str, limit| parse_batch(body.as_bytes(), limit).unwrap_err().code;
         for body in ["", "{}", "[1]", r#"[{"body":"!"}]"#, r#"[{"body":1}]"#] {
             assert_eq!(code(body, 100), ErrorCode::IotHubFormatError, "{body}");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_known_by_its_media_type() {
+    fn a_batch_is_recognised_by_its_media_type() {
         let is = |text| is_batch(Some(&HeaderValue::from_static(text)));
         assert!(is("application/vnd.microsoft.iothub.json"));
         assert!(is("Application/vnd.microsoft.iothub.json; charset=utf-8"));

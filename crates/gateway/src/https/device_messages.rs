@@ -1,4 +1,4 @@
-//! `/devices/{id}/messages/deviceBound`: a device or module receives messages and settles them.
+//! `/devices/{id}/messages/deviceBound`: devices and modules receive and settle cloud-to-device messages.
 
 use axum::Extension;
 use axum::body::Body;
@@ -21,7 +21,7 @@ const SEQUENCE_NUMBER: HeaderName = HeaderName::from_static("iothub-sequencenumb
 const ENQUEUED_TIME: HeaderName = HeaderName::from_static("iothub-enqueuedtime");
 const DELIVERY_COUNT: HeaderName = HeaderName::from_static("iothub-deliverycount");
 
-/// The last part of a path that settles something.
+/// The lock token in the path of a request that settles a message.
 #[derive(Deserialize)]
 pub(super) struct LockTokenPath {
     pub(super) token: String,
@@ -40,7 +40,7 @@ pub(super) async fn receive(
     Ok(received.map_or_else(no_content, render))
 }
 
-/// The body as it was sent; everything else in headers.
+/// Builds the response: the body of the message verbatim, everything else in headers.
 fn render(LockedMessage { token, message: stored }: LockedMessage) -> Response {
     let message = stored.message;
     let mut response = Response::new(Body::from(message.body));
@@ -59,7 +59,7 @@ fn render(LockedMessage { token, message: stored }: LockedMessage) -> Response {
     response
 }
 
-/// Which delivery it is, and with what it is settled.
+/// Writes the headers of a delivery: sequence number, delivery count, enqueued time, and the lock token as `ETag`.
 pub(super) fn write_delivery_headers(
     headers: &mut HeaderMap,
     token: LockToken,
@@ -77,7 +77,7 @@ pub(super) fn write_delivery_headers(
     }
 }
 
-/// `DELETE`: the device is done with it, or with `?reject` does not want it.
+/// `DELETE`: completes the message, or rejects it with `?reject`.
 pub(super) async fn complete(
     State(api): State<Api>,
     Extension(peer): Extension<Peer>,
@@ -91,7 +91,7 @@ pub(super) async fn complete(
         .map_err(registry_error)
 }
 
-/// `POST …/abandon`: the device gives it back.
+/// `POST …/abandon`: abandons the message.
 pub(super) async fn abandon(
     State(api): State<Api>,
     Extension(peer): Extension<Peer>,
@@ -118,7 +118,7 @@ async fn settle(
     Ok(no_content().into_response())
 }
 
-/// What `DELETE` means: `reject` in the query makes the difference.
+/// Returns the settlement that `DELETE` requests: reject if the query contains `reject`, otherwise complete.
 pub(super) fn delete_settlement(uri: &Uri) -> Settlement {
     let is_reject = |part: &str| part.split('=').next() == Some("reject");
     match uri.query().is_some_and(|query| query.split('&').any(is_reject)) {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reject_is_a_word_of_the_query() {
+    fn delete_rejects_only_with_the_query_parameter_reject() {
         let of = |text: &str| delete_settlement(&text.parse().unwrap());
         assert_eq!(of("/x?reject"), Settlement::Reject);
         assert_eq!(of("/x?api-version=2021-04-12&reject="), Settlement::Reject);

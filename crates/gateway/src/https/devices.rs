@@ -1,4 +1,4 @@
-//! `/devices`: identities.
+//! `/devices`: device identities.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -14,7 +14,7 @@ use super::request::{
 };
 use super::server::Api;
 
-/// Most devices in one list, as Azure has it.
+/// Maximum number of devices in one list, as in Azure.
 const MAX_TOP: usize = 1000;
 
 pub(super) async fn get(
@@ -33,7 +33,7 @@ pub(super) async fn get(
 pub(super) async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
     api.hub.authorize(authorization(&headers), Operation::ReadDevices).await.map_err(registry_error)?;
     check_api_version(&uri).map_err(registry_error)?;
-    // Whatever is not a number from 1 to 1000 means 1000.
+    // Any value other than a number from 1 to 1000 means 1000.
     let top = request::query(&uri, "top")
         .and_then(|top| top.parse().ok())
         .filter(|top| (1..=MAX_TOP).contains(top));
@@ -65,7 +65,7 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     api.hub.authorize(authorization(&headers), Operation::DeleteDevices).await.map_err(registry_error)?;
     check_api_version(&uri).map_err(registry_error)?;
-    // Every SDK sends If-Match; a caller that leaves it out means whatever is there.
+    // Every SDK sends If-Match; without it any version is deleted.
     let if_match = if_match(&headers).map_err(registry_error)?.unwrap_or(IfMatch::Any);
     api.hub
         .delete_device(&device_id(&id).map_err(registry_error)?, &if_match)

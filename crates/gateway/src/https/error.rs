@@ -1,4 +1,4 @@
-//! How a refusal looks on the REST wire. Every status, header and body of an error is made here.
+//! Error responses of the REST API: the only place that builds the status, headers and body of an error.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,16 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::request::random_hex;
 
-/// The two bodies that Azure's clients know.
+/// The two formats of error bodies that Azure's clients parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorFormat {
-    /// `{"Message":"ErrorCode:Name;text","ExceptionMessage":"Tracking ID:…"}`: the registry and most others.
+    /// `{"Message":"ErrorCode:Name;text","ExceptionMessage":"Tracking ID:…"}`: the registry and most other operations.
     Registry,
     /// `{"Message":"{…JSON as text…}","ExceptionMessage":""}`: methods and twins.
     Nested,
 }
 
-/// A refusal on its way out.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct ApiError {
     error: HubError,
@@ -29,12 +29,12 @@ impl ApiError {
     }
 }
 
-/// For `map_err`: the registry's shape.
+/// For `map_err`: an error in the registry format.
 pub(super) fn registry_error(error: HubError) -> ApiError {
     ApiError::new(error, ErrorFormat::Registry)
 }
 
-/// For `map_err`: the shape of methods.
+/// For `map_err`: an error in the nested format of methods and twins.
 pub(super) fn nested_error(error: HubError) -> ApiError {
     ApiError::new(error, ErrorFormat::Nested)
 }
@@ -48,7 +48,8 @@ fn tracking_id(now: Timestamp) -> String {
     format!("{}-G:0-TimeStamp:{}", random_hex(), now.to_tracking_id_format())
 }
 
-/// `{"errorCode":…,"trackingId":…,"message":…}`: what [`ErrorFormat::Nested`] carries as text, and a device gets as it is.
+/// Returns `{"errorCode":…,"trackingId":…,"message":…}`: [`ErrorFormat::Nested`] contains it as text, and MQTT twin
+/// responses contain it as JSON.
 pub(crate) fn error_details(error: &HubError) -> Value {
     let now = now();
     let info = error.timeout_seconds.map(|seconds| {
@@ -96,7 +97,7 @@ mod tests {
     use ferrohub_model::ErrorCode;
 
     #[test]
-    fn both_shapes_are_as_the_clients_parse_them() {
+    fn both_formats_are_as_azure_clients_parse_them() {
         let error = HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
             .with_timeout_seconds(65);
         let registry = body(&error, ErrorFormat::Registry);

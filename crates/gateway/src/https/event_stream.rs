@@ -1,7 +1,8 @@
-//! Events on their way to a reader.
+//! Streams events to a reader.
 //!
-//! A task of its own reads the log and hands over one piece at a time; the next one is read when the reader has taken it.
-//! So a reader that is slow holds two pieces of memory, and one that stands still loses its place after a while.
+//! A separate task reads the log and passes on one chunk at a time; it reads the next chunk when the reader has taken
+//! the last one. So a slow reader needs memory for two chunks, and a reader that stops reading is disconnected after a
+//! time-out.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -20,35 +21,35 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
-/// Events in one piece.
+/// Maximum number of events in a chunk.
 const MAX_CHUNK_EVENTS: usize = 64;
-/// When nothing was sent for so long, something is, so that both sides see that the other is there.
+/// A heartbeat is sent after this time without events, so that both sides detect a lost connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often the token is looked at again: it may have run out, or its policy may have got new keys.
+/// How often the token is checked again: it may have expired, or its policy may have new keys.
 const REAUTHORIZE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long a reader may leave a piece untaken.
+/// Time-out for the reader to take a chunk.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much somebody wants to read.
+/// Limits of one read request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadLimits {
-    /// So many events.
+    /// Ends after this number of events.
     pub(super) max_events: Option<usize>,
-    /// Until none has come for so long.
+    /// Ends after this time without an event.
     pub(super) max_wait: Option<Duration>,
 }
 
-/// How events are written.
+/// The format of the event stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamFormat {
-    /// One JSON object a line; an empty line says that the hub is still there.
+    /// One JSON object per line; an empty line is a heartbeat.
     NdJson,
-    /// Server-sent events; the `id` of each is the position behind it.
+    /// Server-sent events; the `id` of each is the position after it.
     ServerSentEvents,
 }
 
 impl StreamFormat {
-    /// What the header `Accept` asks for.
+    /// Returns the format that the header `Accept` requests.
     pub(super) fn from_accept(accept: Option<&HeaderValue>) -> Self {
         let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
         if accept.to_ascii_lowercase().contains("text/event-stream") {
@@ -72,7 +73,7 @@ impl StreamFormat {
         })
     }
 
-    /// Events of one partition, of a reader that was at `position` before them.
+    /// Encodes events. `position` is the position of the reader before them.
     fn encode(self, events: &[Event], mut position: Position) -> Result<Bytes, serde_json::Error> {
         let mut text = String::new();
         for event in events {
@@ -92,7 +93,7 @@ impl StreamFormat {
     }
 }
 
-/// The body of an answer that goes on as events come.
+/// Builds a response body that streams events as they arrive.
 pub(super) fn body(
     hub: Arc<Hub>,
     authorization: Option<String>,
@@ -116,13 +117,13 @@ struct EventStreamTask {
     chunks: mpsc::Sender<Bytes>,
 }
 
-/// The answer is at its end.
+/// The response ends.
 struct EndOfStream;
 
 impl From<ReadError> for EndOfStream {
     fn from(error: ReadError) -> Self {
         if let ReadError::Store(error) = error {
-            error!(%error, "the event log could not be read");
+            error!(%error, "cannot read the event log");
         }
         Self
     }
@@ -144,7 +145,7 @@ impl EventStreamTask {
                     left = left.saturating_sub(events.len());
                     match self.format.encode(&events, before) {
                         Ok(chunk) => chunk,
-                        Err(error) => return error!(%error, "an event could not be written as JSON"),
+                        Err(error) => return error!(%error, "cannot serialise an event"),
                     }
                 }
                 Err(EndOfStream) => return,
@@ -157,12 +158,12 @@ impl EventStreamTask {
                 }
             }
             if self.chunks.send_timeout(chunk, SEND_TIMEOUT).await.is_err() {
-                return debug!("a reader of events stands still, or is gone");
+                return debug!("event stream closed: the reader does not read or has disconnected");
             }
         }
     }
 
-    /// The next events; none when it is time for a heartbeat.
+    /// Returns the next events; an empty vector if a heartbeat is due.
     async fn next_events(&mut self, max_events: usize) -> Result<Vec<Event>, EndOfStream> {
         let events = self.reader.read(max_events).await?;
         if !events.is_empty() {
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_one_line_or_one_block_for_each_event() {
+    fn each_event_is_one_line_or_one_block() {
         let position = Position([(0, 4), (1, 0)].into());
         let lines = StreamFormat::NdJson.encode(&[event(0), event(1)], position.clone()).unwrap();
         let lines = std::str::from_utf8(&lines).unwrap();
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_what_was_asked_for() {
+    fn the_accept_header_selects_the_format() {
         let from_accept = |text| StreamFormat::from_accept(Some(&HeaderValue::from_static(text)));
         assert_eq!(StreamFormat::from_accept(None), StreamFormat::NdJson);
         assert_eq!(from_accept("*/*"), StreamFormat::NdJson);

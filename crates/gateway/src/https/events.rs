@@ -1,6 +1,6 @@
-//! `/messages/events`: the event log, for services.
+//! `/messages/events`: reads the event log, for services.
 //!
-//! Azure has AMQP for this alone; the path is the one under which its AMQP endpoint is found.
+//! Azure IoT Hub offers this over AMQP only; the path is the one of its AMQP endpoint.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use super::event_stream::{self, ReadLimits, StreamFormat};
 use super::request::{self, REQUEST_ID, authorization, check_api_version, fresh_request_id};
 use super::server::Api;
 
-/// Where the answer begins: what to ask for again when the connection was lost before the first event.
+/// The position at which the response starts. A client that loses the connection before the first event resumes there.
 const POSITION: HeaderName = HeaderName::from_static("ferrohub-position");
-/// What a browser's event source sends when it comes back: the `id` of the last event that it saw.
+/// Sent by a browser's event source when it reconnects: the `id` of the last event that it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Longest `wait`.
+/// Maximum value of `wait`, in seconds.
 const MAX_WAIT: u64 = 3600;
 
 pub(super) async fn partitions(
@@ -36,8 +36,9 @@ pub(super) async fn partitions(
     request::json(&api.hub.event_log().await.map_err(registry_error)?).map_err(registry_error)
 }
 
-/// Events as they are in the log, and on as they come: until there were `max` of them, or none for `wait` seconds, or for
-/// as long as somebody reads. One JSON object a line, or server-sent events to whom asks for them.
+/// Streams events from the log, and new events as they arrive. Ends after `max` events or after `wait` seconds without
+/// an event; without either, it ends when the client disconnects. The format is one JSON object per line, or
+/// server-sent events if `Accept` requests them.
 pub(super) async fn read(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
     api.hub.authorize(authorization(&headers), Operation::ReadEvents).await.map_err(registry_error)?;
     check_api_version(&uri).map_err(registry_error)?;
@@ -66,7 +67,7 @@ pub(super) async fn read(State(api): State<Api>, uri: Uri, headers: HeaderMap) -
     Ok((answer_headers, body).into_response())
 }
 
-/// Where to begin; at the end if nobody says.
+/// Returns the start position; the end of the log if the request names none.
 fn position(uri: &Uri, headers: &HeaderMap) -> Result<StartPosition, HubError> {
     let last_seen = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     let position = match last_seen.filter(|seen| !seen.is_empty()) {
@@ -78,23 +79,26 @@ fn position(uri: &Uri, headers: &HeaderMap) -> Result<StartPosition, HubError> {
     };
     StartPosition::parse(&position).ok_or_else(|| {
         let text = format!(
-            "The position {position:?} is neither start, end, a time such as 2024-01-31T12:00:00Z, nor offsets of \
-             partitions such as 0:1200,3:77."
+            "The position {position:?} is not valid: it must be start, end, a time such as 2024-01-31T12:00:00Z, or \
+             offsets of partitions such as 0:1200,3:77."
         );
         HubError::new(ErrorCode::ArgumentInvalid, text)
     })
 }
 
-/// The decoded value of a query parameter.
+/// Returns the decoded value of a query parameter.
 fn text(uri: &Uri, name: &str) -> Result<Option<String>, HubError> {
-    let malformed =
-        || HubError::new(ErrorCode::ArgumentInvalid, format!("The parameter {name} is not well encoded."));
+    let malformed = || {
+        let text = format!("The query parameter {name} is not valid percent-encoding.");
+        HubError::new(ErrorCode::ArgumentInvalid, text)
+    };
     request::query(uri, name).map(|value| percent::decode(value).ok_or_else(malformed)).transpose()
 }
 
 fn number<N: std::str::FromStr>(uri: &Uri, name: &str) -> Result<Option<N>, HubError> {
     let malformed = |_| {
-        HubError::new(ErrorCode::ArgumentInvalid, format!("The parameter {name} is no number, or too large."))
+        let text = format!("The query parameter {name} is not a number, or too large.");
+        HubError::new(ErrorCode::ArgumentInvalid, text)
     };
     request::query(uri, name).map(|value| value.parse().map_err(malformed)).transpose()
 }

@@ -1,4 +1,4 @@
-//! `/ferrohub/faults`: faults that a test injects, and what they do to HTTPS requests.
+//! `/ferrohub/faults`: manages injected faults, and applies them to HTTPS requests.
 
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorFormat, registry_error};
 use super::request::{authorization, json, no_content, read_json};
 use super::server::Api;
 
-/// What a fault can be for by name: the verb, and the path with the place of the id.
+/// The operations that a fault can name: name, HTTP method, and path with a placeholder for the id.
 const OPERATIONS: [(&str, &str, &str); 12] = [
     ("listDevices", "GET", "/devices"),
     ("getDevice", "GET", "/devices/{id}"),
@@ -35,7 +35,8 @@ pub(super) fn routes() -> Router<Api> {
     Router::new().route("/faults", get(list).post(add).delete(clear)).route("/faults/{id}", delete(remove))
 }
 
-/// The answer that a fault gives in place of the hub. The faults themselves can always be managed.
+/// Returns the response of an injected fault, if one applies. Requests below `/ferrohub/` are exempt, so that faults
+/// can always be managed.
 pub(super) fn injected_response(api: &Api, verb: &str, path: &str) -> Option<Response> {
     if path.starts_with("/ferrohub/") {
         return None;
@@ -55,8 +56,8 @@ async fn authorize_management(api: &Api, headers: &HeaderMap) -> Result<(), ApiE
     if api.hub.faults_are_enabled() {
         return Ok(());
     }
-    let text = "Fault injection is off. It is for tests: set enabled = true below [faults] in the configuration, or \
-                FERROHUB_FAULTS_ENABLED=true, and start the hub again.";
+    let text = "Fault injection is off. It is for tests: set enabled = true in the section [faults] of the \
+                configuration, or FERROHUB_FAULTS_ENABLED=true, and restart the hub.";
     Err(registry_error(HubError::new(ErrorCode::GenericNotFound, text)))
 }
 
@@ -88,23 +89,23 @@ async fn clear(State(api): State<Api>, headers: HeaderMap) -> Result<Response, A
     Ok(no_content())
 }
 
-/// Says with a verb and a path what `operation` and `target` say.
+/// Sets the HTTP method and the path that `operation` and `target` stand for.
 fn resolve_operation(request: &mut FaultRequest) -> Result<(), HubError> {
     let invalid = |text: String| Err(HubError::new(ErrorCode::ArgumentInvalid, text));
     let Some(name) = request.operation.as_deref().filter(|_| request.kind == FaultKind::RefuseRequest) else {
         return Ok(());
     };
     if request.method.is_some() || request.path.is_some() {
-        return invalid("operation stands for method and path; give one or the others".to_owned());
+        return invalid("give either operation, or method and path".to_owned());
     }
     let Some((_, verb, path)) = OPERATIONS.iter().find(|(known, ..)| *known == name) else {
         let known = OPERATIONS.map(|(name, ..)| name).join(", ");
         return invalid(format!("there is no operation {name:?}; the operations are {known}"));
     };
     let target = request.target.as_deref().unwrap_or("*");
-    let of_module = target.split_once('/').map(|(device, module)| format!("{device}/modules/{module}"));
+    let module_path = target.split_once('/').map(|(device, module)| format!("{device}/modules/{module}"));
     request.method = Some((*verb).to_owned());
-    request.path = Some(path.replace("{id}", of_module.as_deref().unwrap_or(target)));
+    request.path = Some(path.replace("{id}", module_path.as_deref().unwrap_or(target)));
     Ok(())
 }
 
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_paths() {
+    fn an_operation_stands_for_a_method_and_a_path() {
         for (operation, target, expected) in [
             ("invokeMethod", Some("dev*"), Some(("POST", "/twins/dev*/methods"))),
             ("invokeMethod", Some("dev/m"), Some(("POST", "/twins/dev/modules/m/methods"))),

@@ -1,10 +1,11 @@
-//! `/devices/{id}/files`: uploads of devices; and what services hear of them.
+//! `/devices/{id}/files`: file uploads of devices; file notifications and file access for services.
 //!
-//! A device that wants to upload a file asks `POST /devices/{id}/files` with `{"blobName":"…"}`, and is told where to:
-//! `{"correlationId","hostName","containerName","blobName","sasToken"}`. It uploads to
-//! `https://{hostName}/{containerName}/{blobName}{sasToken}`, each part of `blobName` percent-encoded, and then tells
-//! `POST /devices/{id}/files/notifications` with `{"correlationId","isSuccess","statusCode","statusDescription"}` how that
-//! went, answered by 204. Older clients have the correlation id in the path.
+//! To upload a file, a device sends `POST /devices/{id}/files` with `{"blobName":"…"}`. The response is
+//! `{"correlationId","hostName","containerName","blobName","sasToken"}`. The device uploads to
+//! `https://{hostName}/{containerName}/{blobName}{sasToken}`, with each segment of `blobName` percent-encoded. Then it
+//! reports the outcome: `POST /devices/{id}/files/notifications` with
+//! `{"correlationId","isSuccess","statusCode","statusDescription"}` → 204. Older clients send the correlation id in the
+//! path.
 
 use axum::Router;
 use axum::body::Body;
@@ -28,7 +29,7 @@ use super::request::{
 use super::server::Api;
 use crate::peer::Peer;
 
-/// Most files in one list.
+/// Maximum number of files in one list.
 const MAX_TOP: usize = 1000;
 
 pub(super) fn routes() -> Router<Api> {
@@ -39,7 +40,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/ferrohub/files", get(list))
         .route("/ferrohub/files/{*name}", get(read).delete(remove))
         .route(&format!("/{}/{{*blob}}", blobs::CONTAINER), axum::routing::any(blobs::serve));
-    // SDKs write it in one way, documentation in another.
+    // SDKs and Azure's documentation differ in the capitalisation.
     for bound in ["serviceBound", "servicebound"] {
         let path = format!("/messages/{bound}/filenotifications");
         router = router
@@ -71,8 +72,8 @@ async fn create_upload(
     body: Body,
 ) -> Result<Response, ApiError> {
     let caller = upload_caller(&api, &target, &uri, &headers, &peer).await.map_err(registry_error)?;
-    let wanted: FileUploadRequest = request::read_json(body, &api.limits).await.map_err(registry_error)?;
-    request::json(&api.hub.begin_upload(&caller, &wanted).await.map_err(registry_error)?)
+    let upload: FileUploadRequest = request::read_json(body, &api.limits).await.map_err(registry_error)?;
+    request::json(&api.hub.begin_upload(&caller, &upload).await.map_err(registry_error)?)
         .map_err(registry_error)
 }
 
@@ -114,18 +115,19 @@ async fn complete_upload_by_path(
     Ok(no_content())
 }
 
-/// Reads how an upload went. Whether it went well must be said; what else is said of it is for people.
+/// Reads the outcome of an upload. `isSuccess` is required; the other members are informational, and invalid ones are
+/// ignored.
 fn read_outcome(body: &Bytes) -> Result<FileUploadOutcome, HubError> {
-    let said: serde_json::Map<String, Value> = from_object(body)?;
-    let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
-    let is_success = said.get("isSuccess").and_then(Value::as_bool).ok_or_else(|| {
+    let members: serde_json::Map<String, Value> = from_object(body)?;
+    let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
+    let is_success = members.get("isSuccess").and_then(Value::as_bool).ok_or_else(|| {
         let text = "isSuccess must be true or false.";
         HubError::new(ErrorCode::InvalidFileUploadCompletionStatus, text)
     })?;
     Ok(FileUploadOutcome {
         correlation_id: text("correlationId"),
         is_success,
-        status_code: said.get("statusCode").and_then(Value::as_i64),
+        status_code: members.get("statusCode").and_then(Value::as_i64),
         status_description: text("statusDescription"),
     })
 }
@@ -188,7 +190,7 @@ async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Re
         .list_files(device.as_deref(), after.as_deref(), top.unwrap_or(MAX_TOP))
         .await
         .map_err(registry_error)?;
-    let one = |blob: &ferrohub_core::blobs::Blob| {
+    let to_json = |blob: &ferrohub_core::blobs::Blob| {
         json!({
             "blobName": blob.name.as_str(),
             "blobSizeInBytes": blob.bytes,
@@ -196,7 +198,7 @@ async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Re
             "contentType": blob.properties.get("content-type"),
         })
     };
-    request::json(&files.iter().map(one).collect::<Vec<_>>()).map_err(registry_error)
+    request::json(&files.iter().map(to_json).collect::<Vec<_>>()).map_err(registry_error)
 }
 
 fn parse_blob_name(name: &str) -> Result<BlobName, HubError> {
@@ -210,7 +212,8 @@ async fn read(
 ) -> Result<Response, ApiError> {
     api.hub.authorize(authorization(&headers), Operation::ReadFiles).await.map_err(registry_error)?;
     let busy = |_| {
-        registry_error(HubError::new(ErrorCode::ServiceUnavailable, "Too many files come and go at once."))
+        let text = "Too many concurrent downloads (files.max_transfers).";
+        registry_error(HubError::new(ErrorCode::ServiceUnavailable, text))
     };
     let permit = api.transfer_permits.acquire_for_service().map_err(busy)?;
     let open =
@@ -220,7 +223,7 @@ async fn read(
         &api,
     );
     let mut response = body.into_response();
-    // Whatever the device called it, it is bytes here.
+    // The content type that the device sent is not trusted: a browser must not interpret the file.
     let bytes = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, bytes);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -242,13 +245,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_says_whether_it_went_well() {
+    fn an_upload_outcome_needs_is_success() {
         let read = |text: &'static str| read_outcome(&Bytes::from_static(text.as_bytes()));
         let outcome = read(r#"{"correlationId":"c","isSuccess":true,"statusCode":"odd","x":1}"#).unwrap();
         assert_eq!((outcome.correlation_id.as_deref(), outcome.is_success), (Some("c"), true));
         assert_eq!(outcome.status_code, None);
-        for bad in ["{}", r#"{"isSuccess":null}"#, r#"{"isSuccess":"true"}"#] {
-            assert_eq!(read(bad).unwrap_err().code, ErrorCode::InvalidFileUploadCompletionStatus, "{bad}");
+        for invalid in ["{}", r#"{"isSuccess":null}"#, r#"{"isSuccess":"true"}"#] {
+            assert_eq!(
+                read(invalid).unwrap_err().code,
+                ErrorCode::InvalidFileUploadCompletionStatus,
+                "{invalid}"
+            );
         }
         assert_eq!(read("[]").unwrap_err().code, ErrorCode::IotHubFormatError);
     }

@@ -1,4 +1,5 @@
-//! `/ferrohub/devices/{id}/regenerate-key` and the same of a module: Azure's clients write keys of their own making.
+//! `/ferrohub/devices/{id}/regenerate-key`, also for modules. Azure has no such operation: its clients generate new
+//! keys themselves and update the identity.
 
 use axum::Router;
 use axum::body::Body;

@@ -1,4 +1,4 @@
-//! `/ferrohub/…`: managing the hub itself. Azure has no such API; its owners use its resource manager.
+//! `/ferrohub/…`: management of the hub itself. Azure IoT Hub has no such API: Azure Resource Manager does this.
 
 use axum::Router;
 use axum::body::Body;
@@ -133,7 +133,7 @@ async fn regenerate_key(
 async fn list_authorities(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
     authorize_management(&api, &headers).await?;
     let authorities: Vec<AuthorityJson> =
-        api.hub.authorities().iter().map(|one| AuthorityJson::from(&**one)).collect();
+        api.hub.authorities().iter().map(|authority| AuthorityJson::from(&**authority)).collect();
     json(&authorities).map_err(registry_error)
 }
 
@@ -152,7 +152,7 @@ struct CertificateBody {
     certificate: String,
 }
 
-/// The one certificate in a PEM text, as DER.
+/// Returns the first certificate of a PEM text as DER.
 fn der(pem: &str) -> Result<Vec<u8>, HubError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map(|der| der.to_vec()).map_err(|error| {
         HubError::new(ErrorCode::ArgumentInvalid, format!("certificate is not PEM: {error}."))

@@ -1,16 +1,16 @@
-//! The properties of a message as headers of a request or an answer.
+//! Message properties as headers of a request or a response.
 //!
-//! Those with a meaning have headers of their own; `iothub-app-{name}` carries one of the application. Names of headers
-//! are small letters here, whatever the sender wrote: HTTP does not tell them apart.
+//! Each system property has its own header; `iothub-app-{name}` is an application property. Header names are
+//! case-insensitive in HTTP and always lower case here.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError, percent};
 
-/// What the names of the application's properties have before them.
+/// Prefix of the headers of application properties.
 pub(super) const APPLICATION_PREFIX: &str = "iothub-app-";
 
-/// The properties that a request's headers carry.
+/// Reads the properties from the headers of a request.
 pub(super) fn read_properties(headers: &HeaderMap) -> Result<MessageProperties, HubError> {
     let mut properties = MessageProperties::default();
     for (name, value) in headers {
@@ -20,7 +20,7 @@ pub(super) fn read_properties(headers: &HeaderMap) -> Result<MessageProperties, 
             continue;
         }
         let value = value.to_str().map_err(|_| {
-            let text = format!("The header {name} holds something else than visible ASCII characters.");
+            let text = format!("The header {name} contains characters other than visible ASCII.");
             HubError::new(ErrorCode::ArgumentInvalid, text)
         })?;
         match (system, application) {
@@ -32,7 +32,7 @@ pub(super) fn read_properties(headers: &HeaderMap) -> Result<MessageProperties, 
     Ok(properties)
 }
 
-/// Puts properties among an answer's headers. What a header cannot hold is percent-encoded.
+/// Writes properties to the headers of a response. Names and values that a header cannot contain are percent-encoded.
 pub(super) fn write_properties(properties: &MessageProperties, headers: &mut HeaderMap) {
     for (property, text) in &properties.system {
         headers.insert(HeaderName::from_static(property.http_header()), header_value(text));
@@ -50,7 +50,7 @@ fn header_value(text: &str) -> HeaderValue {
     let visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let shown =
         if visible { HeaderValue::from_str(text) } else { HeaderValue::try_from(percent::encode(text)) };
-    // Neither holds a character that a header may not have.
+    // Both contain only characters that a header may contain, so the default is never used.
     shown.unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn properties_come_back_from_headers() {
+    fn properties_survive_a_round_trip_through_headers() {
         let properties = MessageProperties {
             system: [(SystemProperty::MessageId, "m 1".to_owned()), (SystemProperty::Ack, "full".to_owned())]
                 .into(),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_header_cannot_hold_is_encoded() {
+    fn characters_not_allowed_in_headers_are_percent_encoded() {
         let properties = MessageProperties {
             system: [(SystemProperty::UserId, "é".to_owned())].into(),
             application: [("a b".to_owned(), "x\ny".to_owned())].into(),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_beyond_ascii_are_refused() {
+    fn property_headers_with_non_ascii_bytes_are_refused() {
         let mut headers = HeaderMap::new();
         headers.insert("iothub-app-a", HeaderValue::from_bytes(b"\xff").unwrap());
         assert_eq!(read_properties(&headers).unwrap_err().code, ErrorCode::ArgumentInvalid);

@@ -21,7 +21,7 @@ use super::request::{
 };
 use super::server::Api;
 
-/// Whom a path below `/twins` wants to call a method on; `None` if it is the path of something else.
+/// Returns the target of a method call from a path below `/twins`; `None` if the path is not one of a method call.
 pub(super) fn parse_target(path: &str) -> Option<Result<IdentityId, HubError>> {
     let path = path.strip_prefix("/twins/")?.strip_suffix("/methods")?;
     let (device, module) = match path.split_once('/') {
@@ -42,7 +42,7 @@ fn identity(device: &str, module: Option<&str>) -> Result<IdentityId, HubError> 
     Ok(IdentityId::module(&device, &module))
 }
 
-/// `POST` on such a path.
+/// Serves `POST` on the path of a method call.
 pub(super) async fn invoke(
     api: &Api,
     target: Result<IdentityId, HubError>,
@@ -64,7 +64,7 @@ async fn try_invoke(
             api.hub.authorize_call(authorization(request.headers()), &target).await?;
             target
         }
-        // Whoever may not call at all learns nothing about names.
+        // A caller without permission must not learn whether the path is valid.
         Err(error) => {
             api.hub.authorize(authorization(request.headers()), Operation::InvokeMethod).await?;
             return Err(error);
@@ -75,7 +75,7 @@ async fn try_invoke(
     api.hub.invoke_method(&target, call).await
 }
 
-/// Reads the body of a call. The payload is a slice of it, verbatim.
+/// Parses the body of a call. The payload is a slice of the body, verbatim.
 fn read_call(body: &Bytes) -> Result<MethodCall, HubError> {
     let invocation: MethodInvocation<'_> = from_object(body)?;
     let name = invocation
@@ -119,7 +119,7 @@ fn parse_timeout(
     }
 }
 
-/// `{"status":200,"payload":…}` with the device's own JSON, verbatim; an empty answer is `null`.
+/// Returns `{"status":200,"payload":…}` with the device's JSON verbatim; an empty payload becomes `null`.
 fn render(reply: &MethodReply) -> Vec<u8> {
     let payload: &[u8] = if reply.payload.is_empty() { b"null" } else { &reply.payload };
     let mut body = Vec::with_capacity(payload.len() + 40);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_read_with_its_payload_verbatim() {
+    fn the_payload_of_a_call_is_kept_verbatim() {
         let call = read(
             r#"{"methodName":"m","payload":{ "a":1.0 },"responseTimeoutInSeconds":"5","timeoutInSeconds":1}"#,
         )
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_arguments_are_told_apart() {
+    fn each_invalid_argument_has_its_error_code_and_message() {
         for (text, code, message) in [
             ("{", ErrorCode::IotHubFormatError, ""),
             ("[]", ErrorCode::IotHubFormatError, ""),
@@ -175,16 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn paths_name_a_device_or_a_module() {
+    fn a_path_names_a_device_or_a_module() {
         let name = |path| {
             parse_target(path).map(|target| target.map(|id| id.to_string()).map_err(|error| error.code))
         };
         assert_eq!(name("/twins/d1/methods"), Some(Ok("d1".to_owned())));
         assert_eq!(name("/twins/d%231/modules/m/methods"), Some(Ok("d#1/m".to_owned())));
-        for bad in
+        for invalid in
             ["/twins//methods", "/twins/a%2Fb/methods", "/twins/%/methods", "/twins/d/modules//methods"]
         {
-            assert_eq!(name(bad), Some(Err(ErrorCode::ArgumentInvalid)), "{bad}");
+            assert_eq!(name(invalid), Some(Err(ErrorCode::ArgumentInvalid)), "{invalid}");
         }
         for other in
             ["/twins/d1", "/twins/d1/methods/", "/twins/d/x/m/methods", "/twins/d/modules/m/n/methods"]
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_is_null() {
+    fn an_empty_payload_becomes_null() {
         let render = |status, payload: &'static [u8]| {
             String::from_utf8(render(&MethodReply { status, payload: Bytes::from_static(payload) })).unwrap()
         };

@@ -1,4 +1,4 @@
-//! `/devices/{id}/modules`: identities of modules.
+//! `/devices/{id}/modules`: module identities.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -72,7 +72,7 @@ pub(super) async fn delete(
     api.hub.authorize(authorization(&headers), Operation::DeleteDevices).await.map_err(registry_error)?;
     check_api_version(&uri).map_err(registry_error)?;
     let (device, module) = ids(&path).map_err(registry_error)?;
-    // Every SDK sends If-Match; a caller that leaves it out means whatever is there.
+    // Every SDK sends If-Match; without it any version is deleted.
     let if_match = if_match(&headers).map_err(registry_error)?.unwrap_or(IfMatch::Any);
     api.hub.delete_module(&device, &module, &if_match).await.map_err(registry_error)?;
     Ok(no_content())

@@ -1,4 +1,4 @@
-//! One HTTPS connection: HTTP/1.1 or HTTP/2, routes, limits, graceful end.
+//! Serves HTTPS connections: HTTP/1.1 and HTTP/2, routes, limits, graceful shutdown.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -39,30 +39,30 @@ use crate::metrics::GatewayMetrics;
 use crate::mqtt::MqttLimits;
 use crate::peer::Peer;
 
-/// Requests that one HTTP/2 connection may have open.
+/// Maximum number of concurrent requests on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 256;
-/// How long a connection may wait for the next request. Pools of clients keep theirs for a minute or two, and a
-/// connection that is closed under a request on its way looks like a failure.
+/// How long an idle connection stays open. Longer than the minute or two of usual client connection pools: if the hub
+/// closed first, a request in flight would fail.
 const KEEP_ALIVE: Duration = Duration::from_secs(240);
-/// How much longer than calls a connection may take to end when the hub stops.
+/// How much longer than calls in flight a connection may take to close when the hub stops.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
-/// Bytes of one request's headers.
+/// Maximum size of the headers of one request, in bytes.
 const HEADER_BYTES: usize = 32 * 1024;
 
-/// Limits of the HTTPS head.
+/// Limits of the HTTPS endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpLimits {
     pub(crate) body_bytes: usize,
     pub(crate) request_timeout: Duration,
-    /// Files of devices that may come and go at once, and as many again of services.
+    /// Maximum number of concurrent file transfers of devices; services have the same number again.
     pub(crate) file_transfers: usize,
-    /// Files of one device that may come and go at once.
+    /// Maximum number of concurrent file transfers of one device.
     pub(crate) file_transfers_per_device: usize,
-    /// How long a file that comes or goes may stand still.
+    /// Maximum time without progress of a file transfer.
     pub(crate) file_idle_timeout: Duration,
 }
 
-/// What every handler may need.
+/// State that all handlers share.
 #[derive(Clone)]
 pub(crate) struct Api(Arc<ApiInner>);
 
@@ -82,21 +82,21 @@ impl Deref for Api {
     }
 }
 
-/// One connection, shared by the requests on it.
+/// The state of one connection, shared by the requests on it.
 #[derive(Clone)]
 pub(super) struct HttpConnection(Arc<HttpConnectionInner>);
 
 struct HttpConnectionInner {
-    /// Whether a request has come.
+    /// Whether a request has arrived.
     request_received: AtomicBool,
-    /// Whether a request on it was allowed: then nothing about strangers matters any more.
+    /// Whether a request on it was successful: then the connection stays authenticated.
     authenticated: AtomicBool,
     state: Mutex<HttpConnectionState>,
 }
 
 struct HttpConnectionState {
     slot: Option<ConnectionSlot>,
-    /// There once a request asked for MQTT instead of HTTP.
+    /// Set once a request has asked for an upgrade to WebSocket.
     upgrade: Option<OnUpgrade>,
 }
 
@@ -118,13 +118,14 @@ impl HttpConnection {
         self.0.authenticated.load(Ordering::Relaxed)
     }
 
-    /// A request begins: it is not dropped because strangers are many.
+    /// Called when a request begins: the connection cannot be evicted during a request. Returns whether the connection
+    /// was unauthenticated and has now released its slot.
     fn begin_request(&self) -> bool {
         self.0.request_received.store(true, Ordering::Relaxed);
         !self.is_authenticated() && self.lock().slot.as_ref().is_some_and(ConnectionSlot::mark_authenticated)
     }
 
-    /// The request that [`HttpConnection::begin_request`] told to be a stranger's has ended.
+    /// Called when a request has ended. `was_unauthenticated` is the result of [`HttpConnection::begin_request`].
     fn end_request(&self, was_unauthenticated: bool, allowed: bool) {
         if self.is_authenticated() {
             return;
@@ -132,12 +133,12 @@ impl HttpConnection {
         if allowed {
             self.0.authenticated.store(true, Ordering::Relaxed);
         } else if was_unauthenticated && let Some(slot) = &mut self.lock().slot {
-            // A device on its way to a WebSocket is still a stranger.
+            // This includes a device that upgrades to WebSocket: it authenticates later, with CONNECT.
             slot.readmit();
         }
     }
 
-    /// Leaves HTTP once the answer to this request is written.
+    /// Upgrades the connection once the response to this request is written.
     pub(super) fn set_upgrade(&self, upgrade: OnUpgrade) {
         self.lock().upgrade = Some(upgrade);
     }
@@ -147,7 +148,7 @@ impl HttpConnection {
 #[derive(Clone)]
 pub(crate) struct Server {
     api: Api,
-    /// Everything but method calls.
+    /// All routes except method calls.
     router: Router,
     stop: watch::Receiver<bool>,
 }
@@ -188,14 +189,14 @@ impl Server {
             .merge(extra_routes)
             .fallback(async || {
                 ApiError::new(
-                    HubError::new(ErrorCode::GenericNotFound, "No such resource."),
+                    HubError::new(ErrorCode::GenericNotFound, "The resource does not exist."),
                     ErrorFormat::Registry,
                 )
             });
         Self { api, router, stop }
     }
 
-    /// Serves one connection: HTTP/2 if that was agreed on in the handshake, else HTTP/1.1.
+    /// Serves one connection: HTTP/2 if ALPN selected it, otherwise HTTP/1.1.
     pub(crate) async fn serve(self, accepted: Accepted) {
         let Accepted { stream, peer, slot } = accepted;
         let is_http2 = stream.alpn_protocol() == Some(b"h2");
@@ -205,7 +206,7 @@ impl Server {
             move |request| server.clone().handle_request(connection.clone(), peer.clone(), request)
         });
         let stream = TokioIo::new(stream);
-        // Whoever has nothing to ask, or takes for ever to ask it, is sent away.
+        // A connection that sends no request within the time-out is closed.
         let first_request_timeout = {
             let (connection, limit) = (connection.clone(), self.api.limits.request_timeout);
             async move {
@@ -215,7 +216,7 @@ impl Server {
                 }
             }
         };
-        // Calls that are in flight end within the hub's own grace.
+        // Calls in flight end within the hub's shutdown time-out.
         let shutdown_timeout = self.api.hub.limits().shutdown_timeout + SHUTDOWN_MARGIN;
         let result = if is_http2 {
             let http = http2::Builder::new(TokioExecutor::new())
@@ -249,7 +250,7 @@ impl Server {
             .await
         };
         if let Err(error) = result {
-            debug!(peer = %peer.address, %error, "HTTPS connection ended");
+            debug!(peer = %peer.address, %error, "HTTPS connection closed");
         }
         let (upgrade, slot) = {
             let mut state = connection.lock();
@@ -260,8 +261,8 @@ impl Server {
         }
     }
 
-    /// Answers one request. Method calls, of which there may be thousands a second, go straight to where they are
-    /// served; a general router would cost as much as the call itself.
+    /// Handles one request. Method calls bypass the router: there may be thousands per second, and routing would cost
+    /// as much as the call itself.
     async fn handle_request(
         self,
         connection: HttpConnection,
@@ -295,7 +296,7 @@ impl Server {
     }
 }
 
-/// Messages to devices. Clients differ in how they write the names of the queues.
+/// Routes of cloud-to-device messages. Clients differ in the capitalisation of the queue names.
 fn message_routes() -> Router<Api> {
     let mut router = Router::new()
         .route("/devices/{id}/commands", delete(cloud_to_device::purge))
@@ -327,8 +328,8 @@ fn method_not_allowed() -> ApiError {
     )
 }
 
-/// Runs a connection; when the hub begins to stop, the connection is told and finishes what it began. When
-/// `first_request_timeout` ends before it does, it ends at once.
+/// Runs a connection until it closes. When the hub stops, `shut_down` starts the graceful shutdown: requests in flight
+/// complete, within `shutdown_timeout`. When `first_request_timeout` completes, the connection is closed at once.
 async fn serve_until_shutdown<C, T, E>(
     connection: C,
     mut stop: watch::Receiver<bool>,
@@ -349,7 +350,7 @@ where
             return Poll::Ready(Some(text(result)));
         }
         if first_request_timeout.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err("no request came in time".to_owned())));
+            return Poll::Ready(Some(Err("no request within the time-out".to_owned())));
         }
         stopped.as_mut().poll(cx).map(|_| None)
     });
@@ -357,10 +358,10 @@ where
         Some(result) => result,
         None => {
             shut_down(connection.as_mut());
-            // Whoever takes for ever to send a file, or to take one, does not keep the hub from stopping.
+            // A slow file transfer must not keep the hub from stopping.
             match Box::pin(tokio::time::timeout(shutdown_timeout, connection)).await {
                 Ok(result) => text(result),
-                Err(_) => Err("the hub stopped".to_owned()),
+                Err(_) => Err("the connection did not close within the shutdown time-out".to_owned()),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `/statistics`: how many devices there are, and how many are connected.
+//! `/statistics`: the number of devices and of connected devices.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};

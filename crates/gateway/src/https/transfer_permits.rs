@@ -1,12 +1,12 @@
-//! Files that come and go at once: as many as the hub bears, and of those only a few for any one device. Services have
-//! turns of their own: nothing that devices do keeps an owner from the files.
+//! Permits for file transfers: limit the number of concurrent transfers of all devices and of each device. Services
+//! have separate permits, so that devices cannot block their access to files.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Hands out turns.
+/// Issues transfer permits.
 #[derive(Clone)]
 pub(crate) struct TransferPermits {
     devices: Arc<DevicePermits>,
@@ -22,16 +22,16 @@ struct DevicePermits {
 #[derive(Default)]
 struct DeviceUsage {
     total: usize,
-    /// Only devices that have a turn.
+    /// Contains only devices that have a permit.
     by_device: HashMap<Arc<str>, usize>,
 }
 
-/// One transfer, until it is dropped.
+/// The permit for one transfer; released on drop.
 pub(crate) struct TransferPermit {
     _permit: PermitKind,
 }
 
-/// Whose it is; held for its end alone.
+/// The permit of a device or a service; kept only to be dropped.
 enum PermitKind {
     Device { _permit: DevicePermit },
     Service { _permit: OwnedSemaphorePermit },
@@ -42,27 +42,28 @@ struct DevicePermit {
     permits: Arc<DevicePermits>,
 }
 
-/// Why there is no turn now.
+/// The limit because of which no permit is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransferLimitReached {
-    /// All devices together have as many as there are.
+    /// The limit of all devices, or of all services.
     Total,
-    /// The device has as many as one may.
+    /// The limit of one device.
     PerDevice,
 }
 
 impl TransferPermits {
-    /// `limit` for all devices, and as many again for services; `limit_per_device` for each device.
+    /// Creates `limit` permits for all devices, at most `limit_per_device` of them for each device, and `limit`
+    /// separate permits for services.
     pub(crate) fn new(limit: usize, limit_per_device: usize) -> Self {
         let devices = DevicePermits { limit, limit_per_device, in_use: Mutex::default() };
         Self { devices: Arc::new(devices), services: Arc::new(Semaphore::new(limit)) }
     }
 
-    /// A turn of a device.
+    /// Acquires a permit for a device.
     pub(crate) fn acquire_for_device(&self, device: &str) -> Result<TransferPermit, TransferLimitReached> {
         let mut in_use = self.devices.lock();
-        let mine = in_use.by_device.get_key_value(device);
-        let (name, count) = mine.map_or_else(|| (device.into(), 0), |(name, count)| (name.clone(), *count));
+        let entry = in_use.by_device.get_key_value(device);
+        let (name, count) = entry.map_or_else(|| (device.into(), 0), |(name, count)| (name.clone(), *count));
         if count >= self.devices.limit_per_device {
             return Err(TransferLimitReached::PerDevice);
         }
@@ -75,7 +76,7 @@ impl TransferPermits {
         Ok(TransferPermit { _permit: PermitKind::Device { _permit: permit } })
     }
 
-    /// A turn of a service.
+    /// Acquires a permit for a service.
     pub(crate) fn acquire_for_service(&self) -> Result<TransferPermit, TransferLimitReached> {
         let permit = self.services.clone().try_acquire_owned().map_err(|_| TransferLimitReached::Total)?;
         Ok(TransferPermit { _permit: PermitKind::Service { _permit: permit } })
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_device_takes_the_turns_of_others_and_none_those_of_services() {
+    fn a_device_cannot_take_all_permits_and_services_have_separate_ones() {
         let permits = TransferPermits::new(3, 2);
         let refused = |device| permits.acquire_for_device(device).err();
         let first = permits.acquire_for_device("a").ok();
@@ -125,6 +126,6 @@ mod tests {
         assert_eq!(refused("a"), None);
         drop((second, third, services));
         let in_use = permits.devices.lock();
-        assert_eq!((in_use.total, in_use.by_device.len()), (0, 0), "nothing is left of those that had turns");
+        assert_eq!((in_use.total, in_use.by_device.len()), (0, 0), "released permits leave no entries");
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /$iothub/websocket`: MQTT inside binary WebSocket frames, for devices that may only use 443.
+//! `GET /$iothub/websocket`: MQTT in binary WebSocket frames, for devices that can only use port 443.
 
 use std::io;
 use std::pin::Pin;
@@ -32,10 +32,10 @@ use crate::mqtt::{self, MqttLimits};
 use crate::peer::Peer;
 
 const SUBPROTOCOL: &str = "mqtt";
-/// Largest frame: one MQTT packet of the largest size, and some.
+/// Maximum size of a frame: fits the largest MQTT packet.
 const MAX_FRAME: usize = 512 * 1024;
-/// How long a peer may take to answer a Close. Without the wait its answer meets a socket that is gone, of which the
-/// network thread of Microsoft's Python client dies.
+/// Time-out for the peer's Close. Without waiting, the peer's Close arrives at a closed socket, which terminates the
+/// network thread of Microsoft's Python client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn upgrade(
@@ -44,7 +44,7 @@ pub(super) async fn upgrade(
 ) -> Result<Response, ApiError> {
     let accept = accept_key(request.headers()).map_err(registry_error)?;
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return Err(registry_error(invalid_argument("This connection cannot become a WebSocket.")));
+        return Err(registry_error(invalid_argument("The connection cannot be upgraded to WebSocket.")));
     };
     connection.set_upgrade(upgrade);
     let headers = [
@@ -56,7 +56,7 @@ pub(super) async fn upgrade(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response())
 }
 
-/// Serves a device on a connection that has left HTTP.
+/// Serves a device on a connection that was upgraded to WebSocket.
 pub(super) async fn serve(
     upgrade: OnUpgrade,
     peer: Peer,
@@ -84,7 +84,7 @@ pub(super) async fn serve(
             )
             .await;
         }
-        Err(error) => debug!(peer = %peer.address, %error, "the WebSocket did not come about"),
+        Err(error) => debug!(peer = %peer.address, %error, "WebSocket upgrade failed"),
     }
 }
 
@@ -102,13 +102,13 @@ fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HubError> {
             .any(|value| value.trim().eq_ignore_ascii_case(word))
     };
     if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
-        return Err(invalid_argument("This path is a WebSocket: ask for an upgrade."));
+        return Err(invalid_argument("This path needs a WebSocket upgrade (Upgrade: websocket)."));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
-        return Err(invalid_argument("Only version 13 of WebSocket is spoken here."));
+        return Err(invalid_argument("Only WebSocket version 13 is supported."));
     }
     if !has(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-        return Err(invalid_argument("Only the subprotocol mqtt is spoken here."));
+        return Err(invalid_argument("Only the WebSocket subprotocol mqtt is supported."));
     }
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
@@ -117,11 +117,11 @@ fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HubError> {
         .map_err(|_| invalid_argument("Sec-WebSocket-Key is malformed."))
 }
 
-/// The bytes inside binary frames, as a stream. Packets and frames need not end together.
+/// The contents of binary frames as a byte stream. Frame boundaries need not be packet boundaries.
 struct WebSocketIo<S> {
     socket: WebSocketStream<S>,
     input: Bytes,
-    /// Until when the peer's Close is waited for. There once ours is sent.
+    /// Deadline for the peer's Close. Set once the hub's Close is sent.
     close_deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -138,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketIo<S> {
         while self.input.is_empty() {
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => self.input = bytes,
-                // Answered by the socket itself at the next write.
+                // The socket answers pings itself with the next write.
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
                 Some(Ok(_)) => return Poll::Ready(Err(io_error("only binary frames carry MQTT"))),
@@ -177,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketIo<S> {
                 none.insert(Box::pin(sleep(CLOSE_TIMEOUT)))
             }
         };
-        // What else the peer says counts no more; its Close, or the end, is what is waited for.
+        // Discard all other messages of the peer until its Close or the end of the stream.
         while close_deadline.as_mut().poll(cx).is_pending() {
             match ready!(Pin::new(&mut *socket).poll_next(cx)) {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => break,

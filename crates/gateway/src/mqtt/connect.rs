@@ -1,4 +1,4 @@
-//! CONNECT: the rules of IoT Hub for client id, user name, password and will.
+//! Handles CONNECT: IoT Hub's rules for client id, user name, password and will.
 
 use ferrohub_core::connections::CloseReason;
 use ferrohub_core::{ConnectRefusal, ConnectRequest};
@@ -18,14 +18,14 @@ impl ConnectionHandler {
         machine: &mut Machine,
         connect: &Connect,
     ) -> Result<(), CloseReason> {
-        // Once it is in the connection table, nothing may drop this task.
+        // Once the device is in the connection table, this task must not be aborted.
         if !self.slot.mark_authenticated() {
             return Err(CloseReason::ProtocolError);
         }
         match self.try_connect(connect).await {
             Ok(session_present) => {
                 machine.accept(session_present, Instant::now().into_std()).map_err(|error| {
-                    debug!(peer = %self.peer.address, %error, "protocol error right behind CONNECT");
+                    debug!(peer = %self.peer.address, %error, "protocol error after CONNECT");
                     CloseReason::ProtocolError
                 })
             }
@@ -47,23 +47,26 @@ impl ConnectionHandler {
         let username = username
             .ok_or_else(|| refuse(Refusal::BadCredentials, "the user name is missing or malformed"))?;
         if !username.host.eq_ignore_ascii_case(self.hub.host()) {
-            return Err(refuse(Refusal::NotAuthorized, "the user name names another hub"));
+            return Err(refuse(
+                Refusal::NotAuthorized,
+                "the user name contains the host name of another hub",
+            ));
         }
         if username.identity != id.as_str() {
             return Err(refuse(
                 Refusal::NotAuthorized,
-                "the user name names another identity than the client id",
+                "the user name and the client id name different identities",
             ));
         }
         let token = match connect.password.as_deref().map(std::str::from_utf8) {
             None => None,
             Some(Ok(token)) => Some(token),
-            Some(Err(_)) => return Err(refuse(Refusal::BadCredentials, "the password is not text")),
+            Some(Err(_)) => return Err(refuse(Refusal::BadCredentials, "the password is not UTF-8")),
         };
         let will = match &connect.will {
             None => None,
             Some(will) => Some(telemetry::will(&self.hub, &id, will).map_err(|error| {
-                refuse(Refusal::NotAuthorized, &format!("the will is no message: {error}"))
+                refuse(Refusal::NotAuthorized, &format!("the will is not a valid message: {error}"))
             })?),
         };
         let request = ConnectRequest {

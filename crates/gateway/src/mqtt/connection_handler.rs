@@ -1,4 +1,4 @@
-//! What each packet of a device means to the hub.
+//! Handles the MQTT packets of a device by calling the hub.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use super::{telemetry, twin};
 use crate::listener::ConnectionSlot;
 use crate::peer::Peer;
 
-/// Something that takes time, such as a write that must be on disk.
+/// An asynchronous operation for the device, such as a write that must be persisted.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<WorkOutput, CloseReason>> + Send>>;
 
-/// What to tell the device when work is done: each in its turn.
+/// The response to send to the device when work is done.
 pub(super) enum WorkOutput {
-    /// Messages are on disk.
+    /// Messages are persisted; acknowledge them.
     Telemetry(Vec<PacketId>),
     /// A twin request was served.
     Twin(twin::TwinReply),
-    /// A twin request was served, and the response got lost.
+    /// A twin request was served, but an injected fault drops the response.
     TwinResponseLost(Option<PacketId>),
 }
 
@@ -52,25 +52,25 @@ impl WorkOutput {
     }
 }
 
-/// One device's side of the hub.
+/// The hub's side of one device connection.
 pub(super) struct ConnectionHandler {
     pub(super) hub: Arc<Hub>,
     pub(super) peer: Peer,
-    /// There once the device is let in.
+    /// Set once CONNECT is accepted.
     pub(super) connection: Option<Arc<Connection>>,
-    /// When its credential runs out.
+    /// Expiry of the credential.
     pub(super) expires: Option<Instant>,
-    /// Whether what it listens for outlives the connection.
+    /// Whether subscriptions outlive the connection.
     pub(super) durable: bool,
-    /// What to send for the device when it is gone without a word. Boxed, because few have one.
+    /// The will message. Boxed, because few devices have one.
     pub(super) will: Option<Box<DeviceMessage>>,
     pub(super) slot: ConnectionSlot,
-    /// What the device asked for and waits for. Until it is done nothing more of what the device says is acted on;
-    /// what the hub has to say goes out meanwhile.
+    /// The pending operation of the device. While it runs, further packets of the device are not handled; output of
+    /// the hub is still sent.
     work: Option<Work>,
-    /// Messages to the device. There once some may wait for it.
+    /// Sends cloud-to-device messages. Set while there may be some.
     messages: Option<Box<MessageSender>>,
-    /// Messages that are not being written yet, because more of them may be there already. Boxed, because an idle
+    /// Telemetry that is not being written yet, because more of it may already have arrived. Boxed, because an idle
     /// device has none.
     batch: Option<Box<TelemetryBatch>>,
 }
@@ -91,36 +91,36 @@ impl ConnectionHandler {
         }
     }
 
-    /// The device said something.
+    /// Records that the device sent something.
     pub(super) fn record_activity(&self) {
         if let Some(connection) = &self.connection {
             connection.touch(self.hub.now());
         }
     }
 
-    /// Whether nothing that the device said is still to be done.
+    /// Returns whether all packets of the device have been handled.
     pub(super) fn is_idle(&self) -> bool {
         self.work.is_none() && self.batch.is_none()
     }
 
-    /// Whether the device may be heard: not while work for it is under way.
+    /// Returns whether input may be handled: not while an operation is pending.
     pub(super) fn accepts_input(&self) -> bool {
         self.work.is_none()
     }
 
-    /// Whether messages wait to be written until it is known that no more of them are there.
+    /// Returns whether telemetry is batched that is not being written yet.
     pub(super) fn has_batch(&self) -> bool {
         self.batch.is_some()
     }
 
-    /// Begins to write what was gathered.
+    /// Starts writing the batch.
     pub(super) fn write_batch(&mut self) {
         if let (Some(batch), Some(connection)) = (self.batch.take(), &self.connection) {
             self.work = Some(batch.write(&self.hub, connection));
         }
     }
 
-    /// Adds messages to those that are gathered, up to the first thing that is none.
+    /// Moves telemetry events from the state machine to the batch, up to the first other event.
     fn batch_telemetry(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
         while let Some(event) = machine.peek_event() {
             let (Event::Publish(publish), Some(connection)) = (event, &self.connection) else { break };
@@ -136,7 +136,7 @@ impl ConnectionHandler {
                     return Ok(());
                 }
                 Ok(()) => drop(machine.poll_event()),
-                // What came before it still counts.
+                // The messages before the invalid one are still written.
                 Err(_) if had_batch => break,
                 Err(error) => {
                     self.batch = None;
@@ -150,7 +150,7 @@ impl ConnectionHandler {
         Ok(())
     }
 
-    /// The outcome of the work that is under way.
+    /// Polls the pending operation.
     pub(super) fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<WorkOutput, CloseReason>> {
         let Some(work) = &mut self.work else { return Poll::Pending };
         let result = ready!(work.as_mut().poll(cx));
@@ -158,7 +158,8 @@ impl ConnectionHandler {
         Poll::Ready(result)
     }
 
-    /// Acts on everything the machine has to tell, up to the first thing that takes time. An error ends the connection.
+    /// Handles the events of the state machine until one starts an asynchronous operation. An error ends the
+    /// connection.
     pub(super) async fn handle_events(&mut self, machine: &mut Machine) -> Result<(), CloseReason> {
         while self.accepts_input() {
             self.batch_telemetry(machine)?;
@@ -167,8 +168,8 @@ impl ConnectionHandler {
             }
             let Some(event) = machine.poll_event() else { break };
             match event {
-                // What is rare and waits for the store is in a box of its own: a connection is idle for most of its
-                // life, and its task should not be as large as its beginning was.
+                // Rare operations that wait for the store are boxed: a connection is idle most of the time, and the
+                // size of its task should not include their state.
                 Event::Connect(connect) => Box::pin(self.connect(machine, &connect)).await?,
                 Event::Subscribe(subscribe) => Box::pin(self.subscribe(machine, &subscribe)).await?,
                 Event::Unsubscribe(unsubscribe) => Box::pin(self.unsubscribe(machine, &unsubscribe)).await?,
@@ -184,7 +185,7 @@ impl ConnectionHandler {
         Ok(())
     }
 
-    /// Messages may wait for the device; so many of them may be on their way to it at once.
+    /// Notes that messages may be pending for the device. `window` is the maximum number of unacknowledged messages.
     pub(super) fn notify_messages(&mut self, window: usize) {
         let Some(connection) = &self.connection else { return };
         self.messages
@@ -192,21 +193,21 @@ impl ConnectionHandler {
             .notify();
     }
 
-    /// Messages for the device. Call it only when all that was to be sent is written.
+    /// Polls for messages to the device. Call it only when all output is written.
     pub(super) fn poll_messages(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<StoredMessage>, CloseReason>> {
         let Some(messages) = &mut self.messages else { return Poll::Pending };
         let found = messages.poll(cx);
-        // Most devices that listen have none for most of the time.
+        // Most subscribed devices have no messages most of the time, so free the sender.
         if found.is_pending() && messages.is_idle() {
             self.messages = None;
         }
         found
     }
 
-    /// Hands messages to the machine.
+    /// Sends messages to the device through the state machine.
     pub(super) fn send_messages(
         &mut self,
         machine: &mut Machine,
@@ -215,13 +216,13 @@ impl ConnectionHandler {
         self.messages.as_mut().map_or(Ok(()), |messages| messages.send(machine, found))
     }
 
-    /// The connection ends: waits for the work that is under way, and takes note of what the device acknowledged
-    /// behind it. Nothing else that the device said is begun; what it was not told of, it sends again.
+    /// Called when the connection ends: waits for the pending operation, then records the acknowledgements that the
+    /// device has sent. Other packets are not handled: the device sends again what was not acknowledged.
     pub(super) async fn finish_work(&mut self, machine: &mut Machine) {
         if let Some(work) = self.work.take()
             && let Ok(output) = work.await
         {
-            // There is nothing more to end than what ends already.
+            // The connection ends anyway, so an error has no effect.
             let _ = output.respond(machine);
         }
         while let Some(event) = machine.poll_event() {
@@ -231,7 +232,7 @@ impl ConnectionHandler {
         }
     }
 
-    /// The connection ends: completes what the device has.
+    /// Called when the connection ends: completes the messages that the device has acknowledged.
     pub(super) async fn close_messages(&mut self) {
         if let Some(messages) = self.messages.take() {
             messages.close().await;
@@ -286,8 +287,8 @@ impl ConnectionHandler {
             return Ok(());
         }
         if !topic::is_method_response(topic) {
-            // MQTT 3.1.1 has no way to say no to a message but to close.
-            debug!(device = %connection.id, topic, "published to a topic that the hub does not serve");
+            // MQTT 3.1.1 has no negative acknowledgement: the only way to refuse a message is to close the connection.
+            debug!(device = %connection.id, topic, "PUBLISH to an unsupported topic");
             return Err(CloseReason::ProtocolError);
         }
         let Some((status, request_id)) = topic::parse_method_response(topic) else {
@@ -297,10 +298,10 @@ impl ConnectionHandler {
         let reply = MethodReply { status, payload: publish.payload };
         let answer = RequestId::parse(request_id)
             .map_or(Answer::NoSuchCall, |id| self.hub.answer(connection, id, reply));
-        // A client that came back before it read the PUBACK sends its answer once more, as QoS 1 demands.
+        // A client that reconnected before it read the PUBACK sends its response again, as QoS 1 requires.
         if answer == Answer::NoSuchCall && !publish.dup {
             self.hub.metrics().unmatched_method_responses.inc();
-            debug!(device = %connection.id, "an answer that no call waits for");
+            debug!(device = %connection.id, "method response without a pending call");
         }
         if let Some(packet_id) = publish.packet_id {
             machine.puback(packet_id);
@@ -308,7 +309,7 @@ impl ConnectionHandler {
         Ok(())
     }
 
-    /// Hands a method request to the machine, at QoS 0 as Azure does: a call is never sent twice.
+    /// Sends a method request with QoS 0, as Azure does: a call is never sent twice.
     pub(super) fn send_method(
         &self,
         machine: &mut Machine,
@@ -317,12 +318,12 @@ impl ConnectionHandler {
         let topic = topic::MethodRequest { name: method.name.as_str(), request_id: &method.request_id };
         let payload = method.payload.as_deref().unwrap_or_default();
         machine.publish(topic, QoS::AtMostOnce, payload).map(|_| ()).map_err(|error| {
-            warn!(peer = %self.peer.address, %error, "a method request could not be sent");
+            warn!(peer = %self.peer.address, %error, "cannot send a method request");
             CloseReason::ProtocolError
         })
     }
 
-    /// Tells the device of a change of its desired properties, at QoS 0: one that was away reads its twin.
+    /// Sends a change of desired properties with QoS 0: a device that was disconnected reads its twin.
     pub(super) fn send_desired(
         &self,
         machine: &mut Machine,
@@ -330,7 +331,7 @@ impl ConnectionHandler {
     ) -> Result<(), CloseReason> {
         let topic = topic::DesiredPatchTopic { version: notice.version };
         machine.publish(topic, QoS::AtMostOnce, &notice.patch).map(|_| ()).map_err(|error| {
-            warn!(peer = %self.peer.address, %error, "a change of desired properties could not be sent");
+            warn!(peer = %self.peer.address, %error, "cannot send a desired properties update");
             CloseReason::ProtocolError
         })
     }
@@ -339,10 +340,10 @@ impl ConnectionHandler {
         self.connection.as_ref().ok_or(CloseReason::ProtocolError)
     }
 
-    /// The monotonic instant of a wall-clock time to come.
+    /// Converts a future wall-clock time to a monotonic instant.
     pub(super) fn to_instant(&self, moment: ferrohub_model::Timestamp) -> Option<Instant> {
         let left = moment.unix_millis().saturating_sub(self.hub.now().unix_millis());
-        // A moment too far away for the clock never comes.
+        // `None` (never) if the time is beyond the range of the clock.
         Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
 }
@@ -354,8 +355,8 @@ async fn save_session(
     durable: bool,
 ) -> Result<(), CloseReason> {
     hub.set_session(connection, session, durable).await.map_err(|error| {
-        // Not acknowledged, so the device knows that it does not hold.
-        warn!(device = %connection.id, %error, "a subscription is not on disk");
+        // The subscription is not acknowledged, so the device knows that it is not in effect.
+        warn!(device = %connection.id, %error, "cannot store a subscription");
         CloseReason::StoreFailed
     })
 }

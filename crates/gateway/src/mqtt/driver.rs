@@ -1,4 +1,4 @@
-//! Moves bytes between one socket and one machine, until either side ends.
+//! Transfers bytes between one socket and its protocol state machine until either side closes.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -23,42 +23,42 @@ use super::telemetry;
 use crate::listener::ConnectionSlot;
 use crate::peer::Peer;
 
-/// Limits of the MQTT head.
+/// Limits of the MQTT endpoint.
 #[derive(Debug, Clone)]
 pub struct MqttLimits {
-    /// Limits of the protocol machine.
+    /// Limits of the protocol state machine.
     pub protocol: Arc<Config>,
-    /// How long a device may leave what it is sent unread.
+    /// Maximum time that output may be pending because the device does not read.
     pub write_timeout: Duration,
 }
 
-/// Enough for a TLS record.
+/// Fits the plaintext of a TLS record.
 const READ_BUFFER_SIZE: usize = 16 * 1024;
-/// When to look again if nothing is due.
+/// Timer interval if no deadline is set.
 const IDLE_WAKE_INTERVAL: Duration = Duration::from_secs(3600);
 
 thread_local! {
-    /// Input of whichever connection is being read; the machine keeps only what is incomplete.
+    /// Read buffer shared by all connections of the thread; the state machine copies only incomplete packets.
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER_SIZE].into_boxed_slice());
 }
 
-/// What made the driver wake up.
+/// An event that the driver handles.
 enum DriverEvent {
-    /// Input was handed to the machine.
+    /// Input was passed to the state machine.
     Input(Result<(), ProtocolError>),
     /// The peer closed its side, or the transport failed.
     ReadClosed,
-    /// The transport takes no more output.
+    /// The transport accepts no more output.
     WriteFailed,
-    /// Work for the device is done.
+    /// The pending operation of the device has finished.
     WorkDone(Result<WorkOutput, CloseReason>),
-    /// Messages for the device were found.
+    /// Messages for the device were fetched.
     Messages(Result<Vec<StoredMessage>, CloseReason>),
-    /// The hub has something to send or says to close.
+    /// The hub has something to send, or closes the connection.
     Outgoing(Outgoing),
     /// A deadline passed.
     Timer,
-    /// All output is with the operating system.
+    /// All output is written and flushed.
     Flushed,
 }
 
@@ -68,14 +68,14 @@ struct Driver<S> {
     output: BytesMut,
     /// Whether something was written since the last flush.
     unflushed: bool,
-    /// Nothing can be written any more; what the peer said before is still read.
+    /// Writing has failed; input that the peer sent before is still read.
     write_failed: bool,
     write_timeout: Duration,
 }
 
 /// Serves one device's connection until it ends.
 ///
-/// Not an `async fn`: that would hold what it is given once more beside what it makes of it.
+/// Not an `async fn`: its future would store the parameters in addition to the values built from them.
 pub(crate) fn serve<S>(
     stream: S,
     peer: Peer,
@@ -101,16 +101,16 @@ where
     }
 }
 
-/// Takes leave: of the hub, then of the device.
+/// Detaches from the hub, then closes the transport.
 async fn close_connection<S>(mut driver: Driver<S>, mut handler: ConnectionHandler, reason: CloseReason)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if finishes_pending_work(reason) && !driver.write_failed {
-        // What is on its way to the disk gets there anyway: a device that is not told sends it again.
+        // Writes in progress complete anyway. A device that gets no acknowledgement sends the message again.
         let finish = handler.finish_work(&mut driver.machine);
         if tokio::time::timeout(driver.write_timeout, finish).await.is_err() {
-            debug!(peer = %handler.peer.address, "closed before the work for it was done");
+            debug!(peer = %handler.peer.address, "connection closed before its pending work was done");
         }
     }
     handler.close_messages().await;
@@ -121,13 +121,18 @@ where
             telemetry::send_will(&handler.hub, connection, will, reason).await;
         }
     } else {
-        debug!(peer = %handler.peer.address, reason = reason.name(), "closed before it was connected");
+        debug!(
+            peer = %handler.peer.address,
+            reason = reason.name(),
+            "connection closed before CONNECT was accepted"
+        );
     }
-    // What is left to send may be the CONNACK that tells why.
+    // The remaining output may be the CONNACK with the reason.
     let _ = tokio::time::timeout(driver.write_timeout, driver.finish()).await;
 }
 
-/// Whether a device whose connection ends for this reason hears what it is told last, and may be told.
+/// Returns whether pending work is finished and its response sent when a connection closes for this reason: the device
+/// still reads, and may still get the response.
 fn finishes_pending_work(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Stopping | CloseReason::Expired | CloseReason::CredentialChanged)
 }
@@ -136,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn run(&mut self, handler: &mut ConnectionHandler) -> CloseReason {
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut write_deadline: Option<Instant> = None;
-        let mut broken_input: Option<ProtocolError> = None;
+        let mut input_error: Option<ProtocolError> = None;
         loop {
             self.machine.poll_transmit(&mut self.output);
             if self.write_failed {
@@ -151,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let has_events = match poll_fn(|cx| self.poll_next_event(cx, handler, timer.as_mut())).await {
                 DriverEvent::Input(result) => {
                     handler.record_activity();
-                    broken_input = result.err();
+                    input_error = result.err();
                     Ok(true)
                 }
                 DriverEvent::WorkDone(result) => {
@@ -164,9 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Ok(false) => Ok(()),
                 Err(reason) => Err(reason),
             };
-            match (outcome, broken_input) {
+            match (outcome, input_error) {
                 (Err(reason), _) => return reason,
-                // Events of packets before an offending one still count, and so does work for them.
+                // Packets before the invalid one are still handled completely.
                 (Ok(()), Some(error)) if handler.is_idle() => return self.protocol_error(handler, &error),
                 (Ok(()), _) if self.machine.is_closed() && handler.is_idle() => {
                     return CloseReason::ProtocolError;
@@ -176,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// What is done at once. An error ends the connection.
+    /// Handles an event synchronously. An error ends the connection.
     fn handle_event(
         &mut self,
         event: DriverEvent,
@@ -198,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             DriverEvent::Messages(found) => handler.send_messages(&mut self.machine, &found?),
             DriverEvent::ReadClosed => Err(CloseReason::Lost),
             DriverEvent::WriteFailed => {
-                // A goodbye may have come before the peer closed.
+                // The peer may have sent DISCONNECT before it closed, so keep reading.
                 self.write_failed = true;
                 self.unflushed = false;
                 Ok(())
@@ -208,8 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Output first, then input, then what the hub wants to send: nobody who does not read is read or
-    /// sent more.
+    /// Returns the next event: output first, then input, then output of the hub. While output is pending, nothing more
+    /// is read from the device or sent to it.
     fn poll_next_event(
         &mut self,
         cx: &mut Context<'_>,
@@ -222,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(Err(_)) => return Poll::Ready(DriverEvent::WriteFailed),
                 Poll::Pending => {}
             }
-            // A hub that wants to close does not wait for a device that does not read.
+            // Closing does not wait for a device that does not read.
             if let Some(reason) = handler.connection.as_ref().and_then(|connection| connection.close_reason())
             {
                 return Poll::Ready(DriverEvent::Outgoing(Outgoing::Close(reason)));
@@ -234,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if handler.accepts_input()
                 && self.machine.wants_read()
                 && let Poll::Ready(event) = self.poll_read(cx)
-                // What a device sent before it went still counts; its end is seen again.
+                // Write the batch before handling the end of the input, which the next read returns again.
                 && !(handler.has_batch() && matches!(event, DriverEvent::ReadClosed))
             {
                 return Poll::Ready(event);
@@ -287,8 +292,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// One timer for the machine, the credential and the slow reader. It is left where it is while the
-    /// next deadline lies behind it: it fires early, and is set anew.
+    /// Sets the timer, which serves the state machine, the expiry of the credential and the write time-out. If the next
+    /// deadline is after the timer's, the timer stays as it is: it fires early and is then set again.
     fn arm(&self, mut timer: Pin<&mut Sleep>, handler: &ConnectionHandler, write_deadline: Option<Instant>) {
         let machine = self.machine.poll_timeout().map(Instant::from_std).filter(|_| self.is_reading(handler));
         let next = [machine, handler.expires, write_deadline].into_iter().flatten().min();
@@ -298,8 +303,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Whether silence is the device's own. While work for it is under way or output waits, it is not read, and what
-    /// it said meanwhile is read before it is judged.
+    /// Returns whether input is being read, so that the keep-alive can be checked. While an operation or output is
+    /// pending, nothing is read; input that arrives meanwhile must be read before the keep-alive is checked.
     fn is_reading(&self, handler: &ConnectionHandler) -> bool {
         handler.accepts_input() && self.output.is_empty() && !self.unflushed
     }
@@ -326,14 +331,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn protocol_error(&self, handler: &ConnectionHandler, error: &ProtocolError) -> CloseReason {
-        debug!(peer = %handler.peer.address, device = handler.connection.as_ref().map(|c| c.id.as_str()), %error, "protocol error");
+        let device = handler.connection.as_ref().map(|connection| connection.id.as_str());
+        debug!(peer = %handler.peer.address, device, %error, "protocol error");
         match error {
             ProtocolError::KeepAliveTimeout | ProtocolError::ConnectTimeout => CloseReason::KeepAlive,
             _ => CloseReason::ProtocolError,
         }
     }
 
-    /// Sends what is left, then closes the transport.
+    /// Sends the remaining output, then closes the transport.
     async fn finish(&mut self) -> io::Result<()> {
         self.machine.poll_transmit(&mut self.output);
         poll_fn(|cx| self.poll_write(cx)).await?;
@@ -348,12 +354,12 @@ mod tests {
     use super::*;
     use crate::tls::TlsStream;
 
-    /// The future that `function` makes, without making one.
+    /// Returns the size of the future that the function returns, without calling it.
     fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
         size_of::<F>()
     }
 
-    /// A hub holds one of these for each device. Whoever makes it larger should mean to.
+    /// The hub has one of these futures per device: its size must not grow unnoticed.
     #[test]
     fn a_connection_is_small() {
         type Parts<S> = (S, Peer, Arc<Hub>, MqttLimits, ConnectionSlot);

@@ -1,7 +1,8 @@
-//! Messages to a device: out of its queue, to the device, and off the disk once it has them.
+//! Cloud-to-device messages: fetches them from the device's queue, sends them, and completes them once the device has
+//! acknowledged them.
 //!
-//! What the store does for them runs beside everything else: a device is heard and called meanwhile. One that listens
-//! for no messages, or has none, has nothing of this.
+//! The store operations run concurrently with the rest of the connection: input and method calls are handled meanwhile.
+//! A device that has not subscribed to messages, or has none, needs no memory for this.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,10 +20,10 @@ use ferrohub_mqtt::server::Connection as Machine;
 use ferrohub_mqtt::{PacketId, QoS, SendError};
 use tracing::{debug, warn};
 
-/// Bytes of messages that are read for one device at a time; one message may have more.
+/// Maximum bytes of messages that are fetched for one device at a time; a single message may be larger.
 const MAX_FETCH_BYTES: usize = 64 * 1024;
 
-/// The subscriptions that a filter stands for.
+/// Returns the subscriptions that a topic filter requests.
 pub(super) fn subscriptions(filter: MessagesFilter) -> &'static [Subscription] {
     match filter {
         MessagesFilter::Messages => &[Subscription::Messages],
@@ -33,21 +34,21 @@ pub(super) fn subscriptions(filter: MessagesFilter) -> &'static [Subscription] {
 
 type FetchFuture = Pin<Box<dyn Future<Output = Result<Fetched, StoreError>> + Send>>;
 
-/// The messages that one connection has in hand.
+/// Sends and settles the messages of one connection.
 pub(super) struct MessageSender {
     connection: Arc<Connection>,
     receiver: Arc<Receiver>,
-    /// How many may wait for the device's PUBACK.
+    /// Maximum number of messages without PUBACK.
     window: usize,
-    /// Sent at QoS 1, and not acknowledged yet.
+    /// Sent with QoS 1 and not acknowledged yet.
     unacknowledged: VecDeque<(PacketId, u64)>,
-    /// Sent at QoS 0: the device has them, as far as anybody can know, when they are written.
+    /// Sent with QoS 0: considered delivered once they are written to the transport.
     unwritten: Vec<u64>,
-    /// The device has them; they are still in the queue.
+    /// Delivered, to be completed in the queue.
     to_complete: Vec<u64>,
-    /// MQTT cannot carry them; they are still in the queue.
+    /// Cannot be encoded in MQTT, to be rejected in the queue.
     to_reject: Vec<u64>,
-    /// More may wait in the queue.
+    /// The queue may contain more messages.
     may_have_more: bool,
     fetch: Option<FetchFuture>,
 }
@@ -67,19 +68,19 @@ impl MessageSender {
         }
     }
 
-    /// Messages may wait in the queue.
+    /// Notes that the queue may contain messages.
     pub(super) fn notify(&mut self) {
         self.may_have_more = true;
     }
 
-    /// Whether nothing is left to do or to wait for: then it need not be kept.
+    /// Returns whether nothing is pending, so that the sender can be dropped.
     pub(super) fn is_idle(&self) -> bool {
         let nothing_sent =
             self.unacknowledged.is_empty() && self.unwritten.is_empty() && self.to_complete.is_empty();
         nothing_sent && !self.may_have_more && self.fetch.is_none()
     }
 
-    /// The device has the message that was sent with this identifier.
+    /// Records the PUBACK for this packet identifier.
     pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
         if let Some(index) = self.unacknowledged.iter().position(|(sent, _)| *sent == packet_id)
             && let Some((_, sequence)) = self.unacknowledged.remove(index)
@@ -88,7 +89,7 @@ impl MessageSender {
         }
     }
 
-    /// Messages to send. Call it only when all that was to be sent is written.
+    /// Polls for messages to send. Call it only when all output is written.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<StoredMessage>, CloseReason>> {
         self.to_complete.append(&mut self.unwritten);
         loop {
@@ -106,14 +107,14 @@ impl MessageSender {
                     }
                 }
                 Err(error) => {
-                    warn!(device = %self.connection.id, %error, "messages could not be read or completed");
+                    warn!(device = %self.connection.id, %error, "cannot read or complete messages");
                     return Poll::Ready(Err(CloseReason::StoreFailed));
                 }
             }
         }
     }
 
-    /// Completes what the device has, all in one write; then reads what there is room for.
+    /// Returns a future that completes the delivered messages in one write, then fetches as many as the window allows.
     fn next_fetch(&mut self) -> Option<FetchFuture> {
         let filter = MessageFilter::from(self.connection.session());
         let room = self.window.saturating_sub(self.unacknowledged.len());
@@ -137,7 +138,7 @@ impl MessageSender {
         }))
     }
 
-    /// Hands messages to the machine.
+    /// Sends messages through the state machine.
     pub(super) fn send(
         &mut self,
         machine: &mut Machine,
@@ -151,7 +152,7 @@ impl MessageSender {
                 Some(_) => Subscription::Inputs,
             };
             if !session.has(subscription) {
-                // It stopped listening meanwhile.
+                // The device has unsubscribed in the meantime.
                 unwanted.push(*sequence);
                 continue;
             }
@@ -164,14 +165,15 @@ impl MessageSender {
             match machine.publish(topic, qos, &message.body) {
                 Ok(Some(packet_id)) => self.unacknowledged.push_back((packet_id, *sequence)),
                 Ok(None) => self.unwritten.push(*sequence),
-                // It would keep the device from all that is behind it, connection after connection.
+                // Otherwise the message would block all later messages, on every connection.
                 Err(SendError::Encode(error)) => {
-                    warn!(device = %self.connection.id, sequence, %error, "a message that MQTT cannot carry is given up");
+                    let device = &self.connection.id;
+                    warn!(%device, sequence, %error, "message rejected: it cannot be sent over MQTT");
                     self.to_reject.push(*sequence);
                     continue;
                 }
                 Err(error) => {
-                    warn!(device = %self.connection.id, sequence, %error, "a message could not be sent");
+                    warn!(device = %self.connection.id, sequence, %error, "cannot send a message");
                     return Err(CloseReason::ProtocolError);
                 }
             }
@@ -181,12 +183,17 @@ impl MessageSender {
         Ok(())
     }
 
-    /// The connection ends. What the device said it has is completed; the rest waits for its next connection.
+    /// Called when the connection ends: completes the acknowledged messages. The others stay in the queue for the next
+    /// connection.
     pub(super) async fn close(mut self) {
-        // Work that began comes to its end by itself; it holds what it completes until then.
+        // A settlement in progress completes even if its future is dropped, and keeps its messages locked until then.
         self.fetch = None;
         if let Err(error) = self.receiver.settle(&self.to_complete, Settlement::Complete).await {
-            warn!(device = %self.connection.id, %error, "messages that the device has could not be completed");
+            warn!(
+                device = %self.connection.id,
+                %error,
+                "cannot complete messages that the device received; they are delivered again"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a device sends on its own: telemetry, and its will.
+//! Telemetry and will messages of devices.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use tracing::{info, warn};
 
 use super::connection_handler::{Work, WorkOutput};
 
-/// So many messages are written together at most.
+/// Maximum number of messages in a batch.
 const MAX_BATCH_MESSAGES: usize = 128;
-/// When they take so many bytes, no more are gathered.
+/// A batch of at least this size is written without waiting for more messages.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
-/// Why something is no message of this device.
+/// The reason for which a message is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidMessage {
-    #[error("the topic is not the device's own")]
+    #[error("the topic is not the telemetry topic of this device")]
     WrongTopic,
     #[error("the properties in the topic are malformed")]
     MalformedProperties,
@@ -31,7 +31,7 @@ pub(super) enum InvalidMessage {
 }
 
 impl InvalidMessage {
-    /// A fixed word for metrics.
+    /// Returns the label value for metrics.
     fn reason(self) -> &'static str {
         match self {
             Self::WrongTopic => "wrong_topic",
@@ -41,7 +41,7 @@ impl InvalidMessage {
     }
 }
 
-/// The message that a topic and a payload make.
+/// Builds a message from a topic and a payload.
 fn parse_message(
     hub: &Hub,
     id: &IdentityId,
@@ -52,7 +52,8 @@ fn parse_message(
     let bag = topic::parse_telemetry(topic, id).ok_or(InvalidMessage::WrongTopic)?;
     let mut properties =
         MessageProperties::parse_property_bag(bag).map_err(|_| InvalidMessage::MalformedProperties)?;
-    // The hub keeps no message for later subscribers, there are none; it says that it was asked to.
+    // The hub does not retain messages: devices cannot subscribe to each other. Like IoT Hub, it marks the message
+    // with a property instead.
     if retain {
         properties.application.insert("mqtt-retain".to_owned(), "true".to_owned());
     }
@@ -60,31 +61,31 @@ fn parse_message(
     if message.size() > hub.max_event_bytes() { Err(InvalidMessage::TooLarge) } else { Ok(message) }
 }
 
-/// What a device leaves to be sent when it is gone without a word.
+/// Builds the will message of a device.
 pub(super) fn will(hub: &Hub, id: &IdentityId, will: &Will) -> Result<Box<DeviceMessage>, InvalidMessage> {
     let mut message = parse_message(hub, id, will.topic.as_str(), &will.payload, will.retain)?;
     message.properties.application.insert("iothub-MessageType".to_owned(), "Will".to_owned());
     Ok(Box::new(message))
 }
 
-/// Whether a topic is meant for a message of some device, well-formed or not.
+/// Returns whether a topic is intended for telemetry of any device, even if it is malformed.
 pub(super) fn is_telemetry_topic(topic: &str) -> bool {
     topic.starts_with("devices/")
 }
 
-/// Messages that a device has sent one behind the other and that are to be written together.
+/// Consecutive messages of a device that are written together.
 #[derive(Debug, Default)]
 pub(super) struct TelemetryBatch {
     messages: Vec<DeviceMessage>,
-    /// What is to be acknowledged.
+    /// Packet identifiers to acknowledge.
     packet_ids: Vec<PacketId>,
     bytes: usize,
-    /// Whether a fault may take it: then each message has its own turn.
+    /// Whether telemetry faults are active: then each message is written separately.
     unbatched: bool,
 }
 
 impl TelemetryBatch {
-    /// Whether it is time to write them, even if there are more.
+    /// Returns whether the batch must be written before adding more messages.
     pub(super) fn is_full(&self) -> bool {
         self.unbatched || self.messages.len() >= MAX_BATCH_MESSAGES || self.bytes >= MAX_BATCH_BYTES
     }
@@ -104,7 +105,7 @@ impl TelemetryBatch {
         Ok(())
     }
 
-    /// Begins to write them.
+    /// Starts writing the batch.
     pub(super) fn write(self, hub: &Arc<Hub>, connection: &Connection) -> Work {
         let (hub, origin) = (hub.clone(), connection.origin());
         Box::pin(async move {
@@ -117,9 +118,9 @@ impl TelemetryBatch {
             match hub.send_events(origin, self.messages).await {
                 Ok(()) => Ok(WorkOutput::Telemetry(self.packet_ids)),
                 Err(error) => {
-                    // Not acknowledged, so the device sends it again when it is back.
+                    // The messages are not acknowledged, so the device sends them again after it reconnects.
                     if error.code != ErrorCode::ServiceUnavailable {
-                        warn!(device = %id, %error, "messages of a device are not on disk");
+                        warn!(device = %id, %error, "cannot store telemetry; the messages are not acknowledged");
                     }
                     Err(CloseReason::StoreFailed)
                 }
@@ -128,7 +129,7 @@ impl TelemetryBatch {
     }
 }
 
-/// A device sent something that is no message of its. MQTT 3.1.1 has no way to say no to it but to close.
+/// Counts and logs an invalid message. The connection must close: MQTT 3.1.1 has no negative acknowledgement.
 pub(super) fn refuse(
     hub: &Hub,
     connection: &Connection,
@@ -140,8 +141,8 @@ pub(super) fn refuse(
     CloseReason::ProtocolError
 }
 
-/// The connection ended: sends what the device left for that, unless it said goodbye or may not send any more. A hub that
-/// stops says nothing either: its devices are well.
+/// Stores the will message after a connection has ended, unless the device sent DISCONNECT or may no longer send. No
+/// will is stored when the hub stops either: the devices have not failed.
 pub(super) async fn send_will(
     hub: &Hub,
     connection: &Connection,
@@ -155,7 +156,7 @@ pub(super) async fn send_will(
         | CloseReason::Disabled => {}
         _ => {
             if let Err(error) = hub.send_events(connection.origin(), vec![*will]).await {
-                warn!(device = %connection.id, %error, "a device's will could not be sent");
+                warn!(device = %connection.id, %error, "cannot store the will message of a device");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A device's requests to its twin.
+//! Twin requests of devices.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use tracing::{debug, warn};
 use super::connection_handler::{Work, WorkOutput};
 use crate::https::error_details;
 
-/// What a device is told about a request of its.
+/// The response to a twin request.
 pub(super) struct TwinReply {
-    /// With the request's id in its topic, and its packet identifier.
+    /// The request, whose topic contains the request id.
     request: Publish,
     status: u16,
     /// The new version of the reported properties.
@@ -25,7 +25,7 @@ pub(super) struct TwinReply {
     payload: Bytes,
 }
 
-/// Begins to serve a request. A topic that is not a request ends the connection.
+/// Starts serving a request. A malformed topic ends the connection.
 pub(super) fn begin(
     hub: &Arc<Hub>,
     connection: &Arc<Connection>,
@@ -52,9 +52,10 @@ async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Res
                 connection.mark_desired_read(version);
                 Ok(TwinReply { request, status: 200, version: None, payload })
             }
-            // Microsoft's Python client asks again at once when it is told no. One that was closed waits first.
+            // Close instead of sending an error: Microsoft's Python client repeats the request immediately after an
+            // error response, but waits before it reconnects.
             Err(error) => {
-                warn!(device = %connection.id, %error, "a device's twin cannot be read");
+                warn!(device = %connection.id, %error, "cannot read the twin of a device");
                 Err(CloseReason::StoreFailed)
             }
         },
@@ -76,7 +77,7 @@ fn error_reply(request: Publish, error: &HubError) -> TwinReply {
 }
 
 impl TwinReply {
-    /// Acknowledges the request, then responds to it, at QoS 0: who asked and was cut off asks again.
+    /// Acknowledges the request, then responds with QoS 0: a device that loses its connection repeats the request.
     pub(super) fn respond(self, machine: &mut Machine) -> Result<(), CloseReason> {
         let request_id = match topic::parse_twin_request(self.request.topic.as_str()) {
             Some(TwinRequest::Get { request_id } | TwinRequest::Report { request_id, .. }) => request_id,
@@ -85,7 +86,7 @@ impl TwinReply {
         acknowledge(machine, self.request.packet_id);
         let topic = TwinResponse { status: self.status, request_id, version: self.version };
         machine.publish(topic, QoS::AtMostOnce, &self.payload).map(|_| ()).map_err(|error| {
-            warn!(%error, "a response to a twin request could not be sent");
+            warn!(%error, "cannot send a twin response");
             CloseReason::ProtocolError
         })
     }

@@ -1,8 +1,8 @@
-//! Asks every client for a certificate, requires none, and leaves the judgement to the hub.
+//! Requests a certificate from every client, requires none, and leaves its verification to the hub.
 //!
-//! What TLS proves here is only that the peer holds the private key of what it presents. Whether that
-//! certificate means anything – its thumbprint, its authority, its dates – is decided per identity in
-//! core, and again at every connect, resumed sessions included.
+//! TLS only proves that the peer has the private key of the certificate that it presents. `core` verifies the
+//! certificate – thumbprint, certificate authority, validity – per identity at every connect, including resumed
+//! sessions.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-/// Longest certificate chain a client may present.
+/// Maximum length of a client's certificate chain.
 const MAX_CHAIN: usize = 8;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! A hub without certificates makes its own: a private CA, and a server certificate below it.
+//! A private CA and a server certificate that it issues, for hubs without a configured certificate.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,52 +13,52 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// How long the CA lives.
+/// Validity of the CA certificate.
 const CA_VALIDITY: Duration = Duration::days(3650);
-/// How long a server certificate lives.
+/// Validity of a server certificate.
 const SERVER_VALIDITY: Duration = Duration::days(397);
-/// A server certificate with less than this left is renewed.
+/// A server certificate is renewed this long before its expiry.
 const RENEW_BEFORE: Duration = Duration::days(60);
-/// Clocks of devices differ.
+/// Certificates are valid from this long before their creation, because the clocks of devices differ.
 const BACKDATE: Duration = Duration::days(1);
 
-/// Why certificates could not be made or read.
+/// A certificate cannot be issued, read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    /// A file could not be read or written.
+    /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// The content of a file is not valid.
     #[error("{path}: {reason}")]
     Content {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Making a certificate failed.
-    #[error("could not make a certificate: {0}")]
+    /// A certificate cannot be issued.
+    #[error("cannot issue a certificate: {0}")]
     Generate(#[from] rcgen::Error),
-    /// The key and the certificate do not make a TLS configuration.
+    /// TLS cannot be set up with the key and the certificate.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// Where the server's chain and key are.
+/// The files with the server's certificate chain and private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// PEM: the server's certificate, then those that issued it.
+    /// PEM file with the certificate chain: the server certificate first.
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// PEM file with the private key.
     pub private_key: PathBuf,
 }
 
-/// The private CA in a folder. Its key stays there; only `ca.pem` is for others.
+/// The private CA in a folder. Only `ca.pem` may be copied from there; the other files are secret.
 #[derive(Debug, Clone)]
 pub struct PrivateCa {
     folder: PathBuf,
@@ -66,20 +66,20 @@ pub struct PrivateCa {
 }
 
 impl PrivateCa {
-    /// A CA in `folder` that certifies `names`: host names and IP addresses.
+    /// Describes a CA in `folder` that issues a server certificate for `names`: host names and IP addresses.
     #[must_use]
     pub fn new(folder: &Path, names: Vec<String>) -> Self {
         Self { folder: folder.to_owned(), names }
     }
 
-    /// The CA's certificate, for clients to trust.
+    /// Returns the path of the CA certificate, which clients must trust.
     #[must_use]
     pub fn certificate_path(&self) -> PathBuf {
         self.folder.join("ca.pem")
     }
 
-    /// Makes what is missing, and a new server certificate where the old one is about to expire or is
-    /// for other names.
+    /// Creates missing files, and issues a new server certificate if the old one is about to expire or is for other
+    /// names.
     pub fn ensure(&self, now: SystemTime) -> Result<CertificateFiles, PkiError> {
         let now = OffsetDateTime::from(now);
         let file = |source| PkiError::File { path: self.folder.clone(), source };
@@ -100,7 +100,8 @@ impl PrivateCa {
             let issuer = Issuer::from_ca_cert_pem(&read(&ca_path)?, issuer_key)?;
             let key = KeyPair::generate()?;
             let certificate = self.server_params(now)?.signed_by(&key, &issuer)?;
-            // The key first: a certificate without its key would not start, a key alone is made anew.
+            // Write the key first: without its key a certificate is unusable, but a key without a certificate is
+            // replaced at the next start.
             write_private(&files.private_key, &key.serialize_pem())?;
             write_private(&files.certificate, &certificate.pem())?;
             write_private(&self.folder.join("server.names"), &self.names.join("\n"))?;
@@ -157,7 +158,7 @@ fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
 }
 
-/// Writes a file that only its owner may read, in one step: whoever reads sees the old or the new.
+/// Writes a file with mode 0600, atomically: readers see either the old or the new content.
 fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     let partial = path.with_extension("new");
     let write = || {

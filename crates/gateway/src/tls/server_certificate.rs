@@ -1,4 +1,4 @@
-//! The server's certificate, exchanged under running listeners when its files change.
+//! The server certificate, which can be replaced while the listeners run.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,27 +13,27 @@ use rustls::{CipherSuite, ServerConfig};
 use super::client_certificates::OptionalClientAuth;
 use super::private_ca::{CertificateFiles, PkiError};
 
-/// The certificate in use.
+/// The server certificate in use.
 pub struct ServerCertificate {
     files: CertificateFiles,
     key: RwLock<Arc<CertifiedKey>>,
 }
 
 impl ServerCertificate {
-    /// Reads chain and key, and checks that they belong together.
+    /// Reads the chain and the key, and checks that they match.
     pub fn load(files: CertificateFiles) -> Result<Self, PkiError> {
         let key = RwLock::new(Arc::new(read(&files)?));
         Ok(Self { files, key })
     }
 
-    /// Reads the files again. New handshakes use what they hold now.
+    /// Reads the files again. New handshakes use the new content. After an error the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), PkiError> {
         let key = Arc::new(read(&self.files)?);
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
         Ok(())
     }
 
-    /// The files it came from.
+    /// Returns the files of the certificate.
     #[must_use]
     pub fn files(&self) -> &CertificateFiles {
         &self.files
@@ -61,7 +61,7 @@ fn read(files: &CertificateFiles) -> Result<CertifiedKey, PkiError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| content(&files.certificate, &error))?;
     if chain.is_empty() {
-        return Err(content(&files.certificate, &"there is no certificate in it"));
+        return Err(content(&files.certificate, &"the file contains no certificate"));
     }
     let key = PrivateKeyDer::from_pem_file(&files.private_key)
         .map_err(|error| content(&files.private_key, &error))?;
@@ -69,15 +69,19 @@ fn read(files: &CertificateFiles) -> Result<CertifiedKey, PkiError> {
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(error) => Err(content(&files.private_key, &format!("it is not the certificate's key: {error}"))),
+        Err(error) => {
+            let reason = format!("the private key does not match the certificate: {error}");
+            Err(content(&files.private_key, &reason))
+        }
     }
 }
 
-/// TLS 1.2 and 1.3, client certificates asked for, sessions resumable by ticket; `alpn` in order of preference.
+/// Builds the TLS configuration: TLS 1.2 and 1.3, optional client certificates, session resumption with tickets. `alpn`
+/// is in order of preference.
 pub fn server_config(certificate: Arc<ServerCertificate>, alpn: &[&[u8]]) -> Result<ServerConfig, PkiError> {
     let mut provider = default_provider();
-    // Of suites that are all good, the ones first whose hash the processor knows: with SHA-384 a fifth of a handshake
-    // goes into hashing.
+    // All suites are secure. Prefer the one whose hash (SHA-256) the processor accelerates: with SHA-384 hashing takes
+    // a fifth of the handshake.
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     let provider = Arc::new(provider);
     let mut config = ServerConfig::builder_with_provider(provider.clone())

@@ -1,8 +1,8 @@
-//! A TLS connection that holds no buffer while nothing is under way.
+//! A TLS connection that holds no buffers while it is idle.
 //!
-//! Records are decrypted and encrypted in buffers of the thread; a connection keeps bytes only where the other side is
-//! slow: the front of a record that is not complete, plaintext that its reader has no room for, and what the socket
-//! did not take.
+//! Records are decrypted and encrypted in buffers of the thread. A connection only keeps bytes that cannot be processed
+//! yet: the beginning of an incomplete record, plaintext that did not fit into the reader's buffer, and records that
+//! the socket did not accept.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -18,37 +18,37 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 use rustls::{ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The largest record, header included (RFC 8446, 5.2, and RFC 5246, 6.2.3).
+/// The maximum size of a record, including the header (RFC 8446, 5.2, and RFC 5246, 6.2.3).
 const MAX_RECORD: usize = 16_384 + 2048 + 5;
-/// Room for the front of a record and a good read behind it.
+/// Fits the beginning of a record and a read of 16 KiB after it.
 const RECEIVE_BUFFER_SIZE: usize = MAX_RECORD + 16 * 1024;
-/// Plaintext that is encrypted at once: one full record.
+/// Maximum plaintext of one record.
 const MAX_PLAINTEXT: usize = 16_384;
 
 thread_local! {
-    /// Records of whichever connection is being read.
+    /// Receive buffer shared by all connections of the thread.
     static RECEIVE_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECEIVE_BUFFER_SIZE].into_boxed_slice());
-    /// Records of whichever connection is being written.
+    /// Send buffer shared by all connections of the thread.
     static SEND_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_RECORD].into_boxed_slice());
 }
 
-/// The server's side of a TLS connection over `T`.
+/// The server side of a TLS connection over `T`.
 pub(crate) struct TlsStream<T> {
     transport: T,
     tls: UnbufferedServerConnection,
-    /// The front of a record.
+    /// The beginning of an incomplete record.
     received: Vec<u8>,
-    /// What its reader has not taken yet.
+    /// Decrypted data that has not been read yet.
     plaintext: Vec<u8>,
-    /// Records that the transport has not taken yet.
+    /// Records that the transport has not accepted yet.
     sending: Vec<u8>,
-    /// The peer said that it sends no more.
+    /// Whether the peer has sent `close_notify`.
     peer_closed: bool,
     close_notify_sent: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
-    /// Shakes hands.
+    /// Runs the TLS handshake.
     pub(crate) async fn accept(transport: T, config: Arc<ServerConfig>) -> io::Result<Self> {
         let mut stream = Self {
             transport,
@@ -64,11 +64,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
             let received = poll_fn(|cx| stream.poll_receive(cx, &mut no_room)).await;
             let done = received.is_ok() && !stream.tls.is_handshaking();
             if done && stream.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
-                // Only tickets are left: a client that does not take them yet is served all the same.
+                // Only session tickets are left to send: do not wait for the client to read them.
                 poll_fn(|cx| Poll::Ready(stream.poll_send(cx).is_pending())).await;
                 return Ok(stream);
             }
-            // What is to be sent after an error is the alert that tells why.
+            // After an error the pending output is the alert with the reason.
             let sent = poll_fn(|cx| stream.poll_send(cx)).await;
             received.and(sent)?;
             if done {
@@ -80,18 +80,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
         }
     }
 
-    /// The protocol that was agreed on in the handshake, if any.
+    /// Returns the protocol that ALPN selected, if any.
     pub(crate) fn alpn_protocol(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
     }
 
-    /// What the peer presented in the handshake; its own certificate first.
+    /// Returns the certificate chain that the peer presented, its own certificate first.
     pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.tls.peer_certificates()
     }
 
-    /// Reads from the transport once, and decrypts what is complete: into `out`, and what does not fit there into
-    /// `plaintext`.
+    /// Reads from the transport once and decrypts complete records into `out`, and into `plaintext` when `out` is full.
     fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         RECEIVE_BUFFER.with_borrow_mut(|buffer| {
             let kept = self.received.len();
@@ -99,7 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
             let mut read = ReadBuf::new(room);
             ready!(Pin::new(&mut self.transport).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
-                // Without the goodbye of TLS somebody else may have cut the connection.
+                // Without `close_notify` the data may have been truncated by an attacker.
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let filled = kept + read.filled().len();
@@ -114,7 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
         })
     }
 
-    /// Takes what is complete from `input`, and tells how many bytes that were.
+    /// Processes the complete records of `input` and returns the number of bytes consumed.
     fn process(&mut self, input: &mut [u8], out: &mut ReadBuf<'_>) -> io::Result<usize> {
         let mut used = 0;
         loop {
@@ -134,7 +133,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.sending)?,
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
-                // Nothing more can be made of what is there.
+                // More input is needed.
                 Ok(_) => return Ok(used + discard),
                 Err(error) => {
                     self.encode_alert();
@@ -145,7 +144,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
         }
     }
 
-    /// Makes the alert ready that belongs to an error.
+    /// Appends the alert for an error to `sending`.
     fn encode_alert(&mut self) {
         while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state {
             if encode(&mut data, &mut self.sending).is_err() {
@@ -154,7 +153,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
         }
     }
 
-    /// Sends what is ready.
+    /// Writes `sending` to the transport.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.sending.is_empty() {
             match ready!(Pin::new(&mut self.transport).poll_write(cx, &self.sending))? {
@@ -166,7 +165,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Encrypts into `out`. `sending` gets what has to go before it.
+    /// Encrypts `data` into `out`. Records that must be sent before it are appended to `sending`.
     fn encrypt(&mut self, data: &[u8], out: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.tls.process_tls_records(&mut []).state.map_err(invalid)? {
@@ -182,7 +181,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
     }
 }
 
-/// Puts a record of the handshake, a ticket, a key update or an alert behind what is to be sent.
+/// Appends a handshake record, a ticket, a key update or an alert to `sending`.
 fn encode<D>(data: &mut EncodeTlsData<'_, D>, sending: &mut Vec<u8>) -> io::Result<()> {
     if let Err(EncodeError::InsufficientSize(needed)) = data.encode(&mut []) {
         let start = sending.len();
@@ -213,7 +212,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<T> {
             if out.filled().len() > before || out.remaining() == 0 || this.peer_closed {
                 return Poll::Ready(Ok(()));
             }
-            // Tickets, and the answer to a key update; whether the transport takes them now is no matter here.
+            // Sends tickets and responses to key updates. Reading does not wait until the transport accepts them.
             let _ = this.poll_send(cx)?;
             ready!(this.poll_receive(cx, out))?;
         }
@@ -236,7 +235,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<T> {
             } else {
                 0
             };
-            // It is encrypted once and for all, so what the transport does not take is kept.
+            // A record cannot be encrypted again, so keep the bytes that the transport did not accept.
             this.sending.extend_from_slice(record.get(written..).unwrap_or_default());
             Poll::Ready(Ok(chunk.len()))
         })
@@ -301,7 +300,7 @@ mod tests {
         (Arc::new(client), Arc::new(server))
     }
 
-    /// A client and a server that have shaken hands, over a pipe that holds `room` bytes.
+    /// Returns a client and a server after their handshake, over a pipe with a capacity of `room` bytes.
     async fn pair(
         version: &'static SupportedProtocolVersion,
         room: usize,
@@ -314,9 +313,9 @@ mod tests {
         (client.unwrap(), server.unwrap())
     }
 
-    /// Both ways, both versions, with pipes from one that takes a few bytes at a time to one that takes everything.
+    /// In both directions, with both TLS versions, and with pipe capacities from a few bytes to more than the data.
     #[tokio::test]
-    async fn everything_arrives_in_order_whatever_the_pieces() {
+    async fn all_data_arrives_in_order_with_any_pipe_capacity() {
         let data: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
         for version in [&TLS12, &TLS13] {
             for room in [7, 50, 1000, 20_000, 1_000_000] {
@@ -349,9 +348,9 @@ mod tests {
             client.write_all(&[1; 5000]).await.unwrap();
             client.flush().await.unwrap();
             let mut answer = [0; 5000];
-            // In small pieces, so that something has to be kept between them.
-            for piece in answer.chunks_mut(100) {
-                server.read_exact(piece).await.unwrap();
+            // In small chunks, so that plaintext has to be kept between them.
+            for chunk in answer.chunks_mut(100) {
+                server.read_exact(chunk).await.unwrap();
             }
             server.write_all(&answer).await.unwrap();
             server.flush().await.unwrap();
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_is_told_from_a_goodbye() {
+    async fn a_connection_that_closes_without_close_notify_is_an_error() {
         let (mut client, mut server) = pair(&TLS13, 1000).await;
         client.shutdown().await.unwrap();
         assert_eq!(server.read(&mut [0; 10]).await.unwrap(), 0);
@@ -373,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nonsense_is_answered_with_an_alert() {
+    async fn bytes_that_are_not_tls_get_an_alert() {
         let (mut client, far) = duplex(1000);
         let (_, config) = configurations(&TLS13);
         client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();

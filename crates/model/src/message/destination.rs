@@ -1,29 +1,29 @@
-//! Where a message to a device goes.
+//! The destination of a message to a device or module.
 
 use std::fmt;
 
 use crate::{DeviceId, IdentityId, ModuleId, percent};
 
-/// A message's address.
+/// The address of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// Whose queue it goes into.
+    /// The device or module whose queue receives the message.
     pub identity: IdentityId,
-    /// The input of the module that it comes in through.
+    /// The input of the module, if the message is for one.
     pub input: Option<String>,
 }
 
 impl Destination {
-    /// The queue of a device or module.
+    /// Returns the destination of messages to a device or module.
     #[must_use]
     pub fn of(identity: IdentityId) -> Self {
         Self { identity, input: None }
     }
 
-    /// Reads what senders put in `to`: `/devices/{device}/messages/deviceBound`,
-    /// `/devices/{device}/modules/{module}/messages/deviceBound` or `/devices/{device}/modules/{module}/inputs/{input}`,
-    /// with or without the first slash. Only ids tell capitals from small letters. Some clients percent-encode ids and
-    /// some do not, so an id that can be decoded is.
+    /// Parses the property `to` of a message: `/devices/{device}/messages/deviceBound`,
+    /// `/devices/{device}/modules/{module}/messages/deviceBound` or
+    /// `/devices/{device}/modules/{module}/inputs/{input}`, with or without the first slash. Only ids are
+    /// case-sensitive. Some clients percent-encode ids and some do not, so an id is decoded if possible.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.strip_prefix('/').unwrap_or(text).split('/').collect();
@@ -52,7 +52,7 @@ fn id<T, E>(text: &str, new: impl Fn(&str) -> Result<T, E>) -> Option<T> {
     percent::decode(text).and_then(|decoded| new(&decoded).ok()).or_else(|| new(text).ok())
 }
 
-/// As senders write it; ids are percent-encoded.
+/// Formats the property `to` of a message; ids are percent-encoded.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/devices/{}", percent::Encoded(self.identity.device_str()))?;

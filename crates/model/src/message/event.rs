@@ -1,4 +1,4 @@
-//! An event, as a back end reads it.
+//! An event of the event log, as a service reads it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,43 +8,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// One event of a hub's log. The names and system properties are those of an Event Hubs reader, so that what handles
-/// one handles the other.
+/// One event of a hub's log. The names and system properties are those of Event Hubs, so that the same code can process
+/// both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Which part of the log: all events of a device are in one.
+    /// The partition of the log. All events of a device are in the same partition.
     pub partition: u16,
-    /// Counts the events of the partition, from 0.
+    /// The event's number in its partition, starting at 0.
     pub sequence_number: u64,
-    /// Where in the partition: what to go on behind.
+    /// The event's position in its partition, from which a reader can continue.
     pub offset: String,
-    /// When the hub took it; never before that of an earlier event of the partition.
+    /// When the hub accepted the event. Never decreases within a partition.
     pub enqueued_time: Timestamp,
-    /// Who sent it, what it is, and the properties with a meaning.
+    /// The sender, the kind of event, and the system properties of the message.
     pub system_properties: BTreeMap<String, String>,
-    /// The properties of the application.
+    /// The application properties of the message.
     pub properties: BTreeMap<String, String>,
-    /// What it says.
+    /// The body.
     #[serde(flatten)]
     pub body: EventBody,
 }
 
 impl Event {
-    /// The device that it is from or about.
+    /// Returns the device that sent the event or that it is about.
     #[must_use]
     pub fn device_id(&self) -> Option<&str> {
         self.system_properties.get("iothub-connection-device-id").map(String::as_str)
     }
 
-    /// The module that it is from or about.
+    /// Returns the module that sent the event or that it is about.
     #[must_use]
     pub fn module_id(&self) -> Option<&str> {
         self.system_properties.get("iothub-connection-module-id").map(String::as_str)
     }
 }
 
-/// The body of an event: as text if it is UTF-8, else in base64.
+/// The body of an event: text if it is UTF-8, otherwise base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventBody {
     /// `"body"`: text.
@@ -56,7 +56,7 @@ pub enum EventBody {
 }
 
 impl EventBody {
-    /// The bytes that were sent.
+    /// Returns the bytes that were sent.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -65,7 +65,7 @@ impl EventBody {
         }
     }
 
-    /// The body as text; what is not UTF-8 in it is replaced.
+    /// Returns the body as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_comes_back_byte_for_byte() {
+    fn a_body_is_read_back_byte_for_byte() {
         for bytes in [&b"{\"a\": 1}\n"[..], b"\xff\x00", b""] {
             let event = Event {
                 partition: 3,

@@ -1,4 +1,4 @@
-//! What became of messages to devices, as their senders hear it.
+//! Feedback on messages to devices, for their senders.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,17 +9,17 @@ use crate::Timestamp;
 /// Media type of a batch of feedback.
 pub const FEEDBACK_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
 
-/// What the sender of a message wants to hear: of its success, of its failure.
+/// The feedback that the sender of a message wants: on success, on failure, both or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ack {
-    /// That the device completed it.
+    /// Feedback if the device completes the message.
     pub positive: bool,
-    /// That it came to another end.
+    /// Feedback if the message ends in another way.
     pub negative: bool,
 }
 
 impl Ack {
-    /// The word as it stands in `iothub-ack`; capitals do not matter.
+    /// Parses the value of `iothub-ack`, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let (positive, negative) = match name.to_ascii_lowercase().as_str() {
@@ -32,14 +32,15 @@ impl Ack {
         Some(Self { positive, negative })
     }
 
-    /// What a message asks for: nothing, if it does not say. `Err` holds a word that is none of the four.
+    /// Returns the feedback that a message asks for; none if it does not have the property. `Err` contains an unknown
+    /// value.
     pub fn of(properties: &MessageProperties) -> Result<Self, &str> {
         properties
             .get(SystemProperty::Ack)
             .map_or(Ok(Self::default()), |name| Self::from_name(name).ok_or(name))
     }
 
-    /// Whether it asks for feedback on this end.
+    /// Returns whether feedback is wanted for this status.
     #[must_use]
     pub fn wants(self, status: FeedbackStatus) -> bool {
         if status == FeedbackStatus::Success { self.positive } else { self.negative }
@@ -51,22 +52,22 @@ impl Ack {
 pub enum FeedbackStatus {
     /// The device completed it.
     Success,
-    /// Its time ran out.
+    /// It expired.
     Expired,
-    /// The device gave it back too often.
+    /// The device abandoned it too often.
     DeliveryCountExceeded,
     /// The device rejected it.
     Rejected,
-    /// It was thrown away with the rest of the queue.
+    /// It was purged with the rest of the queue.
     Purged,
 }
 
 impl FeedbackStatus {
-    /// Every one of them.
+    /// All statuses.
     pub const ALL: [Self; 5] =
         [Self::Success, Self::Expired, Self::DeliveryCountExceeded, Self::Rejected, Self::Purged];
 
-    /// As it is written on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -79,7 +80,7 @@ impl FeedbackStatus {
     }
 }
 
-/// What became of one message.
+/// Feedback on one message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -87,16 +88,16 @@ pub struct FeedbackRecord {
     /// The id that the sender gave the message, or empty.
     #[serde(default)]
     pub original_message_id: String,
-    /// When the message came to its end.
+    /// When the message ended.
     pub enqueued_time_utc: Timestamp,
-    /// Which end.
+    /// How the message ended.
     pub status_code: FeedbackStatus,
-    /// The same, for people.
+    /// The status as text for people.
     #[serde(default)]
     pub description: String,
     /// The device that it was sent to.
     pub device_id: String,
-    /// Which of the devices that had this id one after the other.
+    /// The generation of the device, which distinguishes it from earlier devices with the same id.
     #[serde(default)]
     pub device_generation_id: String,
     /// The module that it was sent to, if it was one.
@@ -105,7 +106,7 @@ pub struct FeedbackRecord {
 }
 
 impl FeedbackRecord {
-    /// What became of a message to a device or module.
+    /// Creates the feedback on a message to a device or module.
     #[must_use]
     pub fn new(
         identity: &crate::IdentityId,

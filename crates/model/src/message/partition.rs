@@ -1,31 +1,31 @@
-//! The parts of a hub's event log.
+//! The partitions of a hub's event log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// The event log as it is now.
+/// The current state of the event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventLogInfo {
-    /// The groups that may read it.
+    /// The consumer groups.
     pub consumer_groups: Vec<String>,
-    /// Its parts, in the order of their numbers.
+    /// The partitions, in the order of their numbers.
     pub partitions: Vec<Partition>,
 }
 
-/// Where one part begins and ends.
+/// The current state of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Partition {
-    /// Its number, from 0.
+    /// The partition's number, starting at 0.
     pub partition: u16,
-    /// Of the oldest event that is still there, or of the next one if there is none.
+    /// The sequence number of the oldest stored event, or of the next event if none is stored.
     pub begin_sequence_number: u64,
-    /// Of the next event.
+    /// The sequence number of the next event.
     pub next_sequence_number: u64,
-    /// When the last event was taken, if there ever was one.
+    /// When the last event was accepted; `None` if there never was an event.
     pub last_enqueued_time: Option<Timestamp>,
-    /// Whether it holds no event.
+    /// Whether the partition contains no events.
     pub is_empty: bool,
 }

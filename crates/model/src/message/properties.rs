@@ -6,24 +6,24 @@ use std::fmt;
 use super::SystemProperty;
 use crate::percent::{self, Encoded};
 
-/// What a message says about itself.
+/// The properties of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MessageProperties {
-    /// Those with a meaning.
+    /// The system properties.
     pub system: BTreeMap<SystemProperty, String>,
-    /// Those of the application, by their names.
+    /// The application properties by name.
     pub application: BTreeMap<String, String>,
 }
 
-/// A property bag that cannot be read: a broken escape, a name that is empty, or bytes that are not UTF-8.
+/// The error of a malformed property bag: a malformed escape, an empty name, or bytes that are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the property bag is malformed")]
 pub struct MalformedPropertyBag;
 
 impl MessageProperties {
-    /// Reads a property bag, `name=value&name=value…`, both sides percent-encoded. A name without a value has an empty
-    /// one; of a name that is there twice, the last counts. Names that begin with `$.` and have no meaning here are the
-    /// application's.
+    /// Parses a property bag, `name=value&name=value…`, with percent-encoded names and values. A name without a value
+    /// has an empty value. If a name occurs twice, the last value is used. Unknown names that begin with `$.` are
+    /// application properties.
     ///
     /// # Errors
     /// [`MalformedPropertyBag`]
@@ -41,13 +41,14 @@ impl MessageProperties {
         Ok(properties)
     }
 
-    /// A property with a meaning.
+    /// Returns the value of a system property.
     #[must_use]
     pub fn get(&self, property: SystemProperty) -> Option<&str> {
         self.system.get(&property).map(String::as_str)
     }
 
-    /// How much of a message's size limit they take: the bytes of the values, and of the application's names.
+    /// Returns the bytes that count towards a message's size limit: all values, and the names of application
+    /// properties.
     #[must_use]
     pub fn size(&self) -> usize {
         let system = self.system.values().map(String::len);
@@ -56,7 +57,7 @@ impl MessageProperties {
     }
 }
 
-/// As a property bag.
+/// Formats a property bag.
 impl fmt::Display for MessageProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let system = self.system.iter().map(|(property, value)| (property.mqtt_key(), value));
@@ -78,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn bags_are_read_in_every_legal_form() {
+    fn property_bags_are_parsed_in_every_valid_form() {
         let read = |bag| MessageProperties::parse_property_bag(bag).unwrap();
         assert_eq!(read(""), MessageProperties::default());
         let both = read("%24.mid=m%201&$.ct=application%2Fjson&a+b=1=2&empty=&none&%C3%A9=%20");
         assert_eq!(both.get(SystemProperty::MessageId), Some("m 1"));
         assert_eq!(both.get(SystemProperty::ContentType), Some("application/json"));
         assert_eq!(both.application, application(&[("a+b", "1=2"), ("empty", ""), ("none", ""), ("é", " ")]));
-        assert_eq!(read("a=1&a=2&").application, application(&[("a", "2")]), "the last one counts");
+        assert_eq!(read("a=1&a=2&").application, application(&[("a", "2")]), "the last value is used");
         assert_eq!(read("$.unknown=x").application, application(&[("$.unknown", "x")]));
         for bag in ["a=%", "%zz=1", "=1", "a=%ff"] {
             assert_eq!(MessageProperties::parse_property_bag(bag), Err(MalformedPropertyBag), "{bag}");
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_formatted_property_bag_is_parsed_back() {
         let properties = MessageProperties {
             system: [(SystemProperty::MessageId, "1/2".to_owned()), (SystemProperty::To, "/x".to_owned())]
                 .into(),

@@ -1,30 +1,30 @@
-//! What the hub answers about a queue of messages to a device.
+//! The JSON of queues of messages to devices.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// A message that waits for its device now.
+/// A message in the queue of a device or module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct EnqueuedMessage {
     /// The device.
     pub device_id: String,
-    /// The module of it, if it is for one.
+    /// The module, if the message is for one.
     pub module_id: Option<String>,
-    /// The id that the sender gave it.
+    /// The message id that the sender set.
     pub message_id: Option<String>,
-    /// Its place: larger than that of every message before it.
+    /// The sequence number, larger than that of every earlier message.
     pub sequence_number: u64,
-    /// When the hub took it.
+    /// When the hub accepted it.
     pub enqueued_time_utc: Timestamp,
-    /// Until when the device can have it.
+    /// When it expires.
     pub expiry_time_utc: Timestamp,
 }
 
 impl EnqueuedMessage {
-    /// A message to `identity`.
+    /// Creates the description of a message to `identity`.
     #[must_use]
     pub fn new(
         identity: &crate::IdentityId,
@@ -44,21 +44,21 @@ impl EnqueuedMessage {
     }
 }
 
-/// A queue that was emptied.
+/// The result of a purge of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PurgeResult {
-    /// How many messages were thrown away.
+    /// Number of purged messages.
     pub total_messages_purged: u64,
     /// The device.
     pub device_id: String,
-    /// The module of it, if it was one's.
+    /// The module, if the queue belongs to one.
     pub module_id: Option<String>,
 }
 
 impl PurgeResult {
-    /// The queue of `identity`, with so many messages.
+    /// Creates the result for the queue of `identity` and the number of its messages.
     #[must_use]
     pub fn new(identity: &crate::IdentityId, messages: u64) -> Self {
         Self {

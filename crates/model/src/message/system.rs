@@ -1,44 +1,44 @@
-//! The properties of a message that have a meaning of their own.
+//! The system properties of messages.
 
-/// A property with a meaning, and a name of its own in each protocol.
+/// A system property. It has a different name in each protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SystemProperty {
-    /// Names the message; the sender's choice.
+    /// The message id, chosen by the sender.
     MessageId,
-    /// The message that this one answers, or belongs to.
+    /// The id of the message that this one answers or belongs to.
     CorrelationId,
-    /// Who sent it.
+    /// The id of the sender.
     UserId,
-    /// Where it is meant to go.
+    /// The destination.
     To,
-    /// When it is of no more use, ISO 8601.
+    /// The expiry time, ISO 8601.
     Expiry,
     /// Media type of the body.
     ContentType,
     /// Encoding of the body, such as `utf-8`.
     ContentEncoding,
-    /// When the device made it, ISO 8601.
+    /// When the device created the message, ISO 8601.
     CreationTime,
-    /// The output of a module that it left through.
+    /// The output of the module that sent it.
     OutputName,
-    /// Interface of the device's model that it belongs to.
+    /// The interface of the device's model.
     InterfaceId,
-    /// Component of the device's model that it belongs to.
+    /// The component of the device's model.
     Component,
-    /// What kind of message it is.
+    /// The schema of the message.
     Schema,
-    /// Which feedback the sender of a message to a device wants.
+    /// The feedback that the sender of a message to a device wants.
     Ack,
-    /// Distributed tracing of old: the id.
+    /// Legacy distributed tracing: the id.
     DiagnosticId,
-    /// Distributed tracing of old: the context.
+    /// Legacy distributed tracing: the context.
     DiagnosticContext,
     /// Distributed tracing: the state.
     TraceState,
 }
 
-/// A property's names: in an MQTT topic, in the header of an HTTP request, and where events are read.
+/// The names of a property in an MQTT topic, in the headers of an HTTP request, and in an event.
 struct Names {
     property: SystemProperty,
     mqtt: &'static str,
@@ -76,7 +76,7 @@ const NAMES: [Names; 16] = [
 ];
 
 impl SystemProperty {
-    /// Every one of them.
+    /// Iterates over all system properties.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.iter().map(|names| names.property)
     }
@@ -85,37 +85,37 @@ impl SystemProperty {
         &NAMES[self as usize]
     }
 
-    /// Its key in the property bag of an MQTT topic, decoded.
+    /// Returns the decoded key in the property bag of an MQTT topic.
     #[must_use]
     pub fn mqtt_key(self) -> &'static str {
         self.names().mqtt
     }
 
-    /// The HTTP header that carries it, in small letters.
+    /// Returns the HTTP header in lower case.
     #[must_use]
     pub fn http_header(self) -> &'static str {
         self.names().http
     }
 
-    /// What readers of events call it.
+    /// Returns the name in an event.
     #[must_use]
     pub fn event_name(self) -> &'static str {
         self.names().event
     }
 
-    /// The property with that key in an MQTT topic.
+    /// Returns the property with this decoded key in an MQTT topic.
     #[must_use]
     pub fn from_mqtt_key(key: &str) -> Option<Self> {
         NAMES.iter().find(|names| names.mqtt == key).map(|names| names.property)
     }
 
-    /// The property that this HTTP header carries, its name in small letters.
+    /// Returns the property of this HTTP header, given in lower case.
     #[must_use]
     pub fn from_http_header(name: &str) -> Option<Self> {
         NAMES.iter().find(|names| names.http == name).map(|names| names.property)
     }
 
-    /// The property that readers of events call so.
+    /// Returns the property with this name in an event.
     #[must_use]
     pub fn from_event_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|names| names.event == name).map(|names| names.property)

@@ -1,23 +1,23 @@
-//! The client machine's limits.
+//! Limits and options of the client state machine.
 
 use std::time::Duration;
 
 use crate::Limits;
 
-/// Limits and choices of a client; many connections may share one value.
+/// Limits and options of a client; many connections may share one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// For packets of the server.
+    /// Decoder limits for packets of the server.
     pub limits: Limits,
-    /// How long the server may take to answer CONNECT. Default 60 s.
+    /// Time-out for CONNACK. Default 60 s.
     pub connect_timeout: Duration,
-    /// How long the server may take to answer a ping, at most a keep-alive. Default 30 s.
+    /// Time-out for PINGRESP; capped at the keep-alive. Default 30 s.
     pub ping_timeout: Duration,
-    /// How many packets of ours may wait for an acknowledgement. Default 32.
+    /// Maximum number of unacknowledged packets. Default 32.
     pub max_in_flight: usize,
-    /// With more than this to send, `wants_read` is false. Default 64 KiB.
+    /// Maximum output in bytes that may be pending before `wants_read` returns false. Default 64 KiB.
     pub max_transmit: usize,
-    /// Whether PUBACK is sent when `poll_event` hands a QoS 1 message out, or by `puback`. Default true.
+    /// Whether `poll_event` sends PUBACK when it returns a QoS 1 message; if false, call `puback`. Default true.
     pub auto_puback: bool,
 }
 

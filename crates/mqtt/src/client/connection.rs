@@ -1,4 +1,4 @@
-//! The client machine.
+//! The client state machine.
 
 use std::{
     collections::VecDeque,
@@ -18,8 +18,8 @@ use crate::{
 
 /// One connection to a server, seen from the client.
 ///
-/// Once closed – by [`disconnect`](Self::disconnect), a refusal or an error – it takes input without effect; what it
-/// still has to send and to tell can be polled, and [`into_session`](Self::into_session) saves the rest.
+/// Once closed – by [`disconnect`](Self::disconnect), a refusal or an error – it ignores input. Remaining output and
+/// events can still be polled, and [`into_session`](Self::into_session) returns the unacknowledged messages.
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
@@ -27,9 +27,9 @@ pub struct Connection {
     transmit: BytesMut,
     events: VecDeque<Event>,
     session: Session,
-    /// SUBSCRIBE with its number of filters, and UNSUBSCRIBE with 0, that wait for an answer.
+    /// Pending requests: SUBSCRIBE with its number of filters, and UNSUBSCRIBE with 0.
     requests: Vec<(PacketId, usize)>,
-    /// When the wait that `state` tells of began.
+    /// Start of the current time-out, see `state`.
     since: Instant,
     keep_alive: u16,
     state: State,
@@ -38,17 +38,22 @@ pub struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     AwaitingConnAck,
-    /// The next PINGREQ is due a keep-alive after the last one.
+    /// The next PINGREQ is due one keep-alive after the last one.
     Connected,
     AwaitingPingResp,
     Closed,
 }
 
 impl Connection {
-    /// Begins a connection: CONNECT is ready to be sent, the connect time-out begins.
+    /// Creates a connection with CONNECT as pending output. The connect time-out starts at `now`.
     ///
-    /// `session` is `Session::default()` or that of the connection before, whose unacknowledged messages are sent again
-    /// after CONNACK, whether or not the server kept a session: it may have taken them, or not.
+    /// `session` is `Session::default()` or the session of the previous connection. Its unacknowledged messages are
+    /// sent again after CONNACK, whether or not the server kept a session: the server may or may not have received
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// If `connect` cannot be encoded.
     pub fn connect(
         config: Arc<Config>,
         connect: &Connect,
@@ -70,29 +75,30 @@ impl Connection {
         })
     }
 
-    /// Ends it: what the next connection needs.
+    /// Ends the connection and returns the session for the next one.
     pub fn into_session(self) -> Session {
         self.session
     }
 
-    /// What the next connection would need if it took over now: a copy of it can be handed to one that is opened while
-    /// this one still serves.
+    /// Returns the current session. A copy of it can be passed to a new connection that is opened while this one is
+    /// still in use.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Call when bytes arrived; all of them are taken.
+    /// Processes received bytes; all of them are consumed.
     ///
-    /// Events queue up until [`poll_event`](Self::poll_event) takes them: feed slices of a bounded size and poll in
-    /// between. After an error the machine is closed; events of packets before the offending one can still be polled.
+    /// Events are queued until [`poll_event`](Self::poll_event) removes them: pass in slices of a bounded size and poll
+    /// after each. After an error the state machine is closed; events of packets before the invalid one can still be
+    /// polled.
     pub fn handle_input(&mut self, input: &[u8], now: Instant) -> Result<(), ProtocolError> {
         let processed = self.process(input, now);
         self.close_on_error(processed)
     }
 
-    /// Call when the instant of [`poll_timeout`](Self::poll_timeout) has passed; too early does no harm. It may make a
-    /// PINGREQ ready to be sent.
+    /// Checks the time-outs and adds PINGREQ to the output when it is due. Call it when the instant of
+    /// [`poll_timeout`](Self::poll_timeout) has passed; an earlier call has no effect.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
         if self.poll_timeout().is_none_or(|timeout| now < timeout) {
             return Ok(());
@@ -111,14 +117,15 @@ impl Connection {
         self.close_on_error(outcome)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout). Other traffic does not move it: a ping goes out every
-    /// keep-alive, so that silence on either way is noticed.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout). Other traffic does not move it: a PINGREQ is sent
+    /// once per keep-alive, so that a failure in either direction is detected.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let keep_alive = Duration::from_secs(self.keep_alive.into());
         let wait = match self.state {
             State::AwaitingConnAck => self.config.connect_timeout,
-            // Without an answer the next ping would not go out, and the server would miss it.
+            // While PINGRESP is pending no PINGREQ is sent, and the server's keep-alive would expire: so never wait
+            // longer than one keep-alive.
             State::AwaitingPingResp => self.config.ping_timeout.min(keep_alive),
             State::Connected if self.keep_alive != 0 => keep_alive,
             State::Connected | State::Closed => return None,
@@ -126,7 +133,7 @@ impl Connection {
         self.since.checked_add(wait)
     }
 
-    /// What the server did next. Call until `None` after `handle_input`.
+    /// Returns the next event. Call it until it returns `None` after `handle_input`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
@@ -142,7 +149,7 @@ impl Connection {
         event
     }
 
-    /// Moves what is to be sent behind `out`. Call after everything else; an empty `out` is replaced, not copied into.
+    /// Appends the pending output to `out`. Call it after all other methods. An empty `out` is replaced without a copy.
     pub fn poll_transmit(&mut self, out: &mut BytesMut) {
         if out.is_empty() {
             *out = mem::take(&mut self.transmit);
@@ -151,39 +158,41 @@ impl Connection {
         }
     }
 
-    /// How many bytes [`poll_transmit`](Self::poll_transmit) would give now.
+    /// Returns the number of bytes that [`poll_transmit`](Self::poll_transmit) would append now.
     #[must_use]
     pub fn transmit_len(&self) -> usize {
         self.transmit.len()
     }
 
-    /// Whether the driver should read: not while more than `max_transmit` waits to be sent, not after the end.
+    /// Returns whether the driver should read. False while more than `max_transmit` bytes of output are pending, and
+    /// after the connection is closed.
     #[must_use]
     pub fn wants_read(&self) -> bool {
         self.state != State::Closed && self.transmit.len() <= self.config.max_transmit
     }
 
-    /// Whether the server accepted the connection and the end has not come.
+    /// Returns whether the server accepted the connection and it is not closed.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected | State::AwaitingPingResp)
     }
 
-    /// Whether the end has come: send what is left, then close.
+    /// Returns whether the state machine is closed: send the remaining output, then close the transport.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
-    /// How many packets of ours wait for an acknowledgement.
+    /// Returns the number of unacknowledged packets.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.session.unacknowledged.len() + self.requests.len()
     }
 
-    /// Sends a message; the topic is formatted straight into the send buffer: `format_args!("a/{id}")`.
+    /// Sends a message; the topic is formatted directly into the send buffer: `format_args!("a/{id}")`.
     ///
-    /// QoS 1 gives the identifier that an [`Event::PubAck`] will bring back, on this connection or a later one.
+    /// For QoS 1, returns the packet identifier that a later [`Event::PubAck`] contains, on this connection or a later
+    /// one.
     pub fn publish(
         &mut self,
         topic: impl fmt::Display,
@@ -208,7 +217,8 @@ impl Connection {
         Ok(packet_id)
     }
 
-    /// Asks for messages. [`Event::SubAck`] brings the identifier back, if it is answered on this connection.
+    /// Sends SUBSCRIBE and returns its identifier, which [`Event::SubAck`] repeats. The request is not repeated on a
+    /// later connection.
     pub fn subscribe(&mut self, filters: &[(&str, QoS)]) -> Result<PacketId, SendError> {
         let packet_id = self.next_packet_id()?;
         let bytes = filters.iter().map(|(filter, qos)| (filter.as_bytes(), *qos));
@@ -216,21 +226,21 @@ impl Connection {
         self.add_request(packet_id, filters.len())
     }
 
-    /// Asks for no more messages. [`Event::UnsubAck`] brings the identifier back.
+    /// Sends UNSUBSCRIBE and returns its identifier, which [`Event::UnsubAck`] repeats.
     pub fn unsubscribe(&mut self, filters: &[&str]) -> Result<PacketId, SendError> {
         let packet_id = self.next_packet_id()?;
         codec::unsubscribe(packet_id, filters.iter().map(|filter| filter.as_bytes()), &mut self.transmit)?;
         self.add_request(packet_id, 0)
     }
 
-    /// Acknowledges a message, where the configuration leaves this to the application.
+    /// Sends PUBACK for a message. Only needed if `auto_puback` is false.
     pub fn puback(&mut self, packet_id: PacketId) {
         if self.is_connected() {
             codec::id_packet(PacketKind::PubAck, packet_id, &mut self.transmit);
         }
     }
 
-    /// Says good-bye, so that the will is not sent; the machine is closed.
+    /// Sends DISCONNECT, so that the server does not publish the will, and closes the state machine.
     pub fn disconnect(&mut self) {
         if self.is_connected() {
             self.transmit.put_slice(&[(PacketKind::Disconnect as u8) << 4, 0]);
@@ -305,7 +315,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends the session's messages again, marked as such (MQTT-4.4.0-1, MQTT-3.3.1-1).
+    /// Sends the session's messages again, with DUP (MQTT-4.4.0-1, MQTT-3.3.1-1).
     fn resend_unacknowledged(&mut self) {
         for message in &self.session.unacknowledged {
             let packet_id = Some(message.packet_id);
@@ -316,7 +326,7 @@ impl Connection {
                 packet_id,
                 allow_wildcards: true,
             };
-            // It could be encoded once, so it can be again.
+            // The message was encoded before, so this cannot fail.
             let _ = codec::publish(&mut self.transmit, header, &message.topic, &message.payload);
         }
     }

@@ -1,28 +1,28 @@
-//! What the server did.
+//! Events of the client state machine.
 
 use crate::{PacketId, Publish, Refusal, SubscribeCode};
 
-/// Something for the application to act on. MQTT 3.1.1 servers do not say good-bye: the driver sees the socket close.
+/// An event that the application handles. MQTT 3.1.1 servers do not send DISCONNECT: the driver sees the socket close.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It accepted the connection. Unacknowledged messages of the session are on their way again.
+    /// The server accepted the connection. Unacknowledged messages of the session are sent again.
     Connected {
-        /// Whether it kept this client's subscriptions.
+        /// Whether the server kept the subscriptions of this client.
         session_present: bool,
     },
-    /// It refused the connection. The last event.
+    /// The server refused the connection. The last event.
     Refused(Refusal),
-    /// It sent a message, with QoS 0 or 1.
+    /// The server sent a message with QoS 0 or 1.
     Publish(Publish),
-    /// It has a message of ours.
+    /// The server acknowledged a message.
     PubAck(PacketId),
-    /// It answered a SUBSCRIBE.
+    /// The server acknowledged a SUBSCRIBE.
     SubAck {
-        /// What `subscribe` gave.
+        /// The identifier that `subscribe` returned.
         packet_id: PacketId,
-        /// One per filter, in their order.
+        /// One code per filter, in the same order.
         codes: Vec<SubscribeCode>,
     },
-    /// It answered an UNSUBSCRIBE.
+    /// The server acknowledged an UNSUBSCRIBE; contains the identifier that `unsubscribe` returned.
     UnsubAck(PacketId),
 }

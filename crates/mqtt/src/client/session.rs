@@ -1,4 +1,4 @@
-//! What outlives a client's connection (4.1).
+//! The client state that outlives a connection (4.1).
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::{PacketId, Utf8};
 
-/// The QoS 1 messages that no server acknowledged yet, and where identifiers continue.
+/// The unacknowledged QoS 1 messages and the next packet identifier.
 ///
-/// A new client begins with `Session::default()`; after the connection's end,
-/// [`Connection::into_session`](super::Connection::into_session) gives what the next one needs.
+/// A new client starts with `Session::default()`. After a connection has ended,
+/// [`Connection::into_session`](super::Connection::into_session) returns the session for the next one.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// Oldest first: they are sent again in this order (MQTT-4.6.0-1).
@@ -31,12 +31,12 @@ impl Default for Session {
 }
 
 impl Session {
-    /// Identifiers of the messages that are not acknowledged, oldest first.
+    /// Returns the identifiers of the unacknowledged messages, oldest first.
     pub fn unacknowledged(&self) -> impl ExactSizeIterator<Item = PacketId> {
         self.unacknowledged.iter().map(|message| message.packet_id)
     }
 
-    /// Gives a message up: it is not sent again. Whether it was there.
+    /// Removes a message, so that it is not sent again. Returns whether it was present.
     pub fn remove(&mut self, packet_id: PacketId) -> bool {
         let Some(index) = self.unacknowledged.iter().position(|message| message.packet_id == packet_id)
         else {

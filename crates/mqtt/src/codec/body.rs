@@ -1,4 +1,4 @@
-//! Reading fields (1.5) off a packet's body, without a panic and without a copy where the source can be shared.
+//! Reads fields (1.5) from a packet's body, without panics, and without a copy if the source can be shared.
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use bytes::Bytes;
 use super::DecodeError;
 use crate::{PacketId, PacketKind, Utf8};
 
-/// Where a body's bytes are, and how to keep some of them.
+/// Access to the bytes of a packet's body.
 pub(crate) trait Body {
     fn bytes(&self) -> &[u8];
-    /// The bytes in `range`, which is inside the body.
+    /// Returns an owned handle to the bytes in `range`, which must be inside the body.
     fn to_bytes(&self, range: Range<usize>) -> Bytes;
 }
 
@@ -34,7 +34,7 @@ impl Body for Bytes {
     }
 }
 
-/// A position in the body of a `kind` packet.
+/// Reads the body of a packet of type `kind` from `position` on.
 pub(crate) struct Reader<'a, B> {
     kind: PacketKind,
     body: &'a B,
@@ -69,7 +69,7 @@ impl<'a, B: Body> Reader<'a, B> {
         PacketId::new(self.u16()?).ok_or(DecodeError::ZeroPacketId)
     }
 
-    /// Bytes behind a two-byte length, seen but not kept.
+    /// Reads a field with a two-byte length prefix and returns the borrowed bytes and their range in the body.
     pub(crate) fn field(&mut self) -> Result<(&'a [u8], Range<usize>), DecodeError> {
         let len = usize::from(self.u16()?);
         let range = self.position..self.position + len;
@@ -106,17 +106,17 @@ impl<'a, B: Body> Reader<'a, B> {
         self.position >= self.body.bytes().len()
     }
 
-    /// All that is left.
+    /// Returns all remaining bytes.
     pub(crate) fn rest(self) -> Bytes {
         self.body.to_bytes(self.position..self.body.bytes().len())
     }
 
-    /// What is left and not looked at, one byte each.
+    /// Returns all remaining bytes, borrowed.
     pub(crate) fn rest_bytes(self) -> &'a [u8] {
         self.body.bytes().get(self.position..).unwrap_or_default()
     }
 
-    /// Nothing may be left.
+    /// Returns an error if bytes remain.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
         if self.is_at_end() { Ok(()) } else { Err(self.length_error()) }
     }

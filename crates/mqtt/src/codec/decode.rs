@@ -1,4 +1,4 @@
-//! The variable header and payload of each packet (chapter 3).
+//! Decodes the variable header and payload of each packet (chapter 3).
 
 use super::{
     DecodeError, Limits,
@@ -10,7 +10,7 @@ use crate::{
     Unsubscribe, Will,
 };
 
-/// Decodes the `body` that stands behind `header`.
+/// Decodes the `body` that follows `header`.
 pub(super) fn body<B: Body>(header: Header, body: &B, limits: &Limits) -> Result<Packet, DecodeError> {
     let reader = Reader::new(header.kind, body);
     Ok(match header.kind {
@@ -36,18 +36,18 @@ fn connect<B: Body>(mut reader: Reader<'_, B>, limits: &Limits) -> Result<Connec
     let level = reader.u8()?;
     match (name, level) {
         (b"MQTT", 4) => {}
-        // MQIsdp is what MQTT 3.1 called itself.
+        // MQIsdp is the protocol name of MQTT 3.1.
         (b"MQTT" | b"MQIsdp", level) => return Err(DecodeError::ProtocolLevel(level)),
         _ => return Err(DecodeError::ProtocolName),
     }
     let flags = reader.u8()?;
-    let bad_flags = DecodeError::ConnectFlags(flags);
+    let invalid_flags = DecodeError::ConnectFlags(flags);
     let [reserved, clean_session, has_will, _, _, will_retain, has_password, has_username] =
         std::array::from_fn(|bit| flags >> bit & 1 == 1);
-    let will_qos = QoS::from_bits(flags >> 3 & 0b11).ok_or(bad_flags)?;
+    let will_qos = QoS::from_bits(flags >> 3 & 0b11).ok_or(invalid_flags)?;
     if reserved || has_password && !has_username || !has_will && (will_retain || will_qos != QoS::AtMostOnce)
     {
-        return Err(bad_flags);
+        return Err(invalid_flags);
     }
     let keep_alive = reader.u16()?;
     let client_id = reader.text()?;
@@ -105,7 +105,7 @@ fn unsubscribe<B: Body>(mut reader: Reader<'_, B>, limits: &Limits) -> Result<Un
     Ok(Unsubscribe { packet_id, filters })
 }
 
-/// One or more items up to the end of the packet.
+/// Reads one or more items up to the end of the packet.
 fn list<'a, B: Body, T>(
     mut reader: Reader<'a, B>,
     kind: PacketKind,

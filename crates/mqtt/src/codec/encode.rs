@@ -1,4 +1,4 @@
-//! Writing packets (chapter 3).
+//! Encodes packets (chapter 3).
 
 use bytes::{BufMut, BytesMut};
 
@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{ConnAck, Connect, Packet, PacketId, PacketKind, QoS, SubscribeCode, Utf8};
 
-/// Appends `packet` to `out`. After an error `out` is as it was.
+/// Appends `packet` to `out`. After an error `out` is unchanged.
 ///
-/// Wildcards in the topic of a message are not refused here, but by the machines.
+/// Wildcards in the topic of a message are not refused here; the state machines refuse them.
 pub fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), EncodeError> {
     let kind = packet.kind();
     match packet {
@@ -54,7 +54,7 @@ fn field_len(bytes: &[u8]) -> Result<usize, EncodeError> {
     if bytes.len() > Utf8::MAX_LEN { Err(EncodeError::FieldTooLong) } else { Ok(2 + bytes.len()) }
 }
 
-/// Writes a field that `field_len` has passed.
+/// Writes a field that `field_len` has accepted.
 fn put_field(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u16(bytes.len() as u16);
     out.put_slice(bytes);
@@ -103,7 +103,7 @@ pub(crate) fn connack(connack: ConnAck, out: &mut BytesMut) {
     out.put_slice(&[(PacketKind::ConnAck as u8) << 4, 2, flags, code]);
 }
 
-/// Writes a packet that is nothing but an identifier.
+/// Writes a packet that contains only an identifier.
 pub(crate) fn id_packet(kind: PacketKind, packet_id: PacketId, out: &mut BytesMut) {
     let [high, low] = packet_id.get().to_be_bytes();
     out.put_slice(&[(kind as u8) << 4 | kind.fixed_flags().unwrap_or(0), 2, high, low]);
@@ -136,7 +136,7 @@ pub(crate) fn unsubscribe<'a>(
     Ok(())
 }
 
-/// The Remaining Length of an identifier and `filters`, with `extra` bytes behind each of them.
+/// Returns the Remaining Length of an identifier and `filters`, with `extra` bytes after each filter.
 fn filters_len<'a>(filters: impl Iterator<Item = &'a [u8]>, extra: usize) -> Result<usize, EncodeError> {
     let mut len = 2;
     for filter in filters {

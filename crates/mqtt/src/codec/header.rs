@@ -5,20 +5,20 @@ use bytes::{BufMut, BytesMut};
 use super::{DecodeError, EncodeError, Limits, MAX_REMAINING_LENGTH};
 use crate::{PacketKind, QoS};
 
-/// A fixed header whose type, flags and length are allowed.
+/// A fixed header with valid type, flags and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: PacketKind,
     pub(crate) flags: u8,
-    /// Of the header itself, 2 to 5.
+    /// Length of the header itself, 2 to 5 bytes.
     pub(crate) len: usize,
     pub(crate) remaining_length: usize,
 }
 
 impl Header {
-    /// Reads the header at the front of `input`. `None`: its last byte is not there yet.
+    /// Reads the header at the front of `input`; `None` if it is not complete yet.
     ///
-    /// Whatever can be refused from the bytes that are there, is.
+    /// An invalid header is refused at the first byte that makes it invalid.
     pub(crate) fn parse(input: &[u8], limits: &Limits) -> Result<Option<Self>, DecodeError> {
         let Some((&first, rest)) = input.split_first() else {
             return Ok(None);
@@ -44,7 +44,7 @@ impl Header {
         if rest.len() >= 4 { Err(DecodeError::RemainingLength) } else { Ok(None) }
     }
 
-    /// Of the whole packet.
+    /// Returns the length of the whole packet.
     pub(crate) fn packet_len(&self) -> usize {
         self.len + self.remaining_length
     }
@@ -61,7 +61,7 @@ fn flags_allowed(kind: PacketKind, flags: u8) -> bool {
     }
 }
 
-/// How many bytes a Remaining Length takes.
+/// Returns the number of bytes that encode a Remaining Length.
 pub(crate) fn length_len(remaining_length: usize) -> usize {
     match remaining_length {
         0..0x80 => 1,
@@ -71,7 +71,7 @@ pub(crate) fn length_len(remaining_length: usize) -> usize {
     }
 }
 
-/// The bytes of a Remaining Length, of which the first `length_len` count.
+/// Encodes a Remaining Length; only the first `length_len` bytes are valid.
 pub(crate) fn length_bytes(remaining_length: usize) -> [u8; 4] {
     let last = length_len(remaining_length) - 1;
     std::array::from_fn(|index| {
@@ -80,7 +80,7 @@ pub(crate) fn length_bytes(remaining_length: usize) -> [u8; 4] {
     })
 }
 
-/// Writes a fixed header and makes room for what follows.
+/// Writes a fixed header and reserves space for the rest of the packet.
 pub(crate) fn put(out: &mut BytesMut, kind: PacketKind, remaining_length: usize) -> Result<(), EncodeError> {
     if remaining_length > MAX_REMAINING_LENGTH {
         return Err(EncodeError::TooLarge);
@@ -98,7 +98,7 @@ mod tests {
     const ALL: Limits = Limits { max_packet_size: usize::MAX, max_filters: 1, wildcards_in_topics: false };
 
     #[test]
-    fn remaining_length_has_the_bytes_of_table_2_4() {
+    fn remaining_length_is_encoded_as_in_table_2_4() {
         for (value, bytes) in [
             (0, &b"\x00"[..]),
             (127, b"\x7f"),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_refused_from_the_first_byte() {
+    fn invalid_flags_are_refused_at_the_first_byte() {
         for first in 0..=255_u8 {
             let allowed = match first >> 4 {
                 0 | 15 => false,
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn length_over_the_limit_is_refused_from_the_header() {
+    fn length_over_the_limit_is_refused_at_the_header() {
         let limits = Limits { max_packet_size: 129, ..ALL };
         assert!(Header::parse(b"\x30\x7f", &limits).is_ok());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Writing a PUBLISH whose topic is formatted straight into the buffer.
+//! Encodes a PUBLISH and formats its topic directly into the buffer.
 
 use std::{
     fmt::{self, Write},
@@ -20,10 +20,10 @@ pub(crate) struct PublishHeader {
     pub(crate) allow_wildcards: bool,
 }
 
-/// The longest fixed header, and the topic's length.
+/// The maximum length of the fixed header and the length field of the topic.
 const MAX_PREFIX: usize = 5 + 2;
 
-/// Appends a PUBLISH to `out` and tells where in `out` its topic is. After an error `out` is as it was.
+/// Appends a PUBLISH to `out` and returns the range of its topic in `out`. After an error `out` is unchanged.
 pub(crate) fn publish(
     out: &mut BytesMut,
     header: PublishHeader,
@@ -49,8 +49,9 @@ fn write(
     topic: &dyn fmt::Display,
     payload: &[u8],
 ) -> Result<Range<usize>, EncodeError> {
-    // The header's length depends on the topic's, which is known once it is written: leave room for the longest
-    // header, and close the gap by moving the topic, which is short, before the payload is written.
+    // The length of the header depends on the length of the topic, which is known only after formatting. So reserve
+    // space for the longest header, format the topic, then move the topic (which is short) to close the gap before
+    // the payload is written.
     let start = out.len();
     out.reserve(MAX_PREFIX + 64 + payload.len());
     out.put_bytes(0, MAX_PREFIX);
@@ -70,8 +71,8 @@ fn write(
         .into_iter()
         .chain(header::length_bytes(remaining_length).into_iter().take(header_len - 1))
         .chain((topic_len as u16).to_be_bytes());
-    for (place, byte) in out.iter_mut().skip(start).zip(front) {
-        *place = byte;
+    for (target, byte) in out.iter_mut().skip(start).zip(front) {
+        *target = byte;
     }
     if let Some(packet_id) = header.packet_id {
         out.put_u16(packet_id.get());
@@ -80,7 +81,7 @@ fn write(
     Ok(topic_at..topic_at + topic_len)
 }
 
-/// Appends the topic and returns how many bytes it has, at most 65 535.
+/// Appends the topic and returns its length in bytes, at most 65 535.
 fn put_topic(
     out: &mut BytesMut,
     topic: &dyn fmt::Display,

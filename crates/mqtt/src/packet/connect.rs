@@ -6,37 +6,37 @@ use bytes::Bytes;
 
 use crate::{QoS, Utf8};
 
-/// What a client asks for when it connects.
+/// The parameters of a CONNECT packet.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Connect {
-    /// Who it is; may be empty, and then a server may refuse it (MQTT-3.1.3-8).
+    /// The client identifier. May be empty; a server may refuse an empty one (MQTT-3.1.3-8).
     pub client_id: Utf8,
-    /// Whether to forget the state of earlier connections.
+    /// Whether the server discards the state of earlier connections.
     pub clean_session: bool,
-    /// The longest silence it promises, in seconds; 0 promises nothing.
+    /// The keep-alive interval in seconds; 0 turns it off.
     pub keep_alive: u16,
     /// For IoT Hub: host, device and client properties.
     pub username: Option<Utf8>,
     /// For IoT Hub: a SAS token. Not shown by `Debug`. Needs a user name (MQTT-3.1.2-22).
     pub password: Option<Bytes>,
-    /// The message to publish when the connection ends without DISCONNECT.
+    /// The message that the server publishes if the connection ends without DISCONNECT.
     pub will: Option<Will>,
 }
 
-/// The message that a server publishes for a client that vanished (3.1.2.5).
+/// The message that a server publishes if the connection of a client ends without DISCONNECT (3.1.2.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Will {
-    /// Where to.
+    /// The topic.
     pub topic: Utf8,
-    /// What; at most 65 535 bytes.
+    /// The payload, at most 65 535 bytes.
     pub payload: Bytes,
-    /// How.
+    /// The quality of service.
     pub qos: QoS,
-    /// Whether it should be retained.
+    /// Whether the server retains the message.
     pub retain: bool,
 }
 
-/// The server's answer to CONNECT. A refusal cannot carry a session (MQTT-3.2.2-4).
+/// The server's response to CONNECT. A refusal cannot announce a session (MQTT-3.2.2-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnAck {
     /// Return code 0.
@@ -44,21 +44,21 @@ pub enum ConnAck {
         /// Whether the server kept state from an earlier connection.
         session_present: bool,
     },
-    /// Return codes 1 to 5; the server closes the connection after it.
+    /// Return codes 1 to 5. The server closes the connection afterwards.
     Refused(Refusal),
 }
 
-/// Why a server refuses a connection (table 3.1).
+/// The reason for which a server refuses a connection (table 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Refusal {
-    /// The server does not speak this version of MQTT.
+    /// The server does not support this version of MQTT.
     ProtocolVersion = 1,
     /// The client identifier is well-formed, but not allowed.
     ClientId = 2,
-    /// The server cannot serve now. Microsoft's SDKs try again, on this code only.
+    /// The server is temporarily unavailable. Microsoft's SDKs reconnect after this code only.
     ServerUnavailable = 3,
-    /// User name or password are malformed. Microsoft's SDKs take it for 5.
+    /// User name or password are malformed. Microsoft's SDKs treat it like 5.
     BadCredentials = 4,
     /// Not authorized. Microsoft's SDKs stop reconnecting.
     NotAuthorized = 5,
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_does_not_show_the_password() {
+    fn debug_output_hides_the_password() {
         let connect = Connect { password: Some(Bytes::from_static(b"secret")), ..Connect::default() };
         assert!(!format!("{connect:?}").contains("secret"));
     }

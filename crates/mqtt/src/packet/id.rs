@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU16};
 
-/// The number that ties an acknowledgement to its packet; never zero (MQTT-2.3.1-1).
+/// The identifier that matches an acknowledgement to its packet; never zero (MQTT-2.3.1-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketId(NonZeroU16);
 
@@ -10,7 +10,7 @@ impl PacketId {
     /// The first identifier a sender uses.
     pub const FIRST: Self = Self(NonZeroU16::MIN);
 
-    /// `None` for zero.
+    /// Creates an identifier; returns `None` for zero.
     pub const fn new(value: u16) -> Option<Self> {
         match NonZeroU16::new(value) {
             Some(value) => Some(Self(value)),
@@ -18,12 +18,12 @@ impl PacketId {
         }
     }
 
-    /// The number.
+    /// Returns the numeric value.
     pub const fn get(self) -> u16 {
         self.0.get()
     }
 
-    /// The identifier after this one; after 65 535 comes 1.
+    /// Returns the next identifier; 1 follows 65 535.
     #[must_use]
     pub const fn next(self) -> Self {
         match self.0.checked_add(1) {
@@ -32,7 +32,7 @@ impl PacketId {
         }
     }
 
-    /// The first identifier from `self` on that `in_use` does not claim, or `None` when it claims all of them.
+    /// Returns the first identifier from `self` on for which `in_use` is false; `None` if all are in use.
     pub(crate) fn first_free(self, in_use: impl Fn(Self) -> bool) -> Option<Self> {
         let mut candidate = self;
         while in_use(candidate) {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn skips_zero_and_used_identifiers() {
+    fn zero_and_used_identifiers_are_skipped() {
         let last = PacketId::new(u16::MAX).unwrap();
         assert_eq!(last.next(), PacketId::FIRST);
         assert_eq!(last.first_free(|id| id == last || id == PacketId::FIRST), PacketId::new(2));

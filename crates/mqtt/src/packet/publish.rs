@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{PacketId, Utf8};
 
-/// The promise a message is sent with (4.3).
+/// The quality of service of a message (4.3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum QoS {
@@ -13,29 +13,29 @@ pub enum QoS {
     AtMostOnce = 0,
     /// QoS 1: sent again until acknowledged.
     AtLeastOnce = 1,
-    /// QoS 2: known to the codec; refused by both machines.
+    /// QoS 2: supported by the codec, refused by both state machines.
     ExactlyOnce = 2,
 }
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
-    /// Whether it may have been sent before; false with QoS 0 (MQTT-3.3.1-2).
+    /// Whether the message may have been sent before; false with QoS 0 (MQTT-3.3.1-2).
     pub dup: bool,
-    /// Its promise.
+    /// The quality of service.
     pub qos: QoS,
-    /// Whether the receiver is asked to keep it for later subscribers.
+    /// Whether the server keeps the message for later subscribers.
     pub retain: bool,
-    /// Where it goes; no wildcards (MQTT-3.3.2-2) unless [`Limits::wildcards_in_topics`](crate::Limits) allows them.
+    /// The topic, without wildcards (MQTT-3.3.2-2) unless [`Limits::wildcards_in_topics`](crate::Limits) allows them.
     pub topic: Utf8,
-    /// Present exactly when the QoS is not 0 (MQTT-2.3.1-5).
+    /// The packet identifier; present if and only if the QoS is not 0 (MQTT-2.3.1-5).
     pub packet_id: Option<PacketId>,
-    /// What it says.
+    /// The payload.
     pub payload: Bytes,
 }
 
 impl QoS {
-    /// `None` for 3, which is forbidden everywhere (MQTT-3.3.1-4).
+    /// Returns the QoS for two bits; `None` for 3, which is always invalid (MQTT-3.3.1-4).
     pub(crate) fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0 => Self::AtMostOnce,

@@ -2,40 +2,40 @@
 
 use crate::{PacketId, QoS, Utf8};
 
-/// A client's request for messages.
+/// A SUBSCRIBE packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {
-    /// To be given back in the SUBACK.
+    /// The packet identifier, which the SUBACK repeats.
     pub packet_id: PacketId,
-    /// What it wants, at least one; well-formed strings, but ask [`filter::is_valid`](crate::filter::is_valid) whether
-    /// the wildcards are where they may be: IoT Hub device ids may contain `#` and `+`.
+    /// The filters, at least one, with the requested QoS. The strings are well-formed; check the wildcards with
+    /// [`filter::is_valid`](crate::filter::is_valid): IoT Hub device ids may contain `#` and `+`.
     pub filters: Vec<(Utf8, QoS)>,
 }
 
-/// The answer to [`Subscribe`]: as many codes as there were filters, in the same order (MQTT-3.9.3-1).
+/// The response to [`Subscribe`]: one code per filter, in the same order (MQTT-3.9.3-1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubAck {
-    /// The SUBSCRIBE's.
+    /// The packet identifier of the SUBSCRIBE.
     pub packet_id: PacketId,
-    /// At least one.
+    /// The return codes, at least one.
     pub codes: Vec<SubscribeCode>,
 }
 
-/// What became of one filter.
+/// The return code for one filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SubscribeCode {
-    /// Subscribed, with this QoS at most.
+    /// Subscribed; the maximum QoS of its messages.
     Granted(QoS),
-    /// Not subscribed: 0x80.
+    /// Not subscribed (0x80).
     Failure,
 }
 
-/// A client's request for no more messages.
+/// An UNSUBSCRIBE packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsubscribe {
-    /// To be given back in the UNSUBACK.
+    /// The packet identifier, which the UNSUBACK repeats.
     pub packet_id: PacketId,
-    /// What it no longer wants, at least one; compared with its subscriptions character by character (MQTT-3.10.4-1).
+    /// The filters, at least one; compared with the subscriptions character by character (MQTT-3.10.4-1).
     pub filters: Vec<Utf8>,
 }
 

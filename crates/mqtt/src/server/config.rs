@@ -1,26 +1,27 @@
-//! The server machine's limits.
+//! Limits of the server state machine.
 
 use std::time::Duration;
 
 use crate::Limits;
 
-/// Limits of a server's connections; one value is shared by all of them.
+/// Limits of a server's connections; all connections share one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// For packets after CONNECT.
+    /// Decoder limits for packets after CONNECT.
     pub limits: Limits,
-    /// The largest CONNECT, in bytes. Default 8 KiB: IoT Hub's user name and SAS token take less than 4.
+    /// Maximum size of CONNECT in bytes. Default 8 KiB: IoT Hub's user name and SAS token need less than 4 KiB.
     pub max_connect_size: usize,
-    /// How much input behind CONNECT is held until the application has answered. Default 16 KiB: a driver that reads
-    /// no more at once and obeys `wants_read` never meets this limit.
+    /// Maximum input in bytes that is buffered after CONNECT until the application accepts or rejects it. Default
+    /// 16 KiB: a driver that reads at most 16 KiB per call and obeys `wants_read` never reaches this limit.
     pub max_held_input: usize,
-    /// How long a client may take to send CONNECT, and the application to answer it. Default 60 s.
+    /// Time-out for the client to send CONNECT and the application to accept or reject it together. Default 60 s.
     pub connect_timeout: Duration,
-    /// The longest silence of a client, whatever keep-alive it asked for. Default 1767 s, as IoT Hub has it.
+    /// Maximum time without input, regardless of the keep-alive in CONNECT. Default 1767 s, as in IoT Hub.
     pub max_keep_alive: Duration,
-    /// How many QoS 1 messages may wait for the client's PUBACK. Default 16.
+    /// Maximum number of QoS 1 messages without PUBACK. Default 16.
     pub max_in_flight: usize,
-    /// With more than this to send, `wants_read` is false: a client that does not read is not read. Default 64 KiB.
+    /// Maximum output in bytes that may be pending before `wants_read` returns false: a client that does not read is
+    /// not read from. Default 64 KiB.
     pub max_transmit: usize,
 }
 
@@ -39,7 +40,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The silence after which a client with this keep-alive is gone (MQTT-3.1.2-24), capped.
+    /// Returns the time without input after which a client with this keep-alive is disconnected (MQTT-3.1.2-24), at
+    /// most `max_keep_alive`.
     pub(super) fn keep_alive_timeout(&self, keep_alive: u16) -> Duration {
         match keep_alive {
             0 => self.max_keep_alive,

@@ -1,4 +1,4 @@
-//! The server machine.
+//! The server state machine.
 
 use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Instant};
 
@@ -12,10 +12,10 @@ use crate::{
     codec::{self, PublishHeader},
 };
 
-/// One client's connection, seen from the server.
+/// The connection of one client, seen from the server.
 ///
-/// Once closed – by [`reject`](Self::reject), DISCONNECT or an error – it takes input and answers without effect; what
-/// it still has to send and to tell can be polled.
+/// Once closed – by [`reject`](Self::reject), DISCONNECT or an error – it ignores input and responses; remaining output
+/// and events can still be polled.
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
@@ -24,7 +24,7 @@ pub struct Connection {
     events: VecDeque<Event>,
     /// QoS 1 messages without PUBACK, oldest first.
     in_flight: VecDeque<PacketId>,
-    /// When silence began: at the start, when CONNECT was accepted, at the last input.
+    /// Start of the current time-out: creation of the connection, acceptance of CONNECT, or the last input.
     since: Instant,
     next_id: PacketId,
     keep_alive: u16,
@@ -33,16 +33,16 @@ pub struct Connection {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing but CONNECT is allowed.
+    /// Only CONNECT is allowed.
     AwaitingConnect,
-    /// CONNECT is in the application's hands; input is held.
+    /// The application has not accepted or rejected CONNECT yet; input is buffered.
     AwaitingAnswer,
     Connected,
     Closed,
 }
 
 impl Connection {
-    /// A connection whose client has sent nothing yet. The connect time-out begins.
+    /// Creates a connection whose client has sent nothing yet. The connect time-out starts at `now`.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         Self {
             config,
@@ -57,12 +57,12 @@ impl Connection {
         }
     }
 
-    /// Call when bytes arrived; all of them are taken.
+    /// Processes received bytes; all of them are consumed.
     ///
-    /// Events queue up until [`poll_event`](Self::poll_event) takes them: feed slices of a bounded size (16 KiB) and
-    /// poll in between, and memory is bounded by a multiple of that size and by `max_packet_size`. After an error the
-    /// machine is closed; events of packets before the offending one can still be polled, and what is left to send
-    /// should be sent: it may be the CONNACK that tells why.
+    /// Events are queued until [`poll_event`](Self::poll_event) removes them. Pass in slices of a bounded size (16 KiB)
+    /// and poll after each: then memory is bounded by a multiple of that size and by `max_packet_size`. After an error
+    /// the state machine is closed. Events of packets before the invalid one can still be polled, and the remaining
+    /// output should be sent: it may be the CONNACK with the reason.
     pub fn handle_input(&mut self, input: &[u8], now: Instant) -> Result<(), ProtocolError> {
         if self.state == State::Connected && !input.is_empty() {
             self.since = now;
@@ -71,8 +71,9 @@ impl Connection {
         self.close_on_error(processed)
     }
 
-    /// Call when the instant of [`poll_timeout`](Self::poll_timeout) has passed; too early does no harm. Hand in
-    /// what the socket has first: silence is what this machine has not heard.
+    /// Checks the time-outs. Call it when the instant of [`poll_timeout`](Self::poll_timeout) has passed; an earlier
+    /// call has no effect. First pass in all input that the socket has: the keep-alive is measured from the last input
+    /// passed in.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
         let due = self.poll_timeout().is_some_and(|timeout| timeout <= now);
         let outcome = match self.state {
@@ -83,8 +84,8 @@ impl Connection {
         self.close_on_error(outcome)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout). It moves later whenever input arrives: leave a timer that
-    /// is set where it is, and ask again when it fires.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout). Input moves this instant later: do not move a
+    /// timer that is already set, but poll again when it fires.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
@@ -96,7 +97,7 @@ impl Connection {
         }
     }
 
-    /// What the client did next. Call until `None` after `handle_input` and `accept`.
+    /// Returns the next event. Call it until it returns `None` after `handle_input` and `accept`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
@@ -106,13 +107,13 @@ impl Connection {
         event
     }
 
-    /// What `poll_event` would answer, which is still to be polled.
+    /// Returns the event that `poll_event` would return next, without removing it.
     #[must_use]
     pub fn peek_event(&self) -> Option<&Event> {
         self.events.front()
     }
 
-    /// Moves what is to be sent behind `out`. Call after everything else; an empty `out` is replaced, not copied into.
+    /// Appends the pending output to `out`. Call it after all other methods. An empty `out` is replaced without a copy.
     pub fn poll_transmit(&mut self, out: &mut BytesMut) {
         if out.is_empty() {
             *out = mem::take(&mut self.transmit);
@@ -121,14 +122,14 @@ impl Connection {
         }
     }
 
-    /// How many bytes [`poll_transmit`](Self::poll_transmit) would give now.
+    /// Returns the number of bytes that [`poll_transmit`](Self::poll_transmit) would append now.
     #[must_use]
     pub fn transmit_len(&self) -> usize {
         self.transmit.len()
     }
 
-    /// Whether the driver should read: not while the application has not answered CONNECT, not while more than
-    /// `max_transmit` waits to be sent, not after the end.
+    /// Returns whether the driver should read. False while the application has not accepted or rejected CONNECT, while
+    /// more than `max_transmit` bytes of output are pending, and after the connection is closed.
     #[must_use]
     pub fn wants_read(&self) -> bool {
         match self.state {
@@ -137,26 +138,26 @@ impl Connection {
         }
     }
 
-    /// How many QoS 1 messages may wait for the client's PUBACK.
+    /// Returns the maximum number of QoS 1 messages without PUBACK.
     #[must_use]
     pub fn max_in_flight(&self) -> usize {
         self.config.max_in_flight
     }
 
-    /// Whether CONNECT was accepted and the end has not come.
+    /// Returns whether CONNECT was accepted and the connection is not closed.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
     }
 
-    /// Whether the end has come: send what is left, then close.
+    /// Returns whether the state machine is closed: send the remaining output, then close the transport.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
-    /// Answers CONNECT with yes, then processes the input that was held: poll events afterwards, and treat an error as
-    /// one of [`handle_input`](Self::handle_input). Without effect when no CONNECT waits for its answer.
+    /// Accepts CONNECT, then processes the buffered input. Poll events afterwards, and treat an error like one of
+    /// [`handle_input`](Self::handle_input). Has no effect if no CONNECT is pending.
     pub fn accept(&mut self, session_present: bool, now: Instant) -> Result<(), ProtocolError> {
         if self.state != State::AwaitingAnswer {
             return Ok(());
@@ -168,7 +169,7 @@ impl Connection {
         self.close_on_error(processed)
     }
 
-    /// Answers CONNECT with no; the machine is closed. Without effect when no CONNECT waits for its answer.
+    /// Refuses CONNECT and closes the state machine. Has no effect if no CONNECT is pending.
     pub fn reject(&mut self, refusal: Refusal) {
         if self.state == State::AwaitingAnswer {
             codec::connack(ConnAck::Refused(refusal), &mut self.transmit);
@@ -176,27 +177,28 @@ impl Connection {
         }
     }
 
-    /// Answers SUBSCRIBE with one code per filter, in their order. Without codes or connection, nothing is sent.
+    /// Sends SUBACK with one code per filter, in the same order. Sends nothing if `codes` is empty or the client is not
+    /// connected.
     pub fn suback(&mut self, packet_id: PacketId, codes: &[SubscribeCode]) {
         if self.state == State::Connected {
-            // The only error is an answer without codes, to a question without filters, which the decoder refuses.
+            // The only error is a SUBACK without codes, for a SUBSCRIBE without filters, which the decoder refuses.
             let _ = codec::suback(packet_id, codes, &mut self.transmit);
         }
     }
 
-    /// Answers UNSUBSCRIBE.
+    /// Sends UNSUBACK.
     pub fn unsuback(&mut self, packet_id: PacketId) {
         self.send_ack(PacketKind::UnsubAck, packet_id);
     }
 
-    /// Answers a QoS 1 message: it is safe here.
+    /// Sends PUBACK for a QoS 1 message that is persisted.
     pub fn puback(&mut self, packet_id: PacketId) {
         self.send_ack(PacketKind::PubAck, packet_id);
     }
 
-    /// Sends a message; the topic is formatted straight into the send buffer: `format_args!("a/{id}")`.
+    /// Sends a message; the topic is formatted directly into the send buffer: `format_args!("a/{id}")`.
     ///
-    /// QoS 1 gives the identifier that a [`Event::PubAck`] will bring back.
+    /// For QoS 1, returns the packet identifier that a later [`Event::PubAck`] contains.
     pub fn publish(
         &mut self,
         topic: impl fmt::Display,
@@ -221,8 +223,8 @@ impl Connection {
         Ok(packet_id)
     }
 
-    /// Sends a QoS 1 message of an earlier connection again, under its identifier of then and with DUP
-    /// (MQTT-4.4.0-1). Do this right after `accept`, before new messages take the identifier.
+    /// Sends a QoS 1 message of an earlier connection again, with its original identifier and with DUP
+    /// (MQTT-4.4.0-1). Call it right after `accept`, before new messages use the identifier.
     pub fn republish(
         &mut self,
         packet_id: PacketId,
@@ -318,7 +320,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether a message waited for this PUBACK. One for a message of an earlier connection is no fault of the client.
+    /// Removes the message with this identifier and returns whether there was one. A PUBACK for a message of an earlier
+    /// connection is not a protocol error.
     fn acknowledge(&mut self, packet_id: PacketId) -> bool {
         let Some(index) = self.in_flight.iter().position(|&id| id == packet_id) else {
             return false;

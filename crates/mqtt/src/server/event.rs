@@ -1,21 +1,21 @@
-//! What a client did.
+//! Events of the server state machine.
 
 use crate::{Connect, PacketId, Publish, Subscribe, Unsubscribe};
 
-/// Something for the application to act on.
+/// An event that the application handles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It wants to connect. Answer with `accept` or `reject`; nothing else is processed before.
+    /// The client sent CONNECT. Call `accept` or `reject`; other input is not processed before.
     Connect(Box<Connect>),
-    /// It sent a message, with QoS 0 or 1. Answer QoS 1, which has a packet identifier, with `puback` when the message
-    /// is safe, in the order of arrival (MQTT-4.6.0-2).
+    /// The client sent a message with QoS 0 or 1. For QoS 1 (the message has a packet identifier) call `puback` once
+    /// the message is persisted, in the order of arrival (MQTT-4.6.0-2).
     Publish(Publish),
-    /// It has a message that was sent with QoS 1.
+    /// The client acknowledged a message that was sent with QoS 1.
     PubAck(PacketId),
-    /// It wants messages. Answer with `suback`.
+    /// The client sent SUBSCRIBE. Call `suback`.
     Subscribe(Subscribe),
-    /// It wants no more of some messages. Answer with `unsuback`.
+    /// The client sent UNSUBSCRIBE. Call `unsuback`.
     Unsubscribe(Unsubscribe),
-    /// It left in good order: drop its will (MQTT-3.14.4-3) and close. The last event.
+    /// The client sent DISCONNECT: discard its will (MQTT-3.14.4-3) and close. The last event.
     Disconnect,
 }

@@ -1,4 +1,4 @@
-//! The network may cut a stream anywhere: no one can tell from events, answers and errors.
+//! The network may split a stream anywhere: events, responses and errors do not depend on the split.
 
 use std::{sync::Arc, time::Instant};
 
@@ -32,7 +32,8 @@ fn run_server<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Outcome<server::Eve
 
 fn run_client<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Outcome<client::Event> {
     let now = Instant::now();
-    // Its own PUBACK goes out when an event is polled, unless the connection ended meanwhile: leave it out.
+    // An automatic PUBACK is sent when an event is polled, unless the connection has been closed by then, which
+    // depends on the split. So turn it off.
     let config = client::Config { auto_puback: false, ..client::Config::default() };
     let session = client::Session::default();
     let mut client =
@@ -48,7 +49,7 @@ fn run_client<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Outcome<client::Eve
     (events, out.to_vec(), result)
 }
 
-/// `bytes` in pieces of these sizes, over and over; an empty piece may be among them.
+/// Splits `bytes` into chunks of these sizes, repeated; a chunk may be empty.
 fn chunks<'a>(bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     sizes.iter().cycle().map_while(move |&size| {
@@ -71,7 +72,9 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 proptest! {
     #[test]
-    fn of_a_server(connect in connect(), packets in vec(client_packet(), 0..8), end in corrupted_bytes(), sizes in sizes()) {
+    fn server_results_do_not_depend_on_the_split(
+        connect in connect(), packets in vec(client_packet(), 0..8), end in corrupted_bytes(), sizes in sizes(),
+    ) {
         let mut bytes = stream(&[Packet::Connect(Box::new(connect))]);
         bytes.extend(stream(&packets));
         let whole = run_server(std::iter::once(&bytes[..]));
@@ -83,7 +86,9 @@ proptest! {
     }
 
     #[test]
-    fn of_a_client(packets in vec(packet(), 0..6), end in corrupted_bytes(), sizes in sizes()) {
+    fn client_results_do_not_depend_on_the_split(
+        packets in vec(packet(), 0..6), end in corrupted_bytes(), sizes in sizes(),
+    ) {
         let mut bytes = b"\x20\x02\x00\x00".to_vec();
         bytes.extend(stream(&packets));
         bytes.extend(end);

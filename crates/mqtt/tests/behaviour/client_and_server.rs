@@ -1,4 +1,4 @@
-//! The two machines talk to each other.
+//! Tests of the client and server state machines together.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ferrohub_mqtt::{ProtocolError, QoS, Refusal, SendError, SubscribeCode, clien
 use crate::pair::Pair;
 
 #[test]
-fn connect_subscribe_and_exchange_messages() {
+fn client_and_server_connect_subscribe_and_exchange_messages() {
     let mut pair = Pair::new(60);
     pair.drive();
     assert_eq!(pair.client_events, [client::Event::Connected { session_present: false }]);
@@ -45,7 +45,7 @@ fn connect_subscribe_and_exchange_messages() {
 }
 
 #[test]
-fn refused() {
+fn a_refusal_closes_both_ends() {
     let mut pair = Pair::new(60);
     pair.refusal = Some(Refusal::ServerUnavailable);
     pair.drive();
@@ -55,7 +55,7 @@ fn refused() {
 }
 
 #[test]
-fn an_idle_week_is_pings() {
+fn an_idle_connection_only_sends_pings() {
     for keep_alive in [1, 60, 1177] {
         let mut pair = Pair::connected(keep_alive);
         let week = Duration::from_secs(7 * 24 * 3600);
@@ -64,7 +64,8 @@ fn an_idle_week_is_pings() {
             assert!(pair.step());
             steps += 1;
         }
-        // The server's timer, which is not moved by pings, fires now and then beside the client's.
+        // A server timer that is already set is not moved by pings, so it fires occasionally in addition to the
+        // client's timer.
         assert!(steps <= 2 * week.as_secs() / u64::from(keep_alive) + 2);
         assert!(pair.client.is_connected() && pair.server.is_connected());
         assert_eq!((pair.client_events, pair.server_events), (vec![], vec![]));
@@ -72,7 +73,7 @@ fn an_idle_week_is_pings() {
 }
 
 #[test]
-fn a_keep_alive_over_the_cap_ends_at_the_cap() {
+fn a_keep_alive_over_the_maximum_expires_at_the_maximum() {
     let mut pair = Pair::connected(1800);
     while pair.server_error.is_none() {
         assert!(pair.step());
@@ -82,9 +83,9 @@ fn a_keep_alive_over_the_cap_ends_at_the_cap() {
 }
 
 #[test]
-fn both_ends_notice_a_cut_wire() {
+fn both_ends_detect_a_network_failure() {
     let mut pair = Pair::connected(60);
-    pair.cut = true;
+    pair.network_down = true;
     while pair.step() {}
     assert_eq!(pair.client_error, Some(ProtocolError::PingTimeout));
     assert_eq!(pair.server_error, Some(ProtocolError::KeepAliveTimeout));
@@ -92,9 +93,9 @@ fn both_ends_notice_a_cut_wire() {
 }
 
 #[test]
-fn nobody_answers() {
+fn both_ends_time_out_if_no_bytes_arrive() {
     let mut pair = Pair::new(60);
-    pair.cut = true;
+    pair.network_down = true;
     while pair.step() {}
     assert_eq!(pair.client_error, Some(ProtocolError::ConnectTimeout));
     assert_eq!(pair.server_error, Some(ProtocolError::ConnectTimeout));
@@ -106,15 +107,15 @@ fn unacknowledged_messages_arrive_after_a_reconnect() {
     let mut pair = Pair::connected(60);
     pair.client.publish("a", QoS::AtLeastOnce, Bytes::from_static(b"1")).unwrap();
     pair.drive();
-    pair.cut = true;
+    pair.network_down = true;
     let lost = pair.client.publish("a", QoS::AtLeastOnce, Bytes::from_static(b"2")).unwrap();
-    pair.client.publish("a", QoS::AtMostOnce, Bytes::from_static(b"gone for good")).unwrap();
+    pair.client.publish("a", QoS::AtMostOnce, Bytes::from_static(b"not resent")).unwrap();
     let also_lost = pair.client.publish("b", QoS::AtLeastOnce, Bytes::from_static(b"3")).unwrap();
     while pair.step() {}
     pair.server_events.clear();
     pair.client_events.clear();
 
-    pair.redial(60);
+    pair.reconnect(60);
     pair.drive();
     let messages = pair.server_events.iter().filter_map(|event| match event {
         server::Event::Publish(publish) => Some((publish.dup, publish.packet_id, &publish.payload[..])),
@@ -128,7 +129,7 @@ fn unacknowledged_messages_arrive_after_a_reconnect() {
 }
 
 #[test]
-fn a_hundred_thousand_messages_through_a_window() {
+fn a_hundred_thousand_messages_pass_through_the_in_flight_window() {
     let mut pair = Pair::connected(60);
     let mut sent = 0_u32;
     while sent < 100_000 {

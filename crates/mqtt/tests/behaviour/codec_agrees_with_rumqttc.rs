@@ -1,5 +1,6 @@
-//! A foreign codec as referee. It is laxer than ours and cannot say everything, so: what we write it reads and writes
-//! back to the same bytes, and what we accept from damaged bytes it understands the same way.
+//! Compares this codec with the one of rumqttc, which is less strict and cannot represent every packet. So the tests
+//! check two things: rumqttc reads each packet we encode and encodes it to the same bytes, and rumqttc decodes each
+//! packet that we accept from corrupted bytes in the same way.
 
 use bytes::BytesMut;
 use ferrohub_mqtt::{Packet, decode_slice};
@@ -8,7 +9,7 @@ use rumqttc::mqttbytes::v4;
 
 use crate::packets::{LIMITS, corrupted_bytes, encoded, packet};
 
-/// `bytes`, read and written by rumqttc.
+/// Decodes `bytes` with rumqttc and encodes the packet again.
 fn round_trip(bytes: &[u8]) -> Result<BytesMut, rumqttc::mqttbytes::Error> {
     let packet = v4::Packet::read(&mut BytesMut::from(bytes), LIMITS.max_packet_size)?;
     let mut out = BytesMut::new();
@@ -16,7 +17,8 @@ fn round_trip(bytes: &[u8]) -> Result<BytesMut, rumqttc::mqttbytes::Error> {
     Ok(out)
 }
 
-/// rumqttc drops empty user names and passwords, and takes passwords for strings.
+/// Returns whether rumqttc can represent the packet: it drops empty user names and passwords, and requires passwords to
+/// be UTF-8.
 fn rumqttc_supports(packet: &Packet) -> bool {
     let Packet::Connect(connect) = packet else {
         return true;
@@ -30,13 +32,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn on_what_we_write(packet in packet().prop_filter("sayable", rumqttc_supports)) {
+    fn rumqttc_reads_encoded_packets(packet in packet().prop_filter("supported by rumqttc", rumqttc_supports)) {
         let bytes = encoded(&packet);
         prop_assert_eq!(round_trip(&bytes).unwrap(), bytes);
     }
 
     #[test]
-    fn on_what_we_accept(bytes in corrupted_bytes()) {
+    fn rumqttc_decodes_accepted_packets_to_the_same_values(bytes in corrupted_bytes()) {
         match decode_slice(&bytes, &LIMITS) {
             Ok(Some((packet, _))) if rumqttc_supports(&packet) => {
                 prop_assert_eq!(round_trip(&bytes).unwrap(), encoded(&packet));

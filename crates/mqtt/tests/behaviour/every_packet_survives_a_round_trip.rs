@@ -6,7 +6,7 @@ use crate::packets::{LIMITS, encoded, packet};
 
 proptest! {
     #[test]
-    fn decoding_undoes_encoding(packet in packet()) {
+    fn decoding_an_encoded_packet_gives_the_same_packet(packet in packet()) {
         let bytes = encoded(&packet);
         prop_assert_eq!(decode_slice(&bytes, &LIMITS), Ok(Some((packet.clone(), bytes.len()))));
 
@@ -17,7 +17,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_is_no_packet_and_no_fault(packet in packet(), cut in any::<prop::sample::Index>()) {
+    fn an_incomplete_packet_is_neither_a_packet_nor_an_error(packet in packet(), cut in any::<prop::sample::Index>()) {
         let bytes = encoded(&packet);
         let part = &bytes[..cut.index(bytes.len())];
         prop_assert_eq!(decode_slice(part, &LIMITS), Ok(None));
@@ -27,7 +27,7 @@ proptest! {
     }
 
     #[test]
-    fn the_limit_is_the_size_of_the_packet(packet in packet()) {
+    fn the_size_limit_is_inclusive(packet in packet()) {
         let bytes = encoded(&packet);
         let limits = Limits { max_packet_size: bytes.len(), ..LIMITS };
         prop_assert!(decode_slice(&bytes, &limits).is_ok());

@@ -1,4 +1,4 @@
-//! Bytes that must never change; at the end those that paho-mqtt 1.6.1, which is under Microsoft's Python SDK, sent.
+//! Encoded packets that must never change, including bytes sent by paho-mqtt 1.6.1, which Microsoft's Python SDK uses.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,7 +24,7 @@ fn check(packet: Packet, golden: &[u8]) {
 }
 
 #[test]
-fn connect() {
+fn connect_has_these_bytes() {
     let everything = Connect {
         client_id: text("d1"),
         clean_session: true,
@@ -46,14 +46,14 @@ fn connect() {
 }
 
 #[test]
-fn connack() {
+fn connack_has_these_bytes() {
     check(Packet::ConnAck(ConnAck::Accepted { session_present: false }), b"\x20\x02\x00\x00");
     check(Packet::ConnAck(ConnAck::Accepted { session_present: true }), b"\x20\x02\x01\x00");
     check(Packet::ConnAck(ConnAck::Refused(Refusal::NotAuthorized)), b"\x20\x02\x00\x05");
 }
 
 #[test]
-fn publish() {
+fn publish_has_these_bytes() {
     let method = Publish {
         dup: false,
         qos: QoS::AtMostOnce,
@@ -77,7 +77,7 @@ fn publish() {
 }
 
 #[test]
-fn length_of_two_bytes() {
+fn a_publish_with_a_two_byte_length_has_these_bytes() {
     let publish = Publish {
         dup: false,
         qos: QoS::AtMostOnce,
@@ -90,7 +90,7 @@ fn length_of_two_bytes() {
 }
 
 #[test]
-fn subscriptions() {
+fn subscribe_and_unsubscribe_have_these_bytes() {
     let filters = vec![(text("$iothub/methods/POST/#"), QoS::AtLeastOnce)];
     let subscribe = Subscribe { packet_id: id(1), filters };
     check(Packet::Subscribe(subscribe), b"\x82\x1b\x00\x01\x00\x16$iothub/methods/POST/#\x01");
@@ -102,7 +102,7 @@ fn subscriptions() {
 }
 
 #[test]
-fn the_short_ones() {
+fn packets_without_a_payload_have_these_bytes() {
     check(Packet::PubAck(id(0xffff)), b"\x40\x02\xff\xff");
     check(Packet::PubRec(id(1)), b"\x50\x02\x00\x01");
     check(Packet::PubRel(id(1)), b"\x62\x02\x00\x01");
@@ -112,10 +112,11 @@ fn the_short_ones() {
     check(Packet::Disconnect, b"\xe0\x00");
 }
 
-/// Recorded from paho-mqtt 1.6.1 with a client like the Python SDK's: the message is not acknowledged, the connection
-/// ends, and the next one sends it again. Our client machine sends the same bytes, and our server reads them.
+/// Recorded from paho-mqtt 1.6.1 with a client like that of the Python SDK: the message is not acknowledged, the
+/// connection ends, and the next connection sends the message again. Our client state machine sends the same bytes, and
+/// our server state machine reads them.
 #[test]
-fn paho() {
+fn client_sends_and_server_reads_the_bytes_of_paho() {
     const CONNECT: &[u8] = b"\x10\x8d\x01\x00\x04MQTT\x04\xc0\x00<\x00\x02d1\
         \x00<localhost/d1/?api-version=2019-10-01&DeviceClientType=py%2F2\
         \x00?SharedAccessSignature sr=localhost%2Fdevices%2Fd1&sig=x%3D&se=1";
@@ -135,9 +136,9 @@ fn paho() {
         )),
         ..Connect::default()
     };
-    let dial = |session| client::Connection::connect(Arc::default(), &connect, session, now).unwrap();
+    let open = |session| client::Connection::connect(Arc::default(), &connect, session, now).unwrap();
 
-    let mut first = dial(client::Session::default());
+    let mut first = open(client::Session::default());
     assert_eq!(sent(&mut first), CONNECT);
     first.handle_input(b"\x20\x02\x00\x00", now).unwrap();
     first.subscribe(&[("$iothub/methods/POST/#", QoS::AtLeastOnce)]).unwrap();
@@ -148,7 +149,7 @@ fn paho() {
     first.disconnect();
     assert_eq!(sent(&mut first), DISCONNECT);
 
-    let mut second = dial(first.into_session());
+    let mut second = open(first.into_session());
     assert_eq!(sent(&mut second), CONNECT);
     second.handle_input(b"\x20\x02\x00\x00", now).unwrap();
     assert_eq!(sent(&mut second), PUBLISH_AGAIN);

@@ -1,4 +1,4 @@
-//! Bytes that no peer of good will sends: no panic, a definite error.
+//! Malicious or malformed bytes cause a defined error and never a panic.
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,14 +22,16 @@ proptest! {
         prop_assert_eq!(&borrowed.clone().map(|found| found.map(|(packet, _)| packet)), &owned);
         if let Ok(Some((packet, len))) = borrowed {
             prop_assert_eq!(buffer.len(), bytes.len() - len);
-            // What was understood can be said, and means the same.
+            // A decoded packet can be encoded, and decodes to the same packet.
             let again = encoded(&packet);
             prop_assert_eq!(decode_slice(&again, &LIMITS), Ok(Some((packet, again.len()))));
         }
     }
 
     #[test]
-    fn machines_survive_any_bytes(bytes in prop_oneof![vec(any::<u8>(), 0..64), corrupted_bytes()], connected: bool) {
+    fn state_machines_do_not_panic_on_any_bytes(
+        bytes in prop_oneof![vec(any::<u8>(), 0..64), corrupted_bytes()], connected: bool,
+    ) {
         let now = Instant::now();
         let mut server = server::Connection::new(Arc::default(), now);
         let mut client = client::Connection::connect(
@@ -55,7 +57,7 @@ proptest! {
 }
 
 #[test]
-fn each_fault_has_its_error() {
+fn each_malformed_packet_has_its_error() {
     use DecodeError as E;
     let limits = Limits { max_filters: 2, ..LIMITS };
     let cases: &[(&[u8], E)] = &[
@@ -96,8 +98,8 @@ fn each_fault_has_its_error() {
         (b"\x10\x0c\x00\x04MQTT\x84\x02\x00\x3c\x00\x00", E::ProtocolLevel(0x84)),
         (b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00", E::ConnectFlags(0x03)), // reserved bit
         (b"\x10\x0c\x00\x04MQTT\x04\x42\x00\x3c\x00\x00", E::ConnectFlags(0x42)), // password without user name
-        (b"\x10\x0c\x00\x04MQTT\x04\x0a\x00\x3c\x00\x00", E::ConnectFlags(0x0a)), // QoS of no will
-        (b"\x10\x0c\x00\x04MQTT\x04\x22\x00\x3c\x00\x00", E::ConnectFlags(0x22)), // retain of no will
+        (b"\x10\x0c\x00\x04MQTT\x04\x0a\x00\x3c\x00\x00", E::ConnectFlags(0x0a)), // QoS without a will
+        (b"\x10\x0c\x00\x04MQTT\x04\x22\x00\x3c\x00\x00", E::ConnectFlags(0x22)), // retain without a will
         (b"\x10\x0c\x00\x04MQTT\x04\x1e\x00\x3c\x00\x00", E::ConnectFlags(0x1e)), // will with QoS 3
         (b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x00x", E::Length(PacketKind::Connect)),
         (b"\x10\x0c\x00\x04MQTT\x04\x82\x00\x3c\x00\x00", E::Length(PacketKind::Connect)), // no user name
@@ -108,13 +110,13 @@ fn each_fault_has_its_error() {
 }
 
 #[test]
-fn wildcards_in_topics_are_a_choice() {
+fn wildcards_in_topics_can_be_allowed() {
     let limits = Limits { wildcards_in_topics: true, ..LIMITS };
     assert!(matches!(decode_slice(b"\x30\x05\x00\x03a+b", &limits), Ok(Some(_))));
 }
 
 #[test]
-fn what_cannot_be_said_is_not_half_said() {
+fn a_packet_that_cannot_be_encoded_leaves_the_buffer_unchanged() {
     let topic = |text: &str| Utf8::try_from(text).unwrap();
     let publish = Publish {
         dup: false,

@@ -1,4 +1,4 @@
-//! What the codec and the machines do, seen from outside. One program, so that it links once.
+//! Tests of the codec and the state machines through the public interface. One test binary, so that it links once.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod any_split_gives_the_same_events;

@@ -1,4 +1,4 @@
-//! Every packet there can be, for property tests.
+//! Generators of all packets, for property tests.
 
 use bytes::{Bytes, BytesMut};
 use ferrohub_mqtt::{
@@ -7,7 +7,7 @@ use ferrohub_mqtt::{
 };
 use proptest::{collection::vec, option, prelude::*};
 
-/// Limits that no generated packet meets.
+/// Limits that no generated packet exceeds.
 pub(crate) const LIMITS: Limits =
     Limits { max_packet_size: 1024 * 1024, max_filters: 16, wildcards_in_topics: false };
 
@@ -37,7 +37,7 @@ fn topic() -> impl Strategy<Value = Utf8> {
 }
 
 fn payload() -> impl Strategy<Value = Bytes> {
-    // Around the places where the length grows by a byte, mostly small.
+    // Mostly small, sometimes around the lengths where the Remaining Length needs another byte.
     let len = prop_oneof![8 => 0_usize..40, 2 => 90_usize..140, 1 => 16_330_usize..16_400];
     (len, any::<u8>()).prop_map(|(len, first)| (0..len).map(|at| first.wrapping_add(at as u8)).collect())
 }
@@ -112,7 +112,7 @@ fn suback() -> impl Strategy<Value = Packet> {
     (id(), vec(code, 1..6)).prop_map(|(packet_id, codes)| Packet::SubAck(SubAck { packet_id, codes }))
 }
 
-/// Any packet.
+/// Generates any packet.
 pub(crate) fn packet() -> impl Strategy<Value = Packet> {
     prop_oneof![
         3 => connect().prop_map(|connect| Packet::Connect(Box::new(connect))),
@@ -132,7 +132,7 @@ pub(crate) fn packet() -> impl Strategy<Value = Packet> {
     ]
 }
 
-/// What a client may send once it is connected.
+/// Generates a packet that a connected client may send.
 pub(crate) fn client_packet() -> impl Strategy<Value = Packet> {
     prop_oneof![
         4 => publish(prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce)]),
@@ -143,13 +143,13 @@ pub(crate) fn client_packet() -> impl Strategy<Value = Packet> {
     ]
 }
 
-/// Bytes of packets with some of them changed, cut or inserted.
+/// Generates the bytes of packets with some bytes changed, removed or inserted.
 pub(crate) fn corrupted_bytes() -> impl Strategy<Value = Vec<u8>> {
     let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 0..4);
     (vec(packet(), 1..3), edits).prop_map(|(packets, edits)| {
         let mut bytes = stream(&packets);
         for (at, byte, edit) in edits {
-            // The front of a packet is where its meaning is.
+            // Headers are at the front of a packet, and errors there have the most effect.
             let at = at.index(bytes.len().clamp(1, 48));
             match edit {
                 0 if at < bytes.len() => bytes[at] = byte,

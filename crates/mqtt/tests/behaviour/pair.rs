@@ -1,4 +1,4 @@
-//! A client and a server machine on one virtual clock.
+//! A client and a server state machine with a shared virtual clock.
 
 use std::{
     mem,
@@ -9,7 +9,7 @@ use std::{
 use bytes::BytesMut;
 use ferrohub_mqtt::{Connect, ProtocolError, QoS, Refusal, SubscribeCode, Utf8, client, server};
 
-/// Both ends, the wire between them, and an application on the server that says yes to everything.
+/// Both state machines, the network between them, and a server application that accepts every request.
 pub(crate) struct Pair {
     pub(crate) now: Instant,
     pub(crate) client: client::Connection,
@@ -18,10 +18,10 @@ pub(crate) struct Pair {
     pub(crate) server_events: Vec<server::Event>,
     pub(crate) client_error: Option<ProtocolError>,
     pub(crate) server_error: Option<ProtocolError>,
-    /// What the server's application says to CONNECT.
+    /// The refusal that the server application sends for CONNECT, if any.
     pub(crate) refusal: Option<Refusal>,
-    /// Bytes get lost on a wire that is cut.
-    pub(crate) cut: bool,
+    /// Whether the network loses all bytes.
+    pub(crate) network_down: bool,
     start: Instant,
 }
 
@@ -30,19 +30,19 @@ impl Pair {
         let now = Instant::now();
         Self {
             now,
-            client: dial(keep_alive, client::Session::default(), now),
+            client: open_client(keep_alive, client::Session::default(), now),
             server: server::Connection::new(Arc::default(), now),
             client_events: Vec::new(),
             server_events: Vec::new(),
             client_error: None,
             server_error: None,
             refusal: None,
-            cut: false,
+            network_down: false,
             start: now,
         }
     }
 
-    /// Connected, with no events left.
+    /// Creates a connected pair with no events left.
     pub(crate) fn connected(keep_alive: u16) -> Self {
         let mut pair = Self::new(keep_alive);
         pair.drive();
@@ -52,20 +52,20 @@ impl Pair {
         pair
     }
 
-    /// The socket broke; the client dials again and the server sees a new connection.
-    pub(crate) fn redial(&mut self, keep_alive: u16) {
-        let fresh = dial(keep_alive, client::Session::default(), self.now);
+    /// Simulates a reconnect: the client opens a new connection with its session, the server sees a new connection.
+    pub(crate) fn reconnect(&mut self, keep_alive: u16) {
+        let fresh = open_client(keep_alive, client::Session::default(), self.now);
         let session = mem::replace(&mut self.client, fresh).into_session();
-        self.client = dial(keep_alive, session, self.now);
+        self.client = open_client(keep_alive, session, self.now);
         self.server = server::Connection::new(Arc::default(), self.now);
-        self.cut = false;
+        self.network_down = false;
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.now - self.start
     }
 
-    /// Carries bytes and events until nothing moves; time stands still.
+    /// Transfers bytes and handles events until both ends are idle, without advancing the clock.
     pub(crate) fn drive(&mut self) {
         for _ in 0..1000 {
             if !self.exchange() {
@@ -75,7 +75,7 @@ impl Pair {
         panic!("livelock");
     }
 
-    /// Jumps to the next timeout of either end. False when there is none.
+    /// Advances the clock to the next time-out of either end. Returns false if there is none.
     pub(crate) fn step(&mut self) -> bool {
         let timeouts = self.client.poll_timeout().into_iter().chain(self.server.poll_timeout());
         let Some(next) = timeouts.min() else {
@@ -97,7 +97,7 @@ impl Pair {
         self.client.poll_transmit(&mut to_server);
         self.server.poll_transmit(&mut to_client);
         let moved = !to_server.is_empty() || !to_client.is_empty();
-        if self.cut {
+        if self.network_down {
             return moved;
         }
         if let Err(error) = self.server.handle_input(&to_server, self.now) {
@@ -137,7 +137,7 @@ impl Pair {
     }
 }
 
-fn dial(keep_alive: u16, session: client::Session, now: Instant) -> client::Connection {
+fn open_client(keep_alive: u16, session: client::Session, now: Instant) -> client::Connection {
     let connect = Connect { client_id: Utf8::try_from("d1").unwrap(), keep_alive, ..Connect::default() };
     client::Connection::connect(Arc::default(), &connect, session, now).unwrap()
 }

@@ -1,4 +1,4 @@
--- Devices and modules. Read by primary key on each connect, so the row is the index.
+-- Devices and modules. Each connect reads a row by primary key, so the table is its own index (WITHOUT ROWID).
 CREATE TABLE identity (
     device_id                TEXT    NOT NULL,
     module_id                TEXT    NOT NULL,  -- '' is the device itself
@@ -6,7 +6,7 @@ CREATE TABLE identity (
     etag                     TEXT    NOT NULL,
     disabled                 INTEGER NOT NULL,
     status_reason            TEXT,
-    status_updated           INTEGER NOT NULL,  -- milliseconds since 1970, as every time here
+    status_updated           INTEGER NOT NULL,  -- milliseconds since 1970, like all times here
     authentication           INTEGER NOT NULL,  -- 0 sas, 1 selfSigned, 2 certificateAuthority, 3 none
     primary_secret           TEXT,              -- sas: the key in base64; selfSigned: the thumbprint
     secondary_secret         TEXT,
@@ -16,11 +16,11 @@ CREATE TABLE identity (
     managed_by               TEXT,
     connection_state_updated INTEGER NOT NULL,
     last_activity            INTEGER NOT NULL,
-    session                  INTEGER,           -- what it subscribed to; NULL: no session is kept
+    session                  INTEGER,           -- subscriptions as bits; NULL: no stored session
     PRIMARY KEY (device_id, module_id)
 ) STRICT, WITHOUT ROWID;
 
--- To count a million rows for each new one would take longer than to write it.
+-- A counter, because counting a million rows for each insert would take longer than the insert.
 CREATE TABLE registry_size (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
     devices INTEGER NOT NULL

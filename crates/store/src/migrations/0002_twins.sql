@@ -1,10 +1,10 @@
--- Twins that were ever changed; the others are the default and have no row.
+-- Twins that were changed at least once. A twin without a row has the default content.
 CREATE TABLE twin (
     device_id         TEXT    NOT NULL,
     module_id         TEXT    NOT NULL,  -- '' is the device itself
     updates           INTEGER NOT NULL,  -- the etag
-    model_id          TEXT    NOT NULL,  -- '' if the device never named one
-    tags              TEXT    NOT NULL,  -- a JSON object, as all that follows but the versions
+    model_id          TEXT    NOT NULL,  -- '' if the device never sent one
+    tags              TEXT    NOT NULL,  -- a JSON object, like all following columns except the versions
     desired           TEXT    NOT NULL,
     desired_metadata  TEXT    NOT NULL,
     desired_version   INTEGER NOT NULL,

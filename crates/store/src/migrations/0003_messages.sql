@@ -1,24 +1,24 @@
--- Messages to devices and modules. Their queue is all of an identity, in the order of `sequence`.
+-- Messages to devices and modules. The queue of an identity is all its messages in the order of `sequence`.
 CREATE TABLE message (
-    sequence       INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,  -- never used twice, also when rows are gone
+    sequence       INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,  -- never reused, even after rows are deleted
     device_id      TEXT    NOT NULL,
     module_id      TEXT    NOT NULL,  -- '' is the device itself
-    enqueued       INTEGER NOT NULL,  -- milliseconds since 1970, as every time here
+    enqueued       INTEGER NOT NULL,  -- milliseconds since 1970, like all times here
     expiry         INTEGER NOT NULL,
-    delivery_count INTEGER NOT NULL,  -- how often the device gave it back
-    ack            INTEGER NOT NULL,  -- 1: tell of success, 2: of failure, 3: of both
-    message_id     TEXT,              -- the sender's
-    input          TEXT,              -- of the module, if it is for one
+    delivery_count INTEGER NOT NULL,  -- how often the message was abandoned
+    ack            INTEGER NOT NULL,  -- feedback wanted: 1 on success, 2 on failure, 3 on both
+    message_id     TEXT,              -- set by the sender
+    input          TEXT,              -- the module's input, if the message is for one
     size           INTEGER NOT NULL,  -- bytes of properties and body
     properties     TEXT    NOT NULL,  -- a property bag
     body           BLOB    NOT NULL,
     FOREIGN KEY (device_id, module_id) REFERENCES identity ON DELETE CASCADE
 ) STRICT;
--- Holds what decides about a delivery, so that bodies are read only when they are sent.
+-- Contains all columns that decide about a delivery, so that bodies are read only when they are sent.
 CREATE INDEX message_queue ON message (device_id, module_id, sequence, expiry, size, input);
 CREATE INDEX message_expiry ON message (expiry);
 
--- Beside the identity, so that whoever reads that knows it.
+-- Stored with the identity, so that reading the identity also returns the count.
 ALTER TABLE identity ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE registry_size ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
 
@@ -34,7 +34,7 @@ BEGIN
     UPDATE registry_size SET messages = messages - 1;
 END;
 
--- What became of messages, for their senders.
+-- Feedback on messages, for their senders.
 CREATE TABLE feedback (
     sequence       INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     device_id      TEXT    NOT NULL,

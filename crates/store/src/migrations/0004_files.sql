@@ -1,17 +1,17 @@
--- Uploads that devices have begun and not ended. Those that ran out stay a while, so that a late device is told why.
+-- Active uploads. Expired ones are kept for a while, so that a late device gets a specific error.
 CREATE TABLE upload (
     correlation_id TEXT    NOT NULL PRIMARY KEY,
     device_id      TEXT    NOT NULL,
     module_id      TEXT    NOT NULL DEFAULT '' CHECK (module_id = ''),
     blob           TEXT    NOT NULL,
     expires        INTEGER NOT NULL,
-    expired        INTEGER NOT NULL DEFAULT 0,  -- whether it was noticed that it ran out
+    expired        INTEGER NOT NULL DEFAULT 0,  -- whether the expiry was already processed
     FOREIGN KEY (device_id, module_id) REFERENCES identity ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX upload_of_device ON upload (device_id, module_id);
 CREATE INDEX upload_by_end ON upload (expires);
 
--- What is in the hub's own folder for files. A row says which file holds the bytes; a file without a row is no blob.
+-- The catalogue of the blob folder. A row names the file that contains the bytes; a file without a row is not a blob.
 CREATE TABLE blob (
     name       TEXT    NOT NULL PRIMARY KEY,
     file       TEXT    NOT NULL UNIQUE,
@@ -21,13 +21,13 @@ CREATE TABLE blob (
     properties TEXT    NOT NULL               -- a JSON object of strings
 ) STRICT;
 
--- What signs URLs to that folder: the newest signs, and those that are kept are still good.
+-- Keys that sign URLs to the blob folder. The newest key signs; URLs signed with older stored keys are still valid.
 CREATE TABLE blob_key (
     made INTEGER NOT NULL PRIMARY KEY,
     key  TEXT    NOT NULL                     -- base64
 ) STRICT;
 
--- What services have not heard yet of uploaded files, in the order in which it came about.
+-- File notifications that no service has completed yet, in the order in which they were created.
 CREATE TABLE file_notification (
     sequence     INTEGER PRIMARY KEY AUTOINCREMENT,
     device_id    TEXT    NOT NULL,

@@ -1,4 +1,4 @@
--- How many devices are disabled, counted as they change: to look at a million rows takes too long.
+-- A counter of disabled devices, updated by triggers, because counting a million rows takes too long.
 ALTER TABLE registry_size ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0;
 UPDATE registry_size SET disabled = (SELECT count(*) FROM identity WHERE module_id = '' AND disabled);
 
@@ -12,6 +12,6 @@ CREATE TRIGGER device_disabled_or_enabled AFTER UPDATE OF disabled ON identity
 WHEN NEW.module_id = '' AND NEW.disabled <> OLD.disabled
 BEGIN UPDATE registry_size SET disabled = disabled + NEW.disabled - OLD.disabled; END;
 
--- Who is connected, so that a hub that died under its devices finds them when it comes back.
+-- Which identities are connected, so that a hub that restarts after a crash can mark them as disconnected.
 ALTER TABLE identity ADD COLUMN connected INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX connected_identity ON identity (device_id, module_id) WHERE connected;

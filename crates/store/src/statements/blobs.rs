@@ -1,4 +1,4 @@
-//! The catalogue of the hub's own folder for files, and what signs its URLs.
+//! The catalogue of the blob folder, and the keys that sign its URLs.
 
 use ferrohub_core::blobs::{Blob, Condition};
 use ferrohub_core::store::{BlobWriteOutcome, StoredBlob, StoredSigningKey};
@@ -20,7 +20,7 @@ pub(crate) fn blobs(
     after: Option<&str>,
     top: usize,
 ) -> Result<Vec<Blob>> {
-    // The character behind the slash ends the names that begin with the device's id and a slash.
+    // `0` is the character after `/`: the range contains all names that begin with `{device}/`.
     let (from, to) = match device {
         Some(device) => (format!("{device}/"), format!("{device}0")),
         None => (String::new(), char::MAX.to_string()),

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use crate::rows::{self, id_columns};
 
-/// Events that one step of trimming removes at most: others want to write as well.
+/// Most events that one retention step removes, so that other writes do not wait long.
 const TRIM_BATCH: i64 = 500;
 
-/// The key of a partition's first event; 2^56 of them are more than any hub ever takes.
+/// Returns the key of a partition's first event. Each partition has 2^56 keys, more than a hub can ever use.
 fn first_key(partition: u16) -> i64 {
     i64::from(partition) << 56
 }
@@ -27,7 +27,7 @@ fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
-/// How many partitions the log has; 0 before they are made.
+/// Returns the number of partitions; 0 before they are created.
 pub(crate) fn partition_count(db: &Connection) -> Result<u16> {
     db.query_row("SELECT count(*) FROM partition", [], |row| row.get(0))
 }
@@ -39,12 +39,12 @@ pub(crate) fn create_partitions(db: &Connection, count: u16) -> Result<()> {
     Ok(())
 }
 
-/// Appends a batch. What the partition's next event will have.
+/// Appends a batch. Returns the sequence number of the partition's next event.
 pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
     let (mut next, last): (_, Option<i64>) = db
         .prepare_cached("SELECT next, last_enqueued FROM partition WHERE id = ?")?
         .query_row([batch.partition], |row| Ok((unsigned(row, 0)?, row.get(1)?)))?;
-    // A clock that was set back must not make events look older than those before them.
+    // After the clock was set back, new events must not look older than earlier ones.
     let enqueued = batch.now.unix_millis().max(last.unwrap_or(i64::MIN));
     let (device, module) = id_columns(&batch.origin.id);
     let mut insert = db.prepare_cached(
@@ -70,7 +70,8 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
     Ok(next)
 }
 
-/// Events from `from` on: at most `max_events`, and none behind the one that makes `max_bytes` full.
+/// Returns at most `max_events` events, from the sequence number `from` on. The event that reaches `max_bytes` is the
+/// last.
 pub(crate) fn events(
     db: &Connection,
     partition: u16,
@@ -95,7 +96,7 @@ pub(crate) fn events(
     Ok(events)
 }
 
-/// Sequence number and time of the first event at or behind `from`.
+/// Returns sequence number and time of the first event at or after `from`.
 fn first_event_from(db: &Connection, partition: u16, from: u64) -> Result<Option<(u64, i64)>> {
     db.prepare_cached("SELECT key, enqueued FROM event WHERE key >= ? AND key < ? ORDER BY key LIMIT 1")?
         .query_row([key(partition, from), first_key(partition + 1)], |row| {
@@ -104,7 +105,7 @@ fn first_event_from(db: &Connection, partition: u16, from: u64) -> Result<Option
         .optional()
 }
 
-/// Where each partition begins and ends.
+/// Returns the state of each partition.
 pub(crate) fn partition_states(db: &Connection) -> Result<Vec<PartitionState>> {
     let mut select = db.prepare_cached("SELECT id, next, last_enqueued, bytes FROM partition ORDER BY id")?;
     let mut rows = select.query([])?;
@@ -123,8 +124,8 @@ pub(crate) fn partition_states(db: &Connection) -> Result<Vec<PartitionState>> {
     Ok(states)
 }
 
-/// The first event that was appended at `time` or later, or what the next one will have. Times never fall within a
-/// partition and nothing is missing in its middle, so it is found by halving.
+/// Returns the sequence number of the first event that was appended at `time` or later, or of the next event if there
+/// is none. A binary search: within a partition, times never decrease and sequence numbers have no gaps.
 pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> Result<u64> {
     let mut end = db
         .prepare_cached("SELECT next FROM partition WHERE id = ?")?
@@ -140,7 +141,7 @@ pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> R
     Ok(begin)
 }
 
-/// One step of trimming: removes events of one partition, the one with the oldest event. How many.
+/// One retention step: removes events of the partition with the oldest event. Returns how many.
 pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u64> {
     let states = partition_states(db)?;
     let mut surplus = states.iter().map(|state| state.bytes).sum::<u64>().saturating_sub(max_bytes);
@@ -150,8 +151,8 @@ pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u
         .collect();
     by_age.sort_unstable();
     let Some((_, partition)) = by_age.first().copied() else { return Ok(0) };
-    // Up to here this partition's events are the oldest of all.
-    let others = by_age.get(1).map_or(i64::MAX, |(oldest, _)| *oldest);
+    // Events of this partition up to this time are the oldest of the log.
+    let oldest_of_others = by_age.get(1).map_or(i64::MAX, |(oldest, _)| *oldest);
     let mut select = db.prepare_cached(
         "SELECT key, enqueued, octet_length(properties) + octet_length(body) FROM event \
          WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
@@ -160,7 +161,7 @@ pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u
     let (mut last, mut removed, mut bytes) = (None, 0, 0);
     while let Some(row) = rows.next()? {
         let (key, enqueued, size): (i64, i64, _) = (row.get(0)?, row.get(1)?, unsigned(row, 2)?);
-        let is_surplus = surplus > 0 && enqueued <= others;
+        let is_surplus = surplus > 0 && enqueued <= oldest_of_others;
         if enqueued >= time.unix_millis() && !is_surplus {
             break;
         }

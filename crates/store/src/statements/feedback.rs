@@ -1,4 +1,4 @@
-//! What became of messages.
+//! Feedback on messages.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -10,18 +10,18 @@ use rusqlite::{Connection, Result, params};
 
 use crate::rows::{self, FEEDBACK_COLUMNS};
 
-/// Keeps what is about to become of a message, if its sender wants to hear it.
+/// Stores feedback on a message that is about to be settled, if its sender asked for it.
 pub(super) fn insert_feedback(
     db: &Connection,
     sequence: u64,
     status: FeedbackStatus,
     options: FeedbackOptions,
 ) -> Result<()> {
-    let asked = match status {
+    let wanted_by = match status {
         FeedbackStatus::Success => Ack { positive: true, negative: false },
         _ => Ack { positive: false, negative: true },
     };
-    let kept = db
+    let inserted = db
         .prepare_cached(
             "INSERT INTO feedback (device_id, module_id, generation_id, message_id, status, enqueued, expiry, \
              delivery_count) SELECT device_id, module_id, generation_id, message_id, ?, ?, ?, 0 \
@@ -32,10 +32,10 @@ pub(super) fn insert_feedback(
             options.now.unix_millis(),
             options.expiry.unix_millis(),
             sequence.cast_signed(),
-            rows::ack_bits(asked),
+            rows::ack_bits(wanted_by),
         ])?;
-    if kept > 0 {
-        // Each record has a number of its own, so among as many numbers as the limit there are never more records.
+    if inserted > 0 {
+        // Sequence numbers are unique, so the newest `limit` numbers cover at most `limit` records.
         db.prepare_cached("DELETE FROM feedback WHERE sequence <= ?")?
             .execute([db.last_insert_rowid().saturating_sub(options.limit.cast_signed())])?;
     }

@@ -26,7 +26,7 @@ pub(crate) fn create_identity(db: &Connection, identity: &Identity, limit: u64) 
     Ok(WriteOutcome::Done)
 }
 
-/// The column `connected` of a new row is that of somebody who never was.
+/// Inserts an identity. The column `connected` has its default: not connected.
 fn insert(db: &Connection, identity: &Identity) -> Result<()> {
     let (device, module) = id_columns(&identity.id);
     let (authentication, primary, secondary) = rows::authentication_columns(&identity.authentication);
@@ -181,11 +181,11 @@ pub(crate) fn save_session(
 }
 
 pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()> {
-    let mut statement = db.prepare_cached(
+    let mut update_activity = db.prepare_cached(
         "UPDATE identity SET last_activity = max(last_activity, ?1) \
          WHERE device_id = ?2 AND module_id = ?3 AND generation_id = ?4",
     )?;
-    let mut coming_and_going = db.prepare_cached(
+    let mut update_presence = db.prepare_cached(
         "UPDATE identity SET last_activity = max(last_activity, ?1), connected = ?5, connection_state_updated = ?6 \
          WHERE device_id = ?2 AND module_id = ?3 AND generation_id = ?4 AND connection_state_updated <= ?6",
     )?;
@@ -197,7 +197,7 @@ pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()
             None => 0,
             Some(Presence { connected, since }) => {
                 let since = since.unix_millis();
-                coming_and_going.execute(params![
+                update_presence.execute(params![
                     last_activity,
                     device,
                     module,
@@ -208,7 +208,7 @@ pub(crate) fn save_activity(db: &Connection, activity: &[Activity]) -> Result<()
             }
         };
         if changed == 0 {
-            statement.execute(params![last_activity, device, module, generation])?;
+            update_activity.execute(params![last_activity, device, module, generation])?;
         }
     }
     Ok(())
@@ -236,7 +236,7 @@ fn exists(db: &Connection, device: &str, module: &str) -> Result<bool> {
         .exists([device, module])
 }
 
-/// How many identities share the limit with this one: all devices, or the modules of its device.
+/// Returns how many identities share a limit with this one: all devices, or the modules of its device.
 fn count_towards_limit(db: &Connection, device: &str, module: &str) -> Result<u64> {
     let count: i64 = if module.is_empty() {
         db.prepare_cached("SELECT devices FROM registry_size")?.query_row([], |row| row.get(0))

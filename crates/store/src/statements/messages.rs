@@ -70,11 +70,11 @@ pub(crate) fn settle_messages(
     status: FeedbackStatus,
     options: FeedbackOptions,
 ) -> Result<u64> {
-    let mut ended = 0;
+    let mut settled = 0;
     for sequence in sequences {
-        ended += u64::from(settle_message(db, *sequence, status, options)?);
+        settled += u64::from(settle_message(db, *sequence, status, options)?);
     }
-    Ok(ended)
+    Ok(settled)
 }
 
 fn settle_message(
@@ -160,12 +160,12 @@ pub(crate) fn next_expiry(db: &Connection, now: Timestamp) -> Result<Option<Time
     Ok(message.into_iter().chain(feedback).min().map(Timestamp::from_unix_millis))
 }
 
-/// How many messages there are, of all identities.
+/// Returns the number of messages of all identities.
 pub(crate) fn message_count(db: &Connection) -> Result<i64> {
     db.prepare_cached("SELECT messages FROM registry_size")?.query_row([], |row| row.get(0))
 }
 
-/// How many messages wait for an identity, if it is there.
+/// Returns the number of messages in the queue of an identity; `None` if the identity does not exist.
 fn message_count_of(db: &Connection, id: &IdentityId) -> Result<Option<u32>> {
     db.prepare_cached("SELECT messages FROM identity WHERE device_id = ? AND module_id = ?")?
         .query_row(<[&str; 2]>::from(id_columns(id)), |row| row.get(0))

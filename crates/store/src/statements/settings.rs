@@ -1,4 +1,4 @@
-//! What the hub keeps about itself: policies and certificate authorities.
+//! Settings of the hub: policies and certificate authorities.
 
 use ferrohub_core::store::{StoredAuthority, StoredPolicy, WriteOutcome};
 use rusqlite::{Connection, Result, params};

@@ -1,4 +1,4 @@
-//! Uploads under way, and what services have not heard yet of those that ended well.
+//! Active uploads, and notifications of successful ones.
 
 use ferrohub_core::store::{NotificationLock, QueuedNotification, Upload, WriteOutcome};
 use ferrohub_model::Timestamp;
@@ -14,10 +14,10 @@ pub(crate) fn begin_upload(
     limit: u32,
 ) -> Result<WriteOutcome> {
     let device = upload.blob.device();
-    let is_there = db
+    let device_exists = db
         .prepare_cached("SELECT 1 FROM identity WHERE device_id = ? AND module_id = ''")?
         .exists([device])?;
-    if !is_there {
+    if !device_exists {
         return Ok(WriteOutcome::NotFound);
     }
     let active: u32 = db
@@ -123,13 +123,13 @@ pub(crate) fn abandon_file_notification(
     token: &str,
     now: Timestamp,
 ) -> Result<WriteOutcome> {
-    let given_back = db
+    let abandoned = db
         .prepare_cached(
             "UPDATE file_notification SET lock_token = NULL, locked_until = 0 \
              WHERE lock_token = ? AND locked_until > ?",
         )?
         .execute(params![token, now.unix_millis()])?;
-    Ok(if given_back == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
+    Ok(if abandoned == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
 }
 
 pub(crate) fn expire_file_notifications(db: &Connection, now: Timestamp, max_deliveries: u32) -> Result<u64> {

@@ -1,4 +1,4 @@
-//! The keys of an issuer: a JSON Web Key Set.
+//! The signing keys of an issuer: a JSON Web Key Set.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,15 +13,15 @@ use serde::Deserialize;
 use super::EntraError;
 use super::jwt::Algorithm;
 
-/// Keys in one set at most; an issuer has a handful.
+/// Maximum number of keys read from one set. Issuers publish a handful.
 const MAX_KEYS: usize = 64;
 
-/// What was got is not a key set.
+/// The text is not a JSON Web Key Set.
 #[derive(Debug, thiserror::Error)]
 #[error("not a JSON Web Key Set: {0}")]
 pub struct InvalidKeySet(#[from] serde_json::Error);
 
-/// The public keys that an issuer signs with, by their ids.
+/// The public keys of an issuer, by key id.
 #[derive(Clone, Default)]
 pub struct KeySet(HashMap<String, PublicKey>);
 
@@ -36,7 +36,7 @@ struct JwkSet {
     keys: Vec<serde_json::Value>,
 }
 
-/// Fields of a key that count.
+/// The fields of a key that the hub uses.
 #[derive(Deserialize)]
 struct Jwk {
     kid: String,
@@ -52,10 +52,10 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys for other purposes or of other kinds are passed over.
+    /// Parses a key set. Keys for other uses or of unsupported types are skipped.
     ///
     /// # Errors
-    /// If the text is not a key set at all.
+    /// If the text is not a key set.
     pub fn from_json(text: &[u8]) -> Result<Self, InvalidKeySet> {
         let set: JwkSet = serde_json::from_slice(text)?;
         let keys = set.keys.into_iter().take(MAX_KEYS);
@@ -90,7 +90,7 @@ impl PublicKey {
             }
             ("EC", None | Some("ES256")) if key.crv.as_deref() == Some("P-256") => {
                 let (x, y) = (bytes(&key.x)?, bytes(&key.y)?);
-                // The uncompressed form of a point: 4, then both coordinates in full length.
+                // Uncompressed point: the byte 4, then both coordinates at full length.
                 (x.len() == 32 && y.len() == 32)
                     .then(|| Self::P256 { point: [&[4], &x[..], &y[..]].concat() })
             }
@@ -98,8 +98,11 @@ impl PublicKey {
         }
     }
 
-    /// Whether `signature` over `message` is by this key. The token's algorithm must be the key's own: a key
-    /// of one kind never verifies as another.
+    /// Verifies `signature` over `message` with this key. The token's algorithm must fit the key type, so that a key
+    /// of one type never verifies as another.
+    ///
+    /// # Errors
+    /// `Algorithm` or `Signature`.
     pub(super) fn verify(
         &self,
         algorithm: Algorithm,

@@ -1,4 +1,4 @@
-//! A JSON Web Token in its compact form: header, claims and signature in base64url, dots between them.
+//! A JSON Web Token in compact form: header, claims and signature in base64url, separated by dots.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use super::EntraError;
 use super::jwk::PublicKey;
 
-/// Longest token that is looked at. Real ones are one to four KiB.
+/// Maximum token length in bytes. Real tokens have 1 to 4 KiB.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// The algorithms that are accepted. There is no `none` and nothing symmetric.
+/// The accepted algorithms. `none` and symmetric algorithms are not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Rs256,
@@ -22,7 +22,7 @@ pub(super) enum Algorithm {
 struct Header {
     alg: String,
     kid: String,
-    /// Extensions that must be understood. None are.
+    /// Critical extensions. The hub supports none, so a token with this header is refused.
     crit: Option<serde::de::IgnoredAny>,
 }
 
@@ -31,9 +31,9 @@ struct IssuerClaim {
     iss: String,
 }
 
-/// A token that was read and not believed.
+/// A parsed token whose signature is not verified yet.
 pub(super) struct UnverifiedToken<'a> {
-    /// What is signed.
+    /// The signed part: header and claims as sent.
     message: &'a str,
     algorithm: Algorithm,
     key_id: String,
@@ -65,17 +65,17 @@ impl<'a> UnverifiedToken<'a> {
         Ok(Self { message, algorithm, key_id: header.kid, issuer: iss, claims, signature })
     }
 
-    /// Who it says issued it: to find the key with, and for nothing else.
+    /// Returns the claimed issuer. Unverified: use it only to find the key.
     pub(super) fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The key it says it was signed with.
+    /// Returns the id of the key that the token claims to be signed with.
     pub(super) fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// The claims, once the signature is found to be by `key`.
+    /// Verifies the signature with `key` and returns the claims.
     pub(super) fn verify<T: DeserializeOwned>(self, key: &PublicKey) -> Result<T, EntraError> {
         key.verify(self.algorithm, self.message.as_bytes(), &self.signature)?;
         serde_json::from_slice(&self.claims).map_err(|_| EntraError::Malformed)

@@ -1,8 +1,8 @@
-//! The keys of one issuer, kept.
+//! A cache of the signing keys of one issuer.
 //!
-//! Fetched when first needed, again when a token names a key that is not known, and once a day. Strangers can
-//! name any key they like, so asking for unknown keys is limited in rate. Keys that cannot be fetched anew stay
-//! good for a week, so that the hub works on while the issuer is away.
+//! Keys are fetched at first use, when a token names an unknown key, and once a day. Unauthenticated clients can name
+//! any key, so fetches are rate-limited. If the keys cannot be refreshed, the cached ones stay valid for a week, so
+//! that the hub works while the issuer is unreachable.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tracing::warn;
 use super::jwk::PublicKey;
 use super::{EntraError, KeySet, KeySource};
 
-/// Between two fetches, at least.
+/// Minimum time between two fetches.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
-/// Keys older than this are fetched anew.
+/// Keys older than this are refreshed.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-/// Keys older than this are not used any more.
+/// Keys older than this are no longer used.
 const STALE_IF_ERROR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct KeyCache {
     issuer: String,
     source: Arc<dyn KeySource>,
     cached: Mutex<CachedKeys>,
-    /// Held by whoever fetches; the others who need a fetch wait for that one.
+    /// Held during a fetch; other callers that need a fetch wait for its result.
     fetch_lock: tokio::sync::Mutex<()>,
 }
 
@@ -45,7 +45,7 @@ impl KeyCache {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The key of this id. Whoever asks for a known and fresh one waits for nobody.
+    /// Returns the key with this id. Does not wait if the key is cached and fresh.
     pub(super) async fn get(&self, id: &str) -> Result<PublicKey, EntraError> {
         if let Some(key) = self.lock().get(id, MAX_AGE) {
             return Ok(key);
@@ -61,7 +61,9 @@ impl KeyCache {
                     cached.keys = keys;
                     cached.fetched_at = Some(Instant::now());
                 }
-                Err(error) => warn!(issuer = self.issuer, %error, "the issuer's keys cannot be had"),
+                Err(error) => {
+                    warn!(issuer = self.issuer, %error, "cannot fetch the signing keys of the issuer")
+                }
             }
         }
         let cached = self.lock();
@@ -79,13 +81,14 @@ impl CachedKeys {
         self.keys.get(id).cloned()
     }
 
-    /// Whether it is time to ask the issuer; counts as asked then.
+    /// Returns whether a fetch is permitted now, and if so records the attempt.
     fn may_fetch(&mut self) -> bool {
         let now = Instant::now();
-        let may = self.last_attempt.is_none_or(|tried| now.duration_since(tried) >= MIN_FETCH_INTERVAL);
-        if may {
+        let permitted =
+            self.last_attempt.is_none_or(|attempt| now.duration_since(attempt) >= MIN_FETCH_INTERVAL);
+        if permitted {
             self.last_attempt = Some(now);
         }
-        may
+        permitted
     }
 }

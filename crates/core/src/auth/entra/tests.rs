@@ -1,4 +1,4 @@
-//! Tokens, good and bad.
+//! Tests of token verification.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::*;
 const ISSUER: &str = "https://login.example/tenant/v2.0";
 const NOW: i64 = 1_800_000_000;
 
-/// An issuer inside the test.
+/// An in-process issuer.
 #[derive(Debug)]
 struct FakeIssuer {
     key: EcdsaKeyPair,
     key_id: Mutex<String>,
     fetches: Mutex<usize>,
-    down: Mutex<bool>,
+    unreachable: Mutex<bool>,
 }
 
 impl FakeIssuer {
@@ -33,7 +33,7 @@ impl FakeIssuer {
             key,
             key_id: Mutex::new("k1".to_owned()),
             fetches: Mutex::default(),
-            down: Mutex::default(),
+            unreachable: Mutex::default(),
         })
     }
 
@@ -45,7 +45,7 @@ impl FakeIssuer {
               "x": part(1..33), "y": part(33..65) },
             { "kid": "for-encryption", "kty": "EC", "crv": "P-256", "use": "enc",
               "x": part(1..33), "y": part(33..65) },
-            { "kid": "unknown-kind", "kty": "OKP" },
+            { "kid": "unknown-type", "kty": "OKP" },
         ]})
     }
 
@@ -74,8 +74,8 @@ impl KeySource for FakeIssuer {
     async fn keys(&self, issuer: &str) -> Result<KeySet, KeySourceError> {
         assert_eq!(issuer, ISSUER);
         *self.fetches.lock().unwrap() += 1;
-        if *self.down.lock().unwrap() {
-            return Err(KeySourceError("down".to_owned()));
+        if *self.unreachable.lock().unwrap() {
+            return Err(KeySourceError("unreachable".to_owned()));
         }
         Ok(KeySet::from_json(self.key_set().to_string().as_bytes()).unwrap())
     }
@@ -97,7 +97,7 @@ fn claims() -> Value {
     })
 }
 
-fn with(mut value: Value, name: &str, changed: Value) -> Value {
+fn with_member(mut value: Value, name: &str, changed: Value) -> Value {
     value[name] = changed;
     value
 }
@@ -107,111 +107,116 @@ async fn verify(entra: &Entra, token: &str) -> Result<EntraPrincipal, EntraError
 }
 
 #[tokio::test]
-async fn a_good_token_tells_who_and_what() {
+async fn a_valid_token_yields_its_subject_and_actions() {
     let issuer = FakeIssuer::new();
     let entra = issuer.entra();
     let verified = verify(&entra, &issuer.sign(&header(), &claims())).await.unwrap();
     assert_eq!(verified, EntraPrincipal { subject: "robot".to_owned(), actions: vec!["devices/*"] });
     for audience in [json!("https://iothubs.azure.net/"), json!(["x", "api://hub"])] {
-        let token = issuer.sign(&header(), &with(claims(), "aud", audience));
+        let token = issuer.sign(&header(), &with_member(claims(), "aud", audience));
         assert!(verify(&entra, &token).await.is_ok());
     }
-    let assigned = with(with(claims(), "roles", json!(["something else"])), "appid", json!("app-1"));
+    let assigned =
+        with_member(with_member(claims(), "roles", json!(["something else"])), "appid", json!("app-1"));
     let verified = verify(&entra, &issuer.sign(&header(), &assigned)).await.unwrap();
     assert_eq!(verified.actions, ["*/read"]);
-    let nothing = with(claims(), "roles", json!([]));
-    assert!(verify(&entra, &issuer.sign(&header(), &nothing)).await.unwrap().actions.is_empty());
+    let no_roles = with_member(claims(), "roles", json!([]));
+    assert!(verify(&entra, &issuer.sign(&header(), &no_roles)).await.unwrap().actions.is_empty());
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused() {
+async fn an_invalid_token_is_refused() {
     let issuer = FakeIssuer::new();
     let entra = issuer.entra();
-    let claim = |name, value| issuer.sign(&header(), &with(claims(), name, value));
-    let head = |name, value| issuer.sign(&with(header(), name, value), &claims());
-    for (what, token, expected) in [
-        ("audience", claim("aud", json!("https://management.azure.com")), EntraError::Audience),
-        ("no audience", claim("aud", json!([])), EntraError::Audience),
-        ("issuer", claim("iss", json!("https://login.example/other/v2.0")), EntraError::Issuer),
-        ("issuer with a slash", claim("iss", json!(format!("{ISSUER}/"))), EntraError::Issuer),
-        ("tenant", claim("tid", json!("other")), EntraError::Tenant),
-        ("no tenant", claim("tid", Value::Null), EntraError::Tenant),
-        ("expired", claim("exp", json!(NOW)), EntraError::Expired),
-        ("without end", claim("exp", Value::Null), EntraError::Malformed),
-        ("not yet", claim("nbf", json!(NOW + 1)), EntraError::NotYetValid),
-        ("roles that are no list", claim("roles", json!("*")), EntraError::Malformed),
-        ("none", head("alg", json!("none")), EntraError::Algorithm),
-        ("symmetric", head("alg", json!("HS256")), EntraError::Algorithm),
-        ("another kind of key", head("alg", json!("RS256")), EntraError::Algorithm),
-        ("another key", head("kid", json!("k2")), EntraError::UnknownKey),
-        ("a key for encryption", head("kid", json!("for-encryption")), EntraError::UnknownKey),
-        ("no key", head("kid", Value::Null), EntraError::Malformed),
-        ("an extension", head("crit", json!(["exp"])), EntraError::Malformed),
-        ("by somebody else", FakeIssuer::new().sign(&header(), &claims()), EntraError::Signature),
+    let with_claim = |name, value| issuer.sign(&header(), &with_member(claims(), name, value));
+    let with_header = |name, value| issuer.sign(&with_member(header(), name, value), &claims());
+    for (case, token, expected) in [
+        ("audience", with_claim("aud", json!("https://management.azure.com")), EntraError::Audience),
+        ("no audience", with_claim("aud", json!([])), EntraError::Audience),
+        ("issuer", with_claim("iss", json!("https://login.example/other/v2.0")), EntraError::Issuer),
+        ("issuer with a slash", with_claim("iss", json!(format!("{ISSUER}/"))), EntraError::Issuer),
+        ("tenant", with_claim("tid", json!("other")), EntraError::Tenant),
+        ("no tenant", with_claim("tid", Value::Null), EntraError::Tenant),
+        ("expired", with_claim("exp", json!(NOW)), EntraError::Expired),
+        ("no expiry", with_claim("exp", Value::Null), EntraError::Malformed),
+        ("not valid yet", with_claim("nbf", json!(NOW + 1)), EntraError::NotYetValid),
+        ("roles that are not a list", with_claim("roles", json!("*")), EntraError::Malformed),
+        ("algorithm none", with_header("alg", json!("none")), EntraError::Algorithm),
+        ("symmetric algorithm", with_header("alg", json!("HS256")), EntraError::Algorithm),
+        ("another key type", with_header("alg", json!("RS256")), EntraError::Algorithm),
+        ("another key", with_header("kid", json!("k2")), EntraError::UnknownKey),
+        ("an encryption key", with_header("kid", json!("for-encryption")), EntraError::UnknownKey),
+        ("no key", with_header("kid", Value::Null), EntraError::Malformed),
+        ("an extension", with_header("crit", json!(["exp"])), EntraError::Malformed),
+        ("signed by another issuer", FakeIssuer::new().sign(&header(), &claims()), EntraError::Signature),
         ("empty", String::new(), EntraError::Malformed),
         ("too long", format!("{}.{}.x", "a".repeat(10_000), "b".repeat(10_000)), EntraError::Malformed),
     ] {
-        assert_eq!(verify(&entra, &token).await, Err(expected), "{what}");
+        assert_eq!(verify(&entra, &token).await, Err(expected), "{case}");
     }
-    let unsigned = format!("{}.", message(&with(header(), "alg", json!("none")), &claims()));
+    let unsigned = format!("{}.", message(&with_member(header(), "alg", json!("none")), &claims()));
     assert_eq!(verify(&entra, &unsigned).await, Err(EntraError::Algorithm));
     let unsigned = format!("{}.", message(&header(), &claims()));
     assert_eq!(verify(&entra, &unsigned).await, Err(EntraError::Signature));
 }
 
 #[tokio::test]
-async fn no_changed_byte_gets_through() {
+async fn a_token_with_any_changed_byte_is_refused() {
     let issuer = FakeIssuer::new();
     let entra = issuer.entra();
-    let good = issuer.sign(&header(), &claims());
-    verify(&entra, &good).await.unwrap();
-    for place in 0..good.len() {
-        let mut changed = good.clone().into_bytes();
-        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+    let valid = issuer.sign(&header(), &claims());
+    verify(&entra, &valid).await.unwrap();
+    for index in 0..valid.len() {
+        let mut changed = valid.clone().into_bytes();
+        changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(changed).unwrap();
-        assert!(verify(&entra, &changed).await.is_err(), "byte {place}");
+        assert!(verify(&entra, &changed).await.is_err(), "byte {index}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_kept_and_strangers_do_not_make_the_hub_ask() {
+async fn keys_are_cached_and_tokens_with_unknown_keys_do_not_trigger_fetches() {
     let issuer = FakeIssuer::new();
     let entra = issuer.entra();
-    let good = issuer.sign(&header(), &claims());
+    let valid = issuer.sign(&header(), &claims());
     for _ in 0..5 {
-        verify(&entra, &good).await.unwrap();
-        let stranger = issuer.sign(&with(header(), "kid", json!("x")), &claims());
-        assert_eq!(verify(&entra, &stranger).await, Err(EntraError::UnknownKey));
+        verify(&entra, &valid).await.unwrap();
+        let unknown_key = issuer.sign(&with_member(header(), "kid", json!("x")), &claims());
+        assert_eq!(verify(&entra, &unknown_key).await, Err(EntraError::UnknownKey));
     }
     assert_eq!(issuer.fetches(), 1);
-    // A new key is found as soon as it may be asked for.
+    // A new key is fetched once the minimum fetch interval has passed.
     *issuer.key_id.lock().unwrap() = "k2".to_owned();
-    let rotated = issuer.sign(&with(header(), "kid", json!("k2")), &claims());
+    let rotated = issuer.sign(&with_member(header(), "kid", json!("k2")), &claims());
     assert_eq!(verify(&entra, &rotated).await, Err(EntraError::UnknownKey));
     tokio::time::advance(Duration::from_secs(31)).await;
     verify(&entra, &rotated).await.unwrap();
     assert_eq!(issuer.fetches(), 2);
-    assert_eq!(verify(&entra, &good).await, Err(EntraError::UnknownKey), "the old key is gone");
+    assert_eq!(
+        verify(&entra, &valid).await,
+        Err(EntraError::UnknownKey),
+        "the old key is no longer in the set"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_is_away_does_no_harm_for_a_week() {
+async fn cached_keys_are_used_for_a_week_while_the_issuer_is_unreachable() {
     let issuer = FakeIssuer::new();
     let entra = issuer.entra();
-    let good = issuer.sign(&header(), &claims());
-    *issuer.down.lock().unwrap() = true;
-    assert_eq!(verify(&entra, &good).await, Err(EntraError::KeysUnavailable));
-    *issuer.down.lock().unwrap() = false;
+    let valid = issuer.sign(&header(), &claims());
+    *issuer.unreachable.lock().unwrap() = true;
+    assert_eq!(verify(&entra, &valid).await, Err(EntraError::KeysUnavailable));
+    *issuer.unreachable.lock().unwrap() = false;
     tokio::time::advance(Duration::from_secs(31)).await;
-    verify(&entra, &good).await.unwrap();
-    *issuer.down.lock().unwrap() = true;
+    verify(&entra, &valid).await.unwrap();
+    *issuer.unreachable.lock().unwrap() = true;
     tokio::time::advance(Duration::from_secs(6 * 24 * 3600)).await;
-    verify(&entra, &good).await.unwrap();
+    verify(&entra, &valid).await.unwrap();
     tokio::time::advance(Duration::from_secs(2 * 24 * 3600)).await;
-    assert_eq!(verify(&entra, &good).await, Err(EntraError::UnknownKey));
+    assert_eq!(verify(&entra, &valid).await, Err(EntraError::UnknownKey));
 }
 
-/// A key and a token of it, made with PyJWT.
+/// An RSA key and a token signed with it, made with PyJWT.
 const RSA_MODULUS: &str = "\
      39-PhyAr5he0xEEHSQIe5Wv2YF8CAfH4ZxetiQeH_ikCsvi8nCZs1fM6ak00VQ2H5DH7MQfjnuOE_FegnmWibSUR_fTivfGB\
      QUIppayRjZ97-J1Vow8hRHjHBv99sKdzG5bz_fo42Czbgl8G6HCMMgq55DsssCYX44EB6iuJL1BTSUP5sjjVCfAxTSCHWeq4\

@@ -1,4 +1,4 @@
-//! What is done about files from time to time: uploads run out, their remains go, keys are exchanged.
+//! Periodic file maintenance: expires uploads and notifications, removes stale blocks, rotates URL signing keys.
 
 use tracing::{error, info, warn};
 
@@ -7,16 +7,17 @@ use crate::blobs::{BlobError, FileStorage, UrlSigningKeys};
 use crate::metrics::count;
 use crate::store::StoreError;
 
-/// How long an upload that ran out is remembered, so that its device is told so.
+/// How long an expired upload is kept, so that its device gets an error that says it expired.
 const EXPIRED_UPLOAD_RETENTION_MILLIS: i64 = 24 * 3600 * 1000;
-/// How long a key signs. With the one before it, which is kept, a URL outlives no key: none lives that long.
+/// How long a key signs URLs. The previous key is kept as well. No URL is valid longer than a key signs, so every URL's
+/// key is available until the URL expires.
 const KEY_LIFETIME_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 
 impl Hub {
-    /// Does what is due. To be called every minute or so.
+    /// Runs all maintenance that is due. Call it about once a minute.
     pub async fn run_file_maintenance(&self) {
         if let Err(error) = self.try_run_file_maintenance().await {
-            error!(%error, "what is left of uploads was not removed");
+            error!(%error, "file maintenance failed: cannot remove unfinished uploads");
         }
     }
 
@@ -29,35 +30,35 @@ impl Hub {
             info!(
                 device = upload.blob.device(),
                 correlation_id = upload.correlation_id,
-                "file upload ran out"
+                "file upload expired"
             );
         }
         let notifications = self.limits.files.notifications.clone().unwrap_or_default();
         let dropped = self.store.expire_file_notifications(now, notifications.max_deliveries).await?;
         if dropped > 0 {
-            warn!(notifications = dropped, "notifications of files ran out before anybody dealt with them");
+            warn!(notifications = dropped, "file notifications expired without being completed");
         }
         let Some(FileStorage::Folder(folder)) = &self.files else { return Ok(()) };
-        // Whoever could still put a block, or make a blob of those that wait, got the URL later than this.
+        // Blocks older than the lifetime of a URL cannot be committed: the URL that uploaded them has expired.
         let lifetime = i64::try_from(self.limits.files.url_lifetime.as_millis()).unwrap_or(i64::MAX);
         folder.discard_stale_blocks(now.plus_millis(-lifetime)).await?;
         if self
             .url_signing_keys
             .current_key_created()
-            .is_none_or(|made| made.plus_millis(KEY_LIFETIME_MILLIS) <= now)
+            .is_none_or(|created| created.plus_millis(KEY_LIFETIME_MILLIS) <= now)
         {
             self.rotate_url_key().await?;
         }
         Ok(())
     }
 
-    /// A new key signs from now on; what the last one signed stays good for as long as it says.
+    /// Generates a new signing key. URLs signed with the previous key stay valid until they expire.
     async fn rotate_url_key(&self) -> Result<(), StoreError> {
         self.generate_url_key().await?;
         let mut keys = self.store.signing_keys().await?;
         keys.truncate(UrlSigningKeys::RETAINED);
         self.url_signing_keys.set(keys);
-        info!("the key that signs URLs of files was exchanged");
+        info!("rotated the key that signs file URLs");
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! What services hear of uploaded files: each notification is locked for whoever receives it, until that says what
-//! became of it or the lock runs out.
+//! Notifications for services about uploaded files. A received notification is locked for its receiver until the
+//! receiver completes or abandons it or the lock expires.
 
 use ferrohub_model::file::FileNotification;
 use ferrohub_model::{ErrorCode, HubError};
@@ -10,17 +10,17 @@ use crate::messages::LockToken;
 use crate::metrics::count;
 use crate::store::{NotificationLock, WriteOutcome};
 
-/// A notification that is locked for whoever received it.
+/// A notification that is locked for its receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedNotification {
-    /// Names it when it is completed or abandoned.
+    /// The token that completes or abandons the notification.
     pub lock_token: String,
-    /// What it says.
+    /// The notification.
     pub notification: FileNotification,
 }
 
 impl Hub {
-    /// The next notification, locked. None also where services are not told of files at all.
+    /// Locks and returns the next notification. Returns `None` if there is none or notifications are disabled.
     pub async fn receive_file_notification(&self) -> Result<Option<LockedNotification>, HubError> {
         let limits = self.limits.files.notifications.clone();
         let NotificationLimits { lock_duration, max_deliveries, .. } = limits.unwrap_or_default();
@@ -37,28 +37,36 @@ impl Hub {
         }))
     }
 
-    /// A notification has been dealt with.
+    /// Completes a notification, which removes it.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn complete_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let now = self.clock.now();
-        let done = self.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
-        self.record_settlement(done, "completed")
+        let written = self.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
+        self.record_settlement(written, "completed")
     }
 
-    /// A notification is given back, for others to receive.
+    /// Abandons a notification, so that it can be received again.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn abandon_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let now = self.clock.now();
-        let done = self.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
-        self.record_settlement(done, "abandoned")
+        let written = self.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
+        self.record_settlement(written, "abandoned")
     }
 
-    fn record_settlement(&self, done: WriteOutcome, what: &'static str) -> Result<(), HubError> {
-        if done != WriteOutcome::Done {
+    fn record_settlement(&self, written: WriteOutcome, outcome: &'static str) -> Result<(), HubError> {
+        if written != WriteOutcome::Done {
             return Err(HubError::new(
                 ErrorCode::DeviceMessageLockLost,
-                "The lock has run out, or there was none.",
+                "The lock of the notification expired, or the lock token is unknown.",
             ));
         }
-        count(&self.metrics.file_notifications, what);
+        count(&self.metrics.file_notifications, outcome);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The files in the hub's own folder, for those who manage it.
+//! Management of the files in the hub's own folder.
 
 use ferrohub_model::file::BlobName;
 use ferrohub_model::{ErrorCode, HubError};
@@ -12,12 +12,12 @@ impl Hub {
         self.blob_folder().map(|folder| &**folder).ok_or_else(|| {
             HubError::new(
                 ErrorCode::DefaultStorageEndpointNotConfigured,
-                "This hub keeps no files itself: they are in the configured storage, if anywhere.",
+                "This hub stores no files itself: file upload is disabled, or files are in the configured storage account.",
             )
         })
     }
 
-    /// Files in the order of their names: those of a device, or all; behind `after`; at most `top`.
+    /// Returns at most `top` files ordered by name, of one device or of all, starting after the name `after`.
     pub async fn list_files(
         &self,
         device: Option<&str>,
@@ -27,7 +27,7 @@ impl Hub {
         self.folder()?.list(device, after, top).await.map_err(blob_failed)
     }
 
-    /// One file and its bytes.
+    /// Opens a file for reading.
     pub async fn open_file(&self, name: &BlobName) -> Result<OpenBlob, HubError> {
         self.folder()?.open(name, None).await.map_err(blob_failed)
     }

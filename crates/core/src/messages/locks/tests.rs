@@ -14,7 +14,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_unix_millis(millis)
 }
 
-fn waiting(sequence: u64, size: usize) -> QueueEntry {
+fn queued(sequence: u64, size: usize) -> QueueEntry {
     QueueEntry { sequence, expiry: at(DAY), size, is_input: false }
 }
 
@@ -28,10 +28,9 @@ fn lock(until: i64) -> (LockToken, LockOwner) {
 }
 
 #[test]
-fn a_portion_has_so_many_messages_and_bytes_but_at_least_one() {
+fn a_fetch_is_limited_in_messages_and_bytes_but_gets_at_least_one() {
     let mut locks = Locks::default();
-    let queue: Vec<QueueEntry> =
-        [(1, 100), (2, 60), (3, 50), (4, 1)].map(|(s, size)| waiting(s, size)).into();
+    let queue: Vec<QueueEntry> = [(1, 100), (2, 60), (3, 50), (4, 1)].map(|(s, size)| queued(s, size)).into();
     let mut acquire = |messages, bytes| {
         locks.acquire(&id(), LockOwner::Receiver(1), queue.clone(), FetchLimit { messages, bytes }, at(0))
     };
@@ -42,9 +41,9 @@ fn a_portion_has_so_many_messages_and_bytes_but_at_least_one() {
 }
 
 #[test]
-fn what_is_past_its_time_is_not_taken() {
+fn an_expired_message_is_not_locked() {
     let mut locks = Locks::default();
-    let queue = [waiting(1, 1)];
+    let queue = [queued(1, 1)];
     assert_eq!(
         locks.acquire(&id(), LockOwner::Receiver(1), queue, fetch_limit(9), at(DAY)),
         Locked::default()
@@ -53,11 +52,11 @@ fn what_is_past_its_time_is_not_taken() {
 }
 
 #[test]
-fn a_newer_connection_waits_until_the_older_one_has_let_go() {
+fn a_newer_connection_waits_until_the_older_one_releases_its_messages() {
     let mut locks = Locks::default();
-    let queue = [waiting(1, 1), waiting(2, 1)];
+    let queue = [queued(1, 1), queued(2, 1)];
     assert_eq!(locks.acquire(&id(), LockOwner::Receiver(1), queue, fetch_limit(1), at(0)).sequences, [1]);
-    // Not even the second: the first comes before.
+    // The second message is not available either, because the first one must be delivered before it.
     assert_eq!(locks.acquire(&id(), LockOwner::Receiver(2), queue, fetch_limit(9), at(0)), Locked::default());
     let released = locks.release_all(&id(), 1, at(0));
     assert_eq!(released, Released { messages: 1, had_waiter: true, expired: false });
@@ -65,13 +64,13 @@ fn a_newer_connection_waits_until_the_older_one_has_let_go() {
 }
 
 #[test]
-fn what_is_being_settled_is_nobodys_whatever_happens_to_its_holder() {
+fn a_message_being_settled_stays_locked_when_its_owner_ends() {
     let mut locks = Locks::default();
-    let queue = [waiting(1, 1), waiting(2, 1)];
+    let queue = [queued(1, 1), queued(2, 1)];
     locks.acquire(&id(), LockOwner::Receiver(1), queue, fetch_limit(9), at(0));
-    assert!(!locks.begin_settle(&id(), 2, 1), "somebody else's");
+    assert!(!locks.begin_settle(&id(), 2, 1), "another receiver owns the lock");
     assert!(locks.begin_settle(&id(), 1, 1));
-    assert!(!locks.begin_settle(&id(), 1, 1), "once");
+    assert!(!locks.begin_settle(&id(), 1, 1), "already being settled");
     assert_eq!(locks.release_all(&id(), 1, at(0)).messages, 1);
     assert!(!locks.acquire_expired(&id(), 1, at(DAY)));
     assert_eq!(locks.acquire(&id(), LockOwner::Receiver(2), queue, fetch_limit(9), at(0)), Locked::default());
@@ -83,37 +82,37 @@ fn what_is_being_settled_is_nobodys_whatever_happens_to_its_holder() {
 }
 
 #[test]
-fn a_lock_runs_out_and_then_its_token_is_worth_nothing() {
+fn a_token_is_invalid_after_its_lock_expires() {
     let mut locks = Locks::default();
     let (token, owner) = lock(60_000);
-    let queue = [waiting(1, 1)];
+    let queue = [queued(1, 1)];
     assert_eq!(locks.acquire(&id(), owner, queue, fetch_limit(1), at(0)).sequences, [1]);
     assert_eq!(locks.next_expiry(), Some(at(60_000)));
     assert_eq!(locks.expire_locks(at(59_999)), []);
-    // Too late by the clock, even before anybody has looked.
+    // The clock decides, even before `expire_locks` runs.
     assert_eq!(locks.begin_settle_with_token(&id(), token, at(60_000)), None);
     assert_eq!(locks.expire_locks(at(60_000)), [id()]);
     assert_eq!((locks.next_expiry(), locks.queues.len()), (None, 0));
-    let (fresh, owner) = lock(120_000);
+    let (new_token, owner) = lock(120_000);
     locks.acquire(&id(), owner, queue, fetch_limit(1), at(60_000));
     assert_eq!(locks.begin_settle_with_token(&id(), token, at(60_001)), None);
-    assert_eq!(locks.begin_settle_with_token(&id(), fresh, at(60_001)), Some(1));
-    // While it is being settled the lock does not run out.
+    assert_eq!(locks.begin_settle_with_token(&id(), new_token, at(60_001)), Some(1));
+    // A lock does not expire while the message is being settled.
     assert_eq!(locks.expire_locks(at(DAY - 1)), []);
     locks.finish_settle(&id(), &[1], at(DAY - 1));
     assert!(locks.queues.is_empty() && locks.expirations.is_empty());
 }
 
 #[test]
-fn a_message_that_is_let_go_after_its_time_is_told_of() {
+fn releasing_an_expired_message_reports_the_expiry() {
     let mut locks = Locks::default();
-    locks.acquire(&id(), LockOwner::Receiver(1), [waiting(1, 1)], fetch_limit(1), at(0));
-    assert!(!locks.acquire_expired(&id(), 1, at(DAY)), "it is in somebody's hands");
+    locks.acquire(&id(), LockOwner::Receiver(1), [queued(1, 1)], fetch_limit(1), at(0));
+    assert!(!locks.acquire_expired(&id(), 1, at(DAY)), "the message is locked");
     assert!(locks.release_all(&id(), 1, at(DAY)).expired);
     assert!(locks.acquire_expired(&id(), 1, at(DAY)));
 }
 
-/// One thing that happens.
+/// One operation.
 #[derive(Debug, Clone)]
 enum Step {
     Enqueue,
@@ -139,46 +138,46 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is in whose hands, as the test keeps it.
+/// The expected locks, by sequence number.
 type LockOwners = BTreeMap<u64, LockOwner>;
 
-/// Of messages in hand, the one that a number stands for.
+/// Picks a locked message by an arbitrary number.
 fn pick(owners: &LockOwners, which: usize) -> Option<(u64, LockOwner)> {
     let (sequence, owner) = owners.iter().nth(which.checked_rem(owners.len())?)?;
     Some((*sequence, *owner))
 }
 
 proptest! {
-    /// Whatever happens in whatever order: no message is with two, none comes after its end, the oldest come first, two
-    /// connections never hold messages of one queue, and nothing stays held for ever.
+    /// In any order of operations: no message has two owners, none is delivered after it was settled, the oldest come
+    /// first, two connections never have locks in the same queue, and no lock is left over.
     #[test]
-    fn no_order_of_events_breaks_the_rules(steps in prop::collection::vec(step(), 1..200)) {
+    fn invariants_hold_in_any_order_of_operations(steps in prop::collection::vec(step(), 1..200)) {
         let id = id();
         let mut locks = Locks::default();
         let mut queue: BTreeSet<u64> = BTreeSet::new();
         let mut owners = LockOwners::new();
         let (mut now, mut last) = (0, 0);
         for step in steps {
-            let look = |queue: &BTreeSet<u64>| queue.iter().map(|s| waiting(*s, 1)).collect::<Vec<_>>();
+            let entries = |queue: &BTreeSet<u64>| queue.iter().map(|s| queued(*s, 1)).collect::<Vec<_>>();
             match step {
                 Step::Enqueue => {
                     last += 1;
                     queue.insert(last);
                 }
                 Step::Fetch { .. } | Step::Receive { .. } => {
-                    let (owner, most) = match step {
+                    let (owner, limit) = match step {
                         Step::Fetch { receiver, messages } => (LockOwner::Receiver(receiver), messages),
                         Step::Receive { seconds } => (lock(now + 1000 * seconds).1, 1),
                         _ => unreachable!(),
                     };
-                    let others = |other: &LockOwner| matches!((other, owner),
+                    let is_other_receiver = |other: &LockOwner| matches!((other, owner),
                         (LockOwner::Receiver(theirs), LockOwner::Receiver(ours)) if *theirs != ours);
                     let free: Vec<u64> = queue.iter().copied().filter(|s| !owners.contains_key(s)).collect();
-                    let expected = match owners.values().any(others) {
+                    let expected = match owners.values().any(is_other_receiver) {
                         true => &[],
-                        false => &free[..most.min(free.len())],
+                        false => &free[..limit.min(free.len())],
                     };
-                    let locked = locks.acquire(&id, owner, look(&queue), fetch_limit(most), at(now));
+                    let locked = locks.acquire(&id, owner, entries(&queue), fetch_limit(limit), at(now));
                     prop_assert_eq!(&locked.sequences, expected);
                     owners.extend(locked.sequences.iter().map(|sequence| (*sequence, owner)));
                 }

@@ -1,4 +1,4 @@
-//! `ferrohub c2d receive`: be the device, and settle what it gets.
+//! `ferrohub c2d receive`: receives and settles messages as a device or module.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::commands::device_client;
 use crate::login::Access;
 use crate::output::{Output, print_line};
 
-/// How often the hub is asked while no message waits.
+/// How often an empty queue is polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Flags of `ferrohub c2d receive`. Over HTTPS, because that takes nothing from a device that is connected: neither its
-/// connection nor what it subscribed to.
+/// Flags of `ferrohub c2d receive`. The command uses HTTPS, so that it does not take over the connection and the
+/// subscriptions of a connected device.
 #[derive(Debug, Args)]
 pub(super) struct Receive {
     /// The device's id, or DEVICE/MODULE
     id: String,
-    /// What to do with each message
+    /// How to settle each message
     #[arg(long, value_enum, default_value_t)]
     settle: Settle,
-    /// End after so many messages
+    /// Stop after this many messages
     #[arg(long, value_name = "NUMBER")]
     count: Option<usize>,
-    /// For how many seconds to wait when no message is there
+    /// Seconds to wait for a message when the queue is empty
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
 }
@@ -34,12 +34,12 @@ pub(super) struct Receive {
 /// `--settle`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Settle {
-    /// It is done with; its sender hears so, if it asked to
+    /// Remove it; sends positive feedback if requested
     #[default]
     Complete,
-    /// It is not wanted; its sender hears so, if it asked to
+    /// Remove it; sends negative feedback if requested
     Reject,
-    /// It is given back; ends after one message, which would come again and again
+    /// Release the lock, so that it is delivered again; stops after one message
     Abandon,
 }
 
@@ -61,7 +61,7 @@ impl Receive {
                     _ = tokio::signal::ctrl_c() => return Ok(()),
                 }
             };
-            // Shown first: what was settled and not shown would be lost.
+            // Printed before it is settled, so that a failure to print does not lose the message.
             print_line(&match output {
                 Output::Json => message_json(&message).to_string(),
                 Output::Table => message_text(&message),

@@ -1,4 +1,4 @@
-//! `ferrohub monitor events`.
+//! `ferrohub monitor events`: prints events.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -11,13 +11,13 @@ use crate::output::Output;
 /// Flags of `ferrohub monitor events`.
 #[derive(Debug, Args)]
 pub(super) struct Events {
-    /// Only those of this device, or of this module: DEVICE/MODULE
+    /// Only events of this device, or of this module: DEVICE/MODULE
     #[arg(long, value_name = "ID")]
     device: Option<String>,
-    /// Where to begin: start, end, or a time such as 2024-01-31T12:00:00Z
-    #[arg(long, value_name = "WHERE", default_value = "end", value_parser = parse_start)]
+    /// Start position: start, end, or a time such as 2024-01-31T12:00:00Z
+    #[arg(long, value_name = "POSITION", default_value = "end", value_parser = parse_start)]
     from: EventStart,
-    /// On behalf of which group of readers [default: $Default]
+    /// Consumer group [default: $Default]
     #[arg(long, value_name = "NAME")]
     consumer_group: Option<String>,
     /// Only this partition
@@ -31,7 +31,7 @@ fn parse_start(text: &str) -> Result<EventStart, String> {
         "end" => Ok(EventStart::Next),
         time => Timestamp::parse(time)
             .map(EventStart::Time)
-            .ok_or_else(|| "neither start, end, nor a time such as 2024-01-31T12:00:00Z".to_owned()),
+            .ok_or_else(|| "not start, end or a time such as 2024-01-31T12:00:00Z".to_owned()),
     }
 }
 
@@ -45,7 +45,7 @@ impl Events {
             reader = reader.partition(partition);
         }
         let mut events = reader.open().await?;
-        eprintln!("waiting for events; Ctrl-C ends it");
+        eprintln!("waiting for events; press Ctrl-C to stop");
         loop {
             let event = events.next().await?;
             if !self.matches(&event) {
@@ -57,7 +57,7 @@ impl Events {
             };
             let mut out = io::stdout().lock();
             match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-                // Whoever read it has seen enough.
+                // The reader of the pipe has ended.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 written => written?,
             }
@@ -73,7 +73,7 @@ impl Events {
     }
 }
 
-/// An event for people: one line about it, its properties, and its body.
+/// Formats an event as a table entry: one line about it, its properties and its body.
 fn format_event(event: &Event) -> String {
     let mut text = format!("{} {}", event.enqueued_time, event.device_id().unwrap_or_default());
     if let Some(module) = event.module_id() {
@@ -81,9 +81,9 @@ fn format_event(event: &Event) -> String {
     }
     let source = event.system_properties.get("iothub-message-source").map_or("", String::as_str);
     let _ = writeln!(text, " {source} ({}:{})", event.partition, event.sequence_number);
-    let is_said = |name: &str| !name.starts_with("iothub-connection-") && name != "iothub-message-source";
+    let is_shown = |name: &str| !name.starts_with("iothub-connection-") && name != "iothub-message-source";
     let system =
-        event.system_properties.iter().filter(|(name, _)| is_said(name) && *name != "iothub-enqueuedtime");
+        event.system_properties.iter().filter(|(name, _)| is_shown(name) && *name != "iothub-enqueuedtime");
     for (name, value) in system.chain(&event.properties) {
         let _ = writeln!(text, "  {}: {}", printable(name), printable(value));
     }
@@ -94,7 +94,7 @@ fn format_event(event: &Event) -> String {
     text
 }
 
-/// Devices send what they like; a terminal obeys control characters.
+/// Replaces control characters: devices can send any, and a terminal interprets them.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_shown_without_obeying_it() {
+    fn control_characters_of_events_are_replaced() {
         let event = Event {
             partition: 1,
             sequence_number: 7,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_a_word_or_a_time() {
+    fn a_start_position_is_a_keyword_or_a_time() {
         assert_eq!(parse_start("start"), Ok(EventStart::Oldest));
         assert_eq!(parse_start("end"), Ok(EventStart::Next));
         assert!(matches!(parse_start("2026-11-24T00:00:00Z"), Ok(EventStart::Time(_))));

@@ -1,4 +1,4 @@
-//! `ferrohub monitor feedback`: what became of messages to devices.
+//! `ferrohub monitor feedback`: prints feedback about cloud-to-device messages.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use ferrohub_service::{FeedbackRecord, ServiceClient};
 
 use crate::output::{Output, print_line};
 
-/// How often the hub is asked.
+/// How often the hub is polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flags of `ferrohub monitor feedback`.
 #[derive(Debug, Args)]
 pub(crate) struct Feedback {
-    /// End after so many records
+    /// Stop after this many records
     #[arg(long, value_name = "NUMBER")]
     count: Option<usize>,
 }
@@ -26,14 +26,14 @@ impl Feedback {
             let records = stream.next().await?;
             for record in &records {
                 match output {
-                    // One line for each, so that they can be read as they come.
+                    // One line per record, so that programs can read the output line by line.
                     Output::Json => print_line(&serde_json::to_string(record)?)?,
                     Output::Table => print_line(&text(record))?,
                 }
             }
             left = left.saturating_sub(records.len());
         }
-        // What was printed is not printed again.
+        // Completes the last batch, so that it is not delivered again.
         stream.complete().await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `ferrohub monitor files`: says when devices have uploaded files.
+//! `ferrohub monitor files`: prints file notifications.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use ferrohub_service::{FileNotification, ServiceClient};
 
 use crate::output::{Output, print_line};
 
-/// How long to wait where nothing is new.
+/// How long to wait if there is no notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flags of `ferrohub monitor files`.
 #[derive(Debug, Args)]
 pub(super) struct Files {
-    /// End after so many
+    /// Stop after this many notifications
     #[arg(long, value_name = "NUMBER")]
     count: Option<u64>,
 }
@@ -27,7 +27,7 @@ impl Files {
                 continue;
             };
             print(&received.notification, output)?;
-            // Once it is printed: what is not, is told again.
+            // Completed after it is printed: if printing fails, the notification is delivered again.
             client.complete_file_notification(&received).await?;
             left -= 1;
         }

@@ -1,4 +1,4 @@
-//! A simulated device's twin: it reports what it is told.
+//! Twin of a simulated device: it reports its desired properties.
 
 use std::sync::Arc;
 
@@ -7,38 +7,41 @@ use serde_json::{Map, Value};
 
 use super::Fleet;
 
-/// Reports each change of the desired properties back. Ends with the stream.
+/// Reports each change of the desired properties back, until the stream ends.
 pub(super) async fn report_desired(client: DeviceClient, mut updates: DesiredUpdates, fleet: Arc<Fleet>) {
-    let mut wanted = Map::new();
+    let mut desired = Map::new();
     let mut reported = Map::new();
     while let Some(update) = updates.next().await {
-        update.apply_to(&mut wanted);
-        let patch = merge_patch(&reported, &wanted);
+        update.apply_to(&mut desired);
+        let patch = merge_patch(&reported, &desired);
         if patch.is_empty() {
             continue;
         }
         match client.patch_reported(&patch).await {
             Ok(version) => {
-                reported.clone_from(&wanted);
+                reported.clone_from(&desired);
                 if fleet.log_calls {
-                    let what = match update {
-                        DesiredUpdate::Whole(_) => "wanted",
-                        DesiredUpdate::Patch(_) => "a change of what is wanted",
+                    let event = match update {
+                        DesiredUpdate::Whole(_) => "desired properties",
+                        DesiredUpdate::Patch(_) => "desired properties changed:",
                     };
                     let patch = Value::from(patch);
                     fleet.print(&format!(
-                        "{}: {what} {patch} → reported, version {version}",
+                        "{}: {event} {patch} → reported as version {version}",
                         client.device_id()
                     ));
                 }
             }
-            // What is missing goes out with the next.
-            Err(error) => fleet.print(&format!("{} cannot report: {error}", client.device_id())),
+            // The next change reports the difference.
+            Err(error) => fleet.print(&format!(
+                "{}: cannot report properties, retrying with the next change: {error}",
+                client.device_id()
+            )),
         }
     }
 }
 
-/// The merge patch that makes `new` of `old`.
+/// Returns the JSON merge patch that turns `old` into `new`.
 fn merge_patch(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = Map::new();
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
@@ -62,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_merge_patch_has_what_changed_and_nothing_else() {
+    fn a_merge_patch_contains_only_the_changes() {
         let object = |value: Value| value.as_object().cloned().unwrap();
         let old =
             object(json!({ "same": 1, "gone": 1, "deep": { "same": [1], "gone": {}, "new": 1 }, "kind": 1 }));

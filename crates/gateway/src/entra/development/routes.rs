@@ -1,4 +1,4 @@
-//! The endpoints that `azure-identity` asks: discovery, keys, token.
+//! The endpoints that `azure-identity` calls: discovery, keys, token.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::{DevelopmentIssuer, LIFETIME_SECONDS};
 
-/// A form with a secret in it has a few hundred bytes.
+/// Maximum size of a form in bytes; usual forms have a few hundred bytes.
 const MAX_FORM: usize = 16 * 1024;
 
 pub(super) fn routes(issuer: DevelopmentIssuer) -> Router {
@@ -29,7 +29,7 @@ pub(super) fn routes(issuer: DevelopmentIssuer) -> Router {
         .with_state(issuer)
 }
 
-/// A refusal as RFC 6749 wants it.
+/// An error response according to RFC 6749: status, `error`, `error_description`.
 struct OAuthError(StatusCode, &'static str, &'static str);
 
 impl IntoResponse for OAuthError {
@@ -39,7 +39,7 @@ impl IntoResponse for OAuthError {
     }
 }
 
-/// A JSON answer that nobody may keep.
+/// Builds a JSON response that must not be cached.
 fn json_response(status: StatusCode, body: &Value) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -49,7 +49,7 @@ fn json_response(status: StatusCode, body: &Value) -> Response {
 }
 
 const WRONG_TENANT: OAuthError =
-    OAuthError(StatusCode::BAD_REQUEST, "invalid_tenant", "There is no such tenant.");
+    OAuthError(StatusCode::BAD_REQUEST, "invalid_tenant", "The tenant does not exist.");
 const WRONG_CLIENT: OAuthError =
     OAuthError(StatusCode::UNAUTHORIZED, "invalid_client", "The client id or the client secret is wrong.");
 
@@ -110,11 +110,11 @@ async fn token(
         ),
     };
     let known = &issuer.0.credentials;
-    // Both are looked at in full, whatever the first says.
+    // Always compare both in full, so that the time does not reveal which one is wrong.
     let id_is_right = constant_time_eq(&id, &known.client_id);
     let secret_is_right = constant_time_eq(&secret, &known.client_secret);
     if !(id_is_right & secret_is_right) {
-        warn!("the development issuer refused a client");
+        warn!("the development issuer rejected a client id or client secret");
         return Err(WRONG_CLIENT);
     }
     let mut scopes = field("scope").unwrap_or_default().split_whitespace();
@@ -137,7 +137,7 @@ async fn token(
     ))
 }
 
-/// Compares secrets in a time that tells nothing.
+/// Compares secrets in constant time.
 fn constant_time_eq(given: &str, known: &str) -> bool {
     let random = rand::random::<[u8; 32]>();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &random);
@@ -145,7 +145,7 @@ fn constant_time_eq(given: &str, known: &str) -> bool {
     ring::hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_ok()
 }
 
-/// `Authorization: Basic`, both parts percent-encoded.
+/// Returns client id and secret from `Authorization: Basic`, in which both are percent-encoded.
 fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -157,7 +157,7 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     Some((form_decode(id)?, form_decode(secret)?))
 }
 
-/// The fields of `application/x-www-form-urlencoded`.
+/// Parses the fields of `application/x-www-form-urlencoded`.
 fn parse_form(body: &[u8]) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(body).ok()?;
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_read_with_its_escapes() {
+    fn a_form_is_parsed_and_decoded() {
         let read = parse_form(b"a=1&b=x%26y+z&c&&d=").unwrap();
         let expected = [("a", "1"), ("b", "x&y z"), ("c", ""), ("d", "")];
         assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_the_same_or_not() {
+    fn constant_time_eq_compares_whole_secrets() {
         assert!(constant_time_eq("abc", "abc"));
         assert!(
             !constant_time_eq("abd", "abc")

@@ -1,4 +1,4 @@
-//! What the development issuer keeps in the data folder.
+//! The state file of the development issuer in the data folder.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -40,14 +40,14 @@ impl State {
         Ok(Self { document, key })
     }
 
-    /// Reads what is there, or makes it.
+    /// Reads the state file, or creates it if it is missing.
     pub(super) fn open(data_dir: &Path) -> io::Result<Self> {
         match Self::read(data_dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             read => return read,
         }
         let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| io::Error::other("no random numbers"))?;
+            .map_err(|_| io::Error::other("the operating system provides no random numbers"))?;
         let document = Document {
             tenant: guid(),
             client_id: guid(),
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_made_once_and_private() {
+    fn the_state_file_is_created_once_and_private() {
         let folder = tempfile::tempdir().unwrap();
         assert!(State::read(folder.path()).is_err());
         let made = State::open(folder.path()).unwrap();

@@ -1,10 +1,11 @@
-//! `<BlockList><Latest>{base64}</Latest>…</BlockList>`: which blocks a blob is made of.
+//! Parses `<BlockList><Latest>{base64}</Latest>…</BlockList>`: the list of blocks of a blob.
 //!
-//! A document of three kinds of elements with base64 in them: no attributes, no entities, nothing nested, nothing else.
+//! The document contains only the elements `Latest`, `Uncommitted` and `Committed` with base64 content: no attributes,
+//! no entities, no nesting.
 
 use super::error::BlobApiError;
 
-/// The ids of the blocks, in their order.
+/// Returns the ids of the blocks in order.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<String>, BlobApiError> {
     let text = std::str::from_utf8(body).map_err(|_| BlobApiError::invalid_xml())?;
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
@@ -20,7 +21,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<String>, BlobApiError> {
         if let Some(end) = rest.strip_prefix("</BlockList>") {
             return if end.trim().is_empty() { Ok(ids) } else { Err(BlobApiError::invalid_xml()) };
         }
-        // The hub does not keep of which blocks a blob was made.
+        // The hub does not store the block list of a committed blob.
         if rest.starts_with("<Committed>") {
             return Err(BlobApiError::invalid_block_list());
         }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_read_as_clients_write_them() {
+    fn block_lists_of_clients_are_parsed_and_malformed_ones_refused() {
         let read = |text: &str| parse(text.as_bytes()).map_err(|error| error.code());
         let list = "<?xml version='1.0' encoding='utf-8'?>\n<BlockList><Latest>QQ==</Latest><Latest>Qg==</Latest></BlockList>";
         assert_eq!(read(list), Ok(vec!["QQ==".to_owned(), "Qg==".to_owned()]));
@@ -51,7 +52,7 @@ mod tests {
         assert_eq!(read("<BlockList></BlockList>"), Ok(Vec::new()));
         assert_eq!(read("<BlockList />"), Ok(Vec::new()));
         assert_eq!(read("<BlockList><Committed>QQ==</Committed></BlockList>"), Err("InvalidBlockList"));
-        for bad in [
+        for invalid in [
             "",
             "<BlockList>",
             "<BlockList><Latest>QQ==</BlockList>",
@@ -61,7 +62,7 @@ mod tests {
             "<!DOCTYPE x [<!ENTITY a 'b'>]><BlockList></BlockList>",
             "<BlockList><Other>QQ==</Other></BlockList>",
         ] {
-            assert_eq!(read(bad), Err("InvalidXmlDocument"), "{bad}");
+            assert_eq!(read(invalid), Err("InvalidXmlDocument"), "{invalid}");
         }
         assert_eq!(parse(b"\xff").unwrap_err().code(), "InvalidXmlDocument");
     }

@@ -1,4 +1,4 @@
-//! A refusal as Azure Storage words it: a status, a code that clients act on, and XML for people.
+//! Error responses of the blob endpoint, as in Azure Storage: a status, a code for clients, and an XML body.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,18 +10,18 @@ use tracing::{debug, error};
 use super::super::request::{REQUEST_ID, fresh_request_id};
 use super::super::transfer_permits::TransferLimitReached;
 
-/// Seconds after which whoever had no turn may ask for one again.
+/// Seconds after which a client may retry that got no transfer permit.
 const RETRY_AFTER: u64 = 5;
 
-/// A refusal on its way out.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct BlobApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
-    /// Of a blob whose range begins behind its end.
+    /// Size of the blob, for a range that starts after its end.
     blob_size: Option<u64>,
-    /// Seconds after which it may be otherwise.
+    /// Seconds after which the client may retry.
     retry_after: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ impl BlobApiError {
         self.code
     }
 
-    /// Whether it is because the sender stopped sending.
+    /// Returns whether the sender has stopped sending.
     pub(super) fn is_timeout(&self) -> bool {
         self.status == StatusCode::REQUEST_TIMEOUT
     }
@@ -49,36 +49,31 @@ impl BlobApiError {
     }
 
     pub(super) fn invalid_name() -> Self {
-        blob_api_error(
-            StatusCode::BAD_REQUEST,
-            "InvalidUri",
-            "The path does not name a blob that could be here.",
-        )
+        blob_api_error(StatusCode::BAD_REQUEST, "InvalidUri", "The path is not a valid blob name.")
     }
 
-    pub(super) fn unknown_query() -> Self {
-        let text = "This hub does not have the operation that comp asks for.";
+    pub(super) fn unknown_query(comp: &str) -> Self {
+        let text = format!("The operation {comp} is not supported.");
         blob_api_error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", text)
     }
 
     pub(super) fn unknown_verb() -> Self {
-        let text = "The resource does not have this verb.";
+        let text = "The resource does not support this method.";
         blob_api_error(StatusCode::METHOD_NOT_ALLOWED, "UnsupportedHttpVerb", text)
     }
 
     pub(super) fn invalid_block_id() -> Self {
-        let text =
-            "The id of the block must be base64 of 1 to 64 bytes, as long as those of the other blocks.";
+        let text = "The block id must be base64 of 1 to 64 bytes, as long as the ids of the other blocks.";
         blob_api_error(StatusCode::BAD_REQUEST, "InvalidBlobOrBlock", text)
     }
 
     pub(super) fn invalid_block_list() -> Self {
-        let text = "The list names a block that was not put, or asks for blocks of the blob that is there.";
+        let text = "The block list names a block that was not uploaded, or a committed block.";
         blob_api_error(StatusCode::BAD_REQUEST, "InvalidBlockList", text)
     }
 
     pub(super) fn invalid_xml() -> Self {
-        blob_api_error(StatusCode::BAD_REQUEST, "InvalidXmlDocument", "The body is not a list of blocks.")
+        blob_api_error(StatusCode::BAD_REQUEST, "InvalidXmlDocument", "The body is not a valid block list.")
     }
 
     pub(super) fn invalid_header(name: &str) -> Self {
@@ -92,7 +87,7 @@ impl BlobApiError {
     }
 
     pub(super) fn unsupported_header(name: &str) -> Self {
-        let text = format!("This hub does not do what the header {name} asks for.");
+        let text = format!("The header {name} is not supported.");
         blob_api_error(StatusCode::BAD_REQUEST, "UnsupportedHeader", text)
     }
 
@@ -102,17 +97,17 @@ impl BlobApiError {
     }
 
     pub(super) fn md5_mismatch() -> Self {
-        let text = "The bytes that arrived do not have the MD5 that the request tells.";
+        let text = "The MD5 of the body does not match the MD5 in the request.";
         blob_api_error(StatusCode::BAD_REQUEST, "Md5Mismatch", text)
     }
 
     pub(super) fn metadata_too_large() -> Self {
-        let text = "Properties and metadata must have 8 KiB at most.";
+        let text = "Properties and metadata must not be larger than 8 KiB.";
         blob_api_error(StatusCode::BAD_REQUEST, "MetadataTooLarge", text)
     }
 
     pub(super) fn range_not_satisfiable(blob_size: u64) -> Self {
-        let text = "The range begins behind the end of the blob.";
+        let text = "The range starts after the end of the blob.";
         Self {
             blob_size: Some(blob_size),
             ..blob_api_error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", text)
@@ -121,16 +116,18 @@ impl BlobApiError {
 
     pub(super) fn server_busy(limit: TransferLimitReached) -> Self {
         let text = match limit {
-            TransferLimitReached::Total => "As many files come and go as may at once (files.max_transfers).",
+            TransferLimitReached::Total => {
+                "The maximum number of concurrent transfers is reached (files.max_transfers)."
+            }
             TransferLimitReached::PerDevice => {
-                "As many files of the device come and go as may at once (files.max_transfers_per_device)."
+                "The maximum number of concurrent transfers of the device is reached (files.max_transfers_per_device)."
             }
         };
         let error = blob_api_error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text);
         Self { retry_after: Some(RETRY_AFTER), ..error }
     }
 
-    /// For reading: what whoever asks has already is no failure.
+    /// For read requests: responds with 304 if the client already has the current version.
     pub(super) fn not_modified_or(failed: ConditionFailed) -> Self {
         match failed {
             ConditionFailed::NotModified | ConditionFailed::AlreadyExists => {
@@ -151,7 +148,7 @@ impl From<ConditionFailed> for BlobApiError {
             ),
             ConditionFailed::OverwriteForbidden => BlobDenied::MissingRight.into(),
             ConditionFailed::NotMet | ConditionFailed::NotModified => {
-                let text = "The condition of the request does not hold for the blob.";
+                let text = "The condition of the request is not met.";
                 blob_api_error(StatusCode::PRECONDITION_FAILED, "ConditionNotMet", text)
             }
         }
@@ -162,16 +159,16 @@ impl From<BlobDenied> for BlobApiError {
     fn from(denied: BlobDenied) -> Self {
         match denied {
             BlobDenied::NoSignature => {
-                let text = "The request carries no signature.";
+                let text = "The request contains no signature.";
                 blob_api_error(StatusCode::UNAUTHORIZED, "NoAuthenticationInformation", text)
             }
-            // Which of them it is, is in the log.
+            // The log contains the exact reason.
             BlobDenied::InvalidSignature(_) => {
-                let text = "The signature is not good for this blob, or not any more.";
+                let text = "The signature is not valid for this blob, or it has expired.";
                 blob_api_error(StatusCode::FORBIDDEN, "AuthenticationFailed", text)
             }
             BlobDenied::MissingRight => {
-                let text = "The signature does not grant this.";
+                let text = "The signature lacks the permission for this operation.";
                 blob_api_error(StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch", text)
             }
         }
@@ -191,29 +188,29 @@ impl From<BlobError> for BlobApiError {
             BlobError::NotFound => Self::no_such_blob(),
             BlobError::Condition(failed) => failed.into(),
             BlobError::TooLarge(limit) => {
-                let text = format!("A blob has at most {limit} bytes here (files.blob_bytes).");
+                let text = format!("The blob is larger than {limit} bytes (files.blob_bytes).");
                 blob_api_error(StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge", text)
             }
             BlobError::Full => {
-                error!("the folder for files is full: an upload was refused");
-                let text = "The hub's folder for files is full (files.total_bytes).";
+                error!("the file store is full (files.total_bytes); an upload was refused");
+                let text = "The hub's file store is full (files.total_bytes).";
                 blob_api_error(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", text)
             }
             BlobError::TooManyBlocks => {
-                let text = "A blob has at most 50000 blocks.";
+                let text = "A blob can have at most 50000 blocks.";
                 blob_api_error(StatusCode::CONFLICT, "BlockCountExceedsLimit", text)
             }
             BlobError::UnknownBlock => Self::invalid_block_list(),
             BlobError::InvalidBlockId => Self::invalid_block_id(),
             BlobError::Md5Mismatch => Self::md5_mismatch(),
             BlobError::IncompleteBody(reason) => {
-                debug!(reason, "an upload was cut short");
-                let text = format!("The body did not arrive: {reason}.");
+                debug!(reason, "upload interrupted");
+                let text = format!("The body did not arrive completely: {reason}.");
                 blob_api_error(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", text)
             }
             BlobError::Io(_) | BlobError::Store(_) | BlobError::Unavailable(_) => {
-                error!(%error, "the hub could not reach its files");
-                let text = "The hub could not reach its files; its log says why.";
+                error!(%error, "cannot access the stored files");
+                let text = "The hub cannot access its stored files; its log contains the reason.";
                 blob_api_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)
             }
         }
@@ -227,7 +224,7 @@ impl IntoResponse for BlobApiError {
             (header::HeaderName::from_static("x-ms-error-code"), HeaderValue::from_static(self.code)),
             (REQUEST_ID, id),
         ];
-        // RFC 9110: neither has a body.
+        // RFC 9110: a 304 response has no body.
         if self.status == StatusCode::NOT_MODIFIED {
             return (self.status, headers).into_response();
         }

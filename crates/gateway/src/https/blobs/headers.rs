@@ -1,4 +1,4 @@
-//! What the headers of storage requests say, and what those of answers tell of a blob.
+//! Reads the headers of storage requests and writes the headers of storage responses.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine as _;
@@ -8,10 +8,10 @@ use ferrohub_model::Timestamp;
 
 use super::error::BlobApiError;
 
-/// Bytes of what a blob carries, as Azure has it.
+/// Maximum size of the properties and metadata of a blob in bytes, as in Azure.
 const MAX_PROPERTIES: usize = 8 * 1024;
 const METADATA_PREFIX: &str = "x-ms-meta-";
-/// What a blob carries, by the end of the request's header (`x-ms-blob-…`) and the header of answers.
+/// The properties of a blob: the request header, and the response header, which is also the stored name.
 const PROPERTIES: [(&str, &str); 5] = [
     ("x-ms-blob-content-type", "content-type"),
     ("x-ms-blob-content-encoding", "content-encoding"),
@@ -19,7 +19,8 @@ const PROPERTIES: [(&str, &str); 5] = [
     ("x-ms-blob-content-disposition", "content-disposition"),
     ("x-ms-blob-cache-control", "cache-control"),
 ];
-/// Beginnings of headers that ask for something the hub does not do: nobody may think that it was done.
+/// Prefixes of headers for features that the hub does not support. Such requests are refused, so that no client assumes
+/// that the feature took effect.
 const UNSUPPORTED: [&str; 9] = [
     "x-ms-content-crc64",
     "x-ms-copy-source",
@@ -70,17 +71,17 @@ pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, BlobApiError> 
     })
 }
 
-/// What a new blob shall carry. Where the body of the request is the blob itself (`whole`), headers of the body count for
-/// it as well.
+/// Returns the properties and metadata of a new blob. If the body of the request is the blob itself (`whole`), the
+/// headers of the body (such as `content-type`) also set properties.
 pub(super) fn properties(headers: &HeaderMap, whole: bool) -> Result<BlobProperties, BlobApiError> {
     let mut properties = BlobProperties::new();
-    for (own, plain) in PROPERTIES {
-        let value = match text(headers, own)? {
-            None if whole => text(headers, plain)?,
+    for (blob_header, body_header) in PROPERTIES {
+        let value = match text(headers, blob_header)? {
+            None if whole => text(headers, body_header)?,
             value => value,
         };
         if let Some(value) = value {
-            properties.insert(plain.to_owned(), value.to_owned());
+            properties.insert(body_header.to_owned(), value.to_owned());
         }
     }
     properties.entry("content-type".to_owned()).or_insert_with(|| "application/octet-stream".to_owned());
@@ -97,7 +98,8 @@ pub(super) fn properties(headers: &HeaderMap, whole: bool) -> Result<BlobPropert
     if bytes > MAX_PROPERTIES { Err(BlobApiError::metadata_too_large()) } else { Ok(properties) }
 }
 
-/// The digest that the body must have. Where it is the blob itself, the digest of the blob is one, too.
+/// Returns the MD5 that the body must have. If the body is the blob itself (`whole`), the MD5 of the blob is used as
+/// well.
 pub(super) fn md5(headers: &HeaderMap, whole: bool) -> Result<Option<[u8; 16]>, BlobApiError> {
     let body = digest(headers, "content-md5")?;
     let blob = if whole { digest(headers, "x-ms-blob-content-md5")? } else { None };
@@ -113,7 +115,7 @@ fn digest(headers: &HeaderMap, name: &str) -> Result<Option<[u8; 16]>, BlobApiEr
     bytes.map(Some).ok_or_else(BlobApiError::invalid_md5)
 }
 
-/// The range that is asked for. As RFC 9110 has it, one that cannot be read is none.
+/// Returns the requested range. An invalid range is ignored, as RFC 9110 requires.
 pub(super) fn range(headers: &HeaderMap) -> Option<ByteRange> {
     let value = headers.get("x-ms-range").or_else(|| headers.get(header::RANGE))?;
     let (from, to) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
@@ -123,19 +125,19 @@ pub(super) fn range(headers: &HeaderMap) -> Option<ByteRange> {
 }
 
 pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    // What came in as a header goes out as one.
+    // The values come from request headers or are ASCII, so the conversion does not fail.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-/// Which version of the blob it is.
+/// Writes the headers that identify the version of the blob.
 pub(super) fn write_version_headers(blob: &Blob, headers: &mut HeaderMap) {
     insert(headers, "etag", &format!("\"{}\"", blob.etag));
     insert(headers, "last-modified", &blob.modified.to_http_date());
 }
 
-/// All there is to tell of a blob but its size.
+/// Writes all headers of a blob except its size.
 pub(super) fn write_blob_headers(blob: &Blob, headers: &mut HeaderMap) {
     write_version_headers(blob, headers);
     for (name, value) in &blob.properties {
@@ -150,7 +152,7 @@ pub(super) fn write_blob_headers(blob: &Blob, headers: &mut HeaderMap) {
         ("x-ms-lease-state", "available"),
         ("x-ms-lease-status", "unlocked"),
         ("x-ms-server-encrypted", "false"),
-        // A device chose type and bytes: nothing in them may run as a page of the hub's.
+        // The device chose content type and content: a browser must not run them as a page of the hub.
         ("content-security-policy", "sandbox"),
         ("x-content-type-options", "nosniff"),
     ] {
@@ -158,7 +160,7 @@ pub(super) fn write_blob_headers(blob: &Blob, headers: &mut HeaderMap) {
     }
 }
 
-/// Which bytes of the blob these are. The digest is that of the whole blob, and says so.
+/// Writes the headers of a partial response. The MD5 of the whole blob moves to `x-ms-blob-content-md5`.
 pub(super) fn write_range_headers(blob: &Blob, offset: u64, length: u64, headers: &mut HeaderMap) {
     let last = offset + length.saturating_sub(1);
     insert(headers, "content-range", &format!("bytes {offset}-{last}/{}", blob.bytes));
@@ -179,19 +181,19 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_read_and_nonsense_is_none() {
+    fn valid_ranges_are_parsed_and_invalid_ones_ignored() {
         let read = |text| range(&headers(&[("range", text)])).map(|range| (range.from, range.to));
         assert_eq!(read("bytes=0-9"), Some((0, Some(9))));
         assert_eq!(read("bytes=5-"), Some((5, None)));
-        for bad in ["bytes=-5", "bytes=9-0", "items=0-1", "bytes=0-1,3-4", "bytes=a-b", "bytes=-"] {
-            assert_eq!(read(bad), None, "{bad}");
+        for invalid in ["bytes=-5", "bytes=9-0", "items=0-1", "bytes=0-1,3-4", "bytes=a-b", "bytes=-"] {
+            assert_eq!(read(invalid), None, "{invalid}");
         }
         let both = headers(&[("range", "bytes=0-1"), ("x-ms-range", "bytes=2-3")]);
         assert_eq!(range(&both), Some(ByteRange { from: 2, to: Some(3) }));
     }
 
     #[test]
-    fn what_a_blob_carries_comes_from_its_own_headers_first() {
+    fn blob_headers_take_precedence_over_body_headers() {
         let sent = headers(&[
             ("content-type", "text/plain"),
             ("x-ms-blob-content-type", "image/png"),
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hub_does_not_do_is_refused() {
+    fn unsupported_and_invalid_headers_are_refused() {
         for name in ["x-ms-lease-id", "x-ms-encryption-key", "x-ms-content-crc64", "x-ms-structured-body"] {
             let refused = refuse_unsupported(&headers(&[(name, "x")])).unwrap_err();
             assert_eq!(refused.code(), "UnsupportedHeader");

@@ -1,5 +1,5 @@
-//! Bytes of files between a socket and the disk, a piece at a time. One that stands still is cut,
-//! and so is one of a device that still goes on when its URL has run out.
+//! Streams file contents between a socket and the disk, chunk by chunk. A transfer without progress is aborted, and so
+//! is a transfer of a device that is not complete when its URL expires.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ use super::super::server::{Api, HttpLimits};
 use super::super::transfer_permits::TransferPermit;
 use super::error::BlobApiError;
 
-/// How much of what is refused is read to be polite.
+/// Maximum bytes that are read and discarded of the body of a refused request.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// The body of a request.
 pub(super) struct UploadBody {
     body: Body,
     idle_timeout: Duration,
-    /// When it must have come.
+    /// When the whole body must have arrived.
     deadline: Option<Instant>,
-    /// How long what is refused is read.
+    /// How long the body of a refused request is read.
     discard_timeout: Duration,
     received_bytes: Counter,
 }
@@ -48,12 +48,12 @@ impl UploadBody {
         }
     }
 
-    /// What has not come by then does not come.
+    /// Sets the instant by which the whole body must have arrived.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }
 
-    /// All of it, where it is small.
+    /// Reads the whole body, for small bodies.
     pub(super) async fn read_all(
         &mut self,
         limits: &HttpLimits,
@@ -66,7 +66,8 @@ impl UploadBody {
         Ok(bytes)
     }
 
-    /// Reads on for a while and throws it away. It may be a stranger's: not for as long as it gets on.
+    /// Reads and discards the rest of the body. Limited in size and total time, because the client may be
+    /// unauthenticated.
     pub(super) async fn discard(&mut self) {
         let discard_timeout = self.discard_timeout;
         let discard = async {
@@ -84,7 +85,7 @@ impl UploadBody {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(_)) => return Err(BlobError::IncompleteBody("the connection broke")),
+                Some(Err(_)) => return Err(BlobError::IncompleteBody("the connection failed")),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -108,27 +109,27 @@ impl ByteStream for UploadBody {
     }
 }
 
-/// Until when the next piece is waited for, and what it means if it does not come.
+/// Returns the deadline for the next chunk, and the reason to report if it passes.
 fn next_deadline(idle_timeout: Duration, deadline: Option<Instant>) -> (Instant, &'static str) {
     let idle_deadline = Instant::now() + idle_timeout;
     match deadline.filter(|deadline| *deadline < idle_deadline) {
-        Some(deadline) => (deadline, "its URL ran out"),
-        None => (idle_deadline, "it stood still"),
+        Some(deadline) => (deadline, "the URL expired"),
+        None => (idle_deadline, "no progress within files.idle_timeout_seconds"),
     }
 }
 
-/// What goes out as the body of an answer.
+/// The body of a download response.
 pub(crate) struct DownloadBody {
     pub(crate) stream: Box<dyn ByteStream>,
     pub(crate) length: u64,
-    /// When it must have gone.
+    /// When the whole body must be sent.
     pub(crate) deadline: Option<Instant>,
-    /// Held until all of it is sent.
+    /// Kept until the whole body is sent.
     pub(crate) permit: TransferPermit,
 }
 
-/// A body that is read while it is sent. The file is closed when the client has taken nothing for too long,
-/// or not all of it in time.
+/// Builds a response body that reads the file while it is sent. The file is closed if the client makes no progress
+/// within the idle time-out, or does not finish before the deadline.
 pub(crate) fn download_body(body: DownloadBody, api: &Api) -> ([(axum::http::HeaderName, String); 1], Body) {
     let DownloadBody { mut stream, length, deadline, permit } = body;
     let (idle_timeout, sent_bytes) =
@@ -148,7 +149,7 @@ pub(crate) fn download_body(body: DownloadBody, api: &Api) -> ([(axum::http::Hea
                 Ok(Ok(())) if !ends => sent_bytes.inc_by(length as u64),
                 Ok(_) => return,
                 Err(_) => {
-                    debug!(reason, "a file was not taken, and is closed");
+                    debug!(reason, "download aborted");
                     return;
                 }
             };

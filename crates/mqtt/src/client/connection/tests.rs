@@ -1,4 +1,4 @@
-//! The client machine alone; together with a server it is in `tests/behaviour/client_and_server.rs`.
+//! Tests of the client state machine alone; `tests/behaviour/client_and_server.rs` tests it together with a server.
 
 use super::*;
 use crate::{Refusal, SubscribeCode};
@@ -27,13 +27,13 @@ fn id(value: u16) -> PacketId {
 }
 
 #[test]
-fn is_small() {
+fn a_connection_and_an_event_are_small() {
     assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
     assert!(size_of::<Event>() <= 80, "{}", size_of::<Event>());
 }
 
 #[test]
-fn first_packet_must_be_connack_and_come_in_time() {
+fn the_first_packet_must_be_connack_within_the_time_out() {
     let now = Instant::now();
     let mut connection = connect(Config::default(), Session::default(), now);
     assert_eq!(connection.publish("a", QoS::AtMostOnce, Bytes::new()), Err(SendError::NotConnected));
@@ -50,7 +50,7 @@ fn first_packet_must_be_connack_and_come_in_time() {
 }
 
 #[test]
-fn refusal_is_the_last_event() {
+fn a_refusal_is_the_last_event() {
     let now = Instant::now();
     let mut connection = connect(Config::default(), Session::default(), now);
     connection.handle_input(b"\x20\x02\x00\x05\x30\x03\x00\x01a", now).unwrap();
@@ -60,7 +60,7 @@ fn refusal_is_the_last_event() {
 }
 
 #[test]
-fn pings_and_notices_a_missing_answer() {
+fn pings_are_sent_and_a_missing_pingresp_is_an_error() {
     let now = Instant::now();
     let mut connection = connected(Config::default(), Session::default(), now);
     let at = |seconds| now + Duration::from_secs(seconds);
@@ -98,7 +98,7 @@ fn unacknowledged_messages_are_sent_again_in_order() {
 }
 
 #[test]
-fn a_session_can_be_handed_on_while_its_connection_serves() {
+fn a_session_can_be_copied_while_its_connection_is_in_use() {
     let now = Instant::now();
     let mut old = connected(Config::default(), Session::default(), now);
     old.publish("a", QoS::AtLeastOnce, Bytes::from_static(b"x")).unwrap();
@@ -106,14 +106,18 @@ fn a_session_can_be_handed_on_while_its_connection_serves() {
     let mut session = old.session().clone();
     assert!(session.remove(id(1)));
     old.handle_input(b"\x40\x02\x00\x01", now).unwrap();
-    assert_eq!(old.poll_event(), Some(Event::PubAck(id(1))), "it still waits for both");
+    assert_eq!(
+        old.poll_event(),
+        Some(Event::PubAck(id(1))),
+        "the old connection still has both messages in flight"
+    );
     let mut new = connected(Config::default(), session, now);
     assert_eq!(sent(&mut new), b"\x3a\x06\x00\x01b\x00\x02y");
     assert_eq!(new.publish("c", QoS::AtLeastOnce, Bytes::new()), Ok(Some(id(3))));
 }
 
 #[test]
-fn packets_in_flight_are_bounded_together() {
+fn all_packets_in_flight_share_one_limit() {
     let now = Instant::now();
     let mut connection = connected(Config { max_in_flight: 2, ..Config::default() }, Session::default(), now);
     assert_eq!(connection.subscribe(&[("a", QoS::AtLeastOnce), ("b", QoS::AtMostOnce)]), Ok(id(1)));
@@ -130,7 +134,7 @@ fn packets_in_flight_are_bounded_together() {
 }
 
 #[test]
-fn answers_must_fit_a_request() {
+fn an_acknowledgement_must_match_a_request() {
     let now = Instant::now();
     for (input, kind) in [
         (&b"\x90\x04\x00\x01\x01\x01"[..], PacketKind::SubAck),
@@ -144,7 +148,7 @@ fn answers_must_fit_a_request() {
 }
 
 #[test]
-fn acknowledges_by_itself_or_not() {
+fn puback_is_automatic_or_left_to_the_application() {
     let now = Instant::now();
     for auto_puback in [true, false] {
         let config = Config { auto_puback, ..Config::default() };
@@ -161,7 +165,7 @@ fn acknowledges_by_itself_or_not() {
 }
 
 #[test]
-fn packets_of_clients_end_it() {
+fn client_packets_from_a_server_are_protocol_errors() {
     let now = Instant::now();
     for input in
         [&b"\x20\x02\x00\x00"[..], b"\xc0\x00", b"\xe0\x00", b"\x82\x06\x00\x01\x00\x01a\x00", b"\xd0\x00"]

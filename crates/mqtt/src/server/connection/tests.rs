@@ -1,4 +1,4 @@
-//! The server machine alone; together with a client it is in `tests/behaviour/client_and_server.rs`.
+//! Tests of the server state machine alone; `tests/behaviour/client_and_server.rs` tests it together with a client.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn id(value: u16) -> PacketId {
 }
 
 #[test]
-fn is_small_and_owns_nothing_while_idle() {
+fn an_idle_connection_is_small_and_owns_no_heap_memory() {
     assert!(size_of::<Connection>() <= 200, "{}", size_of::<Connection>());
     assert!(size_of::<Event>() <= 80, "{}", size_of::<Event>());
     let now = Instant::now();
@@ -51,7 +51,7 @@ fn is_small_and_owns_nothing_while_idle() {
 }
 
 #[test]
-fn first_packet_must_be_connect() {
+fn the_first_packet_must_be_connect() {
     let now = Instant::now();
     let mut connection = fresh(now);
     assert_eq!(
@@ -65,7 +65,7 @@ fn first_packet_must_be_connect() {
 }
 
 #[test]
-fn second_connect_and_packets_of_servers_end_it() {
+fn a_second_connect_and_server_packets_are_protocol_errors() {
     let now = Instant::now();
     for (input, kind) in [
         (CONNECT, PacketKind::Connect),
@@ -94,10 +94,10 @@ fn events_before_an_error_are_kept() {
 }
 
 #[test]
-fn another_version_is_told_so() {
+fn an_unsupported_version_gets_a_connack_with_code_1() {
     let now = Instant::now();
     let mut connection = fresh(now);
-    // MQTT 5: there are properties behind the keep-alive, which are not looked at.
+    // MQTT 5: the keep-alive is followed by properties, which are not decoded.
     let result = connection.handle_input(b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x02d1", now);
     assert_eq!(result, Err(ProtocolError::Decode(DecodeError::ProtocolLevel(5))));
     assert_eq!(sent(&mut connection), b"\x20\x02\x00\x01");
@@ -109,7 +109,7 @@ fn another_version_is_told_so() {
 }
 
 #[test]
-fn input_behind_connect_waits_for_the_answer() {
+fn input_after_connect_is_processed_after_accept() {
     let now = Instant::now();
     let mut connection = fresh(now);
     connection.handle_input(&[CONNECT, b"\x82\x06\x00\x01\x00\x01"].concat(), now).unwrap();
@@ -136,7 +136,7 @@ fn held_input_is_bounded() {
 }
 
 #[test]
-fn connect_has_a_limit_of_its_own() {
+fn connect_has_its_own_size_limit() {
     let now = Instant::now();
     let mut connection = fresh(now);
     let error = DecodeError::TooLarge { size: 65, limit: 64 };
@@ -145,7 +145,7 @@ fn connect_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn refusal_closes() {
+fn a_refusal_closes_the_connection() {
     let now = Instant::now();
     let mut connection = fresh(now);
     connection.handle_input(&[CONNECT, b"\xc0\x00"].concat(), now).unwrap();
@@ -159,7 +159,7 @@ fn refusal_closes() {
 }
 
 #[test]
-fn connect_time_lasts_until_the_answer() {
+fn the_connect_time_out_includes_the_decision_of_the_application() {
     let now = Instant::now();
     let mut connection = fresh(now);
     let end = now + Duration::from_secs(60);
@@ -171,7 +171,7 @@ fn connect_time_lasts_until_the_answer() {
 }
 
 #[test]
-fn silence_is_one_and_a_half_keep_alives_and_capped() {
+fn the_keep_alive_time_out_is_one_and_a_half_keep_alives_and_capped() {
     let config = Config::default();
     for (keep_alive, millis) in
         [(0, 1_767_000), (1, 1_500), (60, 90_000), (1177, 1_765_500), (1179, 1_767_000)]
@@ -193,7 +193,7 @@ fn silence_is_one_and_a_half_keep_alives_and_capped() {
 }
 
 #[test]
-fn messages_in_flight_are_bounded_and_numbered() {
+fn messages_in_flight_are_bounded_and_have_unique_identifiers() {
     let now = Instant::now();
     let mut connection = connected(now);
     assert_eq!(connection.publish("a", QoS::AtLeastOnce, b""), Ok(Some(id(1))));
@@ -201,7 +201,7 @@ fn messages_in_flight_are_bounded_and_numbered() {
     assert_eq!(connection.publish("a", QoS::AtLeastOnce, b""), Err(SendError::TooManyInFlight));
     assert_eq!(connection.publish("a", QoS::AtMostOnce, b""), Ok(None));
     assert_eq!(connection.publish("a", QoS::ExactlyOnce, b""), Err(SendError::ExactlyOnce));
-    // 9 was never sent: that is not an event, and not a fault.
+    // 9 was never sent: its PUBACK is neither an event nor an error.
     connection.handle_input(b"\x40\x02\x00\x09\x40\x02\x00\x02", now).unwrap();
     assert_eq!(connection.poll_event(), Some(Event::PubAck(id(2))));
     assert_eq!(connection.poll_event(), None);
@@ -210,7 +210,7 @@ fn messages_in_flight_are_bounded_and_numbered() {
 }
 
 #[test]
-fn a_message_of_an_earlier_connection_is_marked() {
+fn a_message_of_an_earlier_connection_is_sent_with_dup() {
     let now = Instant::now();
     let mut connection = connected(now);
     connection.republish(id(7), "a", b"x").unwrap();
@@ -221,7 +221,7 @@ fn a_message_of_an_earlier_connection_is_marked() {
 }
 
 #[test]
-fn a_message_that_cannot_be_sent_leaves_no_trace() {
+fn a_message_that_cannot_be_encoded_changes_nothing() {
     let now = Instant::now();
     let mut connection = connected(now);
     for topic in ["", "a\0", "a/+", "#"] {
@@ -233,7 +233,7 @@ fn a_message_that_cannot_be_sent_leaves_no_trace() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_not_read() {
+fn a_client_that_does_not_read_is_not_read_from() {
     let now = Instant::now();
     let mut connection = connected(now);
     connection.publish("a", QoS::AtMostOnce, &[0; 64 * 1024]).unwrap();
@@ -242,7 +242,7 @@ fn a_client_that_does_not_read_is_not_read() {
     assert!(connection.wants_read());
 }
 
-/// A hub holds one of these for each device. Whoever makes it larger should mean to.
+/// The hub has one connection per device: its size must not grow unnoticed.
 #[test]
 fn a_connection_is_small() {
     assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
