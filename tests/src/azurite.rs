@@ -25,8 +25,8 @@ impl Azurite {
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
-        let program = target_dir().join("azurite/node_modules/azurite/dist/src/blob/main.js");
-        assert!(program.exists(), "{} is missing: run `cargo xtask python` once", program.display());
+        let program = target_dir().join("node/node_modules/azurite/dist/src/blob/main.js");
+        assert!(program.exists(), "{} is missing: run `cargo xtask clients` once", program.display());
         let (address, folder) =
             (Address::reserve(), TempDir::new().expect("cannot create a folder for the emulator"));
         let child = Command::new("node")

@@ -1,4 +1,4 @@
-//! Runs the programs in `tests/python` with the pinned packages.
+//! Runs the programs in `tests/python` and `tests/node` with the pinned packages.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,7 +19,7 @@ pub(crate) fn target_dir() -> PathBuf {
     program.ancestors().nth(3).expect("a program inside the target directory").to_owned()
 }
 
-/// Removed from the environment of every Python program, so that settings of the machine do not affect a test.
+/// Removed from the environment of every program, so that settings of the machine do not affect a test.
 const REMOVED_VARIABLES: &[&str] = &[
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -42,7 +42,7 @@ impl Script {
     #[must_use]
     pub fn new(hub: &Hub, name: &str) -> Self {
         let python = target_dir().join("venv/bin/python");
-        assert!(python.exists(), "{} is missing: run `cargo xtask python` once", python.display());
+        assert!(python.exists(), "{} is missing: run `cargo xtask clients` once", python.display());
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
         let mut command = Command::new(python);
         command
@@ -50,8 +50,27 @@ impl Script {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env("PYTHONWARNINGS", "ignore::DeprecationWarning")
-            .envs(hub.environment())
             .arg(folder.join(name));
+        Self::with_environment(hub, name, command)
+    }
+
+    /// The program of that file name under `tests/node`, in the same environment.
+    #[must_use]
+    pub(crate) fn node(hub: &Hub, name: &str) -> Self {
+        let packages = target_dir().join("node/node_modules");
+        assert!(packages.exists(), "{} is missing: run `cargo xtask clients` once", packages.display());
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("node");
+        let mut command = Command::new("node");
+        command
+            .env("NODE_PATH", packages)
+            // The packages are older than what Node.js has deprecated since.
+            .env("NODE_NO_WARNINGS", "1")
+            .arg(folder.join(name));
+        Self::with_environment(hub, name, command)
+    }
+
+    fn with_environment(hub: &Hub, name: &str, mut command: Command) -> Self {
+        command.envs(hub.environment());
         for variable in REMOVED_VARIABLES {
             command.env_remove(variable);
         }

@@ -3,13 +3,12 @@
 //! `cargo xtask test` is the gate: a change can be merged if and only if it passes.
 #![allow(clippy::print_stdout, reason = "a command-line tool prints its results")]
 
-mod azurite;
 mod bench;
 mod check;
+mod clients;
 mod command;
 mod fuzz;
 mod instructions;
-mod python;
 mod test;
 mod workspace;
 
@@ -19,7 +18,7 @@ const USAGE: &str = "\
 Developer commands of Ferrohub
 
   cargo xtask test [--quick] [-- FILTER...]
-        The gate: Python clients, format, layers, lints, tests, instruction counts, fuzzing,
+        The gate: clients, format, layers, lints, tests, instruction counts, fuzzing,
         documentation. --quick stops after the tests; FILTER is passed to nextest.
 
   cargo xtask check
@@ -36,9 +35,10 @@ Developer commands of Ferrohub
         Benchmarks the hub and its peers on this machine. --install installs missing peers, --charts draws
         the last report into docs/performance; for rows and options see `ferrohub-bench run --help`.
 
-  cargo xtask python
-        Installs the Python clients pinned in tests/python/requirements.txt into target/venv, and Azurite,
-        the emulator of Azure Storage, into target/azurite.
+  cargo xtask clients
+        Installs the clients of the acceptance tests: the Python packages pinned in
+        tests/python/requirements.txt into target/venv, the Node packages pinned in
+        tests/node/package-lock.json into target/node.
 ";
 
 fn main() -> ExitCode {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         "check" => check::run(rest),
         "fuzz" => fuzz::run_command(rest),
         "instructions" => instructions::run_command(rest),
-        "python" => python::run(rest),
+        "clients" => clients::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

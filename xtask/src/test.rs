@@ -8,7 +8,7 @@ mod steps;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, run, run_quietly, works};
-use crate::{azurite, check, fuzz, instructions, python};
+use crate::{check, clients, fuzz, instructions};
 use privileged_ports::PrivilegedPorts;
 use steps::Steps;
 
@@ -34,9 +34,8 @@ impl Options {
 }
 
 fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
-    steps.step("Python clients", || {
-        println!("   {}", python::prepare()?);
-        println!("   {}", azurite::prepare()?);
+    steps.step("clients", || {
+        println!("   {}", clients::prepare()?);
         Ok(())
     })?;
     steps.step("format", || {

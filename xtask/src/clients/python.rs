@@ -1,4 +1,4 @@
-//! `cargo xtask python`: the Python environment of the acceptance tests.
+//! The Python environment of the acceptance tests.
 //!
 //! It contains Microsoft's unmodified packages, in the versions that `tests/python/requirements.txt` pins. A copy of
 //! that file inside the environment records what is installed, so a second run does nothing.
@@ -11,13 +11,6 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::command::{is_root, program, run_quietly, works};
 use crate::workspace;
-
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "`cargo xtask python` takes no arguments");
-    println!("{}", prepare()?);
-    println!("{}", crate::azurite::prepare()?);
-    Ok(())
-}
 
 /// Installs the pinned packages. Returns a message that says what was done.
 pub(crate) fn prepare() -> Result<&'static str> {

@@ -1,0 +1,52 @@
+//! Microsoft's Node SDKs, unmodified, against the hub.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+use ferrohub_acceptance::{Hub, NodeClient};
+use serde_json::{Value, json};
+
+/// Registers a device with the Node service SDK. Returns its connection string.
+#[track_caller]
+fn create_device(hub: &Hub, service: &NodeClient, device_id: &str) -> String {
+    let device = service.ok("create_device", &json!({ "device": { "deviceId": device_id } }));
+    let key = device["authentication"]["symmetricKey"]["primaryKey"].as_str().expect("a key");
+    format!("HostName={};DeviceId={device_id};SharedAccessKey={key}", hub.name())
+}
+
+fn method_twins_and_telemetry(transport: &str) {
+    let hub = Hub::start();
+    let service = NodeClient::service(&hub);
+    let device = NodeClient::device(&hub, &create_device(&hub, &service, "node-1"), transport);
+    device.ok("connect", &Value::Null);
+
+    let answer = json!({ "name": "rebootDevice", "status": 200, "payload": { "done": true } });
+    device.ok("answer_method", &answer);
+    let call = json!({ "device_id": "node-1", "method": {
+        "methodName": "rebootDevice", "payload": { "in": 1 }, "responseTimeoutInSeconds": 20,
+        "connectTimeoutInSeconds": 10,
+    } });
+    assert_eq!(service.ok("invoke", &call), json!({ "status": 200, "payload": { "done": true } }));
+    assert_eq!(device.event("method", |_| true)["payload"], json!({ "in": 1 }));
+
+    device.ok("get_twin", &Value::Null);
+    service.ok(
+        "patch_twin",
+        &json!({ "device_id": "node-1", "patch": { "properties": { "desired": { "rate": 5 } } } }),
+    );
+    let _ = device.event("desired", |event| event["delta"]["rate"] == 5);
+    device.ok("patch_reported", &json!({ "patch": { "rate": 5 } }));
+    let twin = service.ok("get_twin", &json!({ "device_id": "node-1" }));
+    assert_eq!(twin["properties"]["reported"]["rate"], 5);
+
+    device.ok("send_event", &json!({ "body": "{\"t\":1}", "properties": { "level": "a&b=c d" } }));
+    device.ok("disconnect", &Value::Null);
+}
+
+#[test]
+fn a_node_device_works_over_mqtt() {
+    method_twins_and_telemetry("mqtt");
+}
+
+#[test]
+fn a_node_device_works_over_a_websocket() {
+    method_twins_and_telemetry("mqtt_ws");
+}
