@@ -112,7 +112,7 @@ async fn the_rust_client_and_the_command_line_do_the_same() {
     let ca = std::fs::read(hub.variable("SSL_CERT_FILE")).unwrap();
     let client = ServiceClient::builder()
         .connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
-        .root_certificates(ca)
+        .additional_root_certificates(ca)
         .build()
         .unwrap();
     let first = client.receive_file_notification().await.unwrap().unwrap();

@@ -8,14 +8,14 @@ use std::time::Duration;
 use ferrohub_acceptance::certificate::{Validity, self_signed};
 use ferrohub_acceptance::{Device, Hub, Identity, Service, sas};
 use ferrohub_device::{
-    Builder, DeviceClient, ErrorKind, FileUpload, Jitter, MethodCall, MethodTarget, ReconnectPolicy,
+    Builder, DeviceClient, ErrorKind, FileUpload, Jitter, MethodInvocation, MethodTarget, ReconnectPolicy,
     Transport,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 fn with_ca(hub: &Hub, builder: Builder) -> Builder {
-    builder.ca_pem(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+    builder.root_certificates_only(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
 }
 
 fn builder(hub: &Hub, identity: &Identity) -> Builder {
@@ -50,7 +50,7 @@ async fn files_of_any_size_arrive_byte_by_byte() {
             let upload = FileUpload::from_reader(&name, std::io::Cursor::new(sent.clone()))
                 .on_progress(move |bytes| *heard.lock().unwrap() = bytes);
             let file = client.upload_file(upload).await.unwrap();
-            assert_eq!((file.name, file.bytes), (format!("{id}/{name}"), bytes as u64));
+            assert_eq!((file.blob_name, file.blob_size_in_bytes), (format!("{id}/{name}"), bytes as u64));
             assert_eq!(*progress.lock().unwrap(), bytes as u64);
             let encoded = format!("{}/folder/%C3%A9%20{bytes}.bin", id.replace('#', "%23"));
             assert!(stored(&hub, &service, &encoded) == sent, "{bytes} bytes");
@@ -78,7 +78,7 @@ async fn an_upload_outlives_a_restart_of_the_hub() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
     let patient = ReconnectPolicy {
-        initial: Duration::from_secs(1),
+        initial_delay: Duration::from_secs(1),
         jitter: Jitter::None,
         ..ReconnectPolicy::default()
     };
@@ -91,7 +91,7 @@ async fn an_upload_outlives_a_restart_of_the_hub() {
     hub.restart();
     writer.write_all(&sent[1_500_000..]).await.unwrap();
     drop(writer);
-    assert_eq!(uploading.await.unwrap().unwrap().bytes, sent.len() as u64);
+    assert_eq!(uploading.await.unwrap().unwrap().blob_size_in_bytes, sent.len() as u64);
     assert!(stored(&hub, &service, "d/f") == sent);
 }
 
@@ -114,7 +114,7 @@ async fn a_module_calls_methods_of_its_device_and_of_a_module() {
     let _other = Device::with_identity(&service.create_module("d", "other")).listen(&hub);
     let _silent = service.create_module("d", "silent");
     let module = builder(&hub, &service.create_module("d", "m")).build().unwrap();
-    let call = MethodCall::new("echo").payload(&json!({ "a": [1.50] })).unwrap();
+    let call = MethodInvocation::new("echo").payload(&json!({ "a": [1.50] })).unwrap();
     for target in [MethodTarget::from("d"), ("d", "other").into()] {
         let response = module.invoke_method(target, &call).await.unwrap();
         assert_eq!(response.status(), 200);

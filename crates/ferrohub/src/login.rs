@@ -119,7 +119,7 @@ impl Access {
         };
         let mut builder = ServiceClient::builder().connection_string(&login.reveal()).connect_to(local.https);
         if let Some(ca) = &local.ca {
-            builder = builder.root_certificates(ca.clone());
+            builder = builder.additional_root_certificates(ca.clone());
         }
         Ok(Self { client: builder.build()?, host: endpoints.hostname.clone(), local: Some(local) })
     }

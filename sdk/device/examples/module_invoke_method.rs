@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use ferrohub_device::{DeviceClient, MethodCall, MethodTarget};
+use ferrohub_device::{DeviceClient, MethodInvocation, MethodTarget};
 use serde_json::json;
 
 #[tokio::main]
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(module_id) => (device_id.as_str(), module_id.as_str()).into(),
     };
     let module = DeviceClient::from_connection_string(&std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?)?;
-    let call = MethodCall::new("rebootDevice")
+    let call = MethodInvocation::new("rebootDevice")
         .payload(&json!({ "when": "now" }))?
         .connect_timeout(Duration::from_secs(10));
     let response = module.invoke_method(target, &call).await?;

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.on_method("rebootDevice", move |request: MethodRequest| {
         let reboot = reboot.clone();
         async move {
-            eprintln!("Rebooting, asked with {}", request.payload());
+            eprintln!("Rebooting, asked with {}", request.payload_text());
             // One reboot is enough for all who ask before it begins.
             let _ = reboot.try_send(());
             MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .x509(std::fs::read(certificate)?, std::fs::read(key)?)
         .build()?;
     client.on_method("rebootDevice", |request: MethodRequest| async move {
-        eprintln!("Rebooting, asked with {}", request.payload());
+        eprintln!("Rebooting, asked with {}", request.payload_text());
         MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
     });
     client.connect().await?;

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             update = updates.next() => update.ok_or("the hub does not let the device listen")?,
         };
         let what = match &update {
-            DesiredUpdate::Whole(_) => "the whole",
+            DesiredUpdate::Full(_) => "the whole",
             DesiredUpdate::Patch(_) => "a patch",
         };
         eprintln!("{what}, version {}: {}", update.version(), json!(update.section().properties()));

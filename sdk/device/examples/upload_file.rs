@@ -17,6 +17,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let upload = FileUpload::from_reader(name, tokio::fs::File::open(&path).await?)
         .on_progress(|bytes| eprintln!("{bytes} bytes are there"));
     let file = client.upload_file(upload).await?;
-    eprintln!("{} bytes are at {}", file.bytes, file.uri);
+    eprintln!("{} bytes are at {}", file.blob_size_in_bytes, file.blob_uri);
     Ok(())
 }

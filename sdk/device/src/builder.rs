@@ -14,12 +14,15 @@ use tokio_rustls::TlsConnector;
 use crate::client::DeviceClient;
 use crate::config::Config;
 use crate::credential::Credential;
-use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error};
-use crate::https::Https;
-use crate::outbox::OfflinePolicy;
+use crate::event_queue::OfflinePolicy;
+use crate::host_port::HostPort;
+use crate::https::HttpsEndpoints;
 use crate::reconnect::ReconnectPolicy;
-use crate::transport::{Dialer, Identity, Roots, Site, TlsDialer, Transport, client_config, root_store};
+use crate::transport::{
+    ClientCertificate, Connector, Endpoint, MqttConnector, RootCertificates, Transport, client_config,
+    root_store,
+};
 
 /// The longest keep-alive: half again as much is the longest silence that IoT Hub takes.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
@@ -34,7 +37,7 @@ pub struct Builder {
     module_id: Option<String>,
     gateway_host: Option<String>,
     secret: Secret,
-    roots: Roots,
+    roots: RootCertificates,
     transport: Transport,
     port: Option<u16>,
     address: Option<SocketAddr>,
@@ -44,7 +47,7 @@ pub struct Builder {
     keep_alive: Duration,
     connect_timeout: Duration,
     request_timeout: Duration,
-    grace: Duration,
+    shutdown_timeout: Duration,
     reconnect: ReconnectPolicy,
     offline: OfflinePolicy,
     max_concurrent_methods: usize,
@@ -57,7 +60,7 @@ enum Secret {
     None,
     Key(String),
     Sas(Credential),
-    Certificate(Identity),
+    Certificate(ClientCertificate),
 }
 
 impl Builder {
@@ -68,7 +71,7 @@ impl Builder {
             module_id: None,
             gateway_host: None,
             secret: Secret::None,
-            roots: Roots::System,
+            roots: RootCertificates::System,
             transport: Transport::Mqtt,
             port: None,
             address: None,
@@ -78,7 +81,7 @@ impl Builder {
             keep_alive: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
-            grace: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
             reconnect: ReconnectPolicy::default(),
             offline: OfflinePolicy::default(),
             max_concurrent_methods: 32,
@@ -90,7 +93,7 @@ impl Builder {
     pub(crate) fn from_connection_string(text: &str) -> Result<Self, Error> {
         let parsed: DeviceConnectionString = text
             .parse()
-            .map_err(|error| Error::caused(crate::ErrorKind::InvalidArgument, format!("{error}"), error))?;
+            .map_err(|error| Error::caused(crate::ErrorKind::InvalidInput, format!("{error}"), error))?;
         let mut builder = Self::new(&parsed.host_name, parsed.identity.device_str());
         builder.module_id = parsed.identity.module_str().map(str::to_owned);
         builder.gateway_host = parsed.gateway_host_name;
@@ -144,8 +147,10 @@ impl Builder {
     /// key without a password; both PEM texts, not paths.
     #[must_use]
     pub fn x509(mut self, certificates_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
-        self.secret =
-            Secret::Certificate(Identity { certificates: certificates_pem.into(), key: key_pem.into() });
+        self.secret = Secret::Certificate(ClientCertificate {
+            certificates: certificates_pem.into(),
+            key: key_pem.into(),
+        });
         self
     }
 
@@ -163,11 +168,11 @@ impl Builder {
         self
     }
 
-    /// Trusts these authorities (PEM text) and no others, instead of those that the system trusts. The system's can be
+    /// Trusts these authorities (PEM text) and no without_client_certificate, instead of those that the system trusts. The system's can be
     /// replaced by the environment as well, with `SSL_CERT_FILE`.
     #[must_use]
-    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots = Roots::Pem(pem.into());
+    pub fn root_certificates_only(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots = RootCertificates::Pem(pem.into());
         self
     }
 
@@ -186,7 +191,7 @@ impl Builder {
     }
 
     /// Opens TCP to this address and port, whatever the host's name resolves to; the name is still what the hub's
-    /// certificate must bear. For tests, and for sites without DNS.
+    /// certificate must bear. For tests, and for endpoints without DNS.
     #[must_use]
     pub fn connect_to(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
@@ -240,8 +245,8 @@ impl Builder {
 
     /// How long [`disconnect`](DeviceClient::disconnect) waits for handlers and acknowledgements. Default 30 s.
     #[must_use]
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+    pub fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
+        self.shutdown_timeout = shutdown_timeout;
         self
     }
 
@@ -283,57 +288,61 @@ impl Builder {
     }
 
     /// Checks everything and makes the client. Nothing is connected yet. Reads the system's certificates, unless
-    /// [`ca_pem`](Self::ca_pem) was given.
+    /// [`root_certificates_only`](Self::root_certificates_only) was given.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) says what is wrong;
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) says what is wrong;
     /// [`ErrorKind::Tls`](crate::ErrorKind::Tls) that the system trusts nobody.
     pub fn build(self) -> Result<DeviceClient, Error> {
-        let (dialer, https) = self.sites()?;
-        self.build_with(Dialer::Tls(dialer), Some(https))
+        let (connector, https) = self.endpoints()?;
+        self.build_with(Connector::Tls(connector), Some(https))
     }
 
-    pub(crate) fn build_with(self, dialer: Dialer, https: Option<Https>) -> Result<DeviceClient, Error> {
-        let device = DeviceId::new(&self.device_id).map_err(|error| invalid("the device id", error))?;
+    pub(crate) fn build_with(
+        self,
+        connector: Connector,
+        https: Option<HttpsEndpoints>,
+    ) -> Result<DeviceClient, Error> {
+        let device = DeviceId::new(&self.device_id).map_err(|error| invalid_input("the device id", error))?;
         let identity = match &self.module_id {
             None => IdentityId::device(&device),
             Some(module) => {
-                let module = ModuleId::new(module).map_err(|error| invalid("the module id", error))?;
+                let module = ModuleId::new(module).map_err(|error| invalid_input("the module id", error))?;
                 IdentityId::module(&device, &module)
             }
         };
         if !(Duration::from_secs(1)..=MAX_KEEP_ALIVE).contains(&self.keep_alive) {
-            return Err(Error::invalid("keep_alive must be 1 to 1177 seconds"));
+            return Err(Error::invalid_input("keep_alive must be 1 to 1177 seconds"));
         }
         if !(1..=MAX_CONCURRENT_METHODS).contains(&self.max_concurrent_methods) {
-            return Err(Error::invalid("max_concurrent_methods must be 1 to 1024"));
+            return Err(Error::invalid_input("max_concurrent_methods must be 1 to 1024"));
         }
         if let OfflinePolicy::Queue { max_messages, max_bytes } = self.offline
             && (max_messages == 0 || max_bytes < OfflinePolicy::MIN_BYTES)
         {
-            return Err(Error::invalid("a queue for events must have room for one of 320 KiB"));
+            return Err(Error::invalid_input("a queue for events must have room for one of 320 KiB"));
         }
         if self.token_ttl < Duration::from_secs(1) {
-            return Err(Error::invalid("token_ttl must be at least one second"));
+            return Err(Error::invalid_input("token_ttl must be at least one second"));
         }
         let credential = match self.secret {
             Secret::Key(key) => {
                 let key = SharedAccessKey::from_base64(&key)
-                    .map_err(|error| invalid("the symmetric key", error))?;
+                    .map_err(|error| invalid_input("the symmetric key", error))?;
                 Credential::Key { key, ttl: self.token_ttl }
             }
             Secret::Sas(credential) => credential,
             Secret::Certificate(_) => Credential::Certificate,
             Secret::None => {
-                return Err(Error::invalid(
+                return Err(Error::invalid_input(
                     "the client has no symmetric key, SAS token or X.509 certificate",
                 ));
             }
         };
         Ok(DeviceClient::new(Config {
-            dialer,
+            connector,
             https,
-            host: Endpoint::parse(&self.host)?.host,
+            host: HostPort::parse(&self.host)?.host,
             identity,
             credential,
             client_type: client_type(self.product_info.as_deref()),
@@ -343,16 +352,16 @@ impl Builder {
             reconnect: self.reconnect,
             offline: self.offline,
             request_timeout: self.request_timeout,
-            grace: self.grace,
+            shutdown_timeout: self.shutdown_timeout,
             max_concurrent_methods: self.max_concurrent_methods,
-            machine: Config::machine(self.connect_timeout, self.max_concurrent_methods),
+            mqtt: Config::mqtt_config(self.connect_timeout, self.max_concurrent_methods),
         }))
     }
 
-    fn sites(&self) -> Result<(TlsDialer, Https), Error> {
-        let endpoint = Endpoint::parse(self.gateway_host.as_deref().unwrap_or(&self.host))?;
-        let server_name =
-            ServerName::try_from(endpoint.host.clone()).map_err(|error| invalid("the host name", error))?;
+    fn endpoints(&self) -> Result<(MqttConnector, HttpsEndpoints), Error> {
+        let host_port = HostPort::parse(self.gateway_host.as_deref().unwrap_or(&self.host))?;
+        let server_name = ServerName::try_from(host_port.host.clone())
+            .map_err(|error| invalid_input("the host name", error))?;
         // Read once: the system may trust hundreds.
         let roots = root_store(&self.roots)?;
         let identity = match &self.secret {
@@ -360,16 +369,16 @@ impl Builder {
             _ => None,
         };
         let web_socket = self.transport == Transport::MqttWebSocket;
-        let connector = |identity, http| {
+        let tls_connector = |identity, http| {
             client_config(&roots, identity, http).map(|config| TlsConnector::from(Arc::new(config)))
         };
-        let http = connector(identity, true)?;
-        let others = connector(None, true)?;
-        let mqtt = Site {
-            tls: connector(identity, web_socket)?,
+        let http = tls_connector(identity, true)?;
+        let without_client_certificate = tls_connector(None, true)?;
+        let mqtt = Endpoint {
+            tls: tls_connector(identity, web_socket)?,
             server_name,
-            host: endpoint.host,
-            port: self.port.or(endpoint.port).unwrap_or(self.transport.default_port()),
+            host: host_port.host,
+            port: self.port.or(host_port.port).unwrap_or(self.transport.default_port()),
             address: self.address,
         };
         // A WebSocket goes where HTTPS goes.
@@ -378,8 +387,11 @@ impl Builder {
             Some(address) if web_socket => Some(address),
             address => address.map(|address| SocketAddr::new(address.ip(), port)),
         });
-        let hub = Site { tls: http, port, address, ..mqtt.clone() };
-        Ok((TlsDialer { transport: self.transport, site: mqtt }, Https { hub, others }))
+        let hub = Endpoint { tls: http, port, address, ..mqtt.clone() };
+        Ok((
+            MqttConnector { transport: self.transport, endpoint: mqtt },
+            HttpsEndpoints { hub, without_client_certificate },
+        ))
     }
 }
 
@@ -392,8 +404,8 @@ impl fmt::Debug for Builder {
     }
 }
 
-fn invalid<E: Into<BoxError> + fmt::Display>(what: &str, error: E) -> Error {
-    Error::caused(crate::ErrorKind::InvalidArgument, format!("{what}: {error}"), error)
+fn invalid_input<E: Into<BoxError> + fmt::Display>(what: &str, error: E) -> Error {
+    Error::caused(crate::ErrorKind::InvalidInput, format!("{what}: {error}"), error)
 }
 
 /// `ferrohub-device/1.2.3 (linux; x86_64) product`.

@@ -37,7 +37,7 @@ struct Inner {
 #[derive(Clone)]
 struct Task {
     commands: mpsc::Sender<Command>,
-    leaving: Arc<AtomicBool>,
+    disconnecting: Arc<AtomicBool>,
 }
 
 impl DeviceClient {
@@ -54,7 +54,7 @@ impl DeviceClient {
     /// [`Builder::x509`].
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), without repeating a secret.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), without repeating a secret.
     pub fn builder_from_connection_string(text: &str) -> Result<Builder, Error> {
         Builder::from_connection_string(text)
     }
@@ -81,17 +81,17 @@ impl DeviceClient {
         let (mut status, begun) = loop {
             match self.start() {
                 Ok(started) => break started,
-                Err(leaving) => leaving.closed().await,
+                Err(disconnecting) => disconnecting.closed().await,
             }
         };
         let settled = |status: &Status| match status {
             Status::Connected | Status::Disconnected { .. } => true,
             // The first attempt was not in vain, or it would be the end: the connection has been lost since.
-            Status::Waiting { .. } => begun,
+            Status::WaitingToReconnect { .. } => begun,
             Status::Connecting => false,
         };
         match status.wait_for(settled).await {
-            Some(Status::Connected | Status::Waiting { .. }) => Ok(()),
+            Some(Status::Connected | Status::WaitingToReconnect { .. }) => Ok(()),
             Some(Status::Disconnected { reason: DisconnectReason::Failed(error) }) => Err(error),
             _ => Err(Error::closed()),
         }
@@ -103,7 +103,7 @@ impl DeviceClient {
         let mut slot = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slot {
             Some(task) if task.commands.is_closed() => {}
-            Some(task) if task.leaving.load(Ordering::Relaxed) => return Err(task.commands.clone()),
+            Some(task) if task.disconnecting.load(Ordering::Relaxed) => return Err(task.commands.clone()),
             Some(_) => return Ok((self.status(), false)),
             None => {}
         }
@@ -112,12 +112,12 @@ impl DeviceClient {
         self.inner.shared.status.send_replace(Status::Connecting);
         self.inner.shared.open();
         tokio::spawn(Driver::new(self.inner.shared.clone(), receiver).run());
-        *slot = Some(Task { commands, leaving: Arc::default() });
+        *slot = Some(Task { commands, disconnecting: Arc::default() });
         Ok((self.status(), true))
     }
 
     /// Disconnects in good order: takes no more calls, lets handlers finish and events and requests be acknowledged for
-    /// the builder's [`grace`](Builder::grace), sends answers, says goodbye. Returns when all this is done. A handler
+    /// the builder's [`shutdown_timeout`](Builder::shutdown_timeout), sends answers, says goodbye. Returns when all this is done. A handler
     /// that takes longer is not stopped, but its answer goes nowhere; who waits for an acknowledgement is told
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
@@ -125,7 +125,7 @@ impl DeviceClient {
     pub async fn disconnect(&self) {
         let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(task) = task {
-            if !task.leaving.swap(true, Ordering::Relaxed) {
+            if !task.disconnecting.swap(true, Ordering::Relaxed) {
                 // It fails only when the task has ended by itself.
                 let _ = task.commands.send(Command::Disconnect).await;
             }

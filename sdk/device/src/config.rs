@@ -9,10 +9,10 @@ use ferrohub_mqtt::{Connect, Limits, client};
 
 use crate::credential::{Credential, Token};
 use crate::error::Error;
-use crate::https::Https;
-use crate::outbox::OfflinePolicy;
+use crate::event_queue::OfflinePolicy;
+use crate::https::HttpsEndpoints;
 use crate::reconnect::ReconnectPolicy;
-use crate::transport::Dialer;
+use crate::transport::Connector;
 
 /// The version of the service that is spoken. Model ids need 2020-09-30 or later.
 pub(crate) const API_VERSION: &str = "2021-04-12";
@@ -21,9 +21,9 @@ pub(crate) const API_VERSION: &str = "2021-04-12";
 pub(crate) const MAX_EVENTS_IN_FLIGHT: usize = 32;
 
 pub(crate) struct Config {
-    pub(crate) dialer: Dialer,
+    pub(crate) connector: Connector,
     /// None only where a test has no use for it.
-    pub(crate) https: Option<Https>,
+    pub(crate) https: Option<HttpsEndpoints>,
     /// The hub's name in user name and tokens; a gateway does not change it.
     pub(crate) host: String,
     pub(crate) identity: IdentityId,
@@ -37,16 +37,19 @@ pub(crate) struct Config {
     /// How long the hub may take to answer a request.
     pub(crate) request_timeout: Duration,
     /// How long `disconnect` waits for handlers.
-    pub(crate) grace: Duration,
+    pub(crate) shutdown_timeout: Duration,
     /// How many calls are worked on at once.
     pub(crate) max_concurrent_methods: usize,
-    pub(crate) machine: Arc<client::Config>,
+    pub(crate) mqtt: Arc<client::Config>,
 }
 
 impl Config {
     /// Limits of the protocol machine. An answer that waits for its PUBACK is no longer worked on, so there may be
     /// more of them than of calls.
-    pub(crate) fn machine(connect_timeout: Duration, max_concurrent_methods: usize) -> Arc<client::Config> {
+    pub(crate) fn mqtt_config(
+        connect_timeout: Duration,
+        max_concurrent_methods: usize,
+    ) -> Arc<client::Config> {
         Arc::new(client::Config {
             // Ids of devices, which stand in topics, may have characters that are wildcards elsewhere.
             limits: Limits { wildcards_in_topics: true, ..Limits::default() },
@@ -67,7 +70,7 @@ impl Config {
         let id = self.identity.as_str();
         let username =
             MqttUsername::compose(&self.host, id, API_VERSION, &self.client_type, self.model_id.as_deref());
-        let too_long = |_| Error::invalid("the user name is too long");
+        let too_long = |_| Error::invalid_input("the user name is too long");
         Ok(Connect {
             client_id: id.try_into().map_err(too_long)?,
             // The hub remembers the subscription, and which messages it has not delivered.

@@ -37,7 +37,7 @@ pub(crate) struct Token {
 impl Credential {
     /// The token for a connection that begins now; none where the certificate speaks. `resource` is
     /// `{host}/devices/{id}…`.
-    pub(crate) async fn token(&self, resource: &str, patience: Duration) -> Result<Option<Token>, Error> {
+    pub(crate) async fn token(&self, resource: &str, time_limit: Duration) -> Result<Option<Token>, Error> {
         let text = match self {
             Self::Certificate => return Ok(None),
             Self::Key { key, ttl } => {
@@ -45,12 +45,10 @@ impl Credential {
                 sas::sign(resource, key, None, now().plus_millis(millis))
             }
             Self::Token(text) => text.clone(),
-            Self::Provider(provider) => timeout(patience, provider())
+            Self::Provider(provider) => timeout(time_limit, provider())
                 .await
                 .map_err(|_| Error::new(ErrorKind::Timeout, "the token provider gave no token in time"))?
-                .map_err(|error| {
-                    Error::caused(ErrorKind::TokenProvider, "the token provider failed", error)
-                })?,
+                .map_err(|error| Error::caused(ErrorKind::Credential, "the token provider failed", error))?,
         };
         Token::new(text, now()).map(Some)
     }
@@ -63,9 +61,8 @@ impl Credential {
 
 impl Token {
     fn new(text: String, now: Timestamp) -> Result<Self, Error> {
-        let token = SasToken::parse(&text).map_err(|error| {
-            Error::caused(ErrorKind::InvalidArgument, "the SAS token cannot be read", error)
-        })?;
+        let token = SasToken::parse(&text)
+            .map_err(|error| Error::caused(ErrorKind::InvalidInput, "the SAS token cannot be read", error))?;
         let lifetime = token.expiry().unix_millis().saturating_sub(now.unix_millis());
         let lifetime = Duration::from_millis(u64::try_from(lifetime).unwrap_or(0));
         if lifetime.is_zero() {
@@ -116,13 +113,13 @@ mod tests {
         let error = Credential::Token(expired).token("hub/devices/d", SECOND).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         let error = Credential::Token("x".into()).token("hub/devices/d", SECOND).await.err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_provider_may_fail_and_may_not_hang() {
         let fails = Credential::Provider(Arc::new(|| Box::pin(async { Err("no vault".into()) })));
-        assert_eq!(fails.token("r", SECOND).await.err().unwrap().kind(), ErrorKind::TokenProvider);
+        assert_eq!(fails.token("r", SECOND).await.err().unwrap().kind(), ErrorKind::Credential);
         let hangs = Credential::Provider(Arc::new(|| Box::pin(std::future::pending())));
         assert_eq!(hangs.token("r", SECOND).await.err().unwrap().kind(), ErrorKind::Timeout);
     }

@@ -35,7 +35,7 @@ struct Refusal {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An argument, a key, a certificate or a connection string is not what it should be. Nothing was sent.
-    InvalidArgument,
+    InvalidInput,
     /// The hub does not accept the credential (CONNACK 4 or 5, status 401 or 403): wrong key, expired token, unknown or disabled device.
     Unauthorized,
     /// The hub refuses the device for another reason that stays: protocol version, client id, subscription.
@@ -45,13 +45,13 @@ pub enum ErrorKind {
     /// No TLS connection: an unknown authority, a wrong name, a client certificate that is not taken.
     Tls,
     /// No connection: the name is unknown, nobody listens, the connection ended.
-    Network,
+    Connection,
     /// Something took longer than it may.
     Timeout,
     /// The peer does not speak MQTT, or not as it should.
     Protocol,
     /// The application's token provider failed.
-    TokenProvider,
+    Credential,
     /// A payload is not the JSON that was asked for, or too large, or breaks the hub's rules.
     InvalidPayload,
     /// The method call is over: its connection ended, so nobody waits for the answer any more.
@@ -76,13 +76,13 @@ impl ErrorKind {
     pub fn is_retryable(self) -> bool {
         match self {
             Self::Unavailable
-            | Self::Network
+            | Self::Connection
             | Self::Timeout
             | Self::Protocol
-            | Self::TokenProvider
+            | Self::Credential
             | Self::QueueFull
             | Self::Offline => true,
-            Self::InvalidArgument
+            Self::InvalidInput
             | Self::Unauthorized
             | Self::Rejected
             | Self::Tls
@@ -98,7 +98,7 @@ impl ErrorKind {
     /// Whether a client that was connected before gives up. A TLS failure is no reason: a hub's certificate that ran
     /// out is renewed by its operator, and a fleet that gave up would have to be visited.
     pub(crate) fn ends_reconnecting(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::Rejected | Self::InvalidArgument)
+        matches!(self, Self::Unauthorized | Self::Rejected | Self::InvalidInput)
     }
 }
 
@@ -115,8 +115,8 @@ impl Error {
         Self { kind, message: message.into(), source: Some(Arc::from(source.into())), refusal: None }
     }
 
-    pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorKind::InvalidArgument, message)
+    pub(crate) fn invalid_input(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
     }
 
     pub(crate) fn closed() -> Self {
@@ -131,7 +131,7 @@ impl Error {
     }
 
     /// The hub's answer is a refusal: its status, and a body that may say why.
-    pub(crate) fn refused(status: u16, what: &str, body: &[u8]) -> Self {
+    pub(crate) fn from_response(status: u16, what: &str, body: &[u8]) -> Self {
         let kind = match status {
             400 | 413 | 415 => ErrorKind::InvalidPayload,
             401 | 403 => ErrorKind::Unauthorized,
@@ -151,7 +151,7 @@ impl Error {
         Self { refusal: Some(Refusal { status, code }), ..Self::new(kind, message) }
     }
 
-    pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
         Self { kind, ..self }
     }
 
@@ -218,15 +218,16 @@ mod tests {
         for body in
             [inner.to_owned(), serde_json::json!({ "Message": inner, "ExceptionMessage": "" }).to_string()]
         {
-            let error = Error::refused(412, "refused", body.as_bytes());
+            let error = Error::from_response(412, "refused", body.as_bytes());
             assert_eq!((error.kind(), error.code()), (ErrorKind::PreconditionFailed, Some(412_001)));
             assert_eq!(error.to_string(), "refused with status 412: another version");
         }
-        let plain = Error::refused(429, "refused", br#"{"Message":"ErrorCode:ThrottlingException;slow"}"#);
+        let plain =
+            Error::from_response(429, "refused", br#"{"Message":"ErrorCode:ThrottlingException;slow"}"#);
         assert_eq!((plain.kind(), plain.status(), plain.code()), (ErrorKind::Unavailable, Some(429), None));
         assert!(plain.to_string().ends_with("ThrottlingException;slow"));
         for body in [&b""[..], b"\xff", b"[1]", br#"{"errorCode":"x"}"#] {
-            assert_eq!(Error::refused(404, "refused", body).to_string(), "refused with status 404");
+            assert_eq!(Error::from_response(404, "refused", body).to_string(), "refused with status 404");
         }
     }
 }

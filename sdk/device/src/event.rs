@@ -55,31 +55,31 @@ impl Event {
     /// Names the event; readers can tell by it what they have seen already.
     #[must_use]
     pub fn message_id(self, id: impl Into<String>) -> Self {
-        self.with(SystemProperty::MessageId, id)
+        self.system_property(SystemProperty::MessageId, id)
     }
 
     /// What the event belongs to, or answers.
     #[must_use]
     pub fn correlation_id(self, id: impl Into<String>) -> Self {
-        self.with(SystemProperty::CorrelationId, id)
+        self.system_property(SystemProperty::CorrelationId, id)
     }
 
     /// Who caused it.
     #[must_use]
     pub fn user_id(self, id: impl Into<String>) -> Self {
-        self.with(SystemProperty::UserId, id)
+        self.system_property(SystemProperty::UserId, id)
     }
 
     /// The media type of the body, such as `application/json`.
     #[must_use]
     pub fn content_type(self, content_type: impl Into<String>) -> Self {
-        self.with(SystemProperty::ContentType, content_type)
+        self.system_property(SystemProperty::ContentType, content_type)
     }
 
     /// The encoding of the body, such as `utf-8`.
     #[must_use]
     pub fn content_encoding(self, content_encoding: impl Into<String>) -> Self {
-        self.with(SystemProperty::ContentEncoding, content_encoding)
+        self.system_property(SystemProperty::ContentEncoding, content_encoding)
     }
 
     /// When the device made it, in whole milliseconds. For events that may wait for a connection.
@@ -89,19 +89,19 @@ impl Event {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX).saturating_neg(),
         };
-        self.with(SystemProperty::CreationTime, Timestamp::from_unix_millis(millis).to_string())
+        self.system_property(SystemProperty::CreationTime, Timestamp::from_unix_millis(millis).to_string())
     }
 
     /// The component of the device's model that it is from.
     #[must_use]
     pub fn component(self, name: impl Into<String>) -> Self {
-        self.with(SystemProperty::Component, name)
+        self.system_property(SystemProperty::Component, name)
     }
 
     /// The output of a module that it leaves through. For modules only.
     #[must_use]
     pub fn output(self, name: impl Into<String>) -> Self {
-        self.with(SystemProperty::OutputName, name)
+        self.system_property(SystemProperty::OutputName, name)
     }
 
     /// A property of the application's own. Its name is not empty, and does not begin with `$.`.
@@ -125,7 +125,7 @@ impl Event {
         &self.body
     }
 
-    fn with(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
+    fn system_property(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
         self.properties.system.insert(property, value.into());
         self
     }
@@ -142,15 +142,14 @@ impl Event {
         {
             let message =
                 format!("a property cannot be named {name:?}: it is empty, or of the hub's own kind");
-            return Err(Error::invalid(message));
+            return Err(Error::invalid_input(message));
         }
         if id.module_str().is_none() && self.properties.get(SystemProperty::OutputName).is_some() {
-            return Err(Error::invalid("only modules have outputs"));
+            return Err(Error::invalid_input("only modules have outputs"));
         }
         let topic = format!("{}{}", topic::telemetry(id), self.properties);
-        let topic = Utf8::try_from(topic).map_err(|error| {
-            Error::caused(ErrorKind::InvalidArgument, "the properties are too long", error)
-        })?;
+        let topic = Utf8::try_from(topic)
+            .map_err(|error| Error::caused(ErrorKind::InvalidInput, "the properties are too long", error))?;
         Ok((topic, self.qos, self.body))
     }
 }
@@ -201,9 +200,9 @@ mod tests {
         assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE + 1])), ErrorKind::InvalidPayload);
         assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE]).property("a", "")), ErrorKind::InvalidPayload);
         assert!(Event::new(vec![0; MAX_EVENT_SIZE]).into_publish(&id("d")).is_ok());
-        assert_eq!(kind(Event::new("").property("", "x")), ErrorKind::InvalidArgument);
-        assert_eq!(kind(Event::new("").property("$.mid", "x")), ErrorKind::InvalidArgument);
-        assert_eq!(kind(Event::new("").output("out")), ErrorKind::InvalidArgument);
-        assert_eq!(kind(Event::new("").property("p", "é".repeat(20_000))), ErrorKind::InvalidArgument);
+        assert_eq!(kind(Event::new("").property("", "x")), ErrorKind::InvalidInput);
+        assert_eq!(kind(Event::new("").property("$.mid", "x")), ErrorKind::InvalidInput);
+        assert_eq!(kind(Event::new("").output("out")), ErrorKind::InvalidInput);
+        assert_eq!(kind(Event::new("").property("p", "é".repeat(20_000))), ErrorKind::InvalidInput);
     }
 }

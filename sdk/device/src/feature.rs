@@ -11,7 +11,7 @@ pub(crate) enum Feature {
     /// Calls of methods.
     Methods = 1,
     /// Answers to what the device asks of its twin.
-    TwinAnswers = 2,
+    TwinResponses = 2,
     /// Changes of desired properties.
     Desired = 4,
     /// Messages from the cloud, or at a module's inputs.
@@ -19,14 +19,14 @@ pub(crate) enum Feature {
 }
 
 impl Feature {
-    const ALL: [Self; 4] = [Self::Methods, Self::TwinAnswers, Self::Desired, Self::Messages];
+    const ALL: [Self; 4] = [Self::Methods, Self::TwinResponses, Self::Desired, Self::Messages];
 
     /// What is subscribed to. A call is delivered at most once, a twin's answer is asked for again, and a change that
     /// was missed shows in the versions, so QoS 0 says it all; a message is the hub's until it is acknowledged.
     pub(crate) fn subscription(self, id: &IdentityId) -> (Cow<'static, str>, QoS) {
         match self {
             Self::Methods => (topic::METHODS_FILTER.into(), QoS::AtMostOnce),
-            Self::TwinAnswers => (topic::TWIN_RESPONSES_FILTER.into(), QoS::AtMostOnce),
+            Self::TwinResponses => (topic::TWIN_RESPONSES_FILTER.into(), QoS::AtMostOnce),
             Self::Desired => (topic::DESIRED_FILTER.into(), QoS::AtMostOnce),
             Self::Messages => (messages_filter(id).into(), QoS::AtLeastOnce),
         }
@@ -65,14 +65,14 @@ impl Features {
     }
 
     pub(crate) fn without(self, feature: Feature) -> Self {
-        self.minus(Self(feature as u8))
+        self.difference(Self(feature as u8))
     }
 
-    pub(crate) fn plus(self, others: Self) -> Self {
+    pub(crate) fn union(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    pub(crate) fn minus(self, others: Self) -> Self {
+    pub(crate) fn difference(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
@@ -90,8 +90,8 @@ mod tests {
         let set = Features::NONE.with(Feature::Methods).with(Feature::Messages);
         assert_eq!(set.iter().collect::<Vec<_>>(), [Feature::Methods, Feature::Messages]);
         assert_eq!(set.without(Feature::Methods), Features::NONE.with(Feature::Messages));
-        assert_eq!(set.minus(set), Features::NONE);
-        assert!(Features::NONE.plus(set).contains(Feature::Messages) && Features::NONE.is_empty());
+        assert_eq!(set.difference(set), Features::NONE);
+        assert!(Features::NONE.union(set).contains(Feature::Messages) && Features::NONE.is_empty());
     }
 
     #[test]

@@ -16,36 +16,36 @@ use serde::de::DeserializeOwned;
 use tokio_rustls::TlsConnector;
 
 use crate::config::{API_VERSION, Config};
-use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
-use crate::transport::Site;
+use crate::host_port::HostPort;
+use crate::transport::Endpoint;
 
-pub(crate) use connection::{Answer, Connection};
+pub(crate) use connection::{Connection, HttpResponse};
 
 /// Where requests go.
 #[derive(Clone)]
-pub(crate) struct Https {
+pub(crate) struct HttpsEndpoints {
     /// The hub, or the gateway before it.
-    pub(crate) hub: Site,
+    pub(crate) hub: Endpoint,
     /// For other hosts: it never shows them the device's certificate.
-    pub(crate) others: TlsConnector,
+    pub(crate) without_client_certificate: TlsConnector,
 }
 
-impl Https {
+impl HttpsEndpoints {
     /// The host that `text` names, with or without a port: the hub itself, or another.
-    pub(crate) fn site(&self, text: &str) -> Result<Site, Error> {
-        let endpoint = Endpoint::parse(text)?;
-        if endpoint.host.eq_ignore_ascii_case(&self.hub.host) {
-            return Ok(Site { port: endpoint.port.unwrap_or(self.hub.port), ..self.hub.clone() });
+    pub(crate) fn endpoint(&self, text: &str) -> Result<Endpoint, Error> {
+        let host_port = HostPort::parse(text)?;
+        if host_port.host.eq_ignore_ascii_case(&self.hub.host) {
+            return Ok(Endpoint { port: host_port.port.unwrap_or(self.hub.port), ..self.hub.clone() });
         }
-        let server_name = ServerName::try_from(endpoint.host.clone()).map_err(|error| {
+        let server_name = ServerName::try_from(host_port.host.clone()).map_err(|error| {
             Error::caused(ErrorKind::Protocol, "the hub named a host that cannot be one", error)
         })?;
-        Ok(Site {
-            tls: self.others.clone(),
+        Ok(Endpoint {
+            tls: self.without_client_certificate.clone(),
             server_name,
-            host: endpoint.host,
-            port: endpoint.port.unwrap_or(443),
+            host: host_port.host,
+            port: host_port.port.unwrap_or(443),
             address: None,
         })
     }
@@ -58,15 +58,15 @@ impl Config {
         path: &str,
         body: &T,
         headers: HeaderMap,
-        patience: Duration,
-    ) -> Result<Answer, Error> {
+        timeout: Duration,
+    ) -> Result<HttpResponse, Error> {
         let body = serde_json::to_vec(body).map_err(|error| {
             Error::caused(ErrorKind::InvalidPayload, "the request cannot be written as JSON", error)
         })?;
         let mut all = headers;
         all.insert(ACCEPT, HeaderValue::from_static("application/json"));
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        self.request(Method::POST, path, "", all, Bytes::from(body), patience).await
+        self.request(Method::POST, path, "", all, Bytes::from(body), timeout).await
     }
 
     /// One request to the hub, in the device's name. `path` is encoded; `query` is empty or ends with `&`.
@@ -77,13 +77,13 @@ impl Config {
         query: &str,
         headers: HeaderMap,
         body: Bytes,
-        patience: Duration,
-    ) -> Result<Answer, Error> {
+        timeout: Duration,
+    ) -> Result<HttpResponse, Error> {
         let request = async {
             let mut all = headers;
-            all.insert(USER_AGENT, header(&self.client_type)?);
+            all.insert(USER_AGENT, header_value(&self.client_type)?);
             if let Some(token) = self.token().await? {
-                let mut token = header(&token.text)?;
+                let mut token = header_value(&token.text)?;
                 token.set_sensitive(true);
                 all.insert(AUTHORIZATION, token);
             }
@@ -91,26 +91,26 @@ impl Config {
             let target = format!("{path}?{query}api-version={API_VERSION}");
             connection.send(method, &target, all, body).await
         };
-        tokio::time::timeout(patience, request).await.unwrap_or_else(|_| {
+        tokio::time::timeout(timeout, request).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "the hub did not answer the request in time"))
         })
     }
 
-    pub(crate) fn https(&self) -> Result<&Https, Error> {
-        self.https.as_ref().ok_or_else(|| Error::invalid("this client has no HTTPS"))
+    pub(crate) fn https(&self) -> Result<&HttpsEndpoints, Error> {
+        self.https.as_ref().ok_or_else(|| Error::invalid_input("this client has no HTTPS"))
     }
 }
 
-impl Answer {
+impl HttpResponse {
     /// Itself, if the hub did what it was asked.
     pub(crate) fn success(self, what: &str) -> Result<Self, Error> {
         if self.status.is_success() {
             return Ok(self);
         }
-        let error = Error::refused(self.status.as_u16(), what, &self.body);
+        let error = Error::from_response(self.status.as_u16(), what, &self.body);
         // Here it is not the application's JSON that is wrong.
         Err(if error.kind() == ErrorKind::InvalidPayload {
-            error.of_kind(ErrorKind::Rejected)
+            error.with_kind(ErrorKind::Rejected)
         } else {
             error
         })
@@ -125,12 +125,12 @@ impl Answer {
 }
 
 /// A header's value; what cannot stand in one is refused.
-pub(crate) fn header(text: &str) -> Result<HeaderValue, Error> {
+pub(crate) fn header_value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text)
-        .map_err(|error| Error::caused(ErrorKind::InvalidArgument, "this cannot stand in a header", error))
+        .map_err(|error| Error::caused(ErrorKind::InvalidInput, "this cannot stand in a header", error))
 }
 
 /// Names that are not in the standard.
-pub(crate) fn name(text: &'static str) -> HeaderName {
+pub(crate) fn header_name(text: &'static str) -> HeaderName {
     HeaderName::from_static(text)
 }

@@ -14,7 +14,7 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let client = DeviceClient::from_connection_string(&std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?)?;
 //!     client.on_method("rebootDevice", |request: MethodRequest| async move {
-//!         println!("rebooting, because of {}", request.payload());
+//!         println!("rebooting, because of {}", request.payload_text());
 //!         MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
 //!     });
 //!     client.connect().await?;
@@ -30,7 +30,7 @@
 //! * [`DeviceClient::send_event`], and [`OfflinePolicy`] for what happens without a connection.
 //! * [`DeviceClient::messages`]: a stream, with completion by the application.
 //! * [`DeviceClient::on_method`], or [`DeviceClient::method_requests`] for calls as a stream.
-//! * [`DeviceClient::twin`], [`DeviceClient::patch_reported`], and [`DeviceClient::desired_updates`] for what is wanted of
+//! * [`DeviceClient::get_twin`], [`DeviceClient::patch_reported`], and [`DeviceClient::desired_updates`] for what is wanted of
 //!   the device as it changes.
 //! * [`DeviceClient::upload_file`], and [`DeviceClient::invoke_method`] for modules: over HTTPS.
 //! * [`DeviceClient::status`]: what the connection is doing. [`ReconnectPolicy`]: how it comes back.
@@ -60,19 +60,19 @@
 #[cfg(test)]
 mod behaviour;
 mod builder;
+mod channel;
 mod client;
 mod config;
 mod credential;
 mod driver;
-mod endpoint;
 mod error;
 mod event;
+mod event_queue;
 mod feature;
-mod feed;
+mod host_port;
 mod https;
 mod message;
 mod method;
-mod outbox;
 mod reconnect;
 mod renewal;
 mod status;
@@ -84,12 +84,12 @@ pub use builder::Builder;
 pub use client::DeviceClient;
 pub use error::{BoxError, Error, ErrorKind};
 pub use event::Event;
-pub use message::{HeldMessage, Message, Messages};
-pub use method::{MethodCall, MethodTarget};
-pub use method::{MethodRequest, MethodRequests, MethodResponse};
-pub use outbox::OfflinePolicy;
+pub use event_queue::OfflinePolicy;
+pub use message::{LockedMessage, Message, MessageStream};
+pub use method::{MethodInvocation, MethodTarget};
+pub use method::{MethodRequest, MethodRequestStream, MethodResponse};
 pub use reconnect::{Jitter, ReconnectPolicy};
 pub use status::{DisconnectReason, Status, StatusWatch};
 pub use transport::Transport;
-pub use twin::{DesiredUpdate, DesiredUpdates, Twin, TwinSection};
+pub use twin::{DesiredUpdate, DesiredUpdateStream, DeviceTwin, TwinSection};
 pub use upload::{FileUpload, UploadedFile};

@@ -1,7 +1,7 @@
 //! Messages from the cloud, or at a module's inputs.
 
-mod held;
-mod inbox;
+mod locked;
+mod unacknowledged;
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,12 +13,12 @@ use ferrohub_model::message::{MessageProperties, SystemProperty};
 use futures_util::Stream;
 use serde::Deserialize;
 
+use crate::channel::Receiver;
 use crate::error::{Error, ErrorKind};
-use crate::feed::Reader;
 
-pub use held::HeldMessage;
-pub(crate) use held::receive;
-pub(crate) use inbox::{Inbox, MAX_UNREAD};
+pub use locked::LockedMessage;
+pub(crate) use locked::receive;
+pub(crate) use unacknowledged::{MAX_UNREAD, UnacknowledgedMessages};
 
 /// A message to the device, or to an input of the module.
 ///
@@ -29,14 +29,14 @@ pub struct Message {
     pub(crate) properties: MessageProperties,
     pub(crate) body: Bytes,
     pub(crate) input: Option<String>,
-    pub(crate) claim: Claim,
+    pub(crate) lock: MessageLock,
 }
 
 /// The right to complete one message, once.
-pub(crate) struct Claim {
-    inbox: Arc<Inbox>,
+pub(crate) struct MessageLock {
+    unacknowledged: Arc<UnacknowledgedMessages>,
     /// None where there is nothing to complete: the hub sent it with QoS 0.
-    ticket: Option<u64>,
+    delivery_id: Option<u64>,
 }
 
 impl Message {
@@ -51,9 +51,9 @@ impl Message {
     /// # Errors
     /// [`ErrorKind::LockLost`] if that connection has ended and the message has no id: it comes again, as a new one.
     pub fn complete(mut self) -> Result<(), Error> {
-        match self.claim.ticket.take() {
+        match self.lock.delivery_id.take() {
             None => Ok(()),
-            Some(ticket) => self.claim.inbox.complete(ticket),
+            Some(delivery_id) => self.lock.unacknowledged.complete(delivery_id),
         }
     }
 
@@ -148,21 +148,21 @@ impl fmt::Debug for Message {
     }
 }
 
-impl Claim {
-    fn new(inbox: Arc<Inbox>, ticket: Option<u64>) -> Self {
-        Self { inbox, ticket }
+impl MessageLock {
+    fn new(unacknowledged: Arc<UnacknowledgedMessages>, delivery_id: Option<u64>) -> Self {
+        Self { unacknowledged, delivery_id }
     }
 
     /// Whether the hub waits for this message's completion.
-    pub(crate) fn is_open(&self) -> bool {
-        self.ticket.is_some()
+    pub(crate) fn needs_puback(&self) -> bool {
+        self.delivery_id.is_some()
     }
 }
 
-impl Drop for Claim {
+impl Drop for MessageLock {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.inbox.give_up(ticket);
+        if let Some(delivery_id) = self.delivery_id {
+            self.unacknowledged.release(delivery_id);
         }
     }
 }
@@ -171,31 +171,31 @@ impl Drop for Claim {
 ///
 /// The stream outlives connections. It ends when the client is gone, when the hub does not let the device listen, or
 /// when `messages` is called again.
-pub struct Messages {
-    reader: Reader<Message>,
+pub struct MessageStream {
+    receiver: Receiver<Message>,
 }
 
-impl Messages {
-    pub(crate) fn new(reader: Reader<Message>) -> Self {
-        Self { reader }
+impl MessageStream {
+    pub(crate) fn new(receiver: Receiver<Message>) -> Self {
+        Self { receiver }
     }
 
     /// The next message; `None` at the end. The same as `StreamExt::next`, without the trait.
     pub async fn next(&mut self) -> Option<Message> {
-        std::future::poll_fn(|cx| self.reader.poll_next(cx)).await
+        std::future::poll_fn(|cx| self.receiver.poll_next(cx)).await
     }
 }
 
-impl Stream for Messages {
+impl Stream for MessageStream {
     type Item = Message;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.reader.poll_next(cx)
+        self.receiver.poll_next(cx)
     }
 }
 
-impl fmt::Debug for Messages {
+impl fmt::Debug for MessageStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").finish_non_exhaustive()
+        f.debug_struct("MessageStream").finish_non_exhaustive()
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// The longest time before the end of a token at which its renewal begins, as Microsoft's packages have it.
-const EARLIEST: Duration = Duration::from_secs(120);
+const MAX_LEAD_TIME: Duration = Duration::from_secs(120);
 /// A renewal is done this long before the end of the token, or sooner for short ones.
-const RESERVE: Duration = Duration::from_secs(10);
+const MIN_LEAD_TIME: Duration = Duration::from_secs(10);
 
 /// The two instants of a renewal, counted from when the token was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +19,10 @@ pub(crate) struct Renewal {
 impl Renewal {
     /// Begins after 85 % of the token's life, but no more than two minutes before its end. An hour leaves two minutes
     /// to wait for handlers that run, ten seconds leave one and a half.
-    pub(crate) fn of(lifetime: Duration) -> Self {
-        let begin = (lifetime / 100 * 85).max(lifetime.saturating_sub(EARLIEST));
+    pub(crate) fn for_lifetime(lifetime: Duration) -> Self {
+        let begin = (lifetime / 100 * 85).max(lifetime.saturating_sub(MAX_LEAD_TIME));
         let rest = lifetime.saturating_sub(begin);
-        Self { begin, latest: lifetime.saturating_sub(RESERVE.min(rest / 4)) }
+        Self { begin, latest: lifetime.saturating_sub(MIN_LEAD_TIME.min(rest / 4)) }
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
             (10_000, 8_500, 9_625),
             (1_000, 850, 963),
         ] {
-            let renewal = Renewal::of(Duration::from_millis(lifetime));
+            let renewal = Renewal::for_lifetime(Duration::from_millis(lifetime));
             assert_eq!(renewal.begin.as_millis(), begin);
             assert!(renewal.latest.as_millis().abs_diff(latest) <= 1, "{renewal:?}");
         }
@@ -49,7 +49,7 @@ mod tests {
     fn a_renewal_lies_within_the_life_of_the_token() {
         for millis in 1..5_000 {
             let lifetime = Duration::from_millis(millis * millis);
-            let renewal = Renewal::of(lifetime);
+            let renewal = Renewal::for_lifetime(lifetime);
             assert!(renewal.begin <= renewal.latest && renewal.latest < lifetime, "{lifetime:?} {renewal:?}");
         }
     }

@@ -20,9 +20,9 @@ pub enum Status {
     /// There is one, and the hub knows what the device listens to. A token is renewed without leaving this state.
     Connected,
     /// It was lost; the next attempt comes after a wait.
-    Waiting {
+    WaitingToReconnect {
         /// How long.
-        wait: Duration,
+        delay: Duration,
         /// What ended the connection, or the attempt before.
         cause: Error,
     },
@@ -33,7 +33,7 @@ pub enum Status {
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// Nobody called [`connect`](crate::DeviceClient::connect) yet.
-    NotConnectedYet,
+    NeverConnected,
     /// The application asked for it, or dropped the client.
     Requested,
     /// It cannot be made: the first attempt failed, the hub does not accept the credential, or the

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::error::{Error, ErrorKind};
 
-pub(crate) use tls::{Identity, Roots, client_config, root_store};
+pub(crate) use tls::{ClientCertificate, RootCertificates, client_config, root_store};
 
 /// How MQTT travels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -44,8 +44,8 @@ pub(crate) type BoxStream = Box<dyn ByteStream>;
 
 /// Opens connections to one hub.
 #[derive(Clone)]
-pub(crate) enum Dialer {
-    Tls(TlsDialer),
+pub(crate) enum Connector {
+    Tls(MqttConnector),
     /// A hub inside the test, without TLS.
     #[cfg(test)]
     Test(
@@ -56,14 +56,14 @@ pub(crate) enum Dialer {
 }
 
 #[derive(Clone)]
-pub(crate) struct TlsDialer {
+pub(crate) struct MqttConnector {
     pub(crate) transport: Transport,
-    pub(crate) site: Site,
+    pub(crate) endpoint: Endpoint,
 }
 
 /// Where TLS is spoken.
 #[derive(Clone)]
-pub(crate) struct Site {
+pub(crate) struct Endpoint {
     pub(crate) tls: TlsConnector,
     /// What the hub's certificate must be good for.
     pub(crate) server_name: ServerName<'static>,
@@ -73,27 +73,29 @@ pub(crate) struct Site {
     pub(crate) address: Option<SocketAddr>,
 }
 
-impl Dialer {
-    pub(crate) async fn dial(&self) -> Result<BoxStream, Error> {
+impl Connector {
+    pub(crate) async fn connect(&self) -> Result<BoxStream, Error> {
         match self {
-            Self::Tls(dialer) => dialer.dial().await,
+            Self::Tls(connector) => connector.connect().await,
             #[cfg(test)]
-            Self::Test(dial) => dial().await.map_err(|error| connect_error(&"the hub in the test", error)),
+            Self::Test(connect) => {
+                connect().await.map_err(|error| connect_error(&"the hub in the test", error))
+            }
         }
     }
 }
 
-impl TlsDialer {
-    async fn dial(&self) -> Result<BoxStream, Error> {
-        let stream = self.site.open().await?;
+impl MqttConnector {
+    async fn connect(&self) -> Result<BoxStream, Error> {
+        let stream = self.endpoint.open().await?;
         match self.transport {
             Transport::Mqtt => Ok(Box::new(stream)),
-            Transport::MqttWebSocket => websocket::open(&self.site.authority(443), stream).await,
+            Transport::MqttWebSocket => websocket::open(&self.endpoint.authority(443), stream).await,
         }
     }
 }
 
-impl Site {
+impl Endpoint {
     pub(crate) async fn open(&self) -> Result<TlsStream<TcpStream>, Error> {
         let tcp = match self.address {
             Some(address) => TcpStream::connect(address).await,
@@ -121,12 +123,12 @@ impl Site {
 }
 
 fn connect_error(to: &dyn fmt::Display, error: io::Error) -> Error {
-    Error::caused(ErrorKind::Network, format!("cannot connect to {to}: {error}"), error)
+    Error::caused(ErrorKind::Connection, format!("cannot connect to {to}: {error}"), error)
 }
 
 /// Tells a refusal by TLS, which may also come after the handshake, from a connection that ended.
 pub(crate) fn stream_error(error: io::Error, message: &str) -> Error {
     let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-    let kind = if tls { ErrorKind::Tls } else { ErrorKind::Network };
+    let kind = if tls { ErrorKind::Tls } else { ErrorKind::Connection };
     Error::caused(kind, format!("{message}: {error}"), error)
 }

@@ -4,6 +4,6 @@ mod desired;
 mod document;
 mod requests;
 
-pub use desired::{DesiredUpdate, DesiredUpdates};
-pub use document::{Twin, TwinSection};
-pub(crate) use requests::{Asker, TwinAnswer, TwinAsk, TwinQueue, TwinRequest};
+pub use desired::{DesiredUpdate, DesiredUpdateStream};
+pub use document::{DeviceTwin, TwinSection};
+pub(crate) use requests::{Requester, TwinOperation, TwinQueue, TwinReply, TwinRequest};

@@ -5,7 +5,7 @@
 //! not: an upload that is not reported counts against the device's limit until the hub gives it up.
 
 mod blob;
-mod outcome;
+mod completion;
 mod source;
 
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use serde_json::json;
 
 use crate::driver::Shared;
 use crate::error::Error;
-use blob::Blob;
-use outcome::Unfinished;
+use blob::BlobWriter;
+use completion::CompletionGuard;
 pub use source::FileUpload;
 
 /// The longest name of a file.
-const MAX_NAME: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 
 /// A file that the store has; from [`DeviceClient::upload_file`](crate::DeviceClient::upload_file).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UploadedFile {
     /// Its name in the store, which the hub put the device's id before.
-    pub name: String,
+    pub blob_name: String,
     /// Where it is; whoever wants to read it needs rights of their own.
-    pub uri: String,
+    pub blob_uri: String,
     /// Its size.
-    pub bytes: u64,
+    pub blob_size_in_bytes: u64,
 }
 
 /// Where the hub wants a file.
@@ -65,27 +65,27 @@ impl Place {
 
 pub(crate) async fn run(shared: Arc<Shared>, upload: FileUpload) -> Result<UploadedFile, Error> {
     let config = &shared.config;
-    if upload.name.is_empty() || upload.name.len() > MAX_NAME {
-        return Err(Error::invalid(format!("a file's name has 1 to {MAX_NAME} bytes")));
+    if upload.name.is_empty() || upload.name.len() > MAX_NAME_BYTES {
+        return Err(Error::invalid_input(format!("a file's name has 1 to {MAX_NAME_BYTES} bytes")));
     }
     if config.identity.module_str().is_some() {
-        return Err(Error::invalid("only devices upload files, not their modules"));
+        return Err(Error::invalid_input("only devices upload files, not their modules"));
     }
     let path = format!("/devices/{}/files", percent::encode(config.identity.device_str()));
     let answer = config
         .post(&path, &json!({ "blobName": upload.name }), HeaderMap::new(), config.request_timeout)
         .await?;
     let place: Place = answer.success("the hub does not take the file")?.json()?;
-    let mut unfinished =
-        Unfinished::new(shared.clone(), format!("{path}/notifications"), &place.correlation_id);
-    let sent = match Blob::new(&shared, &place) {
+    let mut completion =
+        CompletionGuard::new(shared.clone(), format!("{path}/notifications"), &place.correlation_id);
+    let sent = match BlobWriter::new(&shared, &place) {
         Ok(blob) => blob.write(upload).await,
         Err(error) => Err(error),
     };
     match sent {
         Ok(bytes) => {
-            unfinished.succeeded();
-            unfinished.tell().await.map_err(|error| {
+            completion.succeeded();
+            completion.report().await.map_err(|error| {
                 Error::caused(
                     error.kind(),
                     format!("the file is there, but the hub does not know: {error}"),
@@ -93,11 +93,11 @@ pub(crate) async fn run(shared: Arc<Shared>, upload: FileUpload) -> Result<Uploa
                 )
             })?;
             let uri = format!("https://{}{}", place.host_name, place.path());
-            Ok(UploadedFile { name: place.blob_name, uri, bytes })
+            Ok(UploadedFile { blob_name: place.blob_name, blob_uri: uri, blob_size_in_bytes: bytes })
         }
         Err(error) => {
-            unfinished.failed(&error);
-            if let Err(untold) = unfinished.tell().await {
+            completion.failed(&error);
+            if let Err(untold) = completion.report().await {
                 tracing::warn!(error = %untold, "the hub was not told that an upload failed");
             }
             Err(error)

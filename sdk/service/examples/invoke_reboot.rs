@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use ferrohub_service::{DirectMethod, ServiceClient};
+use ferrohub_service::{MethodInvocation, ServiceClient};
 use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device_id = std::env::args().nth(1).unwrap_or_else(|| "myDevice".to_owned());
     let client = ServiceClient::from_connection_string(&std::env::var("IOTHUB_CONNECTION_STRING")?)?;
-    let method = DirectMethod::new("rebootDevice")
+    let method = MethodInvocation::new("rebootDevice")
         .payload(&json!({ "input1": "someInput", "input2": "anotherInput" }))?
         .response_timeout(Duration::from_secs(60))
         .connect_timeout(Duration::from_secs(10));

@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, TokenCredential};
 /// The scope of tokens for any IoT hub.
 const SCOPE: &str = "https://iothubs.azure.net/.default";
 /// How long a signature of ours is good.
-const LIFETIME: Duration = Duration::from_secs(3600);
+const TOKEN_TTL: Duration = Duration::from_secs(3600);
 /// It is made anew after three quarters of that.
 const RENEW_AFTER: Duration = Duration::from_secs(2700);
 
@@ -28,13 +28,13 @@ pub(crate) struct SharedAccess {
     resource: String,
     policy: String,
     key: SharedAccessKey,
-    signed: Mutex<Option<(SystemTime, HeaderValue)>>,
+    cached: Mutex<Option<(SystemTime, HeaderValue)>>,
 }
 
 impl Authorization {
     /// Signs for the hub `host` (no port) with a policy's key.
     pub(crate) fn shared_access(host: &str, policy: String, key: SharedAccessKey) -> Self {
-        Self::SharedAccess(SharedAccess { resource: host.to_owned(), policy, key, signed: Mutex::default() })
+        Self::SharedAccess(SharedAccess { resource: host.to_owned(), policy, key, cached: Mutex::default() })
     }
 
     /// The header's value for a request that is sent now.
@@ -43,7 +43,7 @@ impl Authorization {
             Self::SharedAccess(shared_access) => shared_access.header(SystemTime::now()),
             Self::Token(credential) => {
                 let token = credential.token(&[SCOPE]).await?;
-                sensitive(&format!("Bearer {}", token.token))
+                sensitive_header(&format!("Bearer {}", token.token))
             }
         }
     }
@@ -51,24 +51,24 @@ impl Authorization {
 
 impl SharedAccess {
     fn header(&self, now: SystemTime) -> Result<HeaderValue, Error> {
-        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, value)) = &*signed
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, value)) = &*cached
             // A clock that went back makes a new one, too.
             && now.duration_since(*at).is_ok_and(|age| age < RENEW_AFTER)
         {
             return Ok(value.clone());
         }
-        let ends = (now + LIFETIME).duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ends = (now + TOKEN_TTL).duration_since(UNIX_EPOCH).unwrap_or_default();
         let expiry =
             Timestamp::from_unix_millis(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX / 1000) * 1000);
         let token = sas::sign(&self.resource, &self.key, Some(&self.policy), expiry);
-        let value = sensitive(&token)?;
-        *signed = Some((now, value.clone()));
+        let value = sensitive_header(&token)?;
+        *cached = Some((now, value.clone()));
         Ok(value)
     }
 }
 
-fn sensitive(text: &str) -> Result<HeaderValue, Error> {
+fn sensitive_header(text: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(text)
         .map_err(|_| Error::new(ErrorKind::Credential, "the token cannot stand in a header"))?;
     value.set_sensitive(true);

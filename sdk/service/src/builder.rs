@@ -18,38 +18,42 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Puts a [`ServiceClient`] together. Begin with [`ServiceClient::builder`].
 #[must_use]
 pub struct Builder {
-    login: Login,
+    credential: HubCredential,
     http: HttpSettings,
     request_timeout: Duration,
 }
 
-enum Login {
-    Nobody,
+enum HubCredential {
+    None,
     ConnectionString(String),
     Token { host: String, credential: Arc<dyn TokenCredential> },
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { login: Login::Nobody, http: HttpSettings::default(), request_timeout: REQUEST_TIMEOUT }
+        Self {
+            credential: HubCredential::None,
+            http: HttpSettings::default(),
+            request_timeout: REQUEST_TIMEOUT,
+        }
     }
 
     /// The connection string of a shared access policy:
     /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`. The host may carry a port.
     pub fn connection_string(mut self, text: &str) -> Self {
-        self.login = Login::ConnectionString(text.to_owned());
+        self.credential = HubCredential::ConnectionString(text.to_owned());
         self
     }
 
     /// The hub `host`, with a port if it is not 443, and a credential that gets tokens for it.
     pub fn token_credential(mut self, host: &str, credential: impl TokenCredential + 'static) -> Self {
-        self.login = Login::Token { host: host.to_owned(), credential: Arc::new(credential) };
+        self.credential = HubCredential::Token { host: host.to_owned(), credential: Arc::new(credential) };
         self
     }
 
     /// Trusts the certificate authorities in this PEM text too.
-    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.http.roots.push(pem.into());
+    pub fn additional_root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.http.root_certificates.push(pem.into());
         self
     }
 
@@ -70,29 +74,29 @@ impl Builder {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the connection string, the host or a certificate cannot be read.
     pub fn build(self) -> Result<ServiceClient, Error> {
-        let (authority, authorization) = match self.login {
-            Login::Nobody => {
+        let (authority, authorization) = match self.credential {
+            HubCredential::None => {
                 return Err(Error::new(
                     ErrorKind::InvalidInput,
                     "there is no connection string and no credential",
                 ));
             }
-            Login::ConnectionString(text) => {
-                let login: ServiceConnectionString =
+            HubCredential::ConnectionString(text) => {
+                let credential: ServiceConnectionString =
                     text.parse().map_err(|error: ConnectionStringError| {
                         Error::new(ErrorKind::InvalidInput, "the connection string cannot be used")
                             .with_source(error)
                     })?;
-                let host = host_of(&login.host_name).to_owned();
-                (login.host_name, Authorization::shared_access(&host, login.policy, login.key))
+                let host = host_of(&credential.host_name).to_owned();
+                (credential.host_name, Authorization::shared_access(&host, credential.policy, credential.key))
             }
-            Login::Token { host, credential } => (host, Authorization::Token(credential)),
+            HubCredential::Token { host, credential } => (host, Authorization::Token(credential)),
         };
         if format!("https://{authority}/").parse::<http::Uri>().is_err() {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{authority:?} is not a host name")));
         }
         Ok(ServiceClient::from_parts(Inner {
-            base: format!("https://{authority}"),
+            base_url: format!("https://{authority}"),
             authorization,
             http: HttpClient::new(&self.http)?,
             request_timeout: self.request_timeout,

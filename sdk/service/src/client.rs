@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::authorization::Authorization;
-use crate::http_client::{self, Answer, HttpClient};
+use crate::http_client::{self, HttpClient, HttpResponse};
 use crate::{Builder, Error, ErrorKind, TokenCredential};
 
 /// The version of the REST API that this client speaks.
@@ -23,7 +23,7 @@ pub struct ServiceClient(Arc<Inner>);
 
 pub(crate) struct Inner {
     /// `https://host[:port]`
-    pub(crate) base: String,
+    pub(crate) base_url: String,
     pub(crate) authorization: Authorization,
     pub(crate) http: HttpClient,
     pub(crate) request_timeout: Duration,
@@ -32,14 +32,14 @@ pub(crate) struct Inner {
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServiceClient")
-            .field("hub", &self.base)
+            .field("hub", &self.base_url)
             .field("authorization", &self.authorization)
             .finish_non_exhaustive()
     }
 }
 
 /// A request that is being put together.
-pub(crate) struct Call<'a> {
+pub(crate) struct ApiRequest<'a> {
     client: &'a ServiceClient,
     method: Method,
     uri: String,
@@ -84,11 +84,11 @@ impl ServiceClient {
     }
 
     /// A request to a path, with the query that is to stand before `api-version`.
-    pub(crate) fn call(&self, method: Method, path: &str, query: &str) -> Call<'_> {
-        Call {
+    pub(crate) fn request(&self, method: Method, path: &str, query: &str) -> ApiRequest<'_> {
+        ApiRequest {
             client: self,
             method,
-            uri: format!("{}{path}?{query}api-version={API_VERSION}", self.0.base),
+            uri: format!("{}{path}?{query}api-version={API_VERSION}", self.0.base_url),
             if_match: None,
             headers: HeaderMap::new(),
             body: None,
@@ -97,7 +97,7 @@ impl ServiceClient {
     }
 }
 
-impl Call<'_> {
+impl ApiRequest<'_> {
     /// Only if the etag is still this one (`*`: whatever it is).
     pub(crate) fn if_match(mut self, etag: Option<&str>) -> Self {
         self.if_match = etag.map(|etag| match etag {
@@ -132,35 +132,35 @@ impl Call<'_> {
     }
 
     /// With so much more time for the answer.
-    pub(crate) fn more_time(mut self, extra: Duration) -> Self {
+    pub(crate) fn extend_timeout(mut self, extra: Duration) -> Self {
         self.timeout += extra;
         self
     }
 
     /// Sends it; a refusal is an error.
-    pub(crate) async fn send(self) -> Result<Answer, Error> {
+    pub(crate) async fn send(self) -> Result<HttpResponse, Error> {
         let (client, timeout) = (self.client, self.timeout);
-        let answer = client.0.http.send(self.request().await?, timeout).await?;
+        let answer = client.0.http.send(self.into_http().await?, timeout).await?;
         tracing::debug!(status = answer.status.as_u16(), "the hub answered");
         if answer.status.is_success() {
             Ok(answer)
         } else {
-            Err(Error::from_answer(answer.status, &answer.headers, &answer.body))
+            Err(Error::from_response(answer.status, &answer.headers, &answer.body))
         }
     }
 
     /// Sends it and leaves the body of the answer to be read as it comes; a refusal is an error.
-    pub(crate) async fn stream(self) -> Result<Response<Incoming>, Error> {
+    pub(crate) async fn send_streaming(self) -> Result<Response<Incoming>, Error> {
         let (client, timeout) = (self.client, self.timeout);
-        let response = client.0.http.open(self.request().await?, timeout).await?;
+        let response = client.0.http.send_streaming(self.into_http().await?, timeout).await?;
         if response.status().is_success() {
             return Ok(response);
         }
-        let answer = http_client::read(response, timeout).await?;
-        Err(Error::from_answer(answer.status, &answer.headers, &answer.body))
+        let answer = http_client::read_body(response, timeout).await?;
+        Err(Error::from_response(answer.status, &answer.headers, &answer.body))
     }
 
-    async fn request(self) -> Result<Request<Bytes>, Error> {
+    async fn into_http(self) -> Result<Request<Bytes>, Error> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.uri)
@@ -179,10 +179,10 @@ impl Call<'_> {
     }
 
     /// Sends it and reads the answer as JSON.
-    pub(crate) async fn send_for<T: DeserializeOwned>(self) -> Result<T, Error> {
+    pub(crate) async fn send_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let answer = self.send().await?;
         serde_json::from_slice(&answer.body).map_err(|error| {
-            Error::new(ErrorKind::InvalidResponse, "the hub's answer cannot be read").with_source(error)
+            Error::new(ErrorKind::Protocol, "the hub's answer cannot be read").with_source(error)
         })
     }
 }

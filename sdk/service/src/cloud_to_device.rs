@@ -107,27 +107,27 @@ impl CloudToDeviceMessage {
 
     /// Names it; feedback repeats the name.
     pub fn message_id(self, id: impl Into<String>) -> Self {
-        self.system(SystemProperty::MessageId, id)
+        self.system_property(SystemProperty::MessageId, id)
     }
 
     /// The message or request that it belongs to.
     pub fn correlation_id(self, id: impl Into<String>) -> Self {
-        self.system(SystemProperty::CorrelationId, id)
+        self.system_property(SystemProperty::CorrelationId, id)
     }
 
     /// Who sends it.
     pub fn user_id(self, id: impl Into<String>) -> Self {
-        self.system(SystemProperty::UserId, id)
+        self.system_property(SystemProperty::UserId, id)
     }
 
     /// Media type of the body.
     pub fn content_type(self, name: impl Into<String>) -> Self {
-        self.system(SystemProperty::ContentType, name)
+        self.system_property(SystemProperty::ContentType, name)
     }
 
     /// Encoding of the body, such as `utf-8`.
     pub fn content_encoding(self, name: impl Into<String>) -> Self {
-        self.system(SystemProperty::ContentEncoding, name)
+        self.system_property(SystemProperty::ContentEncoding, name)
     }
 
     /// What to hear of it.
@@ -138,12 +138,12 @@ impl CloudToDeviceMessage {
             Ack::Negative => "negative",
             Ack::Full => "full",
         };
-        self.system(SystemProperty::Ack, name)
+        self.system_property(SystemProperty::Ack, name)
     }
 
     /// Until when the device can have it; the hub's default is an hour from now.
     pub fn expiry(self, expiry: Timestamp) -> Self {
-        self.system(SystemProperty::Expiry, expiry.to_string())
+        self.system_property(SystemProperty::Expiry, expiry.to_string())
     }
 
     /// How long the device can have it, from when it is sent.
@@ -159,7 +159,7 @@ impl CloudToDeviceMessage {
         self
     }
 
-    fn system(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
+    fn system_property(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
         self.properties.system.insert(property, value.into());
         self
     }
@@ -209,14 +209,14 @@ impl ServiceClient {
         message: &CloudToDeviceMessage,
     ) -> Result<EnqueuedMessage, Error> {
         let address = to.into().address()?;
-        let mut call = self.call(Method::POST, "/messages/deviceBound", "").body(message.body.clone());
+        let mut call = self.request(Method::POST, "/messages/deviceBound", "").body(message.body.clone());
         let to = HeaderName::from_static(SystemProperty::To.http_header());
         // Percent-encoded, so that a header can hold it.
         call = call.header(to, HeaderValue::try_from(address).map_err(|_| invalid("an id cannot be sent"))?);
         for (name, value) in message.headers()? {
             call = call.header(name, value);
         }
-        call.send_for().await
+        call.send_json().await
     }
 
     /// Throws away the messages that wait for a device or module.
@@ -225,7 +225,7 @@ impl ServiceClient {
     /// [`ErrorKind::NotFound`]
     pub async fn purge_messages<'a>(&self, of: impl Into<MessageTo<'a>>) -> Result<PurgeResult, Error> {
         let path = format!("{}/commands", of.into().identity()?);
-        self.call(Method::DELETE, &path, "").send_for().await
+        self.request(Method::DELETE, &path, "").send_json().await
     }
 }
 

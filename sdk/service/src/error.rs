@@ -1,6 +1,6 @@
 //! What can go wrong: a kind to act on, and everything the hub said about it.
 
-mod answer;
+mod response;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -17,7 +17,7 @@ pub enum ErrorKind {
     /// The connection string, a setting or an argument cannot be used; nothing was sent.
     InvalidInput,
     /// The hub refused an argument, or the body (400).
-    InvalidArgument,
+    BadRequest,
     /// The token was not accepted, or it does not allow the operation (401, 403).
     Unauthorized,
     /// There is no such device, module or resource, or the device is disabled (404).
@@ -51,7 +51,7 @@ pub enum ErrorKind {
     /// The token credential gave no token.
     Credential,
     /// The hub's answer was not what it should be.
-    InvalidResponse,
+    Protocol,
 }
 
 /// An operation that did not succeed.
@@ -86,7 +86,7 @@ impl Error {
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        self.0.kind.unwrap_or(ErrorKind::InvalidResponse)
+        self.0.kind.unwrap_or(ErrorKind::Protocol)
     }
 
     /// The text, without the codes.

@@ -29,7 +29,7 @@ impl ServiceClient {
     /// # async fn example(client: ferrohub_service::ServiceClient) -> Result<(), ferrohub_service::Error> {
     /// use ferrohub_service::EventStart;
     ///
-    /// let mut events = client.events().start(EventStart::Oldest).open().await?;
+    /// let mut events = client.events().start(EventStart::Earliest).open().await?;
     /// loop {
     ///     let event = events.next().await?;
     ///     println!("{}: {}", event.device_id().unwrap_or_default(), event.body.to_text());
@@ -37,7 +37,7 @@ impl ServiceClient {
     /// # }
     /// ```
     pub fn events(&self) -> EventReader {
-        EventReader { client: self.clone(), start: EventStart::Next, consumer_group: None, partition: None }
+        EventReader { client: self.clone(), start: EventStart::Latest, consumer_group: None, partition: None }
     }
 
     /// The partitions of the hub's event log, and the groups that may read it.
@@ -46,7 +46,7 @@ impl ServiceClient {
     /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized): events are for shared access policies with
     /// `ServiceConnect`, and not for Entra.
     pub async fn event_log(&self) -> Result<EventLogInfo, Error> {
-        self.call(Method::GET, "/messages/events/partitions", "").send_for().await
+        self.request(Method::GET, "/messages/events/partitions", "").send_json().await
     }
 }
 
@@ -75,7 +75,7 @@ impl EventReader {
     /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a group or partition that is not there,
     /// [`ErrorKind::Throttled`](crate::ErrorKind::Throttled) if the group has as many readers as it may,
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the position is of another log.
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the position is of another log.
     pub async fn open(self) -> Result<EventStream, Error> {
         EventStream::open(self).await
     }

@@ -10,10 +10,10 @@ impl Management<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the hub does not let faults be injected,
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if it makes no sense, or has no end,
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if it makes no sense, or has no end,
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if there are as many as there may be.
     pub async fn add_fault(&self, fault: &FaultRequest) -> Result<Fault, Error> {
-        self.client().call(Method::POST, "/ferrohub/faults", "").json(fault)?.send_for().await
+        self.client().request(Method::POST, "/ferrohub/faults", "").json(fault)?.send_json().await
     }
 
     /// The faults that are injected now, the oldest first.
@@ -21,7 +21,7 @@ impl Management<'_> {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the hub does not let faults be injected.
     pub async fn faults(&self) -> Result<Vec<Fault>, Error> {
-        self.client().call(Method::GET, "/ferrohub/faults", "").send_for().await
+        self.client().request(Method::GET, "/ferrohub/faults", "").send_json().await
     }
 
     /// Takes a fault away before its time.
@@ -30,7 +30,7 @@ impl Management<'_> {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) also if it has ended.
     pub async fn remove_fault(&self, id: &str) -> Result<(), Error> {
         let path = format!("/ferrohub/faults/{}", segment(id));
-        self.client().call(Method::DELETE, &path, "").send().await.map(drop)
+        self.client().request(Method::DELETE, &path, "").send().await.map(drop)
     }
 
     /// Takes all faults away.
@@ -38,6 +38,6 @@ impl Management<'_> {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the hub does not let faults be injected.
     pub async fn clear_faults(&self) -> Result<(), Error> {
-        self.client().call(Method::DELETE, "/ferrohub/faults", "").send().await.map(drop)
+        self.client().request(Method::DELETE, "/ferrohub/faults", "").send().await.map(drop)
     }
 }

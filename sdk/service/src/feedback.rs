@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, ServiceClient};
 /// A batch of feedback that this client has in hand: complete it, or it comes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct FeedbackBatch {
+pub struct LockedFeedback {
     /// With which it is settled.
     pub lock_token: String,
     /// What became of which message, oldest first.
@@ -24,17 +24,17 @@ impl ServiceClient {
     ///
     /// # Errors
     /// Those that any request can have.
-    pub async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, Error> {
-        let answer = self.call(Method::GET, "/messages/serviceBound/feedback", "").send().await?;
+    pub async fn receive_feedback(&self) -> Result<Option<LockedFeedback>, Error> {
+        let answer = self.request(Method::GET, "/messages/serviceBound/feedback", "").send().await?;
         if answer.body.is_empty() {
             return Ok(None);
         }
-        let unreadable = || Error::new(ErrorKind::InvalidResponse, "the hub's answer cannot be read");
+        let unreadable = || Error::new(ErrorKind::Protocol, "the hub's answer cannot be read");
         let token = answer.headers.get(header::ETAG).and_then(|token| token.to_str().ok());
         let records =
             serde_json::from_slice(&answer.body).map_err(|error| unreadable().with_source(error))?;
         let lock_token = token.ok_or_else(unreadable)?.trim_matches('"').to_owned();
-        Ok(Some(FeedbackBatch { lock_token, records }))
+        Ok(Some(LockedFeedback { lock_token, records }))
     }
 
     /// Is done with a batch: the hub forgets it.
@@ -43,7 +43,7 @@ impl ServiceClient {
     /// [`ErrorKind::PreconditionFailed`] if its lock ran out; somebody else may have it then.
     pub async fn complete_feedback(&self, lock_token: &str) -> Result<(), Error> {
         let path = format!("/messages/serviceBound/feedback/{}", segment(lock_token));
-        self.call(Method::DELETE, &path, "").send().await.map(drop)
+        self.request(Method::DELETE, &path, "").send().await.map(drop)
     }
 
     /// Gives a batch back: it comes again at once.
@@ -52,13 +52,13 @@ impl ServiceClient {
     /// [`ErrorKind::PreconditionFailed`] if its lock ran out.
     pub async fn abandon_feedback(&self, lock_token: &str) -> Result<(), Error> {
         let path = format!("/messages/serviceBound/feedback/{}/abandon", segment(lock_token));
-        self.call(Method::POST, &path, "").send().await.map(drop)
+        self.request(Method::POST, &path, "").send().await.map(drop)
     }
 
-    /// Feedback as it comes: asks for it again and again, with this pause where there was none.
+    /// Feedback as it comes: asks for it again and again, with this poll_interval where there was none.
     #[must_use]
-    pub fn feedback(&self, pause: Duration) -> FeedbackStream {
-        FeedbackStream { client: self.clone(), pause, in_hand: None }
+    pub fn feedback(&self, poll_interval: Duration) -> FeedbackStream {
+        FeedbackStream { client: self.clone(), poll_interval, locked: None }
     }
 }
 
@@ -66,9 +66,9 @@ impl ServiceClient {
 #[derive(Debug)]
 pub struct FeedbackStream {
     client: ServiceClient,
-    pause: Duration,
+    poll_interval: Duration,
     /// What the caller was given last.
-    in_hand: Option<String>,
+    locked: Option<String>,
 }
 
 impl FeedbackStream {
@@ -81,10 +81,10 @@ impl FeedbackStream {
         self.complete().await?;
         loop {
             if let Some(batch) = self.client.receive_feedback().await? {
-                self.in_hand = Some(batch.lock_token);
+                self.locked = Some(batch.lock_token);
                 return Ok(batch.records);
             }
-            tokio::time::sleep(self.pause).await;
+            tokio::time::sleep(self.poll_interval).await;
         }
     }
 
@@ -93,10 +93,10 @@ impl FeedbackStream {
     /// # Errors
     /// Those that any request can have. That its lock ran out is none: it comes again.
     pub async fn complete(&mut self) -> Result<(), Error> {
-        let Some(lock_token) = &self.in_hand else { return Ok(()) };
+        let Some(lock_token) = &self.locked else { return Ok(()) };
         match self.client.complete_feedback(lock_token).await {
             Err(error) if error.kind() != ErrorKind::PreconditionFailed => return Err(error),
-            _ => self.in_hand = None,
+            _ => self.locked = None,
         }
         Ok(())
     }

@@ -8,13 +8,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use crate::http_client::within;
+use crate::http_client::with_timeout;
 use crate::uri::segment;
 use crate::{Error, ErrorKind, FileNotification, ServiceClient};
 
 /// A notification that this back end has received and not settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceivedFileNotification {
+pub struct LockedFileNotification {
     /// What it says.
     pub notification: FileNotification,
     lock_token: String,
@@ -36,19 +36,19 @@ pub struct StoredFile {
 }
 
 /// The bytes of a file, as they come.
-pub struct FileContent {
+pub struct FileStream {
     body: Incoming,
     timeout: Duration,
 }
 
-impl FileContent {
+impl FileStream {
     /// The next bytes; `None` at the end of the file.
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] if they break off, [`ErrorKind::Timeout`] if none come for too long.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let frame = within(self.timeout, async { Ok(self.body.frame().await) }).await?;
+            let frame = with_timeout(self.timeout, async { Ok(self.body.frame().await) }).await?;
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|error| {
                 Error::new(ErrorKind::Connection, "the file broke off").with_source(error)
@@ -60,9 +60,9 @@ impl FileContent {
     }
 }
 
-impl std::fmt::Debug for FileContent {
+impl std::fmt::Debug for FileStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileContent").finish_non_exhaustive()
+        f.debug_struct("FileStream").finish_non_exhaustive()
     }
 }
 
@@ -83,41 +83,41 @@ impl ServiceClient {
     ///
     /// # Errors
     /// Those that any request can have.
-    pub async fn receive_file_notification(&self) -> Result<Option<ReceivedFileNotification>, Error> {
-        let answer = self.call(Method::GET, PATH, "").send().await?;
+    pub async fn receive_file_notification(&self) -> Result<Option<LockedFileNotification>, Error> {
+        let answer = self.request(Method::GET, PATH, "").send().await?;
         if answer.status == http::StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let invalid = || Error::new(ErrorKind::InvalidResponse, "the hub's answer cannot be read");
+        let invalid = || Error::new(ErrorKind::Protocol, "the hub's answer cannot be read");
         let token =
             answer.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).ok_or_else(invalid)?;
         let notification =
             serde_json::from_slice(&answer.body).map_err(|error| invalid().with_source(error))?;
-        Ok(Some(ReceivedFileNotification { notification, lock_token: token.trim_matches('"').to_owned() }))
+        Ok(Some(LockedFileNotification { notification, lock_token: token.trim_matches('"').to_owned() }))
     }
 
     /// Says that a notification has been dealt with.
     ///
     /// # Errors
     /// [`ErrorKind::PreconditionFailed`] if the time for that is up.
-    pub async fn complete_file_notification(&self, received: &ReceivedFileNotification) -> Result<(), Error> {
+    pub async fn complete_file_notification(&self, received: &LockedFileNotification) -> Result<(), Error> {
         let path = format!("{PATH}/{}", segment(&received.lock_token));
-        self.call(Method::DELETE, &path, "").send().await.map(drop)
+        self.request(Method::DELETE, &path, "").send().await.map(drop)
     }
 
     /// Gives a notification back, for others to receive.
     ///
     /// # Errors
     /// [`ErrorKind::PreconditionFailed`] if the time for that is up.
-    pub async fn abandon_file_notification(&self, received: &ReceivedFileNotification) -> Result<(), Error> {
+    pub async fn abandon_file_notification(&self, received: &LockedFileNotification) -> Result<(), Error> {
         let path = format!("{PATH}/{}/abandon", segment(&received.lock_token));
-        self.call(Method::POST, &path, "").send().await.map(drop)
+        self.request(Method::POST, &path, "").send().await.map(drop)
     }
 
     /// Files that a Ferrohub keeps itself, in the order of their names.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if it keeps none, because a storage account is configured or files are off.
+    /// [`ErrorKind::BadRequest`] if it keeps none, because a storage account is configured or files are off.
     pub async fn list_files(&self, query: &FileQuery<'_>) -> Result<Vec<StoredFile>, Error> {
         let mut text = String::new();
         for (name, value) in [("deviceId", query.device_id), ("after", query.after)] {
@@ -128,16 +128,16 @@ impl ServiceClient {
         if let Some(top) = query.top {
             text.push_str(&format!("top={top}&"));
         }
-        self.call(Method::GET, "/ferrohub/files", &text).send_for().await
+        self.request(Method::GET, "/ferrohub/files", &text).send_json().await
     }
 
     /// Opens a file that a Ferrohub keeps itself.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]
-    pub async fn open_file(&self, blob_name: &str) -> Result<FileContent, Error> {
-        let answer = self.call(Method::GET, &file(blob_name)?, "").stream().await?;
-        Ok(FileContent { body: answer.into_body(), timeout: self.request_timeout() })
+    pub async fn open_file(&self, blob_name: &str) -> Result<FileStream, Error> {
+        let answer = self.request(Method::GET, &file_path(blob_name)?, "").send_streaming().await?;
+        Ok(FileStream { body: answer.into_body(), timeout: self.request_timeout() })
     }
 
     /// Deletes a file that a Ferrohub keeps itself.
@@ -145,13 +145,13 @@ impl ServiceClient {
     /// # Errors
     /// [`ErrorKind::NotFound`]
     pub async fn delete_file(&self, blob_name: &str) -> Result<(), Error> {
-        self.call(Method::DELETE, &file(blob_name)?, "").send().await.map(drop)
+        self.request(Method::DELETE, &file_path(blob_name)?, "").send().await.map(drop)
     }
 }
 
 const PATH: &str = "/messages/serviceBound/filenotifications";
 
-fn file(blob_name: &str) -> Result<String, Error> {
+fn file_path(blob_name: &str) -> Result<String, Error> {
     if blob_name.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
         return Err(Error::new(ErrorKind::InvalidInput, "the name of the file has a part that is none"));
     }
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn a_file_is_named_by_a_path() {
-        assert_eq!(file("d#1/a b/c").unwrap(), "/ferrohub/files/d%231/a%20b/c");
+        assert_eq!(file_path("d#1/a b/c").unwrap(), "/ferrohub/files/d%231/a%20b/c");
         for bad in ["", "d//f", "d/../f", "/f"] {
-            assert_eq!(file(bad).unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert_eq!(file_path(bad).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
     }
 }

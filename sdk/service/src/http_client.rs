@@ -21,7 +21,7 @@ use tower_service::Service;
 use crate::{BoxError, Error, ErrorKind};
 
 /// More than any answer of a hub.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -29,13 +29,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HttpSettings {
     /// PEM texts with certificate authorities to trust besides the machine's.
-    pub(crate) roots: Vec<Vec<u8>>,
+    pub(crate) root_certificates: Vec<Vec<u8>>,
     /// Where to connect, whatever the URL says; names and certificates stay those of the URL.
     pub(crate) connect_to: Option<SocketAddr>,
 }
 
 /// An answer, read to its end.
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -43,7 +43,7 @@ pub(crate) struct Answer {
 
 /// Cheap to clone; clones share the connections.
 #[derive(Clone)]
-pub(crate) struct HttpClient(Client<HttpsConnector<Dial>, Full<Bytes>>);
+pub(crate) struct HttpClient(Client<HttpsConnector<AddressOverride>, Full<Bytes>>);
 
 impl HttpClient {
     pub(crate) fn new(settings: &HttpSettings) -> Result<Self, Error> {
@@ -52,10 +52,10 @@ impl HttpClient {
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(&settings.roots)?)
+            .with_tls_config(tls_config(&settings.root_certificates)?)
             .https_only()
             .enable_all_versions()
-            .wrap_connector(Dial { http, connect_to: settings.connect_to });
+            .wrap_connector(AddressOverride { http, connect_to: settings.connect_to });
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -64,17 +64,21 @@ impl HttpClient {
     }
 
     /// Sends a request and reads the answer, all within `timeout`.
-    pub(crate) async fn send(&self, request: Request<Bytes>, timeout: Duration) -> Result<Answer, Error> {
-        within(timeout, async { collect(self.request(request).await?).await }).await
+    pub(crate) async fn send(
+        &self,
+        request: Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<HttpResponse, Error> {
+        with_timeout(timeout, async { collect(self.request(request).await?).await }).await
     }
 
     /// Sends a request and waits up to `timeout` for an answer to begin.
-    pub(crate) async fn open(
+    pub(crate) async fn send_streaming(
         &self,
         request: Request<Bytes>,
         timeout: Duration,
     ) -> Result<Response<Incoming>, Error> {
-        within(timeout, self.request(request)).await
+        with_timeout(timeout, self.request(request)).await
     }
 
     async fn request(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
@@ -85,19 +89,22 @@ impl HttpClient {
 }
 
 /// Reads an answer to its end, within `timeout`.
-pub(crate) async fn read(response: Response<Incoming>, timeout: Duration) -> Result<Answer, Error> {
-    within(timeout, collect(response)).await
+pub(crate) async fn read_body(
+    response: Response<Incoming>,
+    timeout: Duration,
+) -> Result<HttpResponse, Error> {
+    with_timeout(timeout, collect(response)).await
 }
 
-async fn collect(response: Response<Incoming>) -> Result<Answer, Error> {
+async fn collect(response: Response<Incoming>) -> Result<HttpResponse, Error> {
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
+    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(|error| {
         Error::new(ErrorKind::Connection, "the hub's answer broke off").with_source(error)
     })?;
-    Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+    Ok(HttpResponse { status: head.status, headers: head.headers, body: body.to_bytes() })
 }
 
-pub(crate) async fn within<T>(
+pub(crate) async fn with_timeout<T>(
     timeout: Duration,
     exchange: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -110,7 +117,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-fn tls(extra: &[Vec<u8>]) -> Result<ClientConfig, Error> {
+fn tls_config(extra: &[Vec<u8>]) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     // A certificate of the machine's that cannot be read is no reason to fail: it is just not trusted.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -132,12 +139,12 @@ fn tls(extra: &[Vec<u8>]) -> Result<ClientConfig, Error> {
 
 /// Connects to the URL's host, or to where the settings say.
 #[derive(Clone)]
-struct Dial {
+struct AddressOverride {
     http: HttpConnector,
     connect_to: Option<SocketAddr>,
 }
 
-impl Service<Uri> for Dial {
+impl Service<Uri> for AddressOverride {
     type Response = <HttpConnector as Service<Uri>>::Response;
     type Error = <HttpConnector as Service<Uri>>::Error;
     type Future = <HttpConnector as Service<Uri>>::Future;

@@ -3,12 +3,12 @@
 //! # Quick start
 //!
 //! ```no_run
-//! use ferrohub_service::{DirectMethod, ServiceClient};
+//! use ferrohub_service::{MethodInvocation, ServiceClient};
 //! use serde_json::json;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = ServiceClient::from_connection_string(&std::env::var("IOTHUB_CONNECTION_STRING")?)?;
-//! let method = DirectMethod::new("rebootDevice").payload(&json!({ "delaySeconds": 5 }))?;
+//! let method = MethodInvocation::new("rebootDevice").payload(&json!({ "delaySeconds": 5 }))?;
 //! let response = client.invoke_method("myDevice", &method).await?;
 //! println!("{}: {}", response.status, response.payload);
 //! # Ok(())
@@ -60,7 +60,7 @@ pub use cloud_to_device::{Ack, CloudToDeviceMessage, MessageTo};
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
 pub use error::{BoxError, Error, ErrorKind};
 pub use events::{EventPosition, EventReader, EventStart, EventStream};
-pub use feedback::{FeedbackBatch, FeedbackStream};
+pub use feedback::{FeedbackStream, LockedFeedback};
 pub use ferrohub_model::KeyChange;
 pub use ferrohub_model::Timestamp;
 pub use ferrohub_model::device::{
@@ -75,7 +75,7 @@ pub use ferrohub_model::message::{
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};
-pub use file_notifications::{FileContent, FileQuery, ReceivedFileNotification, StoredFile};
-pub use management::{CertificateAuthority, Key, Management, Policy};
-pub use method::{DirectMethod, DirectMethodResponse};
+pub use file_notifications::{FileQuery, FileStream, LockedFileNotification, StoredFile};
+pub use management::{CertificateAuthority, Management, Policy, PolicyKey};
+pub use method::{MethodInvocation, MethodResponse};
 pub use twin::TwinOf;

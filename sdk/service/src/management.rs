@@ -41,7 +41,7 @@ impl std::fmt::Debug for Policy {
 /// One of a policy's two keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Key {
+pub enum PolicyKey {
     /// The first.
     Primary,
     /// The second.
@@ -101,7 +101,7 @@ impl Management<'_> {
     /// # Errors
     /// Those that any request can have.
     pub async fn policies(&self) -> Result<Vec<Policy>, Error> {
-        self.0.call(Method::GET, "/ferrohub/policies", "").send_for().await
+        self.0.request(Method::GET, "/ferrohub/policies", "").send_json().await
     }
 
     /// One shared access policy.
@@ -109,7 +109,7 @@ impl Management<'_> {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
     pub async fn policy(&self, name: &str) -> Result<Policy, Error> {
-        self.0.call(Method::GET, &format!("/ferrohub/policies/{}", segment(name)), "").send_for().await
+        self.0.request(Method::GET, &format!("/ferrohub/policies/{}", segment(name)), "").send_json().await
     }
 
     /// Replaces one of a policy's keys by a new random one. The other goes on being good.
@@ -117,9 +117,9 @@ impl Management<'_> {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it stands in the configuration.
-    pub async fn regenerate_key(&self, name: &str, key: Key) -> Result<Policy, Error> {
+    pub async fn regenerate_key(&self, name: &str, key: PolicyKey) -> Result<Policy, Error> {
         let path = format!("/ferrohub/policies/{}/regenerate-key", segment(name));
-        self.0.call(Method::POST, &path, "").json(&serde_json::json!({ "key": key }))?.send_for().await
+        self.0.request(Method::POST, &path, "").json(&serde_json::json!({ "key": key }))?.send_json().await
     }
 
     /// All certificate authorities, by name.
@@ -127,7 +127,7 @@ impl Management<'_> {
     /// # Errors
     /// Those that any request can have.
     pub async fn certificate_authorities(&self) -> Result<Vec<CertificateAuthority>, Error> {
-        self.0.call(Method::GET, "/ferrohub/certificate-authorities", "").send_for().await
+        self.0.request(Method::GET, "/ferrohub/certificate-authorities", "").send_json().await
     }
 
     /// One certificate authority.
@@ -135,37 +135,37 @@ impl Management<'_> {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
     pub async fn certificate_authority(&self, name: &str) -> Result<CertificateAuthority, Error> {
-        self.0.call(Method::GET, &authority_path(name), "").send_for().await
+        self.0.request(Method::GET, &authority_path(name), "").send_json().await
     }
 
     /// Adds a certificate authority. Its devices get in once it is verified.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the PEM text holds no certificate of a
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the PEM text holds no certificate of a
     /// certificate authority, [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the name is taken.
-    pub async fn add_certificate_authority(
+    pub async fn create_certificate_authority(
         &self,
         name: &str,
         pem: &str,
     ) -> Result<CertificateAuthority, Error> {
         let body = CertificateBody { certificate: pem };
-        self.0.call(Method::PUT, &authority_path(name), "").json(&body)?.send_for().await
+        self.0.request(Method::PUT, &authority_path(name), "").json(&body)?.send_json().await
     }
 
     /// A new code to prove with: its owner signs a certificate with the code as common name.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
-    pub async fn challenge_certificate_authority(&self, name: &str) -> Result<String, Error> {
+    pub async fn create_verification_code(&self, name: &str) -> Result<String, Error> {
         let path = format!("{}/verification-code", authority_path(name));
-        let code: VerificationCode = self.0.call(Method::POST, &path, "").send_for().await?;
+        let code: VerificationCode = self.0.request(Method::POST, &path, "").send_json().await?;
         Ok(code.verification_code)
     }
 
     /// Hands in the certificate that proves it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if it does not.
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if it does not.
     pub async fn verify_certificate_authority(
         &self,
         name: &str,
@@ -173,9 +173,9 @@ impl Management<'_> {
     ) -> Result<CertificateAuthority, Error> {
         let path = format!("{}/verify", authority_path(name));
         self.0
-            .call(Method::POST, &path, "")
+            .request(Method::POST, &path, "")
             .json(&CertificateBody { certificate: proof_pem })?
-            .send_for()
+            .send_json()
             .await
     }
 
@@ -183,7 +183,7 @@ impl Management<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
-    pub async fn remove_certificate_authority(&self, name: &str) -> Result<(), Error> {
-        self.0.call(Method::DELETE, &authority_path(name), "").send().await.map(drop)
+    pub async fn delete_certificate_authority(&self, name: &str) -> Result<(), Error> {
+        self.0.request(Method::DELETE, &authority_path(name), "").send().await.map(drop)
     }
 }

@@ -17,7 +17,7 @@ const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[must_use]
-pub struct DirectMethod {
+pub struct MethodInvocation {
     method_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Box<RawValue>>,
@@ -41,7 +41,7 @@ mod seconds {
     }
 }
 
-impl DirectMethod {
+impl MethodInvocation {
     /// A call of this method without payload, with the hub's own time-outs: 30 seconds for the answer, and no waiting
     /// for a device that is not connected.
     pub fn new(name: impl Into<String>) -> Self {
@@ -78,34 +78,33 @@ impl DirectMethod {
     }
 
     /// How long the hub may take altogether.
-    fn patience(&self) -> Duration {
+    fn total_timeout(&self) -> Duration {
         self.response_timeout.unwrap_or(DEFAULT_RESPONSE_TIMEOUT) + self.connect_timeout.unwrap_or_default()
     }
 }
 
 /// What the device answered.
 #[derive(Debug, Clone, Deserialize)]
-pub struct DirectMethodResponse {
+pub struct MethodResponse {
     /// The device's own status.
     pub status: i32,
     /// The device's own payload: JSON text, `null` where it sent none.
-    #[serde(default = "null")]
+    #[serde(default = "null_payload")]
     pub payload: Box<RawValue>,
 }
 
-fn null() -> Box<RawValue> {
+fn null_payload() -> Box<RawValue> {
     RawValue::NULL.to_owned()
 }
 
-impl DirectMethodResponse {
+impl MethodResponse {
     /// The payload as a value of yours.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidResponse`] if it has another shape.
+    /// [`ErrorKind::Protocol`] if it has another shape.
     pub fn payload_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(self.payload.get()).map_err(|error| {
-            Error::new(ErrorKind::InvalidResponse, "the device's payload has another shape")
-                .with_source(error)
+            Error::new(ErrorKind::Protocol, "the device's payload has another shape").with_source(error)
         })
     }
 }
@@ -119,8 +118,8 @@ impl ServiceClient {
     pub async fn invoke_method(
         &self,
         device_id: &str,
-        method: &DirectMethod,
-    ) -> Result<DirectMethodResponse, Error> {
+        method: &MethodInvocation,
+    ) -> Result<MethodResponse, Error> {
         self.invoke(&format!("/twins/{}/methods", segment(device_id)), method).await
     }
 
@@ -132,14 +131,18 @@ impl ServiceClient {
         &self,
         device_id: &str,
         module_id: &str,
-        method: &DirectMethod,
-    ) -> Result<DirectMethodResponse, Error> {
+        method: &MethodInvocation,
+    ) -> Result<MethodResponse, Error> {
         let (device, module) = (segment(device_id), segment(module_id));
         self.invoke(&format!("/twins/{device}/modules/{module}/methods"), method).await
     }
 
-    async fn invoke(&self, path: &str, method: &DirectMethod) -> Result<DirectMethodResponse, Error> {
-        self.call(Method::POST, path, "").json(method)?.more_time(method.patience()).send_for().await
+    async fn invoke(&self, path: &str, method: &MethodInvocation) -> Result<MethodResponse, Error> {
+        self.request(Method::POST, path, "")
+            .json(method)?
+            .extend_timeout(method.total_timeout())
+            .send_json()
+            .await
     }
 }
 
@@ -149,9 +152,9 @@ mod tests {
 
     #[test]
     fn a_call_is_written_as_the_hub_reads_it() {
-        let json = |method: &DirectMethod| serde_json::to_string(method).unwrap();
-        assert_eq!(json(&DirectMethod::new("m")), r#"{"methodName":"m"}"#);
-        let full = DirectMethod::new("m")
+        let json = |method: &MethodInvocation| serde_json::to_string(method).unwrap();
+        assert_eq!(json(&MethodInvocation::new("m")), r#"{"methodName":"m"}"#);
+        let full = MethodInvocation::new("m")
             .payload_json(RawValue::from_string("[1.50]".to_owned()).unwrap())
             .response_timeout(Duration::from_millis(5500))
             .connect_timeout(Duration::ZERO);
@@ -162,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_payload_has_null() {
-        let read = |text| serde_json::from_str::<DirectMethodResponse>(text).unwrap();
+        let read = |text| serde_json::from_str::<MethodResponse>(text).unwrap();
         assert_eq!(read(r#"{"status":200}"#).payload.get(), "null");
         assert_eq!(
             read(r#"{"status":-1,"payload":{"a":1}}"#).payload_as::<serde_json::Value>().unwrap()["a"],

@@ -20,7 +20,7 @@ impl ServiceClient {
     /// [`ErrorKind::QuotaExceeded`] if the device has as many modules as it may.
     pub async fn create_module(&self, module: &Module) -> Result<Module, Error> {
         let path = path(&module.device_id, &module.module_id)?;
-        self.call(Method::PUT, &path, "").json(module)?.send_for().await
+        self.request(Method::PUT, &path, "").json(module)?.send_json().await
     }
 
     /// Replaces a module's settings, if it has not changed since they were read: the module's etag must be the hub's.
@@ -31,14 +31,14 @@ impl ServiceClient {
     pub async fn update_module(&self, module: &Module) -> Result<Module, Error> {
         let path = path(&module.device_id, &module.module_id)?;
         let etag = module.etag.as_deref().unwrap_or("*");
-        self.call(Method::PUT, &path, "").if_match(Some(etag)).json(module)?.send_for().await
+        self.request(Method::PUT, &path, "").if_match(Some(etag)).json(module)?.send_json().await
     }
 
     /// Gives a module a new key, or exchanges its two, as
     /// [`regenerate_device_key`](Self::regenerate_device_key) does for a device.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], [`ErrorKind::InvalidArgument`] if the module does not
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], [`ErrorKind::BadRequest`] if the module does not
     /// authenticate with keys.
     pub async fn regenerate_module_key(
         &self,
@@ -48,8 +48,8 @@ impl ServiceClient {
         etag: Option<&str>,
     ) -> Result<Module, Error> {
         let path = format!("/ferrohub{}/regenerate-key", path(device_id, module_id)?);
-        let call = self.call(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
-        call.json(&serde_json::json!({ "key": key }))?.send_for().await
+        let call = self.request(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
+        call.json(&serde_json::json!({ "key": key }))?.send_json().await
     }
 
     /// A module, keys included.
@@ -57,7 +57,7 @@ impl ServiceClient {
     /// # Errors
     /// [`ErrorKind::NotFound`]
     pub async fn get_module(&self, device_id: &str, module_id: &str) -> Result<Module, Error> {
-        self.call(Method::GET, &path(device_id, module_id)?, "").send_for().await
+        self.request(Method::GET, &path(device_id, module_id)?, "").send_json().await
     }
 
     /// The modules of a device in the order of their ids.
@@ -68,7 +68,7 @@ impl ServiceClient {
         if device_id.is_empty() {
             return Err(Error::new(ErrorKind::InvalidInput, "the device id is empty"));
         }
-        self.call(Method::GET, &format!("/devices/{}/modules", segment(device_id)), "").send_for().await
+        self.request(Method::GET, &format!("/devices/{}/modules", segment(device_id)), "").send_json().await
     }
 
     /// Deletes a module and everything of it; with an etag only if it is still the hub's.
@@ -83,6 +83,6 @@ impl ServiceClient {
     ) -> Result<(), Error> {
         let etag = etag.unwrap_or("*");
         let path = path(device_id, module_id)?;
-        self.call(Method::DELETE, &path, "").if_match(Some(etag)).send().await.map(drop)
+        self.request(Method::DELETE, &path, "").if_match(Some(etag)).send().await.map(drop)
     }
 }

@@ -18,7 +18,7 @@ impl ServiceClient {
     /// # Errors
     /// [`ErrorKind::Conflict`] if it exists, [`ErrorKind::QuotaExceeded`] if the hub is full.
     pub async fn create_device(&self, device: &Device) -> Result<Device, Error> {
-        self.call(Method::PUT, &path(&device.device_id)?, "").json(device)?.send_for().await
+        self.request(Method::PUT, &path(&device.device_id)?, "").json(device)?.send_json().await
     }
 
     /// Replaces a device's settings, if it has not changed since they were read: the device's etag must be the hub's.
@@ -28,10 +28,10 @@ impl ServiceClient {
     /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`]
     pub async fn update_device(&self, device: &Device) -> Result<Device, Error> {
         let etag = device.etag.as_deref().unwrap_or("*");
-        self.call(Method::PUT, &path(&device.device_id)?, "")
+        self.request(Method::PUT, &path(&device.device_id)?, "")
             .if_match(Some(etag))
             .json(device)?
-            .send_for()
+            .send_json()
             .await
     }
 
@@ -40,7 +40,7 @@ impl ServiceClient {
     /// [`update_device`](Self::update_device) for the others.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], [`ErrorKind::InvalidArgument`] if the device does not
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], [`ErrorKind::BadRequest`] if the device does not
     /// authenticate with keys.
     pub async fn regenerate_device_key(
         &self,
@@ -49,8 +49,8 @@ impl ServiceClient {
         etag: Option<&str>,
     ) -> Result<Device, Error> {
         let path = format!("/ferrohub{}/regenerate-key", path(device_id)?);
-        let call = self.call(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
-        call.json(&serde_json::json!({ "key": key }))?.send_for().await
+        let call = self.request(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
+        call.json(&serde_json::json!({ "key": key }))?.send_json().await
     }
 
     /// A device, keys included.
@@ -58,7 +58,7 @@ impl ServiceClient {
     /// # Errors
     /// [`ErrorKind::NotFound`]
     pub async fn get_device(&self, device_id: &str) -> Result<Device, Error> {
-        self.call(Method::GET, &path(device_id)?, "").send_for().await
+        self.request(Method::GET, &path(device_id)?, "").send_json().await
     }
 
     /// The first devices in the order of their ids: at most `top`, and at most 1,000.
@@ -66,7 +66,7 @@ impl ServiceClient {
     /// # Errors
     /// Those that any request can have.
     pub async fn list_devices(&self, top: u32) -> Result<Vec<Device>, Error> {
-        self.call(Method::GET, "/devices", &format!("top={top}&")).send_for().await
+        self.request(Method::GET, "/devices", &format!("top={top}&")).send_json().await
     }
 
     /// Deletes a device and everything of it; with an etag only if it is still the hub's.
@@ -75,6 +75,6 @@ impl ServiceClient {
     /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`]
     pub async fn delete_device(&self, device_id: &str, etag: Option<&str>) -> Result<(), Error> {
         let etag = etag.unwrap_or("*");
-        self.call(Method::DELETE, &path(device_id)?, "").if_match(Some(etag)).send().await.map(drop)
+        self.request(Method::DELETE, &path(device_id)?, "").if_match(Some(etag)).send().await.map(drop)
     }
 }

@@ -10,7 +10,7 @@ impl ServiceClient {
     /// # Errors
     /// Those that any request can have.
     pub async fn registry_statistics(&self) -> Result<RegistryStatistics, Error> {
-        self.call(Method::GET, "/statistics/devices", "").send_for().await
+        self.request(Method::GET, "/statistics/devices", "").send_json().await
     }
 
     /// How many devices are connected.
@@ -18,6 +18,6 @@ impl ServiceClient {
     /// # Errors
     /// Those that any request can have.
     pub async fn service_statistics(&self) -> Result<ServiceStatistics, Error> {
-        self.call(Method::GET, "/statistics/service", "").send_for().await
+        self.request(Method::GET, "/statistics/service", "").send_json().await
     }
 }

@@ -49,14 +49,14 @@ impl ServiceClient {
     /// # Errors
     /// [`ErrorKind::NotFound`]
     pub async fn get_twin<'a>(&self, of: impl Into<TwinOf<'a>>) -> Result<Twin, Error> {
-        self.call(Method::GET, &of.into().path()?, "").send_for().await
+        self.request(Method::GET, &of.into().path()?, "").send_json().await
     }
 
     /// Merges a change into a twin: objects are gone into, `null` deletes, what is not mentioned stays. With an etag
     /// only if it is still the hub's. The answer is the whole twin as it is then; the device is told what changed.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], and [`ErrorKind::InvalidArgument`] for a key, a value or
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], and [`ErrorKind::BadRequest`] for a key, a value or
     /// a size that may not be; nothing of the change is kept then.
     pub async fn update_twin<'a>(
         &self,
@@ -88,7 +88,11 @@ impl ServiceClient {
         change: &TwinChange,
         etag: Option<&str>,
     ) -> Result<Twin, Error> {
-        self.call(verb, &of.path()?, "").if_match(Some(etag.unwrap_or("*"))).json(change)?.send_for().await
+        self.request(verb, &of.path()?, "")
+            .if_match(Some(etag.unwrap_or("*")))
+            .json(change)?
+            .send_json()
+            .await
     }
 }
 

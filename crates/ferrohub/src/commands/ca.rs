@@ -54,7 +54,7 @@ impl CaCommand {
             let management = access.client.management();
             match self.action {
                 Action::Add { name, certificate } => {
-                    let added = management.add_certificate_authority(&name, &read(&certificate)?).await?;
+                    let added = management.create_certificate_authority(&name, &read(&certificate)?).await?;
                     self.output.print(&added, show)?;
                     if !added.verified {
                         eprintln!(
@@ -68,7 +68,7 @@ impl CaCommand {
                     self.output.print(&management.verify_certificate_authority(&name, &proof).await?, show)
                 }
                 Action::Verify { name, certificate: None } => {
-                    let code = management.challenge_certificate_authority(&name).await?;
+                    let code = management.create_verification_code(&name).await?;
                     eprintln!(
                         "Sign a certificate with this code as its common name, and hand it in with\n  \
                          ferrohub ca verify {name} CERTIFICATE.pem"
@@ -81,7 +81,7 @@ impl CaCommand {
                     self.output.print(&management.certificate_authorities().await?, |all| list(all))
                 }
                 Action::Remove { name } => {
-                    management.remove_certificate_authority(&name).await?;
+                    management.delete_certificate_authority(&name).await?;
                     eprintln!("{name} is removed");
                     Ok(())
                 }

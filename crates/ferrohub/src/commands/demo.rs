@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use ferrohub_device::{MethodRequest, MethodResponse};
-use ferrohub_service::{Device, DirectMethod};
+use ferrohub_service::{Device, MethodInvocation};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
@@ -89,7 +89,7 @@ async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<
     device.on_method(METHOD, move |request: MethodRequest| {
         let asked = handler_asked.clone();
         async move {
-            let _ = print_step("hub → device", &format!("{METHOD} {}", request.payload()));
+            let _ = print_step("hub → device", &format!("{METHOD} {}", request.payload_text()));
             asked.notify_one();
             MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
         }
@@ -105,7 +105,7 @@ async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<
     let service = login::policy_connection_string(config, endpoints, "service")?
         .context("the hub has no policy `service`")?;
     let service = Access::local(&service, endpoints)?.client;
-    let call = DirectMethod::new(METHOD)
+    let call = MethodInvocation::new(METHOD)
         .payload(&json!({ "input1": "someInput", "input2": "anotherInput" }))?
         .response_timeout(Duration::from_secs(60));
     print_step("back end → hub", &format!("POST /twins/{DEVICE}/methods: call {METHOD} on {DEVICE}"))?;

@@ -46,7 +46,7 @@ fn build_client(
         builder = builder.port(address.port()).connect_to(address);
         builder = builder.https_port(local.https.port()).https_connect_to(local.https);
         if let Some(ca) = &local.ca {
-            builder = builder.ca_pem(ca.clone());
+            builder = builder.root_certificates_only(ca.clone());
         }
     }
     Ok(builder.build()?)

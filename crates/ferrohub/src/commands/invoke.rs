@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use ferrohub_service::DirectMethod;
+use ferrohub_service::MethodInvocation;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -48,7 +48,7 @@ struct MethodResult {
 
 impl Invoke {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
-        let mut method = DirectMethod::new(&self.method)
+        let mut method = MethodInvocation::new(&self.method)
             .response_timeout(Duration::from_secs(self.timeout))
             .connect_timeout(Duration::from_secs(self.connect_timeout));
         if let Some(payload) = self.payload {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
-use ferrohub_service::{Key, Policy};
+use ferrohub_service::{Policy, PolicyKey};
 
 use super::identity::KeyName;
 use crate::cli::Common;
@@ -58,8 +58,8 @@ impl PolicyCommand {
                 Action::Show { name } => management.policy(&name).await?,
                 Action::RegenerateKey { name, key } => {
                     let key = match key {
-                        KeyName::Primary => Key::Primary,
-                        KeyName::Secondary => Key::Secondary,
+                        KeyName::Primary => PolicyKey::Primary,
+                        KeyName::Secondary => PolicyKey::Secondary,
                     };
                     management.regenerate_key(&name, key).await?
                 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::transport::{BoxStream, Dialer};
+use crate::transport::{BoxStream, Connector};
 use crate::{Builder, DeviceClient, Error};
 
 pub(super) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -22,7 +22,7 @@ pub(super) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The listening side.
 pub(super) struct FakeHub {
     incoming: mpsc::Receiver<DuplexStream>,
-    dialer: Dialer,
+    connector: Connector,
 }
 
 /// One connection of a client.
@@ -33,7 +33,7 @@ pub(super) struct Peer {
 
 /// An answer as the hub reads it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(super) struct ReceivedResponse {
     pub(super) status: i32,
     pub(super) request_id: String,
     pub(super) payload: String,
@@ -43,7 +43,7 @@ pub(super) struct Answered {
 
 /// An event as the hub reads it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(super) struct ReceivedEvent {
     pub(super) topic: String,
     pub(super) body: String,
     pub(super) dup: bool,
@@ -52,7 +52,7 @@ pub(super) struct Sent {
 
 /// What a device asked of its twin.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct ReceivedTwinRequest {
     pub(super) request_id: String,
     pub(super) if_version: Option<u64>,
     /// What it reports; none where it reads.
@@ -60,14 +60,14 @@ pub(super) struct Asked {
 }
 
 /// Longer than any test: a wait that never ends fails instead.
-pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(super) async fn within_limit<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(10_000), future).await.unwrap_or_else(|_| panic!("never happened: {what}"))
 }
 
 impl FakeHub {
     pub(super) fn new() -> Self {
         let (sender, incoming) = mpsc::channel::<DuplexStream>(16);
-        let dialer = Dialer::Test(Arc::new(move || {
+        let connector = Connector::Test(Arc::new(move || {
             let sender = sender.clone();
             Box::pin(async move {
                 let (near, far) = duplex(64 * 1024);
@@ -76,7 +76,7 @@ impl FakeHub {
                 Ok(Box::new(near) as BoxStream)
             })
         }));
-        Self { incoming, dialer }
+        Self { incoming, connector }
     }
 
     pub(super) fn client(&self) -> DeviceClient {
@@ -92,12 +92,12 @@ impl FakeHub {
 
     pub(super) fn client_without_methods(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
         let builder = change(DeviceClient::builder("hub.test", "d1").symmetric_key(KEY));
-        builder.build_with(self.dialer.clone(), None).unwrap()
+        builder.build_with(self.connector.clone(), None).unwrap()
     }
 
     /// The next connection, before anything is said on it.
     pub(super) async fn incoming(&mut self) -> Peer {
-        let stream = soon("a connection", self.incoming.recv()).await.unwrap();
+        let stream = within_limit("a connection", self.incoming.recv()).await.unwrap();
         let config = Config { max_in_flight: 256, ..Config::default() };
         Peer { stream, machine: Connection::new(Arc::new(config), Instant::now().into_std()) }
     }
@@ -134,7 +134,7 @@ impl FakeHub {
     }
 
     /// Whether a client stays away for this long.
-    pub(super) async fn is_left_alone_for(&mut self, duration: Duration) -> bool {
+    pub(super) async fn has_no_connection_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.incoming.recv()).await.is_err()
     }
 }
@@ -177,9 +177,9 @@ impl Peer {
     }
 
     /// The next event, not acknowledged.
-    pub(super) async fn event(&mut self) -> Sent {
+    pub(super) async fn event(&mut self) -> ReceivedEvent {
         match self.next().await {
-            Event::Publish(publish) => Sent {
+            Event::Publish(publish) => ReceivedEvent {
                 topic: publish.topic.as_str().to_owned(),
                 body: String::from_utf8(publish.payload.to_vec()).unwrap(),
                 dup: publish.dup,
@@ -190,14 +190,14 @@ impl Peer {
     }
 
     /// The next event, acknowledged.
-    pub(super) async fn take_event(&mut self) -> Sent {
+    pub(super) async fn take_event(&mut self) -> ReceivedEvent {
         let sent = self.event().await;
         self.acknowledge(sent.packet_id).await;
         sent
     }
 
     /// The next request to the twin.
-    pub(super) async fn twin_request(&mut self) -> Asked {
+    pub(super) async fn twin_request(&mut self) -> ReceivedTwinRequest {
         match self.next().await {
             Event::Publish(publish) => {
                 let (request_id, if_version, report) = match topic::parse_twin_request(publish.topic.as_str())
@@ -207,15 +207,19 @@ impl Peer {
                     topic::TwinRequest::Report { request_id, if_version } => (request_id, if_version, true),
                 };
                 let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
-                Asked { request_id: request_id.to_owned(), if_version, patch: report.then_some(payload) }
+                ReceivedTwinRequest {
+                    request_id: request_id.to_owned(),
+                    if_version,
+                    patch: report.then_some(payload),
+                }
             }
             event => panic!("{event:?}"),
         }
     }
 
-    pub(super) async fn answer_twin(
+    pub(super) async fn respond_twin(
         &mut self,
-        asked: &Asked,
+        asked: &ReceivedTwinRequest,
         status: u16,
         version: Option<u64>,
         payload: &str,
@@ -225,11 +229,11 @@ impl Peer {
     }
 
     /// Expects that the twin is read, and answers with these desired properties.
-    pub(super) async fn twin_is_read(&mut self, desired: &str) {
+    pub(super) async fn expect_twin_read(&mut self, desired: &str) {
         let asked = self.twin_request().await;
         assert_eq!(asked.patch, None);
         let twin = format!(r#"{{"desired":{desired},"reported":{{"$version":1}}}}"#);
-        self.answer_twin(&asked, 200, None, &twin).await;
+        self.respond_twin(&asked, 200, None, &twin).await;
     }
 
     pub(super) async fn desired(&mut self, version: u64, patch: &str) {
@@ -270,7 +274,7 @@ impl Peer {
                 return Some(event);
             }
             self.flush().await;
-            let count = soon("a packet", self.stream.read(&mut buffer)).await.unwrap();
+            let count = within_limit("a packet", self.stream.read(&mut buffer)).await.unwrap();
             if count == 0 {
                 return None;
             }
@@ -296,8 +300,8 @@ impl Peer {
     }
 
     /// The next answer, acknowledged.
-    pub(super) async fn answer(&mut self) -> Answered {
-        let answered = self.answer_without_puback().await;
+    pub(super) async fn next_response(&mut self) -> ReceivedResponse {
+        let answered = self.next_response_without_puback().await;
         if let Some(packet_id) = answered.packet_id {
             self.machine.puback(packet_id);
             self.flush().await;
@@ -305,10 +309,10 @@ impl Peer {
         answered
     }
 
-    pub(super) async fn answer_without_puback(&mut self) -> Answered {
+    pub(super) async fn next_response_without_puback(&mut self) -> ReceivedResponse {
         loop {
             match self.next().await {
-                Event::Publish(publish) => return Answered::read(&publish),
+                Event::Publish(publish) => return ReceivedResponse::read(&publish),
                 Event::PubAck(_) => {}
                 event => panic!("{event:?}"),
             }
@@ -338,7 +342,7 @@ impl Peer {
     }
 }
 
-impl Answered {
+impl ReceivedResponse {
     fn read(publish: &Publish) -> Self {
         let (status, request_id) = topic::parse_method_response(publish.topic.as_str()).unwrap();
         Self {

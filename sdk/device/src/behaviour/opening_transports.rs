@@ -22,11 +22,11 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use super::fake_hub::{KEY, connecting};
 use crate::{Builder, DeviceClient, ErrorKind, Transport};
 
-pub(super) struct Authority {
+pub(super) struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-impl Authority {
+impl TestCa {
     pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -62,7 +62,10 @@ impl Authority {
     }
 
     pub(super) fn builder(&self, host: &str, address: SocketAddr) -> Builder {
-        DeviceClient::builder(host, "d1").symmetric_key(KEY).ca_pem(self.issuer.pem()).connect_to(address)
+        DeviceClient::builder(host, "d1")
+            .symmetric_key(KEY)
+            .root_certificates_only(self.issuer.pem())
+            .connect_to(address)
     }
 }
 
@@ -108,7 +111,7 @@ fn machine() -> Connection {
 
 #[tokio::test]
 async fn a_device_certificate_takes_the_place_of_the_token() {
-    let authority = Authority::new();
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", true).await;
     let (certificate, key) = authority.issue("d1");
     let client = authority
@@ -134,7 +137,7 @@ async fn a_device_certificate_takes_the_place_of_the_token() {
 
 #[tokio::test]
 async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
-    let authority = Authority::new();
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", true).await;
     let serving = tokio::spawn(async move {
         let address = hub.address();
@@ -147,7 +150,7 @@ async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
             assert!(hub.accept().await.is_err());
         }
     });
-    let stranger = Authority::new();
+    let stranger = TestCa::new();
     for builder in [
         stranger.builder("hub.test", address),
         authority.builder("other.test", address),
@@ -164,7 +167,7 @@ async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
 #[tokio::test]
 #[allow(clippy::result_large_err)] // The callback's type is the WebSocket library's.
 async fn mqtt_travels_in_binary_messages_of_any_cut() {
-    let authority = Authority::new();
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", false).await;
     let client =
         authority.builder("hub.test", hub.address()).transport(Transport::MqttWebSocket).build().unwrap();
@@ -195,7 +198,7 @@ async fn mqtt_travels_in_binary_messages_of_any_cut() {
 
 #[tokio::test]
 async fn a_hub_without_websockets_is_a_protocol_error() {
-    let authority = Authority::new();
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", false).await;
     let client =
         authority.builder("hub.test", hub.address()).transport(Transport::MqttWebSocket).build().unwrap();

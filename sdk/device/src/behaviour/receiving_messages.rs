@@ -6,13 +6,13 @@ use ferrohub_mqtt::server::Event;
 use ferrohub_mqtt::{PacketId, QoS};
 use tokio::time::{sleep, timeout};
 
-use super::fake_hub::{FakeHub, Peer, connecting, soon};
-use crate::{DeviceClient, ErrorKind, Message, Messages};
+use super::fake_hub::{FakeHub, Peer, connecting, within_limit};
+use crate::{DeviceClient, ErrorKind, Message, MessageStream};
 
 const FILTER: &str = "devices/d1/messages/devicebound/#";
 const TOPIC: &str = "devices/d1/messages/devicebound/";
 
-async fn receiving(hub: &mut FakeHub) -> (DeviceClient, Messages, Peer) {
+async fn receiving(hub: &mut FakeHub) -> (DeviceClient, MessageStream, Peer) {
     let client = hub.client_without_methods(|b| b);
     let messages = client.messages();
     let connecting = connecting(&client);
@@ -29,11 +29,11 @@ async fn send(peer: &mut Peer, id: &str, body: &str) -> PacketId {
     peer.send(format!("{TOPIC}{bag}"), QoS::AtLeastOnce, body).await.unwrap()
 }
 
-async fn next(messages: &mut Messages) -> Message {
-    soon("a message", messages.next()).await.unwrap()
+async fn next(messages: &mut MessageStream) -> Message {
+    within_limit("a message", messages.next()).await.unwrap()
 }
 
-async fn is_quiet(messages: &mut Messages) -> bool {
+async fn is_quiet(messages: &mut MessageStream) -> bool {
     timeout(Duration::from_secs(5), messages.next()).await.is_err()
 }
 
@@ -181,7 +181,7 @@ async fn an_application_that_does_not_read_leaves_messages_to_the_hub() {
     let mut messages = client.messages();
     assert_eq!(next(&mut messages).await.message_id(), Some("waiting"));
     let _second = client.messages();
-    assert!(soon("the end", messages.next()).await.is_none());
+    assert!(within_limit("the end", messages.next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,5 +212,5 @@ async fn a_hub_that_refuses_the_subscription_ends_the_stream() {
     peer.accept(false).await;
     peer.refuse_subscribe_to(&[FILTER]).await;
     connecting.await.unwrap().unwrap();
-    assert!(soon("the end", messages.next()).await.is_none());
+    assert!(within_limit("the end", messages.next()).await.is_none());
 }

@@ -5,11 +5,15 @@ use std::time::Duration;
 use ferrohub_mqtt::Refusal;
 use tokio::time::{Instant, sleep};
 
-use super::fake_hub::{FakeHub, soon};
+use super::fake_hub::{FakeHub, within_limit};
 use crate::{DisconnectReason, ErrorKind, Jitter, MethodRequest, MethodResponse, ReconnectPolicy, Status};
 
 fn steady() -> ReconnectPolicy {
-    ReconnectPolicy { initial: Duration::from_secs(1), jitter: Jitter::None, ..ReconnectPolicy::default() }
+    ReconnectPolicy {
+        initial_delay: Duration::from_secs(1),
+        jitter: Jitter::None,
+        ..ReconnectPolicy::default()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,7 +43,7 @@ async fn a_call_ends_with_its_connection_and_its_answer_goes_nowhere() {
     let request = requests.next().await.unwrap();
     assert_eq!(request.name(), "new", "the call that waited ended, too");
     let answering = tokio::spawn(async move { request.respond(MethodResponse::new(201)).await });
-    assert!(peer.answer().await.is("1", 201, "null"));
+    assert!(peer.next_response().await.is("1", 201, "null"));
     answering.await.unwrap().unwrap();
 }
 
@@ -53,7 +57,7 @@ async fn it_subscribes_again_only_where_the_session_is_gone() {
     peer.accept(true).await;
     assert!(peer.is_quiet_for(Duration::from_secs(10)).await, "the hub remembers");
     peer.call("1", "m", "1").await;
-    assert_eq!(peer.answer().await.status, 200);
+    assert_eq!(peer.next_response().await.status, 200);
     drop(peer);
     drop(hub.serve().await);
     // A client that has just begun knows nothing of what the hub remembers.
@@ -76,7 +80,7 @@ async fn a_call_right_behind_the_answer_to_connect_is_not_lost() {
     peer.accept(true).await;
     peer.call("1", "early", "1").await;
     peer.take_subscribe().await;
-    assert!(peer.answer().await.is("1", 200, "null"));
+    assert!(peer.next_response().await.is("1", 200, "null"));
     connecting.await.unwrap().unwrap();
 }
 
@@ -89,13 +93,13 @@ async fn an_answer_without_puback_is_sent_again_as_a_duplicate() {
     peer.call("1", "m", "1").await;
     let request = requests.next().await.unwrap();
     let answering = tokio::spawn(async move { request.respond(MethodResponse::new(200)).await });
-    let first = peer.answer_without_puback().await;
+    let first = peer.next_response_without_puback().await;
     assert!(!first.dup);
     drop(peer);
 
     let (mut peer, _) = hub.connect().await;
     peer.accept(true).await;
-    let second = peer.answer_without_puback().await;
+    let second = peer.next_response_without_puback().await;
     assert!(second.dup && second.is("1", 200, "null") && second.packet_id == first.packet_id);
     assert!(!answering.is_finished());
     peer.acknowledge(second.packet_id).await;
@@ -114,38 +118,42 @@ async fn it_tries_again_while_the_hub_is_unavailable_and_ends_when_it_is_unautho
         assert_eq!(since.elapsed().as_secs(), seconds);
     }
     let waiting =
-        soon("a wait", status.wait_for(|status| matches!(status, Status::Waiting { .. }))).await.unwrap();
-    let Status::Waiting { wait, cause } = waiting else { unreachable!() };
-    assert_eq!((wait.as_secs(), cause.kind()), (8, ErrorKind::Unavailable));
+        within_limit("a wait", status.wait_for(|status| matches!(status, Status::WaitingToReconnect { .. })))
+            .await
+            .unwrap();
+    let Status::WaitingToReconnect { delay, cause } = waiting else { unreachable!() };
+    assert_eq!((delay.as_secs(), cause.kind()), (8, ErrorKind::Unavailable));
     // Nobody there at all.
     drop(hub.incoming().await);
     hub.refuse(Refusal::NotAuthorized).await;
-    let end = soon("the end", status.wait_for(|status| matches!(status, Status::Disconnected { .. })))
-        .await
-        .unwrap();
+    let end =
+        within_limit("the end", status.wait_for(|status| matches!(status, Status::Disconnected { .. })))
+            .await
+            .unwrap();
     let Status::Disconnected { reason: DisconnectReason::Failed(error) } = end else { panic!("{end:?}") };
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert!(hub.is_left_alone_for(Duration::from_secs(3600)).await);
+    assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
     hub.connected(&client).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_gives_up_when_it_was_told_to() {
     let mut hub = FakeHub::new();
-    let client = hub
-        .client_with(|b| b.reconnect(ReconnectPolicy { give_up: Some(Duration::from_secs(10)), ..steady() }));
+    let client = hub.client_with(|b| {
+        b.reconnect(ReconnectPolicy { give_up_after: Some(Duration::from_secs(10)), ..steady() })
+    });
     drop(hub.connected(&client).await);
     for _ in 0..3 {
         hub.refuse(Refusal::ServerUnavailable).await;
     }
     let ended =
         |status: &Status| matches!(status, Status::Disconnected { reason: DisconnectReason::Failed(_) });
-    soon("the end", client.status().wait_for(ended)).await.unwrap();
+    within_limit("the end", client.status().wait_for(ended)).await.unwrap();
 
     let client = hub.client_with(|b| b.reconnect(ReconnectPolicy::never()));
     drop(hub.connected(&client).await);
-    soon("the end", client.status().wait_for(ended)).await.unwrap();
-    assert!(hub.is_left_alone_for(Duration::from_secs(3600)).await);
+    within_limit("the end", client.status().wait_for(ended)).await.unwrap();
+    assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,17 +171,20 @@ async fn a_hub_that_falls_silent_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn disconnecting_ends_the_wait() {
     let mut hub = FakeHub::new();
-    let client =
-        hub.client_with(|b| b.reconnect(ReconnectPolicy { initial: Duration::from_secs(60), ..steady() }));
+    let client = hub
+        .client_with(|b| b.reconnect(ReconnectPolicy { initial_delay: Duration::from_secs(60), ..steady() }));
     drop(hub.connected(&client).await);
-    soon("a wait", client.status().wait_for(|status| matches!(status, Status::Waiting { .. })))
-        .await
-        .unwrap();
+    within_limit(
+        "a wait",
+        client.status().wait_for(|status| matches!(status, Status::WaitingToReconnect { .. })),
+    )
+    .await
+    .unwrap();
     client.disconnect().await;
     let requested =
         |status: &Status| matches!(status, Status::Disconnected { reason: DisconnectReason::Requested });
     assert!(requested(&client.status().current()));
-    assert!(hub.is_left_alone_for(Duration::from_secs(3600)).await);
+    assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,8 +202,8 @@ async fn running_handlers_count_against_the_limit_of_the_next_connection() {
     drop(peer);
     let mut peer = hub.serve().await;
     peer.call("2", "slow", "1").await;
-    assert_eq!(peer.answer().await.status, 429);
+    assert_eq!(peer.next_response().await.status, 429);
     sleep(Duration::from_secs(20)).await;
     peer.call("3", "slow", "1").await;
-    assert!(peer.answer().await.is("3", 200, "null"));
+    assert!(peer.next_response().await.is("3", 200, "null"));
 }

@@ -42,14 +42,14 @@ async fn the_next_connection_takes_over_in_a_quiet_moment() {
     assert!((84..=86).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     let mut peer = take_over(&mut hub, old).await;
     peer.call("1", "wait", "1").await;
-    assert!(peer.answer().await.is("1", 200, "null"));
+    assert!(peer.next_response().await.is("1", 200, "null"));
     assert!(status.current().is_connected());
     // And again.
     peer.take_unsubscribe().await;
     assert!((168..=174).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     let mut peer = take_over(&mut hub, peer).await;
     assert!(peer.is_quiet_for(Duration::from_secs(10)).await);
-    assert!(!matches!(status.current(), Status::Waiting { .. }));
+    assert!(!matches!(status.current(), Status::WaitingToReconnect { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +59,7 @@ async fn a_running_handler_is_waited_for() {
     let since = Instant::now();
     assert!(old.is_quiet_for(Duration::from_secs(80)).await);
     old.call("1", "wait", "8").await;
-    assert!(old.answer().await.is("1", 200, "null"));
+    assert!(old.next_response().await.is("1", 200, "null"));
     assert_eq!(since.elapsed().as_secs(), 88);
     old.take_unsubscribe().await;
     assert!((88..=90).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
@@ -73,7 +73,7 @@ async fn a_call_that_crosses_unsubscribe_is_served() {
     let Event::Unsubscribe(unsubscribe) = old.next().await else { panic!() };
     // Short enough: answered before the hub lets go.
     old.call("1", "wait", "0").await;
-    assert!(old.answer().await.is("1", 200, "null"));
+    assert!(old.next_response().await.is("1", 200, "null"));
     old.unsuback(unsubscribe.packet_id).await;
     let mut peer = take_over(&mut hub, old).await;
 
@@ -83,8 +83,8 @@ async fn a_call_that_crosses_unsubscribe_is_served() {
     peer.unsuback(unsubscribe.packet_id).await;
     peer.take_subscribe().await;
     peer.call("3", "wait", "0").await;
-    assert!(peer.answer().await.is("3", 200, "null"));
-    assert!(peer.answer().await.is("2", 200, "null"));
+    assert!(peer.next_response().await.is("3", 200, "null"));
+    assert!(peer.next_response().await.is("2", 200, "null"));
     peer.take_unsubscribe().await;
     // The connection that was opened for the first attempt.
     drop(hub.incoming().await);
@@ -134,7 +134,7 @@ async fn a_refused_renewal_leaves_the_old_connection_at_work() {
         hub.refuse(Refusal::NotAuthorized).await;
         old.take_subscribe().await;
         old.call("1", "wait", "0").await;
-        assert!(old.answer().await.is("1", 200, "null"));
+        assert!(old.next_response().await.is("1", 200, "null"));
         refusals += 1;
     }
     assert!(client.status().current().is_connected());

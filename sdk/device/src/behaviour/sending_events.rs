@@ -159,7 +159,7 @@ async fn without_a_queue_a_lost_connection_is_an_error() {
     peer.event().await;
     drop(peer);
     let error = cut.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Network, true));
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Connection, true));
     let error = client.send_event(Event::new("offline")).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Offline, true));
     let mut peer = next(&mut hub).await;
@@ -215,7 +215,7 @@ async fn what_is_left_at_the_end_is_told() {
     hub.refuse(Refusal::NotAuthorized).await;
     assert_eq!(sent.await.unwrap().unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Unauthorized);
-    // The grace of a disconnect ends as well.
+    // The shutdown_timeout of a disconnect ends as well.
     let reconnecting = connecting(&client);
     let (mut peer, _) = hub.connect().await;
     peer.accept(false).await;

@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 use super::DeviceClient;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::outbox::Outgoing;
+use crate::event_queue::QueuedEvent;
 
 /// How many events `send_events` follows at once.
-const MAX_UNDER_WAY: usize = 1024;
+const MAX_IN_FLIGHT: usize = 1024;
 
 impl DeviceClient {
     /// Sends an event, and returns once the hub has it; one that is sent [at most once](Event::at_most_once), once it
@@ -29,14 +29,14 @@ impl DeviceClient {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidPayload`] if it is too large, [`ErrorKind::InvalidArgument`] for a property that cannot be
+    /// [`ErrorKind::InvalidPayload`] if it is too large, [`ErrorKind::InvalidInput`] for a property that cannot be
     /// sent. [`ErrorKind::QueueFull`]. [`ErrorKind::Rejected`] if the hub closed the connection ten times in a row
     /// because of the event, as it seems: MQTT has no other way to say no. With
-    /// [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail): [`ErrorKind::Offline`], or [`ErrorKind::Network`] if it is
+    /// [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail): [`ErrorKind::Offline`], or [`ErrorKind::Connection`] if it is
     /// not known whether the hub has it. If the client ends first: why it ended, [`ErrorKind::Closed`] after
     /// [`disconnect`](Self::disconnect).
     pub async fn send_event(&self, event: Event) -> Result<(), Error> {
-        delivery(self.queue(event)?).await
+        wait_for_delivery(self.enqueue(event)?).await
     }
 
     /// Sends events without waiting for each, and returns once the hub has all of them. When the queue is full of them,
@@ -48,19 +48,19 @@ impl DeviceClient {
     pub async fn send_events(&self, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
         let mut under_way = VecDeque::new();
         for event in events {
-            if under_way.len() >= MAX_UNDER_WAY
+            if under_way.len() >= MAX_IN_FLIGHT
                 && let Some(oldest) = under_way.pop_front()
             {
-                delivery(oldest).await?;
+                wait_for_delivery(oldest).await?;
             }
             loop {
-                match self.queue(event.clone()) {
+                match self.enqueue(event.clone()) {
                     Ok(sent) => {
                         under_way.push_back(sent);
                         break;
                     }
                     Err(error) if error.kind() == ErrorKind::QueueFull => match under_way.pop_front() {
-                        Some(oldest) => delivery(oldest).await?,
+                        Some(oldest) => wait_for_delivery(oldest).await?,
                         None => return Err(error),
                     },
                     Err(error) => return Err(error),
@@ -68,21 +68,21 @@ impl DeviceClient {
             }
         }
         for sent in under_way {
-            delivery(sent).await?;
+            wait_for_delivery(sent).await?;
         }
         Ok(())
     }
 
-    fn queue(&self, event: Event) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+    fn enqueue(&self, event: Event) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let shared = &self.inner.shared;
         let (topic, qos, body) = event.into_publish(&shared.config.identity)?;
         let (delivered, sent) = oneshot::channel();
-        shared.outbox.push(Outgoing { topic, qos, body, delivered })?;
+        shared.event_queue.push(QueuedEvent { topic, qos, body, delivered })?;
         shared.wake.notify_one();
         Ok(sent)
     }
 }
 
-async fn delivery(sent: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
+async fn wait_for_delivery(sent: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
     sent.await.unwrap_or_else(|_| Err(Error::closed()))
 }

@@ -18,16 +18,16 @@ impl DeviceClient {
     /// # use ferrohub_device::{DeviceClient, Error, FileUpload};
     /// # async fn example(client: DeviceClient) -> Result<(), Error> {
     /// let file = client.upload_file(FileUpload::new("notes/today.txt", "all is well")).await?;
-    /// println!("{} bytes are at {}", file.bytes, file.uri);
+    /// println!("{} bytes are at {}", file.blob_size_in_bytes, file.blob_uri);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a bad name, a file that cannot be read,
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a bad name, a file that cannot be read,
     /// and for modules; [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) and others for what hub or store refuse: see
-    /// [`Error::status`] and [`Error::code`]; [`ErrorKind::Network`](crate::ErrorKind::Network) and
+    /// [`Error::status`] and [`Error::code`]; [`ErrorKind::Connection`](crate::ErrorKind::Connection) and
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when all attempts failed.
     pub async fn upload_file(&self, upload: FileUpload) -> Result<UploadedFile, Error> {
         crate::upload::run(self.inner.shared.clone(), upload).await

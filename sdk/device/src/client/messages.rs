@@ -2,7 +2,7 @@
 
 use super::DeviceClient;
 use crate::error::Error;
-use crate::message::{self, HeldMessage, Messages};
+use crate::message::{self, LockedMessage, MessageStream};
 
 impl DeviceClient {
     /// The messages from the cloud; for a module, those at its inputs.
@@ -23,8 +23,8 @@ impl DeviceClient {
     /// # }
     /// ```
     #[must_use]
-    pub fn messages(&self) -> Messages {
-        let messages = Messages::new(self.inner.shared.messages.open());
+    pub fn messages(&self) -> MessageStream {
+        let messages = MessageStream::new(self.inner.shared.messages.subscribe());
         self.inner.shared.wake.notify_one();
         messages
     }
@@ -34,8 +34,8 @@ impl DeviceClient {
     ///
     /// # Errors
     /// As for any request: [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
-    /// [`ErrorKind::Network`](crate::ErrorKind::Network), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
-    pub async fn receive_message(&self) -> Result<Option<HeldMessage>, Error> {
+    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    pub async fn receive_message(&self) -> Result<Option<LockedMessage>, Error> {
         message::receive(&self.inner.shared).await
     }
 }

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::feature::Feature;
 use crate::https;
 use crate::method::{
-    Answered, MethodCall, MethodRequest, MethodRequests, MethodResponse, MethodTarget, handler,
+    MethodInvocation, MethodRequest, MethodRequestStream, MethodResponse, MethodResponseBody, MethodTarget,
+    handler,
 };
 
 impl DeviceClient {
@@ -36,7 +37,7 @@ impl DeviceClient {
         Fut::Output: Into<MethodResponse>,
     {
         self.inner.shared.handlers.insert(name.into(), handler(function));
-        self.inner.shared.uses(Feature::Methods);
+        self.inner.shared.use_feature(Feature::Methods);
     }
 
     /// Forgets the handler of a method; false if there was none.
@@ -53,7 +54,7 @@ impl DeviceClient {
         Fut::Output: Into<MethodResponse>,
     {
         self.inner.shared.handlers.set_unhandled(handler(function));
-        self.inner.shared.uses(Feature::Methods);
+        self.inner.shared.use_feature(Feature::Methods);
     }
 
     /// The calls of methods without a handler of their own, as a stream. While there is one, the handler for unhandled
@@ -62,10 +63,10 @@ impl DeviceClient {
     /// A call counts against [`max_concurrent_methods`](crate::Builder::max_concurrent_methods) until its request is
     /// dropped.
     #[must_use]
-    pub fn method_requests(&self) -> MethodRequests {
+    pub fn method_requests(&self) -> MethodRequestStream {
         let requests =
             self.inner.shared.handlers.open_stream(self.inner.shared.config.max_concurrent_methods);
-        self.inner.shared.uses(Feature::Methods);
+        self.inner.shared.use_feature(Feature::Methods);
         requests
     }
 
@@ -81,9 +82,9 @@ impl DeviceClient {
     /// need not be connected.
     ///
     /// ```no_run
-    /// # use ferrohub_device::{DeviceClient, Error, MethodCall};
+    /// # use ferrohub_device::{DeviceClient, Error, MethodInvocation};
     /// # async fn example(module: DeviceClient) -> Result<(), Error> {
-    /// let call = MethodCall::new("close").payload(&serde_json::json!({ "valve": 3 }))?;
+    /// let call = MethodInvocation::new("close").payload(&serde_json::json!({ "valve": 3 }))?;
     /// let response = module.invoke_method(("pump-1", "valves"), &call).await?;
     /// println!("{}: {}", response.status(), response.payload_text());
     /// # Ok(())
@@ -99,16 +100,19 @@ impl DeviceClient {
     pub async fn invoke_method<'a>(
         &self,
         target: impl Into<MethodTarget<'a>>,
-        call: &MethodCall,
+        call: &MethodInvocation,
     ) -> Result<MethodResponse, Error> {
         let config = &self.inner.shared.config;
         let path = target.into().path()?;
         let mut headers = HeaderMap::new();
         if config.identity.module_str().is_some() {
-            headers.insert(https::name("x-ms-edge-moduleid"), https::header(config.identity.as_str())?);
+            headers.insert(
+                https::header_name("x-ms-edge-moduleid"),
+                https::header_value(config.identity.as_str())?,
+            );
         }
-        let patience = call.patience() + config.request_timeout;
-        let answer = config.post(&path, call, headers, patience).await?;
-        answer.success("the method was not called")?.json::<Answered>()?.into_response()
+        let timeout = call.total_timeout() + config.request_timeout;
+        let answer = config.post(&path, call, headers, timeout).await?;
+        answer.success("the method was not called")?.json::<MethodResponseBody>()?.into_response()
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::DeviceClient;
 use crate::error::{Error, ErrorKind};
 use crate::feature::Feature;
-use crate::twin::{Asker, DesiredUpdates, Twin, TwinAnswer, TwinAsk, TwinRequest};
+use crate::twin::{DesiredUpdateStream, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest};
 
 impl DeviceClient {
     /// Reads the device's twin.
@@ -19,14 +19,14 @@ impl DeviceClient {
     /// # Errors
     /// [`ErrorKind::Timeout`]; [`ErrorKind::Unavailable`] if the hub is too busy; [`ErrorKind::Closed`] if the client
     /// is not connected; [`ErrorKind::QueueFull`] if too many requests wait.
-    pub async fn twin(&self) -> Result<Twin, Error> {
-        Twin::read(&self.ask_twin(TwinAsk::Get).await?.payload)
+    pub async fn get_twin(&self) -> Result<DeviceTwin, Error> {
+        DeviceTwin::from_json(&self.send_twin_request(TwinOperation::Get).await?.payload)
     }
 
     /// Changes what the device reports, by the rules of a JSON merge patch (RFC 7396): a `null` removes a property.
     /// Returns the new version of the reported section.
     ///
-    /// Waits like [`twin`](Self::twin). When the connection is lost before the hub answered, the change is sent again;
+    /// Waits like [`get_twin`](Self::get_twin). When the connection is lost before the hub answered, the change is sent again;
     /// changes keep their order. A change that was sent is not taken back by dropping the future.
     ///
     /// ```no_run
@@ -39,7 +39,7 @@ impl DeviceClient {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidPayload`] if it is not a JSON object, or breaks the hub's rules; else as
-    /// [`twin`](Self::twin).
+    /// [`get_twin`](Self::get_twin).
     pub async fn patch_reported<T: Serialize + ?Sized>(&self, patch: &T) -> Result<u64, Error> {
         self.report(patch, None).await
     }
@@ -47,7 +47,7 @@ impl DeviceClient {
     /// Changes what the device reports, if its version is still the one that was read.
     ///
     /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if it is another. [`ErrorKind::Network`] if the connection was lost before the
+    /// [`ErrorKind::PreconditionFailed`] if it is another. [`ErrorKind::Connection`] if the connection was lost before the
     /// hub answered: it may have made the change. Else as [`patch_reported`](Self::patch_reported).
     pub async fn patch_reported_if_version<T: Serialize + ?Sized>(
         &self,
@@ -65,15 +65,16 @@ impl DeviceClient {
         if !patch.starts_with(b"{") {
             return Err(Error::new(ErrorKind::InvalidPayload, "the patch is not a JSON object"));
         }
-        let answer = self.ask_twin(TwinAsk::Report { patch: Bytes::from(patch), if_version }).await?;
+        let answer =
+            self.send_twin_request(TwinOperation::Report { patch: Bytes::from(patch), if_version }).await?;
         answer.version.ok_or_else(|| Error::new(ErrorKind::Protocol, "the hub did not tell the new version"))
     }
 
-    async fn ask_twin(&self, ask: TwinAsk) -> Result<TwinAnswer, Error> {
+    async fn send_twin_request(&self, operation: TwinOperation) -> Result<TwinReply, Error> {
         let shared = &self.inner.shared;
         let (reply, answer) = oneshot::channel();
-        shared.twin.push(TwinRequest { ask, asker: Asker::Application(reply) })?;
-        shared.uses(Feature::TwinAnswers);
+        shared.twin.push(TwinRequest { operation, requester: Requester::Application(reply) })?;
+        shared.use_feature(Feature::TwinResponses);
         match timeout(shared.config.request_timeout, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(Error::closed())),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "the hub did not answer the twin request in time")),
@@ -82,11 +83,11 @@ impl DeviceClient {
 
     /// What the back end wants of the device, as it changes.
     ///
-    /// The stream begins with the [whole](crate::DesiredUpdate::Whole) section; then come
+    /// The stream begins with the [whole](crate::DesiredUpdate::Full) section; then come
     /// [patches](crate::DesiredUpdate::Patch), in order and each once. Changes that were missed – while there was no
     /// connection, or because the application did not read – are made good by the whole section again: the application
     /// always ends up with the truth, and never sees an older version after a newer one. So nothing needs to be read
-    /// with [`twin`](Self::twin) before, or after a reconnect.
+    /// with [`get_twin`](Self::get_twin) before, or after a reconnect.
     ///
     /// A second stream ends the first. A device whose identity was deleted and made anew starts its versions over: it
     /// needs a new stream.
@@ -101,8 +102,8 @@ impl DeviceClient {
     /// # }
     /// ```
     #[must_use]
-    pub fn desired_updates(&self) -> DesiredUpdates {
-        let updates = DesiredUpdates::new(self.inner.shared.desired.open());
+    pub fn desired_updates(&self) -> DesiredUpdateStream {
+        let updates = DesiredUpdateStream::new(self.inner.shared.desired.subscribe());
         self.inner.shared.wake.notify_one();
         updates
     }

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::method::Answer;
+use crate::method::PendingResponse;
 
 type Acknowledged = oneshot::Sender<Result<(), Error>>;
 
@@ -21,28 +21,33 @@ pub(super) struct Calls {
     /// Who waits to hear that the hub has an answer.
     unacknowledged: HashMap<PacketId, Acknowledged>,
     /// How many there ever were.
-    count: u64,
+    total: u64,
 }
 
 /// A call that is worked on; done when it is answered, or when nobody is left who could.
 struct Call {
     request_id: String,
     name: String,
-    answer: oneshot::Receiver<Answer>,
+    response: oneshot::Receiver<PendingResponse>,
 }
 
 /// A call that is over.
-pub(super) struct Done {
+pub(super) struct FinishedCall {
     pub(super) request_id: String,
     pub(super) name: String,
     /// None if whoever had it dropped it, or panicked.
-    pub(super) answer: Option<Answer>,
+    pub(super) response: Option<PendingResponse>,
 }
 
 impl Calls {
-    pub(super) fn insert(&mut self, request_id: String, name: String, answer: oneshot::Receiver<Answer>) {
-        self.count += 1;
-        self.open.push(Call { request_id, name, answer });
+    pub(super) fn insert(
+        &mut self,
+        request_id: String,
+        name: String,
+        response: oneshot::Receiver<PendingResponse>,
+    ) {
+        self.total += 1;
+        self.open.push(Call { request_id, name, response });
     }
 
     pub(super) fn contains(&self, request_id: &str) -> bool {
@@ -50,8 +55,8 @@ impl Calls {
     }
 
     /// How many there ever were.
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// The answers that the hub has not acknowledged.
@@ -64,16 +69,16 @@ impl Calls {
     }
 
     /// The next call that is over; none if there are no calls.
-    pub(super) async fn next(&mut self) -> Option<Done> {
+    pub(super) async fn next(&mut self) -> Option<FinishedCall> {
         self.open.next().await
     }
 
     /// The hub ended all calls. Who answers now is told that it is too late.
-    pub(super) fn end(&mut self) {
+    pub(super) fn cancel_all(&mut self) {
         self.open = FuturesUnordered::new();
     }
 
-    pub(super) fn sent(&mut self, packet_id: PacketId, acknowledged: Acknowledged) {
+    pub(super) fn response_sent(&mut self, packet_id: PacketId, acknowledged: Acknowledged) {
         self.unacknowledged.insert(packet_id, acknowledged);
     }
 
@@ -85,7 +90,7 @@ impl Calls {
     }
 
     /// The answers on their way are not sent again: the calls they belong to are over.
-    pub(super) fn forget_unacknowledged(&mut self) {
+    pub(super) fn fail_unacknowledged(&mut self) {
         for (_, acknowledged) in self.unacknowledged.drain() {
             let _ = acknowledged.send(Err(Error::call_ended()));
         }
@@ -93,15 +98,15 @@ impl Calls {
 }
 
 impl Future for Call {
-    type Output = Done;
+    type Output = FinishedCall;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
-        let answer = ready!(Pin::new(&mut self.answer).poll(cx)).ok();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FinishedCall> {
+        let response = ready!(Pin::new(&mut self.response).poll(cx)).ok();
         let call = &mut *self;
-        Poll::Ready(Done {
+        Poll::Ready(FinishedCall {
             request_id: std::mem::take(&mut call.request_id),
             name: std::mem::take(&mut call.name),
-            answer,
+            response,
         })
     }
 }

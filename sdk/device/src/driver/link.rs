@@ -20,14 +20,14 @@ use crate::transport::{BoxStream, stream_error};
 /// Requests are small; the largest comes in a few dozen reads.
 const READ_BUFFER: usize = 4 * 1024;
 /// With more than this unsent, the hub is not read: it would only ask for more answers. Nor is more sent.
-const MAX_UNSENT: usize = 64 * 1024;
+const MAX_UNSENT_BYTES: usize = 64 * 1024;
 /// How long the goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {
-    pub(super) machine: Connection,
+    pub(super) mqtt: Connection,
     /// Events that were taken too early.
-    early: VecDeque<Event>,
+    buffered: VecDeque<Event>,
     stream: BoxStream,
     output: BytesMut,
     /// Whether something was written since the last flush.
@@ -47,12 +47,12 @@ impl Link {
         config: Arc<Config>,
     ) -> Result<Self, Error> {
         let now = Instant::now();
-        let machine = Connection::connect(config, connect, session, now.into_std()).map_err(|error| {
-            Error::caused(ErrorKind::InvalidArgument, "the device cannot be named in MQTT", error)
+        let mqtt = Connection::connect(config, connect, session, now.into_std()).map_err(|error| {
+            Error::caused(ErrorKind::InvalidInput, "the device cannot be named in MQTT", error)
         })?;
         Ok(Self {
-            machine,
-            early: VecDeque::new(),
+            mqtt,
+            buffered: VecDeque::new(),
             stream,
             output: BytesMut::new(),
             unflushed: false,
@@ -69,18 +69,18 @@ impl Link {
     }
 
     /// Gives events back, to be told again before all others.
-    pub(super) fn put_back(&mut self, events: Vec<Event>) {
-        self.early.extend(events);
+    pub(super) fn requeue(&mut self, events: Vec<Event>) {
+        self.buffered.extend(events);
     }
 
     /// Whether more can be sent without waiting in memory for long.
-    pub(super) fn has_room(&self) -> bool {
-        self.output.len() + self.machine.transmit_len() < MAX_UNSENT
+    pub(super) fn can_send(&self) -> bool {
+        self.output.len() + self.mqtt.transmit_len() < MAX_UNSENT_BYTES
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         loop {
-            if let Some(event) = self.early.pop_front().or_else(|| self.machine.poll_event()) {
+            if let Some(event) = self.buffered.pop_front().or_else(|| self.mqtt.poll_event()) {
                 return Poll::Ready(Ok(event));
             }
             if let Some(error) = &self.error {
@@ -90,17 +90,17 @@ impl Link {
                 // The hub closed. What it said before may tell why: a CONNACK, or TLS that does not take our certificate.
                 let said = self.poll_read(cx);
                 self.error = Some(match said {
-                    Poll::Ready(Err(said)) if said.kind() != ErrorKind::Network => said,
-                    _ => lost(error),
+                    Poll::Ready(Err(said)) if said.kind() != ErrorKind::Connection => said,
+                    _ => connection_lost(error),
                 });
                 continue;
             }
             if self.poll_timer(cx).is_ready() {
-                let outcome = self.machine.handle_timeout(Instant::now().into_std());
-                self.error = outcome.err().map(broken);
+                let outcome = self.mqtt.handle_timeout(Instant::now().into_std());
+                self.error = outcome.err().map(protocol_error);
                 continue;
             }
-            if !self.machine.wants_read() || self.output.len() > MAX_UNSENT {
+            if !self.mqtt.wants_read() || self.output.len() > MAX_UNSENT_BYTES {
                 return Poll::Pending;
             }
             let outcome = ready!(self.poll_read(cx));
@@ -110,7 +110,7 @@ impl Link {
 
     /// Ready when all output is with the operating system.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.machine.poll_transmit(&mut self.output);
+        self.mqtt.poll_transmit(&mut self.output);
         while !self.output.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -129,17 +129,17 @@ impl Link {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut buffer = ReadBuf::new(&mut self.input);
         if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-            return Poll::Ready(Err(lost(error)));
+            return Poll::Ready(Err(connection_lost(error)));
         }
         if buffer.filled().is_empty() {
-            return Poll::Ready(Err(Error::new(ErrorKind::Network, "the hub closed the connection")));
+            return Poll::Ready(Err(Error::new(ErrorKind::Connection, "the hub closed the connection")));
         }
-        let outcome = self.machine.handle_input(buffer.filled(), Instant::now().into_std());
-        Poll::Ready(outcome.map_err(broken))
+        let outcome = self.mqtt.handle_input(buffer.filled(), Instant::now().into_std());
+        Poll::Ready(outcome.map_err(protocol_error))
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.machine.poll_timeout().map(Instant::from_std) else {
+        let Some(deadline) = self.mqtt.poll_timeout().map(Instant::from_std) else {
             return Poll::Pending;
         };
         if self.timer.deadline() != deadline {
@@ -150,26 +150,26 @@ impl Link {
 
     /// Says goodbye, if anybody listens. What was not acknowledged is left for the next connection.
     pub(super) async fn close(mut self) -> Session {
-        self.machine.disconnect();
+        self.mqtt.disconnect();
         let goodbye = async {
             poll_fn(|cx| self.poll_send(cx)).await?;
             poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
         };
         // The hub notices the end without it as well.
         let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
-        self.machine.into_session()
+        self.mqtt.into_session()
     }
 
     pub(super) fn into_session(self) -> Session {
-        self.machine.into_session()
+        self.mqtt.into_session()
     }
 }
 
-fn lost(error: io::Error) -> Error {
+fn connection_lost(error: io::Error) -> Error {
     stream_error(error, "the connection was lost")
 }
 
-fn broken(error: ProtocolError) -> Error {
+fn protocol_error(error: ProtocolError) -> Error {
     let kind = match error {
         ProtocolError::ConnectTimeout | ProtocolError::PingTimeout => ErrorKind::Timeout,
         _ => ErrorKind::Protocol,

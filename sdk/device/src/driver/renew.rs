@@ -25,14 +25,14 @@ use tracing::{debug, info, warn};
 
 use super::connect::Connected;
 use super::link::Link;
-use super::{Driver, Ending, Mode};
+use super::{Driver, ExitReason, Mode};
 use crate::feature::Feature;
 use crate::reconnect::Backoff;
 
 /// A moment of silence that counts as one. Calls often follow each other closely.
-const QUIET: Duration = Duration::from_millis(100);
+const QUIET_PERIOD: Duration = Duration::from_millis(100);
 /// How long after UNSUBSCRIBE to wait for calls that came just before it.
-const LEAVE: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// Serves until the token is renewed, or until it is clear that it cannot be.
@@ -41,22 +41,22 @@ impl Driver {
         connected: &mut Connected,
         begin: Instant,
         latest: Instant,
-    ) -> Result<(), Ending> {
-        self.pump(&mut connected.link, sleep_until(begin)).await?;
-        let quiet = QUIET.min(latest.saturating_duration_since(begin) / 10);
+    ) -> Result<(), ExitReason> {
+        self.serve_until(&mut connected.link, sleep_until(begin)).await?;
+        let quiet = QUIET_PERIOD.min(latest.saturating_duration_since(begin) / 10);
         let mut backoff = Backoff::default();
         loop {
             match self.renew_once(connected, quiet, latest).await? {
                 Outcome::Renewed => return Ok(()),
                 Outcome::Busy => {}
                 Outcome::Failed => {
-                    let retry = Instant::now() + backoff.next(&self.shared.config.reconnect);
+                    let retry = Instant::now() + backoff.next_delay(&self.shared.config.reconnect);
                     if retry >= latest {
                         // Nothing left to try before the end of the token; the hub will close, and we come back.
                         connected.renewal = None;
                         return Ok(());
                     }
-                    self.pump(&mut connected.link, sleep_until(retry)).await?;
+                    self.serve_until(&mut connected.link, sleep_until(retry)).await?;
                 }
             }
         }
@@ -67,12 +67,12 @@ impl Driver {
         connected: &mut Connected,
         quiet: Duration,
         latest: Instant,
-    ) -> Result<Outcome, Ending> {
+    ) -> Result<Outcome, ExitReason> {
         let shared = self.shared.clone();
         let link = &mut connected.link;
         let now = Instant::now();
-        self.pump_until_idle(link, quiet, now + latest.saturating_duration_since(now) / 2).await?;
-        let prepared = match self.pump(link, shared.prepare()).await? {
+        self.serve_until_idle(link, quiet, now + latest.saturating_duration_since(now) / 2).await?;
+        let prepared = match self.serve_until(link, shared.prepare()).await? {
             Ok(prepared) => prepared,
             Err(error) => {
                 warn!(%error, "the token cannot be renewed yet");
@@ -80,62 +80,62 @@ impl Driver {
             }
         };
         let now = Instant::now();
-        self.leave(link, Mode::Renewing, (now + LEAVE).min(latest.max(now))).await?;
-        if !self.is_without_calls() && Instant::now() < latest {
+        self.drain(link, Mode::Renewing, (now + DRAIN_TIMEOUT).min(latest.max(now))).await?;
+        if !self.has_no_calls() && Instant::now() < latest {
             debug!("calls came in just before the renewal of the token");
-            self.stay(link);
+            self.resume(link);
             return Ok(Outcome::Busy);
         }
         // The answers on their way are not sent again: the calls they belong to are over.
-        let mut session = link.machine.session().clone();
+        let mut session = link.mqtt.session().clone();
         for packet_id in self.calls.unacknowledged() {
             session.remove(packet_id);
         }
         // The old connection is not looked at meanwhile: it has nothing to say but that it is displaced, and what comes
         // by chance is made good on the next.
         let entered = tokio::select! {
-            entered = shared.enter(prepared, session, self.subscriptions.held) => entered,
-            _ = self.commands.recv() => return Err(Ending::Requested),
+            entered = shared.establish(prepared, session, self.subscriptions.granted) => entered,
+            _ = self.commands.recv() => return Err(ExitReason::Requested),
         };
         match entered {
             Ok(mut next) => {
                 info!(device = %self.shared.config.identity, "token renewed");
-                self.calls.end();
-                self.calls.forget_unacknowledged();
-                self.repeat_twin_requests();
-                self.messages_lost_their_connection();
-                self.begin(&mut next);
+                self.calls.cancel_all();
+                self.calls.fail_unacknowledged();
+                self.resend_twin_requests();
+                self.on_messages_disconnected();
+                self.connection_started(&mut next);
                 *connected = next;
                 Ok(Outcome::Renewed)
             }
             Err(error) => {
                 warn!(%error, "the token cannot be renewed yet");
-                self.stay(link);
+                self.resume(link);
                 Ok(Outcome::Failed)
             }
         }
     }
 
     /// Asks for no more calls, and serves those that are open; false if something is not over before `deadline`.
-    pub(super) async fn leave(
+    pub(super) async fn drain(
         &mut self,
         link: &mut Link,
         mode: Mode,
         deadline: Instant,
-    ) -> Result<bool, Ending> {
+    ) -> Result<bool, ExitReason> {
         self.mode = mode;
-        if self.subscriptions.held.contains(Feature::Methods) {
-            self.subscriptions.held = self.subscriptions.held.without(Feature::Methods);
+        if self.subscriptions.granted.contains(Feature::Methods) {
+            self.subscriptions.granted = self.subscriptions.granted.without(Feature::Methods);
             let (filter, _) = Feature::Methods.subscription(&self.shared.config.identity);
-            if let Err(error) = link.machine.unsubscribe(&[&filter]) {
+            if let Err(error) = link.mqtt.unsubscribe(&[&filter]) {
                 debug!(%error, "UNSUBSCRIBE cannot be sent");
             }
         }
-        self.pump_until_idle(link, Duration::ZERO, deadline).await
+        self.serve_until_idle(link, Duration::ZERO, deadline).await
     }
 
     /// Goes on as before, and asks for calls again.
-    fn stay(&mut self, link: &mut Link) {
+    fn resume(&mut self, link: &mut Link) {
         self.mode = Mode::Serving;
         self.subscribe_wanted(link);
     }

@@ -17,7 +17,7 @@ use super::link::Link;
 use super::{Driver, Mode};
 use crate::error::{Error, ErrorKind};
 use crate::feature::Feature;
-use crate::twin::{Asker, DesiredUpdate, Twin, TwinAnswer, TwinAsk, TwinRequest, TwinSection};
+use crate::twin::{DesiredUpdate, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest, TwinSection};
 
 /// How many requests wait for their answers at once.
 const MAX_IN_FLIGHT: usize = 16;
@@ -43,7 +43,7 @@ impl TwinRequests {
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight
             .values()
-            .all(|request| matches!(request.asker, Asker::Desired) || request.is_abandoned())
+            .all(|request| matches!(request.requester, Requester::Desired) || request.is_cancelled())
     }
 
     fn insert(&mut self, request: TwinRequest) -> String {
@@ -67,25 +67,28 @@ impl TwinRequests {
 
 impl Driver {
     /// Sends what waits, as far as there is room.
-    pub(super) fn ask_twin(&mut self, link: &mut Link) {
-        if self.subscriptions.refused.contains(Feature::TwinAnswers) {
+    pub(super) fn send_twin_requests(&mut self, link: &mut Link) {
+        if self.subscriptions.refused.contains(Feature::TwinResponses) {
             let error = Error::new(ErrorKind::Rejected, "the hub does not let this device use its twin");
             while let Some(request) = self.shared.twin.pop() {
                 request.fail(error.clone());
             }
             return;
         }
-        if !self.subscriptions.held.contains(Feature::TwinAnswers) {
+        if !self.subscriptions.granted.contains(Feature::TwinResponses) {
             return;
         }
         let now = Instant::now();
         if self.can_read_twin() && self.desired.is_due(now) {
-            self.desired.asked(now + self.shared.config.request_timeout);
-            self.send_twin_request(link, TwinRequest { ask: TwinAsk::Get, asker: Asker::Desired });
+            self.desired.read_sent(now + self.shared.config.request_timeout);
+            self.send_twin_request(
+                link,
+                TwinRequest { operation: TwinOperation::Get, requester: Requester::Desired },
+            );
         }
-        self.twin.in_flight.retain(|_, request| !request.is_abandoned());
+        self.twin.in_flight.retain(|_, request| !request.is_cancelled());
         while self.twin.in_flight.len() < MAX_IN_FLIGHT
-            && link.has_room()
+            && link.can_send()
             && let Some(request) = self.shared.twin.pop()
         {
             self.send_twin_request(link, request);
@@ -95,96 +98,98 @@ impl Driver {
     /// Whether the twin can be read for the stream of desired properties. Not before the hub tells of changes: one that
     /// comes between the reading and that would be missed.
     pub(super) fn can_read_twin(&self) -> bool {
-        let held = self.subscriptions.held;
-        self.mode == Mode::Serving && held.contains(Feature::Desired) && held.contains(Feature::TwinAnswers)
+        let granted = self.subscriptions.granted;
+        self.mode == Mode::Serving
+            && granted.contains(Feature::Desired)
+            && granted.contains(Feature::TwinResponses)
     }
 
     fn send_twin_request(&mut self, link: &mut Link, request: TwinRequest) {
-        let ask = request.ask.clone();
+        let operation = request.operation.clone();
         let request_id = self.twin.insert(request);
         let request_id = request_id.as_str();
-        let (topic, payload) = match ask {
-            TwinAsk::Get => (topic::TwinRequest::Get { request_id }, bytes::Bytes::new()),
-            TwinAsk::Report { patch, if_version } => {
+        let (topic, payload) = match operation {
+            TwinOperation::Get => (topic::TwinRequest::Get { request_id }, bytes::Bytes::new()),
+            TwinOperation::Report { patch, if_version } => {
                 (topic::TwinRequest::Report { request_id, if_version }, patch)
             }
         };
-        if let Err(error) = link.machine.publish(topic, QoS::AtMostOnce, payload)
+        if let Err(error) = link.mqtt.publish(topic, QoS::AtMostOnce, payload)
             && let Some(request) = self.twin.remove(request_id)
         {
             request.fail(send_error(error));
         }
     }
 
-    pub(super) fn twin_answered(&mut self, response: TwinResponse<'_>, publish: &Publish) {
+    pub(super) fn handle_twin_response(&mut self, response: TwinResponse<'_>, publish: &Publish) {
         let Some(request) = self.twin.remove(response.request_id) else {
             debug!(request_id = response.request_id, "an answer that nobody waits for");
             return;
         };
         let answer = match response.status {
-            200..300 => Ok(TwinAnswer { version: response.version, payload: publish.payload.clone() }),
-            status => Err(Error::refused(status, "the hub refused the twin request", &publish.payload)),
+            200..300 => Ok(TwinReply { version: response.version, payload: publish.payload.clone() }),
+            status => Err(Error::from_response(status, "the hub refused the twin request", &publish.payload)),
         };
-        match request.asker {
-            Asker::Application(reply) => {
+        match request.requester {
+            Requester::Application(reply) => {
                 // Who gave up is not told.
                 let _ = reply.send(answer);
             }
-            Asker::Desired => self.desired_read(answer),
+            Requester::Desired => self.handle_desired_read(answer),
         }
     }
 
-    fn desired_read(&mut self, answer: Result<TwinAnswer, Error>) {
+    fn handle_desired_read(&mut self, answer: Result<TwinReply, Error>) {
         let now = Instant::now();
-        match answer.and_then(|answer| Twin::read(&answer.payload)) {
+        match answer.and_then(|answer| DeviceTwin::from_json(&answer.payload)) {
             Ok(twin) => {
-                if self.desired.whole(twin.desired.version(), now) {
+                if self.desired.accept_full(twin.desired.version(), now) {
                     // It says all that those before it do.
                     self.shared.desired.clear();
-                    self.tell(DesiredUpdate::Whole(twin.desired));
+                    self.push_update(DesiredUpdate::Full(twin.desired));
                 }
             }
             Err(error) => {
                 warn!(%error, "the twin cannot be read yet");
-                self.desired.failed(now);
+                self.desired.read_failed(now);
             }
         }
     }
 
-    pub(super) fn desired_changed(&mut self, version: u64, payload: &[u8]) {
+    pub(super) fn handle_desired_patch(&mut self, version: u64, payload: &[u8]) {
         let now = Instant::now();
         let Ok(mut patch) = serde_json::from_slice::<Properties>(payload) else {
             warn!(version, "a change of desired properties that is not JSON");
-            return self.desired.missed(now);
+            return self.desired.schedule_read(now);
         };
         patch.insert(VERSION.to_owned(), version.into());
         if let Some(section) = TwinSection::new(patch)
-            && self.desired.change(version, now)
+            && self.desired.accept_patch(version, now)
         {
-            self.tell(DesiredUpdate::Patch(section));
+            self.push_update(DesiredUpdate::Patch(section));
         }
     }
 
-    fn tell(&mut self, update: DesiredUpdate) {
+    fn push_update(&mut self, update: DesiredUpdate) {
         if self.shared.desired.push(update, MAX_UPDATES).is_err() {
             debug!("the application does not keep up with changes of desired properties");
             self.shared.desired.clear();
-            self.desired.lost(Instant::now());
+            self.desired.queue_overflowed(Instant::now());
         }
     }
 
     /// The connection ended, and with it the hope for answers.
-    pub(super) fn repeat_twin_requests(&mut self) {
+    pub(super) fn resend_twin_requests(&mut self) {
         let requests = std::mem::take(&mut self.twin.in_flight).into_values();
         let (again, lost): (Vec<_>, Vec<_>) = requests
-            .filter(|request| matches!(request.asker, Asker::Application(_)))
+            .filter(|request| matches!(request.requester, Requester::Application(_)))
             .partition(TwinRequest::is_repeatable);
         for request in lost {
             request.fail(Error::new(
-                ErrorKind::Network,
+                ErrorKind::Connection,
                 "the connection ended before the hub said whether it made the change",
             ));
         }
-        self.shared.twin.put_back(again.into_iter());
+        self.shared.twin.requeue(again.into_iter());
     }
 }

@@ -7,16 +7,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
-use super::{MethodRequest, MethodRequests, MethodResponse};
+use super::{MethodRequest, MethodRequestStream, MethodResponse};
 
 type HandlerFuture = Pin<Box<dyn Future<Output = MethodResponse> + Send>>;
 pub(crate) type Handler = Arc<dyn Fn(MethodRequest) -> HandlerFuture + Send + Sync>;
 
 /// Who takes a call.
-pub(crate) enum Taker {
+pub(crate) enum MethodRoute {
     Handler(Handler),
     Stream(mpsc::Sender<MethodRequest>),
-    Nobody,
+    Unhandled,
 }
 
 /// By name first, then the stream if one is open, then the handler for the rest.
@@ -46,21 +46,21 @@ impl Handlers {
     }
 
     /// `capacity` is the limit of calls that are worked on: the stream can never be full before that is reached.
-    pub(crate) fn open_stream(&self, capacity: usize) -> MethodRequests {
+    pub(crate) fn open_stream(&self, capacity: usize) -> MethodRequestStream {
         let (sender, receiver) = mpsc::channel(capacity);
         self.write(|table| table.stream = Some(sender));
-        MethodRequests::new(receiver)
+        MethodRequestStream::new(receiver)
     }
 
-    pub(crate) fn taker(&self, name: &str) -> Taker {
+    pub(crate) fn route(&self, name: &str) -> MethodRoute {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(handler) = table.named.get(name) {
-            return Taker::Handler(handler.clone());
+            return MethodRoute::Handler(handler.clone());
         }
         match (&table.stream, &table.unhandled) {
-            (Some(stream), _) if !stream.is_closed() => Taker::Stream(stream.clone()),
-            (_, Some(handler)) => Taker::Handler(handler.clone()),
-            (_, None) => Taker::Nobody,
+            (Some(stream), _) if !stream.is_closed() => MethodRoute::Stream(stream.clone()),
+            (_, Some(handler)) => MethodRoute::Handler(handler.clone()),
+            (_, None) => MethodRoute::Unhandled,
         }
     }
 

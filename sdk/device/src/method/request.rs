@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{MethodResponse, Reply};
+use super::{MethodResponse, Responder};
 use crate::error::{Error, ErrorKind};
 
 /// A back end called a method on this device.
@@ -16,12 +16,12 @@ pub struct MethodRequest {
     name: String,
     request_id: String,
     payload: String,
-    reply: Arc<Reply>,
+    responder: Arc<Responder>,
 }
 
 impl MethodRequest {
-    pub(crate) fn new(name: String, request_id: String, payload: String, reply: Arc<Reply>) -> Self {
-        Self { name, request_id, payload, reply }
+    pub(crate) fn new(name: String, request_id: String, payload: String, responder: Arc<Responder>) -> Self {
+        Self { name, request_id, payload, responder }
     }
 
     /// The method's name, decoded.
@@ -38,7 +38,7 @@ impl MethodRequest {
 
     /// The payload as JSON text, just as the back end wrote it; `null` where it sent none.
     #[must_use]
-    pub fn payload(&self) -> &str {
+    pub fn payload_text(&self) -> &str {
         &self.payload
     }
 
@@ -63,14 +63,14 @@ impl MethodRequest {
     /// ended or because it was answered already; [`ErrorKind::Closed`] if the client was disconnected before the hub
     /// acknowledged the answer.
     pub async fn respond(&self, response: MethodResponse) -> Result<(), Error> {
-        let acknowledged = self.reply.send(response).ok_or_else(Error::call_ended)?;
+        let acknowledged = self.responder.send(response).ok_or_else(Error::call_ended)?;
         acknowledged.await.unwrap_or_else(|_| Err(Error::closed()))
     }
 
     /// Whether somebody still waits for the answer. It is not known when the back end's own time-out ends.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.reply.is_open()
+        self.responder.is_open()
     }
 }
 

@@ -14,11 +14,11 @@ use super::MethodRequest;
 /// Calls that ended while they waited here are passed over. The stream outlives connections; it ends when the client is
 /// gone, or when `method_requests` is called again.
 #[derive(Debug)]
-pub struct MethodRequests {
+pub struct MethodRequestStream {
     receiver: mpsc::Receiver<MethodRequest>,
 }
 
-impl MethodRequests {
+impl MethodRequestStream {
     pub(super) fn new(receiver: mpsc::Receiver<MethodRequest>) -> Self {
         Self { receiver }
     }
@@ -38,7 +38,7 @@ impl MethodRequests {
     }
 }
 
-impl Stream for MethodRequests {
+impl Stream for MethodRequestStream {
     type Item = MethodRequest;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<MethodRequest>> {

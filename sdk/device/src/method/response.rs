@@ -31,7 +31,7 @@ impl MethodResponse {
     pub fn payload<T: Serialize + ?Sized>(self, payload: &T) -> Self {
         self.try_payload(payload).unwrap_or_else(|error| {
             tracing::warn!(%error, "a method's answer cannot be sent");
-            Self::failure(500, "InvalidResponse", &error.to_string())
+            Self::error_response(500, "InvalidResponse", &error.to_string())
         })
     }
 
@@ -47,22 +47,22 @@ impl MethodResponse {
                 error,
             )
         })?;
-        self.bounded(text.into())
+        self.checked_size(text.into())
     }
 
     /// The answer with this JSON text, byte by byte.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidPayload`] if it is not JSON or is larger than 128 KiB.
-    pub fn json_text(self, text: impl Into<String>) -> Result<Self, Error> {
+    pub fn payload_json(self, text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
         serde_json::from_str::<&RawValue>(&text).map_err(|error| {
             Error::caused(ErrorKind::InvalidPayload, format!("the answer is not JSON: {error}"), error)
         })?;
-        self.bounded(text.into())
+        self.checked_size(text.into())
     }
 
-    fn bounded(self, payload: Bytes) -> Result<Self, Error> {
+    fn checked_size(self, payload: Bytes) -> Result<Self, Error> {
         if payload.len() > MAX_PAYLOAD_SIZE {
             let message =
                 format!("the answer has {} bytes; at most {MAX_PAYLOAD_SIZE} are allowed", payload.len());
@@ -72,7 +72,7 @@ impl MethodResponse {
     }
 
     /// The device's answer to what it cannot do: `{"error": …, "message": …}`.
-    pub(crate) fn failure(status: i32, error: &str, message: &str) -> Self {
+    pub(crate) fn error_response(status: i32, error: &str, message: &str) -> Self {
         let payload = json!({ "error": error, "message": message });
         Self { status, payload: payload.to_string().into() }
     }
@@ -113,8 +113,8 @@ impl<E: Into<BoxError>> From<Result<MethodResponse, E>> for MethodResponse {
             let invalid =
                 error.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::InvalidPayload);
             match invalid {
-                true => Self::failure(400, "InvalidPayload", &error.to_string()),
-                false => Self::failure(500, "HandlerFailed", &error.to_string()),
+                true => Self::error_response(400, "InvalidPayload", &error.to_string()),
+                false => Self::error_response(500, "HandlerFailed", &error.to_string()),
             }
         })
     }
@@ -130,8 +130,8 @@ mod tests {
     fn payloads_are_json_and_bounded() {
         assert_eq!(MethodResponse::new(204).payload_text(), "null");
         assert_eq!(MethodResponse::new(200).payload(&json!({"a": 1})).payload_text(), r#"{"a":1}"#);
-        assert_eq!(MethodResponse::new(200).json_text("[1.50]").unwrap().payload_text(), "[1.50]");
-        assert!(MethodResponse::new(200).json_text("{").is_err());
+        assert_eq!(MethodResponse::new(200).payload_json("[1.50]").unwrap().payload_text(), "[1.50]");
+        assert!(MethodResponse::new(200).payload_json("{").is_err());
         let large = "x".repeat(MAX_PAYLOAD_SIZE);
         assert_eq!(
             MethodResponse::new(200).try_payload(&large).unwrap_err().kind(),

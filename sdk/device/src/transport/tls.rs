@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::{Error, ErrorKind};
 
 /// Whose certificates are believed.
-pub(crate) enum Roots {
+pub(crate) enum RootCertificates {
     /// What the system trusts, or the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
     System,
     /// These authorities and no others.
@@ -18,14 +18,14 @@ pub(crate) enum Roots {
 }
 
 /// The device's own certificate, with those between it and its authority, and its private key.
-pub(crate) struct Identity {
+pub(crate) struct ClientCertificate {
     pub(crate) certificates: Vec<u8>,
     pub(crate) key: Vec<u8>,
 }
 
 pub(crate) fn client_config(
     roots: &Arc<RootCertStore>,
-    identity: Option<&Identity>,
+    identity: Option<&ClientCertificate>,
     http: bool,
 ) -> Result<ClientConfig, Error> {
     // The provider is named: a process-wide default belongs to the application.
@@ -37,17 +37,17 @@ pub(crate) fn client_config(
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let certificates = certificates(&identity.certificates, "the device certificate")?;
+            let certificates = parse_certificates(&identity.certificates, "the device certificate")?;
             let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| {
                 Error::caused(
-                    ErrorKind::InvalidArgument,
+                    ErrorKind::InvalidInput,
                     "the private key is not PEM of an unencrypted key",
                     error,
                 )
             })?;
             builder.with_client_auth_cert(certificates, key).map_err(|error| {
                 Error::caused(
-                    ErrorKind::InvalidArgument,
+                    ErrorKind::InvalidInput,
                     "the private key and the certificate do not go together",
                     error,
                 )
@@ -61,21 +61,21 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
-pub(crate) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, Error> {
+pub(crate) fn root_store(roots: &RootCertificates) -> Result<Arc<RootCertStore>, Error> {
     let mut store = RootCertStore::empty();
     match roots {
-        Roots::Pem(pem) => {
-            for certificate in certificates(pem, "the authority's certificate")? {
+        RootCertificates::Pem(pem) => {
+            for certificate in parse_certificates(pem, "the authority's certificate")? {
                 store.add(certificate).map_err(|error| {
                     Error::caused(
-                        ErrorKind::InvalidArgument,
+                        ErrorKind::InvalidInput,
                         "the authority's certificate cannot be used",
                         error,
                     )
                 })?;
             }
         }
-        Roots::System => {
+        RootCertificates::System => {
             let found = rustls_native_certs::load_native_certs();
             for error in &found.errors {
                 tracing::warn!(%error, "some trusted certificates cannot be read");
@@ -83,7 +83,7 @@ pub(crate) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, Error> {
             // System stores hold certificates that TLS cannot use; one of them is no reason to trust nobody.
             store.add_parsable_certificates(found.certs);
             if store.is_empty() {
-                let message = "no trusted certificates were found: set SSL_CERT_FILE, or give the authority with ca_pem";
+                let message = "no trusted certificates were found: set SSL_CERT_FILE, or give the authority with root_certificates_only";
                 return Err(match found.errors.into_iter().next() {
                     Some(error) => Error::caused(ErrorKind::Tls, message, error),
                     None => Error::new(ErrorKind::Tls, message),
@@ -94,12 +94,12 @@ pub(crate) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, Error> {
     Ok(Arc::new(store))
 }
 
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn parse_certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = certificates
-        .map_err(|error| Error::caused(ErrorKind::InvalidArgument, format!("{what} is not PEM"), error))?;
+        .map_err(|error| Error::caused(ErrorKind::InvalidInput, format!("{what} is not PEM"), error))?;
     if certificates.is_empty() {
-        return Err(Error::invalid(format!("{what} is not PEM of a certificate")));
+        return Err(Error::invalid_input(format!("{what} is not PEM of a certificate")));
     }
     Ok(certificates)
 }
@@ -111,9 +111,11 @@ mod tests {
     #[test]
     fn what_is_no_certificate_or_no_key_is_refused() {
         let config = |roots: &[u8], identity: Option<(&str, &str)>| {
-            let identity = identity
-                .map(|(certificates, key)| Identity { certificates: certificates.into(), key: key.into() });
-            client_config(&root_store(&Roots::Pem(roots.to_vec()))?, identity.as_ref(), false)
+            let identity = identity.map(|(certificates, key)| ClientCertificate {
+                certificates: certificates.into(),
+                key: key.into(),
+            });
+            client_config(&root_store(&RootCertificates::Pem(roots.to_vec()))?, identity.as_ref(), false)
         };
         let own = rcgen::generate_simple_self_signed(["d1".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["d2".to_owned()]).unwrap();
@@ -126,7 +128,7 @@ mod tests {
             (pem.as_str(), Some((pem.as_str(), other_key.as_str()))),
         ] {
             let error = config(roots.as_bytes(), identity).err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         }
         assert!(config(pem.as_bytes(), Some((&pem, &key))).is_ok());
     }

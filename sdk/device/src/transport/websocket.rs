@@ -24,7 +24,7 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 /// Asks for the upgrade on a TLS stream.
 pub(super) async fn open<S: ByteStream + 'static>(authority: &str, stream: S) -> Result<BoxStream, Error> {
     let mut request = format!("wss://{authority}{PATH}").into_client_request().map_err(|error| {
-        Error::caused(ErrorKind::InvalidArgument, "the host name cannot stand in a URL", error)
+        Error::caused(ErrorKind::InvalidInput, "the host name cannot stand in a URL", error)
     })?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default()

@@ -8,14 +8,14 @@ use futures_util::Stream;
 use serde_json::{Map, Value};
 
 use super::TwinSection;
-use crate::feed::Reader;
+use crate::channel::Receiver;
 
 /// What the back end wants now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DesiredUpdate {
     /// The whole desired section, which replaces whatever was known of it: the first item of a stream, and the first
     /// after changes were missed.
-    Whole(TwinSection),
+    Full(TwinSection),
     /// What changed, by the rules of a JSON merge patch (RFC 7396): a `null` removes a property. Its version is the next
     /// one. A back end that replaces the whole section shows as such a change, too: the hub does not tell them apart.
     Patch(TwinSection),
@@ -32,7 +32,7 @@ impl DesiredUpdate {
     #[must_use]
     pub fn section(&self) -> &TwinSection {
         match self {
-            Self::Whole(section) | Self::Patch(section) => section,
+            Self::Full(section) | Self::Patch(section) => section,
         }
     }
 
@@ -49,7 +49,7 @@ impl DesiredUpdate {
     /// ```
     pub fn apply_to(&self, known: &mut Map<String, Value>) {
         match self {
-            Self::Whole(section) => known.clone_from(section.properties()),
+            Self::Full(section) => known.clone_from(section.properties()),
             Self::Patch(section) => merge(known, section.properties()),
         }
     }
@@ -81,32 +81,32 @@ fn merge(known: &mut Map<String, Value>, patch: &Map<String, Value>) {
 ///
 /// It outlives connections, and ends when the client is gone, when the hub does not let the device listen, or when
 /// `desired_updates` is called again.
-pub struct DesiredUpdates {
-    reader: Reader<DesiredUpdate>,
+pub struct DesiredUpdateStream {
+    receiver: Receiver<DesiredUpdate>,
 }
 
-impl DesiredUpdates {
-    pub(crate) fn new(reader: Reader<DesiredUpdate>) -> Self {
-        Self { reader }
+impl DesiredUpdateStream {
+    pub(crate) fn new(receiver: Receiver<DesiredUpdate>) -> Self {
+        Self { receiver }
     }
 
     /// The next update; `None` at the end. The same as `StreamExt::next`, without the trait.
     pub async fn next(&mut self) -> Option<DesiredUpdate> {
-        std::future::poll_fn(|cx| self.reader.poll_next(cx)).await
+        std::future::poll_fn(|cx| self.receiver.poll_next(cx)).await
     }
 }
 
-impl Stream for DesiredUpdates {
+impl Stream for DesiredUpdateStream {
     type Item = DesiredUpdate;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DesiredUpdate>> {
-        self.reader.poll_next(cx)
+        self.receiver.poll_next(cx)
     }
 }
 
-impl fmt::Debug for DesiredUpdates {
+impl fmt::Debug for DesiredUpdateStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DesiredUpdates").finish_non_exhaustive()
+        f.debug_struct("DesiredUpdateStream").finish_non_exhaustive()
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn patches_merge_and_the_whole_replaces() {
         let mut known = json!({ "old": 1 }).as_object().unwrap().clone();
-        DesiredUpdate::Whole(section(json!({ "a": 1, "b": { "c": 1, "d": 2 }, "$version": 1 })))
+        DesiredUpdate::Full(section(json!({ "a": 1, "b": { "c": 1, "d": 2 }, "$version": 1 })))
             .apply_to(&mut known);
         let patch =
             json!({ "a": null, "b": { "c": null, "e": { "f": null, "g": 1 } }, "x": [1], "$version": 2 });

@@ -1,24 +1,24 @@
 //! A twin as its device sees it.
 
-use ferrohub_model::twin::{self, DeviceTwin, METADATA, Properties};
+use ferrohub_model::twin::{self, DeviceTwin as Json, METADATA, Properties};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 
-/// The whole twin; from [`DeviceClient::twin`](crate::DeviceClient::twin).
+/// The whole twin; from [`DeviceClient::get_twin`](crate::DeviceClient::get_twin).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Twin {
+pub struct DeviceTwin {
     /// What the back end wants.
     pub desired: TwinSection,
     /// What the device reported.
     pub reported: TwinSection,
 }
 
-impl Twin {
-    pub(crate) fn read(payload: &[u8]) -> Result<Self, Error> {
-        let twin: DeviceTwin = serde_json::from_slice(payload)
+impl DeviceTwin {
+    pub(crate) fn from_json(payload: &[u8]) -> Result<Self, Error> {
+        let twin: Json = serde_json::from_slice(payload)
             .map_err(|error| Error::caused(ErrorKind::Protocol, "the hub's answer is not a twin", error))?;
         let section = |properties| {
             TwinSection::new(properties)
@@ -65,20 +65,20 @@ impl TwinSection {
     /// The properties as a value of the application's own.
     ///
     /// ```
-    /// # use ferrohub_device::{Error, Twin};
+    /// # use ferrohub_device::{Error, DeviceTwin};
     /// #[derive(serde::Deserialize)]
     /// struct Wanted {
     ///     interval: Option<u32>,
     /// }
-    /// # fn example(twin: &Twin) -> Result<(), Error> {
-    /// let wanted: Wanted = twin.desired.parse()?;
+    /// # fn example(twin: &DeviceTwin) -> Result<(), Error> {
+    /// let wanted: Wanted = twin.desired.properties_as()?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// [`ErrorKind::InvalidPayload`] if they are not such a value.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub fn properties_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(&self.properties).map_err(|error| {
             let message = format!("the properties are not what the device takes: {error}");
             Error::caused(ErrorKind::InvalidPayload, message, error)
@@ -94,15 +94,16 @@ mod tests {
 
     #[test]
     fn versions_are_not_properties() {
-        let twin =
-            Twin::read(br#"{"desired":{"a":1,"$version":7},"reported":{"$version":1,"$metadata":{}}}"#)
-                .unwrap();
+        let twin = DeviceTwin::from_json(
+            br#"{"desired":{"a":1,"$version":7},"reported":{"$version":1,"$metadata":{}}}"#,
+        )
+        .unwrap();
         assert_eq!((twin.desired.version(), twin.desired.get("a")), (7, Some(&json!(1))));
         assert_eq!((twin.reported.version(), twin.reported.properties().len()), (1, 0));
-        assert_eq!(twin.desired.parse::<Value>().unwrap(), json!({ "a": 1 }));
-        assert_eq!(twin.desired.parse::<Vec<u8>>().unwrap_err().kind(), ErrorKind::InvalidPayload);
+        assert_eq!(twin.desired.properties_as::<Value>().unwrap(), json!({ "a": 1 }));
+        assert_eq!(twin.desired.properties_as::<Vec<u8>>().unwrap_err().kind(), ErrorKind::InvalidPayload);
         for bad in ["", "[]", r#"{"desired":{},"reported":{}}"#] {
-            assert_eq!(Twin::read(bad.as_bytes()).unwrap_err().kind(), ErrorKind::Protocol);
+            assert_eq!(DeviceTwin::from_json(bad.as_bytes()).unwrap_err().kind(), ErrorKind::Protocol);
         }
     }
 }

@@ -15,65 +15,65 @@ use tracing::debug;
 use super::{FileUpload, Place};
 use crate::driver::Shared;
 use crate::error::{Error, ErrorKind};
-use crate::https::{Connection, header, name};
+use crate::https::{Connection, header_name, header_value};
 use crate::reconnect::Backoff;
-use crate::transport::Site;
+use crate::transport::Endpoint;
 
 /// Small enough for a device to hold one, and not to lose much when a request fails.
-const BLOCK: usize = 1024 * 1024;
+const BLOCK_BYTES: usize = 1024 * 1024;
 /// The most blocks that a block blob has: files have 48 GiB at most.
 const MAX_BLOCKS: u32 = 50_000;
 /// How often each request is made.
 const ATTEMPTS: u32 = 5;
 /// How long one request may take: a block goes through at 28 kbit/s.
-const PATIENCE: Duration = Duration::from_secs(300);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// The version of the store's protocol, which every store since has.
-const VERSION: &str = "2019-12-12";
+const STORAGE_VERSION: &str = "2019-12-12";
 
-pub(super) struct Blob<'a> {
+pub(super) struct BlobWriter<'a> {
     shared: &'a Shared,
-    site: Site,
+    endpoint: Endpoint,
     target: String,
     /// Open while requests succeed.
     connection: Option<Connection>,
 }
 
-impl<'a> Blob<'a> {
+impl<'a> BlobWriter<'a> {
     pub(super) fn new(shared: &'a Shared, place: &Place) -> Result<Self, Error> {
-        let site = shared.config.https()?.site(&place.host_name)?;
-        Ok(Self { shared, site, target: place.target(), connection: None })
+        let endpoint = shared.config.https()?.endpoint(&place.host_name)?;
+        Ok(Self { shared, endpoint, target: place.target(), connection: None })
     }
 
     /// Sends all of it; how many bytes it has.
     pub(super) async fn write(mut self, mut upload: FileUpload) -> Result<u64, Error> {
         let content_type = upload.content_type.as_deref().unwrap_or("application/octet-stream");
-        let content_type = header(content_type)?;
-        let mut piece = next_piece(&mut upload).await?;
-        if piece.len() < BLOCK {
+        let content_type = header_value(content_type)?;
+        let mut piece = read_block(&mut upload).await?;
+        if piece.len() < BLOCK_BYTES {
             let mut headers = HeaderMap::new();
-            headers.insert(name("x-ms-blob-type"), header("BlockBlob")?);
+            headers.insert(header_name("x-ms-blob-type"), header_value("BlockBlob")?);
             headers.insert(CONTENT_TYPE, content_type);
             let bytes = piece.len() as u64;
             self.put("", &headers, piece).await?;
-            upload.progressed(bytes);
+            upload.report_progress(bytes);
             return Ok(bytes);
         }
         let (mut blocks, mut bytes) = (0, 0);
         while !piece.is_empty() {
             if blocks == MAX_BLOCKS {
-                let message = format!("the file is larger than {MAX_BLOCKS} blocks of {BLOCK} bytes");
+                let message = format!("the file is larger than {MAX_BLOCKS} blocks of {BLOCK_BYTES} bytes");
                 return Err(Error::new(ErrorKind::InvalidPayload, message));
             }
             bytes += piece.len() as u64;
-            let headers = HeaderMap::from_iter([(CONTENT_TYPE, header("application/octet-stream")?)]);
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, header_value("application/octet-stream")?)]);
             self.put(&format!("&comp=block&blockid={}", block_id(blocks)), &headers, piece).await?;
-            upload.progressed(bytes);
+            upload.report_progress(bytes);
             blocks += 1;
-            piece = next_piece(&mut upload).await?;
+            piece = read_block(&mut upload).await?;
         }
         let headers = HeaderMap::from_iter([
-            (CONTENT_TYPE, header("application/xml")?),
-            (name("x-ms-blob-content-type"), content_type),
+            (CONTENT_TYPE, header_value("application/xml")?),
+            (header_name("x-ms-blob-content-type"), content_type),
         ]);
         self.put("&comp=blocklist", &headers, block_list(blocks).into()).await?;
         Ok(bytes)
@@ -82,12 +82,12 @@ impl<'a> Blob<'a> {
     async fn put(&mut self, query: &str, headers: &HeaderMap, body: Bytes) -> Result<(), Error> {
         let target = format!("{}{query}", self.target);
         let mut headers = headers.clone();
-        headers.insert(name("x-ms-version"), header(VERSION)?);
+        headers.insert(header_name("x-ms-version"), header_value(STORAGE_VERSION)?);
         let mut backoff = Backoff::default();
         let mut attempts = 1;
         loop {
             let request = self.put_once(&target, headers.clone(), body.clone());
-            let outcome = timeout(PATIENCE, request).await.unwrap_or_else(|_| {
+            let outcome = timeout(REQUEST_TIMEOUT, request).await.unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Timeout, "the store did not take a part of the file in time"))
             });
             match outcome {
@@ -97,23 +97,23 @@ impl<'a> Blob<'a> {
             }
             attempts += 1;
             self.connection = None;
-            sleep(backoff.next(&self.shared.config.reconnect)).await;
+            sleep(backoff.next_delay(&self.shared.config.reconnect)).await;
         }
     }
 
     async fn put_once(&mut self, target: &str, headers: HeaderMap, body: Bytes) -> Result<(), Error> {
         let connection = match &mut self.connection {
             Some(connection) if connection.is_open() => connection,
-            place => place.insert(Connection::open(&self.site).await?),
+            place => place.insert(Connection::open(&self.endpoint).await?),
         };
         let answer = connection.send(Method::PUT, target, headers, body).await?;
         answer.success("the store does not take the file").map(drop)
     }
 }
 
-async fn next_piece(upload: &mut FileUpload) -> Result<Bytes, Error> {
-    upload.next_piece(BLOCK).await.map_err(|error| {
-        Error::caused(ErrorKind::InvalidArgument, format!("the file cannot be read: {error}"), error)
+async fn read_block(upload: &mut FileUpload) -> Result<Bytes, Error> {
+    upload.read_block(BLOCK_BYTES).await.map_err(|error| {
+        Error::caused(ErrorKind::InvalidInput, format!("the file cannot be read: {error}"), error)
     })
 }
 

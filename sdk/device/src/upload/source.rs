@@ -65,14 +65,14 @@ impl FileUpload {
         self
     }
 
-    pub(super) fn progressed(&mut self, bytes: u64) {
+    pub(super) fn report_progress(&mut self, bytes: u64) {
         if let Some(progress) = &mut self.progress {
             progress(bytes);
         }
     }
 
     /// The next piece: full, unless it is the last; empty at the end.
-    pub(super) async fn next_piece(&mut self, size: usize) -> io::Result<Bytes> {
+    pub(super) async fn read_block(&mut self, size: usize) -> io::Result<Bytes> {
         match &mut self.source {
             Source::Bytes(rest) => Ok(rest.split_to(size.min(rest.len()))),
             Source::Reader(reader) => {
@@ -99,7 +99,7 @@ mod tests {
         let pieces = async |mut upload: FileUpload| {
             let mut sizes = Vec::new();
             loop {
-                sizes.push(upload.next_piece(4).await.unwrap().len());
+                sizes.push(upload.read_block(4).await.unwrap().len());
                 if sizes.last() == Some(&0) {
                     return sizes;
                 }

@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind};
 /// Microsoft Entra in the public cloud.
 const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com";
 /// A new token is fetched so long before the old one ends.
-const EARLY: Duration = Duration::from_secs(300);
+const REFRESH_BEFORE: Duration = Duration::from_secs(300);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Signs in as an application with a client secret.
@@ -62,12 +62,12 @@ impl ClientSecretCredential {
 
     /// Trusts the certificate authorities in this PEM text too.
     #[must_use]
-    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.http.roots.push(pem.into());
+    pub fn additional_root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.http.root_certificates.push(pem.into());
         self
     }
 
-    async fn fetch(&self, client: &HttpClient, scope: &str) -> Result<AccessToken, Error> {
+    async fn request_token(&self, client: &HttpClient, scope: &str) -> Result<AccessToken, Error> {
         let body = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}&scope={}",
             segment(&self.client_id),
@@ -88,17 +88,17 @@ impl ClientSecretCredential {
             .send(request, TIMEOUT)
             .await
             .map_err(|error| Error::credential("the authority could not be reached").with_source(error))?;
-        let issued: Issued = serde_json::from_slice(&answer.body).map_err(|error| {
+        let issued: TokenResponse = serde_json::from_slice(&answer.body).map_err(|error| {
             Error::credential(format!("the authority answered {}, and no JSON", answer.status))
                 .with_source(error)
         })?;
         match issued {
-            Issued { access_token: Some(token), expires_in: Some(seconds), .. }
+            TokenResponse { access_token: Some(token), expires_in: Some(seconds), .. }
                 if answer.status.is_success() =>
             {
                 Ok(AccessToken { token, expires: SystemTime::now() + Duration::from_secs(seconds.get()) })
             }
-            Issued { error, error_description, .. } => Err(Error::credential(format!(
+            TokenResponse { error, error_description, .. } => Err(Error::credential(format!(
                 "the authority gave no token: {} ({})",
                 error_description.unwrap_or_else(|| answer.status.to_string()),
                 error.unwrap_or_else(|| "no error code".to_owned()),
@@ -115,7 +115,7 @@ impl TokenCredential for ClientSecretCredential {
         let mut state = self.state.lock().await;
         if let Some((known, token)) = &state.token
             && *known == scope
-            && token.expires > SystemTime::now() + EARLY
+            && token.expires > SystemTime::now() + REFRESH_BEFORE
         {
             return Ok(token.clone());
         }
@@ -123,7 +123,7 @@ impl TokenCredential for ClientSecretCredential {
             Some(client) => client.clone(),
             None => state.client.insert(HttpClient::new(&self.http)?).clone(),
         };
-        let token = self.fetch(&client, &scope).await?;
+        let token = self.request_token(&client, &scope).await?;
         state.token = Some((scope, token.clone()));
         Ok(token)
     }
@@ -141,7 +141,7 @@ impl fmt::Debug for ClientSecretCredential {
 
 /// What a token endpoint answers, either way.
 #[derive(Deserialize)]
-struct Issued {
+struct TokenResponse {
     access_token: Option<String>,
     expires_in: Option<Seconds>,
     error: Option<String>,

@@ -11,22 +11,22 @@ use crate::{Error, ErrorKind, Event, Timestamp};
 #[non_exhaustive]
 pub enum EventStart {
     /// With the oldest event that is still there.
-    Oldest,
+    Earliest,
     /// With the next event that comes.
-    Next,
+    Latest,
     /// With the first event that the hub took then or later.
     Time(Timestamp),
-    /// Behind the events that an [`EventStream`](crate::EventStream) gave.
-    Behind(EventPosition),
+    /// After the events that an [`EventStream`](crate::EventStream) gave.
+    After(EventPosition),
 }
 
 impl fmt::Display for EventStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Oldest => f.write_str("start"),
-            Self::Next => f.write_str("end"),
+            Self::Earliest => f.write_str("start"),
+            Self::Latest => f.write_str("end"),
             Self::Time(time) => time.fmt(f),
-            Self::Behind(position) => position.fmt(f),
+            Self::After(position) => position.fmt(f),
         }
     }
 }
@@ -40,7 +40,7 @@ type Offset = Option<u64>;
 
 impl EventPosition {
     /// The events up to this one of its partition are seen.
-    pub(super) fn saw(&mut self, event: &Event) {
+    pub(super) fn advance(&mut self, event: &Event) {
         self.0.insert(event.partition, Some(event.sequence_number));
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     fn a_position_is_kept_as_text() {
         let position: EventPosition = "0:12,3:-1".parse().unwrap();
         assert_eq!(position.to_string(), "0:12,3:-1");
-        assert_eq!(EventStart::Behind(position).to_string(), "0:12,3:-1");
+        assert_eq!(EventStart::After(position).to_string(), "0:12,3:-1");
         for text in ["", "0", "0:x", "x:0", "0:1,", "0:-2"] {
             assert_eq!(text.parse::<EventPosition>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
         }

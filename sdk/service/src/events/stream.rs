@@ -13,12 +13,12 @@ use super::{EventPosition, EventReader, EventStart};
 use crate::{Error, ErrorKind, Event};
 
 /// Longest silence: the hub says something every 15 seconds.
-const SILENCE: Duration = Duration::from_secs(45);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Longest line: an event of 256 KiB as JSON, with room to spare.
-const MAX_LINE: usize = 4 * 1024 * 1024;
+const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 /// The first pause before another try; each one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// Events as they come. A connection that is lost is made again, and goes on behind the last event: none is left out and
 /// none comes twice.
@@ -32,7 +32,7 @@ pub struct EventStream {
     received: BytesMut,
     /// How far it was looked through for the end of a line.
     searched: usize,
-    pause: Duration,
+    retry_delay: Duration,
 }
 
 impl EventStream {
@@ -44,7 +44,7 @@ impl EventStream {
             body: None,
             received: BytesMut::new(),
             searched: 0,
-            pause: FIRST_PAUSE,
+            retry_delay: INITIAL_RETRY_DELAY,
         };
         stream.connect(&start).await?;
         Ok(stream)
@@ -64,19 +64,19 @@ impl EventStream {
     pub async fn next(&mut self) -> Result<Event, Error> {
         loop {
             if let Some(event) = self.take_event()? {
-                self.position.saw(&event);
-                self.pause = FIRST_PAUSE;
+                self.position.advance(&event);
+                self.retry_delay = INITIAL_RETRY_DELAY;
                 return Ok(event);
             }
             match &mut self.body {
-                Some(body) => match timeout(SILENCE, body.frame()).await {
+                Some(body) => match timeout(IDLE_TIMEOUT, body.frame()).await {
                     Ok(Some(Ok(frame))) => {
                         if let Ok(data) = frame.into_data() {
                             self.received.extend_from_slice(&data);
                         }
                     }
                     ended => {
-                        debug!(in_order = matches!(ended, Ok(None)), "the stream of events ended");
+                        debug!(clean_end = matches!(ended, Ok(None)), "the stream of events ended");
                         self.body = None;
                     }
                 },
@@ -86,9 +86,9 @@ impl EventStream {
     }
 
     async fn reconnect(&mut self) -> Result<(), Error> {
-        sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        match self.connect(&EventStart::Behind(self.position.clone())).await {
+        sleep(self.retry_delay).await;
+        self.retry_delay = (self.retry_delay * 2).min(MAX_RETRY_DELAY);
+        match self.connect(&EventStart::After(self.position.clone())).await {
             Err(error) if !error.is_retryable() => Err(error),
             Err(error) => {
                 debug!(%error, "the hub is not there");
@@ -100,11 +100,11 @@ impl EventStream {
 
     async fn connect(&mut self, start: &EventStart) -> Result<(), Error> {
         let query = self.reader.query(start);
-        let response = self.reader.client.call(Method::GET, "/messages/events", &query).stream().await?;
+        let response =
+            self.reader.client.request(Method::GET, "/messages/events", &query).send_streaming().await?;
         let position = response.headers().get("ferrohub-position").and_then(|value| value.to_str().ok());
-        let position = position.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidResponse, "the hub does not serve events over HTTPS")
-        })?;
+        let position = position
+            .ok_or_else(|| Error::new(ErrorKind::Protocol, "the hub does not serve events over HTTPS"))?;
         self.position = position.parse()?;
         // The rest of an earlier answer is in this one again.
         self.received.clear();
@@ -119,8 +119,8 @@ impl EventStream {
             let unsearched = self.received.get(self.searched..).unwrap_or_default();
             let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
                 self.searched = self.received.len();
-                if self.searched > MAX_LINE {
-                    return Err(Error::new(ErrorKind::InvalidResponse, "the hub sent too long a line"));
+                if self.searched > MAX_LINE_BYTES {
+                    return Err(Error::new(ErrorKind::Protocol, "the hub sent too long a line"));
                 }
                 return Ok(None);
             };
@@ -131,7 +131,7 @@ impl EventStream {
                 continue;
             }
             return serde_json::from_slice(&line).map(Some).map_err(|error| {
-                Error::new(ErrorKind::InvalidResponse, "the hub sent no event").with_source(error)
+                Error::new(ErrorKind::Protocol, "the hub sent no event").with_source(error)
             });
         }
     }

@@ -27,8 +27,8 @@ pub(super) struct Events {
 
 fn parse_start(text: &str) -> Result<EventStart, String> {
     match text {
-        "start" => Ok(EventStart::Oldest),
-        "end" => Ok(EventStart::Next),
+        "start" => Ok(EventStart::Earliest),
+        "end" => Ok(EventStart::Latest),
         time => Timestamp::parse(time)
             .map(EventStart::Time)
             .ok_or_else(|| "neither start, end, nor a time such as 2024-01-31T12:00:00Z".to_owned()),
@@ -127,7 +127,7 @@ mod tests {
         );
         let events = |device: &str| Events {
             device: Some(device.to_owned()),
-            from: EventStart::Next,
+            from: EventStart::Latest,
             consumer_group: None,
             partition: None,
         };
@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn a_start_is_a_word_or_a_time() {
-        assert_eq!(parse_start("start"), Ok(EventStart::Oldest));
-        assert_eq!(parse_start("end"), Ok(EventStart::Next));
+        assert_eq!(parse_start("start"), Ok(EventStart::Earliest));
+        assert_eq!(parse_start("end"), Ok(EventStart::Latest));
         assert!(matches!(parse_start("2026-11-24T00:00:00Z"), Ok(EventStart::Time(_))));
         assert!(parse_start("yesterday").is_err());
     }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use ferrohub_device::{DesiredUpdate, DesiredUpdates, DeviceClient};
+use ferrohub_device::{DesiredUpdate, DesiredUpdateStream, DeviceClient};
 use serde_json::{Map, Value};
 
 use super::Fleet;
 
 /// Reports each change of the desired properties back. Ends with the stream.
-pub(super) async fn report_desired(client: DeviceClient, mut updates: DesiredUpdates, fleet: Arc<Fleet>) {
+pub(super) async fn report_desired(
+    client: DeviceClient,
+    mut updates: DesiredUpdateStream,
+    fleet: Arc<Fleet>,
+) {
     let mut wanted = Map::new();
     let mut reported = Map::new();
     while let Some(update) = updates.next().await {
@@ -22,7 +26,7 @@ pub(super) async fn report_desired(client: DeviceClient, mut updates: DesiredUpd
                 reported.clone_from(&wanted);
                 if fleet.log_calls {
                     let what = match update {
-                        DesiredUpdate::Whole(_) => "wanted",
+                        DesiredUpdate::Full(_) => "wanted",
                         DesiredUpdate::Patch(_) => "a change of what is wanted",
                     };
                     let patch = Value::from(patch);

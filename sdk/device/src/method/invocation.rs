@@ -41,7 +41,7 @@ impl<'a> From<(&'a str, &'a str)> for MethodTarget<'a> {
 impl MethodTarget<'_> {
     pub(crate) fn path(self) -> Result<String, Error> {
         if self.device_id.is_empty() || self.module_id.is_some_and(str::is_empty) {
-            return Err(Error::invalid("the device id or the module id is empty"));
+            return Err(Error::invalid_input("the device id or the module id is empty"));
         }
         let device = percent::encode(self.device_id);
         Ok(match self.module_id {
@@ -56,7 +56,7 @@ impl MethodTarget<'_> {
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[must_use]
-pub struct MethodCall {
+pub struct MethodInvocation {
     method_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Box<RawValue>>,
@@ -64,7 +64,7 @@ pub struct MethodCall {
     connect_timeout_in_seconds: u64,
 }
 
-impl MethodCall {
+impl MethodInvocation {
     /// A call of this method without payload, with 30 seconds for the answer, and no waiting for a device that is not
     /// connected.
     pub fn new(name: impl Into<String>) -> Self {
@@ -101,7 +101,7 @@ impl MethodCall {
     }
 
     /// How long the hub may take altogether.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn total_timeout(&self) -> Duration {
         let seconds = self.response_timeout_in_seconds.saturating_add(self.connect_timeout_in_seconds);
         Duration::from_secs(seconds.min(86_400))
     }
@@ -112,27 +112,27 @@ fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-impl fmt::Debug for MethodCall {
+impl fmt::Debug for MethodInvocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Payloads may be large, and secret.
-        f.debug_struct("MethodCall").field("method_name", &self.method_name).finish_non_exhaustive()
+        f.debug_struct("MethodInvocation").field("method_name", &self.method_name).finish_non_exhaustive()
     }
 }
 
 /// What the hub passes on of the device's answer.
 #[derive(Deserialize)]
-pub(crate) struct Answered {
+pub(crate) struct MethodResponseBody {
     status: i32,
     #[serde(default)]
     payload: Option<Box<RawValue>>,
 }
 
-impl Answered {
+impl MethodResponseBody {
     pub(crate) fn into_response(self) -> Result<MethodResponse, Error> {
         let response = MethodResponse::new(self.status);
         match self.payload {
             None => Ok(response),
-            Some(payload) => response.json_text(Box::<str>::from(payload)),
+            Some(payload) => response.payload_json(Box::<str>::from(payload)),
         }
     }
 }
@@ -143,15 +143,16 @@ mod tests {
 
     #[test]
     fn a_call_is_what_the_hub_reads() {
-        let call = MethodCall::new("m").payload(&[1]).unwrap().connect_timeout(Duration::from_millis(1500));
+        let call =
+            MethodInvocation::new("m").payload(&[1]).unwrap().connect_timeout(Duration::from_millis(1500));
         assert_eq!(
             serde_json::to_string(&call).unwrap(),
             r#"{"methodName":"m","payload":[1],"responseTimeoutInSeconds":30,"connectTimeoutInSeconds":2}"#
         );
-        assert_eq!(call.patience().as_secs(), 32);
+        assert_eq!(call.total_timeout().as_secs(), 32);
         let path = |target: MethodTarget<'_>| target.path();
         assert_eq!(path("d#".into()).unwrap(), "/twins/d%23/methods");
         assert_eq!(path(("d", "m%").into()).unwrap(), "/twins/d/modules/m%25/methods");
-        assert_eq!(path(("d", "").into()).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(path(("d", "").into()).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }

@@ -28,14 +28,14 @@ pub enum OfflinePolicy {
         max_bytes: usize,
     },
     /// Without a connection they are refused with [`ErrorKind::Offline`], and those that its loss left without an
-    /// acknowledgement fail with [`ErrorKind::Network`]. While there is one, the default bounds hold.
+    /// acknowledgement fail with [`ErrorKind::Connection`]. While there is one, the default bounds hold.
     Fail,
 }
 
 impl OfflinePolicy {
     const MAX_MESSAGES: usize = 1024;
     const MAX_BYTES: usize = 8 * 1024 * 1024;
-    /// Room for any one event: its body, and the longest topic.
+    /// QueueSlot for any one event: its body, and the longest topic.
     pub(crate) const MIN_BYTES: usize = 320 * 1024;
 
     fn limits(&self) -> (usize, usize) {
@@ -53,28 +53,28 @@ impl Default for OfflinePolicy {
 }
 
 /// Told once the hub has an event, or that it is not known to.
-pub(crate) type Delivered = oneshot::Sender<Result<(), Error>>;
+pub(crate) type DeliverySender = oneshot::Sender<Result<(), Error>>;
 
-pub(crate) struct Outgoing {
+pub(crate) struct QueuedEvent {
     pub(crate) topic: Utf8,
     pub(crate) qos: QoS,
     pub(crate) body: Bytes,
-    pub(crate) delivered: Delivered,
+    pub(crate) delivered: DeliverySender,
 }
 
-impl Outgoing {
+impl QueuedEvent {
     fn bytes(&self) -> usize {
         self.topic.len() + self.body.len()
     }
 }
 
 /// The room that an event takes until the hub has it.
-pub(crate) struct Room {
-    outbox: Arc<Outbox>,
+pub(crate) struct QueueSlot {
+    queue: Arc<EventQueue>,
     bytes: usize,
 }
 
-pub(crate) struct Outbox {
+pub(crate) struct EventQueue {
     policy: OfflinePolicy,
     state: Mutex<State>,
 }
@@ -84,13 +84,13 @@ struct State {
     /// Whether there is a task to send them.
     open: bool,
     connected: bool,
-    waiting: VecDeque<Outgoing>,
+    queued: VecDeque<QueuedEvent>,
     /// With those that are under way.
     messages: usize,
     bytes: usize,
 }
 
-impl Outbox {
+impl EventQueue {
     pub(crate) fn new(policy: OfflinePolicy) -> Self {
         Self { policy, state: Mutex::default() }
     }
@@ -105,7 +105,7 @@ impl Outbox {
     }
 
     /// No more events are taken; those that wait are still sent.
-    pub(crate) fn shut(&self) {
+    pub(crate) fn drain(&self) {
         self.lock().open = false;
     }
 
@@ -113,7 +113,7 @@ impl Outbox {
     pub(crate) fn close(&self, error: &Error) {
         let mut state = self.lock();
         (state.open, state.connected) = (false, false);
-        Self::fail_waiting(state, error);
+        Self::fail_queued(state, error);
     }
 
     pub(crate) fn connected(&self) {
@@ -124,24 +124,24 @@ impl Outbox {
         let mut state = self.lock();
         state.connected = false;
         if self.fails_offline() {
-            Self::fail_waiting(state, error);
+            Self::fail_queued(state, error);
         }
     }
 
-    fn fail_waiting(mut state: MutexGuard<'_, State>, error: &Error) {
-        let waiting = std::mem::take(&mut state.waiting);
-        for event in &waiting {
+    fn fail_queued(mut state: MutexGuard<'_, State>, error: &Error) {
+        let queued = std::mem::take(&mut state.queued);
+        for event in &queued {
             state.messages -= 1;
             state.bytes -= event.bytes();
         }
         drop(state);
-        for event in waiting {
+        for event in queued {
             // Who gave up is not told.
             let _ = event.delivered.send(Err(error.clone()));
         }
     }
 
-    pub(crate) fn push(&self, event: Outgoing) -> Result<(), Error> {
+    pub(crate) fn push(&self, event: QueuedEvent) -> Result<(), Error> {
         let (max_messages, max_bytes) = self.policy.limits();
         let mut state = self.lock();
         if !state.open {
@@ -159,19 +159,19 @@ impl Outbox {
             return Err(Error::new(ErrorKind::QueueFull, message));
         }
         (state.messages, state.bytes) = (messages, bytes);
-        state.waiting.push_back(event);
+        state.queued.push_back(event);
         Ok(())
     }
 
     /// The next one to be sent. It takes its room until that is dropped.
-    pub(crate) fn pop(self: &Arc<Self>) -> Option<(Outgoing, Room)> {
-        let event = self.lock().waiting.pop_front()?;
-        let room = Room { outbox: self.clone(), bytes: event.bytes() };
+    pub(crate) fn pop(self: &Arc<Self>) -> Option<(QueuedEvent, QueueSlot)> {
+        let event = self.lock().queued.pop_front()?;
+        let room = QueueSlot { queue: self.clone(), bytes: event.bytes() };
         Some((event, room))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().waiting.is_empty()
+        self.lock().queued.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,9 +179,9 @@ impl Outbox {
     }
 }
 
-impl Drop for Room {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
-        let mut state = self.outbox.lock();
+        let mut state = self.queue.lock();
         state.messages -= 1;
         state.bytes -= self.bytes;
     }
@@ -191,20 +191,20 @@ impl Drop for Room {
 mod tests {
     use super::*;
 
-    fn event(bytes: usize) -> (Outgoing, oneshot::Receiver<Result<(), Error>>) {
+    fn event(bytes: usize) -> (QueuedEvent, oneshot::Receiver<Result<(), Error>>) {
         let (delivered, receiver) = oneshot::channel();
         let topic = Utf8::try_from("t").unwrap();
-        (Outgoing { topic, qos: QoS::AtLeastOnce, body: vec![0; bytes - 1].into(), delivered }, receiver)
+        (QueuedEvent { topic, qos: QoS::AtLeastOnce, body: vec![0; bytes - 1].into(), delivered }, receiver)
     }
 
     #[test]
     fn what_waits_and_what_is_under_way_is_bounded_together() {
-        let outbox = Arc::new(Outbox::new(OfflinePolicy::Queue { max_messages: 3, max_bytes: 100 }));
-        let push = |bytes| outbox.push(event(bytes).0).map_err(|error| error.kind());
+        let queue = Arc::new(EventQueue::new(OfflinePolicy::Queue { max_messages: 3, max_bytes: 100 }));
+        let push = |bytes| queue.push(event(bytes).0).map_err(|error| error.kind());
         assert_eq!(push(1), Err(ErrorKind::Closed));
-        outbox.open();
+        queue.open();
         assert_eq!((push(40), push(60), push(1)), (Ok(()), Ok(()), Err(ErrorKind::QueueFull)));
-        let (_, first) = outbox.pop().unwrap();
+        let (_, first) = queue.pop().unwrap();
         assert_eq!(push(1), Err(ErrorKind::QueueFull));
         drop(first);
         assert_eq!((push(20), push(20), push(1)), (Ok(()), Ok(()), Err(ErrorKind::QueueFull)));
@@ -212,26 +212,26 @@ mod tests {
 
     #[test]
     fn the_end_is_told_to_all_who_wait() {
-        let outbox = Arc::new(Outbox::new(OfflinePolicy::default()));
-        outbox.open();
+        let queue = Arc::new(EventQueue::new(OfflinePolicy::default()));
+        queue.open();
         let (waiting, mut told) = event(1);
-        outbox.push(waiting).unwrap();
-        outbox.close(&Error::closed());
+        queue.push(waiting).unwrap();
+        queue.close(&Error::closed());
         assert_eq!(told.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
-        outbox.open();
-        let state = outbox.lock();
+        queue.open();
+        let state = queue.lock();
         assert_eq!((state.messages, state.bytes), (0, 0));
     }
 
     #[test]
     fn without_a_queue_there_is_no_waiting() {
-        let outbox = Arc::new(Outbox::new(OfflinePolicy::Fail));
-        outbox.open();
-        assert_eq!(outbox.push(event(1).0).unwrap_err().kind(), ErrorKind::Offline);
-        outbox.connected();
+        let queue = Arc::new(EventQueue::new(OfflinePolicy::Fail));
+        queue.open();
+        assert_eq!(queue.push(event(1).0).unwrap_err().kind(), ErrorKind::Offline);
+        queue.connected();
         let (waiting, mut told) = event(1);
-        outbox.push(waiting).unwrap();
-        outbox.disconnected(&Error::new(ErrorKind::Network, "gone"));
-        assert_eq!(told.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Network);
+        queue.push(waiting).unwrap();
+        queue.disconnected(&Error::new(ErrorKind::Connection, "gone"));
+        assert_eq!(told.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Connection);
     }
 }

@@ -28,13 +28,13 @@ struct Notification {
 
 /// An upload that the hub waits to hear of. Dropped before that, with the future of its caller, it is reported in the
 /// background.
-pub(super) struct Unfinished {
+pub(super) struct CompletionGuard {
     shared: Arc<Shared>,
     path: String,
     notification: Option<Notification>,
 }
 
-impl Unfinished {
+impl CompletionGuard {
     pub(super) fn new(shared: Arc<Shared>, path: String, correlation_id: &str) -> Self {
         let notification = Some(Notification {
             correlation_id: correlation_id.to_owned(),
@@ -46,15 +46,15 @@ impl Unfinished {
     }
 
     pub(super) fn succeeded(&mut self) {
-        self.outcome(true, 200, String::new());
+        self.set_outcome(true, 200, String::new());
     }
 
     pub(super) fn failed(&mut self, error: &Error) {
         let description = error.to_string().chars().take(MAX_DESCRIPTION).collect();
-        self.outcome(false, error.status().unwrap_or(0), description);
+        self.set_outcome(false, error.status().unwrap_or(0), description);
     }
 
-    fn outcome(&mut self, is_success: bool, status_code: u16, status_description: String) {
+    fn set_outcome(&mut self, is_success: bool, status_code: u16, status_description: String) {
         if let Some(notification) = &mut self.notification {
             (notification.is_success, notification.status_code) = (is_success, status_code);
             notification.status_description = status_description;
@@ -62,15 +62,15 @@ impl Unfinished {
     }
 
     /// Tells the hub.
-    pub(super) async fn tell(mut self) -> Result<(), Error> {
+    pub(super) async fn report(mut self) -> Result<(), Error> {
         let Some(notification) = self.notification.clone() else { return Ok(()) };
-        let told = tell(&self.shared, &self.path, &notification).await;
+        let told = send_report(&self.shared, &self.path, &notification).await;
         self.notification = None;
         told
     }
 }
 
-async fn tell(shared: &Shared, path: &str, notification: &Notification) -> Result<(), Error> {
+async fn send_report(shared: &Shared, path: &str, notification: &Notification) -> Result<(), Error> {
     let mut backoff = Backoff::default();
     let mut attempts = 1;
     loop {
@@ -84,18 +84,18 @@ async fn tell(shared: &Shared, path: &str, notification: &Notification) -> Resul
             Err(error) => tracing::debug!(%error, "the hub is not told yet how an upload went"),
         }
         attempts += 1;
-        sleep(backoff.next(&shared.config.reconnect)).await;
+        sleep(backoff.next_delay(&shared.config.reconnect)).await;
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for CompletionGuard {
     fn drop(&mut self) {
         let Some(notification) = self.notification.take() else { return };
         // Without a runtime there is nobody who could.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (shared, path) = (self.shared.clone(), std::mem::take(&mut self.path));
         runtime.spawn(async move {
-            if let Err(error) = tell(&shared, &path, &notification).await {
+            if let Err(error) = send_report(&shared, &path, &notification).await {
                 tracing::warn!(%error, "the hub was not told that an upload was given up");
             }
         });

@@ -4,16 +4,16 @@ use crate::error::Error;
 
 /// A host name with an optional port, as it stands in `HostName=` and `GatewayHostName=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub(crate) struct HostPort {
     /// A DNS name or an IP address, without brackets.
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
 }
 
-impl Endpoint {
+impl HostPort {
     /// Azure's names never have a port; a hub on a laptop may.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let bad = || Error::invalid(format!("{text:?} is not a host name, with or without a port"));
+        let bad = || Error::invalid_input(format!("{text:?} is not a host name, with or without a port"));
         let text = text.trim();
         let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -46,10 +46,10 @@ mod tests {
             ("[::1]:8883", "::1", Some(8883)),
             ("[::1]", "::1", None),
         ] {
-            assert_eq!(Endpoint::parse(text).unwrap(), Endpoint { host: host.to_owned(), port }, "{text}");
+            assert_eq!(HostPort::parse(text).unwrap(), HostPort { host: host.to_owned(), port }, "{text}");
         }
         for text in ["", ":1", "h:x", "h:70000", "h/x", "[::1]8"] {
-            assert!(Endpoint::parse(text).is_err(), "{text}");
+            assert!(HostPort::parse(text).is_err(), "{text}");
         }
     }
 }

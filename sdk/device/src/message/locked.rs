@@ -13,13 +13,13 @@ use crate::config::Config;
 use crate::driver::Shared;
 use crate::error::{Error, ErrorKind};
 
-const APPLICATION: &str = "iothub-app-";
+const APPLICATION_PROPERTY_PREFIX: &str = "iothub-app-";
 
 /// A message of the device's, from [`DeviceClient::receive_message`](crate::DeviceClient::receive_message). Nobody else is
 /// sent it while the hub's lock on it holds; one that is dropped waits for that to run out.
-pub struct HeldMessage {
+pub struct LockedMessage {
     shared: Arc<Shared>,
-    token: String,
+    lock_token: String,
     properties: MessageProperties,
     delivery_count: u32,
     body: Bytes,
@@ -35,21 +35,28 @@ fn path(id: &IdentityId) -> String {
 }
 
 /// The oldest message that waits, if there is one.
-pub(crate) async fn receive(shared: &Arc<Shared>) -> Result<Option<HeldMessage>, Error> {
+pub(crate) async fn receive(shared: &Arc<Shared>) -> Result<Option<LockedMessage>, Error> {
     let config: &Config = &shared.config;
-    let (place, patience) = (path(&config.identity), config.request_timeout);
-    let asked = config.request(Method::GET, &place, "", HeaderMap::new(), Bytes::new(), patience);
+    let (place, timeout) = (path(&config.identity), config.request_timeout);
+    let asked = config.request(Method::GET, &place, "", HeaderMap::new(), Bytes::new(), timeout);
     let answer = asked.await?.success("no message was received")?;
     if answer.status == hyper::StatusCode::NO_CONTENT {
         return Ok(None);
     }
     let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
-    let token = text(ETAG.as_str()).map(|token| token.trim_matches('"').to_owned()).ok_or_else(|| {
-        Error::new(ErrorKind::Protocol, "the hub sent a message without a token to settle it with")
-    })?;
+    let lock_token =
+        text(ETAG.as_str()).map(|token| token.trim_matches('"').to_owned()).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, "the hub sent a message without a token to settle it with")
+        })?;
     let delivery_count = text("iothub-deliverycount").and_then(|count| count.parse().ok()).unwrap_or(0);
     let properties = properties(&answer.headers);
-    Ok(Some(HeldMessage { shared: shared.clone(), token, properties, delivery_count, body: answer.body }))
+    Ok(Some(LockedMessage {
+        shared: shared.clone(),
+        lock_token,
+        properties,
+        delivery_count,
+        body: answer.body,
+    }))
 }
 
 fn properties(headers: &HeaderMap) -> MessageProperties {
@@ -58,14 +65,14 @@ fn properties(headers: &HeaderMap) -> MessageProperties {
         let Ok(value) = value.to_str() else { continue };
         if let Some(property) = SystemProperty::from_http_header(name.as_str()) {
             properties.system.insert(property, value.to_owned());
-        } else if let Some(name) = name.as_str().strip_prefix(APPLICATION) {
+        } else if let Some(name) = name.as_str().strip_prefix(APPLICATION_PROPERTY_PREFIX) {
             properties.application.insert(name.to_owned(), value.to_owned());
         }
     }
     properties
 }
 
-impl HeldMessage {
+impl LockedMessage {
     /// Done with it: it is never delivered again. On disk at the hub when this returns.
     ///
     /// # Errors
@@ -92,7 +99,7 @@ impl HeldMessage {
 
     async fn settle(self, method: Method, verb: &str, query: &str) -> Result<(), Error> {
         let config = &self.shared.config;
-        let path = format!("{}/{}{verb}", path(&config.identity), percent::encode(&self.token));
+        let path = format!("{}/{}{verb}", path(&config.identity), percent::encode(&self.lock_token));
         let asked =
             config.request(method, &path, query, HeaderMap::new(), Bytes::new(), config.request_timeout);
         asked.await?.success("the message was not settled").map(drop)
@@ -129,9 +136,9 @@ impl HeldMessage {
 }
 
 /// Without what it says.
-impl fmt::Debug for HeldMessage {
+impl fmt::Debug for LockedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeldMessage")
+        f.debug_struct("LockedMessage")
             .field("message_id", &self.message_id())
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()

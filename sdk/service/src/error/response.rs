@@ -12,14 +12,14 @@ use super::{Details, Error, ErrorKind};
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct Outer {
+struct RegistryErrorBody {
     message: String,
     exception_message: String,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Inner {
+struct NestedErrorBody {
     error_code: Option<u32>,
     message: Option<String>,
     tracking_id: Option<String>,
@@ -27,7 +27,7 @@ struct Inner {
 
 impl Error {
     /// Reads a refusal; a body of no known shape still gives a kind and the status.
-    pub(crate) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+    pub(crate) fn from_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut details = Details {
             status: Some(status),
@@ -35,8 +35,8 @@ impl Error {
             tracking_id: header("x-ms-request-id"),
             ..Details::default()
         };
-        let outer: Outer = serde_json::from_slice(body).unwrap_or_default();
-        if let Ok(inner) = serde_json::from_str::<Inner>(&outer.message) {
+        let outer: RegistryErrorBody = serde_json::from_slice(body).unwrap_or_default();
+        if let Ok(inner) = serde_json::from_str::<NestedErrorBody>(&outer.message) {
             details.code = inner.error_code;
             details.message = inner.message.unwrap_or_default();
             details.tracking_id = inner.tracking_id.or(details.tracking_id);
@@ -68,7 +68,7 @@ fn kind(status: StatusCode, code: Option<u32>) -> ErrorKind {
         (Some(404_103), _) => ErrorKind::DeviceNotOnline,
         (Some(400_027), _) => ErrorKind::TakenOver,
         (Some(403_800 | 413_002 | 413_003), _) => ErrorKind::QuotaExceeded,
-        (_, 400 | 405 | 415) => ErrorKind::InvalidArgument,
+        (_, 400 | 405 | 415) => ErrorKind::BadRequest,
         (Some(403_002..=403_011), 403) => ErrorKind::QuotaExceeded,
         (_, 401 | 403) => ErrorKind::Unauthorized,
         (_, 404) => ErrorKind::NotFound,
@@ -80,7 +80,7 @@ fn kind(status: StatusCode, code: Option<u32>) -> ErrorKind {
         (_, 502) => ErrorKind::BadDeviceResponse,
         (_, 503) => ErrorKind::Unavailable,
         (_, 500..) => ErrorKind::Server,
-        _ => ErrorKind::InvalidResponse,
+        _ => ErrorKind::Protocol,
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
         if let Some(name) = name {
             headers.insert("iothub-errorcode", name.parse().unwrap());
         }
-        Error::from_answer(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes())
+        Error::from_response(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes())
     }
 
     #[test]

@@ -8,21 +8,21 @@ use super::MethodResponse;
 use crate::error::Error;
 
 /// An answer on its way to the driver.
-pub(crate) struct Answer {
+pub(crate) struct PendingResponse {
     pub(crate) response: MethodResponse,
     /// Told once the hub has it, or that it never will.
     pub(crate) acknowledged: oneshot::Sender<Result<(), Error>>,
 }
 
 /// The right to answer one call, once. Dropped without an answer, the driver answers that nobody did.
-pub(crate) struct Reply {
-    sender: Mutex<Option<oneshot::Sender<Answer>>>,
+pub(crate) struct Responder {
+    sender: Mutex<Option<oneshot::Sender<PendingResponse>>>,
     /// Counts against the limit of calls that are worked on.
     _permit: OwnedSemaphorePermit,
 }
 
-impl Reply {
-    pub(crate) fn new(permit: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<Answer>) {
+impl Responder {
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<PendingResponse>) {
         let (sender, receiver) = oneshot::channel();
         (Self { sender: Mutex::new(Some(sender)), _permit: permit }, receiver)
     }
@@ -31,7 +31,7 @@ impl Reply {
     pub(crate) fn send(&self, response: MethodResponse) -> Option<oneshot::Receiver<Result<(), Error>>> {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let (acknowledged, receiver) = oneshot::channel();
-        sender.send(Answer { response, acknowledged }).ok()?;
+        sender.send(PendingResponse { response, acknowledged }).ok()?;
         Some(receiver)
     }
 
