@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferrohub_acceptance::certificate::{Validity, self_signed};
 use ferrohub_acceptance::{Device, Hub, Identity, Service, sas};
 use ferrohub_device::{
-    Builder, DeviceClient, ErrorKind, FileUpload, Jitter, MethodInvocation, MethodTarget, ReconnectPolicy,
+    Builder, DeviceClient, ErrorKind, FileUpload, IdentityId, Jitter, MethodInvocation, RetryPolicy,
     Transport,
 };
 use serde_json::{Value, json};
@@ -77,12 +77,8 @@ async fn a_device_with_a_certificate_uploads_as_well() {
 async fn an_upload_outlives_a_restart_of_the_hub() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
-    let patient = ReconnectPolicy {
-        initial_delay: Duration::from_secs(1),
-        jitter: Jitter::None,
-        ..ReconnectPolicy::default()
-    };
-    let client = builder(&hub, &service.create_device("d")).reconnect(patient).build().unwrap();
+    let patient = RetryPolicy::default().initial_delay(Duration::from_secs(1)).jitter(Jitter::None);
+    let client = builder(&hub, &service.create_device("d")).retry(patient).build().unwrap();
     let sent = content(3 * 1024 * 1024);
     let (mut writer, reader) = tokio::io::duplex(64 * 1024);
     let uploading =
@@ -115,13 +111,13 @@ async fn a_module_calls_methods_of_its_device_and_of_a_module() {
     let _silent = service.create_module("d", "silent");
     let module = builder(&hub, &service.create_module("d", "m")).build().unwrap();
     let call = MethodInvocation::new("echo").payload(&json!({ "a": [1.50] })).unwrap();
-    for target in [MethodTarget::from("d"), ("d", "other").into()] {
+    for target in ["d", "d/other"].map(|id| IdentityId::parse(id).unwrap()) {
         let response = module.invoke_method(target, &call).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.payload_as::<Value>().unwrap(), json!({ "a": [1.5] }));
     }
     let offline = module.invoke_method(("d", "silent"), &call).await.unwrap_err();
-    assert_eq!((offline.kind(), offline.code()), (ErrorKind::Unavailable, Some(404_103)));
+    assert_eq!((offline.kind(), offline.code()), (ErrorKind::DeviceNotOnline, Some(404_103)));
     let foreign = module.invoke_method("another", &call).await.unwrap_err();
     assert!(matches!(foreign.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound), "{foreign}");
 }

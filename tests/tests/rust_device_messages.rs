@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ferrohub_acceptance::{Events, Hub, Identity, Service};
 use ferrohub_device::{
-    Builder, DeviceClient, ErrorKind, Event, Message, MessageStream, OfflinePolicy, ReconnectPolicy,
-    Transport,
+    Builder, DeviceClient, ErrorKind, Event, Message, MessageStream, OfflinePolicy, RetryPolicy, Transport,
 };
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ fn builder(hub: &Hub, identity: &Identity) -> Builder {
         .unwrap()
         .root_certificates_only(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
         // A hub that restarts is back soon.
-        .reconnect(ReconnectPolicy { max_delay: Duration::from_millis(500), ..ReconnectPolicy::default() })
+        .retry(RetryPolicy::default().max_delay(Duration::from_millis(500)))
 }
 
 async fn sent(client: &DeviceClient, event: Event) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ferrohub_acceptance::{Hub, Identity, Service};
 use ferrohub_device::{
-    Builder, DesiredUpdate, DesiredUpdateStream, DeviceClient, ErrorKind, ReconnectPolicy, Transport,
+    Builder, DesiredUpdate, DesiredUpdateStream, DeviceClient, ErrorKind, RetryPolicy, Transport,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,7 +15,7 @@ fn builder(hub: &Hub, identity: &Identity) -> Builder {
         .unwrap()
         .root_certificates_only(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
         // A hub that restarts is back soon.
-        .reconnect(ReconnectPolicy { max_delay: Duration::from_millis(500), ..ReconnectPolicy::default() })
+        .retry(RetryPolicy::default().max_delay(Duration::from_millis(500)))
 }
 
 async fn next(updates: &mut DesiredUpdateStream) -> DesiredUpdate {
@@ -64,7 +64,7 @@ async fn a_twin_is_read_reported_to_and_followed_over_both_transports() {
         section.as_object_mut().unwrap().retain(|name, _| !name.starts_with('$'));
         assert_eq!(section, json!({ "rate": { "up": 5 }, "kept": true }));
         let bad = client.patch_reported(&json!({ "a.b": 1 })).await.unwrap_err();
-        assert_eq!(bad.kind(), ErrorKind::InvalidPayload);
+        assert_eq!(bad.kind(), ErrorKind::BadRequest);
         assert!(bad.code().is_some(), "{bad}");
         client.disconnect().await;
     }

@@ -9,15 +9,19 @@ use ferrohub_service::{ErrorKind, EventPosition, EventStart, EventStream, Servic
 use serde_json::Value;
 
 fn client(hub: &Hub, variable: &str) -> ServiceClient {
-    ServiceClient::builder()
-        .connection_string(hub.variable(variable))
+    ServiceClient::builder_from_connection_string(hub.variable(variable))
+        .unwrap()
         .additional_root_certificates(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
         .build()
         .unwrap()
 }
 
 async fn next(stream: &mut EventStream) -> String {
-    let event = tokio::time::timeout(Duration::from_secs(30), stream.next()).await.expect("in time").unwrap();
+    let event = tokio::time::timeout(Duration::from_secs(30), stream.next())
+        .await
+        .expect("in time")
+        .unwrap()
+        .unwrap();
     event.body.to_text().into_owned()
 }
 
@@ -72,7 +76,7 @@ async fn a_stream_goes_on_over_restarts_without_loss_or_repetition() {
 async fn what_cannot_be_read_is_an_error_of_its_kind() {
     let hub = Hub::builder().config("[events]\nreaders_per_group = 1\nconsumer_groups = [\"other\"]").start();
     let owner = client(&hub, "IOTHUB_CONNECTION_STRING");
-    let info = owner.event_log().await.unwrap();
+    let info = owner.get_event_log().await.unwrap();
     assert_eq!(
         (info.partitions.len(), info.consumer_groups),
         (4, vec!["$Default".to_owned(), "other".to_owned()])

@@ -8,8 +8,8 @@ use ferrohub_service::{ErrorKind, Module, Properties, ServiceClient, Twin, TwinC
 use serde_json::{Value, json};
 
 fn owner(hub: &Hub) -> ServiceClient {
-    ServiceClient::builder()
-        .connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
+    ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
+        .unwrap()
         .additional_root_certificates(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
         .build()
         .unwrap()

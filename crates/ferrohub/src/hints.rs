@@ -1,12 +1,15 @@
 //! What to do next when a command failed.
 
-use ferrohub_service::ErrorKind;
+use ferrohub_model::ErrorKind;
 
 /// A hint for people, where there is one.
 pub(crate) fn for_error(error: &anyhow::Error) -> Option<&'static str> {
-    let refused = error.chain().find_map(|cause| cause.downcast_ref::<ferrohub_service::Error>())?;
-    Some(match refused.kind() {
-        ErrorKind::Connection => {
+    let kind = error.chain().find_map(|cause| {
+        let service = cause.downcast_ref::<ferrohub_service::Error>().map(ferrohub_service::Error::kind);
+        service.or_else(|| cause.downcast_ref::<ferrohub_device::Error>().map(ferrohub_device::Error::kind))
+    })?;
+    Some(match kind {
+        ErrorKind::Connection | ErrorKind::Tls => {
             "Is the hub running, and does this machine trust its certificate? `ferrohub serve` starts one; \
              eval \"$(ferrohub env)\" sets SSL_CERT_FILE."
         }

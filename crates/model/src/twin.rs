@@ -89,6 +89,7 @@ pub struct Twin {
 /// The body of `PATCH` and `PUT` on a twin. Whatever else is in it is passed over.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct TwinChange {
     /// The change to the tags; none leaves them alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +102,7 @@ pub struct TwinChange {
 /// The `properties` of a [`TwinChange`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct DesiredChange {
     /// The change to the desired properties.
     #[serde(skip_serializing_if = "Option::is_none")]

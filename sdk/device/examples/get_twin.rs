@@ -1,4 +1,4 @@
-//! Reads the device's twin.
+//! Reads the twin of the device.
 //!
 //! ```text
 //! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…;DeviceId=…;SharedAccessKey=…' cargo run --example get_twin

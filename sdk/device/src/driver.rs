@@ -27,12 +27,12 @@ use tracing::{info, warn};
 
 use crate::channel::Channel;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, ends_reconnecting};
 use crate::event_queue::EventQueue;
 use crate::feature::{Feature, Features};
 use crate::message::{Message, UnacknowledgedMessages};
 use crate::method::Handlers;
-use crate::reconnect::Backoff;
+use crate::retry::Backoff;
 use crate::status::{DisconnectReason, Status};
 use crate::twin::{DesiredUpdate, TwinQueue};
 use calls::Calls;
@@ -206,7 +206,7 @@ impl Driver {
             self.on_events_disconnected(since.elapsed());
             self.resend_twin_requests();
             self.on_messages_disconnected();
-            backoff.reset_after(since.elapsed(), &self.shared.config.reconnect);
+            backoff.reset_after(since.elapsed(), &self.shared.config.retry);
             connected = match self.reconnect(&mut backoff, error).await {
                 Ok(connected) => connected,
                 Err(ending) => return ending,
@@ -217,9 +217,9 @@ impl Driver {
     async fn reconnect(&mut self, backoff: &mut Backoff, mut cause: Error) -> Result<Connected, ExitReason> {
         let lost = Instant::now();
         loop {
-            let policy = &self.shared.config.reconnect;
+            let policy = &self.shared.config.retry;
             let delay = backoff.next_delay(policy);
-            if cause.kind().ends_reconnecting()
+            if ends_reconnecting(cause.kind())
                 || policy.give_up_after.is_some_and(|limit| lost.elapsed() + delay >= limit)
             {
                 return Err(ExitReason::Lost(cause));

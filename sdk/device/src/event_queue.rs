@@ -1,4 +1,4 @@
-//! The events that wait to be sent, bounded together with those that wait to be acknowledged.
+//! The queue of outgoing events. Its limits include the events that are sent and not acknowledged.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,26 +9,27 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind};
 
-/// What becomes of events that cannot be sent at once.
+/// What happens to events that cannot be sent at once.
 ///
-/// With either, an event that the hub did not acknowledge before the connection was lost may have reached it: readers
-/// can tell by the [message id](crate::Event::message_id).
+/// With either policy, an event that was not acknowledged before the connection was lost may have reached the hub.
+/// Readers can detect duplicates by the [message id](crate::Event::message_id).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OfflinePolicy {
-    /// They wait in memory, in their order, while the client comes back; those without an acknowledgement are sent
-    /// again, marked as duplicates. When as much waits as may, with what is under way, the next is refused with
+    /// Events are queued in memory, in order, until the client has reconnected. Unacknowledged events are sent again,
+    /// marked as duplicates. When the queue (with the unacknowledged events) is full, further events are refused with
     /// [`ErrorKind::QueueFull`].
     ///
-    /// The default: 1024 events and 8 MiB.
+    /// The default, with 1024 events and 8 MiB. Made by [`OfflinePolicy::queue`].
+    #[non_exhaustive]
     Queue {
-        /// How many events, at least 1.
+        /// The most events, at least 1.
         max_messages: usize,
-        /// How many bytes of bodies and properties, at least 320 KiB: the largest event.
+        /// The most bytes of bodies and properties, at least 320 KiB: the largest event.
         max_bytes: usize,
     },
-    /// Without a connection they are refused with [`ErrorKind::Offline`], and those that its loss left without an
-    /// acknowledgement fail with [`ErrorKind::Connection`]. While there is one, the default bounds hold.
+    /// Events are refused with [`ErrorKind::Offline`] while there is no connection. Unacknowledged events fail with
+    /// [`ErrorKind::Connection`] when the connection is lost. While there is a connection, the default limits apply.
     Fail,
 }
 
@@ -37,6 +38,12 @@ impl OfflinePolicy {
     const MAX_BYTES: usize = 8 * 1024 * 1024;
     /// QueueSlot for any one event: its body, and the longest topic.
     pub(crate) const MIN_BYTES: usize = 320 * 1024;
+
+    /// A queue with these limits: at least 1 event and 320 KiB.
+    #[must_use]
+    pub fn queue(max_messages: usize, max_bytes: usize) -> Self {
+        Self::Queue { max_messages, max_bytes }
+    }
 
     fn limits(&self) -> (usize, usize) {
         match *self {
@@ -52,7 +59,7 @@ impl Default for OfflinePolicy {
     }
 }
 
-/// Told once the hub has an event, or that it is not known to.
+/// Receives the outcome of an event: acknowledged, or the error.
 pub(crate) type DeliverySender = oneshot::Sender<Result<(), Error>>;
 
 pub(crate) struct QueuedEvent {
@@ -68,7 +75,7 @@ impl QueuedEvent {
     }
 }
 
-/// The room that an event takes until the hub has it.
+/// The space of an event in the queue, until it is acknowledged.
 pub(crate) struct QueueSlot {
     queue: Arc<EventQueue>,
     bytes: usize,
@@ -81,11 +88,11 @@ pub(crate) struct EventQueue {
 
 #[derive(Default)]
 struct State {
-    /// Whether there is a task to send them.
+    /// Whether a task runs that sends the events.
     open: bool,
     connected: bool,
     queued: VecDeque<QueuedEvent>,
-    /// With those that are under way.
+    /// Including unacknowledged events.
     messages: usize,
     bytes: usize,
 }
@@ -99,17 +106,17 @@ impl EventQueue {
         self.policy == OfflinePolicy::Fail
     }
 
-    /// A task begins.
+    /// A task has started.
     pub(crate) fn open(&self) {
         self.lock().open = true;
     }
 
-    /// No more events are taken; those that wait are still sent.
+    /// Refuses further events; queued events are still sent.
     pub(crate) fn drain(&self) {
         self.lock().open = false;
     }
 
-    /// The task ends: nobody will send what waits.
+    /// The task has ended: queued events fail.
     pub(crate) fn close(&self, error: &Error) {
         let mut state = self.lock();
         (state.open, state.connected) = (false, false);
@@ -136,7 +143,7 @@ impl EventQueue {
         }
         drop(state);
         for event in queued {
-            // Who gave up is not told.
+            // Fails if the caller has dropped its future.
             let _ = event.delivered.send(Err(error.clone()));
         }
     }
@@ -148,12 +155,12 @@ impl EventQueue {
             return Err(Error::closed());
         }
         if self.fails_offline() && !state.connected {
-            return Err(Error::new(ErrorKind::Offline, "there is no connection to the hub now"));
+            return Err(Error::new(ErrorKind::Offline, "there is no connection to the hub"));
         }
         let (messages, bytes) = (state.messages + 1, state.bytes + event.bytes());
         if messages > max_messages || bytes > max_bytes {
             let message = format!(
-                "the queue is full: {} events with {} bytes wait, and at most {max_messages} with {max_bytes} may",
+                "the event queue is full: {} events with {} bytes; at most {max_messages} with {max_bytes} are allowed",
                 state.messages, state.bytes
             );
             return Err(Error::new(ErrorKind::QueueFull, message));
@@ -163,11 +170,11 @@ impl EventQueue {
         Ok(())
     }
 
-    /// The next one to be sent. It takes its room until that is dropped.
+    /// Removes the next event to send. It occupies its space until the slot is dropped.
     pub(crate) fn pop(self: &Arc<Self>) -> Option<(QueuedEvent, QueueSlot)> {
         let event = self.lock().queued.pop_front()?;
-        let room = QueueSlot { queue: self.clone(), bytes: event.bytes() };
-        Some((event, room))
+        let slot = QueueSlot { queue: self.clone(), bytes: event.bytes() };
+        Some((event, slot))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -198,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_and_what_is_under_way_is_bounded_together() {
+    fn the_limits_include_events_in_flight() {
         let queue = Arc::new(EventQueue::new(OfflinePolicy::Queue { max_messages: 3, max_bytes: 100 }));
         let push = |bytes| queue.push(event(bytes).0).map_err(|error| error.kind());
         assert_eq!(push(1), Err(ErrorKind::Closed));
@@ -211,27 +218,27 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_to_all_who_wait() {
+    fn closing_fails_queued_events() {
         let queue = Arc::new(EventQueue::new(OfflinePolicy::default()));
         queue.open();
-        let (waiting, mut told) = event(1);
+        let (waiting, mut outcome) = event(1);
         queue.push(waiting).unwrap();
         queue.close(&Error::closed());
-        assert_eq!(told.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(outcome.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
         queue.open();
         let state = queue.lock();
         assert_eq!((state.messages, state.bytes), (0, 0));
     }
 
     #[test]
-    fn without_a_queue_there_is_no_waiting() {
+    fn without_a_queue_events_fail_offline() {
         let queue = Arc::new(EventQueue::new(OfflinePolicy::Fail));
         queue.open();
         assert_eq!(queue.push(event(1).0).unwrap_err().kind(), ErrorKind::Offline);
         queue.connected();
-        let (waiting, mut told) = event(1);
+        let (waiting, mut outcome) = event(1);
         queue.push(waiting).unwrap();
         queue.disconnected(&Error::new(ErrorKind::Connection, "gone"));
-        assert_eq!(told.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Connection);
+        assert_eq!(outcome.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Connection);
     }
 }

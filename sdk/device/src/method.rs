@@ -1,4 +1,4 @@
-//! Direct methods: what the hub asks, what the device answers, and who in the application does it.
+//! Direct methods: calls to this device and their handlers, and calls from this client to others.
 
 mod handlers;
 mod invocation;
@@ -8,8 +8,8 @@ mod responder;
 mod response;
 
 pub(crate) use handlers::{Handlers, MethodRoute, handler};
-pub(crate) use invocation::MethodResponseBody;
-pub use invocation::{MethodInvocation, MethodTarget};
+pub use invocation::MethodInvocation;
+pub(crate) use invocation::{MethodResponseBody, path};
 pub use request::MethodRequest;
 pub use requests::MethodRequestStream;
 pub(crate) use responder::{PendingResponse, Responder};

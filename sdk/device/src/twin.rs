@@ -1,4 +1,4 @@
-//! The device's twin: what the back end wants of the device, and what the device reports.
+//! The twin of the device: desired properties, which services set, and reported properties.
 
 mod desired;
 mod document;

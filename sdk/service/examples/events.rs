@@ -1,4 +1,4 @@
-//! Prints what devices send, from where it stopped the last time: that is kept in the file `events.position`.
+//! Prints events, and continues where it stopped: the position is stored in the file `events.position`.
 //!
 //! ```text
 //! IOTHUB_CONNECTION_STRING='HostName=…;SharedAccessKeyName=service;SharedAccessKey=…' cargo run --example events
@@ -19,10 +19,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(_) => EventStart::Earliest,
     };
     let mut events = client.events().start(start).open().await?;
-    loop {
-        let event = events.next().await?;
+    while let Some(event) = events.next().await {
+        let event = event?;
         eprintln!("{} {}", event.device_id().unwrap_or_default(), event.body.to_text());
-        // Behind the work: after a crash an event may come once more, but none is left out.
+        // After the event is processed: a crash may repeat an event, but never skips one.
         fs::write(POSITION_FILE, events.position().to_string())?;
     }
+    Ok(())
 }

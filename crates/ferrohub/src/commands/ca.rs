@@ -78,7 +78,7 @@ impl CaCommand {
                     })
                 }
                 Action::List => {
-                    self.output.print(&management.certificate_authorities().await?, |all| list(all))
+                    self.output.print(&management.list_certificate_authorities().await?, |all| list(all))
                 }
                 Action::Remove { name } => {
                     management.delete_certificate_authority(&name).await?;
@@ -105,7 +105,7 @@ fn list(authorities: &[CertificateAuthority]) -> comfy_table::Table {
             authority.name.as_str(),
             verified(authority),
             &authority.subject,
-            &authority.not_after,
+            &authority.not_after.to_string(),
             &authority.source,
         ]);
     }
@@ -118,8 +118,8 @@ fn show(authority: &CertificateAuthority) -> comfy_table::Table {
         ("Verified", verified(authority).to_owned()),
         ("Subject", authority.subject.clone()),
         ("Thumbprint", authority.thumbprint.clone()),
-        ("Good from", authority.not_before.clone()),
-        ("Good until", authority.not_after.clone()),
+        ("Good from", authority.not_before.to_string()),
+        ("Good until", authority.not_after.to_string()),
         ("From", authority.source.clone()),
     ])
 }

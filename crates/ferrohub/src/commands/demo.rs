@@ -112,9 +112,12 @@ async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<
     let begun = Instant::now();
     let response = service.invoke_method(DEVICE, &call).await?;
     let round_trip = format_elapsed(begun);
-    print_step("hub → back end", &format!("status {}, payload {}", response.status, response.payload))?;
+    print_step(
+        "hub → back end",
+        &format!("status {}, payload {}", response.status(), response.payload_text()),
+    )?;
     print_step("", &format!("round trip {round_trip}, the first on its connection"))?;
-    ensure!(response.status == 200, "the device answered with status {}", response.status);
+    ensure!(response.status() == 200, "the device answered with status {}", response.status());
 
     asked.notified().await;
     device.disconnect().await;
@@ -129,7 +132,7 @@ async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<
     print_step("device → hub", "back; a call that waited for it was delivered at once")?;
     print_step(
         "hub → back end",
-        &format!("status {}, {} after the call", response.status, format_elapsed(begun)),
+        &format!("status {}, {} after the call", response.status(), format_elapsed(begun)),
     )?;
     device.disconnect().await;
     Ok(())

@@ -16,11 +16,11 @@ pub(crate) fn from_device(access: &Access, device: &Device, websocket: bool) -> 
 
 /// A client of whoever `id` names: a device, or a module as DEVICE/MODULE.
 pub(crate) async fn from_id(access: &Access, id: &str, websocket: bool) -> anyhow::Result<DeviceClient> {
-    match id.split_once('/') {
+    let identity = IdentityId::parse(id).with_context(|| format!("{id:?} is not DEVICE or DEVICE/MODULE"))?;
+    match identity.module_str() {
         None => from_device(access, &access.client.get_device(id).await?, websocket),
-        Some((device, module)) => {
-            let module = access.client.get_module(device, module).await?;
-            let identity = IdentityId::parse(id).context("the id")?;
+        Some(module) => {
+            let module = access.client.get_module(identity.device_str(), module).await?;
             build_client(access, identity, module.authentication, websocket)
         }
     }
@@ -46,7 +46,8 @@ fn build_client(
         builder = builder.port(address.port()).connect_to(address);
         builder = builder.https_port(local.https.port()).https_connect_to(local.https);
         if let Some(ca) = &local.ca {
-            builder = builder.root_certificates_only(ca.clone());
+            // A storage account for files has a certificate of a public CA.
+            builder = builder.additional_root_certificates(ca.clone());
         }
     }
     Ok(builder.build()?)

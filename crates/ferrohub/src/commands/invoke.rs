@@ -52,19 +52,16 @@ impl Invoke {
             .response_timeout(Duration::from_secs(self.timeout))
             .connect_timeout(Duration::from_secs(self.connect_timeout));
         if let Some(payload) = self.payload {
-            let payload = RawValue::from_string(payload)
+            method = method
+                .payload_json(payload)
                 .context("--payload is not JSON; a text needs quotes of its own: --payload '\"text\"'")?;
-            method = method.payload_json(payload);
         }
         let result = super::block_on(async {
             let client = self.login.access(common)?.client;
             let begun = Instant::now();
-            let response = match self.device.split_once('/') {
-                Some((device, module)) => client.invoke_module_method(device, module, &method).await?,
-                None => client.invoke_method(&self.device, &method).await?,
-            };
+            let response = client.invoke_method(&self.device, &method).await?;
             let milliseconds = begun.elapsed().as_millis() as u64;
-            Ok(MethodResult { status: response.status, payload: response.payload, milliseconds })
+            Ok(MethodResult { status: response.status(), payload: response.payload_as()?, milliseconds })
         })?;
         self.output.print(&result, |result| {
             details([

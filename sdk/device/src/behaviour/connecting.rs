@@ -111,10 +111,12 @@ fn what_cannot_work_is_refused_before_it_is_tried() {
     assert_eq!(kind(builder().gateway_host("a b")), ErrorKind::InvalidInput);
     assert_eq!(kind(builder().keep_alive(Duration::from_secs(1178))), ErrorKind::InvalidInput);
     assert_eq!(kind(builder().max_concurrent_methods(0)), ErrorKind::InvalidInput);
-    let narrow = crate::OfflinePolicy::Queue { max_messages: 1, max_bytes: 1000 };
+    let narrow = crate::OfflinePolicy::queue(1, 1000);
     assert_eq!(kind(builder().offline(narrow)), ErrorKind::InvalidInput);
     assert_eq!(kind(builder().token_ttl(Duration::ZERO)), ErrorKind::InvalidInput);
     assert_eq!(kind(builder().root_certificates_only("/etc/ca.pem")), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().additional_root_certificates("/etc/ca.pem")), ErrorKind::InvalidInput);
+    assert!(builder().additional_root_certificates(pem.clone()).build().is_ok());
     let text = format!("HostName=h;DeviceId=d;SharedAccessKeyName=p;SharedAccessKey={KEY}");
     let error = DeviceClient::from_connection_string(&text).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

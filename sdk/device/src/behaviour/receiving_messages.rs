@@ -7,7 +7,7 @@ use ferrohub_mqtt::{PacketId, QoS};
 use tokio::time::{sleep, timeout};
 
 use super::fake_hub::{FakeHub, Peer, connecting, within_limit};
-use crate::{DeviceClient, ErrorKind, Message, MessageStream};
+use crate::{DeviceClient, ErrorKind, Message, MessageStream, Timestamp};
 
 const FILTER: &str = "devices/d1/messages/devicebound/#";
 const TOPIC: &str = "devices/d1/messages/devicebound/";
@@ -53,7 +53,10 @@ async fn a_message_is_acknowledged_when_the_application_is_done_with_it() {
     let second = send(&mut peer, "2", "two").await;
     let (one, two) = (next(&mut messages).await, next(&mut messages).await);
     assert_eq!((one.message_id(), one.correlation_id()), (Some("m 1"), Some("c")));
-    assert_eq!((one.content_type(), one.expiry()), (Some("application/json"), Some("2027-01-01T00:00:00Z")));
+    assert_eq!(
+        (one.content_type(), one.expiry()),
+        (Some("application/json"), Timestamp::parse("2027-01-01T00:00:00Z"))
+    );
     assert_eq!((one.property("colour"), one.properties().len()), (Some("r&d"), 1));
     assert_eq!((one.json::<Vec<u8>>().unwrap(), two.text().unwrap(), one.input()), (vec![1], "two", None));
     assert_eq!(one.json::<u8>().unwrap_err().kind(), ErrorKind::InvalidPayload);

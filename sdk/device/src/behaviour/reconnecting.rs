@@ -6,14 +6,10 @@ use ferrohub_mqtt::Refusal;
 use tokio::time::{Instant, sleep};
 
 use super::fake_hub::{FakeHub, within_limit};
-use crate::{DisconnectReason, ErrorKind, Jitter, MethodRequest, MethodResponse, ReconnectPolicy, Status};
+use crate::{DisconnectReason, ErrorKind, Jitter, MethodRequest, MethodResponse, RetryPolicy, Status};
 
-fn steady() -> ReconnectPolicy {
-    ReconnectPolicy {
-        initial_delay: Duration::from_secs(1),
-        jitter: Jitter::None,
-        ..ReconnectPolicy::default()
-    }
+fn steady() -> RetryPolicy {
+    RetryPolicy::default().initial_delay(Duration::from_secs(1)).jitter(Jitter::None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +105,7 @@ async fn an_answer_without_puback_is_sent_again_as_a_duplicate() {
 #[tokio::test(start_paused = true)]
 async fn it_tries_again_while_the_hub_is_unavailable_and_ends_when_it_is_unauthorized() {
     let mut hub = FakeHub::new();
-    let client = hub.client_with(|b| b.reconnect(steady()));
+    let client = hub.client_with(|b| b.retry(steady()));
     let mut status = client.status();
     drop(hub.connected(&client).await);
     let since = Instant::now();
@@ -139,9 +135,7 @@ async fn it_tries_again_while_the_hub_is_unavailable_and_ends_when_it_is_unautho
 #[tokio::test(start_paused = true)]
 async fn it_gives_up_when_it_was_told_to() {
     let mut hub = FakeHub::new();
-    let client = hub.client_with(|b| {
-        b.reconnect(ReconnectPolicy { give_up_after: Some(Duration::from_secs(10)), ..steady() })
-    });
+    let client = hub.client_with(|b| b.retry(steady().give_up_after(Duration::from_secs(10))));
     drop(hub.connected(&client).await);
     for _ in 0..3 {
         hub.refuse(Refusal::ServerUnavailable).await;
@@ -150,7 +144,7 @@ async fn it_gives_up_when_it_was_told_to() {
         |status: &Status| matches!(status, Status::Disconnected { reason: DisconnectReason::Failed(_) });
     within_limit("the end", client.status().wait_for(ended)).await.unwrap();
 
-    let client = hub.client_with(|b| b.reconnect(ReconnectPolicy::never()));
+    let client = hub.client_with(|b| b.retry(RetryPolicy::never()));
     drop(hub.connected(&client).await);
     within_limit("the end", client.status().wait_for(ended)).await.unwrap();
     assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
@@ -171,8 +165,7 @@ async fn a_hub_that_falls_silent_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn disconnecting_ends_the_wait() {
     let mut hub = FakeHub::new();
-    let client = hub
-        .client_with(|b| b.reconnect(ReconnectPolicy { initial_delay: Duration::from_secs(60), ..steady() }));
+    let client = hub.client_with(|b| b.retry(steady().initial_delay(Duration::from_secs(60))));
     drop(hub.connected(&client).await);
     within_limit(
         "a wait",

@@ -10,7 +10,10 @@ use ferrohub_mqtt::server::Event;
 use tokio::time::{Instant, sleep};
 
 use super::fake_hub::{FakeHub, KEY, Peer};
-use crate::{DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse, Status};
+use crate::{
+    AccessToken, BoxError, DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse, Status,
+    token_fn,
+};
 
 /// A client whose tokens live 100 s: renewed from 85 s on, by 96.25 s at the latest.
 async fn connected(hub: &mut FakeHub) -> (DeviceClient, Peer) {
@@ -149,20 +152,20 @@ fn token(lifetime: Duration) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_is_asked_for_each_connection() {
+async fn a_token_credential_is_asked_for_each_connection() {
     let mut hub = FakeHub::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = asked.clone();
     let client = hub.client_with(|b| {
-        b.sas_token_provider(move || {
+        b.token_credential(token_fn(move || {
             let count = counter.fetch_add(1, Ordering::Relaxed);
             async move {
                 match count {
-                    1 => Err("the vault is closed"),
-                    _ => Ok(token(Duration::from_secs(100))),
+                    1 => Err(BoxError::from("the vault is closed")),
+                    _ => Ok(AccessToken::from_sas_token(token(Duration::from_secs(100)))?),
                 }
             }
-        })
+        }))
     });
     let mut old = hub.connected(&client).await;
     old.take_unsubscribe().await;
@@ -178,7 +181,7 @@ async fn a_token_that_cannot_be_renewed_is_used_up() {
     let client = hub.client_with(|b| b.sas_token(token(Duration::from_secs(2))));
     let mut peer = hub.connected(&client).await;
     assert!(peer.is_quiet_for(Duration::from_secs(3600)).await);
-    // Tokens end by the clock on the wall, which no test can turn.
+    // Tokens expire by the system clock, which a test cannot set.
     std::thread::sleep(Duration::from_millis(2100));
     drop(peer);
     let ended =

@@ -42,7 +42,7 @@ async fn sending_all(client: &DeviceClient, bodies: &[&str]) -> Vec<JoinHandle<R
 }
 
 fn queue(max_messages: usize) -> OfflinePolicy {
-    OfflinePolicy::Queue { max_messages, max_bytes: 400 * 1024 }
+    OfflinePolicy::queue(max_messages, 400 * 1024)
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,9 +104,9 @@ async fn no_answer_is_a_time_out_and_errors_have_kinds() {
     assert_eq!(since.elapsed().as_secs(), 30);
     peer.respond_twin(&asked, 204, Some(2), "").await;
     for (status, kind, retryable) in [
-        (400, ErrorKind::InvalidPayload, false),
-        (429, ErrorKind::Unavailable, true),
-        (500, ErrorKind::Unavailable, true),
+        (400, ErrorKind::BadRequest, false),
+        (429, ErrorKind::Throttled, true),
+        (500, ErrorKind::Server, true),
         (404, ErrorKind::NotFound, false),
     ] {
         let patch = patching(&client, 1);

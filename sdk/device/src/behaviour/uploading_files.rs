@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use super::opening_transports::{Hub, TestCa};
-use crate::{Builder, DeviceClient, ErrorKind, FileUpload, MethodInvocation, OfflinePolicy, ReconnectPolicy};
+use crate::{Builder, DeviceClient, ErrorKind, FileUpload, MethodInvocation, OfflinePolicy, RetryPolicy};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -108,11 +108,11 @@ async fn client_with(
 ) -> (DeviceClient, Log) {
     let authority = TestCa::new();
     let hub = authority.hub("hub.test", false).await;
-    let quick = ReconnectPolicy { initial_delay: Duration::from_millis(5), ..ReconnectPolicy::default() };
+    let quick = RetryPolicy::default().initial_delay(Duration::from_millis(5));
     let builder = authority
         .builder("hub.test", hub.address())
         .https_port(hub.address().port())
-        .reconnect(quick)
+        .retry(quick)
         .offline(OfflinePolicy::Fail)
         .product_info("pump/2");
     let client = change(builder).build().unwrap();
@@ -252,7 +252,7 @@ async fn an_upload_that_is_dropped_is_told_as_well() {
 async fn what_the_hub_refuses_and_what_cannot_be_is_told_apart() {
     let (client, log) = client(|seen, _| seen.is(BEGIN_UPLOAD).then_some(429)).await;
     let error = client.upload_file(FileUpload::new("f", "x")).await.unwrap_err();
-    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Throttled, true));
     assert_eq!(lines(&log).len(), 1);
     let error = client.upload_file(FileUpload::new("", "x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

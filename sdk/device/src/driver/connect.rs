@@ -160,5 +160,5 @@ async fn wait_for_connack(link: &mut Link) -> Result<bool, Error> {
 }
 
 pub(super) fn send_error(error: SendError) -> Error {
-    Error::caused(ErrorKind::Protocol, format!("the packet cannot be sent: {error}"), error)
+    Error::new(ErrorKind::Protocol, format!("the packet cannot be sent: {error}")).with_source(error)
 }

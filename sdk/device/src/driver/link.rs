@@ -47,9 +47,8 @@ impl Link {
         config: Arc<Config>,
     ) -> Result<Self, Error> {
         let now = Instant::now();
-        let mqtt = Connection::connect(config, connect, session, now.into_std()).map_err(|error| {
-            Error::caused(ErrorKind::InvalidInput, "the device cannot be named in MQTT", error)
-        })?;
+        let mqtt = Connection::connect(config, connect, session, now.into_std())
+            .map_err(|error| Error::invalid_input("the device cannot be named in MQTT").with_source(error))?;
         Ok(Self {
             mqtt,
             buffered: VecDeque::new(),
@@ -174,5 +173,5 @@ fn protocol_error(error: ProtocolError) -> Error {
         ProtocolError::ConnectTimeout | ProtocolError::PingTimeout => ErrorKind::Timeout,
         _ => ErrorKind::Protocol,
     };
-    Error::caused(kind, format!("the hub: {error}"), error)
+    Error::new(kind, format!("the hub: {error}")).with_source(error)
 }

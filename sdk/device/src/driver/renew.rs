@@ -27,7 +27,7 @@ use super::connect::Connected;
 use super::link::Link;
 use super::{Driver, ExitReason, Mode};
 use crate::feature::Feature;
-use crate::reconnect::Backoff;
+use crate::retry::Backoff;
 
 /// A moment of silence that counts as one. Calls often follow each other closely.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ impl Driver {
                 Outcome::Renewed => return Ok(()),
                 Outcome::Busy => {}
                 Outcome::Failed => {
-                    let retry = Instant::now() + backoff.next_delay(&self.shared.config.reconnect);
+                    let retry = Instant::now() + backoff.next_delay(&self.shared.config.retry);
                     if retry >= latest {
                         // Nothing left to try before the end of the token; the hub will close, and we come back.
                         connected.renewal = None;

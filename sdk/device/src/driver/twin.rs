@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use ferrohub_model::ErrorResponse;
 use ferrohub_model::topic::{self, TwinResponse};
 use ferrohub_model::twin::{Properties, VERSION};
 use ferrohub_mqtt::{Publish, QoS};
@@ -128,7 +129,10 @@ impl Driver {
         };
         let answer = match response.status {
             200..300 => Ok(TwinReply { version: response.version, payload: publish.payload.clone() }),
-            status => Err(Error::from_response(status, "the hub refused the twin request", &publish.payload)),
+            status => Err(Error::from_response(
+                "the hub refused the twin request",
+                ErrorResponse::parse(status, None, None, &publish.payload),
+            )),
         };
         match request.requester {
             Requester::Application(reply) => {

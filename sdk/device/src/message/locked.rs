@@ -1,4 +1,4 @@
-//! A message that was received over HTTPS: in the device's hands until it is settled or the hub's lock on it runs out.
+//! Messages that are received over HTTPS: locked until they are settled or the lock expires.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,23 +9,25 @@ use ferrohub_model::{IdentityId, percent};
 use hyper::header::ETAG;
 use hyper::{HeaderMap, Method};
 
+use super::{MessageContent, message_accessors};
 use crate::config::Config;
 use crate::driver::Shared;
 use crate::error::{Error, ErrorKind};
 
 const APPLICATION_PROPERTY_PREFIX: &str = "iothub-app-";
 
-/// A message of the device's, from [`DeviceClient::receive_message`](crate::DeviceClient::receive_message). Nobody else is
-/// sent it while the hub's lock on it holds; one that is dropped waits for that to run out.
+/// A locked message, from [`DeviceClient::receive_message`](crate::DeviceClient::receive_message). The hub does not
+/// deliver it elsewhere before the lock expires. A message that is dropped unsettled is delivered again after that.
 pub struct LockedMessage {
     shared: Arc<Shared>,
     lock_token: String,
-    properties: MessageProperties,
     delivery_count: u32,
-    body: Bytes,
+    content: MessageContent,
 }
 
-/// Where the messages of a device or module wait. Encoded.
+message_accessors!(LockedMessage);
+
+/// The path of the queue of a device or module, encoded.
 fn path(id: &IdentityId) -> String {
     let device = percent::encode(id.device_str());
     match id.module_str() {
@@ -34,29 +36,23 @@ fn path(id: &IdentityId) -> String {
     }
 }
 
-/// The oldest message that waits, if there is one.
+/// Receives the oldest message, if there is one.
 pub(crate) async fn receive(shared: &Arc<Shared>) -> Result<Option<LockedMessage>, Error> {
     let config: &Config = &shared.config;
-    let (place, timeout) = (path(&config.identity), config.request_timeout);
-    let asked = config.request(Method::GET, &place, "", HeaderMap::new(), Bytes::new(), timeout);
-    let answer = asked.await?.success("no message was received")?;
-    if answer.status == hyper::StatusCode::NO_CONTENT {
+    let (path, timeout) = (path(&config.identity), config.request_timeout);
+    let request = config.request(Method::GET, &path, "", HeaderMap::new(), Bytes::new(), timeout);
+    let response = request.await?.success("no message was received")?;
+    if response.status == hyper::StatusCode::NO_CONTENT {
         return Ok(None);
     }
-    let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
     let lock_token =
         text(ETAG.as_str()).map(|token| token.trim_matches('"').to_owned()).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, "the hub sent a message without a token to settle it with")
+            Error::new(ErrorKind::Protocol, "the hub sent a message without a lock token (ETag)")
         })?;
     let delivery_count = text("iothub-deliverycount").and_then(|count| count.parse().ok()).unwrap_or(0);
-    let properties = properties(&answer.headers);
-    Ok(Some(LockedMessage {
-        shared: shared.clone(),
-        lock_token,
-        properties,
-        delivery_count,
-        body: answer.body,
-    }))
+    let content = MessageContent { properties: properties(&response.headers), body: response.body };
+    Ok(Some(LockedMessage { shared: shared.clone(), lock_token, delivery_count, content }))
 }
 
 fn properties(headers: &HeaderMap) -> MessageProperties {
@@ -73,15 +69,16 @@ fn properties(headers: &HeaderMap) -> MessageProperties {
 }
 
 impl LockedMessage {
-    /// Done with it: it is never delivered again. On disk at the hub when this returns.
+    /// Completes the message: the hub has deleted it from disk when this returns.
     ///
     /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if the lock has run out; the message comes again then. Others as for any request.
+    /// [`ErrorKind::LockLost`] if the lock has expired; the message is delivered again then. Otherwise those of any
+    /// request.
     pub async fn complete(self) -> Result<(), Error> {
         self.settle(Method::DELETE, "", "").await
     }
 
-    /// The device does not want it, ever. Its sender hears of it, if it asked to.
+    /// Rejects the message: the hub deletes it, and its sender receives negative feedback if it asked for it.
     ///
     /// # Errors
     /// As for [`complete`](Self::complete).
@@ -89,7 +86,7 @@ impl LockedMessage {
         self.settle(Method::DELETE, "", "reject&").await
     }
 
-    /// Gives it back: it waits in its old place, unless it was given back too often.
+    /// Abandons the message: it returns to its old place in the queue, unless its delivery count has reached the limit.
     ///
     /// # Errors
     /// As for [`complete`](Self::complete).
@@ -100,47 +97,49 @@ impl LockedMessage {
     async fn settle(self, method: Method, verb: &str, query: &str) -> Result<(), Error> {
         let config = &self.shared.config;
         let path = format!("{}/{}{verb}", path(&config.identity), percent::encode(&self.lock_token));
-        let asked =
+        let request =
             config.request(method, &path, query, HeaderMap::new(), Bytes::new(), config.request_timeout);
-        asked.await?.success("the message was not settled").map(drop)
+        request.await?.success("the message was not settled").map(drop)
     }
 
-    /// The body.
+    /// Returns the token that identifies the lock, for logs.
     #[must_use]
-    pub fn body(&self) -> &[u8] {
-        &self.body
+    pub fn lock_token(&self) -> &str {
+        &self.lock_token
     }
 
-    /// Its id, if its sender gave it one.
-    #[must_use]
-    pub fn message_id(&self) -> Option<&str> {
-        self.properties.get(SystemProperty::MessageId)
-    }
-
-    /// A property of the application. Names come in small letters, as HTTP has them.
-    #[must_use]
-    pub fn property(&self, name: &str) -> Option<&str> {
-        self.properties.application.get(name).map(String::as_str)
-    }
-
-    /// The properties of the application, by their names.
-    pub fn properties(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.properties.application.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// How often it was given back.
+    /// Returns how often the message was delivered before.
     #[must_use]
     pub fn delivery_count(&self) -> u32 {
         self.delivery_count
     }
 }
 
-/// Without what it says.
+/// Without body and properties.
 impl fmt::Debug for LockedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockedMessage")
             .field("message_id", &self.message_id())
-            .field("body_bytes", &self.body.len())
+            .field("body_bytes", &self.content.body.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_become_properties() {
+        let mut headers = HeaderMap::new();
+        headers.insert("iothub-messageid", "m".parse().unwrap());
+        headers.insert("iothub-app-colour", "red".parse().unwrap());
+        headers.insert("iothub-expiry", "2027-01-01T00:00:00Z".parse().unwrap());
+        let content = MessageContent { properties: properties(&headers), body: Bytes::from_static(b"[1]") };
+        assert_eq!(content.system(SystemProperty::MessageId), Some("m"));
+        assert_eq!(content.properties.application["colour"], "red");
+        assert_eq!(content.expiry().unwrap().to_string(), "2027-01-01T00:00:00Z");
+        assert_eq!((content.text().unwrap(), content.json::<[u8; 1]>().unwrap()), ("[1]", [1]));
+        assert_eq!(content.json::<String>().unwrap_err().kind(), ErrorKind::InvalidPayload);
     }
 }

@@ -1,4 +1,4 @@
-//! What the application asks of the twin, on its way to the background task.
+//! The queue of twin requests, from the application to the background task.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,20 +8,20 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind};
 
-/// How many requests may wait to be sent.
+/// The most queued requests.
 const MAX_QUEUED: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(crate) enum TwinOperation {
     Get,
-    /// A change of what the device reports: a JSON object.
+    /// A patch of the reported properties: a JSON object.
     Report {
         patch: Bytes,
         if_version: Option<u64>,
     },
 }
 
-/// A request's good end.
+/// The successful response to a request.
 #[derive(Debug)]
 pub(crate) struct TwinReply {
     /// The new version, after a report.
@@ -30,10 +30,10 @@ pub(crate) struct TwinReply {
     pub(crate) payload: Bytes,
 }
 
-/// Who waits for the answer.
+/// The receiver of the response.
 #[derive(Debug)]
 pub(crate) enum Requester {
-    /// Somebody who may have given up meanwhile.
+    /// A caller, who may have dropped its future.
     Application(oneshot::Sender<Result<TwinReply, Error>>),
     /// The task itself, for the stream of desired properties.
     Desired,
@@ -46,7 +46,7 @@ pub(crate) struct TwinRequest {
 }
 
 impl TwinRequest {
-    /// Whether nobody waits any more.
+    /// Returns whether the caller has dropped its future.
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(&self.requester, Requester::Application(reply) if reply.is_closed())
     }
@@ -59,13 +59,13 @@ impl TwinRequest {
 
     pub(crate) fn fail(self, error: Error) {
         if let Requester::Application(reply) = self.requester {
-            // Who gave up is not told.
+            // Fails if the caller has dropped its future.
             let _ = reply.send(Err(error));
         }
     }
 }
 
-/// The requests that wait to be sent.
+/// The queued requests.
 #[derive(Default)]
 pub(crate) struct TwinQueue {
     state: Mutex<State>,
@@ -73,23 +73,23 @@ pub(crate) struct TwinQueue {
 
 #[derive(Default)]
 struct State {
-    /// Whether there is a task to send them.
+    /// Whether a task runs that sends the requests.
     open: bool,
     queued: VecDeque<TwinRequest>,
 }
 
 impl TwinQueue {
-    /// A task begins.
+    /// A task has started.
     pub(crate) fn open(&self) {
         self.lock().open = true;
     }
 
-    /// No more requests are taken; those that wait are still sent.
+    /// Refuses further requests; queued requests are still sent.
     pub(crate) fn drain(&self) {
         self.lock().open = false;
     }
 
-    /// The task ends: nobody will send what waits.
+    /// The task has ended: queued requests fail.
     pub(crate) fn close(&self, error: &Error) {
         let mut state = self.lock();
         state.open = false;
@@ -107,14 +107,15 @@ impl TwinQueue {
             state.queued.retain(|request| !request.is_cancelled());
         }
         if state.queued.len() >= MAX_QUEUED {
-            let message = format!("{MAX_QUEUED} requests to the twin wait already");
+            let message =
+                format!("{MAX_QUEUED} twin requests are queued already; at most that many are allowed");
             return Err(Error::new(ErrorKind::QueueFull, message));
         }
         state.queued.push_back(request);
         Ok(())
     }
 
-    /// Those that must be sent again, oldest first, before all others.
+    /// Puts requests that must be sent again before all others, oldest first.
     pub(crate) fn requeue(&self, requests: impl DoubleEndedIterator<Item = TwinRequest>) {
         let mut state = self.lock();
         for request in requests.rev() {

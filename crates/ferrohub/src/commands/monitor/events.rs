@@ -46,8 +46,8 @@ impl Events {
         }
         let mut events = reader.open().await?;
         eprintln!("waiting for events; Ctrl-C ends it");
-        loop {
-            let event = events.next().await?;
+        while let Some(event) = events.next().await {
+            let event = event?;
             if !self.matches(&event) {
                 continue;
             }
@@ -62,6 +62,7 @@ impl Events {
                 written => written?,
             }
         }
+        Ok(())
     }
 
     fn matches(&self, event: &Event) -> bool {

@@ -28,7 +28,7 @@ impl Files {
             };
             print(&received.notification, output)?;
             // Once it is printed: what is not, is told again.
-            client.complete_file_notification(&received).await?;
+            received.complete().await?;
             left -= 1;
         }
         Ok(())

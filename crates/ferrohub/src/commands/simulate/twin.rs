@@ -27,7 +27,7 @@ pub(super) async fn report_desired(
                 if fleet.log_calls {
                     let what = match update {
                         DesiredUpdate::Full(_) => "wanted",
-                        DesiredUpdate::Patch(_) => "a change of what is wanted",
+                        _ => "a change of what is wanted",
                     };
                     let patch = Value::from(patch);
                     fleet.print(&format!(
