@@ -127,14 +127,11 @@ async fn a_number_is_never_used_again() {
 #[tokio::test]
 async fn each_end_is_heard_by_those_who_asked_for_it_and_once() {
     on_every_store(async |store| {
-        for (ack, positive, negative) in [
-            (Ack::None, false, false),
-            (Ack::Positive, true, false),
-            (Ack::Negative, false, true),
-            (Ack::Full, true, true),
-        ] {
+        for (name, ack) in
+            [("none", Ack::None), ("good", Ack::Positive), ("bad", Ack::Negative), ("full", Ack::Full)]
+        {
             for status in FeedbackStatus::ALL {
-                let mut message = message("d", &format!("{} {}", ack.name(), status.name()));
+                let mut message = message("d", &format!("{name} {}", status.name()));
                 message.ack = ack;
                 let sequence = enqueue(store, &message).await;
                 assert_eq!(store.settle_messages(&[sequence], status, FEEDBACK_OPTIONS).await.unwrap(), 1);

@@ -1,6 +1,6 @@
-//! A bounded queue from the background task to one receiver in the application.
+//! A bounded channel from the background task to one receiver in the application.
 //!
-//! It outlives connections. A new receiver ends the one before, and gets what nobody has read yet.
+//! It stays open across connections. A new receiver ends the one before and receives the unread items.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ pub(crate) struct Channel<T> {
 
 struct State<T> {
     items: VecDeque<T>,
-    /// Counts the receivers there ever were: the last one counts.
+    /// The id of the latest receiver; ids count up.
     receiver_id: u64,
-    /// Whether it is still there.
+    /// Whether that receiver still exists.
     open: bool,
-    /// Whether nothing can come any more.
+    /// Whether no more items can be pushed.
     closed: bool,
     waker: Option<Waker>,
 }
 
-/// The reading end. Dropping it closes the channel until somebody opens it again.
+/// The receiving end. After it is dropped, the channel has no receiver until the next `subscribe`.
 pub(crate) struct Receiver<T> {
     channel: Arc<Channel<T>>,
     id: u64,
@@ -46,13 +46,13 @@ impl<T> Channel<T> {
         Receiver { channel: self.clone(), id }
     }
 
-    /// Which receiver there is.
+    /// Returns the id of the receiver, if there is one.
     pub(crate) fn receiver_id(&self) -> Option<u64> {
         let state = self.lock();
         state.open.then_some(state.receiver_id)
     }
 
-    /// Adds an item, unless there are `limit` already.
+    /// Adds an item, or returns it if there are `limit` items already.
     pub(crate) fn push(&self, item: T, limit: usize) -> Result<(), T> {
         let mut state = self.lock();
         if state.items.len() >= limit {
@@ -65,14 +65,14 @@ impl<T> Channel<T> {
         Ok(())
     }
 
-    /// Forgets what nobody has read.
+    /// Removes all unread items.
     pub(crate) fn clear(&self) {
         let items = std::mem::take(&mut self.lock().items);
-        // What is dropped may look at this channel.
+        // Dropping an item may lock this channel.
         drop(items);
     }
 
-    /// Forgets what nobody has read, but for what `keep` picks.
+    /// Removes the unread items for which `keep` returns false.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
         let mut state = self.lock();
         let (kept, dropped): (VecDeque<T>, VecDeque<T>) = state.items.drain(..).partition(|item| keep(item));
@@ -81,7 +81,7 @@ impl<T> Channel<T> {
         drop(dropped);
     }
 
-    /// Ends the receiver that there is.
+    /// Ends the receiver.
     pub(crate) fn close_receiver(&self) {
         let mut state = self.lock();
         if state.open {
@@ -93,7 +93,7 @@ impl<T> Channel<T> {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Nothing more comes: the receiver takes what is there, and ends.
+    /// Closes the channel: the receiver takes the unread items, and ends.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_bounded_and_ends() {
+    async fn a_channel_is_bounded_and_can_be_closed() {
         let channel = Arc::new(Channel::default());
         let receiver = channel.subscribe();
         assert_eq!((channel.push(1, 2), channel.push(2, 2), channel.push(3, 2)), (Ok(()), Ok(()), Err(3)));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_waits_is_woken_and_a_new_one_takes_over() {
+    async fn a_waiting_receiver_is_woken_and_a_new_one_takes_over() {
         let channel = Arc::new(Channel::default());
         assert_eq!(channel.receiver_id(), None);
         let first = channel.subscribe();
@@ -163,7 +163,7 @@ mod tests {
         tokio::task::yield_now().await;
         let second = channel.subscribe();
         assert_eq!(waiting.await.unwrap(), None);
-        assert_eq!(channel.receiver_id(), Some(2), "the first one's end is not the second one's");
+        assert_eq!(channel.receiver_id(), Some(2), "the end of the first receiver does not end the second");
         let waiting = tokio::spawn(async move { (next(&second).await, second) });
         tokio::task::yield_now().await;
         channel.push(7, 1).unwrap();

@@ -1,8 +1,7 @@
-//! The one background task of a client: it connects, serves calls, renews tokens, and comes back after a loss.
+//! The background task of a client: connects, serves calls, renews tokens, and reconnects.
 //!
-//! Its invariant: an answer is sent on the connection that brought the call, or not at all. The hub ends a call
-//! together with its connection, and request ids are its own affair: on a later connection the same id may name
-//! somebody else's call.
+//! Invariant: a response is sent on the connection that delivered the call, or not at all. The hub ends a call together
+//! with its connection, and may use the same request id for another call on a later connection.
 
 mod calls;
 mod connect;
@@ -42,21 +41,21 @@ use events::Events;
 use subscribe::Subscriptions;
 use twin::TwinRequests;
 
-/// What client and task share.
+/// The state that the client and its task share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) handlers: Handlers,
     pub(crate) status: watch::Sender<Status>,
-    /// One permit per call that is worked on, over all connections: handlers outlive them.
+    /// One permit per open call, across connections: handlers outlive a connection.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) event_queue: Arc<EventQueue>,
     pub(crate) twin: TwinQueue,
     pub(crate) desired: Arc<Channel<DesiredUpdate>>,
     pub(crate) messages: Arc<Channel<Message>>,
     pub(crate) unacknowledged: Arc<UnacknowledgedMessages>,
-    /// What the application has used; more follows from who reads.
+    /// The features that the application has used. Open streams add to them.
     pub(crate) used_features: AtomicU8,
-    /// Tells the task that there is something new in here.
+    /// Wakes the task after a change of this state.
     pub(crate) wake: Arc<Notify>,
 }
 
@@ -79,13 +78,13 @@ impl Shared {
         }
     }
 
-    /// The application uses this from now on.
+    /// Marks a feature as used, and wakes the task to subscribe.
     pub(crate) fn use_feature(&self, feature: Feature) {
         self.used_features.fetch_or(feature as u8, Ordering::Relaxed);
         self.wake.notify_one();
     }
 
-    /// What the hub has to know that the device listens to.
+    /// The features to subscribe to.
     fn wanted_features(&self) -> Features {
         let mut wanted = Features::from_bits(self.used_features.load(Ordering::Relaxed));
         if self.desired.receiver_id().is_some() {
@@ -97,13 +96,13 @@ impl Shared {
         wanted
     }
 
-    /// A task begins: what is asked of it is taken.
+    /// Accepts events and requests: a task has started.
     pub(crate) fn open(&self) {
         self.event_queue.open();
         self.twin.open();
     }
 
-    /// The task ended: whoever waits for something is told.
+    /// Fails queued events and requests: the task has ended.
     fn close(&self, error: &Error) {
         self.event_queue.close(error);
         self.twin.close(error);
@@ -117,12 +116,12 @@ impl Drop for Shared {
     }
 }
 
-/// What a client asks of its task. That the channel closes means the same as `Disconnect`.
+/// A command of the client to its task. A closed channel means `Disconnect`, too.
 pub(crate) enum Command {
     Disconnect,
 }
 
-/// Why a connection, or the wait for one, is over.
+/// Why a connection, or the wait for one, ended.
 enum ExitReason {
     Requested,
     Lost(Error),
@@ -138,7 +137,7 @@ pub(crate) struct Driver {
     session: Session,
     subscriptions: Subscriptions,
     mode: Mode,
-    /// What those who still wait are told at the end.
+    /// The error of operations that are pending when the task ends.
     final_error: Error,
 }
 
@@ -147,9 +146,9 @@ pub(crate) struct Driver {
 enum Mode {
     /// Everything.
     Serving,
-    /// To bring what is under way to its end, because the next connection is about to take over.
+    /// Finishing operations in flight, because the next connection is about to take over.
     Renewing,
-    /// To bring to its end what was asked before `disconnect`. Commands are not looked at any more.
+    /// Finishing operations that were started before `disconnect`. Commands are no longer read.
     Draining,
 }
 
@@ -169,7 +168,7 @@ impl Driver {
         }
     }
 
-    /// Runs until the application wants no more, or nothing more can be done.
+    /// Runs until the application disconnects or an error ends the client.
     pub(crate) async fn run(mut self) {
         let reason = match self.drive().await {
             ExitReason::Requested => DisconnectReason::Requested,
@@ -178,7 +177,7 @@ impl Driver {
                 DisconnectReason::Failed(error)
             }
         };
-        // Before anybody can see the end.
+        // Before the status changes.
         self.close();
         info!(device = %self.shared.config.identity, ?reason, "disconnected");
         self.set_status(Status::disconnected(reason));
@@ -243,7 +242,7 @@ impl Driver {
         }
     }
 
-    /// A connection begins.
+    /// Resets the state for a new connection.
     fn connection_started(&mut self, connected: &mut Connected) {
         self.subscriptions = std::mem::take(&mut connected.subscriptions);
         self.mode = Mode::Serving;
@@ -264,7 +263,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Also when a runtime that ends drops the task.
+    /// Runs, too, if the runtime shuts down and drops the task.
     fn drop(&mut self) {
         self.close();
     }

@@ -1,4 +1,4 @@
-//! Method calls and their answers.
+//! Method calls and their responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +45,7 @@ async fn each_method_has_its_handler_and_unknown_ones_are_answered_404() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_that_fail_or_panic_are_answered_and_harm_nothing() {
+async fn calls_are_answered_if_a_handler_fails_or_panics() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     client.on_method("add", |request: MethodRequest| async move {
@@ -70,7 +70,7 @@ async fn handlers_that_fail_or_panic_are_answered_and_harm_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_run_side_by_side_up_to_the_limit() {
+async fn calls_run_concurrently_up_to_the_limit() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| b.max_concurrent_methods(3));
     client.on_method("wait", |request: MethodRequest| async move {
@@ -83,7 +83,7 @@ async fn calls_run_side_by_side_up_to_the_limit() {
         peer.call(id, "wait", seconds).await;
     }
     let expected =
-        r#"{"error":"TooManyCalls","message":"this device works on 3 calls already; try again later"}"#;
+        r#"{"error":"TooManyCalls","message":"the device has 3 open calls already; try again later"}"#;
     assert!(peer.next_response().await.is("4", 429, expected));
     assert_eq!(since.elapsed().as_secs(), 0);
     assert!(peer.next_response().await.is("2", 200, "null"));
@@ -96,7 +96,7 @@ async fn calls_run_side_by_side_up_to_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_takes_what_no_handler_takes() {
+async fn a_stream_receives_calls_without_a_handler() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| b.max_concurrent_methods(2));
     client.on_method("named", |_| async { MethodResponse::new(201) });
@@ -135,7 +135,7 @@ async fn a_stream_takes_what_no_handler_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hub_is_told_of_methods_when_the_first_is_there() {
+async fn the_client_subscribes_with_the_first_handler() {
     let mut hub = FakeHub::new();
     let client = hub.client_without_methods(|b| b);
     let connecting = super::fake_hub::connecting(&client);
@@ -152,7 +152,7 @@ async fn the_hub_is_told_of_methods_when_the_first_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_may_answer_before_it_is_done() {
+async fn a_handler_may_respond_before_it_returns() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let done = Arc::new(Notify::new());
@@ -177,7 +177,7 @@ async fn a_handler_may_answer_before_it_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_delivered_twice_is_made_once() {
+async fn a_call_that_is_delivered_twice_runs_once() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let calls = Arc::new(AtomicUsize::new(0));

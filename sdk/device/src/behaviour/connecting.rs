@@ -11,7 +11,7 @@ use super::fake_hub::{FakeHub, KEY, connecting};
 use crate::{DeviceClient, DisconnectReason, ErrorKind, Status};
 
 #[tokio::test(start_paused = true)]
-async fn a_device_says_who_it_is_and_proves_it() {
+async fn connect_carries_the_identity_and_the_token() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| {
         b.module("m").model_id("dtmi:x;1").product_info("pump/2").keep_alive(Duration::from_secs(9))
@@ -34,7 +34,7 @@ async fn a_device_says_who_it_is_and_proves_it() {
     assert!(!connecting.is_finished());
     peer.accept(false).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!connecting.is_finished(), "connected means: can be called");
+    assert!(!connecting.is_finished(), "connected means subscribed");
     peer.take_subscribe().await;
     connecting.await.unwrap().unwrap();
     assert!(client.status().current().is_connected());
@@ -66,7 +66,7 @@ async fn the_first_failure_is_reported_and_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_closes_or_keeps_silent_is_told_apart() {
+async fn a_closed_connection_and_a_silent_hub_are_different_errors() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let attempt = connecting(&client);
@@ -97,7 +97,7 @@ async fn disconnecting_stops_an_attempt() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_before_it_is_tried() {
+fn invalid_settings_are_refused() {
     let kind = |builder: crate::Builder| builder.build().unwrap_err().kind();
     let pem = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
     let builder = || DeviceClient::builder("h", "d").root_certificates_only(pem.clone()).symmetric_key(KEY);

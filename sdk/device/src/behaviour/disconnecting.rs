@@ -1,4 +1,4 @@
-//! The orderly end.
+//! Graceful disconnect.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn with_wait(client: DeviceClient) -> DeviceClient {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_finish_and_the_client_says_goodbye() {
+async fn handlers_finish_before_disconnect_is_sent() {
     let mut hub = FakeHub::new();
     let client = with_wait(hub.client());
     let mut peer = hub.connected(&client).await;
@@ -43,7 +43,7 @@ async fn handlers_finish_and_the_client_says_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_grace_ends() {
+async fn the_shutdown_timeout_limits_a_disconnect() {
     let mut hub = FakeHub::new();
     let client = with_wait(hub.client_with(|b| b.shutdown_timeout(Duration::from_secs(2))));
     let mut requests = client.method_requests();
@@ -64,7 +64,7 @@ async fn the_grace_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connecting_while_disconnecting_waits_its_turn() {
+async fn connecting_while_disconnecting_waits() {
     let mut hub = FakeHub::new();
     let client = with_wait(hub.client());
     let mut peer = hub.connected(&client).await;
@@ -85,7 +85,7 @@ async fn connecting_while_disconnecting_waits_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_dropped_says_goodbye_as_well() {
+async fn a_dropped_client_disconnects_gracefully() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let mut requests = client.method_requests();

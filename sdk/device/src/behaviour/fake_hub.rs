@@ -1,4 +1,4 @@
-//! A hub that does what the test says.
+//! A hub that the test controls.
 
 use std::future::Future;
 use std::io;
@@ -31,7 +31,7 @@ pub(super) struct Peer {
     machine: Connection,
 }
 
-/// An answer as the hub reads it.
+/// A method response, as received by the hub.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReceivedResponse {
     pub(super) status: i32,
@@ -41,7 +41,7 @@ pub(super) struct ReceivedResponse {
     pub(super) packet_id: Option<PacketId>,
 }
 
-/// An event as the hub reads it.
+/// An event, as received by the hub.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReceivedEvent {
     pub(super) topic: String,
@@ -50,16 +50,16 @@ pub(super) struct ReceivedEvent {
     pub(super) packet_id: Option<PacketId>,
 }
 
-/// What a device asked of its twin.
+/// A twin request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReceivedTwinRequest {
     pub(super) request_id: String,
     pub(super) if_version: Option<u64>,
-    /// What it reports; none where it reads.
+    /// The patch of a report; `None` for a read.
     pub(super) patch: Option<String>,
 }
 
-/// Longer than any test: a wait that never ends fails instead.
+/// Fails instead of waiting for ever; the limit is longer than any test.
 pub(super) async fn within_limit<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(10_000), future).await.unwrap_or_else(|_| panic!("never happened: {what}"))
 }
@@ -83,7 +83,7 @@ impl FakeHub {
         self.client_with(|builder| builder)
     }
 
-    /// It takes method calls, though none that a test makes.
+    /// A client that subscribes to method calls.
     pub(super) fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
         let client = self.client_without_methods(change);
         client.on_method("unused", |_| async { crate::MethodResponse::new(200) });
@@ -95,7 +95,7 @@ impl FakeHub {
         builder.build_with(self.connector.clone(), None).unwrap()
     }
 
-    /// The next connection, before anything is said on it.
+    /// The next connection, before CONNECT.
     pub(super) async fn incoming(&mut self) -> Peer {
         let stream = within_limit("a connection", self.incoming.recv()).await.unwrap();
         let config = Config { max_in_flight: 256, ..Config::default() };
@@ -111,7 +111,7 @@ impl FakeHub {
         }
     }
 
-    /// Lets the next connection in, which must then subscribe.
+    /// Accepts the next connection, which must then subscribe.
     pub(super) async fn serve(&mut self) -> Peer {
         let (mut peer, _) = self.connect().await;
         peer.accept(false).await;
@@ -133,7 +133,7 @@ impl FakeHub {
         peer
     }
 
-    /// Whether a client stays away for this long.
+    /// Returns whether no client connects for this long.
     pub(super) async fn has_no_connection_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.incoming.recv()).await.is_err()
     }
@@ -228,7 +228,7 @@ impl Peer {
         self.send(topic, QoS::AtMostOnce, payload).await;
     }
 
-    /// Expects that the twin is read, and answers with these desired properties.
+    /// Expects a read of the twin, and responds with these desired properties.
     pub(super) async fn expect_twin_read(&mut self, desired: &str) {
         let asked = self.twin_request().await;
         assert_eq!(asked.patch, None);
@@ -261,12 +261,12 @@ impl Peer {
         }
     }
 
-    /// What the client does next, answering its pings meanwhile.
+    /// The next event of the client. Responds to pings.
     pub(super) async fn next(&mut self) -> Event {
         self.try_next().await.expect("the client closed the connection")
     }
 
-    /// None when the client closed.
+    /// `None` when the client has closed the connection.
     pub(super) async fn try_next(&mut self) -> Option<Event> {
         let mut buffer = [0; 4096];
         loop {
@@ -282,7 +282,7 @@ impl Peer {
         }
     }
 
-    /// Whether the client says nothing that is worth an event.
+    /// Returns whether the client sends no event for this long.
     pub(super) async fn is_quiet_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.try_next()).await.is_err()
     }
@@ -299,7 +299,7 @@ impl Peer {
         self.flush().await;
     }
 
-    /// The next answer, acknowledged.
+    /// The next response, acknowledged.
     pub(super) async fn next_response(&mut self) -> ReceivedResponse {
         let answered = self.next_response_without_puback().await;
         if let Some(packet_id) = answered.packet_id {
@@ -337,7 +337,7 @@ impl Peer {
     pub(super) async fn flush(&mut self) {
         let mut out = BytesMut::new();
         self.machine.poll_transmit(&mut out);
-        // A client that is gone is no business of the hub's.
+        // Fails if the client has closed the connection.
         let _ = self.stream.write_all(&out).await;
     }
 }

@@ -39,7 +39,7 @@ impl TestCa {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
-    /// A hub of that name which wants client certificates, or takes any client.
+    /// A hub of that name, which requires client certificates or accepts any client.
     pub(super) async fn hub(&self, name: &str, client_certificates: bool) -> Hub {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -85,7 +85,7 @@ impl Hub {
     }
 }
 
-/// Accepts CONNECT and SUBSCRIBE; what is to be sent after this input, and the CONNECT.
+/// Accepts CONNECT and SUBSCRIBE. Returns the response to this input, and the CONNECT.
 fn react(machine: &mut Connection, input: &[u8]) -> (BytesMut, Option<Box<ferrohub_mqtt::Connect>>) {
     let now = std::time::Instant::now();
     machine.handle_input(input, now).unwrap();
@@ -110,7 +110,7 @@ fn machine() -> Connection {
 }
 
 #[tokio::test]
-async fn a_device_certificate_takes_the_place_of_the_token() {
+async fn a_device_certificate_replaces_the_token() {
     let authority = TestCa::new();
     let hub = authority.hub("hub.test", true).await;
     let (certificate, key) = authority.issue("d1");
@@ -136,7 +136,7 @@ async fn a_device_certificate_takes_the_place_of_the_token() {
 }
 
 #[tokio::test]
-async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
+async fn missing_trust_on_either_side_is_a_tls_error() {
     let authority = TestCa::new();
     let hub = authority.hub("hub.test", true).await;
     let serving = tokio::spawn(async move {
@@ -154,7 +154,7 @@ async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
     for builder in [
         stranger.builder("hub.test", address),
         authority.builder("other.test", address),
-        // No certificate: TLS 1.3 tells only after the handshake.
+        // No certificate: TLS 1.3 reports it only after the handshake.
         authority.builder("hub.test", address),
     ] {
         let error = builder.build().unwrap().connect().await.unwrap_err();
@@ -166,7 +166,7 @@ async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
 
 #[tokio::test]
 #[allow(clippy::result_large_err)] // The callback's type is the WebSocket library's.
-async fn mqtt_travels_in_binary_messages_of_any_cut() {
+async fn mqtt_may_be_split_into_any_binary_messages() {
     let authority = TestCa::new();
     let hub = authority.hub("hub.test", false).await;
     let client =

@@ -1,4 +1,4 @@
-//! Coming back after a loss.
+//! Reconnecting after a lost connection.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn steady() -> RetryPolicy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_ends_with_its_connection_and_its_answer_goes_nowhere() {
+async fn a_call_ends_with_its_connection_and_its_response_is_dropped() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let mut requests = client.method_requests();
@@ -34,7 +34,7 @@ async fn a_call_ends_with_its_connection_and_its_answer_goes_nowhere() {
     assert!(!taken.is_pending());
     assert_eq!(taken.respond(MethodResponse::new(200)).await.unwrap_err().kind(), ErrorKind::CallEnded);
     assert!(peer.is_quiet_for(Duration::from_secs(10)).await, "not even the slow handler's");
-    // Ids are the hub's affair: this is another call, and gets its own answer.
+    // The hub may reuse a request id: this is another call, with its own response.
     peer.call("1", "new", "1").await;
     let request = requests.next().await.unwrap();
     assert_eq!(request.name(), "new", "the call that waited ended, too");
@@ -44,7 +44,7 @@ async fn a_call_ends_with_its_connection_and_its_answer_goes_nowhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_subscribes_again_only_where_the_session_is_gone() {
+async fn the_client_subscribes_again_only_without_a_session() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     client.on_method("m", |_| async { MethodResponse::new(200) });
@@ -56,7 +56,7 @@ async fn it_subscribes_again_only_where_the_session_is_gone() {
     assert_eq!(peer.next_response().await.status, 200);
     drop(peer);
     drop(hub.serve().await);
-    // A client that has just begun knows nothing of what the hub remembers.
+    // A new client does not know the subscriptions of the session.
     let mut hub = FakeHub::new();
     let client = hub.client();
     let connecting = super::fake_hub::connecting(&client);
@@ -67,7 +67,7 @@ async fn it_subscribes_again_only_where_the_session_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_right_behind_the_answer_to_connect_is_not_lost() {
+async fn a_call_right_after_connack_is_not_lost() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     client.on_method("early", |_| async { MethodResponse::new(200) });
@@ -81,7 +81,7 @@ async fn a_call_right_behind_the_answer_to_connect_is_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_puback_is_sent_again_as_a_duplicate() {
+async fn a_response_without_puback_is_sent_again_as_a_duplicate() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let mut requests = client.method_requests();
@@ -103,7 +103,7 @@ async fn an_answer_without_puback_is_sent_again_as_a_duplicate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_tries_again_while_the_hub_is_unavailable_and_ends_when_it_is_unauthorized() {
+async fn the_client_retries_while_the_hub_is_unavailable_and_ends_when_unauthorized() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| b.retry(steady()));
     let mut status = client.status();
@@ -119,7 +119,7 @@ async fn it_tries_again_while_the_hub_is_unavailable_and_ends_when_it_is_unautho
             .unwrap();
     let Status::WaitingToReconnect { delay, cause } = waiting else { unreachable!() };
     assert_eq!((delay.as_secs(), cause.kind()), (8, ErrorKind::Unavailable));
-    // Nobody there at all.
+    // A connection that is closed at once.
     drop(hub.incoming().await);
     hub.refuse(Refusal::NotAuthorized).await;
     let end =
@@ -133,7 +133,7 @@ async fn it_tries_again_while_the_hub_is_unavailable_and_ends_when_it_is_unautho
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_gives_up_when_it_was_told_to() {
+async fn the_client_gives_up_after_the_configured_time() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| b.retry(steady().give_up_after(Duration::from_secs(10))));
     drop(hub.connected(&client).await);
@@ -151,19 +151,19 @@ async fn it_gives_up_when_it_was_told_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_falls_silent_is_noticed() {
+async fn a_silent_hub_is_detected() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let silent = hub.connected(&client).await;
     let since = Instant::now();
-    // One keep-alive until the ping, half a minute for its answer, half a second at most to come back.
+    // One keep-alive until the ping, half a minute for its response, at most half a second to reconnect.
     let peer = hub.serve().await;
     assert!((90..=91).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     drop((silent, peer));
 }
 
 #[tokio::test(start_paused = true)]
-async fn disconnecting_ends_the_wait() {
+async fn disconnecting_ends_the_delay() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| b.retry(steady().initial_delay(Duration::from_secs(60))));
     drop(hub.connected(&client).await);
@@ -181,7 +181,7 @@ async fn disconnecting_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn running_handlers_count_against_the_limit_of_the_next_connection() {
+async fn running_handlers_count_towards_the_limit_of_the_next_connection() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| b.max_concurrent_methods(1));
     client.on_method("slow", |request: MethodRequest| async move {

@@ -1,4 +1,4 @@
-//! Files, in three steps over real sockets, against a hub and a store that do what the test says.
+//! File uploads in three steps over real sockets, against a hub and a storage that the test controls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::opening_transports::{Hub, TestCa};
 use crate::{Builder, DeviceClient, ErrorKind, FileUpload, MethodInvocation, OfflinePolicy, RetryPolicy};
 
-/// A request as it came.
+/// A request as received.
 #[derive(Debug, Clone)]
 struct RecordedRequest {
     /// Verb, path and query.
@@ -41,8 +41,8 @@ const BEGIN_UPLOAD: &str = "POST /devices/d1/files?";
 const COMPLETE_UPLOAD: &str = "POST /devices/d1/files/notifications?";
 const MIB: usize = 1024 * 1024;
 
-/// Answers as hub and store do, but where `trouble` says something else: a status, or 0 to hang up. It gets how many
-/// requests of that kind there were before.
+/// Responds like hub and storage, unless `trouble` returns another status, or 0 to close the connection. It receives the
+/// number of earlier requests of that kind.
 fn serve(hub: Hub, trouble: impl Fn(&RecordedRequest, usize) -> Option<u16> + Send + Sync + 'static) -> Log {
     let log = Log::default();
     let seen = log.clone();
@@ -128,7 +128,7 @@ fn completions(log: &Log) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_small_file_is_one_piece() {
+async fn a_small_file_is_one_request() {
     let (client, log) = client(|_, _| None).await;
     let upload = FileUpload::new("a b/é.txt", "hello").content_type("text/plain");
     let file = client.upload_file(upload).await.unwrap();
@@ -153,8 +153,8 @@ async fn a_small_file_is_one_piece() {
 }
 
 #[tokio::test]
-async fn a_large_file_goes_in_blocks_and_each_is_tried_again() {
-    // The second block is cut off, then refused for a while.
+async fn a_large_file_is_sent_in_blocks_and_each_is_retried() {
+    // The second block is interrupted, then refused for a while.
     let (client, log) = client(|seen, before| match (seen.line.contains("blockid=00000001"), before) {
         (true, 0) => Some(0),
         (true, 1) => Some(503),
@@ -186,7 +186,7 @@ async fn a_large_file_goes_in_blocks_and_each_is_tried_again() {
 }
 
 #[tokio::test]
-async fn the_hub_hears_of_a_failure_too() {
+async fn a_failure_is_reported_to_the_hub() {
     let (client, log) = client(|seen, _| seen.is("PUT").then_some(403)).await;
     let error = client.upload_file(FileUpload::new("f", "x")).await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(403)));
@@ -219,8 +219,8 @@ async fn a_reader_that_fails_ends_the_upload() {
 }
 
 #[tokio::test]
-async fn the_outcome_is_told_again_until_the_hub_has_it() {
-    // The hub took the first, but its answer is lost: it knows nothing of the upload any more.
+async fn the_report_is_repeated_until_the_hub_has_it() {
+    // The hub received the first report, but its response is lost: the upload is unknown afterwards.
     let (client, log) = client(|seen, before| match (seen.is(COMPLETE_UPLOAD), before) {
         (true, 0) => Some(0),
         (true, _) => Some(400),
@@ -232,9 +232,9 @@ async fn the_outcome_is_told_again_until_the_hub_has_it() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_dropped_is_told_as_well() {
+async fn a_dropped_upload_is_reported() {
     let (client, log) = client(|_, _| None).await;
-    // A file of which no more comes.
+    // A reader that never returns.
     let (reader, writer) = tokio::io::duplex(1);
     let upload = client.upload_file(FileUpload::from_reader("f", reader));
     assert!(tokio::time::timeout(Duration::from_millis(300), upload).await.is_err());
@@ -249,7 +249,7 @@ async fn an_upload_that_is_dropped_is_told_as_well() {
 }
 
 #[tokio::test]
-async fn what_the_hub_refuses_and_what_cannot_be_is_told_apart() {
+async fn refused_and_invalid_uploads_are_different_errors() {
     let (client, log) = client(|seen, _| seen.is(BEGIN_UPLOAD).then_some(429)).await;
     let error = client.upload_file(FileUpload::new("f", "x")).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Throttled, true));
@@ -262,7 +262,7 @@ async fn what_the_hub_refuses_and_what_cannot_be_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_module_calls_methods_in_its_own_name() {
+async fn a_module_calls_methods_as_itself() {
     let (module, log) = client_with(|_, _| None, |b| b.module("m")).await;
     let call = MethodInvocation::new("close").payload(&json!({ "valve": 3 })).unwrap();
     let response = module.invoke_method(("d#2", "n"), &call).await.unwrap();

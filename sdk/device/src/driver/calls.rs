@@ -1,4 +1,4 @@
-//! The calls that one connection brought, and the answers that wait for their PUBACK.
+//! The open calls of one connection, and the responses that wait for their PUBACK.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,24 +18,24 @@ type Acknowledged = oneshot::Sender<Result<(), Error>>;
 #[derive(Default)]
 pub(super) struct Calls {
     open: FuturesUnordered<Call>,
-    /// Who waits to hear that the hub has an answer.
+    /// The senders that report a PUBACK to the application.
     unacknowledged: HashMap<PacketId, Acknowledged>,
-    /// How many there ever were.
+    /// The number of all calls so far.
     total: u64,
 }
 
-/// A call that is worked on; done when it is answered, or when nobody is left who could.
+/// An open call. It finishes when it is answered, or when its request is dropped.
 struct Call {
     request_id: String,
     name: String,
     response: oneshot::Receiver<PendingResponse>,
 }
 
-/// A call that is over.
+/// A finished call.
 pub(super) struct FinishedCall {
     pub(super) request_id: String,
     pub(super) name: String,
-    /// None if whoever had it dropped it, or panicked.
+    /// `None` if the request was dropped or the handler panicked.
     pub(super) response: Option<PendingResponse>,
 }
 
@@ -54,12 +54,12 @@ impl Calls {
         self.open.iter().any(|call| call.request_id == request_id)
     }
 
-    /// How many there ever were.
+    /// Returns the number of all calls so far.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
 
-    /// The answers that the hub has not acknowledged.
+    /// The responses that the hub has not acknowledged.
     pub(super) fn unacknowledged(&self) -> impl Iterator<Item = PacketId> {
         self.unacknowledged.keys().copied()
     }
@@ -68,12 +68,12 @@ impl Calls {
         self.open.len()
     }
 
-    /// The next call that is over; none if there are no calls.
+    /// Waits for the next finished call. Returns `None` if there are no open calls.
     pub(super) async fn next(&mut self) -> Option<FinishedCall> {
         self.open.next().await
     }
 
-    /// The hub ended all calls. Who answers now is told that it is too late.
+    /// Drops all open calls, because the hub has ended them. A later response fails with `CallEnded`.
     pub(super) fn cancel_all(&mut self) {
         self.open = FuturesUnordered::new();
     }
@@ -84,12 +84,12 @@ impl Calls {
 
     pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
         if let Some(acknowledged) = self.unacknowledged.remove(&packet_id) {
-            // Handlers do not wait for it.
+            // Fails for handlers, which do not wait for it.
             let _ = acknowledged.send(Ok(()));
         }
     }
 
-    /// The answers on their way are not sent again: the calls they belong to are over.
+    /// Fails the responses in flight. They are not sent again, because their calls have ended.
     pub(super) fn fail_unacknowledged(&mut self) {
         for (_, acknowledged) in self.unacknowledged.drain() {
             let _ = acknowledged.send(Err(Error::call_ended()));

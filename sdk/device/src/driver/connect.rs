@@ -1,4 +1,4 @@
-//! From nothing to a connection on which the hub knows what the device listens to.
+//! Connects: transport, CONNECT and SUBSCRIBE.
 
 use std::future::Future;
 
@@ -16,27 +16,28 @@ use crate::renewal::Renewal;
 use crate::status::Status;
 use crate::transport::BoxStream;
 
-/// More than any hub has in flight to one device.
+/// More than a hub has in flight to one device.
 const MAX_BUFFERED_EVENTS: usize = 1024;
 
 /// A connection that the hub accepted.
 pub(super) struct Connected {
     pub(super) link: Link,
     pub(super) subscriptions: Subscriptions,
-    /// When its token is renewed, and when at the latest. None for tokens that cannot be, and for certificates.
+    /// When the renewal of the token begins, and when it must be done. `None` if the token cannot be renewed, and with
+    /// certificates.
     pub(super) renewal: Option<(Instant, Instant)>,
 }
 
-/// A connection that is ready for CONNECT.
+/// A transport connection, ready for CONNECT.
 pub(super) struct PreparedConnection {
     stream: BoxStream,
     token: Option<Token>,
-    /// When the token was had.
+    /// When the token was obtained.
     since: Instant,
 }
 
 impl Shared {
-    /// What can be done while an older connection still serves: a token, TCP, TLS, the WebSocket.
+    /// Obtains a token and opens the transport. An older connection may still be in use.
     pub(super) async fn prepare(&self) -> Result<PreparedConnection, Error> {
         let token = self.config.token().await?;
         let since = Instant::now();
@@ -45,8 +46,8 @@ impl Shared {
         Ok(PreparedConnection { stream, token, since })
     }
 
-    /// CONNECT and its answer, then SUBSCRIBE and its answer, for what the application uses and the hub does not
-    /// remember. `granted` is what this client saw the hub remember.
+    /// Sends CONNECT and waits for CONNACK, then sends SUBSCRIBE for the wanted features that the session does not have and
+    /// waits for SUBACK. `granted` are the subscriptions of the session, as far as this client knows.
     pub(super) async fn establish(
         &self,
         prepared: PreparedConnection,
@@ -57,8 +58,8 @@ impl Shared {
         let mut link = Link::new(prepared.stream, &connect, session, self.config.mqtt.clone())?;
         let entering = async {
             let session_present = wait_for_connack(&mut link).await?;
-            // Azure and Ferrohub remember the subscriptions of a session for different times: what says that there is
-            // no session counts, and what this client saw itself.
+            // Azure and Ferrohub keep the subscriptions of a session for different times. Only the absence of a session,
+            // and the SUBACKs that this client received, are reliable.
             let granted = if session_present { granted } else { Features::NONE };
             let mut subscriptions = Subscriptions::resumed(granted);
             let missing = subscriptions.missing(self.wanted_features());
@@ -67,7 +68,7 @@ impl Shared {
             }
             Ok(subscriptions)
         };
-        let subscriptions = self.with_timeout("the hub's answer to CONNECT", entering).await?;
+        let subscriptions = self.with_timeout("the MQTT handshake", entering).await?;
         let renewal = prepared.token.filter(|_| self.config.credential.is_renewable()).map(|token| {
             let renewal = Renewal::for_lifetime(token.lifetime);
             (prepared.since + renewal.begin, prepared.since + renewal.latest)
@@ -75,8 +76,8 @@ impl Shared {
         Ok(Connected { link, subscriptions, renewal })
     }
 
-    /// Subscribes, and waits for the answer. A hub that remembers an earlier subscription may send before it answers;
-    /// that and the acknowledgements of what was sent again are kept for whoever polls next.
+    /// Subscribes and waits for SUBACK. A hub with an earlier subscription may send messages before SUBACK, and PUBACKs of
+    /// repeated packets; these events are buffered.
     async fn subscribe(
         &self,
         link: &mut Link,
@@ -90,19 +91,19 @@ impl Shared {
                 Event::SubAck { packet_id, codes } if packet_id == id => {
                     link.requeue(buffered);
                     subscriptions.handle_suback(packet_id, &codes);
-                    // A device that cannot be called is not connected; the others' users are told when they ask.
+                    // Without method calls the connect fails. Other refused features fail when they are used.
                     return match subscriptions.refused.contains(Feature::Methods) {
                         false => Ok(()),
                         true => Err(Error::new(
                             ErrorKind::Rejected,
-                            "the hub does not let this device take method calls",
+                            "the hub refused the subscription to method calls",
                         )),
                     };
                 }
                 _ if buffered.len() >= MAX_BUFFERED_EVENTS => {
                     return Err(Error::new(
                         ErrorKind::Protocol,
-                        "the hub sends messages instead of an answer to SUBSCRIBE",
+                        "the hub sent too many messages before SUBACK",
                     ));
                 }
                 event => buffered.push(event),
@@ -122,10 +123,10 @@ impl Shared {
 }
 
 impl Driver {
-    /// One attempt, given up when the application wants no more.
+    /// Makes one attempt, which `disconnect` cancels.
     pub(super) async fn connect(&mut self) -> Result<Connected, ExitReason> {
         self.set_status(Status::Connecting);
-        // An attempt that fails has not used up what the session holds.
+        // Clones: a failed attempt leaves the session unchanged.
         let (shared, session, granted) =
             (self.shared.clone(), self.session.clone(), self.subscriptions.granted);
         let attempt = async {
@@ -154,8 +155,10 @@ async fn wait_for_connack(link: &mut Link) -> Result<bool, Error> {
             };
             Err(Error::new(kind, format!("the hub refused the connection: {refusal}")))
         }
-        // The machine lets nothing else pass before CONNACK.
-        event => Err(Error::new(ErrorKind::Protocol, format!("unexpected before CONNACK: {event:?}"))),
+        // The state machine allows no other event before CONNACK.
+        event => {
+            Err(Error::new(ErrorKind::Protocol, format!("the hub sent a packet before CONNACK: {event:?}")))
+        }
     }
 }
 

@@ -1,66 +1,66 @@
-//! Which versions of the desired properties the application knows, and when the twin has to be read.
+//! Tracks which version of the desired properties the application has received, and when to read the twin.
 //!
-//! The hub tells each change once, to whoever listens at that moment; each is one version more. Whatever was missed –
-//! before the stream began, while there was no connection, while the application did not read – shows in the versions,
-//! and is made good by reading the whole section. The application never sees an older version after a newer one.
+//! The hub sends each patch once, to a connected and subscribed device; each patch increments the version by one. A gap in
+//! the versions shows missed patches (before the stream was opened, without a connection, or with a full queue). Reading
+//! the full section closes the gap. The application never receives an older version after a newer one.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest wait between two attempts to read the twin.
+/// The longest delay between two attempts to read the twin.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct DesiredTracker {
-    /// The stream that is served.
-    reader: Option<u64>,
-    /// The newest version that the application was told of.
+    /// The open stream.
+    receiver: Option<u64>,
+    /// The newest version that was queued for the application.
     delivered_version: Option<u64>,
-    /// Whether that is not so, because there was no room for it.
+    /// Whether that update was lost, because the queue was full.
     overflowed: bool,
-    /// The newest version that the hub spoke of.
+    /// The newest version that the hub has sent.
     newest_version: u64,
     read_state: ReadState,
-    /// Readings in a row that did not bring what is missing.
+    /// Consecutive reads that did not close the gap.
     attempts: u32,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum ReadState {
-    /// Not needed: what was told is the truth, as far as anybody knows.
+    /// No read is needed: there is no known gap.
     #[default]
     Idle,
-    /// Needed, not before this instant.
+    /// A read is needed, not before this instant.
     Due(Instant),
-    /// Asked for; given up at this instant.
+    /// A read was sent; it times out at this instant.
     Requested(Instant),
 }
 
 impl DesiredTracker {
-    /// Looks who reads; a new reader is told everything from the beginning.
-    pub(super) fn set_receiver(&mut self, reader: Option<u64>, now: Instant) {
-        if self.reader != reader {
-            *self = Self { reader, ..Self::default() };
+    /// Sets the open stream. A new stream begins with the full section.
+    pub(super) fn set_receiver(&mut self, receiver: Option<u64>, now: Instant) {
+        if self.receiver != receiver {
+            *self = Self { receiver, ..Self::default() };
             self.schedule_read(now);
         }
     }
 
-    /// Something may have been missed.
+    /// Schedules a read, because patches may have been missed.
     pub(super) fn schedule_read(&mut self, now: Instant) {
-        if self.reader.is_some() {
+        if self.receiver.is_some() {
             self.attempts = 0;
             self.read_state = ReadState::Due(now);
         }
     }
 
-    /// What was told is lost: the application did not keep up, and gets the whole section.
+    /// The queue of the application is full: it receives the full section later.
     pub(super) fn queue_overflowed(&mut self, now: Instant) {
         self.overflowed = true;
         self.schedule_read(now);
     }
 
-    /// When to look again whether the twin has to be read.
+    /// Returns when to call `is_due` next.
     pub(super) fn next_read_at(&self) -> Option<Instant> {
         match self.read_state {
             ReadState::Idle => None,
@@ -68,7 +68,7 @@ impl DesiredTracker {
         }
     }
 
-    /// Whether the twin has to be read now.
+    /// Returns whether the twin must be read now.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         if matches!(self.read_state, ReadState::Requested(until) if until <= now) {
             self.read_failed(now);
@@ -80,9 +80,9 @@ impl DesiredTracker {
         self.read_state = ReadState::Requested(until);
     }
 
-    /// A change came. Whether the application is told of it.
+    /// Handles a patch. Returns whether to queue it for the application.
     pub(super) fn accept_patch(&mut self, version: u64, now: Instant) -> bool {
-        if self.reader.is_none() || self.delivered_version.is_some_and(|delivered| version <= delivered) {
+        if self.receiver.is_none() || self.delivered_version.is_some_and(|delivered| version <= delivered) {
             return false;
         }
         self.newest_version = self.newest_version.max(version);
@@ -96,9 +96,9 @@ impl DesiredTracker {
         next
     }
 
-    /// The twin was read. Whether the application is told.
+    /// Handles the full section. Returns whether to queue it for the application.
     pub(super) fn accept_full(&mut self, version: u64, now: Instant) -> bool {
-        if self.reader.is_none() {
+        if self.receiver.is_none() {
             return false;
         }
         let newer = self
@@ -110,7 +110,7 @@ impl DesiredTracker {
         }
         if self.overflowed || self.delivered_version.is_some_and(|delivered| delivered < self.newest_version)
         {
-            // It was read before the change that was heard of.
+            // The read is older than a patch that arrived meanwhile.
             self.read_state = ReadState::Due(now + self.retry_delay());
             self.attempts += 1;
         } else {
@@ -120,7 +120,7 @@ impl DesiredTracker {
         newer
     }
 
-    /// The twin could not be read.
+    /// A read failed: schedules the next one.
     pub(super) fn read_failed(&mut self, now: Instant) {
         if matches!(self.read_state, ReadState::Requested(_)) {
             self.attempts += 1;
@@ -142,7 +142,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// A reader who was told version 3.
+    /// A tracker whose application has received version 3.
     fn at_3(now: Instant) -> DesiredTracker {
         let mut desired = DesiredTracker::default();
         desired.set_receiver(Some(1), now);
@@ -153,19 +153,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_version_is_told_once_and_a_gap_is_read() {
+    async fn each_version_is_delivered_once_and_a_gap_causes_a_read() {
         let now = Instant::now();
         let mut desired = at_3(now);
         assert!(
             !desired.accept_patch(3, now) && !desired.accept_patch(2, now) && desired.accept_patch(4, now)
         );
         assert!(desired.next_read_at().is_none());
-        assert!(!desired.accept_patch(6, now), "5 is missing");
+        assert!(!desired.accept_patch(6, now), "version 5 is missing");
         assert!(desired.is_due(now));
         desired.read_sent(now + TIMEOUT);
         assert!(!desired.accept_patch(7, now));
-        assert!(desired.accept_full(6, now), "better than nothing");
-        assert!(desired.is_due(now), "but not the truth yet");
+        assert!(desired.accept_full(6, now), "newer than before");
+        assert!(desired.is_due(now), "but version 7 is known");
         desired.read_sent(now + TIMEOUT);
         assert!(desired.accept_full(7, now) && !desired.accept_full(6, now) && !desired.accept_full(7, now));
         assert!(desired.next_read_at().is_none());
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_that_overtakes_the_reading_is_told_if_it_is_the_next() {
+    async fn the_next_patch_is_delivered_even_before_a_pending_read() {
         let now = Instant::now();
         let mut desired = at_3(now);
         desired.schedule_read(now);
@@ -183,34 +183,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reading_is_tried_again_with_growing_waits() {
+    async fn a_failed_read_is_retried_with_growing_delays() {
         let now = Instant::now();
         let mut desired = at_3(now);
         desired.schedule_read(now);
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
             let at = desired.next_read_at().unwrap();
             desired.read_sent(at);
-            assert!(!desired.is_due(at), "the time of the last one is over");
+            assert!(!desired.is_due(at), "the last read timed out");
             assert_eq!((desired.next_read_at().unwrap() - at).as_secs(), seconds);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_lost_is_told_whole() {
+    async fn after_an_overflow_the_full_section_is_delivered() {
         let now = Instant::now();
         let mut desired = at_3(now);
         assert!(desired.accept_patch(4, now));
         desired.queue_overflowed(now);
         assert!(desired.is_due(now) && !desired.accept_patch(5, now));
         desired.read_sent(now + TIMEOUT);
-        assert!(!desired.accept_full(3, now), "never an older one");
+        assert!(!desired.accept_full(3, now), "never an older version");
         assert!(desired.is_due(now));
         desired.read_sent(now + TIMEOUT);
         assert!(desired.accept_full(5, now) && desired.accept_patch(6, now));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_reads() {
+    async fn without_a_stream_nothing_is_delivered() {
         let now = Instant::now();
         let mut desired = at_3(now);
         desired.set_receiver(None, now);
@@ -219,6 +219,9 @@ mod tests {
             desired.next_read_at().is_none() && !desired.accept_patch(4, now) && !desired.accept_full(4, now)
         );
         desired.set_receiver(Some(2), now);
-        assert!(desired.is_due(now) && desired.accept_full(4, now), "the next reader begins anew");
+        assert!(
+            desired.is_due(now) && desired.accept_full(4, now),
+            "a new stream begins with the full section"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! One connection: a stream of bytes and the protocol machine that reads it.
+//! One MQTT connection: a byte stream and the state machine of the protocol.
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
@@ -17,11 +17,11 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use crate::error::{Error, ErrorKind};
 use crate::transport::{BoxStream, stream_error};
 
-/// Requests are small; the largest comes in a few dozen reads.
+/// Most packets are small; the largest takes a few dozen reads.
 const READ_BUFFER: usize = 4 * 1024;
-/// With more than this unsent, the hub is not read: it would only ask for more answers. Nor is more sent.
+/// With more unsent bytes than this, no more is read (it could only cause more responses) and no more is sent.
 const MAX_UNSENT_BYTES: usize = 64 * 1024;
-/// How long the goodbye may take.
+/// Time limit of DISCONNECT and the shutdown of the stream.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {
@@ -30,16 +30,16 @@ pub(super) struct Link {
     buffered: VecDeque<Event>,
     stream: BoxStream,
     output: BytesMut,
-    /// Whether something was written since the last flush.
+    /// Whether bytes were written since the last flush.
     unflushed: bool,
     input: Box<[u8]>,
     timer: Pin<Box<Sleep>>,
-    /// What ended it, told after the events before.
+    /// The error that ended the connection. It is returned after the buffered events.
     error: Option<Error>,
 }
 
 impl Link {
-    /// Begins MQTT on a stream: CONNECT goes out with the first [`next`](Self::next).
+    /// Starts MQTT on a stream. The first [`next`](Self::next) sends CONNECT.
     pub(super) fn new(
         stream: BoxStream,
         connect: &Connect,
@@ -47,8 +47,9 @@ impl Link {
         config: Arc<Config>,
     ) -> Result<Self, Error> {
         let now = Instant::now();
-        let mqtt = Connection::connect(config, connect, session, now.into_std())
-            .map_err(|error| Error::invalid_input("the device cannot be named in MQTT").with_source(error))?;
+        let mqtt = Connection::connect(config, connect, session, now.into_std()).map_err(|error| {
+            Error::invalid_input("the device id or the user name is too long for MQTT").with_source(error)
+        })?;
         Ok(Self {
             mqtt,
             buffered: VecDeque::new(),
@@ -61,18 +62,18 @@ impl Link {
         })
     }
 
-    /// Sends what is to be sent and waits for what the hub does next. Can be dropped at any time without loss. An error
-    /// is the end.
+    /// Sends pending packets and waits for the next event. Dropping the future loses nothing. An error ends the
+    /// connection.
     pub(super) async fn next(&mut self) -> Result<Event, Error> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Gives events back, to be told again before all others.
+    /// Puts events back, to be returned before all others.
     pub(super) fn requeue(&mut self, events: Vec<Event>) {
         self.buffered.extend(events);
     }
 
-    /// Whether more can be sent without waiting in memory for long.
+    /// Returns whether the output buffer accepts more.
     pub(super) fn can_send(&self) -> bool {
         self.output.len() + self.mqtt.transmit_len() < MAX_UNSENT_BYTES
     }
@@ -86,7 +87,8 @@ impl Link {
                 return Poll::Ready(Err(error.clone()));
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                // The hub closed. What it said before may tell why: a CONNACK, or TLS that does not take our certificate.
+                // The hub closed the connection. Unread input may contain the reason: a CONNACK, or a TLS alert about the client
+                // certificate.
                 let said = self.poll_read(cx);
                 self.error = Some(match said {
                     Poll::Ready(Err(said)) if said.kind() != ErrorKind::Connection => said,
@@ -107,7 +109,7 @@ impl Link {
         }
     }
 
-    /// Ready when all output is with the operating system.
+    /// Ready when all output is written and flushed.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.mqtt.poll_transmit(&mut self.output);
         while !self.output.is_empty() {
@@ -147,15 +149,15 @@ impl Link {
         self.timer.as_mut().poll(cx)
     }
 
-    /// Says goodbye, if anybody listens. What was not acknowledged is left for the next connection.
+    /// Sends DISCONNECT and closes the stream. Returns the session with the unacknowledged packets.
     pub(super) async fn close(mut self) -> Session {
         self.mqtt.disconnect();
-        let goodbye = async {
+        let closing = async {
             poll_fn(|cx| self.poll_send(cx)).await?;
             poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
         };
-        // The hub notices the end without it as well.
-        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+        // The hub also detects a connection that is closed without DISCONNECT.
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
         self.mqtt.into_session()
     }
 
@@ -173,5 +175,5 @@ fn protocol_error(error: ProtocolError) -> Error {
         ProtocolError::ConnectTimeout | ProtocolError::PingTimeout => ErrorKind::Timeout,
         _ => ErrorKind::Protocol,
     };
-    Error::new(kind, format!("the hub: {error}")).with_source(error)
+    Error::new(kind, format!("MQTT error: {error}")).with_source(error)
 }

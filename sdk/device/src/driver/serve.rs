@@ -1,4 +1,4 @@
-//! A connection at work: what the hub sends comes in, what the application sends goes out.
+//! Serves a connection: handles packets of the hub and sends what the application has queued.
 
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
@@ -18,11 +18,11 @@ use super::{Driver, ExitReason, Mode};
 use crate::feature::Feature;
 use crate::method::{MethodRequest, MethodResponse, MethodRoute, Responder};
 
-/// Acknowledgements that SUBSCRIBE and UNSUBSCRIBE may need while answers wait for theirs.
+/// Packet identifiers that are reserved for SUBSCRIBE and UNSUBSCRIBE.
 pub(super) const RESERVED_PACKET_IDS: usize = 4;
 
 impl Driver {
-    /// Serves until the connection is lost or not wanted any more; over all renewals.
+    /// Serves until the connection is lost or the application disconnects, across token renewals.
     pub(super) async fn serve(&mut self, connected: &mut Connected) -> ExitReason {
         loop {
             let outcome = match connected.renewal {
@@ -35,7 +35,7 @@ impl Driver {
         }
     }
 
-    /// Serves until `goal` is reached.
+    /// Serves until `goal` is ready.
     pub(super) async fn serve_until<T>(
         &mut self,
         link: &mut Link,
@@ -49,8 +49,8 @@ impl Driver {
         }
     }
 
-    /// Serves until there is nothing to wait for, and no call came for the time `quiet`; false if that is not before
-    /// `deadline`.
+    /// Serves until no operation is open and no call has arrived for the time `quiet`. Returns false if that takes longer
+    /// than `deadline`.
     pub(super) async fn serve_until_idle(
         &mut self,
         link: &mut Link,
@@ -70,14 +70,14 @@ impl Driver {
         }
     }
 
-    /// One thing at a time: the goal, what the hub did, an answer, or the application's wish to end.
+    /// Waits for one thing: the goal, an event of the hub, a finished call, a change of the shared state, or a command.
     async fn step<T>(
         &mut self,
         link: &mut Link,
         goal: Pin<&mut impl Future<Output = T>>,
     ) -> Result<Option<T>, ExitReason> {
         self.send(link);
-        let room = link.mqtt.in_flight() + RESERVED_PACKET_IDS < self.shared.config.mqtt.max_in_flight;
+        let can_send = link.mqtt.in_flight() + RESERVED_PACKET_IDS < self.shared.config.mqtt.max_in_flight;
         let shared = self.shared.clone();
         let reading = self.desired.next_read_at().filter(|_| self.can_read_twin());
         tokio::select! {
@@ -86,7 +86,7 @@ impl Driver {
                 let event = event.map_err(ExitReason::Lost)?;
                 self.handle(link, event);
             }
-            Some(done) = self.calls.next(), if room => self.send_response(link, done),
+            Some(finished) = self.calls.next(), if can_send => self.send_response(link, finished),
             () = shared.wake.notified() => {}
             () = sleep_until(reading.unwrap_or_else(Instant::now)), if reading.is_some() => {}
             _ = self.commands.recv(), if self.mode != Mode::Draining => return Err(ExitReason::Requested),
@@ -94,7 +94,7 @@ impl Driver {
         Ok(None)
     }
 
-    /// Sends what the application has for the hub.
+    /// Sends what the application has queued.
     fn send(&mut self, link: &mut Link) {
         let refused = self.subscriptions.refused;
         if refused.contains(Feature::Desired) || refused.contains(Feature::TwinResponses) {
@@ -112,12 +112,12 @@ impl Driver {
         }
     }
 
-    /// Whether nothing is under way that the end of the connection would cut off.
+    /// Returns whether the end of the connection would interrupt nothing.
     fn is_idle(&self, link: &Link) -> bool {
         let calls = self.has_no_calls() && link.mqtt.in_flight() == self.events.len();
         let requests = self.events.len() == 0 && self.twin.is_empty();
         match self.mode {
-            // The next connection can take the rest over.
+            // Everything else continues on the next connection.
             Mode::Serving => calls,
             Mode::Renewing => calls && requests,
             Mode::Draining => {
@@ -126,7 +126,7 @@ impl Driver {
         }
     }
 
-    /// Whether no call is worked on, and the hub has all answers.
+    /// Returns whether no call is open and no response is unacknowledged.
     pub(super) fn has_no_calls(&self) -> bool {
         self.calls.len() == 0 && self.calls.unacknowledged().next().is_none()
     }
@@ -146,7 +146,7 @@ impl Driver {
     fn receive(&mut self, link: &mut Link, publish: &Publish) {
         let topic = publish.topic.as_str();
         if let Some((input, properties)) = topic::parse_message(topic, &self.shared.config.identity) {
-            // Acknowledged when the application is done with it.
+            // Acknowledged when the application completes it.
             return self.handle_message(publish, input, properties);
         }
         if let Some(packet_id) = publish.packet_id {
@@ -159,12 +159,12 @@ impl Driver {
         } else if let Some(change) = topic::parse_desired_patch(topic) {
             self.handle_desired_patch(change.version, &publish.payload);
         } else {
-            debug!(topic, "a message that this client did not ask for");
+            debug!(topic, "message on an unknown topic");
         }
     }
 
     fn handle_call(&mut self, link: &mut Link, name: String, request_id: &str, payload: &[u8]) {
-        // Delivered twice with QoS 1; called at most once.
+        // QoS 1 may deliver a call twice; the handler runs once.
         if self.calls.contains(request_id) {
             return;
         }
@@ -177,15 +177,15 @@ impl Driver {
                     request_id,
                     400,
                     "InvalidPayload",
-                    "the payload is not text",
+                    "the payload is not UTF-8",
                 );
             }
         };
         let permit = self.shared.permits.clone().try_acquire_owned();
         let limit = self.shared.config.max_concurrent_methods;
         let Some(permit) = permit.ok().filter(|_| self.calls.len() < limit) else {
-            warn!(method = name, limit, "a call was refused: too many at once");
-            let message = format!("this device works on {limit} calls already; try again later");
+            warn!(method = name, limit, "method call refused: too many concurrent calls");
+            let message = format!("the device has {limit} open calls already; try again later");
             return send_error_response(link, request_id, 429, "TooManyCalls", &message);
         };
         let (responder, response) = Responder::new(permit);
@@ -194,16 +194,16 @@ impl Driver {
             MethodRequest::new(name.clone(), request_id.to_owned(), payload.to_owned(), responder.clone());
         match self.shared.handlers.route(&name) {
             MethodRoute::Handler(handler) => {
-                // In a task of its own: what blocks or panics in it is not our end. Unhandled waits for it after a
-                // disconnect, and it is not aborted: half a reboot is worse than an answer that nobody reads.
+                // In its own task: it may block or panic. It is not aborted after a disconnect: an interrupted reboot is
+                // worse than a response without a receiver.
                 tokio::spawn(async move {
                     let response = handler(request).await;
                     if responder.send(response).is_none() {
-                        debug!("the call was answered before, or is over");
+                        debug!("response of a handler dropped: the call has been answered or has ended");
                     }
                 });
             }
-            // It has room for every permit. Should it be closed by now, the call is dropped and answered as such.
+            // The stream has capacity for every permit. If it was just closed, the call is dropped and answered with 500.
             MethodRoute::Stream(stream) => drop(stream.try_send(request)),
             MethodRoute::Unhandled => {
                 let message = format!("this device has no method {name:?}");
@@ -213,30 +213,33 @@ impl Driver {
         self.calls.insert(request_id.to_owned(), name, response);
     }
 
-    fn send_response(&mut self, link: &mut Link, done: FinishedCall) {
-        let Some(response) = done.response else {
-            warn!(method = done.name, "a call was dropped without an answer, or its handler panicked");
-            let message = format!("the method {:?} ended without an answer", done.name);
-            return send_error_response(link, &done.request_id, 500, "NoAnswer", &message);
+    fn send_response(&mut self, link: &mut Link, finished: FinishedCall) {
+        let Some(response) = finished.response else {
+            warn!(
+                method = finished.name,
+                "method call without response: the request was dropped or the handler panicked"
+            );
+            let message = format!("the method {:?} ended without an answer", finished.name);
+            return send_error_response(link, &finished.request_id, 500, "NoAnswer", &message);
         };
-        let topic = topic::method_response(response.response.status(), &done.request_id);
+        let topic = topic::method_response(response.response.status(), &finished.request_id);
         match link.mqtt.publish(topic, QoS::AtLeastOnce, response.response.into_payload()) {
             Ok(Some(packet_id)) => self.calls.response_sent(packet_id, response.acknowledged),
             Ok(None) => {}
             Err(error) => {
-                warn!(method = done.name, %error, "an answer cannot be sent");
+                warn!(method = finished.name, %error, "response cannot be sent");
                 let _ = response.acknowledged.send(Err(send_error(error)));
             }
         }
     }
 }
 
-/// The client's own response. QoS 0: nobody in the application waits for its acknowledgement, so none is kept for it.
+/// Sends a response of the client itself, with QoS 0, because no caller waits for its PUBACK.
 fn send_error_response(link: &mut Link, request_id: &str, status: i32, error: &str, message: &str) {
     let payload = MethodResponse::error_response(status, error, message).into_payload();
     if let Err(error) =
         link.mqtt.publish(topic::method_response(status, request_id), QoS::AtMostOnce, payload)
     {
-        warn!(%error, "an answer cannot be sent");
+        warn!(%error, "response cannot be sent");
     }
 }

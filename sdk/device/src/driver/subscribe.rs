@@ -1,4 +1,4 @@
-//! Subscriptions: what the application uses, and what the hub knows of it.
+//! Subscriptions for the features that the application uses.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ use crate::feature::{Feature, Features};
 /// The subscriptions of one connection and its session.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// What the hub confirmed.
+    /// Confirmed by SUBACK.
     pub(super) granted: Features,
-    /// What it refused on this connection.
+    /// Refused on this connection.
     pub(super) refused: Features,
-    /// SUBSCRIBE that it has not answered.
+    /// SUBSCRIBE packets without SUBACK.
     pending: Vec<(PacketId, Features)>,
 }
 
 impl Subscriptions {
-    /// What a new connection begins with, in a session that has these.
+    /// The subscriptions of a new connection that resumes a session with these.
     pub(super) fn resumed(granted: Features) -> Self {
         Self { granted, ..Self::default() }
     }
@@ -41,9 +41,9 @@ impl Subscriptions {
         Ok(packet_id)
     }
 
-    /// The hub's answer to a SUBSCRIBE.
+    /// Handles a SUBACK.
     pub(super) fn handle_suback(&mut self, packet_id: PacketId, codes: &[SubscribeCode]) {
-        let Some(index) = self.pending.iter().position(|(asked, _)| *asked == packet_id) else {
+        let Some(index) = self.pending.iter().position(|(pending, _)| *pending == packet_id) else {
             return;
         };
         let (_, features) = self.pending.swap_remove(index);
@@ -51,7 +51,7 @@ impl Subscriptions {
             match code {
                 SubscribeCode::Granted(_) => self.granted = self.granted.with(feature),
                 SubscribeCode::Failure => {
-                    warn!(?feature, "the hub does not let this device subscribe");
+                    warn!(?feature, "the hub refused a subscription");
                     self.granted = self.granted.without(feature);
                     self.refused = self.refused.with(feature);
                 }
@@ -59,15 +59,15 @@ impl Subscriptions {
         }
     }
 
-    /// What is used, and neither there nor asked for.
+    /// Returns the wanted features that are neither granted, pending nor refused.
     pub(super) fn missing(&self, wanted: Features) -> Features {
-        let asked = self.pending.iter().fold(Features::NONE, |all, (_, asked)| all.union(*asked));
-        wanted.difference(self.granted).difference(asked).difference(self.refused)
+        let pending = self.pending.iter().fold(Features::NONE, |all, (_, pending)| all.union(*pending));
+        wanted.difference(self.granted).difference(pending).difference(self.refused)
     }
 }
 
 impl Driver {
-    /// Subscribes to what the application has begun to use.
+    /// Subscribes to wanted features.
     pub(super) fn subscribe_wanted(&mut self, link: &mut Link) {
         let mut missing = self.subscriptions.missing(self.shared.wanted_features());
         if self.mode != Mode::Serving {
@@ -76,7 +76,7 @@ impl Driver {
         if !missing.is_empty()
             && let Err(error) = self.subscriptions.subscribe(&self.shared, link, missing)
         {
-            // There is room again when something is acknowledged.
+            // Retried when a packet identifier is free.
             tracing::debug!(%error, "SUBSCRIBE cannot be sent yet");
         }
     }

@@ -1,8 +1,8 @@
-//! Which messages the application has, and which the hub may be told to forget.
+//! Tracks the messages that the application has received and not completed, and those that wait for a PUBACK.
 //!
-//! A PUBACK counts only on the connection that brought the message: on the next one the same identifier may be another
-//! message's. What is not acknowledged when a connection ends comes again. A message that the application still has is
-//! known by its id and its content, and is not given to it twice.
+//! A PUBACK is valid only on the connection that delivered the message: on the next one the same packet identifier may
+//! belong to another message. The hub delivers unacknowledged messages again on the next connection. A message that the
+//! application still has is recognised by its id and content, and not returned twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,31 +14,31 @@ use tokio::sync::Notify;
 use super::MessageLock;
 use crate::error::{Error, ErrorKind};
 
-/// How many messages wait unread; a hub has fewer under way to one device. What is more is left to come again.
+/// The most unread messages; a hub has fewer in flight to one device. Further messages are dropped and delivered again.
 pub(crate) const MAX_UNREAD: usize = 64;
-/// How many messages that were completed too late are remembered until they come again.
+/// The most messages that were completed after their connection ended, and are remembered until they are redelivered.
 const MAX_COMPLETED_LATE: usize = 64;
 
 pub(crate) struct UnacknowledgedMessages {
     state: Mutex<State>,
-    /// Tells the task that there is something to acknowledge.
+    /// Wakes the task to send PUBACK.
     wake: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
     next_delivery_id: u64,
-    /// The messages that the application has, and has not completed.
+    /// The messages that the application has and has not completed.
     unacknowledged: HashMap<u64, Unacknowledged>,
-    /// To be acknowledged on this connection, with what they are known by should it end before.
+    /// To be acknowledged on this connection, with their keys in case it ends before.
     completed: Vec<(PacketId, Option<MessageKey>)>,
-    /// Completed after their connection's end, oldest first.
+    /// Completed after their connection ended, oldest first.
     completed_late: VecDeque<MessageKey>,
 }
 
 struct Unacknowledged {
     key: Option<MessageKey>,
-    /// None once the connection that brought it has ended.
+    /// `None` after the connection that delivered it has ended.
     packet_id: Option<PacketId>,
 }
 
@@ -55,7 +55,7 @@ impl UnacknowledgedMessages {
         Self { state: Mutex::default(), wake }
     }
 
-    /// A message came. None if the application has it already, or is done with it.
+    /// Handles a delivery. Returns `None` if the application has the message already, or has completed it.
     pub(crate) fn receive(
         self: &Arc<Self>,
         topic: &Utf8,
@@ -74,7 +74,7 @@ impl UnacknowledgedMessages {
                 state.completed.push((packet_id, key));
                 return None;
             }
-            // One whose connection still stands is not what comes again: a sender may use an id twice.
+            // A message of this connection is not redelivered on it: a sender may use an id twice.
             let mut held = state.unacknowledged.values_mut();
             let again = held.find(|held| held.packet_id.is_none() && held.key == key);
             if let Some(held) = again {
@@ -88,7 +88,7 @@ impl UnacknowledgedMessages {
         Some(MessageLock::new(self.clone(), Some(delivery_id)))
     }
 
-    /// The application is done with it.
+    /// Completes a message.
     pub(super) fn complete(&self, delivery_id: u64) -> Result<(), Error> {
         let mut state = self.lock();
         match state.unacknowledged.remove(&delivery_id) {
@@ -104,24 +104,24 @@ impl UnacknowledgedMessages {
             }
             Some(Unacknowledged { packet_id: None, key: None }) | None => Err(Error::new(
                 ErrorKind::LockLost,
-                "the connection that brought the message ended before it was completed: it comes again",
+                "the connection that delivered the message has ended: the hub delivers the message again",
             )),
         }
     }
 
-    /// The application dropped it: let it come again.
+    /// Releases a message that was dropped uncompleted: the hub delivers it again.
     pub(super) fn release(&self, delivery_id: u64) {
         let held = self.lock().unacknowledged.remove(&delivery_id);
         drop(held);
     }
 
-    /// What is to be acknowledged now.
+    /// Takes the packet identifiers to acknowledge.
     pub(crate) fn take_completed(&self) -> Vec<PacketId> {
         let completed = std::mem::take(&mut self.lock().completed);
         completed.into_iter().map(|(packet_id, _)| packet_id).collect()
     }
 
-    /// Identifiers mean nothing any more.
+    /// Forgets the packet identifiers of the ended connection.
     pub(crate) fn connection_ended(&self) {
         let mut state = self.lock();
         for held in state.unacknowledged.values_mut() {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_completed_is_acknowledged_and_what_is_dropped_is_not() {
+    fn completed_messages_are_acknowledged_and_dropped_ones_are_not() {
         let unacknowledged = Arc::new(UnacknowledgedMessages::new(Arc::default()));
         let first = receive(&unacknowledged, "a", 1, true).unwrap();
         drop(receive(&unacknowledged, "b", 2, true).unwrap());
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_an_id_is_completed_when_it_comes_again() {
+    fn a_message_with_an_id_is_completed_at_its_redelivery() {
         let unacknowledged = Arc::new(UnacknowledgedMessages::new(Arc::default()));
         let held = receive(&unacknowledged, "held", 1, true).unwrap();
         let late = receive(&unacknowledged, "late", 2, true).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn two_messages_of_the_same_content_are_two() {
+    fn messages_of_the_same_content_are_counted() {
         let unacknowledged = Arc::new(UnacknowledgedMessages::new(Arc::default()));
         let first = receive(&unacknowledged, "twice", 1, true).unwrap();
         let second = receive(&unacknowledged, "twice", 2, true).unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_an_id_comes_again_as_a_new_one() {
+    fn a_message_without_an_id_is_redelivered_as_a_new_one() {
         let unacknowledged = Arc::new(UnacknowledgedMessages::new(Arc::default()));
         let first = receive(&unacknowledged, "toggle", 1, false).unwrap();
         unacknowledged.connection_ended();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn late_completions_are_bounded() {
         let unacknowledged = Arc::new(UnacknowledgedMessages::new(Arc::default()));
         let topic = Utf8::try_from("t").unwrap();
         for number in 0..MAX_COMPLETED_LATE + 1 {
