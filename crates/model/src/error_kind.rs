@@ -3,7 +3,8 @@
 /// The kind of an SDK error: what an application can decide on.
 ///
 /// Both SDKs use this one list. Some kinds belong to one of them: [`CallEnded`](Self::CallEnded),
-/// [`QueueFull`](Self::QueueFull), [`Offline`](Self::Offline) and [`Closed`](Self::Closed) come from the device SDK only.
+/// [`QueueFull`](Self::QueueFull), [`Offline`](Self::Offline) and [`Closed`](Self::Closed) come from the device SDK
+/// only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

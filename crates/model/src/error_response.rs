@@ -1,8 +1,8 @@
 //! An error response of a hub, as a client reads it.
 //!
 //! Three shapes of body are in use. Registry: `{"Message":"ErrorCode:DeviceNotFound;text","ExceptionMessage":"Tracking
-//! ID:…"}`. Methods and twins over HTTPS: `Message` is JSON as text, with `errorCode`, `message` and `trackingId`. Twins
-//! over MQTT: that JSON itself.
+//! ID:…"}`. Methods and twins over HTTPS: `Message` is JSON as text, with `errorCode`, `message` and `trackingId`.
+//! Twins over MQTT: that JSON itself.
 
 use std::fmt;
 

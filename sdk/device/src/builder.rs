@@ -105,8 +105,8 @@ impl Builder {
         Ok(builder)
     }
 
-    /// Authenticates with this key of the device or module, in base64, as the registry shows it. The client signs tokens
-    /// with it.
+    /// Authenticates with this key of the device or module, in base64, as the registry shows it. The client signs
+    /// tokens with it.
     pub fn symmetric_key(mut self, key: impl Into<String>) -> Self {
         self.secret = Secret::Key(key.into());
         self
@@ -119,10 +119,10 @@ impl Builder {
         self
     }
 
-    /// Authenticates with tokens of a credential, such as a security module; [`token_fn`](crate::token_fn) makes one of a
-    /// function. The client asks it for a token for each connection and before a token expires.
+    /// Authenticates with tokens of a credential, such as a security module; [`token_fn`](crate::token_fn) makes one of
+    /// a function. The client asks it for a token for each connection and before a token expires.
     pub fn token_credential(mut self, credential: impl TokenCredential + 'static) -> Self {
-        self.secret = Secret::Sas(Credential::TokenCredential(Arc::new(credential)));
+        self.secret = Secret::Sas(Credential::Custom(Arc::new(credential)));
         self
     }
 
@@ -177,8 +177,8 @@ impl Builder {
         self
     }
 
-    /// Connects to this address and port instead of resolving the host name. The certificate of the hub must still match
-    /// the host name. For tests, and for networks without DNS.
+    /// Connects to this address and port instead of resolving the host name. The certificate of the hub must still
+    /// match the host name. For tests, and for networks without DNS.
     pub fn connect_to(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
         self
@@ -199,8 +199,8 @@ impl Builder {
         self
     }
 
-    /// Sets the lifetime of signed tokens, at least one second. Default one hour. They are renewed after 85 % of it, but
-    /// no earlier than two minutes before they expire.
+    /// Sets the lifetime of signed tokens, at least one second. Default one hour. They are renewed after 85 % of it,
+    /// but no earlier than two minutes before they expire.
     pub fn token_ttl(mut self, ttl: Duration) -> Self {
         self.token_ttl = ttl;
         self

@@ -21,8 +21,8 @@ use crate::status::{DisconnectReason, Status, StatusWatch};
 /// The client of a device or module. Cheap to clone; all clones share one connection.
 ///
 /// [`connect`](Self::connect) starts a background task. It sends and receives, renews tokens and reconnects until
-/// [`disconnect`](Self::disconnect) is called or the last clone is dropped. A handler that owns a clone keeps the client
-/// alive.
+/// [`disconnect`](Self::disconnect) is called or the last clone is dropped. A handler that owns a clone keeps the
+/// client alive.
 #[derive(Clone)]
 pub struct DeviceClient {
     inner: Arc<Inner>,
@@ -54,14 +54,13 @@ impl DeviceClient {
     /// [`Builder::x509`].
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the text cannot be read. The error does not repeat a
-    /// secret.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the text cannot be read. The error does not
+    /// repeat a secret.
     pub fn builder_from_connection_string(text: &str) -> Result<Builder, Error> {
         Builder::from_connection_string(text)
     }
 
     /// Returns a builder for a device of the hub `host`, which may have a port (for MQTT).
-    #[must_use]
     pub fn builder(host: &str, device_id: &str) -> Builder {
         Builder::new(host, device_id)
     }
@@ -70,8 +69,8 @@ impl DeviceClient {
         Self { inner: Arc::new(Inner { shared: Arc::new(Shared::new(config)), task: Mutex::new(None) }) }
     }
 
-    /// Connects, and returns when the device is connected and subscribed: methods with a handler can be called from then
-    /// on. Returns at once if the client is connected, and waits if it is reconnecting.
+    /// Connects, and returns when the device is connected and subscribed: methods with a handler can be called from
+    /// then on. Returns at once if the client is connected, and waits if it is reconnecting.
     ///
     /// Dropping the future does not stop the attempt; [`disconnect`](Self::disconnect) does.
     ///

@@ -44,8 +44,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// The limits of the MQTT state machine. A response that waits for its PUBACK no longer counts as a call, so there may
-    /// be more of them than concurrent calls.
+    /// The limits of the MQTT state machine. A response that waits for its PUBACK no longer counts as a call, so there
+    /// may be more of them than concurrent calls.
     pub(crate) fn mqtt_config(
         connect_timeout: Duration,
         max_concurrent_methods: usize,

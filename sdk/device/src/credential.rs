@@ -103,7 +103,7 @@ pub(crate) enum Credential {
     /// A fixed token, which cannot be renewed.
     Token(String),
     /// Is asked for a token for each connection.
-    TokenCredential(Arc<dyn TokenCredential>),
+    Custom(Arc<dyn TokenCredential>),
     /// The certificate is part of the TLS handshake; there is no token.
     Certificate,
 }
@@ -126,7 +126,7 @@ impl Credential {
                 AccessToken::new(sas::sign(resource, key, None, expiry), expiry)
             }
             Self::Token(text) => AccessToken::from_sas_token(text)?,
-            Self::TokenCredential(credential) => timeout(time_limit, credential.token(&[resource]))
+            Self::Custom(credential) => timeout(time_limit, credential.token(&[resource]))
                 .await
                 .map_err(|_| {
                     let message = format!("the credential gave no token within {time_limit:?}");
@@ -142,7 +142,7 @@ impl Credential {
 
     /// Returns whether a new token can be obtained before the old one expires.
     pub(crate) fn is_renewable(&self) -> bool {
-        matches!(self, Self::Key { .. } | Self::TokenCredential(_))
+        matches!(self, Self::Key { .. } | Self::Custom(_))
     }
 }
 
@@ -162,7 +162,7 @@ impl fmt::Debug for Credential {
         f.write_str(match self {
             Self::Key { .. } => "Key",
             Self::Token(_) => "Token",
-            Self::TokenCredential(_) => "TokenCredential",
+            Self::Custom(_) => "Custom",
             Self::Certificate => "Certificate",
         })
     }
@@ -182,7 +182,7 @@ mod tests {
     where
         Fut: Future<Output = Result<AccessToken, &'static str>> + Send + 'static,
     {
-        Credential::TokenCredential(Arc::new(token_fn(function)))
+        Credential::Custom(Arc::new(token_fn(function)))
     }
 
     #[tokio::test]

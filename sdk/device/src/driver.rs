@@ -141,7 +141,7 @@ pub(crate) struct Driver {
     final_error: Error,
 }
 
-/// What a connection is used for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// Everything.

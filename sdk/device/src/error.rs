@@ -15,8 +15,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// An operation failed.
 ///
 /// [`kind`](Self::kind) is what an application decides on; the text is for people. If the hub refused a request,
-/// [`status`](Self::status), [`code`](Self::code) and [`tracking_id`](Self::tracking_id) repeat its response. The source
-/// is the error below, if there is one. Never contains a secret. Cheap to clone.
+/// [`status`](Self::status), [`code`](Self::code) and [`tracking_id`](Self::tracking_id) repeat its response. The
+/// source is the error below, if there is one. Never contains a secret. Cheap to clone.
 #[derive(Clone)]
 pub struct Error(Arc<Details>);
 

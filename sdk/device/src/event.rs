@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 
-/// An event to send: a body, system properties and application properties. At most 256 KiB in total. The type `Event` of
-/// the service SDK is the same event as the hub has stored it.
+/// An event to send: a body, system properties and application properties. At most 256 KiB in total. The type `Event`
+/// of the service SDK is the same event as the hub has stored it.
 ///
 /// ```
 /// # use ferrohub_device::{Error, Event};
@@ -108,8 +108,8 @@ impl Event {
         self
     }
 
-    /// Sends the event with QoS 0: it is not acknowledged, and lost if the connection is lost. For readings that the next
-    /// one replaces.
+    /// Sends the event with QoS 0: it is not acknowledged, and lost if the connection is lost. For readings that the
+    /// next one replaces.
     #[must_use]
     pub fn at_most_once(mut self) -> Self {
         self.qos = QoS::AtMostOnce;

@@ -1,7 +1,7 @@
 //! Requests over HTTPS: file uploads, method calls to other devices, and messages that are received over HTTPS.
 //!
-//! HTTP/1.1 over the same TLS configuration as MQTT: the same CAs are trusted, and a device certificate authenticates the
-//! device here, too. A connection is opened for each use and closed afterwards; there is no pool.
+//! HTTP/1.1 over the same TLS configuration as MQTT: the same CAs are trusted, and a device certificate authenticates
+//! the device here, too. A connection is opened for each use and closed afterwards; there is no pool.
 
 mod connection;
 

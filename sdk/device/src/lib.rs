@@ -1,8 +1,8 @@
 //! Device SDK for Azure IoT Hub and Ferrohub.
 //!
-//! A device connects with MQTT, over TLS or in a WebSocket. It authenticates with a shared access key, a SAS token or an
-//! X.509 certificate. It sends *events*, receives *messages*, responds to *direct methods*, reads and reports its *twin*,
-//! and uploads *files*.
+//! A device connects with MQTT, over TLS or in a WebSocket. It authenticates with a shared access key, a SAS token or
+//! an X.509 certificate. It sends *events*, receives *messages*, responds to *direct methods*, reads and reports its
+//! *twin*, and uploads *files*.
 //!
 //! # Quick start
 //!
@@ -31,8 +31,8 @@
 //! * [`DeviceClient::messages`]: a stream of messages, which the application completes.
 //!   [`DeviceClient::receive_message`] receives them over HTTPS.
 //! * [`DeviceClient::on_method`], or [`DeviceClient::method_requests`] for calls as a stream.
-//! * [`DeviceClient::get_twin`], [`DeviceClient::patch_reported`], and [`DeviceClient::desired_updates`] for the changes
-//!   of the desired properties.
+//! * [`DeviceClient::get_twin`], [`DeviceClient::patch_reported`], and [`DeviceClient::desired_updates`] for the
+//!   changes of the desired properties.
 //! * [`DeviceClient::upload_file`], and [`DeviceClient::invoke_method`] for modules: over HTTPS.
 //! * [`DeviceClient::status`]: the state of the connection. [`RetryPolicy`]: how the client reconnects.
 //! * [`Error`]: its [kind](ErrorKind) decides what to do.

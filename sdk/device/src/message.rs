@@ -51,8 +51,8 @@ impl Message {
     /// twice.
     ///
     /// # Errors
-    /// [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) if that connection has ended and the message has no id: it is
-    /// delivered again as a new message.
+    /// [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) if that connection has ended and the message has no id: it
+    /// is delivered again as a new message.
     pub fn complete(mut self) -> Result<(), Error> {
         match self.lock.delivery_id.take() {
             None => Ok(()),

@@ -17,8 +17,8 @@ pub(crate) struct Renewal {
 }
 
 impl Renewal {
-    /// Begins after 85 % of the lifetime, but no earlier than two minutes before the expiry. A lifetime of one hour leaves
-    /// two minutes for running handlers; ten seconds leave one and a half seconds.
+    /// Begins after 85 % of the lifetime, but no earlier than two minutes before the expiry. A lifetime of one hour
+    /// leaves two minutes for running handlers; ten seconds leave one and a half seconds.
     pub(crate) fn for_lifetime(lifetime: Duration) -> Self {
         let begin = (lifetime / 100 * 85).max(lifetime.saturating_sub(MAX_LEAD_TIME));
         let rest = lifetime.saturating_sub(begin);

@@ -1,8 +1,9 @@
 //! File uploads, in three steps.
 //!
 //! The hub names the destination (`POST /devices/{id}/files`). The storage receives the bytes as a block blob, in one
-//! request or in blocks that are retried one by one. The hub receives the outcome (`POST …/files/notifications`), success
-//! or failure: an upload without a reported outcome counts towards the limit of the device until the hub expires it.
+//! request or in blocks that are retried one by one. The hub receives the outcome (`POST …/files/notifications`),
+//! success or failure: an upload without a reported outcome counts towards the limit of the device until the hub
+//! expires it.
 
 mod blob;
 mod completion;

@@ -75,8 +75,8 @@ impl Builder {
         self
     }
 
-    /// Connects to this address and port instead of resolving the host name. The certificate of the hub must still match
-    /// the host name. For tests, and for networks without DNS.
+    /// Connects to this address and port instead of resolving the host name. The certificate of the hub must still
+    /// match the host name. For tests, and for networks without DNS.
     pub fn connect_to(mut self, address: SocketAddr) -> Self {
         self.http.connect_to = Some(address);
         self

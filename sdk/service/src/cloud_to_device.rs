@@ -94,8 +94,8 @@ impl CloudToDeviceMessage {
         self
     }
 
-    /// Adds an application property. Name and value may contain visible ASCII characters only. The name arrives in lower
-    /// case, because it is sent as an HTTP header.
+    /// Adds an application property. Name and value may contain visible ASCII characters only. The name arrives in
+    /// lower case, because it is sent as an HTTP header.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.application.insert(name.into(), value.into());
         self
@@ -141,13 +141,13 @@ impl ServiceClient {
     /// Puts a message into the queue of a device or module, which does not have to be connected. Ferrohub accepts
     /// messages over HTTPS; Azure requires AMQP.
     ///
-    /// The destination is a text (`"device"` or `"device/module"`), a pair of device id and module id, an [`IdentityId`],
-    /// or a [`Destination`] for an input of a module.
+    /// The destination is a text (`"device"` or `"device/module"`), a pair of device id and module id, an
+    /// [`IdentityId`], or a [`Destination`] for an input of a module.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded)
-    /// if the queue is full or the expiry is past or too far away; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge);
-    /// and those of any request.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound);
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the queue is full or the expiry is past or too
+    /// far away; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge); and those of any request.
     pub async fn send_message(
         &self,
         to: impl TryInto<Destination, Error: Into<Error>>,

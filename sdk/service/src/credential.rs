@@ -38,8 +38,8 @@ impl fmt::Debug for AccessToken {
 
 /// A source of tokens. Implement it for a credential of your own.
 ///
-/// The client asks before each request, so an implementation should cache a token until it expires. The client waits for
-/// it up to [`connect_timeout`](crate::Builder::connect_timeout).
+/// The client asks before each request, so an implementation should cache a token until it expires. The client waits
+/// for it up to [`connect_timeout`](crate::Builder::connect_timeout).
 #[async_trait]
 pub trait TokenCredential: Send + Sync {
     /// Returns a token for all of `scopes`.

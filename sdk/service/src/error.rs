@@ -15,8 +15,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// An operation failed.
 ///
 /// [`kind`](Self::kind) is what an application decides on; the text is for people. If the hub refused a request,
-/// [`status`](Self::status), [`code`](Self::code) and [`tracking_id`](Self::tracking_id) repeat its response. The source
-/// is the error below, if there is one. Never contains a secret. Cheap to clone.
+/// [`status`](Self::status), [`code`](Self::code) and [`tracking_id`](Self::tracking_id) repeat its response. The
+/// source is the error below, if there is one. Never contains a secret. Cheap to clone.
 #[derive(Clone)]
 pub struct Error(Arc<Details>);
 
@@ -54,8 +54,8 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns whether the same operation may succeed later without any change; see [`ErrorKind::is_retryable`]. The hub
-    /// may have carried it out already: consider that before you repeat a method call.
+    /// Returns whether the same operation may succeed later without any change; see [`ErrorKind::is_retryable`]. The
+    /// hub may have carried it out already: consider that before you repeat a method call.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind().is_retryable()

@@ -15,8 +15,8 @@ use crate::{Error, ErrorKind, ServiceClient};
 
 const PATH: &str = "/messages/serviceBound/feedback";
 
-/// A locked batch of feedback, from [`ServiceClient::receive_feedback`]. The hub does not deliver it elsewhere before the
-/// lock expires. A batch that is not completed is delivered again.
+/// A locked batch of feedback, from [`ServiceClient::receive_feedback`]. The hub does not deliver it elsewhere before
+/// the lock expires. A batch that is not completed is delivered again.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LockedFeedback {
@@ -30,8 +30,8 @@ impl LockedFeedback {
     /// Completes the batch: the hub deletes it.
     ///
     /// # Errors
-    /// [`ErrorKind::LockLost`] if the lock has expired; another receiver may have the batch then. Otherwise those of any
-    /// request.
+    /// [`ErrorKind::LockLost`] if the lock has expired; another receiver may have the batch then. Otherwise those of
+    /// any request.
     pub async fn complete(self) -> Result<(), Error> {
         let path = format!("{PATH}/{}", percent::encode(&self.lock_token));
         self.client.request(Method::DELETE, &path, "").send().await.map(drop)

@@ -11,14 +11,14 @@ use futures_util::Stream;
 use http::{Method, header};
 use hyper::body::{Body as _, Incoming};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::{Error, ErrorKind, FileNotification, ServiceClient};
 
 const PATH: &str = "/messages/serviceBound/filenotifications";
 
-/// A locked notification, from [`ServiceClient::receive_file_notification`]. The hub does not deliver it elsewhere before
-/// the lock expires. A notification that is not completed is delivered again.
+/// A locked notification, from [`ServiceClient::receive_file_notification`]. The hub does not deliver it elsewhere
+/// before the lock expires. A notification that is not completed is delivered again.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LockedFileNotification {
@@ -32,8 +32,8 @@ impl LockedFileNotification {
     /// Completes the notification: the hub deletes it.
     ///
     /// # Errors
-    /// [`ErrorKind::LockLost`] if the lock has expired; another receiver may have the notification then. Otherwise those
-    /// of any request.
+    /// [`ErrorKind::LockLost`] if the lock has expired; another receiver may have the notification then. Otherwise
+    /// those of any request.
     pub async fn complete(self) -> Result<(), Error> {
         let path = format!("{PATH}/{}", percent::encode(&self.lock_token));
         self.client.request(Method::DELETE, &path, "").send().await.map(drop)
@@ -75,11 +75,13 @@ pub struct StoredFile {
 pub struct FileStream {
     body: Option<Incoming>,
     timeout: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// Runs while the stream waits for bytes.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl FileStream {
-    /// Waits for the next bytes. Returns `None` at the end of the file. The same as `StreamExt::next`, without the trait.
+    /// Waits for the next bytes. Returns `None` at the end of the file. The same as `StreamExt::next`, without the
+    /// trait.
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] if the download is interrupted; [`ErrorKind::Timeout`] if no bytes arrive for the
@@ -107,19 +109,16 @@ impl Stream for FileStream {
                 }
                 Poll::Ready(None) => None,
                 Poll::Pending => {
-                    ready!(this.timer.as_mut().poll(cx));
+                    let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.timeout)));
+                    ready!(timer.as_mut().poll(cx));
                     let message =
                         format!("no bytes of the file arrived for {} seconds", this.timeout.as_secs());
                     Some(Err(Error::new(ErrorKind::Timeout, message)))
                 }
             };
-            match &item {
-                Some(Ok(_)) => {
-                    if let Some(deadline) = Instant::now().checked_add(this.timeout) {
-                        this.timer.as_mut().reset(deadline);
-                    }
-                }
-                _ => this.body = None,
+            this.timer = None;
+            if !matches!(item, Some(Ok(_))) {
+                this.body = None;
             }
             return Poll::Ready(item);
         }
@@ -220,8 +219,7 @@ impl ServiceClient {
     pub async fn open_file(&self, blob_name: &str) -> Result<FileStream, Error> {
         let response = self.request(Method::GET, &file_path(blob_name)?, "").send_streaming().await?;
         let timeout = self.request_timeout();
-        let timer = Box::pin(sleep(timeout));
-        Ok(FileStream { body: Some(response.into_body()), timeout, timer })
+        Ok(FileStream { body: Some(response.into_body()), timeout, timer: None })
     }
 
     /// Deletes a file that a Ferrohub stores itself.

@@ -1,5 +1,5 @@
-//! Service SDK for Azure IoT Hub and Ferrohub: for back ends that manage devices, call their methods, send them messages
-//! and read their events.
+//! Service SDK for Azure IoT Hub and Ferrohub: for back ends that manage devices, call their methods, send them
+//! messages and read their events.
 //!
 //! # Quick start
 //!
@@ -25,8 +25,8 @@
 //! * [`ServiceClient::events`]: a stream of the events of devices.
 //! * [`receive_file_notification`](ServiceClient::receive_file_notification): notifications of uploaded files;
 //!   [`open_file`](ServiceClient::open_file) reads the files that a Ferrohub stores itself.
-//! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`] or another [`TokenCredential`]: Microsoft
-//!   Entra instead of a shared access policy.
+//! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`] or another [`TokenCredential`]:
+//!   Microsoft Entra instead of a shared access policy.
 //! * [`ServiceClient::builder`]: certificate authorities, addresses and time-outs.
 //! * [`ServiceClient::management`]: policies, certificate authorities and fault injection of a Ferrohub.
 //! * [`Error`]: its [kind](ErrorKind) decides what to do; it also has the code and the tracking id of the hub.
@@ -37,9 +37,9 @@
 //! [`ErrorKind::Connection`], [`ErrorKind::Tls`], [`ErrorKind::Timeout`], [`ErrorKind::Credential`] and
 //! [`ErrorKind::Protocol`]. The client does not repeat requests; streams reconnect.
 //!
-//! A client needs no closing: dropping the last clone closes its connections. The SDK needs a tokio runtime with time and
-//! I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3. The device SDK, `ferrohub_device`, uses the same words; a
-//! port in `HostName=` is the HTTPS port here and the MQTT port there.
+//! A client needs no closing: dropping the last clone closes its connections. The SDK needs a tokio runtime with time
+//! and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3. The device SDK, `ferrohub_device`, uses the same
+//! words; a port in `HostName=` is the HTTPS port here and the MQTT port there.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 

@@ -1,4 +1,4 @@
-//! What only a Ferrohub has: its own policies and certificate authorities, managed over HTTPS.
+//! The management API of a Ferrohub: policies and certificate authorities.
 //!
 //! Each operation needs all four rights of a shared access policy.
 
@@ -158,8 +158,8 @@ impl Management<'_> {
         self.0.request(Method::PUT, &authority_path(name), "").json(&body)?.send_json().await
     }
 
-    /// Creates a new verification code. The proof of possession is a certificate with this code as common name, signed by
-    /// the certificate authority.
+    /// Creates a new verification code. The proof of possession is a certificate with this code as common name, signed
+    /// by the certificate authority.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)

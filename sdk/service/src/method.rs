@@ -17,8 +17,8 @@ use crate::{Error, ErrorKind, ServiceClient};
 pub struct MethodInvocation(MethodInvocationBody);
 
 impl MethodInvocation {
-    /// A call of this method without payload and with the time-outs of the hub: 30 seconds for the response, and no wait
-    /// for a device that is not connected.
+    /// A call of this method without payload and with the time-outs of the hub: 30 seconds for the response, and no
+    /// wait for a device that is not connected.
     pub fn new(name: impl Into<String>) -> Self {
         Self(MethodInvocationBody::new(name.into()))
     }
@@ -113,7 +113,8 @@ fn path(identity: &IdentityId) -> String {
 impl ServiceClient {
     /// Calls a method of a device or module and returns its response. Dropping the future cancels the call.
     ///
-    /// The identity is an [`IdentityId`], a text (`"device"` or `"device/module"`), or a pair of device id and module id.
+    /// The identity is an [`IdentityId`], a text (`"device"` or `"device/module"`), or a pair of device id and module
+    /// id.
     ///
     /// # Errors
     /// [`ErrorKind::DeviceNotOnline`]; [`ErrorKind::DeviceTimeout`] if the device did not respond in time;

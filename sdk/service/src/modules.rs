@@ -17,8 +17,10 @@ impl ServiceClient {
     /// keys.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it exists, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if its device does not,
-    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the device has too many modules, and those of any request.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it exists,
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if its device does not,
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the device has too many modules, and those of
+    /// any request.
     pub async fn create_module(&self, module: &Module) -> Result<Module, Error> {
         let path = path(&module.device_id, &module.module_id)?;
         self.request(Method::PUT, &path, "").json(module)?.send_json().await
@@ -28,7 +30,8 @@ impl ServiceClient {
     /// unconditionally.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
     pub async fn update_module(&self, module: &Module) -> Result<Module, Error> {
         let path = path(&module.device_id, &module.module_id)?;
         let etag = module.etag.as_deref().unwrap_or("*");
@@ -39,8 +42,9 @@ impl ServiceClient {
     /// [`regenerate_device_key`](Self::regenerate_device_key) does for a device.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the module does not
-    /// authenticate with keys.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed),
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the module does not authenticate with keys.
     pub async fn regenerate_module_key(
         &self,
         device_id: &str,
@@ -77,7 +81,8 @@ impl ServiceClient {
     /// Deletes a module with its twin and messages; with an etag, only if it is still the current one.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
     pub async fn delete_module(
         &self,
         device_id: &str,

@@ -16,8 +16,9 @@ impl ServiceClient {
     /// Creates a device, see [`Device::new`]. The hub generates missing keys. Returns the device with its keys.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it exists, [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the hub has too many devices, and those of
-    /// any request.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it exists,
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the hub has too many devices, and those of any
+    /// request.
     pub async fn create_device(&self, device: &Device) -> Result<Device, Error> {
         self.request(Method::PUT, &path(&device.device_id)?, "").json(device)?.send_json().await
     }
@@ -26,7 +27,8 @@ impl ServiceClient {
     /// unconditionally.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
     pub async fn update_device(&self, device: &Device) -> Result<Device, Error> {
         let etag = device.etag.as_deref().unwrap_or("*");
         self.request(Method::PUT, &path(&device.device_id)?, "")
@@ -41,8 +43,9 @@ impl ServiceClient {
     /// [`update_device`](Self::update_device).
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the device does not
-    /// authenticate with keys.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed),
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the device does not authenticate with keys.
     pub async fn regenerate_device_key(
         &self,
         device_id: &str,
@@ -73,7 +76,8 @@ impl ServiceClient {
     /// Deletes a device with its modules, twins and messages; with an etag, only if it is still the current one.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
     pub async fn delete_device(&self, device_id: &str, etag: Option<&str>) -> Result<(), Error> {
         let etag = etag.unwrap_or("*");
         self.request(Method::DELETE, &path(device_id)?, "").if_match(Some(etag)).send().await.map(drop)

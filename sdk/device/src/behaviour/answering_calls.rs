@@ -59,7 +59,7 @@ async fn calls_are_answered_if_a_handler_fails_or_panics() {
     client.on_method("fail", |_| async { Err::<MethodResponse, _>("stuck") });
     let mut peer = hub.connected(&client).await;
     peer.call("1", "panic", "1").await;
-    let expected = r#"{"error":"NoAnswer","message":"the method \"panic\" ended without an answer"}"#;
+    let expected = r#"{"error":"NoAnswer","message":"the method \"panic\" ended without a response"}"#;
     assert!(peer.next_response().await.is("1", 500, expected));
     peer.call("2", "fail", "1").await;
     assert!(peer.next_response().await.is("2", 500, r#"{"error":"HandlerFailed","message":"stuck"}"#));

@@ -41,8 +41,8 @@ const BEGIN_UPLOAD: &str = "POST /devices/d1/files?";
 const COMPLETE_UPLOAD: &str = "POST /devices/d1/files/notifications?";
 const MIB: usize = 1024 * 1024;
 
-/// Responds like hub and storage, unless `trouble` returns another status, or 0 to close the connection. It receives the
-/// number of earlier requests of that kind.
+/// Responds like hub and storage, unless `trouble` returns another status, or 0 to close the connection. It receives
+/// the number of earlier requests of that kind.
 fn serve(hub: Hub, trouble: impl Fn(&RecordedRequest, usize) -> Option<u16> + Send + Sync + 'static) -> Log {
     let log = Log::default();
     let seen = log.clone();

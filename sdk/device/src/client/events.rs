@@ -17,8 +17,8 @@ impl DeviceClient {
     /// [at most once](Event::at_most_once) is not acknowledged: returns when it is sent.
     ///
     /// Events are sent in the order of the calls. [`Builder::offline`](crate::Builder::offline) decides what happens
-    /// without a connection; by default events are queued. The event is queued at the first poll of the future: dropping
-    /// the future later does not cancel it.
+    /// without a connection; by default events are queued. The event is queued at the first poll of the future:
+    /// dropping the future later does not cancel it.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error, Event};
@@ -29,13 +29,13 @@ impl DeviceClient {
     /// ```
     ///
     /// # Errors
-    /// * [`ErrorKind::TooLarge`] if the event exceeds 256 KiB; [`ErrorKind::InvalidInput`] for a property that cannot be
-    ///   sent.
+    /// * [`ErrorKind::TooLarge`] if the event exceeds 256 KiB; [`ErrorKind::InvalidInput`] for a property that cannot
+    ///   be sent.
     /// * [`ErrorKind::QueueFull`].
-    /// * [`ErrorKind::Rejected`] if the hub closed the connection ten times in a row after the event was sent. MQTT 3.1.1
-    ///   has no other way to refuse a message.
-    /// * With [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail): [`ErrorKind::Offline`], or [`ErrorKind::Connection`] if
-    ///   it is unknown whether the hub received the event.
+    /// * [`ErrorKind::Rejected`] if the hub closed the connection ten times in a row after the event was sent. MQTT
+    ///   3.1.1 has no other way to refuse a message.
+    /// * With [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail): [`ErrorKind::Offline`], or [`ErrorKind::Connection`]
+    ///   if it is unknown whether the hub received the event.
     /// * If the client ends first: the error that ended it, or [`ErrorKind::Closed`] after
     ///   [`disconnect`](Self::disconnect).
     pub async fn send_event(&self, event: Event) -> Result<(), Error> {

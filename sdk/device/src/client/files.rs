@@ -5,14 +5,14 @@ use crate::error::Error;
 use crate::upload::{FileUpload, UploadedFile};
 
 impl DeviceClient {
-    /// Uploads a file to the storage that the hub names, and reports the outcome to the hub. Uses HTTPS: the client does
-    /// not have to be connected.
+    /// Uploads a file to the storage that the hub names, and reports the outcome to the hub. Uses HTTPS: the client
+    /// does not have to be connected.
     ///
     /// Parts that fail with a retryable error are sent again. The outcome is always reported, even if the future is
     /// dropped early.
     ///
-    /// The certificate of the storage must be issued by a certificate authority that the client trusts, like that of the
-    /// hub. The storage never receives the certificate or the token of the device.
+    /// The certificate of the storage must be issued by a certificate authority that the client trusts, like that of
+    /// the hub. The storage never receives the certificate or the token of the device.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error, FileUpload};
@@ -25,10 +25,10 @@ impl DeviceClient {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid name, a file that cannot be read, and
-    /// for modules; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for more than 50,000 blocks of 1 MiB; the kind of
-    /// the response if the hub or the storage refused, see [`Error::status`] and [`Error::code`];
-    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection) and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if all
-    /// attempts failed.
+    /// for modules; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for more than 50,000 blocks of 1 MiB; the kind
+    /// of the response if the hub or the storage refused, see [`Error::status`] and [`Error::code`];
+    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection) and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if
+    /// all attempts failed.
     pub async fn upload_file(&self, upload: FileUpload) -> Result<UploadedFile, Error> {
         crate::upload::run(self.inner.shared.clone(), upload).await
     }

@@ -7,8 +7,8 @@ use crate::message::{self, LockedMessage, MessageStream};
 impl DeviceClient {
     /// Returns a stream of the messages from the cloud; for a module, of those at its inputs.
     ///
-    /// The hub keeps each message until [`Message::complete`](crate::Message::complete) and delivers it again if that is
-    /// not called. So a message is delivered at least once, and rarely more often; its
+    /// The hub keeps each message until [`Message::complete`](crate::Message::complete) and delivers it again if that
+    /// is not called. So a message is delivered at least once, and rarely more often; its
     /// [id](crate::Message::message_id) identifies duplicates. A second stream ends the first and receives the unread
     /// messages.
     ///

@@ -17,9 +17,9 @@ impl DeviceClient {
     /// Sets the handler for calls of the method `name`, and replaces an earlier one. The first handler subscribes the
     /// device to method calls; until then the hub reports to callers that the device is not online.
     ///
-    /// Each call runs in its own task, up to [`max_concurrent_methods`](crate::Builder::max_concurrent_methods) at once.
-    /// Use [`spawn_blocking`](tokio::task::spawn_blocking) in a handler that blocks. If a handler panics, the call is
-    /// answered with status 500.
+    /// Each call runs in its own task, up to [`max_concurrent_methods`](crate::Builder::max_concurrent_methods) at
+    /// once. Use [`spawn_blocking`](tokio::task::spawn_blocking) in a handler that blocks. If a handler panics, the
+    /// call is answered with status 500.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error, MethodRequest, MethodResponse};
@@ -57,8 +57,8 @@ impl DeviceClient {
         self.inner.shared.use_feature(Feature::Methods);
     }
 
-    /// Returns a stream of the calls of methods without a handler. While it is open, the handler for unhandled methods is
-    /// not called. A second stream ends the first.
+    /// Returns a stream of the calls of methods without a handler. While it is open, the handler for unhandled methods
+    /// is not called. A second stream ends the first.
     ///
     /// A call counts towards [`max_concurrent_methods`](crate::Builder::max_concurrent_methods) until its request is
     /// dropped.
@@ -83,8 +83,8 @@ impl DeviceClient {
         request.respond(response).await
     }
 
-    /// Calls a method of another device or module, as modules on edge devices do. Uses HTTPS: the client does not have to
-    /// be connected.
+    /// Calls a method of another device or module, as modules on edge devices do. Uses HTTPS: the client does not have
+    /// to be connected.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error, MethodInvocation};

@@ -25,8 +25,8 @@ impl DeviceClient {
     /// Changes the reported properties with a JSON merge patch (RFC 7396): `null` removes a property. Returns the new
     /// version of the reported section.
     ///
-    /// Waits like [`get_twin`](Self::get_twin). If the connection is lost before the hub responds, the patch is sent again.
-    /// Patches keep their order. Dropping the future does not undo a patch that was sent.
+    /// Waits like [`get_twin`](Self::get_twin). If the connection is lost before the hub responds, the patch is sent
+    /// again. Patches keep their order. Dropping the future does not undo a patch that was sent.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error};
@@ -37,8 +37,8 @@ impl DeviceClient {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the patch is not a JSON object; [`ErrorKind::BadRequest`] if the hub refuses it, for
-    /// example for an invalid name; otherwise as [`get_twin`](Self::get_twin).
+    /// [`ErrorKind::InvalidInput`] if the patch is not a JSON object; [`ErrorKind::BadRequest`] if the hub refuses it,
+    /// for example for an invalid name; otherwise as [`get_twin`](Self::get_twin).
     pub async fn patch_reported<T: Serialize + ?Sized>(&self, patch: &T) -> Result<u64, Error> {
         self.report(patch, None).await
     }
@@ -46,8 +46,9 @@ impl DeviceClient {
     /// Changes the reported properties if the version of the section is still `version`.
     ///
     /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if the version is another. [`ErrorKind::Connection`] if the connection was lost
-    /// before the hub responded: it may have applied the patch. Otherwise as [`patch_reported`](Self::patch_reported).
+    /// [`ErrorKind::PreconditionFailed`] if the version is another. [`ErrorKind::Connection`] if the connection was
+    /// lost before the hub responded: it may have applied the patch. Otherwise as
+    /// [`patch_reported`](Self::patch_reported).
     pub async fn patch_reported_if_version<T: Serialize + ?Sized>(
         &self,
         patch: &T,

@@ -46,8 +46,8 @@ impl Shared {
         Ok(PreparedConnection { stream, token, since })
     }
 
-    /// Sends CONNECT and waits for CONNACK, then sends SUBSCRIBE for the wanted features that the session does not have and
-    /// waits for SUBACK. `granted` are the subscriptions of the session, as far as this client knows.
+    /// Sends CONNECT and waits for CONNACK, then sends SUBSCRIBE for the wanted features that the session does not have
+    /// and waits for SUBACK. `granted` are the subscriptions of the session, as far as this client knows.
     pub(super) async fn establish(
         &self,
         prepared: PreparedConnection,
@@ -58,8 +58,8 @@ impl Shared {
         let mut link = Link::new(prepared.stream, &connect, session, self.config.mqtt.clone())?;
         let entering = async {
             let session_present = wait_for_connack(&mut link).await?;
-            // Azure and Ferrohub keep the subscriptions of a session for different times. Only the absence of a session,
-            // and the SUBACKs that this client received, are reliable.
+            // Azure and Ferrohub keep the subscriptions of a session for different times. Only the absence of a
+            // session, and the SUBACKs that this client received, are reliable.
             let granted = if session_present { granted } else { Features::NONE };
             let mut subscriptions = Subscriptions::resumed(granted);
             let missing = subscriptions.missing(self.wanted_features());
@@ -76,8 +76,8 @@ impl Shared {
         Ok(Connected { link, subscriptions, renewal })
     }
 
-    /// Subscribes and waits for SUBACK. A hub with an earlier subscription may send messages before SUBACK, and PUBACKs of
-    /// repeated packets; these events are buffered.
+    /// Subscribes and waits for SUBACK. A hub with an earlier subscription may send messages before SUBACK, and PUBACKs
+    /// of repeated packets; these events are buffered.
     async fn subscribe(
         &self,
         link: &mut Link,

@@ -1,8 +1,8 @@
 //! Tracks which version of the desired properties the application has received, and when to read the twin.
 //!
-//! The hub sends each patch once, to a connected and subscribed device; each patch increments the version by one. A gap in
-//! the versions shows missed patches (before the stream was opened, without a connection, or with a full queue). Reading
-//! the full section closes the gap. The application never receives an older version after a newer one.
+//! The hub sends each patch once, to a connected and subscribed device; each patch increments the version by one. A gap
+//! in the versions shows missed patches (before the stream was opened, without a connection, or with a full queue).
+//! Reading the full section closes the gap. The application never receives an older version after a newer one.
 
 use std::time::Duration;
 

@@ -19,10 +19,10 @@ use crate::event_queue::{DeliverySender, QueueSlot};
 
 /// A connection that ends within this time after events were sent may have ended because of them.
 const SUSPECT_WINDOW: Duration = Duration::from_secs(10);
-/// After this many such connections in a row without an acknowledgement, the oldest event is rejected. MQTT 3.1.1 has no
-/// way to refuse a message but to close the connection, and an event that the hub always refuses must not block all others.
-/// A failing hub closes connections, too; therefore a failed attempt to connect resets the count, and the limit doubles for
-/// each further event until one is acknowledged. A hub that fails for hours costs a few events, not all.
+/// After this many such connections in a row without an acknowledgement, the oldest event is rejected. MQTT 3.1.1 has
+/// no way to refuse a message but to close the connection, and an event that the hub always refuses must not block all
+/// others. A failing hub closes connections, too; therefore a failed attempt to connect resets the count, and the limit
+/// doubles for each further event until one is acknowledged. A hub that fails for hours costs a few events, not all.
 const MAX_FAILURES: u32 = 10;
 
 /// The events that the hub has not acknowledged.

@@ -87,8 +87,8 @@ impl Link {
                 return Poll::Ready(Err(error.clone()));
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                // The hub closed the connection. Unread input may contain the reason: a CONNACK, or a TLS alert about the client
-                // certificate.
+                // The hub closed the connection. Unread input may contain the reason: a CONNACK, or a TLS alert about
+                // the client certificate.
                 let said = self.poll_read(cx);
                 self.error = Some(match said {
                     Poll::Ready(Err(said)) if said.kind() != ErrorKind::Connection => said,

@@ -1,8 +1,8 @@
 //! Renews the token without losing a call.
 //!
 //! MQTT 3.1.1 cannot present a new token on an open connection, so the device needs a new connection before the token
-//! expires and the hub closes the old one. When a connection ends, the hub ends its open calls; and the newest connection
-//! of a device takes over. The steps:
+//! expires and the hub closes the old one. When a connection ends, the hub ends its open calls; and the newest
+//! connection of a device takes over. The steps:
 //!
 //! 1. Wait for a moment without open calls, for at most half of the remaining time. Handlers keep running.
 //! 2. Open the next connection up to TLS, while the old one still serves.
@@ -12,11 +12,11 @@
 //! 4. CONNECT and SUBSCRIBE on the next connection, which takes over from the old one: two round trips in total. If the
 //!    hub refuses it, the old connection accepts calls again until its token expires.
 //!
-//! Without step 3 the gap would be one round trip shorter, but calls in the gap would go to the old connection and their
-//! responses would be lost. DISCONNECT before step 4 would leave no connection to fall back on.
+//! Without step 3 the gap would be one round trip shorter, but calls in the gap would go to the old connection and
+//! their responses would be lost. DISCONNECT before step 4 would leave no connection to fall back on.
 //!
-//! Calls that arrive just before step 3 get one second to finish; longer ones lead back to step 1. If calls are still open
-//! when the time is up, step 4 follows anyway: the old connection could not carry their responses much longer.
+//! Calls that arrive just before step 3 get one second to finish; longer ones lead back to step 1. If calls are still
+//! open when the time is up, step 4 follows anyway: the old connection could not carry their responses much longer.
 
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ impl Driver {
                 Outcome::Failed => {
                     let retry = Instant::now() + backoff.next_delay(&self.shared.config.retry);
                     if retry >= latest {
-                        // No time for another attempt. The hub closes the connection when the token expires, and the client
-                        // reconnects.
+                        // No time for another attempt. The hub closes the connection when the token expires, and the
+                        // client reconnects.
                         connected.renewal = None;
                         return Ok(());
                     }
@@ -92,8 +92,8 @@ impl Driver {
         for packet_id in self.calls.unacknowledged() {
             session.remove(packet_id);
         }
-        // The old connection is not read meanwhile: it can only report the takeover, and anything else is repeated on the
-        // next connection.
+        // The old connection is not read meanwhile: it can only report the takeover, and anything else is repeated on
+        // the next connection.
         let established = tokio::select! {
             established = shared.establish(prepared, session, self.subscriptions.granted) => established,
             _ = self.commands.recv() => return Err(ExitReason::Requested),

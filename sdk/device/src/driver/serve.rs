@@ -49,8 +49,8 @@ impl Driver {
         }
     }
 
-    /// Serves until no operation is open and no call has arrived for the time `quiet`. Returns false if that takes longer
-    /// than `deadline`.
+    /// Serves until no operation is open and no call has arrived for the time `quiet`. Returns false if that takes
+    /// longer than `deadline`.
     pub(super) async fn serve_until_idle(
         &mut self,
         link: &mut Link,
@@ -194,8 +194,8 @@ impl Driver {
             MethodRequest::new(name.clone(), request_id.to_owned(), payload.to_owned(), responder.clone());
         match self.shared.handlers.route(&name) {
             MethodRoute::Handler(handler) => {
-                // In its own task: it may block or panic. It is not aborted after a disconnect: an interrupted reboot is
-                // worse than a response without a receiver.
+                // In its own task: it may block or panic. It is not aborted after a disconnect: an interrupted reboot
+                // is worse than a response without a receiver.
                 tokio::spawn(async move {
                     let response = handler(request).await;
                     if responder.send(response).is_none() {
@@ -203,7 +203,8 @@ impl Driver {
                     }
                 });
             }
-            // The stream has capacity for every permit. If it was just closed, the call is dropped and answered with 500.
+            // The stream has capacity for every permit. If it was just closed, the call is dropped and answered with
+            // 500.
             MethodRoute::Stream(stream) => drop(stream.try_send(request)),
             MethodRoute::Unhandled => {
                 let message = format!("this device has no method {name:?}");
@@ -219,7 +220,7 @@ impl Driver {
                 method = finished.name,
                 "method call without response: the request was dropped or the handler panicked"
             );
-            let message = format!("the method {:?} ended without an answer", finished.name);
+            let message = format!("the method {:?} ended without a response", finished.name);
             return send_error_response(link, &finished.request_id, 500, "NoAnswer", &message);
         };
         let topic = topic::method_response(response.response.status(), &finished.request_id);

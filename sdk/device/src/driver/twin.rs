@@ -1,8 +1,8 @@
 //! Sends twin requests and handles their responses and desired patches.
 //!
-//! Requests are sent with QoS 0, because the response acknowledges them. Requests without a response when the connection
-//! ends are sent again on the next one, in order, before all others. The hub may merge a patch twice then, with the same
-//! result. A patch with a condition on the version fails instead.
+//! Requests are sent with QoS 0, because the response acknowledges them. Requests without a response when the
+//! connection ends are sent again on the next one, in order, before all others. The hub may merge a patch twice then,
+//! with the same result. A patch with a condition on the version fails instead.
 
 use std::collections::BTreeMap;
 
@@ -96,8 +96,8 @@ impl Driver {
         }
     }
 
-    /// Returns whether the twin can be read for the stream of desired properties. Only after the subscription to patches:
-    /// a patch between the read and the subscription would be missed.
+    /// Returns whether the twin can be read for the stream of desired properties. Only after the subscription to
+    /// patches: a patch between the read and the subscription would be missed.
     pub(super) fn can_read_twin(&self) -> bool {
         let granted = self.subscriptions.granted;
         self.mode == Mode::Serving

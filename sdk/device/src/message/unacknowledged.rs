@@ -42,8 +42,8 @@ struct Unacknowledged {
     packet_id: Option<PacketId>,
 }
 
-/// What a message is known by when it comes again. Only one with an id of its sender's: without, two messages may have
-/// the same content, and neither may be lost.
+/// Recognises a redelivered message. Only for messages with an id: without one, two messages may have the same content,
+/// and neither may be lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MessageKey {
     topic: Utf8,
@@ -192,7 +192,7 @@ mod tests {
         unacknowledged.connection_ended();
         complete(late).unwrap();
         assert!(unacknowledged.take_completed().is_empty());
-        assert!(receive(&unacknowledged, "held", 7, true).is_none(), "the application has it");
+        assert!(receive(&unacknowledged, "held", 7, true).is_none(), "the application has the message");
         assert!(
             receive(&unacknowledged, "late", 8, true).is_none()
                 && receive(&unacknowledged, "unsent", 9, true).is_none()
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(unacknowledged.take_completed(), [id(8), id(9), id(7)]);
         assert!(
             receive(&unacknowledged, "late", 10, true).is_some(),
-            "the next of the same content is another"
+            "the next message of the same content is a new one"
         );
     }
 

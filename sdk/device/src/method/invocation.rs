@@ -17,8 +17,8 @@ use crate::error::Error;
 pub struct MethodInvocation(MethodInvocationBody);
 
 impl MethodInvocation {
-    /// A call of this method without payload and with the time-outs of the hub: 30 seconds for the response, and no wait
-    /// for a device that is not connected.
+    /// A call of this method without payload and with the time-outs of the hub: 30 seconds for the response, and no
+    /// wait for a device that is not connected.
     pub fn new(name: impl Into<String>) -> Self {
         Self(MethodInvocationBody::new(name.into()))
     }

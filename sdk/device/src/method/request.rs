@@ -56,8 +56,8 @@ impl MethodRequest {
 
     /// Answers the call, and returns when the hub has acknowledged the response.
     ///
-    /// Meant for [`method_requests`](crate::DeviceClient::method_requests). A handler may call it, too, to respond before
-    /// it has finished (and then reboot, for example). The return value of such a handler is not sent.
+    /// Meant for [`method_requests`](crate::DeviceClient::method_requests). A handler may call it, too, to respond
+    /// before it has finished (and then reboot, for example). The return value of such a handler is not sent.
     ///
     /// # Errors
     /// [`ErrorKind::CallEnded`] if the connection that delivered the call has ended or the call has been answered

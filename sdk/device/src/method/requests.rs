@@ -23,7 +23,8 @@ impl MethodRequestStream {
         Self { receiver }
     }
 
-    /// Waits for the next call. Returns `None` when the stream has ended. The same as `StreamExt::next`, without the trait.
+    /// Waits for the next call. Returns `None` when the stream has ended. The same as `StreamExt::next`, without the
+    /// trait.
     pub async fn next(&mut self) -> Option<MethodRequest> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }

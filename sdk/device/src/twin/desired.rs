@@ -15,8 +15,8 @@ use crate::channel::Receiver;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum DesiredUpdate {
-    /// The full desired section, which replaces the known properties: the first item of a stream, and the first one after
-    /// missed changes.
+    /// The full desired section, which replaces the known properties: the first item of a stream, and the first one
+    /// after missed changes.
     Full(TwinSection),
     /// A JSON merge patch (RFC 7396): `null` removes a property. Its version follows the previous one. If a service
     /// replaces the whole section, the hub sends that as a patch, too.

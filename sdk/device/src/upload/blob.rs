@@ -1,8 +1,8 @@
 //! The second step: the file is written as a block blob.
 //!
 //! A small file is one `Put Blob`. A larger one is a `Put Block` for each block, in order, and then `Put Block List`,
-//! which creates the blob; before that it is not visible. A request that fails with a retryable error is repeated on a new
-//! connection. Blocks that are stored already are not sent again.
+//! which creates the blob; before that it is not visible. A request that fails with a retryable error is repeated on a
+//! new connection. Blocks that are stored already are not sent again.
 
 use std::time::Duration;
 

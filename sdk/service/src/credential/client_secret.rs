@@ -68,8 +68,8 @@ impl ClientSecretCredential {
         self
     }
 
-    /// Trusts the certificate authorities in this PEM text, in addition to those of the system, for the connection to the
-    /// authority. May be called several times.
+    /// Trusts the certificate authorities in this PEM text, in addition to those of the system, for the connection to
+    /// the authority. May be called several times.
     #[must_use]
     pub fn additional_root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.http.root_certificates.add(pem.into());
@@ -91,24 +91,24 @@ impl ClientSecretCredential {
             .header(header::ACCEPT, "application/json")
             .body(Bytes::from(body))
             .map_err(|error| Error::invalid_input("the authority is not a URL").with_source(error))?;
-        let answer = client
+        let response = client
             .send(request, TIMEOUT)
             .await
             .map_err(|error| credential_error("the authority cannot be reached").with_source(error))?;
-        let issued: TokenResponse = serde_json::from_slice(&answer.body).map_err(|error| {
-            credential_error(format!("the authority responded with {} and no JSON", answer.status))
+        let issued: TokenResponse = serde_json::from_slice(&response.body).map_err(|error| {
+            credential_error(format!("the authority responded with {} and no JSON", response.status))
                 .with_source(error)
         })?;
         match issued {
             TokenResponse { access_token: Some(token), expires_in: Some(seconds), .. }
-                if answer.status.is_success() =>
+                if response.status.is_success() =>
             {
                 let lifetime = i64::try_from(seconds.get()).unwrap_or(i64::MAX).saturating_mul(1000);
                 Ok(AccessToken::new(token, Timestamp::from(SystemTime::now()).plus_millis(lifetime)))
             }
             TokenResponse { error, error_description, .. } => Err(credential_error(format!(
                 "the authority refused the request: {} ({})",
-                error_description.unwrap_or_else(|| answer.status.to_string()),
+                error_description.unwrap_or_else(|| response.status.to_string()),
                 error.unwrap_or_else(|| "no error code".to_owned()),
             ))
             .into()),
