@@ -110,42 +110,42 @@ async fn the_rust_client_and_the_command_line_receive_notifications_and_read_fil
     upload(&device, &storage, "x/y", 2);
     upload(&other, &storage, "f", 3);
     let ca = std::fs::read(hub.variable("SSL_CERT_FILE")).unwrap();
-    let client = ServiceClient::builder()
-        .connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
-        .root_certificates(ca)
+    let client = ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
+        .unwrap()
+        .additional_root_certificates(ca)
         .build()
         .unwrap();
     let first = client.receive_file_notification().await.unwrap().unwrap();
     assert_eq!((first.notification.device_id.as_str(), first.notification.blob_size_in_bytes), ("dev1", 100));
-    client.abandon_file_notification(&first).await.unwrap();
+    first.abandon().await.unwrap();
     for name in ["dev1/a b", "dev1/x/y", "dev2/f"] {
         let received = client.receive_file_notification().await.unwrap().unwrap();
         assert_eq!(received.notification.blob_name, name);
-        client.complete_file_notification(&received).await.unwrap();
-        let late = client.complete_file_notification(&received).await.unwrap_err();
-        assert_eq!(late.kind(), ErrorKind::PreconditionFailed);
+        received.clone().complete().await.unwrap();
+        let late = received.complete().await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::LockLost);
     }
-    assert_eq!(client.receive_file_notification().await.unwrap(), None);
+    assert!(client.receive_file_notification().await.unwrap().is_none());
 
     upload(&other, &storage, "g", 4);
     let printed = hub.command(["monitor", "files", "--count", "1", "--output", "json"]).success();
     let printed: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!((&printed["blobName"], &printed["blobSizeInBytes"]), (&json!("dev2/g"), &json!(100)));
-    assert_eq!(client.receive_file_notification().await.unwrap(), None);
+    assert!(client.receive_file_notification().await.unwrap().is_none());
     client.delete_file("dev2/g").await.unwrap();
 
-    let names = async |query: FileQuery<'static>| {
+    let names = async |query: FileQuery| {
         let files = client.list_files(&query).await.unwrap();
         files.into_iter().map(|file| file.blob_name).collect::<Vec<_>>()
     };
-    let of_first = FileQuery { device_id: Some("dev1"), ..FileQuery::default() };
+    let of_first = FileQuery::new().device_id("dev1");
     assert_eq!(names(of_first).await, ["dev1/a b", "dev1/x/y"]);
-    let behind = FileQuery { after: Some("dev1/a b"), top: Some(1), ..FileQuery::default() };
+    let behind = FileQuery::new().after("dev1/a b").top(1);
     assert_eq!(names(behind).await, ["dev1/x/y"]);
     let mut content = client.open_file("dev1/a b").await.unwrap();
     let mut bytes = Vec::new();
-    while let Some(piece) = content.next().await.unwrap() {
-        bytes.extend_from_slice(&piece);
+    while let Some(piece) = content.next().await {
+        bytes.extend_from_slice(&piece.unwrap());
     }
     assert_eq!(bytes.len(), 100);
     let missing = client.open_file("dev1/none").await.unwrap_err();

@@ -8,14 +8,14 @@ use std::time::Duration;
 use ferrohub_acceptance::certificate::{Validity, self_signed};
 use ferrohub_acceptance::{Device, Hub, Identity, Service, sas};
 use ferrohub_device::{
-    Builder, DeviceClient, ErrorKind, FileUpload, Jitter, MethodCall, MethodTarget, ReconnectPolicy,
+    Builder, DeviceClient, ErrorKind, FileUpload, IdentityId, Jitter, MethodInvocation, RetryPolicy,
     Transport,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 fn with_ca(hub: &Hub, builder: Builder) -> Builder {
-    builder.ca_pem(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+    builder.root_certificates_only(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
 }
 
 fn builder(hub: &Hub, identity: &Identity) -> Builder {
@@ -50,7 +50,7 @@ async fn files_of_any_size_arrive_unchanged() {
             let upload = FileUpload::from_reader(&name, std::io::Cursor::new(sent.clone()))
                 .on_progress(move |bytes| *heard.lock().unwrap() = bytes);
             let file = client.upload_file(upload).await.unwrap();
-            assert_eq!((file.name, file.bytes), (format!("{id}/{name}"), bytes as u64));
+            assert_eq!((file.blob_name, file.blob_size_in_bytes), (format!("{id}/{name}"), bytes as u64));
             assert_eq!(*progress.lock().unwrap(), bytes as u64);
             let encoded = format!("{}/folder/%C3%A9%20{bytes}.bin", id.replace('#', "%23"));
             assert!(stored(&hub, &service, &encoded) == sent, "{bytes} bytes");
@@ -77,12 +77,8 @@ async fn a_device_with_a_certificate_uploads_files() {
 async fn an_upload_survives_a_restart_of_the_hub() {
     let mut hub = Hub::start();
     let service = Service::owner(&hub);
-    let patient = ReconnectPolicy {
-        initial: Duration::from_secs(1),
-        jitter: Jitter::None,
-        ..ReconnectPolicy::default()
-    };
-    let client = builder(&hub, &service.create_device("d")).reconnect(patient).build().unwrap();
+    let patient = RetryPolicy::default().initial_delay(Duration::from_secs(1)).jitter(Jitter::None);
+    let client = builder(&hub, &service.create_device("d")).retry(patient).build().unwrap();
     let sent = content(3 * 1024 * 1024);
     let (mut writer, reader) = tokio::io::duplex(64 * 1024);
     let uploading =
@@ -91,7 +87,7 @@ async fn an_upload_survives_a_restart_of_the_hub() {
     hub.restart();
     writer.write_all(&sent[1_500_000..]).await.unwrap();
     drop(writer);
-    assert_eq!(uploading.await.unwrap().unwrap().bytes, sent.len() as u64);
+    assert_eq!(uploading.await.unwrap().unwrap().blob_size_in_bytes, sent.len() as u64);
     assert!(stored(&hub, &service, "d/f") == sent);
 }
 
@@ -114,14 +110,14 @@ async fn a_module_calls_methods_of_its_device_and_of_another_module() {
     let _other = Device::with_identity(&service.create_module("d", "other")).listen(&hub);
     let _silent = service.create_module("d", "silent");
     let module = builder(&hub, &service.create_module("d", "m")).build().unwrap();
-    let call = MethodCall::new("echo").payload(&json!({ "a": [1.50] })).unwrap();
-    for target in [MethodTarget::from("d"), ("d", "other").into()] {
+    let call = MethodInvocation::new("echo").payload(&json!({ "a": [1.50] })).unwrap();
+    for target in ["d", "d/other"].map(|id| IdentityId::parse(id).unwrap()) {
         let response = module.invoke_method(target, &call).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.payload_as::<Value>().unwrap(), json!({ "a": [1.5] }));
     }
     let offline = module.invoke_method(("d", "silent"), &call).await.unwrap_err();
-    assert_eq!((offline.kind(), offline.code()), (ErrorKind::Unavailable, Some(404_103)));
+    assert_eq!((offline.kind(), offline.code()), (ErrorKind::DeviceNotOnline, Some(404_103)));
     let foreign = module.invoke_method("another", &call).await.unwrap_err();
     assert!(matches!(foreign.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound), "{foreign}");
 }

@@ -6,23 +6,23 @@ use std::time::{Duration, SystemTime};
 
 use ferrohub_acceptance::{Events, Hub, Identity, Service};
 use ferrohub_device::{
-    Builder, DeviceClient, ErrorKind, Event, Message, Messages, OfflinePolicy, ReconnectPolicy, Transport,
+    Builder, DeviceClient, ErrorKind, Event, Message, MessageStream, OfflinePolicy, RetryPolicy, Transport,
 };
 use serde_json::{Value, json};
 
 fn builder(hub: &Hub, identity: &Identity) -> Builder {
     DeviceClient::builder_from_connection_string(&identity.connection_string())
         .unwrap()
-        .ca_pem(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+        .root_certificates_only(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
         // A restart of the hub takes little time.
-        .reconnect(ReconnectPolicy { max: Duration::from_millis(500), ..ReconnectPolicy::default() })
+        .retry(RetryPolicy::default().max_delay(Duration::from_millis(500)))
 }
 
 async fn sent(client: &DeviceClient, event: Event) {
     tokio::time::timeout(Duration::from_secs(30), client.send_event(event)).await.expect("in time").unwrap();
 }
 
-async fn next(messages: &mut Messages) -> Message {
+async fn next(messages: &mut MessageStream) -> Message {
     let message = tokio::time::timeout(Duration::from_secs(30), messages.next()).await;
     message.expect("a message in time").expect("a message")
 }

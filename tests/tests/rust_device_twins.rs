@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use ferrohub_acceptance::{Hub, Identity, Service};
 use ferrohub_device::{
-    Builder, DesiredUpdate, DesiredUpdates, DeviceClient, ErrorKind, ReconnectPolicy, Transport,
+    Builder, DesiredUpdate, DesiredUpdateStream, DeviceClient, ErrorKind, RetryPolicy, Transport,
 };
 use serde_json::{Map, Value, json};
 
 fn builder(hub: &Hub, identity: &Identity) -> Builder {
     DeviceClient::builder_from_connection_string(&identity.connection_string())
         .unwrap()
-        .ca_pem(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+        .root_certificates_only(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
         // A restart of the hub takes little time.
-        .reconnect(ReconnectPolicy { max: Duration::from_millis(500), ..ReconnectPolicy::default() })
+        .retry(RetryPolicy::default().max_delay(Duration::from_millis(500)))
 }
 
-async fn next(updates: &mut DesiredUpdates) -> DesiredUpdate {
+async fn next(updates: &mut DesiredUpdateStream) -> DesiredUpdate {
     let update = tokio::time::timeout(Duration::from_secs(30), updates.next()).await;
     update.expect("an update in time").expect("an update")
 }
@@ -36,7 +36,7 @@ async fn a_twin_is_read_updated_and_watched_over_both_transports() {
     for transport in [Transport::Mqtt, Transport::MqttWebSocket] {
         let client = builder(&hub, &identity).transport(transport).build().unwrap();
         client.connect().await.unwrap();
-        let twin = client.twin().await.unwrap();
+        let twin = client.get_twin().await.unwrap();
         assert_eq!(twin.desired.version(), version);
 
         let mut updates = client.desired_updates();
@@ -52,7 +52,7 @@ async fn a_twin_is_read_updated_and_watched_over_both_transports() {
         }
         assert_eq!(json!(known), json!({ "rate": { "up": 5 }, "name": "é" }));
 
-        let before = client.twin().await.unwrap().reported.version();
+        let before = client.get_twin().await.unwrap().reported.version();
         let reported = client.patch_reported(&json!({ "rate": known["rate"], "fault": 7 })).await.unwrap();
         assert_eq!(reported, before + 1);
         assert_eq!(client.patch_reported(&json!({ "fault": null })).await.unwrap(), reported + 1);
@@ -64,7 +64,7 @@ async fn a_twin_is_read_updated_and_watched_over_both_transports() {
         section.as_object_mut().unwrap().retain(|name, _| !name.starts_with('$'));
         assert_eq!(section, json!({ "rate": { "up": 5 }, "kept": true }));
         let bad = client.patch_reported(&json!({ "a.b": 1 })).await.unwrap_err();
-        assert_eq!(bad.kind(), ErrorKind::InvalidPayload);
+        assert_eq!(bad.kind(), ErrorKind::BadRequest);
         assert!(bad.code().is_some(), "{bad}");
         client.disconnect().await;
     }
@@ -79,7 +79,7 @@ async fn no_change_is_missed_over_restarts_and_token_renewals() {
     let client = builder(&hub, &identity).token_ttl(Duration::from_secs(3)).build().unwrap();
     client.connect().await.unwrap();
     let mut updates = client.desired_updates();
-    assert!(matches!(next(&mut updates).await, DesiredUpdate::Whole(_)));
+    assert!(matches!(next(&mut updates).await, DesiredUpdate::Full(_)));
     let mut known = Map::new();
     let mut version = 1;
     for value in 0..60 {
@@ -101,9 +101,9 @@ async fn no_change_is_missed_over_restarts_and_token_renewals() {
         version = update.version();
         update.apply_to(&mut known);
     }
-    assert_eq!(client.twin().await.unwrap().reported.get("value"), Some(&json!(59)));
+    assert_eq!(client.get_twin().await.unwrap().reported.get("value"), Some(&json!(59)));
     client.disconnect().await;
-    assert_eq!(client.twin().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(client.get_twin().await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,9 +115,9 @@ async fn a_module_has_its_own_twin() {
     let client = builder(&hub, &module).build().unwrap();
     client.connect().await.unwrap();
     client.patch_reported(&json!({ "of": "the module" })).await.unwrap();
-    let own = client.twin().await.unwrap();
+    let own = client.get_twin().await.unwrap();
     assert_eq!(own.reported.get("of"), Some(&json!("the module")));
     let other = builder(&hub, &device).build().unwrap();
     other.connect().await.unwrap();
-    assert!(other.twin().await.unwrap().reported.properties().is_empty());
+    assert!(other.get_twin().await.unwrap().reported.properties().is_empty());
 }

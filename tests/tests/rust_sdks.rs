@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ferrohub_acceptance::{Device, Hub, Method, Service, certificate};
 use ferrohub_device::{DeviceClient, MethodRequest, MethodResponse, Transport};
 use ferrohub_service::{
-    ClientSecretCredential, Device as Registered, DirectMethod, ErrorKind, ServiceClient, Status,
+    ClientSecretCredential, Device as Registered, ErrorKind, MethodInvocation, ServiceClient, Status,
 };
 use serde_json::{Value, json};
 
@@ -19,9 +19,9 @@ fn ca(hub: &Hub) -> Vec<u8> {
 }
 
 fn back_end(hub: &Hub, variable: &str) -> ServiceClient {
-    ServiceClient::builder()
-        .connection_string(hub.variable(variable))
-        .root_certificates(ca(hub))
+    ServiceClient::builder_from_connection_string(hub.variable(variable))
+        .unwrap()
+        .additional_root_certificates(ca(hub))
         .build()
         .unwrap()
 }
@@ -41,7 +41,7 @@ fn with_reboot(client: DeviceClient) -> DeviceClient {
         MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
     });
     client.on_method("echo", |request: MethodRequest| async move {
-        MethodResponse::new(200).json_text(request.payload())
+        MethodResponse::new(200).payload_json(request.payload_text())
     });
     client.on_unhandled_method(|_: MethodRequest| async {
         MethodResponse::new(404).payload(&json!({ "Response": "Unknown method" }))
@@ -50,8 +50,8 @@ fn with_reboot(client: DeviceClient) -> DeviceClient {
 }
 
 #[track_caller]
-fn assert_rebooted(response: &ferrohub_service::DirectMethodResponse) {
-    assert_eq!(response.status, 200);
+fn assert_rebooted(response: &ferrohub_service::MethodResponse) {
+    assert_eq!(response.status(), 200);
     assert_eq!(
         response.payload_as::<Value>().unwrap(),
         json!({ "Response": "This is the response from the device" })
@@ -67,18 +67,18 @@ async fn the_tutorial_works_in_rust_over_both_transports() {
         let client = DeviceClient::builder_from_connection_string(&device_string(&hub, &registered))
             .unwrap()
             .transport(transport)
-            .ca_pem(ca(&hub))
+            .root_certificates_only(ca(&hub))
             .build()
             .unwrap();
         let client = with_reboot(client);
         client.connect().await.unwrap();
-        let call = DirectMethod::new("rebootDevice").payload(&json!({ "a": 1 })).unwrap();
+        let call = MethodInvocation::new("rebootDevice").payload(&json!({ "a": 1 })).unwrap();
         assert_rebooted(&service.invoke_method("myDevice", &call).await.unwrap());
-        let unknown = service.invoke_method("myDevice", &DirectMethod::new("makeCoffee")).await.unwrap();
-        assert_eq!(unknown.status, 404);
+        let unknown = service.invoke_method("myDevice", &MethodInvocation::new("makeCoffee")).await.unwrap();
+        assert_eq!(unknown.status(), 404);
         client.disconnect().await;
     }
-    let offline = service.invoke_method("myDevice", &DirectMethod::new("echo")).await.unwrap_err();
+    let offline = service.invoke_method("myDevice", &MethodInvocation::new("echo")).await.unwrap_err();
     assert_eq!((offline.kind(), offline.code()), (ErrorKind::DeviceNotOnline, Some(404_103)));
     assert!(offline.is_retryable() && offline.tracking_id().is_some());
 }
@@ -101,18 +101,18 @@ async fn a_device_connects_with_both_kinds_of_certificates() {
         let client = DeviceClient::builder(hub.name(), id)
             .x509(fs::read(&files.certificate).unwrap(), fs::read(&files.key).unwrap())
             .transport(transport)
-            .ca_pem(ca(&hub))
+            .root_certificates_only(ca(&hub))
             .build()
             .unwrap();
         let client = with_reboot(client);
         client.connect().await.unwrap();
-        assert_rebooted(&owner.invoke_method(id, &DirectMethod::new("rebootDevice")).await.unwrap());
+        assert_rebooted(&owner.invoke_method(id, &MethodInvocation::new("rebootDevice")).await.unwrap());
         client.disconnect().await;
     }
     // The certificate of another device is refused.
     let client = DeviceClient::builder(hub.name(), "self")
         .x509(fs::read(&signed.certificate).unwrap(), fs::read(&signed.key).unwrap())
-        .ca_pem(ca(&hub))
+        .root_certificates_only(ca(&hub))
         .build()
         .unwrap();
     assert_eq!(client.connect().await.unwrap_err().kind(), ferrohub_device::ErrorKind::Unauthorized);
@@ -124,7 +124,7 @@ async fn a_python_device_is_called_from_rust() {
     let python = Service::owner(&hub);
     let device = Device::with_identity(&python.create_device("python")).listen(&hub);
     let service = back_end(&hub, "IOTHUB_SERVICE_CONNECTION_STRING");
-    let call = DirectMethod::new("rebootDevice").payload(&json!({ "from": "rust" })).unwrap();
+    let call = MethodInvocation::new("rebootDevice").payload(&json!({ "from": "rust" })).unwrap();
     assert_rebooted(&service.invoke_method("python", &call).await.unwrap());
     assert_eq!(device.next_request().payload, json!({ "from": "rust" }));
 }
@@ -136,7 +136,7 @@ async fn a_rust_device_is_called_from_python() {
     let identity = python.create_device("rust");
     let client = DeviceClient::builder_from_connection_string(&identity.connection_string())
         .unwrap()
-        .ca_pem(ca(&hub))
+        .root_certificates_only(ca(&hub))
         .build()
         .unwrap();
     let client = with_reboot(client);
@@ -153,18 +153,18 @@ async fn a_service_authenticates_with_a_client_secret() {
     let credential = |secret: &str| {
         ClientSecretCredential::new(hub.variable("AZURE_TENANT_ID"), hub.variable("AZURE_CLIENT_ID"), secret)
             .authority(hub.variable("AZURE_AUTHORITY_HOST"))
-            .root_certificates(ca(&hub))
+            .additional_root_certificates(ca(&hub))
     };
     let client = |secret: &str| {
-        ServiceClient::builder()
-            .token_credential(hub.name(), credential(secret))
-            .root_certificates(ca(&hub))
+        ServiceClient::builder(hub.name())
+            .token_credential(credential(secret))
+            .additional_root_certificates(ca(&hub))
             .build()
             .unwrap()
     };
     let good = client(hub.variable("AZURE_CLIENT_SECRET"));
     good.create_device(&Registered::new("d")).await.unwrap();
-    let offline = good.invoke_method("d", &DirectMethod::new("m")).await.unwrap_err();
+    let offline = good.invoke_method("d", &MethodInvocation::new("m")).await.unwrap_err();
     assert_eq!(offline.kind(), ErrorKind::DeviceNotOnline);
     let refused = client("guess").list_devices(1).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Credential);
@@ -179,7 +179,7 @@ async fn devices_are_created_updated_and_deleted_from_rust() {
     let hub = Hub::start();
     let owner = owner(&hub);
     let created = owner.create_device(&Registered::new("a/b#?").with_status(Status::Disabled)).await;
-    assert_eq!(created.unwrap_err().kind(), ErrorKind::InvalidArgument, "a device id cannot contain a slash");
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::BadRequest, "a device id cannot contain a slash");
     let created = owner.create_device(&Registered::new("a#b?c%")).await.unwrap();
     assert!(created.primary_key().is_some() && created.status == Some(Status::Enabled));
     assert_eq!(owner.create_device(&created).await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -210,7 +210,7 @@ async fn no_call_is_lost_over_token_renewals_and_restarts() {
     let registered = service.create_device(&Registered::new("d")).await.unwrap();
     let client = DeviceClient::builder_from_connection_string(&device_string(&hub, &registered))
         .unwrap()
-        .ca_pem(ca(&hub))
+        .root_certificates_only(ca(&hub))
         .token_ttl(Duration::from_secs(6))
         .build()
         .unwrap();
@@ -220,7 +220,7 @@ async fn no_call_is_lost_over_token_renewals_and_restarts() {
         let counted = counted.clone();
         async move {
             counted.fetch_add(1, Ordering::Relaxed);
-            MethodResponse::new(200).json_text(request.payload())
+            MethodResponse::new(200).payload_json(request.payload_text())
         }
     });
     client.connect().await.unwrap();
@@ -236,7 +236,7 @@ async fn no_call_is_lost_over_token_renewals_and_restarts() {
         assert!(Instant::now() < until, "only {renewed} connects");
         sent += 1;
         let call =
-            DirectMethod::new("count").payload(&sent).unwrap().connect_timeout(Duration::from_secs(10));
+            MethodInvocation::new("count").payload(&sent).unwrap().connect_timeout(Duration::from_secs(10));
         let response = service.invoke_method("d", &call).await.expect("a response");
         assert_eq!(response.payload_as::<u64>().unwrap(), sent);
         if sent % 50 == 0 {
@@ -253,7 +253,7 @@ async fn no_call_is_lost_over_token_renewals_and_restarts() {
         }
         hub.start_again();
         let call =
-            DirectMethod::new("count").payload(&round).unwrap().connect_timeout(Duration::from_secs(60));
+            MethodInvocation::new("count").payload(&round).unwrap().connect_timeout(Duration::from_secs(60));
         let response = service.invoke_method("d", &call).await.expect("a response");
         assert_eq!(response.payload_as::<u64>().unwrap(), round);
     }
@@ -264,17 +264,17 @@ async fn no_call_is_lost_over_token_renewals_and_restarts() {
 async fn clients_refuse_an_untrusted_server_certificate() {
     let hub = Hub::start();
     let service = ServiceClient::from_connection_string(hub.variable("IOTHUB_CONNECTION_STRING")).unwrap();
-    assert_eq!(service.list_devices(1).await.unwrap_err().kind(), ErrorKind::Connection);
+    assert_eq!(service.list_devices(1).await.unwrap_err().kind(), ErrorKind::Tls);
     // A trusted authority, but a host name that is not in the certificate.
     let ip: IpAddr = hub.name().parse().unwrap();
     let elsewhere = hub.variable("IOTHUB_CONNECTION_STRING").replace(hub.name(), "hub.example");
-    let service = ServiceClient::builder()
-        .connection_string(&elsewhere)
-        .root_certificates(ca(&hub))
+    let service = ServiceClient::builder_from_connection_string(&elsewhere)
+        .unwrap()
+        .additional_root_certificates(ca(&hub))
         .connect_to(SocketAddr::new(ip, 443))
         .build()
         .unwrap();
-    assert_eq!(service.list_devices(1).await.unwrap_err().kind(), ErrorKind::Connection);
+    assert_eq!(service.list_devices(1).await.unwrap_err().kind(), ErrorKind::Tls);
     let device =
         DeviceClient::builder(hub.name(), "d").symmetric_key("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").build();
     assert_eq!(device.unwrap().connect().await.unwrap_err().kind(), ferrohub_device::ErrorKind::Tls);
@@ -290,9 +290,9 @@ async fn on_localhost_the_server_certificate_can_be_configured() {
     let tls = format!("[tls]\ncertificate = {certificate:?}\nprivate_key = {key:?}");
     let hub = builder.config(&tls).start();
     assert!(!hub.environment().contains_key("SSL_CERT_FILE"), "the hub has no CA of its own");
-    let service = ServiceClient::builder()
-        .connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
-        .root_certificates(own.cert.pem())
+    let service = ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
+        .unwrap()
+        .additional_root_certificates(own.cert.pem())
         .build()
         .unwrap();
     assert!(service.list_devices(1).await.unwrap().is_empty());

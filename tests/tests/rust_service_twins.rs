@@ -8,9 +8,9 @@ use ferrohub_service::{ErrorKind, Module, Properties, ServiceClient, Twin, TwinC
 use serde_json::{Value, json};
 
 fn owner(hub: &Hub) -> ServiceClient {
-    ServiceClient::builder()
-        .connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
-        .root_certificates(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+    ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
+        .unwrap()
+        .additional_root_certificates(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
         .build()
         .unwrap()
 }
@@ -87,7 +87,7 @@ async fn a_twin_is_read_merged_and_replaced_and_its_device_is_notified() {
     let reported = client.get_twin("d1").await.unwrap().properties.unwrap().reported.unwrap();
     assert_eq!(reported["firmware"], "1.2");
     let bad = TwinChange::desired(object(json!({ "a.b": 1 })));
-    assert_eq!(client.update_twin("d1", &bad, None).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(client.update_twin("d1", &bad, None).await.unwrap_err().kind(), ErrorKind::BadRequest);
     assert_eq!(client.get_twin("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 

@@ -1,6 +1,6 @@
 //! Texts for a command that failed: the error, and a hint at the remedy.
 
-use ferrohub_service::ErrorKind;
+use ferrohub_model::ErrorKind;
 
 /// Formats an error with its causes, separated by colons.
 pub(crate) fn describe(error: &anyhow::Error) -> String {
@@ -25,9 +25,14 @@ fn describe_refusal(message: &str, text: &str) -> String {
 
 /// Returns a hint at the remedy, if there is one for this error.
 pub(crate) fn for_error(error: &anyhow::Error) -> Option<&'static str> {
-    let refused = error.chain().find_map(|cause| cause.downcast_ref::<ferrohub_service::Error>())?;
-    Some(match refused.kind() {
-        ErrorKind::Connection => {
+    let (kind, code_name) = error.chain().find_map(|cause| {
+        let service = cause.downcast_ref::<ferrohub_service::Error>().map(|e| (e.kind(), e.code_name()));
+        service.or_else(|| {
+            cause.downcast_ref::<ferrohub_device::Error>().map(|error| (error.kind(), error.code_name()))
+        })
+    })?;
+    Some(match kind {
+        ErrorKind::Connection | ErrorKind::Tls => {
             "Is the hub running, and does this client trust its certificate? Start a hub with `ferrohub serve`; \
              eval \"$(ferrohub env)\" sets SSL_CERT_FILE."
         }
@@ -35,7 +40,7 @@ pub(crate) fn for_error(error: &anyhow::Error) -> Option<&'static str> {
             "The hub refused the credentials. Run `ferrohub policy show iothubowner` where the hub's data folder is, \
              and pass the connection string that it prints with --login."
         }
-        ErrorKind::NotFound => match refused.code_name() {
+        ErrorKind::NotFound => match code_name {
             Some("DeviceNotFound") => "Run `ferrohub device list` to see the registered devices.",
             Some("ModuleNotFound") => "Run `ferrohub module list DEVICE` to see the modules of a device.",
             _ => return None,

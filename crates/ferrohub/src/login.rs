@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Context as _;
 use clap::Args;
-use ferrohub_model::ServiceConnectionString;
+use ferrohub_model::{HostPort, ServiceConnectionString};
 use ferrohub_service::ServiceClient;
 
 use crate::cli::Common;
@@ -118,18 +118,16 @@ impl Access {
             https: loopback_if_unspecified(endpoints.https),
             ca,
         };
-        let mut builder = ServiceClient::builder().connection_string(&login.reveal()).connect_to(local.https);
+        let mut builder =
+            ServiceClient::builder_from_connection_string(&login.reveal())?.connect_to(local.https);
         if let Some(ca) = &local.ca {
-            builder = builder.root_certificates(ca.clone());
+            builder = builder.additional_root_certificates(ca.clone());
         }
         Ok(Self { client: builder.build()?, host: endpoints.hostname.clone(), local: Some(local) })
     }
 
     fn remote(login: &ServiceConnectionString) -> anyhow::Result<Self> {
-        let host = match login.host_name.rsplit_once(':') {
-            Some((host, _)) => host.to_owned(),
-            None => login.host_name.clone(),
-        };
+        let host = HostPort::parse(&login.host_name)?.host;
         Ok(Self { client: ServiceClient::from_connection_string(&login.reveal())?, host, local: None })
     }
 }

@@ -183,6 +183,43 @@ impl From<DeviceId> for IdentityId {
     }
 }
 
+impl From<&IdentityId> for IdentityId {
+    fn from(identity: &IdentityId) -> Self {
+        identity.clone()
+    }
+}
+
+impl std::str::FromStr for IdentityId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::parse(text)
+    }
+}
+
+/// From `device` or `device/module`.
+impl TryFrom<&str> for IdentityId {
+    type Error = InvalidId;
+    fn try_from(text: &str) -> Result<Self, InvalidId> {
+        Self::parse(text)
+    }
+}
+
+/// From `device` or `device/module`.
+impl TryFrom<&String> for IdentityId {
+    type Error = InvalidId;
+    fn try_from(text: &String) -> Result<Self, InvalidId> {
+        Self::parse(text)
+    }
+}
+
+/// From the id of a device and the id of one of its modules.
+impl TryFrom<(&str, &str)> for IdentityId {
+    type Error = InvalidId;
+    fn try_from((device, module): (&str, &str)) -> Result<Self, InvalidId> {
+        Ok(Self::module(&DeviceId::new(device)?, &ModuleId::new(module)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +233,19 @@ mod tests {
         assert_eq!(DeviceId::new(""), Err(InvalidId::Empty));
         assert_eq!(DeviceId::new(&"a".repeat(129)), Err(InvalidId::TooLong(129)));
         assert!(DeviceId::new(&"a".repeat(128)).is_ok());
+    }
+
+    #[test]
+    fn an_identity_is_made_of_one_text_or_two_ids() {
+        let module = IdentityId::parse("d/m").unwrap();
+        assert_eq!(IdentityId::try_from("d/m"), Ok(module.clone()));
+        assert_eq!(IdentityId::try_from(&"d/m".to_owned()), Ok(module.clone()));
+        assert_eq!(IdentityId::try_from(("d", "m")), Ok(module.clone()));
+        assert_eq!("d/m".parse(), Ok(module.clone()));
+        assert_eq!(IdentityId::from(&module), module);
+        assert_eq!(IdentityId::try_from(("d", "")), Err(InvalidId::Empty));
+        assert_eq!(IdentityId::try_from(("d", "a/b")), Err(InvalidId::Character('/')));
+        assert_eq!(IdentityId::try_from(""), Err(InvalidId::Empty));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Longest method name, in bytes.
@@ -88,6 +89,72 @@ pub struct MethodInvocation<'a> {
     pub connect_timeout_in_seconds: Option<Seconds>,
 }
 
+/// The same body as a client writes it. Values that are not set are left to the hub's defaults.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MethodInvocationBody {
+    method_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_timeout_in_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_timeout_in_seconds: Option<u64>,
+}
+
+impl MethodInvocationBody {
+    /// A call of this method without payload.
+    #[must_use]
+    pub fn new(method_name: String) -> Self {
+        Self {
+            method_name,
+            payload: None,
+            response_timeout_in_seconds: None,
+            connect_timeout_in_seconds: None,
+        }
+    }
+
+    /// The name of the method.
+    #[must_use]
+    pub fn method_name(&self) -> &str {
+        &self.method_name
+    }
+
+    /// Sets the payload.
+    pub fn set_payload(&mut self, payload: Box<RawValue>) {
+        self.payload = Some(payload);
+    }
+
+    /// Sets how long the device may take to respond; rounded up to whole seconds.
+    pub fn set_response_timeout(&mut self, timeout: Duration) {
+        self.response_timeout_in_seconds = Some(whole_seconds(timeout));
+    }
+
+    /// Sets how long the hub waits for a device that is not connected; rounded up to whole seconds.
+    pub fn set_connect_timeout(&mut self, timeout: Duration) {
+        self.connect_timeout_in_seconds = Some(whole_seconds(timeout));
+    }
+
+    /// How long the hub may take in total: the sum of both time-outs, with the hub's default for the response.
+    #[must_use]
+    pub fn total_timeout(&self) -> Duration {
+        let response = self.response_timeout_in_seconds.unwrap_or(DEFAULT_RESPONSE_TIMEOUT.into());
+        Duration::from_secs(response.saturating_add(self.connect_timeout_in_seconds.unwrap_or(0)))
+    }
+}
+
+/// Payloads may be large, and secret.
+impl fmt::Debug for MethodInvocationBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MethodInvocation").field("method_name", &self.method_name).finish_non_exhaustive()
+    }
+}
+
+/// Rounded up: half a second must not become zero.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
 fn deserialize_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
@@ -140,6 +207,32 @@ mod tests {
         assert_eq!(parse(r#"{"methodName":"m"}"#), None);
         assert_eq!(parse(r#"{"methodName":"m","payload":null}"#), Some("null"));
         assert_eq!(parse(r#"{"payload":{ "a" : 1.50 },"x":[]}"#), Some(r#"{ "a" : 1.50 }"#));
+    }
+
+    #[test]
+    fn a_client_writes_what_the_hub_reads() {
+        let mut body = MethodInvocationBody::new("m".to_owned());
+        assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"methodName":"m"}"#);
+        assert_eq!(body.total_timeout().as_secs(), 30);
+        body.set_payload(RawValue::from_string("[1.50]".to_owned()).unwrap());
+        body.set_response_timeout(Duration::from_millis(5500));
+        body.set_connect_timeout(Duration::ZERO);
+        let text = serde_json::to_string(&body).unwrap();
+        assert_eq!(
+            text,
+            r#"{"methodName":"m","payload":[1.50],"responseTimeoutInSeconds":6,"connectTimeoutInSeconds":0}"#
+        );
+        let read: MethodInvocation<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.response_timeout_in_seconds, Some(Seconds::Valid(6)));
+        assert!(!format!("{body:?}").contains("1.50"));
+    }
+
+    #[test]
+    fn the_longest_timeouts_do_not_overflow() {
+        let mut body = MethodInvocationBody::new("m".to_owned());
+        body.set_response_timeout(Duration::MAX);
+        body.set_connect_timeout(Duration::MAX);
+        assert_eq!(body.total_timeout(), Duration::from_secs(u64::MAX));
     }
 
     #[test]

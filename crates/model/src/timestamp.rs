@@ -1,6 +1,7 @@
 //! Points in time and their formats on the wire.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::format_description::BorrowedFormatItem;
@@ -89,6 +90,17 @@ impl Timestamp {
     }
 }
 
+/// In whole milliseconds; saturates.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => millis(before.duration()).saturating_neg(),
+        })
+    }
+}
+
 impl fmt::Display for Timestamp {
     /// Formats ISO 8601 in UTC, with milliseconds unless they are zero: `2024-01-01T00:00:00.123Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,6 +130,13 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn system_times_are_converted_before_and_after_1970() {
+        let millis = Duration::from_micros(1_500_900);
+        assert_eq!(Timestamp::from(UNIX_EPOCH + millis), Timestamp(1500));
+        assert_eq!(Timestamp::from(UNIX_EPOCH - millis), Timestamp(-1500));
+    }
 
     #[test]
     fn times_read_back_as_written() {

@@ -89,6 +89,7 @@ pub struct Twin {
 /// The body of `PATCH` and `PUT` on a twin. Other members are ignored.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct TwinChange {
     /// The change of the tags; `None` keeps them unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +102,7 @@ pub struct TwinChange {
 /// The `properties` of a [`TwinChange`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct DesiredChange {
     /// The change of the desired properties.
     #[serde(skip_serializing_if = "Option::is_none")]

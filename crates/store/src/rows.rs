@@ -183,7 +183,12 @@ pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
 
 /// Returns the column `ack`.
 pub(crate) fn ack_bits(ack: Ack) -> i64 {
-    i64::from(ack.positive) | i64::from(ack.negative) << 1
+    match ack {
+        Ack::None => 0,
+        Ack::Positive => 1,
+        Ack::Negative => 2,
+        Ack::Full => 3,
+    }
 }
 
 /// Returns the column `status` of feedback.
@@ -209,7 +214,12 @@ pub(crate) fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
             input: row.get(7)?,
             enqueued: time(row, 3)?,
             expiry: time(row, 4)?,
-            ack: Ack { positive: ack & 1 != 0, negative: ack & 2 != 0 },
+            ack: match ack & 3 {
+                0 => Ack::None,
+                1 => Ack::Positive,
+                2 => Ack::Negative,
+                _ => Ack::Full,
+            },
             properties: properties.map_err(|error| conversion_error(8, error))?,
             body: row.get::<_, Vec<u8>>(9)?.into(),
         },

@@ -31,7 +31,7 @@ fn message(to: &str, text: &str) -> NewMessage {
         input: None,
         enqueued: NOW,
         expiry: NOW.plus_millis(1000),
-        ack: Ack { positive: true, negative: true },
+        ack: Ack::Full,
         properties: MessageProperties {
             system: [(SystemProperty::MessageId, text.to_owned())].into(),
             application: [("a&b".to_owned(), "c=d é".to_owned())].into(),
@@ -66,7 +66,7 @@ async fn messages_are_read_back_unchanged_in_the_order_of_their_queue() {
         let first = message("d", "1");
         let mut second = message("d", "2");
         second.body = Bytes::from_static(b"\0\xff");
-        second.ack = Ack { positive: false, negative: true };
+        second.ack = Ack::Negative;
         let mut third = message("d/m", "3");
         third.input = Some("in".to_owned());
         third.properties = MessageProperties::default();
@@ -127,12 +127,12 @@ async fn a_sequence_number_is_never_reused() {
 #[tokio::test]
 async fn feedback_is_stored_once_and_only_if_the_sender_asked_for_it() {
     on_every_store(async |store| {
-        for (name, positive, negative) in
-            [("none", false, false), ("good", true, false), ("bad", false, true), ("full", true, true)]
+        for (name, ack) in
+            [("none", Ack::None), ("good", Ack::Positive), ("bad", Ack::Negative), ("full", Ack::Full)]
         {
             for status in FeedbackStatus::ALL {
                 let mut message = message("d", &format!("{name} {}", status.name()));
-                message.ack = Ack { positive, negative };
+                message.ack = ack;
                 let sequence = enqueue(store, &message).await;
                 assert_eq!(store.settle_messages(&[sequence], status, FEEDBACK_OPTIONS).await.unwrap(), 1);
                 assert_eq!(

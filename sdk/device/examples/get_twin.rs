@@ -1,4 +1,4 @@
-//! Reads the device's twin.
+//! Reads the twin of the device.
 //!
 //! ```text
 //! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…;DeviceId=…;SharedAccessKey=…' cargo run --example get_twin
@@ -10,7 +10,7 @@ use ferrohub_device::DeviceClient;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = DeviceClient::from_connection_string(&std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?)?;
     client.connect().await?;
-    let twin = client.twin().await?;
+    let twin = client.get_twin().await?;
     eprintln!(
         "desired, version {}: {:#}",
         twin.desired.version(),

@@ -1,4 +1,5 @@
-//! Calls as a stream: one loop sees every request, answers it when it likes, and hears whether the hub has the answer.
+//! Method calls as a stream: one loop receives every request, responds, and learns whether the hub has acknowledged the
+//! response.
 //!
 //! ```text
 //! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…;DeviceId=…;SharedAccessKey=…' cargo run --example method_stream

@@ -1,4 +1,4 @@
-//! Reports a temperature in the device's twin.
+//! Reports a temperature in the twin of the device.
 //!
 //! ```text
 //! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…;DeviceId=…;SharedAccessKey=…' cargo run --example patch_reported

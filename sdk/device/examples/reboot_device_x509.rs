@@ -1,5 +1,5 @@
-//! The same device with an X.509 certificate: self-signed and known to the hub by its thumbprint, or signed by a
-//! certificate authority that the hub knows, with the device's id as common name.
+//! The same device with an X.509 certificate: self-signed and registered with its thumbprint, or signed by a
+//! certificate authority that is registered at the hub, with the device id as common name.
 //!
 //! ```text
 //! cargo run --example reboot_device_x509 -- HOST DEVICE-ID CERTIFICATE.pem KEY.pem
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .x509(std::fs::read(certificate)?, std::fs::read(key)?)
         .build()?;
     client.on_method("rebootDevice", |request: MethodRequest| async move {
-        eprintln!("Rebooting, asked with {}", request.payload());
+        eprintln!("Rebooting, with payload {}", request.payload_text());
         MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
     });
     client.connect().await?;

@@ -1,4 +1,4 @@
-//! Receives messages from the cloud, and completes each when it is done with it.
+//! Receives messages from the cloud, and completes each after processing it.
 //!
 //! ```text
 //! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…;DeviceId=…;SharedAccessKey=…' cargo run --example receive_messages
@@ -15,13 +15,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let message = tokio::select! {
             _ = tokio::signal::ctrl_c() => break,
-            message = messages.next() => message.ok_or("the hub does not let the device listen")?,
+            message = messages.next() => message.ok_or("the hub refused the subscription")?,
         };
         eprintln!("{:?}: {}", message.message_id(), String::from_utf8_lossy(message.body()));
         for (name, value) in message.properties() {
             eprintln!("  {name} = {value}");
         }
-        // Before this it is the hub's: a device that fails here gets it again.
+        // Until this call the hub keeps the message: a device that fails before receives it again.
         message.complete()?;
     }
     client.disconnect().await;

@@ -1,4 +1,4 @@
-//! Sends ten readings, and waits until the hub has all of them.
+//! Sends ten readings, and waits until the hub has acknowledged all of them.
 //!
 //! ```text
 //! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…;DeviceId=…;SharedAccessKey=…' cargo run --example send_event
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         readings.push(reading);
     }
     client.send_events(readings).await?;
-    eprintln!("the hub has them all");
+    eprintln!("the hub has acknowledged all of them");
     client.disconnect().await;
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! What a client does when a hub does what no hub can be asked to do: drop a connection in the middle of a call, refuse
-//! for a while, lose an acknowledgement, keep silent. In virtual time, without TLS. A real hub is the acceptance
-//! tests' affair.
+//! Behaviour of a client against a hub inside the test, for cases that a real hub cannot produce on request: a connection
+//! lost in the middle of a call, a lost acknowledgement, silence. In virtual time, without TLS. The acceptance tests use a
+//! real hub.
 
 mod fake_hub;
 

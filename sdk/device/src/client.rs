@@ -1,4 +1,4 @@
-//! The handle that applications hold.
+//! The client: the handle of the application.
 
 mod events;
 mod files;
@@ -18,11 +18,11 @@ use crate::driver::{Command, Driver, Shared};
 use crate::error::Error;
 use crate::status::{DisconnectReason, Status, StatusWatch};
 
-/// A device, or a module of one, at its hub. Cheap to clone; all clones are the same client.
+/// The client of a device or module. Cheap to clone; all clones share one connection.
 ///
-/// [`connect`](Self::connect) starts one background task, which sends and receives, renews tokens and comes back after
-/// a loss until [`disconnect`](Self::disconnect), or until the last clone is dropped – a handler that holds a clone
-/// keeps it alive.
+/// [`connect`](Self::connect) starts a background task. It sends and receives, renews tokens and reconnects until
+/// [`disconnect`](Self::disconnect) is called or the last clone is dropped. A handler that owns a clone keeps the
+/// client alive.
 #[derive(Clone)]
 pub struct DeviceClient {
     inner: Arc<Inner>,
@@ -33,16 +33,16 @@ struct Inner {
     task: Mutex<Option<Task>>,
 }
 
-/// The background task, seen from outside. Its channel is closed when it has ended.
+/// The handle of the background task. Its channel is closed when the task has ended.
 #[derive(Clone)]
 struct Task {
     commands: mpsc::Sender<Command>,
-    leaving: Arc<AtomicBool>,
+    disconnecting: Arc<AtomicBool>,
 }
 
 impl DeviceClient {
-    /// A client from `HostName=…;DeviceId=…;SharedAccessKey=…`, as portals and command lines hand it out; also with
-    /// `ModuleId`, `GatewayHostName`, or `SharedAccessSignature` in place of the key.
+    /// Builds a client from a connection string, `HostName=…;DeviceId=…;SharedAccessKey=…`. It may also have `ModuleId`
+    /// and `GatewayHostName`, and `SharedAccessSignature` instead of the key. A port in `HostName` is the MQTT port.
     ///
     /// # Errors
     /// As [`Builder::build`].
@@ -50,17 +50,17 @@ impl DeviceClient {
         Self::builder_from_connection_string(text)?.build()
     }
 
-    /// A builder that begins with a connection string; `x509=true` is understood, and the certificate comes with
+    /// Returns a builder with the settings of a connection string. With `x509=true`, set the certificate with
     /// [`Builder::x509`].
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), without repeating a secret.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the text cannot be read. The error does not
+    /// repeat a secret.
     pub fn builder_from_connection_string(text: &str) -> Result<Builder, Error> {
         Builder::from_connection_string(text)
     }
 
-    /// A builder for a device of the hub `host`, which may have a port.
-    #[must_use]
+    /// Returns a builder for a device of the hub `host`, which may have a port (for MQTT).
     pub fn builder(host: &str, device_id: &str) -> Builder {
         Builder::new(host, device_id)
     }
@@ -69,83 +69,84 @@ impl DeviceClient {
         Self { inner: Arc::new(Inner { shared: Arc::new(Shared::new(config)), task: Mutex::new(None) }) }
     }
 
-    /// Connects, and returns once the hub knows what the device listens to: with a handler registered, it can be
-    /// called. Does nothing on a client that is connected; waits with one that is coming back.
+    /// Connects, and returns when the device is connected and subscribed: methods with a handler can be called from
+    /// then on. Returns at once if the client is connected, and waits if it is reconnecting.
     ///
     /// Dropping the future does not stop the attempt; [`disconnect`](Self::disconnect) does.
     ///
     /// # Errors
-    /// What the first attempt met; it is not repeated. [`ErrorKind::Closed`](crate::ErrorKind::Closed) if it was
-    /// stopped by `disconnect`.
+    /// The error of the first attempt, which is not repeated. [`ErrorKind::Closed`](crate::ErrorKind::Closed) if
+    /// `disconnect` stopped it.
     pub async fn connect(&self) -> Result<(), Error> {
-        let (mut status, begun) = loop {
+        let (mut status, started) = loop {
             match self.start() {
-                Ok(started) => break started,
-                Err(leaving) => leaving.closed().await,
+                Ok(task) => break task,
+                Err(disconnecting) => disconnecting.closed().await,
             }
         };
         let settled = |status: &Status| match status {
             Status::Connected | Status::Disconnected { .. } => true,
-            // The first attempt was not in vain, or it would be the end: the connection has been lost since.
-            Status::Waiting { .. } => begun,
+            // A failed first attempt ends the task, so that attempt succeeded and the connection was lost since.
+            Status::WaitingToReconnect { .. } => started,
             Status::Connecting => false,
         };
         match status.wait_for(settled).await {
-            Some(Status::Connected | Status::Waiting { .. }) => Ok(()),
+            Some(Status::Connected | Status::WaitingToReconnect { .. }) => Ok(()),
             Some(Status::Disconnected { reason: DisconnectReason::Failed(error) }) => Err(error),
             _ => Err(Error::closed()),
         }
     }
 
-    /// Makes sure that the task runs, and tells whether it did not before. Where one is about to end, gives the channel
-    /// that closes when it has.
+    /// Starts the task if it does not run, and returns whether it was started. If a task is disconnecting, returns its
+    /// channel, which is closed when it has ended.
     fn start(&self) -> Result<(StatusWatch, bool), mpsc::Sender<Command>> {
         let mut slot = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slot {
             Some(task) if task.commands.is_closed() => {}
-            Some(task) if task.leaving.load(Ordering::Relaxed) => return Err(task.commands.clone()),
+            Some(task) if task.disconnecting.load(Ordering::Relaxed) => return Err(task.commands.clone()),
             Some(_) => return Ok((self.status(), false)),
             None => {}
         }
         let (commands, receiver) = mpsc::channel(1);
-        // Before anybody can look: the last task left another status.
+        // Before the status is read: the previous task left another one.
         self.inner.shared.status.send_replace(Status::Connecting);
         self.inner.shared.open();
         tokio::spawn(Driver::new(self.inner.shared.clone(), receiver).run());
-        *slot = Some(Task { commands, leaving: Arc::default() });
+        *slot = Some(Task { commands, disconnecting: Arc::default() });
         Ok((self.status(), true))
     }
 
-    /// Disconnects in good order: takes no more calls, lets handlers finish and events and requests be acknowledged for
-    /// the builder's [`grace`](Builder::grace), sends answers, says goodbye. Returns when all this is done. A handler
-    /// that takes longer is not stopped, but its answer goes nowhere; who waits for an acknowledgement is told
+    /// Disconnects gracefully: accepts no more calls, waits for handlers to finish and for events and requests to be
+    /// acknowledged, sends the responses, and sends DISCONNECT. Returns when this is done, at the latest after the
+    /// builder's [`shutdown_timeout`](Builder::shutdown_timeout). A handler that takes longer is not stopped, but its
+    /// response is not sent. Operations that are still not acknowledged fail with
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
-    /// The client can be connected again.
+    /// The client can connect again.
     pub async fn disconnect(&self) {
         let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(task) = task {
-            if !task.leaving.swap(true, Ordering::Relaxed) {
-                // It fails only when the task has ended by itself.
+            if !task.disconnecting.swap(true, Ordering::Relaxed) {
+                // Fails only if the task has ended already.
                 let _ = task.commands.send(Command::Disconnect).await;
             }
             task.commands.closed().await;
         }
     }
 
-    /// Follows the state of the connection.
+    /// Returns a watch of the connection state.
     #[must_use]
     pub fn status(&self) -> StatusWatch {
         StatusWatch { receiver: self.inner.shared.status.subscribe() }
     }
 
-    /// The device's id.
+    /// Returns the id of the device.
     #[must_use]
     pub fn device_id(&self) -> &str {
         self.inner.shared.config.identity.device_str()
     }
 
-    /// The module's id, if the client is a module.
+    /// Returns the id of the module, if the client is a module.
     #[must_use]
     pub fn module_id(&self) -> Option<&str> {
         self.inner.shared.config.identity.module_str()

@@ -1,33 +1,114 @@
-//! How the device proves itself: tokens it signs, tokens it is given, or its certificate.
+//! How the device authenticates: with tokens that it signs, with tokens of the application, or with a certificate.
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use ferrohub_model::sas::{self, SasToken};
 use ferrohub_model::{SharedAccessKey, Timestamp};
 use tokio::time::timeout;
 
 use crate::error::{BoxError, Error, ErrorKind};
 
-type TokenFuture = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
-pub(crate) type TokenProvider = Arc<dyn Fn() -> TokenFuture + Send + Sync>;
+/// A token, and when it expires.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct AccessToken {
+    /// The token, as it is sent to the hub.
+    pub token: String,
+    /// When it expires.
+    pub expiry: Timestamp,
+}
+
+impl AccessToken {
+    /// A token with this expiry.
+    #[must_use]
+    pub fn new(token: impl Into<String>, expiry: impl Into<Timestamp>) -> Self {
+        Self { token: token.into(), expiry: expiry.into() }
+    }
+
+    /// A SAS token, `SharedAccessSignature sr=…&sig=…&se=…`, which contains its expiry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the text is not a SAS token. The error does not repeat the text.
+    pub fn from_sas_token(token: impl Into<String>) -> Result<Self, Error> {
+        let token = token.into();
+        let expiry = SasToken::parse(&token)
+            .map_err(|error| Error::invalid_input("the text is not a SAS token").with_source(error))?
+            .expiry();
+        Ok(Self { token, expiry })
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("expiry", &self.expiry).finish_non_exhaustive()
+    }
+}
+
+/// A source of tokens, such as a security module. [`token_fn`] makes one of a closure.
+///
+/// The client asks for a token for each connection and before a token expires. It waits for it up to
+/// [`connect_timeout`](crate::Builder::connect_timeout).
+#[async_trait]
+pub trait TokenCredential: Send + Sync {
+    /// Returns a token for all of `scopes`. The device SDK asks with one scope: the resource that the token must cover,
+    /// `{host}/devices/{device}` or `{host}/devices/{device}/modules/{module}`.
+    ///
+    /// # Errors
+    /// Any error. Its text must not contain a secret. The first connect reports it as [`ErrorKind::Credential`]; after
+    /// that the client tries again.
+    async fn token(&self, scopes: &[&str]) -> Result<AccessToken, BoxError>;
+}
+
+/// Makes a [`TokenCredential`] of a function that returns a token.
+///
+/// ```
+/// # use ferrohub_device::{AccessToken, BoxError, DeviceClient, token_fn};
+/// # async fn token_from_vault() -> Result<String, std::io::Error> { unimplemented!() }
+/// let credential =
+///     token_fn(|| async { Ok::<_, BoxError>(AccessToken::from_sas_token(token_from_vault().await?)?) });
+/// let builder = DeviceClient::builder("hub.example.com", "pump-1").token_credential(credential);
+/// ```
+pub fn token_fn<F, Fut, E>(function: F) -> impl TokenCredential
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<AccessToken, E>> + Send,
+    E: Into<BoxError>,
+{
+    TokenFn(function)
+}
+
+struct TokenFn<F>(F);
+
+#[async_trait]
+impl<F, Fut, E> TokenCredential for TokenFn<F>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<AccessToken, E>> + Send,
+    E: Into<BoxError>,
+{
+    async fn token(&self, _scopes: &[&str]) -> Result<AccessToken, BoxError> {
+        (self.0)().await.map_err(Into::into)
+    }
+}
 
 #[derive(Clone)]
 pub(crate) enum Credential {
-    /// Signs a token for every connection.
+    /// Signs a token for each connection.
     Key { key: SharedAccessKey, ttl: Duration },
-    /// A token that somebody signed once; when it runs out, that is the end.
+    /// A fixed token, which cannot be renewed.
     Token(String),
-    /// Asked for a token for every connection.
-    Provider(TokenProvider),
-    /// The certificate is in the TLS handshake; there is no token.
+    /// Is asked for a token for each connection.
+    Custom(Arc<dyn TokenCredential>),
+    /// The certificate is part of the TLS handshake; there is no token.
     Certificate,
 }
 
-/// A token, and for how long it is good.
+/// A token and its remaining lifetime.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) text: String,
@@ -35,43 +116,44 @@ pub(crate) struct Token {
 }
 
 impl Credential {
-    /// The token for a connection that begins now; none where the certificate speaks. `resource` is
-    /// `{host}/devices/{id}…`.
-    pub(crate) async fn token(&self, resource: &str, patience: Duration) -> Result<Option<Token>, Error> {
-        let text = match self {
+    /// Returns the token for a new connection; `None` with a certificate. `resource` is `{host}/devices/{id}…`.
+    pub(crate) async fn token(&self, resource: &str, time_limit: Duration) -> Result<Option<Token>, Error> {
+        let now = Timestamp::from(SystemTime::now());
+        let token = match self {
             Self::Certificate => return Ok(None),
             Self::Key { key, ttl } => {
-                let millis = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-                sas::sign(resource, key, None, now().plus_millis(millis))
+                let expiry = now.plus_millis(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
+                AccessToken::new(sas::sign(resource, key, None, expiry), expiry)
             }
-            Self::Token(text) => text.clone(),
-            Self::Provider(provider) => timeout(patience, provider())
+            Self::Token(text) => AccessToken::from_sas_token(text)?,
+            Self::Custom(credential) => timeout(time_limit, credential.token(&[resource]))
                 .await
-                .map_err(|_| Error::new(ErrorKind::Timeout, "the token provider gave no token in time"))?
+                .map_err(|_| {
+                    let message = format!("the credential gave no token within {time_limit:?}");
+                    Error::new(ErrorKind::Timeout, message)
+                })?
                 .map_err(|error| {
-                    Error::caused(ErrorKind::TokenProvider, "the token provider failed", error)
+                    let message = format!("the credential gave no token: {error}");
+                    Error::new(ErrorKind::Credential, message).with_source(error)
                 })?,
         };
-        Token::new(text, now()).map(Some)
+        Token::new(token, Timestamp::from(SystemTime::now())).map(Some)
     }
 
-    /// Whether another token can be had before the first runs out.
+    /// Returns whether a new token can be obtained before the old one expires.
     pub(crate) fn is_renewable(&self) -> bool {
-        matches!(self, Self::Key { .. } | Self::Provider(_))
+        matches!(self, Self::Key { .. } | Self::Custom(_))
     }
 }
 
 impl Token {
-    fn new(text: String, now: Timestamp) -> Result<Self, Error> {
-        let token = SasToken::parse(&text).map_err(|error| {
-            Error::caused(ErrorKind::InvalidArgument, "the SAS token cannot be read", error)
-        })?;
-        let lifetime = token.expiry().unix_millis().saturating_sub(now.unix_millis());
+    fn new(token: AccessToken, now: Timestamp) -> Result<Self, Error> {
+        let lifetime = token.expiry.unix_millis().saturating_sub(now.unix_millis());
         let lifetime = Duration::from_millis(u64::try_from(lifetime).unwrap_or(0));
         if lifetime.is_zero() {
-            return Err(Error::new(ErrorKind::Unauthorized, "the SAS token has expired"));
+            return Err(Error::new(ErrorKind::Unauthorized, "the token has expired"));
         }
-        Ok(Self { text, lifetime })
+        Ok(Self { text: token.token, lifetime })
     }
 }
 
@@ -80,15 +162,10 @@ impl fmt::Debug for Credential {
         f.write_str(match self {
             Self::Key { .. } => "Key",
             Self::Token(_) => "Token",
-            Self::Provider(_) => "Provider",
+            Self::Custom(_) => "Custom",
             Self::Certificate => "Certificate",
         })
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -101,8 +178,15 @@ mod tests {
         SharedAccessKey::from_bytes(&[7; 32]).unwrap()
     }
 
+    fn credential<Fut>(function: impl Fn() -> Fut + Send + Sync + 'static) -> Credential
+    where
+        Fut: Future<Output = Result<AccessToken, &'static str>> + Send + 'static,
+    {
+        Credential::Custom(Arc::new(token_fn(function)))
+    }
+
     #[tokio::test]
-    async fn a_key_signs_for_the_device_and_the_time_it_was_told() {
+    async fn a_key_signs_for_the_device_with_the_configured_lifetime() {
         let credential = Credential::Key { key: key(), ttl: Duration::from_secs(60) };
         let token = credential.token("hub/devices/d", SECOND).await.unwrap().unwrap();
         let parsed = SasToken::parse(&token.text).unwrap();
@@ -111,19 +195,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_expired_token_is_not_even_sent() {
+    async fn an_expired_token_is_not_sent() {
         let expired = sas::sign("hub/devices/d", &key(), None, Timestamp::from_unix_seconds(1));
         let error = Credential::Token(expired).token("hub/devices/d", SECOND).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         let error = Credential::Token("x".into()).token("hub/devices/d", SECOND).await.err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let old = credential(async || Ok(AccessToken::new("t", Timestamp::from_unix_seconds(1))));
+        assert_eq!(old.token("r", SECOND).await.err().unwrap().kind(), ErrorKind::Unauthorized);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_provider_may_fail_and_may_not_hang() {
-        let fails = Credential::Provider(Arc::new(|| Box::pin(async { Err("no vault".into()) })));
-        assert_eq!(fails.token("r", SECOND).await.err().unwrap().kind(), ErrorKind::TokenProvider);
-        let hangs = Credential::Provider(Arc::new(|| Box::pin(std::future::pending())));
+    async fn a_token_credential_may_fail_but_not_hang() {
+        let fails = credential(async || Err("no vault"));
+        let error = fails.token("r", SECOND).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Credential);
+        assert_eq!(error.to_string(), "the credential gave no token: no vault");
+        let hangs = credential(std::future::pending);
         assert_eq!(hangs.token("r", SECOND).await.err().unwrap().kind(), ErrorKind::Timeout);
     }
 }

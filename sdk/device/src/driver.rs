@@ -1,8 +1,7 @@
-//! The one background task of a client: it connects, serves calls, renews tokens, and comes back after a loss.
+//! The background task of a client: connects, serves calls, renews tokens, and reconnects.
 //!
-//! Its invariant: an answer is sent on the connection that brought the call, or not at all. The hub ends a call
-//! together with its connection, and request ids are its own affair: on a later connection the same id may name
-//! somebody else's call.
+//! Invariant: a response is sent on the connection that delivered the call, or not at all. The hub ends a call together
+//! with its connection, and may use the same request id for another call on a later connection.
 
 mod calls;
 mod connect;
@@ -25,105 +24,105 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use crate::channel::Channel;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, ends_reconnecting};
+use crate::event_queue::EventQueue;
 use crate::feature::{Feature, Features};
-use crate::feed::Feed;
-use crate::message::{Inbox, Message};
+use crate::message::{Message, UnacknowledgedMessages};
 use crate::method::Handlers;
-use crate::outbox::Outbox;
-use crate::reconnect::Backoff;
+use crate::retry::Backoff;
 use crate::status::{DisconnectReason, Status};
 use crate::twin::{DesiredUpdate, TwinQueue};
 use calls::Calls;
 use connect::Connected;
-use desired::Desired;
+use desired::DesiredTracker;
 use events::Events;
 use subscribe::Subscriptions;
 use twin::TwinRequests;
 
-/// What client and task share.
+/// The state that the client and its task share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) handlers: Handlers,
     pub(crate) status: watch::Sender<Status>,
-    /// One permit per call that is worked on, over all connections: handlers outlive them.
+    /// One permit per open call, across connections: handlers outlive a connection.
     pub(crate) permits: Arc<Semaphore>,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) event_queue: Arc<EventQueue>,
     pub(crate) twin: TwinQueue,
-    pub(crate) desired: Arc<Feed<DesiredUpdate>>,
-    pub(crate) messages: Arc<Feed<Message>>,
-    pub(crate) inbox: Arc<Inbox>,
-    /// What the application has used; more follows from who reads.
-    pub(crate) used: AtomicU8,
-    /// Tells the task that there is something new in here.
+    pub(crate) desired: Arc<Channel<DesiredUpdate>>,
+    pub(crate) messages: Arc<Channel<Message>>,
+    pub(crate) unacknowledged: Arc<UnacknowledgedMessages>,
+    /// The features that the application has used. Open streams add to them.
+    pub(crate) used_features: AtomicU8,
+    /// Wakes the task after a change of this state.
     pub(crate) wake: Arc<Notify>,
 }
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let wake = Arc::new(Notify::new());
-        let (status, _) = watch::channel(Status::disconnected(DisconnectReason::NotConnectedYet));
+        let (status, _) = watch::channel(Status::disconnected(DisconnectReason::NeverConnected));
         Self {
             permits: Arc::new(Semaphore::new(config.max_concurrent_methods)),
-            outbox: Arc::new(Outbox::new(config.offline.clone())),
+            event_queue: Arc::new(EventQueue::new(config.offline.clone())),
             config,
             handlers: Handlers::default(),
             status,
             twin: TwinQueue::default(),
             desired: Arc::default(),
             messages: Arc::default(),
-            inbox: Arc::new(Inbox::new(wake.clone())),
-            used: AtomicU8::new(0),
+            unacknowledged: Arc::new(UnacknowledgedMessages::new(wake.clone())),
+            used_features: AtomicU8::new(0),
             wake,
         }
     }
 
-    /// The application uses this from now on.
-    pub(crate) fn uses(&self, feature: Feature) {
-        self.used.fetch_or(feature as u8, Ordering::Relaxed);
+    /// Marks a feature as used, and wakes the task to subscribe.
+    pub(crate) fn use_feature(&self, feature: Feature) {
+        self.used_features.fetch_or(feature as u8, Ordering::Relaxed);
         self.wake.notify_one();
     }
 
-    /// What the hub has to know that the device listens to.
-    fn wanted(&self) -> Features {
-        let mut wanted = Features::from_bits(self.used.load(Ordering::Relaxed));
-        if self.desired.reader().is_some() {
-            wanted = wanted.with(Feature::Desired).with(Feature::TwinAnswers);
+    /// The features to subscribe to.
+    fn wanted_features(&self) -> Features {
+        let mut wanted = Features::from_bits(self.used_features.load(Ordering::Relaxed));
+        if self.desired.receiver_id().is_some() {
+            wanted = wanted.with(Feature::Desired).with(Feature::TwinResponses);
         }
-        if self.messages.reader().is_some() {
+        if self.messages.receiver_id().is_some() {
             wanted = wanted.with(Feature::Messages);
         }
         wanted
     }
 
-    /// A task begins: what is asked of it is taken.
+    /// Accepts events and requests: a task has started.
     pub(crate) fn open(&self) {
-        self.outbox.open();
+        self.event_queue.open();
         self.twin.open();
     }
 
-    /// The task ended: whoever waits for something is told.
+    /// Fails queued events and requests: the task has ended.
     fn close(&self, error: &Error) {
-        self.outbox.close(error);
+        self.event_queue.close(error);
         self.twin.close(error);
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.desired.end();
-        self.messages.end();
+        self.desired.close();
+        self.messages.close();
     }
 }
 
-/// What a client asks of its task. That the channel closes means the same as `Disconnect`.
+/// A command of the client to its task. A closed channel means `Disconnect`, too.
 pub(crate) enum Command {
     Disconnect,
 }
 
-/// Why a connection, or the wait for one, is over.
-enum Ending {
+/// Why a connection, or the wait for one, ended.
+enum ExitReason {
     Requested,
     Lost(Error),
 }
@@ -134,23 +133,23 @@ pub(crate) struct Driver {
     calls: Calls,
     events: Events,
     twin: TwinRequests,
-    desired: Desired,
+    desired: DesiredTracker,
     session: Session,
     subscriptions: Subscriptions,
     mode: Mode,
-    /// What those who still wait are told at the end.
-    end: Error,
+    /// The error of operations that are pending when the task ends.
+    final_error: Error,
 }
 
-/// What a connection is used for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// Everything.
     Serving,
-    /// To bring what is under way to its end, because the next connection is about to take over.
+    /// Finishing operations in flight, because the next connection is about to take over.
     Renewing,
-    /// To bring to its end what was asked before `disconnect`. Commands are not looked at any more.
-    Leaving,
+    /// Finishing operations that were started before `disconnect`. Commands are no longer read.
+    Draining,
 }
 
 impl Driver {
@@ -161,30 +160,30 @@ impl Driver {
             calls: Calls::default(),
             events: Events::default(),
             twin: TwinRequests::default(),
-            desired: Desired::default(),
+            desired: DesiredTracker::default(),
             session: Session::default(),
             subscriptions: Subscriptions::default(),
             mode: Mode::Serving,
-            end: Error::closed(),
+            final_error: Error::closed(),
         }
     }
 
-    /// Runs until the application wants no more, or nothing more can be done.
+    /// Runs until the application disconnects or an error ends the client.
     pub(crate) async fn run(mut self) {
         let reason = match self.drive().await {
-            Ending::Requested => DisconnectReason::Requested,
-            Ending::Lost(error) => {
-                self.end = error.clone();
+            ExitReason::Requested => DisconnectReason::Requested,
+            ExitReason::Lost(error) => {
+                self.final_error = error.clone();
                 DisconnectReason::Failed(error)
             }
         };
-        // Before anybody can see the end.
+        // Before the status changes.
         self.close();
         info!(device = %self.shared.config.identity, ?reason, "disconnected");
-        self.status(Status::disconnected(reason));
+        self.set_status(Status::disconnected(reason));
     }
 
-    async fn drive(&mut self) -> Ending {
+    async fn drive(&mut self) -> ExitReason {
         let mut backoff = Backoff::default();
         let mut connected = match self.connect().await {
             Ok(connected) => connected,
@@ -192,21 +191,21 @@ impl Driver {
         };
         loop {
             info!(device = %self.shared.config.identity, "connected");
-            self.status(Status::Connected);
+            self.set_status(Status::Connected);
             let since = Instant::now();
             let error = match self.serve(&mut connected).await {
-                Ending::Requested => {
+                ExitReason::Requested => {
                     self.disconnect(connected.link).await;
-                    return Ending::Requested;
+                    return ExitReason::Requested;
                 }
-                Ending::Lost(error) => error,
+                ExitReason::Lost(error) => error,
             };
-            self.calls.end();
+            self.calls.cancel_all();
             self.session = connected.link.into_session();
-            self.events_lost_their_connection(since.elapsed());
-            self.repeat_twin_requests();
-            self.messages_lost_their_connection();
-            backoff.connected_for(since.elapsed(), &self.shared.config.reconnect);
+            self.on_events_disconnected(since.elapsed());
+            self.resend_twin_requests();
+            self.on_messages_disconnected();
+            backoff.reset_after(since.elapsed(), &self.shared.config.retry);
             connected = match self.reconnect(&mut backoff, error).await {
                 Ok(connected) => connected,
                 Err(ending) => return ending,
@@ -214,57 +213,57 @@ impl Driver {
         }
     }
 
-    async fn reconnect(&mut self, backoff: &mut Backoff, mut cause: Error) -> Result<Connected, Ending> {
+    async fn reconnect(&mut self, backoff: &mut Backoff, mut cause: Error) -> Result<Connected, ExitReason> {
         let lost = Instant::now();
         loop {
-            let policy = &self.shared.config.reconnect;
-            let wait = backoff.next(policy);
-            if cause.kind().ends_reconnecting()
-                || policy.give_up.is_some_and(|limit| lost.elapsed() + wait >= limit)
+            let policy = &self.shared.config.retry;
+            let delay = backoff.next_delay(policy);
+            if ends_reconnecting(cause.kind())
+                || policy.give_up_after.is_some_and(|limit| lost.elapsed() + delay >= limit)
             {
-                return Err(Ending::Lost(cause));
+                return Err(ExitReason::Lost(cause));
             }
-            warn!(device = %self.shared.config.identity, error = %cause, ?wait, "connection lost");
-            self.status(Status::Waiting { wait, cause });
-            self.wait(wait).await?;
+            warn!(device = %self.shared.config.identity, error = %cause, ?delay, "connection lost");
+            self.set_status(Status::WaitingToReconnect { delay, cause });
+            self.wait(delay).await?;
             cause = match self.connect().await {
                 Ok(connected) => return Ok(connected),
-                Err(Ending::Requested) => return Err(Ending::Requested),
-                Err(Ending::Lost(error)) => error,
+                Err(ExitReason::Requested) => return Err(ExitReason::Requested),
+                Err(ExitReason::Lost(error)) => error,
             };
-            self.events.could_not_connect();
+            self.events.connect_failed();
         }
     }
 
-    async fn wait(&mut self, wait: Duration) -> Result<(), Ending> {
+    async fn wait(&mut self, delay: Duration) -> Result<(), ExitReason> {
         tokio::select! {
-            () = sleep(wait) => Ok(()),
-            _ = self.commands.recv() => Err(Ending::Requested),
+            () = sleep(delay) => Ok(()),
+            _ = self.commands.recv() => Err(ExitReason::Requested),
         }
     }
 
-    /// A connection begins.
-    fn begin(&mut self, connected: &mut Connected) {
+    /// Resets the state for a new connection.
+    fn connection_started(&mut self, connected: &mut Connected) {
         self.subscriptions = std::mem::take(&mut connected.subscriptions);
         self.mode = Mode::Serving;
-        self.shared.outbox.connected();
-        self.desired.missed(Instant::now());
+        self.shared.event_queue.connected();
+        self.desired.schedule_read(Instant::now());
     }
 
     fn close(&mut self) {
-        self.messages_lost_their_connection();
-        self.events.fail(&self.end);
-        self.twin.fail(&self.end);
-        self.shared.close(&self.end);
+        self.on_messages_disconnected();
+        self.events.fail(&self.final_error);
+        self.twin.fail(&self.final_error);
+        self.shared.close(&self.final_error);
     }
 
-    fn status(&self, status: Status) {
+    fn set_status(&self, status: Status) {
         self.shared.status.send_replace(status);
     }
 }
 
 impl Drop for Driver {
-    /// Also when a runtime that ends drops the task.
+    /// Runs, too, if the runtime shuts down and drops the task.
     fn drop(&mut self) {
         self.close();
     }

@@ -1,7 +1,6 @@
-//! What a device sends to the cloud.
+//! Device-to-cloud events.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ferrohub_model::message::{MAX_EVENT_SIZE, MessageProperties, SystemProperty};
@@ -11,7 +10,8 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 
-/// An event: a body, properties that say what it is, and properties of the application. At most 256 KiB in all.
+/// An event to send: a body, system properties and application properties. At most 256 KiB in total. The type `Event`
+/// of the service SDK is the same event as the hub has stored it.
 ///
 /// ```
 /// # use ferrohub_device::{Error, Event};
@@ -28,129 +28,125 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event with these bytes, of no declared type.
+    /// An event with these bytes, without a content type.
     #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), properties: MessageProperties::default(), qos: QoS::AtLeastOnce }
     }
 
-    /// An event with this text, of type `text/plain` in UTF-8.
+    /// An event with this text, of content type `text/plain` in UTF-8.
     #[must_use]
     pub fn text(body: impl Into<String>) -> Self {
         Self::new(body.into()).content_type("text/plain").content_encoding("utf-8")
     }
 
-    /// An event with this value as JSON, of type `application/json` in UTF-8: what routing by body asks for.
+    /// An event with this value as JSON, of content type `application/json` in UTF-8, which routing by body needs.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidPayload`] if it cannot be written as JSON.
+    /// [`ErrorKind::InvalidInput`] if it cannot be written as JSON.
     pub fn json<T: Serialize + ?Sized>(body: &T) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(|error| {
             let message = format!("the event cannot be written as JSON: {error}");
-            Error::caused(ErrorKind::InvalidPayload, message, error)
+            Error::invalid_input(message).with_source(error)
         })?;
         Ok(Self::new(body).content_type("application/json").content_encoding("utf-8"))
     }
 
-    /// Names the event; readers can tell by it what they have seen already.
+    /// Sets the message id, by which readers can detect duplicates.
     #[must_use]
     pub fn message_id(self, id: impl Into<String>) -> Self {
-        self.with(SystemProperty::MessageId, id)
+        self.system_property(SystemProperty::MessageId, id)
     }
 
-    /// What the event belongs to, or answers.
+    /// Sets the id of the message or request that this event belongs to.
     #[must_use]
     pub fn correlation_id(self, id: impl Into<String>) -> Self {
-        self.with(SystemProperty::CorrelationId, id)
+        self.system_property(SystemProperty::CorrelationId, id)
     }
 
-    /// Who caused it.
+    /// Sets the user id.
     #[must_use]
     pub fn user_id(self, id: impl Into<String>) -> Self {
-        self.with(SystemProperty::UserId, id)
+        self.system_property(SystemProperty::UserId, id)
     }
 
-    /// The media type of the body, such as `application/json`.
+    /// Sets the media type of the body, such as `application/json`.
     #[must_use]
     pub fn content_type(self, content_type: impl Into<String>) -> Self {
-        self.with(SystemProperty::ContentType, content_type)
+        self.system_property(SystemProperty::ContentType, content_type)
     }
 
-    /// The encoding of the body, such as `utf-8`.
+    /// Sets the encoding of the body, such as `utf-8`.
     #[must_use]
     pub fn content_encoding(self, content_encoding: impl Into<String>) -> Self {
-        self.with(SystemProperty::ContentEncoding, content_encoding)
+        self.system_property(SystemProperty::ContentEncoding, content_encoding)
     }
 
-    /// When the device made it, in whole milliseconds. For events that may wait for a connection.
+    /// Sets when the device created the event, in whole milliseconds: a `SystemTime` or a
+    /// [`Timestamp`]. For events that may be queued while there is no connection.
     #[must_use]
-    pub fn creation_time(self, at: SystemTime) -> Self {
-        let millis = match at.duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(before) => i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX).saturating_neg(),
-        };
-        self.with(SystemProperty::CreationTime, Timestamp::from_unix_millis(millis).to_string())
+    pub fn creation_time(self, at: impl Into<Timestamp>) -> Self {
+        self.system_property(SystemProperty::CreationTime, at.into().to_string())
     }
 
-    /// The component of the device's model that it is from.
+    /// Sets the component of the Plug and Play model.
     #[must_use]
     pub fn component(self, name: impl Into<String>) -> Self {
-        self.with(SystemProperty::Component, name)
+        self.system_property(SystemProperty::Component, name)
     }
 
-    /// The output of a module that it leaves through. For modules only.
+    /// Sets the output of the module. For modules only.
     #[must_use]
     pub fn output(self, name: impl Into<String>) -> Self {
-        self.with(SystemProperty::OutputName, name)
+        self.system_property(SystemProperty::OutputName, name)
     }
 
-    /// A property of the application's own. Its name is not empty, and does not begin with `$.`.
+    /// Adds an application property. The name must not be empty and must not begin with `$.`.
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.application.insert(name.into(), value.into());
         self
     }
 
-    /// Sent once, without an acknowledgement: it is lost with a connection that breaks. For readings that the next one
-    /// replaces.
+    /// Sends the event with QoS 0: it is not acknowledged, and lost if the connection is lost. For readings that the
+    /// next one replaces.
     #[must_use]
     pub fn at_most_once(mut self) -> Self {
         self.qos = QoS::AtMostOnce;
         self
     }
 
-    /// The body.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    fn with(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
+    fn system_property(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
         self.properties.system.insert(property, value.into());
         self
     }
 
-    /// As it is sent by `id`: topic, promise and body.
+    /// Returns topic, QoS and body of the PUBLISH packet that `id` sends.
     pub(crate) fn into_publish(self, id: &IdentityId) -> Result<(Utf8, QoS, Bytes), Error> {
         let size = self.body.len() + self.properties.size();
         if size > MAX_EVENT_SIZE {
             let message = format!("the event has {size} bytes; at most {MAX_EVENT_SIZE} are allowed");
-            return Err(Error::new(ErrorKind::InvalidPayload, message));
+            return Err(Error::new(ErrorKind::TooLarge, message));
         }
         if let Some(name) =
             self.properties.application.keys().find(|name| name.is_empty() || name.starts_with("$."))
         {
             let message =
-                format!("a property cannot be named {name:?}: it is empty, or of the hub's own kind");
-            return Err(Error::invalid(message));
+                format!("invalid name of a property: {name:?}; it must not be empty or begin with $.");
+            return Err(Error::invalid_input(message));
         }
         if id.module_str().is_none() && self.properties.get(SystemProperty::OutputName).is_some() {
-            return Err(Error::invalid("only modules have outputs"));
+            return Err(Error::invalid_input("only modules have outputs; remove Event::output"));
         }
         let topic = format!("{}{}", topic::telemetry(id), self.properties);
-        let topic = Utf8::try_from(topic).map_err(|error| {
-            Error::caused(ErrorKind::InvalidArgument, "the properties are too long", error)
-        })?;
+        let topic = Utf8::try_from(topic)
+            .map_err(|error| Error::invalid_input("the properties are too long").with_source(error))?;
         Ok((topic, self.qos, self.body))
     }
 }
@@ -167,7 +163,7 @@ impl fmt::Debug for Event {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
@@ -176,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_stand_encoded_in_the_topic() {
+    fn properties_are_encoded_in_the_topic() {
         let event = Event::json(&[1])
             .unwrap()
             .message_id("m 1")
@@ -196,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_hub_takes_is_not_sent() {
+    fn invalid_events_are_not_sent() {
         let kind = |event: Event| event.into_publish(&id("d")).unwrap_err().kind();
-        assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE + 1])), ErrorKind::InvalidPayload);
-        assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE]).property("a", "")), ErrorKind::InvalidPayload);
+        assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE + 1])), ErrorKind::TooLarge);
+        assert_eq!(kind(Event::new(vec![0; MAX_EVENT_SIZE]).property("a", "")), ErrorKind::TooLarge);
         assert!(Event::new(vec![0; MAX_EVENT_SIZE]).into_publish(&id("d")).is_ok());
-        assert_eq!(kind(Event::new("").property("", "x")), ErrorKind::InvalidArgument);
-        assert_eq!(kind(Event::new("").property("$.mid", "x")), ErrorKind::InvalidArgument);
-        assert_eq!(kind(Event::new("").output("out")), ErrorKind::InvalidArgument);
-        assert_eq!(kind(Event::new("").property("p", "é".repeat(20_000))), ErrorKind::InvalidArgument);
+        assert_eq!(kind(Event::new("").property("", "x")), ErrorKind::InvalidInput);
+        assert_eq!(kind(Event::new("").property("$.mid", "x")), ErrorKind::InvalidInput);
+        assert_eq!(kind(Event::new("").output("out")), ErrorKind::InvalidInput);
+        assert_eq!(kind(Event::new("").property("p", "é".repeat(20_000))), ErrorKind::InvalidInput);
     }
 }

@@ -1,4 +1,4 @@
-//! What a client may use of its hub, each with a subscription of its own. They are made when they are first used.
+//! The features of a hub that need a subscription. A client subscribes when a feature is first used.
 
 use std::borrow::Cow;
 
@@ -8,25 +8,25 @@ use ferrohub_mqtt::QoS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Feature {
-    /// Calls of methods.
+    /// Method calls.
     Methods = 1,
-    /// Answers to what the device asks of its twin.
-    TwinAnswers = 2,
-    /// Changes of desired properties.
+    /// Responses to twin requests.
+    TwinResponses = 2,
+    /// Patches of the desired properties.
     Desired = 4,
-    /// Messages from the cloud, or at a module's inputs.
+    /// Messages from the cloud, or at the inputs of a module.
     Messages = 8,
 }
 
 impl Feature {
-    const ALL: [Self; 4] = [Self::Methods, Self::TwinAnswers, Self::Desired, Self::Messages];
+    const ALL: [Self; 4] = [Self::Methods, Self::TwinResponses, Self::Desired, Self::Messages];
 
-    /// What is subscribed to. A call is delivered at most once, a twin's answer is asked for again, and a change that
-    /// was missed shows in the versions, so QoS 0 says it all; a message is the hub's until it is acknowledged.
+    /// The topic filter and QoS of the subscription. QoS 0 is enough for calls (delivered at most once), twin responses
+    /// (requested again) and patches (gaps show in the versions). Messages need an acknowledgement.
     pub(crate) fn subscription(self, id: &IdentityId) -> (Cow<'static, str>, QoS) {
         match self {
             Self::Methods => (topic::METHODS_FILTER.into(), QoS::AtMostOnce),
-            Self::TwinAnswers => (topic::TWIN_RESPONSES_FILTER.into(), QoS::AtMostOnce),
+            Self::TwinResponses => (topic::TWIN_RESPONSES_FILTER.into(), QoS::AtMostOnce),
             Self::Desired => (topic::DESIRED_FILTER.into(), QoS::AtMostOnce),
             Self::Messages => (messages_filter(id).into(), QoS::AtLeastOnce),
         }
@@ -65,14 +65,14 @@ impl Features {
     }
 
     pub(crate) fn without(self, feature: Feature) -> Self {
-        self.minus(Self(feature as u8))
+        self.difference(Self(feature as u8))
     }
 
-    pub(crate) fn plus(self, others: Self) -> Self {
+    pub(crate) fn union(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    pub(crate) fn minus(self, others: Self) -> Self {
+    pub(crate) fn difference(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
@@ -90,8 +90,8 @@ mod tests {
         let set = Features::NONE.with(Feature::Methods).with(Feature::Messages);
         assert_eq!(set.iter().collect::<Vec<_>>(), [Feature::Methods, Feature::Messages]);
         assert_eq!(set.without(Feature::Methods), Features::NONE.with(Feature::Messages));
-        assert_eq!(set.minus(set), Features::NONE);
-        assert!(Features::NONE.plus(set).contains(Feature::Messages) && Features::NONE.is_empty());
+        assert_eq!(set.difference(set), Features::NONE);
+        assert!(Features::NONE.union(set).contains(Feature::Messages) && Features::NONE.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Device SDK for Azure IoT Hub and Ferrohub.
 //!
-//! A device connects with MQTT – over TLS, or in a WebSocket – and proves itself with a shared access key, a SAS token
-//! or an X.509 certificate. It sends *events*, receives *messages*, answers *direct methods*, follows and reports to its
+//! A device connects with MQTT, over TLS or in a WebSocket. It authenticates with a shared access key, a SAS token or
+//! an X.509 certificate. It sends *events*, receives *messages*, responds to *direct methods*, reads and reports its
 //! *twin*, and uploads *files*.
 //!
 //! # Quick start
@@ -14,7 +14,7 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let client = DeviceClient::from_connection_string(&std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?)?;
 //!     client.on_method("rebootDevice", |request: MethodRequest| async move {
-//!         println!("rebooting, because of {}", request.payload());
+//!         println!("rebooting: {}", request.payload_text());
 //!         MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
 //!     });
 //!     client.connect().await?;
@@ -24,57 +24,64 @@
 //! }
 //! ```
 //!
-//! # Where to go on
+//! # Where to read on
 //!
 //! * [`DeviceClient::builder`]: certificates, modules, gateways, WebSockets, limits and time-outs.
-//! * [`DeviceClient::send_event`], and [`OfflinePolicy`] for what happens without a connection.
-//! * [`DeviceClient::messages`]: a stream, with completion by the application.
+//! * [`DeviceClient::send_event`], and [`OfflinePolicy`] for events without a connection.
+//! * [`DeviceClient::messages`]: a stream of messages, which the application completes.
+//!   [`DeviceClient::receive_message`] receives them over HTTPS.
 //! * [`DeviceClient::on_method`], or [`DeviceClient::method_requests`] for calls as a stream.
-//! * [`DeviceClient::twin`], [`DeviceClient::patch_reported`], and [`DeviceClient::desired_updates`] for what is wanted of
-//!   the device as it changes.
+//! * [`DeviceClient::get_twin`], [`DeviceClient::patch_reported`], and [`DeviceClient::desired_updates`] for the
+//!   changes of the desired properties.
 //! * [`DeviceClient::upload_file`], and [`DeviceClient::invoke_method`] for modules: over HTTPS.
-//! * [`DeviceClient::status`]: what the connection is doing. [`ReconnectPolicy`]: how it comes back.
-//! * [`Error`]: a [kind](ErrorKind) to act on.
+//! * [`DeviceClient::status`]: the state of the connection. [`RetryPolicy`]: how the client reconnects.
+//! * [`Error`]: its [kind](ErrorKind) decides what to do.
 //!
-//! What is not used costs nothing: the hub is told of methods, messages and twin only when the application first asks
-//! for them, before [`connect`](DeviceClient::connect) or later.
+//! The client subscribes to methods, messages and the twin when the application first uses them, before
+//! [`connect`](DeviceClient::connect) or later. Unused features cost nothing.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! * A call reaches a handler at most once. An answer goes out on the connection that brought the call: when that is
-//!   lost, the hub has ended the call, and [`ErrorKind::CallEnded`] says so.
-//! * An event that `send_event` took arrives at least once, and in order, over any number of lost connections; or the
-//!   caller is told that it may not have.
-//! * A message is the hub's until the application has completed it. It comes at least once.
-//! * Desired properties end up as they are at the hub, whatever was missed, and never go back in time.
-//! * Tokens are renewed before they run out, between calls rather than through one, and without the loss of anything
-//!   that is under way.
-//! * Every queue is bounded. Too many calls at once are refused with a status, not collected; too many events are an
-//!   error at once.
-//! * What arrives from the network never ends the process, nor does a handler that panics.
+//! * A method call reaches a handler at most once. The response is sent on the connection that delivered the call. If
+//!   that connection is lost, the hub has ended the call, and [`MethodRequest::respond`] returns
+//!   [`ErrorKind::CallEnded`].
+//! * An event that [`send_event`](DeviceClient::send_event) queued is delivered at least once and in order, across
+//!   reconnects; otherwise the call returns an error.
+//! * A message stays at the hub until the application has completed it. It is delivered at least once.
+//! * The desired properties converge to those of the hub, and never go back to an older version.
+//! * Tokens are renewed before they expire, if possible while no call is open, and without losing events, calls or
+//!   requests in flight.
+//! * Every queue is bounded. Excess method calls are answered with status 429; excess events are an error.
+//! * No input from the network ends the process, and neither does a handler that panics.
 //!
-//! It runs on a tokio runtime with time and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3.
+//! # Ending
+//!
+//! [`disconnect`](DeviceClient::disconnect) closes the connection gracefully within the
+//! [shutdown time-out](Builder::shutdown_timeout). Dropping the last clone of the client disconnects in the background.
+//!
+//! The SDK needs a tokio runtime with time and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3.
+//! The service SDK, `ferrohub_service`, uses the same words; a port in `HostName=` is the MQTT port here and the HTTPS
+//! port there.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 #[cfg(test)]
 mod behaviour;
 mod builder;
+mod channel;
 mod client;
 mod config;
 mod credential;
 mod driver;
-mod endpoint;
 mod error;
 mod event;
+mod event_queue;
 mod feature;
-mod feed;
 mod https;
 mod message;
 mod method;
-mod outbox;
-mod reconnect;
 mod renewal;
+mod retry;
 mod status;
 mod transport;
 mod twin;
@@ -82,14 +89,16 @@ mod upload;
 
 pub use builder::Builder;
 pub use client::DeviceClient;
+pub use credential::{AccessToken, TokenCredential, token_fn};
 pub use error::{BoxError, Error, ErrorKind};
 pub use event::Event;
-pub use message::{HeldMessage, Message, Messages};
-pub use method::{MethodCall, MethodTarget};
-pub use method::{MethodRequest, MethodRequests, MethodResponse};
-pub use outbox::OfflinePolicy;
-pub use reconnect::{Jitter, ReconnectPolicy};
+pub use event_queue::OfflinePolicy;
+pub use ferrohub_model::twin::Properties;
+pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, ModuleId, Timestamp};
+pub use message::{LockedMessage, Message, MessageStream};
+pub use method::{MethodInvocation, MethodRequest, MethodRequestStream, MethodResponse};
+pub use retry::{Jitter, RetryPolicy};
 pub use status::{DisconnectReason, Status, StatusWatch};
 pub use transport::Transport;
-pub use twin::{DesiredUpdate, DesiredUpdates, Twin, TwinSection};
+pub use twin::{DesiredUpdate, DesiredUpdateStream, DeviceTwin, TwinSection};
 pub use upload::{FileUpload, UploadedFile};

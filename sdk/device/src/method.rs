@@ -1,16 +1,16 @@
-//! Direct methods: what the hub asks, what the device answers, and who in the application does it.
+//! Direct methods: calls to this device and their handlers, and calls from this client to others.
 
-mod call;
 mod handlers;
-mod reply;
+mod invocation;
 mod request;
 mod requests;
+mod responder;
 mod response;
 
-pub(crate) use call::Answered;
-pub use call::{MethodCall, MethodTarget};
-pub(crate) use handlers::{Handlers, Taker, handler};
-pub(crate) use reply::{Answer, Reply};
+pub(crate) use handlers::{Handlers, MethodRoute, handler};
+pub use invocation::MethodInvocation;
+pub(crate) use invocation::{MethodResponseBody, path};
 pub use request::MethodRequest;
-pub use requests::MethodRequests;
+pub use requests::MethodRequestStream;
+pub(crate) use responder::{PendingResponse, Responder};
 pub use response::MethodResponse;

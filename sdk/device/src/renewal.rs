@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-/// The longest time before the end of a token at which its renewal begins, as Microsoft's packages have it.
-const EARLIEST: Duration = Duration::from_secs(120);
-/// A renewal is done this long before the end of the token, or sooner for short ones.
-const RESERVE: Duration = Duration::from_secs(10);
+/// The longest time before the expiry at which the renewal begins, as in Microsoft's SDKs.
+const MAX_LEAD_TIME: Duration = Duration::from_secs(120);
+/// How long before the expiry the renewal must be done; less for short lifetimes.
+const MIN_LEAD_TIME: Duration = Duration::from_secs(10);
 
-/// The two instants of a renewal, counted from when the token was made.
+/// The two deadlines of a renewal, relative to the creation of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Renewal {
-    /// From here on the first quiet moment is taken.
+    /// From here on the renewal happens at the first quiet moment.
     pub(crate) begin: Duration,
-    /// Here it happens, quiet or not.
+    /// At the latest here it happens, with or without open calls.
     pub(crate) latest: Duration,
 }
 
 impl Renewal {
-    /// Begins after 85 % of the token's life, but no more than two minutes before its end. An hour leaves two minutes
-    /// to wait for handlers that run, ten seconds leave one and a half.
-    pub(crate) fn of(lifetime: Duration) -> Self {
-        let begin = (lifetime / 100 * 85).max(lifetime.saturating_sub(EARLIEST));
+    /// Begins after 85 % of the lifetime, but no earlier than two minutes before the expiry. A lifetime of one hour
+    /// leaves two minutes for running handlers; ten seconds leave one and a half seconds.
+    pub(crate) fn for_lifetime(lifetime: Duration) -> Self {
+        let begin = (lifetime / 100 * 85).max(lifetime.saturating_sub(MAX_LEAD_TIME));
         let rest = lifetime.saturating_sub(begin);
-        Self { begin, latest: lifetime.saturating_sub(RESERVE.min(rest / 4)) }
+        Self { begin, latest: lifetime.saturating_sub(MIN_LEAD_TIME.min(rest / 4)) }
     }
 }
 
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_tokens_are_renewed_two_minutes_before_their_end_and_short_ones_after_85_percent() {
+    fn long_tokens_are_renewed_two_minutes_before_expiry_and_short_ones_after_85_percent() {
         for (lifetime, begin, latest) in [
             (86_400_000, 86_280_000, 86_390_000),
             (3_600_000, 3_480_000, 3_590_000),
@@ -39,17 +39,17 @@ mod tests {
             (10_000, 8_500, 9_625),
             (1_000, 850, 963),
         ] {
-            let renewal = Renewal::of(Duration::from_millis(lifetime));
+            let renewal = Renewal::for_lifetime(Duration::from_millis(lifetime));
             assert_eq!(renewal.begin.as_millis(), begin);
             assert!(renewal.latest.as_millis().abs_diff(latest) <= 1, "{renewal:?}");
         }
     }
 
     #[test]
-    fn a_renewal_lies_within_the_life_of_the_token() {
+    fn a_renewal_lies_within_the_lifetime_of_the_token() {
         for millis in 1..5_000 {
             let lifetime = Duration::from_millis(millis * millis);
-            let renewal = Renewal::of(lifetime);
+            let renewal = Renewal::for_lifetime(lifetime);
             assert!(renewal.begin <= renewal.latest && renewal.latest < lifetime, "{lifetime:?} {renewal:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What a client is doing about its connection.
+//! The connection state of a client.
 
 use std::time::Duration;
 
@@ -10,64 +10,65 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Status {
-    /// There is none, and none is coming until [`connect`](crate::DeviceClient::connect) is called.
+    /// Not connected until [`connect`](crate::DeviceClient::connect) is called.
     Disconnected {
-        /// Why.
+        /// The reason.
         reason: DisconnectReason,
     },
-    /// The first connection, or one after a loss, is being made.
+    /// An attempt to connect, for the first time or again, is in progress.
     Connecting,
-    /// There is one, and the hub knows what the device listens to. A token is renewed without leaving this state.
+    /// Connected and subscribed. A token is renewed without leaving this state.
     Connected,
-    /// It was lost; the next attempt comes after a wait.
-    Waiting {
-        /// How long.
-        wait: Duration,
-        /// What ended the connection, or the attempt before.
+    /// The connection was lost; the next attempt starts after a delay.
+    #[non_exhaustive]
+    WaitingToReconnect {
+        /// The delay.
+        delay: Duration,
+        /// Why the connection ended, or why the previous attempt failed.
         cause: Error,
     },
 }
 
-/// Why there is no connection.
+/// Why a client is not connected.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// Nobody called [`connect`](crate::DeviceClient::connect) yet.
-    NotConnectedYet,
-    /// The application asked for it, or dropped the client.
+    /// [`connect`](crate::DeviceClient::connect) was not called yet.
+    NeverConnected,
+    /// The application disconnected or dropped the client.
     Requested,
-    /// It cannot be made: the first attempt failed, the hub does not accept the credential, or the
-    /// [`ReconnectPolicy`](crate::ReconnectPolicy) gave up.
+    /// The first attempt failed, the hub does not accept the credential, or the time limit of the
+    /// [`RetryPolicy`](crate::RetryPolicy) has passed.
     Failed(Error),
 }
 
-/// Follows the [`Status`] of a client. It always tells the latest; states that passed while nobody looked are skipped.
+/// Watches the [`Status`] of a client. Returns the latest status; earlier ones that were not read are skipped.
 #[derive(Debug, Clone)]
 pub struct StatusWatch {
     pub(crate) receiver: watch::Receiver<Status>,
 }
 
 impl StatusWatch {
-    /// The status now.
+    /// Returns the current status.
     #[must_use]
     pub fn current(&self) -> Status {
         self.receiver.borrow().clone()
     }
 
-    /// Waits for a status that was not seen yet. `None` once the client is gone.
+    /// Waits for the next change. Returns `None` when the client is dropped.
     pub async fn next(&mut self) -> Option<Status> {
         self.receiver.changed().await.ok()?;
         Some(self.receiver.borrow_and_update().clone())
     }
 
-    /// Waits until the status is one that `wanted` picks. `None` once the client is gone.
-    pub async fn wait_for(&mut self, mut wanted: impl FnMut(&Status) -> bool) -> Option<Status> {
-        self.receiver.wait_for(|status| wanted(status)).await.ok().map(|status| status.clone())
+    /// Waits until `condition` holds for the status. Returns `None` when the client is dropped.
+    pub async fn wait_for(&mut self, mut condition: impl FnMut(&Status) -> bool) -> Option<Status> {
+        self.receiver.wait_for(|status| condition(status)).await.ok().map(|status| status.clone())
     }
 }
 
 impl Status {
-    /// Whether there is a connection now.
+    /// Returns whether the client is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected)

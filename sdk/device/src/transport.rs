@@ -1,4 +1,4 @@
-//! A stream of bytes to the hub: TCP, TLS, and a WebSocket where one is asked for.
+//! A byte stream to the hub: TCP, TLS, and optionally a WebSocket.
 
 mod tls;
 mod websocket;
@@ -15,16 +15,17 @@ use tokio_rustls::client::TlsStream;
 
 use crate::error::{Error, ErrorKind};
 
-pub(crate) use tls::{Identity, Roots, client_config, root_store};
+use tls::is_tls_error;
+pub(crate) use tls::{ClientCertificate, RootCertificates, client_config, root_store};
 
-/// How MQTT travels.
+/// The transport of MQTT.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
     /// MQTT over TLS, port 8883.
     #[default]
     Mqtt,
-    /// MQTT in a WebSocket over TLS, port 443, where a firewall lets nothing else through.
+    /// MQTT in a WebSocket over TLS, port 443. For networks that allow HTTPS only.
     MqttWebSocket,
 }
 
@@ -37,15 +38,15 @@ impl Transport {
     }
 }
 
-/// Bytes both ways.
+/// A bidirectional byte stream.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 pub(crate) type BoxStream = Box<dyn ByteStream>;
 
 /// Opens connections to one hub.
 #[derive(Clone)]
-pub(crate) enum Dialer {
-    Tls(TlsDialer),
+pub(crate) enum Connector {
+    Tls(MqttConnector),
     /// A hub inside the test, without TLS.
     #[cfg(test)]
     Test(
@@ -56,51 +57,53 @@ pub(crate) enum Dialer {
 }
 
 #[derive(Clone)]
-pub(crate) struct TlsDialer {
+pub(crate) struct MqttConnector {
     pub(crate) transport: Transport,
-    pub(crate) site: Site,
+    pub(crate) endpoint: Endpoint,
 }
 
-/// Where TLS is spoken.
+/// A TLS endpoint.
 #[derive(Clone)]
-pub(crate) struct Site {
+pub(crate) struct Endpoint {
     pub(crate) tls: TlsConnector,
-    /// What the hub's certificate must be good for.
+    /// The name that the certificate of the peer must match.
     pub(crate) server_name: ServerName<'static>,
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Where to connect instead of to what `host` resolves to.
+    /// The address to connect to instead of resolving `host`.
     pub(crate) address: Option<SocketAddr>,
 }
 
-impl Dialer {
-    pub(crate) async fn dial(&self) -> Result<BoxStream, Error> {
+impl Connector {
+    pub(crate) async fn connect(&self) -> Result<BoxStream, Error> {
         match self {
-            Self::Tls(dialer) => dialer.dial().await,
+            Self::Tls(connector) => connector.connect().await,
             #[cfg(test)]
-            Self::Test(dial) => dial().await.map_err(|error| connect_error(&"the hub in the test", error)),
+            Self::Test(connect) => {
+                connect().await.map_err(|error| connect_error(&"the hub in the test", error))
+            }
         }
     }
 }
 
-impl TlsDialer {
-    async fn dial(&self) -> Result<BoxStream, Error> {
-        let stream = self.site.open().await?;
+impl MqttConnector {
+    async fn connect(&self) -> Result<BoxStream, Error> {
+        let stream = self.endpoint.open().await?;
         match self.transport {
             Transport::Mqtt => Ok(Box::new(stream)),
-            Transport::MqttWebSocket => websocket::open(&self.site.authority(443), stream).await,
+            Transport::MqttWebSocket => websocket::open(&self.endpoint.authority(443), stream).await,
         }
     }
 }
 
-impl Site {
+impl Endpoint {
     pub(crate) async fn open(&self) -> Result<TlsStream<TcpStream>, Error> {
         let tcp = match self.address {
             Some(address) => TcpStream::connect(address).await,
             None => TcpStream::connect((self.host.as_str(), self.port)).await,
         };
         let tcp = tcp.map_err(|error| connect_error(&format_args!("{}:{}", self.host, self.port), error))?;
-        // Requests and answers are small and wait for each other.
+        // Requests and responses are small; Nagle's algorithm would delay them.
         tcp.set_nodelay(true).map_err(|error| connect_error(&self.host, error))?;
         self.tls
             .connect(self.server_name.clone(), tcp)
@@ -108,10 +111,10 @@ impl Site {
             .map_err(|error| stream_error(error, "the TLS handshake failed"))
     }
 
-    /// Host and port as they stand in a URL; the port only if it is not `usual`.
-    pub(crate) fn authority(&self, usual: u16) -> String {
+    /// Returns host and port for a URL; the port only if it is not `default_port`.
+    pub(crate) fn authority(&self, default_port: u16) -> String {
         let (host, port) = (&self.host, self.port);
-        match (host.contains(':'), port == usual) {
+        match (host.contains(':'), port == default_port) {
             (false, true) => host.clone(),
             (false, false) => format!("{host}:{port}"),
             (true, true) => format!("[{host}]"),
@@ -121,12 +124,11 @@ impl Site {
 }
 
 fn connect_error(to: &dyn fmt::Display, error: io::Error) -> Error {
-    Error::caused(ErrorKind::Network, format!("cannot connect to {to}: {error}"), error)
+    Error::new(ErrorKind::Connection, format!("cannot connect to {to}: {error}")).with_source(error)
 }
 
-/// Tells a refusal by TLS, which may also come after the handshake, from a connection that ended.
+/// Distinguishes a TLS failure, which may also follow the handshake, from a lost connection.
 pub(crate) fn stream_error(error: io::Error, message: &str) -> Error {
-    let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-    let kind = if tls { ErrorKind::Tls } else { ErrorKind::Network };
-    Error::caused(kind, format!("{message}: {error}"), error)
+    let kind = if is_tls_error(&error) { ErrorKind::Tls } else { ErrorKind::Connection };
+    Error::new(kind, format!("{message}: {error}")).with_source(error)
 }

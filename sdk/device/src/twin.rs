@@ -1,9 +1,9 @@
-//! The device's twin: what the back end wants of the device, and what the device reports.
+//! The twin of the device: desired properties, which services set, and reported properties.
 
 mod desired;
 mod document;
 mod requests;
 
-pub use desired::{DesiredUpdate, DesiredUpdates};
-pub use document::{Twin, TwinSection};
-pub(crate) use requests::{Asker, TwinAnswer, TwinAsk, TwinQueue, TwinRequest};
+pub use desired::{DesiredUpdate, DesiredUpdateStream};
+pub use document::{DeviceTwin, TwinSection};
+pub(crate) use requests::{Requester, TwinOperation, TwinQueue, TwinReply, TwinRequest};

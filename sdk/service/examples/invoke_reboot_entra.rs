@@ -10,7 +10,7 @@
 use std::env;
 use std::time::Duration;
 
-use ferrohub_service::{ClientSecretCredential, DirectMethod, ServiceClient};
+use ferrohub_service::{ClientSecretCredential, MethodInvocation, ServiceClient};
 use serde_json::json;
 
 #[tokio::main]
@@ -25,11 +25,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         credential = credential.authority(&authority);
     }
     let client = ServiceClient::from_token_credential(&env::var("IOTHUB_HOSTNAME")?, credential)?;
-    // A device that is just rebooting is waited for.
-    let method = DirectMethod::new("rebootDevice")
+    // Waits for a device that is rebooting.
+    let invocation = MethodInvocation::new("rebootDevice")
         .payload(&json!({ "delaySeconds": 5 }))?
         .connect_timeout(Duration::from_secs(30));
-    let response = client.invoke_method(&device_id, &method).await?;
-    eprintln!("status {}: {}", response.status, response.payload);
+    let response = client.invoke_method(&device_id, &invocation).await?;
+    eprintln!("status {}: {}", response.status(), response.payload_text());
     Ok(())
 }

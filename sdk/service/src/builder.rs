@@ -1,127 +1,188 @@
-//! How a client is put together.
+//! The builder of a client.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrohub_model::{ConnectionStringError, ServiceConnectionString};
+use ferrohub_model::{HostPort, ServiceConnectionString, SharedAccessKey};
 
 use crate::authorization::Authorization;
 use crate::client::Inner;
 use crate::http_client::{HttpClient, HttpSettings};
-use crate::{Error, ErrorKind, ServiceClient, TokenCredential};
+use crate::{Error, ServiceClient, TokenCredential};
 
-/// The time for a request that does not wait for a device.
+/// The default time limit of a request that does not wait for a device.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Puts a [`ServiceClient`] together. Begin with [`ServiceClient::builder`].
+/// Builds a [`ServiceClient`]; from [`ServiceClient::builder`] or [`ServiceClient::builder_from_connection_string`].
+/// [`build`](Self::build) checks all settings.
 #[must_use]
 pub struct Builder {
-    login: Login,
+    host: String,
+    credential: HubCredential,
     http: HttpSettings,
     request_timeout: Duration,
 }
 
-enum Login {
-    Nobody,
-    ConnectionString(String),
-    Token { host: String, credential: Arc<dyn TokenCredential> },
+/// How the client authenticates; not checked yet.
+enum HubCredential {
+    None,
+    SharedAccess { policy: String, key: String },
+    Token(Arc<dyn TokenCredential>),
 }
 
 impl Builder {
-    pub(crate) fn new() -> Self {
-        Self { login: Login::Nobody, http: HttpSettings::default(), request_timeout: REQUEST_TIMEOUT }
+    pub(crate) fn new(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            credential: HubCredential::None,
+            http: HttpSettings::default(),
+            request_timeout: REQUEST_TIMEOUT,
+        }
     }
 
-    /// The connection string of a shared access policy:
-    /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`. The host may carry a port.
-    pub fn connection_string(mut self, text: &str) -> Self {
-        self.login = Login::ConnectionString(text.to_owned());
+    pub(crate) fn from_connection_string(text: &str) -> Result<Self, Error> {
+        let parsed: ServiceConnectionString =
+            text.parse().map_err(|error| Error::invalid_input(format!("{error}")).with_source(error))?;
+        Ok(Self::new(&parsed.host_name).shared_access_key(parsed.policy, parsed.key.to_base64()))
+    }
+
+    /// Authenticates with a key, in base64, of a shared access policy. The client signs tokens with it.
+    pub fn shared_access_key(mut self, policy: impl Into<String>, key: impl Into<String>) -> Self {
+        self.credential = HubCredential::SharedAccess { policy: policy.into(), key: key.into() };
         self
     }
 
-    /// The hub `host`, with a port if it is not 443, and a credential that gets tokens for it.
-    pub fn token_credential(mut self, host: &str, credential: impl TokenCredential + 'static) -> Self {
-        self.login = Login::Token { host: host.to_owned(), credential: Arc::new(credential) };
+    /// Authenticates with tokens of a credential, such as
+    /// [`ClientSecretCredential`](crate::ClientSecretCredential).
+    pub fn token_credential(mut self, credential: impl TokenCredential + 'static) -> Self {
+        self.credential = HubCredential::Token(Arc::new(credential));
         self
     }
 
-    /// Trusts the certificate authorities in this PEM text too.
-    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.http.roots.push(pem.into());
+    /// Trusts the certificate authorities in this PEM text and no others: replaces those of the system. May be called
+    /// several times. `SSL_CERT_FILE` in the environment replaces the system's, too.
+    pub fn root_certificates_only(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.http.root_certificates.only(pem.into());
         self
     }
 
-    /// Connects there instead of where the hub's name leads. The hub's certificate must still certify its name.
+    /// Trusts the certificate authorities in this PEM text, in addition to those of the system. May be called several
+    /// times.
+    pub fn additional_root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.http.root_certificates.add(pem.into());
+        self
+    }
+
+    /// Connects to this address and port instead of resolving the host name. The certificate of the hub must still
+    /// match the host name. For tests, and for networks without DNS.
     pub fn connect_to(mut self, address: SocketAddr) -> Self {
         self.http.connect_to = Some(address);
         self
     }
 
-    /// How long the hub may take to answer; 60 seconds if you do not say. A method call gets its own time-outs on top.
+    /// Sets the time limit for a token of a [credential](Self::token_credential), and for TCP and TLS of a new
+    /// connection. Default 30 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.http.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the time limit of a request. Default 60 s. A method call has its own time-outs in addition.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// The client. Nothing is sent yet.
+    /// Checks the settings and builds the client. Nothing is sent yet. Reads the system's certificates, unless
+    /// [`root_certificates_only`](Self::root_certificates_only) was called.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the connection string, the host or a certificate cannot be read.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid setting;
+    /// [`ErrorKind::Tls`](crate::ErrorKind::Tls) if the system has no trusted certificates and none are given.
     pub fn build(self) -> Result<ServiceClient, Error> {
-        let (authority, authorization) = match self.login {
-            Login::Nobody => {
-                return Err(Error::new(
-                    ErrorKind::InvalidInput,
-                    "there is no connection string and no credential",
+        let host_port = HostPort::parse(&self.host)?;
+        let authorization = match self.credential {
+            HubCredential::None => {
+                return Err(Error::invalid_input(
+                    "the client has no credential; call shared_access_key or token_credential",
                 ));
             }
-            Login::ConnectionString(text) => {
-                let login: ServiceConnectionString =
-                    text.parse().map_err(|error: ConnectionStringError| {
-                        Error::new(ErrorKind::InvalidInput, "the connection string cannot be used")
-                            .with_source(error)
-                    })?;
-                let host = host_of(&login.host_name).to_owned();
-                (login.host_name, Authorization::shared_access(&host, login.policy, login.key))
+            HubCredential::SharedAccess { policy, key } => {
+                let key = SharedAccessKey::from_base64(&key).map_err(|error| {
+                    Error::invalid_input(format!("the shared access key: {error}")).with_source(error)
+                })?;
+                Authorization::shared_access(host_port.host.clone(), policy, key)
             }
-            Login::Token { host, credential } => (host, Authorization::Token(credential)),
+            HubCredential::Token(credential) => Authorization::Token(credential),
         };
-        if format!("https://{authority}/").parse::<http::Uri>().is_err() {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("{authority:?} is not a host name")));
+        let base_url = format!("https://{host_port}");
+        if format!("{base_url}/").parse::<http::Uri>().is_err() {
+            return Err(Error::invalid_input(format!("{:?} is not a host name", self.host)));
         }
         Ok(ServiceClient::from_parts(Inner {
-            base: format!("https://{authority}"),
+            base_url,
             authorization,
+            connect_timeout: self.http.connect_timeout,
             http: HttpClient::new(&self.http)?,
             request_timeout: self.request_timeout,
         }))
     }
 }
 
-/// The name without the port.
-fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("request_timeout", &self.request_timeout).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("host", &self.host)
+            .field("request_timeout", &self.request_timeout)
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::host_of;
+    use super::*;
+    use crate::ErrorKind;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn pem() -> String {
+        rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem()
+    }
+
+    fn builder(host: &str) -> Builder {
+        ServiceClient::builder(host).shared_access_key("service", KEY).root_certificates_only(pem())
+    }
 
     #[test]
-    fn a_port_is_no_part_of_the_name() {
-        assert_eq!(host_of("hub.example"), "hub.example");
-        assert_eq!(host_of("hub.example:8443"), "hub.example");
-        assert_eq!(host_of("127.0.0.1:443"), "127.0.0.1");
+    fn a_host_may_be_an_ipv6_address_with_or_without_a_port() {
+        for (host, base_url, resource) in [
+            ("hub.example", "https://hub.example", "hub.example"),
+            ("hub.example:8443", "https://hub.example:8443", "hub.example"),
+            ("127.0.0.1:443", "https://127.0.0.1:443", "127.0.0.1"),
+            ("::1", "https://[::1]", "::1"),
+            ("[::1]:8443", "https://[::1]:8443", "::1"),
+        ] {
+            let client = builder(host).build().unwrap();
+            assert_eq!(client.base_url(), base_url);
+            assert_eq!(client.signed_resource(), Some(resource), "{host}");
+        }
+    }
+
+    #[test]
+    fn invalid_settings_are_refused() {
+        let kind = |builder: Builder| builder.build().unwrap_err().kind();
+        assert_eq!(kind(ServiceClient::builder("h")), ErrorKind::InvalidInput);
+        assert_eq!(kind(builder("a b")), ErrorKind::InvalidInput);
+        assert_eq!(kind(builder("h:x")), ErrorKind::InvalidInput);
+        assert_eq!(kind(builder("h").shared_access_key("p", "no key")), ErrorKind::InvalidInput);
+        assert_eq!(kind(builder("h").root_certificates_only("/etc/ca.pem")), ErrorKind::InvalidInput);
+        assert_eq!(kind(builder("h").additional_root_certificates("/etc/ca.pem")), ErrorKind::InvalidInput);
+        assert!(builder("h").additional_root_certificates(pem()).build().is_ok());
+        let error = ServiceClient::builder_from_connection_string("HostName=h").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let text = format!("HostName=h:1;SharedAccessKeyName=p;SharedAccessKey={KEY}");
+        assert!(ServiceClient::builder_from_connection_string(&text).is_ok());
     }
 }

@@ -1,45 +1,49 @@
-//! The client: one request to the hub and its answer.
+//! The client: sends a request to the hub and reads the response.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ferrohub_model::ErrorResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::authorization::Authorization;
-use crate::http_client::{self, Answer, HttpClient};
+use crate::http_client::{self, HttpClient, HttpResponse};
 use crate::{Builder, Error, ErrorKind, TokenCredential};
 
 /// The version of the REST API that this client speaks.
 const API_VERSION: &str = "2021-04-12";
 const USER_AGENT: &str = concat!("ferrohub-service/", env!("CARGO_PKG_VERSION"));
 
-/// A back end's client of a hub. Cheap to clone; clones share connections and tokens.
+/// The client of a service (a back end). Cheap to clone; clones share connections and tokens.
+///
+/// There is no method to close it: when the last clone is dropped, its pooled connections are closed.
 #[derive(Debug, Clone)]
 pub struct ServiceClient(Arc<Inner>);
 
 pub(crate) struct Inner {
     /// `https://host[:port]`
-    pub(crate) base: String,
+    pub(crate) base_url: String,
     pub(crate) authorization: Authorization,
     pub(crate) http: HttpClient,
+    pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
 }
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServiceClient")
-            .field("hub", &self.base)
+            .field("hub", &self.base_url)
             .field("authorization", &self.authorization)
             .finish_non_exhaustive()
     }
 }
 
-/// A request that is being put together.
-pub(crate) struct Call<'a> {
+/// A request that is being built.
+pub(crate) struct ApiRequest<'a> {
     client: &'a ServiceClient,
     method: Method,
     uri: String,
@@ -50,45 +54,54 @@ pub(crate) struct Call<'a> {
 }
 
 impl ServiceClient {
-    /// A client with the connection string of a shared access policy.
+    /// Builds a client from the connection string of a shared access policy,
+    /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`. A port in `HostName` is the HTTPS port.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`]
-    pub fn from_connection_string(connection_string: &str) -> Result<Self, Error> {
-        Self::builder().connection_string(connection_string).build()
+    /// As [`Builder::build`].
+    pub fn from_connection_string(text: &str) -> Result<Self, Error> {
+        Self::builder_from_connection_string(text)?.build()
     }
 
-    /// A client of the hub `host` with a credential that gets tokens for it.
+    /// Returns a builder with the settings of a connection string.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`]
+    /// [`ErrorKind::InvalidInput`] if the text cannot be read. The error does not repeat a secret.
+    pub fn builder_from_connection_string(text: &str) -> Result<Builder, Error> {
+        Builder::from_connection_string(text)
+    }
+
+    /// Builds a client of the hub `host`, which may have a port, with a token credential.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
     pub fn from_token_credential(
         host: &str,
         credential: impl TokenCredential + 'static,
     ) -> Result<Self, Error> {
-        Self::builder().token_credential(host, credential).build()
+        Self::builder(host).token_credential(credential).build()
     }
 
-    /// A client with settings of your own.
-    pub fn builder() -> Builder {
-        Builder::new()
+    /// Returns a builder for the hub `host`, which may have a port (for HTTPS).
+    pub fn builder(host: &str) -> Builder {
+        Builder::new(host)
     }
 
     pub(crate) fn from_parts(inner: Inner) -> Self {
         Self(Arc::new(inner))
     }
 
-    /// How long an answer may take, and stand still.
+    /// The time limit of a response, and of a pause in its body.
     pub(crate) fn request_timeout(&self) -> Duration {
         self.0.request_timeout
     }
 
-    /// A request to a path, with the query that is to stand before `api-version`.
-    pub(crate) fn call(&self, method: Method, path: &str, query: &str) -> Call<'_> {
-        Call {
+    /// Begins a request. `query` is empty or ends with `&`; `api-version` follows it.
+    pub(crate) fn request(&self, method: Method, path: &str, query: &str) -> ApiRequest<'_> {
+        ApiRequest {
             client: self,
             method,
-            uri: format!("{}{path}?{query}api-version={API_VERSION}", self.0.base),
+            uri: format!("{}{path}?{query}api-version={API_VERSION}", self.0.base_url),
             if_match: None,
             headers: HeaderMap::new(),
             body: None,
@@ -97,8 +110,8 @@ impl ServiceClient {
     }
 }
 
-impl Call<'_> {
-    /// Only if the etag is still this one (`*`: whatever it is).
+impl ApiRequest<'_> {
+    /// Adds `If-Match` with this etag, or `*`.
     pub(crate) fn if_match(mut self, etag: Option<&str>) -> Self {
         self.if_match = etag.map(|etag| match etag {
             "*" => "*".to_owned(),
@@ -107,23 +120,24 @@ impl Call<'_> {
         self
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// With bytes of any kind.
+    /// Sets the body.
     pub(crate) fn body(mut self, body: Bytes) -> Self {
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         self.body = Some(body);
         self
     }
 
-    /// With JSON.
+    /// Sets a JSON body.
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, "the request cannot be written as JSON").with_source(error)
+            let message = format!("the request cannot be written as JSON: {error}");
+            Error::invalid_input(message).with_source(error)
         })?;
         let json = HeaderValue::from_static("application/json; charset=utf-8");
         self.headers.insert(header::CONTENT_TYPE, json);
@@ -131,40 +145,39 @@ impl Call<'_> {
         Ok(self)
     }
 
-    /// With so much more time for the answer.
-    pub(crate) fn more_time(mut self, extra: Duration) -> Self {
-        self.timeout += extra;
+    /// Extends the time limit of the response.
+    pub(crate) fn extend_timeout(mut self, extra: Duration) -> Self {
+        self.timeout = self.timeout.saturating_add(extra);
         self
     }
 
-    /// Sends it; a refusal is an error.
-    pub(crate) async fn send(self) -> Result<Answer, Error> {
+    /// Sends the request. A response with an error status is an error.
+    pub(crate) async fn send(self) -> Result<HttpResponse, Error> {
         let (client, timeout) = (self.client, self.timeout);
-        let answer = client.0.http.send(self.request().await?, timeout).await?;
-        tracing::debug!(status = answer.status.as_u16(), "the hub answered");
-        if answer.status.is_success() {
-            Ok(answer)
-        } else {
-            Err(Error::from_answer(answer.status, &answer.headers, &answer.body))
-        }
+        let response = client.0.http.send(self.into_http().await?, timeout).await?;
+        tracing::debug!(status = response.status.as_u16(), "response received");
+        if response.status.is_success() { Ok(response) } else { Err(error(&response)) }
     }
 
-    /// Sends it and leaves the body of the answer to be read as it comes; a refusal is an error.
-    pub(crate) async fn stream(self) -> Result<Response<Incoming>, Error> {
+    /// Sends the request and returns the response without reading its body. An error status is an error.
+    pub(crate) async fn send_streaming(self) -> Result<Response<Incoming>, Error> {
         let (client, timeout) = (self.client, self.timeout);
-        let response = client.0.http.open(self.request().await?, timeout).await?;
+        let response = client.0.http.send_streaming(self.into_http().await?, timeout).await?;
         if response.status().is_success() {
             return Ok(response);
         }
-        let answer = http_client::read(response, timeout).await?;
-        Err(Error::from_answer(answer.status, &answer.headers, &answer.body))
+        let response = http_client::read_body(response, timeout).await?;
+        Err(error(&response))
     }
 
-    async fn request(self) -> Result<Request<Bytes>, Error> {
+    async fn into_http(self) -> Result<Request<Bytes>, Error> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.uri)
-            .header(header::AUTHORIZATION, self.client.0.authorization.header().await?)
+            .header(
+                header::AUTHORIZATION,
+                self.client.0.authorization.header(self.client.0.connect_timeout).await?,
+            )
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::ACCEPT, "application/json");
         if let Some(etag) = self.if_match {
@@ -173,16 +186,72 @@ impl Call<'_> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        request.body(self.body.unwrap_or_default()).map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, "the request cannot be sent").with_source(error)
-        })
+        request
+            .body(self.body.unwrap_or_default())
+            .map_err(|error| Error::invalid_input("the request cannot be written as HTTP").with_source(error))
     }
 
-    /// Sends it and reads the answer as JSON.
-    pub(crate) async fn send_for<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let answer = self.send().await?;
-        serde_json::from_slice(&answer.body).map_err(|error| {
-            Error::new(ErrorKind::InvalidResponse, "the hub's answer cannot be read").with_source(error)
+    /// Sends the request and reads the response as JSON.
+    pub(crate) async fn send_json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let response = self.send().await?;
+        serde_json::from_slice(&response.body).map_err(|error| {
+            Error::new(ErrorKind::Protocol, "the response of the hub cannot be read").with_source(error)
         })
+    }
+}
+
+fn error(response: &HttpResponse) -> Error {
+    let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+    let (code, id) = (header("iothub-errorcode"), header("x-ms-request-id"));
+    let status = response.status.as_u16();
+    Error::from_response(
+        "the hub refused the request",
+        ErrorResponse::parse(status, code, id, &response.body),
+    )
+}
+
+#[cfg(test)]
+impl ServiceClient {
+    pub(crate) fn base_url(&self) -> &str {
+        &self.0.base_url
+    }
+
+    pub(crate) fn signed_resource(&self) -> Option<&str> {
+        self.0.authorization.resource()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_repeats_the_response_of_the_hub() {
+        let mut headers = HeaderMap::new();
+        headers.insert("iothub-errorcode", HeaderValue::from_static("DeviceNotFound"));
+        headers.insert("x-ms-request-id", HeaderValue::from_static("id"));
+        let body = Bytes::from_static(br#"{"Message":"ErrorCode:DeviceNotFound;dev1 is not registered"}"#);
+        let error = error(&HttpResponse { status: http::StatusCode::NOT_FOUND, headers, body });
+        assert_eq!((error.kind(), error.status()), (ErrorKind::NotFound, Some(404)));
+        assert_eq!((error.code(), error.code_name()), (Some(404_001), Some("DeviceNotFound")));
+        assert_eq!(error.tracking_id(), Some("id"));
+        assert_eq!(error.message(), "the hub refused the request: dev1 is not registered");
+        assert_eq!(
+            error.to_string(),
+            "the hub refused the request: dev1 is not registered (DeviceNotFound 404001)"
+        );
+    }
+
+    #[test]
+    fn the_longest_timeout_can_be_extended() {
+        let pem = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+        let client = ServiceClient::builder("h")
+            .shared_access_key("p", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+            .root_certificates_only(pem)
+            .request_timeout(Duration::MAX)
+            .build()
+            .unwrap();
+        let request = client.request(Method::GET, "/", "").extend_timeout(Duration::MAX);
+        assert_eq!(request.timeout, Duration::MAX);
     }
 }

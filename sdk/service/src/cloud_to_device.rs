@@ -1,84 +1,16 @@
-//! Messages to devices: send, and throw away what waits.
+//! Cloud-to-device messages: send and purge.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use ferrohub_model::Timestamp;
-use ferrohub_model::message::{EnqueuedMessage, MessageProperties, PurgeResult, SystemProperty};
+use ferrohub_model::message::{
+    Ack, Destination, EnqueuedMessage, MessageProperties, PurgeResult, SystemProperty,
+};
+use ferrohub_model::{IdentityId, Timestamp, percent};
 use http::{HeaderName, HeaderValue, Method};
+use serde::Serialize;
 
-use crate::uri::segment;
-use crate::{Error, ErrorKind, ServiceClient};
-
-/// Whom a message is for. Made from the id of a device, or from those of a device and a module of it.
-///
-/// ```
-/// # use ferrohub_service::MessageTo;
-/// let _: MessageTo<'_> = "myDevice".into();
-/// let _: MessageTo<'_> = ("myDevice", "myModule").into();
-/// let _ = MessageTo::input("myDevice", "myModule", "myInput");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageTo<'a> {
-    device_id: &'a str,
-    module_id: Option<&'a str>,
-    input: Option<&'a str>,
-}
-
-impl<'a> From<&'a str> for MessageTo<'a> {
-    fn from(device_id: &'a str) -> Self {
-        Self { device_id, module_id: None, input: None }
-    }
-}
-
-impl<'a> From<(&'a str, &'a str)> for MessageTo<'a> {
-    fn from((device_id, module_id): (&'a str, &'a str)) -> Self {
-        Self { device_id, module_id: Some(module_id), input: None }
-    }
-}
-
-impl<'a> MessageTo<'a> {
-    /// An input of a module.
-    #[must_use]
-    pub fn input(device_id: &'a str, module_id: &'a str, input: &'a str) -> Self {
-        Self { device_id, module_id: Some(module_id), input: Some(input) }
-    }
-
-    /// `/devices/{device}[/modules/{module}]`
-    fn identity(self) -> Result<String, Error> {
-        if [Some(self.device_id), self.module_id, self.input].contains(&Some("")) {
-            return Err(invalid("an id is empty"));
-        }
-        let device = segment(self.device_id);
-        Ok(match self.module_id {
-            None => format!("/devices/{device}"),
-            Some(module) => format!("/devices/{device}/modules/{}", segment(module)),
-        })
-    }
-
-    fn address(self) -> Result<String, Error> {
-        let identity = self.identity()?;
-        Ok(match self.input {
-            None => format!("{identity}/messages/deviceBound"),
-            Some(input) => format!("{identity}/inputs/{}", segment(input)),
-        })
-    }
-}
-
-/// What to hear of a message; see [`ServiceClient::receive_feedback`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Ack {
-    /// Nothing.
-    #[default]
-    None,
-    /// That the device completed it.
-    Positive,
-    /// That it came to another end.
-    Negative,
-    /// Both.
-    Full,
-}
+use crate::{Error, ServiceClient};
 
 /// A message to a device.
 ///
@@ -100,66 +32,76 @@ pub struct CloudToDeviceMessage {
 }
 
 impl CloudToDeviceMessage {
-    /// A message with this body, 64 KiB at most together with its properties.
+    /// A message with this body. Body and properties have at most 64 KiB together.
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// Names it; feedback repeats the name.
+    /// A message with this text, of content type `text/plain` in UTF-8.
+    pub fn text(body: impl Into<String>) -> Self {
+        Self::new(body.into()).content_type("text/plain").content_encoding("utf-8")
+    }
+
+    /// A message with this value as JSON, of content type `application/json` in UTF-8.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(body: &T) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Error::invalid_input(format!("the message cannot be written as JSON: {error}")).with_source(error)
+        })?;
+        Ok(Self::new(body).content_type("application/json").content_encoding("utf-8"))
+    }
+
+    /// Sets the message id, which feedback repeats.
     pub fn message_id(self, id: impl Into<String>) -> Self {
-        self.system(SystemProperty::MessageId, id)
+        self.system_property(SystemProperty::MessageId, id)
     }
 
-    /// The message or request that it belongs to.
+    /// Sets the id of the message or request that this message belongs to.
     pub fn correlation_id(self, id: impl Into<String>) -> Self {
-        self.system(SystemProperty::CorrelationId, id)
+        self.system_property(SystemProperty::CorrelationId, id)
     }
 
-    /// Who sends it.
+    /// Sets the user id.
     pub fn user_id(self, id: impl Into<String>) -> Self {
-        self.system(SystemProperty::UserId, id)
+        self.system_property(SystemProperty::UserId, id)
     }
 
-    /// Media type of the body.
+    /// Sets the media type of the body.
     pub fn content_type(self, name: impl Into<String>) -> Self {
-        self.system(SystemProperty::ContentType, name)
+        self.system_property(SystemProperty::ContentType, name)
     }
 
-    /// Encoding of the body, such as `utf-8`.
+    /// Sets the encoding of the body, such as `utf-8`.
     pub fn content_encoding(self, name: impl Into<String>) -> Self {
-        self.system(SystemProperty::ContentEncoding, name)
+        self.system_property(SystemProperty::ContentEncoding, name)
     }
 
-    /// What to hear of it.
+    /// Requests feedback; see [`ServiceClient::feedback`].
     pub fn ack(self, ack: Ack) -> Self {
-        let name = match ack {
-            Ack::None => "none",
-            Ack::Positive => "positive",
-            Ack::Negative => "negative",
-            Ack::Full => "full",
-        };
-        self.system(SystemProperty::Ack, name)
+        self.system_property(SystemProperty::Ack, ack.name())
     }
 
-    /// Until when the device can have it; the hub's default is an hour from now.
-    pub fn expiry(self, expiry: Timestamp) -> Self {
-        self.system(SystemProperty::Expiry, expiry.to_string())
+    /// Sets when the message expires: a `SystemTime` or a [`Timestamp`]. The hub's default is one hour from now.
+    pub fn expiry(self, at: impl Into<Timestamp>) -> Self {
+        self.system_property(SystemProperty::Expiry, at.into().to_string())
     }
 
-    /// How long the device can have it, from when it is sent.
+    /// Sets the expiry relative to the time of sending.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
         self
     }
 
-    /// A property of the application. Over HTTPS its name is in small letters when it arrives, and name and value hold
-    /// visible ASCII characters alone.
+    /// Adds an application property. Name and value may contain visible ASCII characters only. The name arrives in
+    /// lower case, because it is sent as an HTTP header.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.application.insert(name.into(), value.into());
         self
     }
 
-    fn system(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
+    fn system_property(mut self, property: SystemProperty, value: impl Into<String>) -> Self {
         self.properties.system.insert(property, value.into());
         self
     }
@@ -175,84 +117,111 @@ impl CloudToDeviceMessage {
             .application
             .iter()
             .map(|(name, value)| (format!("iothub-app-{name}"), value.clone()));
-        let deadline = self.time_to_live.map(|time_to_live| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let millis = since.saturating_add(time_to_live).as_millis();
-            let deadline = Timestamp::from_unix_millis(i64::try_from(millis).unwrap_or(i64::MAX));
-            (SystemProperty::Expiry.http_header().to_owned(), deadline.to_string())
+        let expiry = self.time_to_live.map(|time_to_live| {
+            let millis = i64::try_from(time_to_live.as_millis()).unwrap_or(i64::MAX);
+            let expiry = Timestamp::from(SystemTime::now()).plus_millis(millis);
+            (SystemProperty::Expiry.http_header().to_owned(), expiry.to_string())
         });
-        let all = system.chain(application).chain(deadline);
+        let all = system.chain(application).chain(expiry);
         all.map(|(name, value)| {
-            let unusable = || invalid(format!("HTTP cannot carry the property {name:?} with {value:?}"));
+            let invalid = || {
+                let message =
+                    format!("an HTTP header cannot carry the property {name:?} with value {value:?}");
+                Error::invalid_input(message)
+            };
             let visible = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-            let value = HeaderValue::from_str(&value).ok().filter(|_| visible).ok_or_else(unusable)?;
-            Ok((HeaderName::try_from(&name).map_err(|_| unusable())?, value))
+            let header = HeaderValue::from_str(&value).ok().filter(|_| visible).ok_or_else(invalid)?;
+            Ok((HeaderName::try_from(&name).map_err(|_| invalid())?, header))
         })
         .collect()
     }
 }
 
-fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidInput, message)
-}
-
 impl ServiceClient {
-    /// Puts a message in the queue of a device or module; the device need not be connected. Ferrohub takes messages over
-    /// HTTPS; Azure does not.
+    /// Puts a message into the queue of a device or module, which does not have to be connected. Ferrohub accepts
+    /// messages over HTTPS; Azure requires AMQP.
+    ///
+    /// The destination is a text (`"device"` or `"device/module"`), a pair of device id and module id, an
+    /// [`IdentityId`], or a [`Destination`] for an input of a module.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; [`ErrorKind::QuotaExceeded`] if as many messages wait for the device as may, or the
-    /// expiry is past or too far away; [`ErrorKind::TooLarge`]
-    pub async fn send_message<'a>(
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound);
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the queue is full or the expiry is past or too
+    /// far away; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge); and those of any request.
+    pub async fn send_message(
         &self,
-        to: impl Into<MessageTo<'a>>,
+        to: impl TryInto<Destination, Error: Into<Error>>,
         message: &CloudToDeviceMessage,
     ) -> Result<EnqueuedMessage, Error> {
-        let address = to.into().address()?;
-        let mut call = self.call(Method::POST, "/messages/deviceBound", "").body(message.body.clone());
-        let to = HeaderName::from_static(SystemProperty::To.http_header());
-        // Percent-encoded, so that a header can hold it.
-        call = call.header(to, HeaderValue::try_from(address).map_err(|_| invalid("an id cannot be sent"))?);
+        let to = to.try_into().map_err(Into::into)?;
+        let header = HeaderName::from_static(SystemProperty::To.http_header());
+        // The address is percent-encoded, so a header can carry it.
+        let address = HeaderValue::try_from(to.to_string())
+            .map_err(|error| Error::invalid_input("the destination is invalid").with_source(error))?;
+        let request = self.request(Method::POST, "/messages/deviceBound", "").body(message.body.clone());
+        let mut request = request.header(header, address);
         for (name, value) in message.headers()? {
-            call = call.header(name, value);
+            request = request.header(name, value);
         }
-        call.send_for().await
+        request.send_json().await
     }
 
-    /// Throws away the messages that wait for a device or module.
+    /// Deletes all messages in the queue of a device or module.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]
-    pub async fn purge_messages<'a>(&self, of: impl Into<MessageTo<'a>>) -> Result<PurgeResult, Error> {
-        let path = format!("{}/commands", of.into().identity()?);
-        self.call(Method::DELETE, &path, "").send_for().await
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and those of any request.
+    pub async fn purge_messages(
+        &self,
+        identity: impl TryInto<IdentityId, Error: Into<Error>>,
+    ) -> Result<PurgeResult, Error> {
+        let path = purge_path(&identity.try_into().map_err(Into::into)?);
+        self.request(Method::DELETE, &path, "").send_json().await
+    }
+}
+
+fn purge_path(identity: &IdentityId) -> String {
+    let device = percent::encode(identity.device_str());
+    match identity.module_str() {
+        None => format!("/devices/{device}/commands"),
+        Some(module) => format!("/devices/{device}/modules/{}/commands", percent::encode(module)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
-    fn a_message_is_addressed_to_a_device_a_module_or_its_input() {
-        let address = |to: MessageTo<'_>| to.address().map_err(|error| error.kind());
-        assert_eq!(address("d#1".into()), Ok("/devices/d%231/messages/deviceBound".to_owned()));
-        assert_eq!(address(("d", "m").into()), Ok("/devices/d/modules/m/messages/deviceBound".to_owned()));
-        let input = MessageTo::input("d", "m", "in 1");
-        assert_eq!(address(input), Ok("/devices/d/modules/m/inputs/in%201".to_owned()));
-        assert_eq!(address("".into()), Err(ErrorKind::InvalidInput));
-        assert_eq!(address(MessageTo::input("d", "m", "")), Err(ErrorKind::InvalidInput));
+    fn invalid_properties_are_refused_before_anything_is_sent() {
+        let valid = CloudToDeviceMessage::new("x").message_id("m 1").property("a", "").ack(Ack::Full);
+        let names: Vec<String> =
+            valid.headers().unwrap().iter().map(|(name, _)| name.as_str().to_owned()).collect();
+        assert_eq!(names, ["iothub-messageid", "iothub-ack", "iothub-app-a"]);
+        for invalid in
+            [valid.clone().property("a b", "x"), valid.clone().property("a", "é"), valid.message_id("\n")]
+        {
+            assert_eq!(invalid.headers().unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
     }
 
     #[test]
-    fn what_http_cannot_carry_is_refused_before_anything_is_sent() {
-        let good = CloudToDeviceMessage::new("x").message_id("m 1").property("a", "").ack(Ack::Full);
-        let names: Vec<String> =
-            good.headers().unwrap().iter().map(|(name, _)| name.as_str().to_owned()).collect();
-        assert_eq!(names, ["iothub-messageid", "iothub-ack", "iothub-app-a"]);
-        for bad in [good.clone().property("a b", "x"), good.clone().property("a", "é"), good.message_id("\n")]
-        {
-            assert_eq!(bad.headers().unwrap_err().kind(), ErrorKind::InvalidInput);
-        }
+    fn a_json_message_has_its_content_type() {
+        let message = CloudToDeviceMessage::json(&[1]).unwrap();
+        assert_eq!(
+            message,
+            CloudToDeviceMessage::new("[1]").content_type("application/json").content_encoding("utf-8")
+        );
+        let system = |message: &CloudToDeviceMessage| {
+            message.properties.get(SystemProperty::ContentType).map(str::to_owned)
+        };
+        assert_eq!(system(&CloudToDeviceMessage::text("x")).as_deref(), Some("text/plain"));
+    }
+
+    #[test]
+    fn a_purge_names_a_device_or_a_module() {
+        let path = |text| purge_path(&IdentityId::parse(text).unwrap());
+        assert_eq!(path("d#1"), "/devices/d%231/commands");
+        assert_eq!(path("d/m"), "/devices/d/modules/m/commands");
     }
 }

@@ -1,39 +1,51 @@
-//! Tokens of Microsoft Entra, or of whoever issues them for the hub.
+//! Token credentials, such as those of Microsoft Entra.
 
 mod client_secret;
 
 use std::fmt;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
+use ferrohub_model::Timestamp;
 
-use crate::Error;
+use crate::BoxError;
 
 pub use client_secret::ClientSecretCredential;
 
-/// A bearer token and when it ends.
+/// A token, and when it expires.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct AccessToken {
-    /// What goes behind `Bearer`.
+    /// The token, which is sent as `Bearer`.
     pub token: String,
-    /// When it ends.
-    pub expires: SystemTime,
+    /// When it expires.
+    pub expiry: Timestamp,
 }
 
-impl fmt::Debug for AccessToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken").field("expires", &self.expires).finish_non_exhaustive()
+impl AccessToken {
+    /// A token with this expiry.
+    #[must_use]
+    pub fn new(token: impl Into<String>, expiry: impl Into<Timestamp>) -> Self {
+        Self { token: token.into(), expiry: expiry.into() }
     }
 }
 
-/// Something that gets tokens. Implement it to bring a credential of your own.
+/// Without the token.
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("expiry", &self.expiry).finish_non_exhaustive()
+    }
+}
+
+/// A source of tokens. Implement it for a credential of your own.
 ///
-/// The client asks before each request, so keep a token as long as it is good.
+/// The client asks before each request, so an implementation should cache a token until it expires. The client waits
+/// for it up to [`connect_timeout`](crate::Builder::connect_timeout).
 #[async_trait]
 pub trait TokenCredential: Send + Sync {
-    /// A token that is good for all of `scopes`.
+    /// Returns a token for all of `scopes`.
     ///
     /// # Errors
-    /// [`Error::credential`], with a text that holds no secret.
-    async fn token(&self, scopes: &[&str]) -> Result<AccessToken, Error>;
+    /// Any error. Its text must not contain a secret. The request fails with
+    /// [`ErrorKind::Credential`](crate::ErrorKind::Credential).
+    async fn token(&self, scopes: &[&str]) -> Result<AccessToken, BoxError>;
 }

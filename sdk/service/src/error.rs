@@ -1,153 +1,105 @@
-//! What can go wrong: a kind to act on, and everything the hub said about it.
+//! The error type of the SDK.
 
-mod answer;
-
+use std::borrow::Cow;
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
-use http::StatusCode;
+pub use ferrohub_model::ErrorKind;
+use ferrohub_model::{ErrorResponse, InvalidHostPort, InvalidId};
 
-/// Any error, as the source of ours.
+/// An error of any type: accepted from credentials, and the type of sources.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The connection string, a setting or an argument cannot be used; nothing was sent.
-    InvalidInput,
-    /// The hub refused an argument, or the body (400).
-    InvalidArgument,
-    /// The token was not accepted, or it does not allow the operation (401, 403).
-    Unauthorized,
-    /// There is no such device, module or resource, or the device is disabled (404).
-    NotFound,
-    /// The device is not connected, or does not listen for methods (404103).
-    DeviceNotOnline,
-    /// It exists already (409).
-    Conflict,
-    /// It has changed since its etag was read (412).
-    PreconditionFailed,
-    /// The request is larger than the hub takes (413).
-    TooLarge,
-    /// The hub or the device has as many as it may (403, 413).
-    QuotaExceeded,
-    /// Too many requests (429).
-    Throttled,
-    /// The device did not answer in time (504).
-    DeviceTimeout,
-    /// A newer connection of the device displaced the one that carried the call (400027).
-    TakenOver,
-    /// The device's answer was not usable (502).
-    BadDeviceResponse,
-    /// The hub is starting, stopping or overloaded (503).
-    Unavailable,
-    /// The hub failed (500).
-    Server,
-    /// The hub could not be reached, or the connection broke.
-    Connection,
-    /// The hub did not answer in time.
-    Timeout,
-    /// The token credential gave no token.
-    Credential,
-    /// The hub's answer was not what it should be.
-    InvalidResponse,
-}
+/// An operation failed.
+///
+/// [`kind`](Self::kind) is what an application decides on; the text is for people. If the hub refused a request,
+/// [`status`](Self::status), [`code`](Self::code) and [`tracking_id`](Self::tracking_id) repeat its response. The
+/// source is the error below, if there is one. Never contains a secret. Cheap to clone.
+#[derive(Clone)]
+pub struct Error(Arc<Details>);
 
-/// An operation that did not succeed.
-pub struct Error(Box<Details>);
-
-#[derive(Debug, Default)]
+#[derive(Clone)]
 struct Details {
-    kind: Option<ErrorKind>,
-    message: String,
-    status: Option<StatusCode>,
-    code: Option<u32>,
-    code_name: Option<String>,
-    tracking_id: Option<String>,
-    source: Option<BoxError>,
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    response: Option<ErrorResponse>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Details { kind: Some(kind), message: message.into(), ..Details::default() }))
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Arc::new(Details { kind, message: message.into(), response: None, source: None }))
+    }
+
+    pub(crate) fn invalid_input(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
+    }
+
+    /// The hub refused a request. `what` says what failed.
+    pub(crate) fn from_response(what: &str, response: ErrorResponse) -> Self {
+        let message = format!("{what}: {}", response.text()).into();
+        Self(Arc::new(Details { kind: response.kind(), message, response: Some(response), source: None }))
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        Arc::make_mut(&mut self.0).source = Some(Arc::from(source.into()));
         self
     }
 
-    /// An error for a [`TokenCredential`](crate::TokenCredential) of your own.
-    pub fn credential(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Credential, message)
-    }
-
-    /// What went wrong.
+    /// Returns the kind of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        self.0.kind.unwrap_or(ErrorKind::InvalidResponse)
+        self.0.kind
     }
 
-    /// The text, without the codes.
+    /// Returns whether the same operation may succeed later without any change; see [`ErrorKind::is_retryable`]. The
+    /// hub may have carried it out already: consider that before you repeat a method call.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.kind().is_retryable()
+    }
+
+    /// Returns the text, without the codes of the hub.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The HTTP status, if the hub answered.
+    /// Returns the HTTP status of the hub's response.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        self.0.status.map(|status| status.as_u16())
+        self.0.response.as_ref().map(|response| response.status)
     }
 
-    /// The hub's code, such as 404103.
+    /// Returns the number of the hub's error, such as 404103.
     #[must_use]
     pub fn code(&self) -> Option<u32> {
-        self.0.code
+        self.0.response.as_ref()?.code
     }
 
-    /// The code's name, such as `DeviceNotOnline`.
+    /// Returns the name of the hub's error, such as `DeviceNotOnline`.
     #[must_use]
     pub fn code_name(&self) -> Option<&str> {
-        self.0.code_name.as_deref()
+        self.0.response.as_ref()?.code_name.as_deref()
     }
 
-    /// What names this refusal in the logs of the hub.
+    /// Returns the id of this error in the log of the hub.
     #[must_use]
     pub fn tracking_id(&self) -> Option<&str> {
-        self.0.tracking_id.as_deref()
-    }
-
-    /// Whether the same request may succeed later. It may also have been carried out already, except after
-    /// [`ErrorKind::Throttled`] and [`ErrorKind::DeviceNotOnline`]: think before you repeat a method call.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::DeviceNotOnline
-                | ErrorKind::Throttled
-                | ErrorKind::DeviceTimeout
-                | ErrorKind::TakenOver
-                | ErrorKind::Unavailable
-                | ErrorKind::Server
-                | ErrorKind::Connection
-                | ErrorKind::Timeout
-        )
+        self.0.response.as_ref()?.tracking_id.as_deref()
     }
 }
 
+/// The text, and the codes of the hub in brackets: `the hub refused the request: … (DeviceNotFound 404001)`.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        match (&self.0.code_name, self.0.code, self.0.status) {
-            (Some(name), Some(code), _) => write!(f, " ({name}, {code})")?,
-            (Some(name), None, _) => write!(f, " ({name})")?,
-            (None, Some(code), _) => write!(f, " ({code})")?,
-            (None, None, Some(status)) => write!(f, " (HTTP {status})")?,
-            (None, None, None) => {}
+        match self.0.response.as_ref().and_then(ErrorResponse::codes) {
+            Some(codes) => write!(f, " ({codes})"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -167,5 +119,23 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<InvalidId> for Error {
+    fn from(error: InvalidId) -> Self {
+        Self::invalid_input(error.to_string()).with_source(error)
+    }
+}
+
+impl From<InvalidHostPort> for Error {
+    fn from(error: InvalidHostPort) -> Self {
+        Self::invalid_input(error.to_string()).with_source(error)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }

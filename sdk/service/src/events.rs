@@ -1,17 +1,17 @@
-//! Events: what devices send and the hub has to tell, read from its log.
+//! Events of devices and of the hub, read from the event log.
 
 mod position;
 mod stream;
 
+use ferrohub_model::percent;
 use http::Method;
 
 pub use position::{EventPosition, EventStart};
 pub use stream::EventStream;
 
-use crate::uri::segment;
 use crate::{Error, EventLogInfo, ServiceClient};
 
-/// How events shall be read; see [`ServiceClient::events`].
+/// The settings of an event stream; from [`ServiceClient::events`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct EventReader {
@@ -22,69 +22,71 @@ pub struct EventReader {
 }
 
 impl ServiceClient {
-    /// Reads the events of a hub: what its devices send, and what it tells of them itself. Only a Ferrohub serves them
-    /// over HTTPS; Azure has AMQP for that.
+    /// Reads the events of a hub: those of its devices, and its own about twins and connections. Only a Ferrohub serves
+    /// events over HTTPS; Azure requires AMQP.
     ///
     /// ```no_run
     /// # async fn example(client: ferrohub_service::ServiceClient) -> Result<(), ferrohub_service::Error> {
     /// use ferrohub_service::EventStart;
     ///
-    /// let mut events = client.events().start(EventStart::Oldest).open().await?;
-    /// loop {
-    ///     let event = events.next().await?;
+    /// let mut events = client.events().start(EventStart::Earliest).open().await?;
+    /// while let Some(event) = events.next().await {
+    ///     let event = event?;
     ///     println!("{}: {}", event.device_id().unwrap_or_default(), event.body.to_text());
     /// }
+    /// # Ok(())
     /// # }
     /// ```
     pub fn events(&self) -> EventReader {
-        EventReader { client: self.clone(), start: EventStart::Next, consumer_group: None, partition: None }
+        EventReader { client: self.clone(), start: EventStart::Latest, consumer_group: None, partition: None }
     }
 
-    /// The partitions of the hub's event log, and the groups that may read it.
+    /// Returns the partitions and the consumer groups of the event log.
     ///
     /// # Errors
-    /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized): events are for shared access policies with
-    /// `ServiceConnect`, and not for Entra.
-    pub async fn event_log(&self) -> Result<EventLogInfo, Error> {
-        self.call(Method::GET, "/messages/events/partitions", "").send_for().await
+    /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) without a shared access policy with the right
+    /// `ServiceConnect` (an Entra token is not sufficient), and those of any request.
+    pub async fn get_event_log(&self) -> Result<EventLogInfo, Error> {
+        self.request(Method::GET, "/messages/events/partitions", "").send_json().await
     }
 }
 
 impl EventReader {
-    /// Where to begin; with the next event if nobody says.
+    /// Sets where the stream begins. Default: [`EventStart::Latest`].
     pub fn start(mut self, start: EventStart) -> Self {
         self.start = start;
         self
     }
 
-    /// On behalf of this group, instead of `$Default`.
+    /// Sets the consumer group. Default `$Default`.
     pub fn consumer_group(mut self, name: &str) -> Self {
         self.consumer_group = Some(name.to_owned());
         self
     }
 
-    /// Only this partition.
+    /// Reads only this partition.
     pub fn partition(mut self, partition: u16) -> Self {
         self.partition = Some(partition);
         self
     }
 
-    /// Begins to read.
+    /// Opens the stream.
     ///
     /// # Errors
     /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a group or partition that is not there,
-    /// [`ErrorKind::Throttled`](crate::ErrorKind::Throttled) if the group has as many readers as it may,
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the position is of another log.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the group or partition does not exist,
+    /// [`ErrorKind::Throttled`](crate::ErrorKind::Throttled) if all reader slots of the group are taken,
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the position belongs to another log, and those of any
+    /// request.
     pub async fn open(self) -> Result<EventStream, Error> {
         EventStream::open(self).await
     }
 
-    /// The query for what comes at `start`.
+    /// The query of a request that begins at `start`.
     fn query(&self, start: &EventStart) -> String {
-        let mut query = format!("position={}&", segment(&start.to_string()));
+        let mut query = format!("position={}&", percent::encode(&start.to_string()));
         if let Some(group) = &self.consumer_group {
-            query.push_str(&format!("consumerGroup={}&", segment(group)));
+            query.push_str(&format!("consumerGroup={}&", percent::encode(group)));
         }
         if let Some(partition) = self.partition {
             query.push_str(&format!("partition={partition}&"));

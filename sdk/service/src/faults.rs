@@ -1,43 +1,43 @@
-//! Faults that a test injects into a Ferrohub, if its configuration allows it.
+//! Fault injection for tests, if the configuration of the Ferrohub allows it.
 
+use ferrohub_model::percent;
 use http::Method;
 
-use crate::uri::segment;
 use crate::{Error, Fault, FaultRequest, Management};
 
 impl Management<'_> {
-    /// Injects a fault, see [`FaultRequest::new`].
+    /// Creates a fault, see [`FaultRequest::new`].
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the hub does not let faults be injected,
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if it makes no sense, or has no end,
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if there are as many as there may be.
-    pub async fn add_fault(&self, fault: &FaultRequest) -> Result<Fault, Error> {
-        self.client().call(Method::POST, "/ferrohub/faults", "").json(fault)?.send_for().await
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if fault injection is disabled,
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the fault is invalid or unlimited,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if there are too many faults.
+    pub async fn create_fault(&self, fault: &FaultRequest) -> Result<Fault, Error> {
+        self.client().request(Method::POST, "/ferrohub/faults", "").json(fault)?.send_json().await
     }
 
-    /// The faults that are injected now, the oldest first.
+    /// Lists the active faults, oldest first.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the hub does not let faults be injected.
-    pub async fn faults(&self) -> Result<Vec<Fault>, Error> {
-        self.client().call(Method::GET, "/ferrohub/faults", "").send_for().await
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if fault injection is disabled.
+    pub async fn list_faults(&self) -> Result<Vec<Fault>, Error> {
+        self.client().request(Method::GET, "/ferrohub/faults", "").send_json().await
     }
 
-    /// Takes a fault away before its time.
+    /// Deletes a fault.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) also if it has ended.
-    pub async fn remove_fault(&self, id: &str) -> Result<(), Error> {
-        let path = format!("/ferrohub/faults/{}", segment(id));
-        self.client().call(Method::DELETE, &path, "").send().await.map(drop)
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it does not exist or has ended.
+    pub async fn delete_fault(&self, id: &str) -> Result<(), Error> {
+        let path = format!("/ferrohub/faults/{}", percent::encode(id));
+        self.client().request(Method::DELETE, &path, "").send().await.map(drop)
     }
 
-    /// Takes all faults away.
+    /// Deletes all faults.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the hub does not let faults be injected.
-    pub async fn clear_faults(&self) -> Result<(), Error> {
-        self.client().call(Method::DELETE, "/ferrohub/faults", "").send().await.map(drop)
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if fault injection is disabled.
+    pub async fn delete_all_faults(&self) -> Result<(), Error> {
+        self.client().request(Method::DELETE, "/ferrohub/faults", "").send().await.map(drop)
     }
 }

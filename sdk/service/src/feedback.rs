@@ -1,103 +1,157 @@
-//! What became of messages to devices.
+//! Feedback: what became of messages to devices.
 
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ferrohub_model::message::FeedbackRecord;
+use ferrohub_model::percent;
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
 use http::{Method, header};
 
-use crate::uri::segment;
 use crate::{Error, ErrorKind, ServiceClient};
 
-/// A batch of feedback that this client has in hand: complete it, or it comes again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+const PATH: &str = "/messages/serviceBound/feedback";
+
+/// A locked batch of feedback, from [`ServiceClient::receive_feedback`]. The hub does not deliver it elsewhere before
+/// the lock expires. A batch that is not completed is delivered again.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct FeedbackBatch {
-    /// With which it is settled.
-    pub lock_token: String,
-    /// What became of which message, oldest first.
+pub struct LockedFeedback {
+    /// The records, oldest first.
     pub records: Vec<FeedbackRecord>,
+    client: ServiceClient,
+    lock_token: String,
+}
+
+impl LockedFeedback {
+    /// Completes the batch: the hub deletes it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LockLost`] if the lock has expired; another receiver may have the batch then. Otherwise those of
+    /// any request.
+    pub async fn complete(self) -> Result<(), Error> {
+        let path = format!("{PATH}/{}", percent::encode(&self.lock_token));
+        self.client.request(Method::DELETE, &path, "").send().await.map(drop)
+    }
+
+    /// Abandons the batch: it is delivered again at once.
+    ///
+    /// # Errors
+    /// As for [`complete`](Self::complete).
+    pub async fn abandon(self) -> Result<(), Error> {
+        let path = format!("{PATH}/{}/abandon", percent::encode(&self.lock_token));
+        self.client.request(Method::POST, &path, "").send().await.map(drop)
+    }
+
+    /// Returns the token that identifies the lock, for logs.
+    #[must_use]
+    pub fn lock_token(&self) -> &str {
+        &self.lock_token
+    }
 }
 
 impl ServiceClient {
-    /// The oldest feedback that nobody has in hand; `None` if there is none yet. The hub gathers feedback for up to 15
-    /// seconds, or 64 records.
+    /// Receives and locks the oldest batch of feedback; `None` if there is none. The hub collects feedback for up to 15
+    /// seconds or 64 records.
     ///
     /// # Errors
-    /// Those that any request can have.
-    pub async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, Error> {
-        let answer = self.call(Method::GET, "/messages/serviceBound/feedback", "").send().await?;
-        if answer.body.is_empty() {
+    /// Those of any request.
+    pub async fn receive_feedback(&self) -> Result<Option<LockedFeedback>, Error> {
+        let response = self.request(Method::GET, PATH, "").send().await?;
+        if response.body.is_empty() {
             return Ok(None);
         }
-        let unreadable = || Error::new(ErrorKind::InvalidResponse, "the hub's answer cannot be read");
-        let token = answer.headers.get(header::ETAG).and_then(|token| token.to_str().ok());
+        let unreadable = || Error::new(ErrorKind::Protocol, "the response of the hub cannot be read");
+        let token = response.headers.get(header::ETAG).and_then(|token| token.to_str().ok());
         let records =
-            serde_json::from_slice(&answer.body).map_err(|error| unreadable().with_source(error))?;
+            serde_json::from_slice(&response.body).map_err(|error| unreadable().with_source(error))?;
         let lock_token = token.ok_or_else(unreadable)?.trim_matches('"').to_owned();
-        Ok(Some(FeedbackBatch { lock_token, records }))
+        Ok(Some(LockedFeedback { records, client: self.clone(), lock_token }))
     }
 
-    /// Is done with a batch: the hub forgets it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if its lock ran out; somebody else may have it then.
-    pub async fn complete_feedback(&self, lock_token: &str) -> Result<(), Error> {
-        let path = format!("/messages/serviceBound/feedback/{}", segment(lock_token));
-        self.call(Method::DELETE, &path, "").send().await.map(drop)
-    }
-
-    /// Gives a batch back: it comes again at once.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if its lock ran out.
-    pub async fn abandon_feedback(&self, lock_token: &str) -> Result<(), Error> {
-        let path = format!("/messages/serviceBound/feedback/{}/abandon", segment(lock_token));
-        self.call(Method::POST, &path, "").send().await.map(drop)
-    }
-
-    /// Feedback as it comes: asks for it again and again, with this pause where there was none.
+    /// Returns a stream of feedback. It polls the hub, with this interval while there is no feedback.
     #[must_use]
-    pub fn feedback(&self, pause: Duration) -> FeedbackStream {
-        FeedbackStream { client: self.clone(), pause, in_hand: None }
+    pub fn feedback(&self, poll_interval: Duration) -> FeedbackStream {
+        FeedbackStream { client: self.clone(), poll_interval, locked: None, step: None }
     }
 }
 
-/// Feedback as it comes.
-#[derive(Debug)]
+/// A stream of feedback; from [`ServiceClient::feedback`]. It never ends.
+///
+/// The request for the next batch completes the one before. The last batch is delivered again, unless
+/// [`complete`](Self::complete) is called. An error does not end the stream: the next call tries again.
 pub struct FeedbackStream {
     client: ServiceClient,
-    pause: Duration,
-    /// What the caller was given last.
-    in_hand: Option<String>,
+    poll_interval: Duration,
+    /// The batch that was returned last.
+    locked: Option<LockedFeedback>,
+    /// The request in progress. It survives when the future of `next` is dropped.
+    step: Option<BoxFuture<'static, Result<LockedFeedback, Error>>>,
 }
 
 impl FeedbackStream {
-    /// The next batch, however long that takes. The one before is completed: what the caller was given and did not ask
-    /// on from comes again.
-    ///
-    /// # Errors
-    /// Those that any request can have; it may be called again. A batch whose completion failed comes again.
-    pub async fn next(&mut self) -> Result<Vec<FeedbackRecord>, Error> {
-        self.complete().await?;
-        loop {
-            if let Some(batch) = self.client.receive_feedback().await? {
-                self.in_hand = Some(batch.lock_token);
-                return Ok(batch.records);
-            }
-            tokio::time::sleep(self.pause).await;
-        }
+    /// Waits for the next batch, and completes the one before. Never returns `None`. The same as `StreamExt::next`,
+    /// without the trait. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Vec<FeedbackRecord>, Error>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Completes the batch that the caller was given last, without asking for another.
+    /// Completes the batch that was returned last, without receiving another.
     ///
     /// # Errors
-    /// Those that any request can have. That its lock ran out is none: it comes again.
+    /// Those of any request. An expired lock is not an error: the batch is delivered again.
     pub async fn complete(&mut self) -> Result<(), Error> {
-        let Some(lock_token) = &self.in_hand else { return Ok(()) };
-        match self.client.complete_feedback(lock_token).await {
-            Err(error) if error.kind() != ErrorKind::PreconditionFailed => return Err(error),
-            _ => self.in_hand = None,
+        if let Some(locked) = &self.locked {
+            complete(locked.clone()).await?;
+            self.locked = None;
         }
         Ok(())
+    }
+}
+
+/// Completes a batch. If its lock is lost, it was completed before or is delivered again.
+async fn complete(locked: LockedFeedback) -> Result<(), Error> {
+    match locked.complete().await {
+        Err(error) if error.kind() != ErrorKind::LockLost => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn receive(
+    client: ServiceClient,
+    poll_interval: Duration,
+    previous: Option<LockedFeedback>,
+) -> Result<LockedFeedback, Error> {
+    if let Some(previous) = previous {
+        complete(previous).await?;
+    }
+    loop {
+        if let Some(locked) = client.receive_feedback().await? {
+            return Ok(locked);
+        }
+        tokio::time::sleep(poll_interval).await;
+    }
+}
+
+impl Stream for FeedbackStream {
+    type Item = Result<Vec<FeedbackRecord>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let step = this.step.get_or_insert_with(|| {
+            Box::pin(receive(this.client.clone(), this.poll_interval, this.locked.clone()))
+        });
+        let result = ready!(step.as_mut().poll(cx));
+        this.step = None;
+        Poll::Ready(Some(result.map(|locked| this.locked.insert(locked).records.clone())))
+    }
+}
+
+impl fmt::Debug for FeedbackStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedbackStream").field("poll_interval", &self.poll_interval).finish_non_exhaustive()
     }
 }

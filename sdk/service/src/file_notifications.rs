@@ -1,161 +1,242 @@
-//! What a hub tells of uploaded files, and the files that a Ferrohub keeps itself.
+//! Notifications of uploaded files, and the files that a Ferrohub stores itself.
 
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ferrohub_model::{Timestamp, percent};
+use futures_util::Stream;
 use http::{Method, header};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Sleep, sleep};
 
-use crate::http_client::within;
-use crate::uri::segment;
 use crate::{Error, ErrorKind, FileNotification, ServiceClient};
 
-/// A notification that this back end has received and not settled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceivedFileNotification {
-    /// What it says.
+const PATH: &str = "/messages/serviceBound/filenotifications";
+
+/// A locked notification, from [`ServiceClient::receive_file_notification`]. The hub does not deliver it elsewhere
+/// before the lock expires. A notification that is not completed is delivered again.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LockedFileNotification {
+    /// The notification.
     pub notification: FileNotification,
+    client: ServiceClient,
     lock_token: String,
 }
 
-/// A file that a Ferrohub keeps in its own folder.
+impl LockedFileNotification {
+    /// Completes the notification: the hub deletes it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LockLost`] if the lock has expired; another receiver may have the notification then. Otherwise
+    /// those of any request.
+    pub async fn complete(self) -> Result<(), Error> {
+        let path = format!("{PATH}/{}", percent::encode(&self.lock_token));
+        self.client.request(Method::DELETE, &path, "").send().await.map(drop)
+    }
+
+    /// Abandons the notification: it is delivered again at once.
+    ///
+    /// # Errors
+    /// As for [`complete`](Self::complete).
+    pub async fn abandon(self) -> Result<(), Error> {
+        let path = format!("{PATH}/{}/abandon", percent::encode(&self.lock_token));
+        self.client.request(Method::POST, &path, "").send().await.map(drop)
+    }
+
+    /// Returns the token that identifies the lock, for logs.
+    #[must_use]
+    pub fn lock_token(&self) -> &str {
+        &self.lock_token
+    }
+}
+
+/// A file that a Ferrohub stores in its own folder.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct StoredFile {
-    /// The device's id, a slash, and what the device calls it.
+    /// The name of the blob: the device id, a slash and the name of the file.
     pub blob_name: String,
-    /// Its size.
+    /// The size in bytes.
     pub blob_size_in_bytes: u64,
-    /// When it was written, RFC 3339.
-    pub last_updated_time: String,
-    /// What the device says it is.
+    /// When it was written.
+    pub last_updated_time: Timestamp,
+    /// The media type that the device set.
     #[serde(default)]
     pub content_type: Option<String>,
 }
 
-/// The bytes of a file, as they come.
-pub struct FileContent {
-    body: Incoming,
+/// A stream of the bytes of a file; from [`ServiceClient::open_file`]. It ends with the file, or after an error.
+pub struct FileStream {
+    body: Option<Incoming>,
     timeout: Duration,
+    /// Runs while the stream waits for bytes.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl FileContent {
-    /// The next bytes; `None` at the end of the file.
+impl FileStream {
+    /// Waits for the next bytes. Returns `None` at the end of the file. The same as `StreamExt::next`, without the
+    /// trait.
     ///
     /// # Errors
-    /// [`ErrorKind::Connection`] if they break off, [`ErrorKind::Timeout`] if none come for too long.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    /// [`ErrorKind::Connection`] if the download is interrupted; [`ErrorKind::Timeout`] if no bytes arrive for the
+    /// [request time-out](crate::Builder::request_timeout).
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for FileStream {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
         loop {
-            let frame = within(self.timeout, async { Ok(self.body.frame().await) }).await?;
-            let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|error| {
-                Error::new(ErrorKind::Connection, "the file broke off").with_source(error)
-            })?;
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
+            let Some(body) = &mut this.body else { return Poll::Ready(None) };
+            let item = match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Some(Ok(data)),
+                    Err(_) => continue,
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    let message = "the download of the file was interrupted";
+                    Some(Err(Error::new(ErrorKind::Connection, message).with_source(error)))
+                }
+                Poll::Ready(None) => None,
+                Poll::Pending => {
+                    let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.timeout)));
+                    ready!(timer.as_mut().poll(cx));
+                    let message =
+                        format!("no bytes of the file arrived for {} seconds", this.timeout.as_secs());
+                    Some(Err(Error::new(ErrorKind::Timeout, message)))
+                }
+            };
+            this.timer = None;
+            if !matches!(item, Some(Ok(_))) {
+                this.body = None;
             }
+            return Poll::Ready(item);
         }
     }
 }
 
-impl std::fmt::Debug for FileContent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileContent").finish_non_exhaustive()
+impl fmt::Debug for FileStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStream").finish_non_exhaustive()
     }
 }
 
-/// A piece of a list of files.
+/// Selects files of a list; for [`ServiceClient::list_files`].
+///
+/// ```
+/// # use ferrohub_service::FileQuery;
+/// let query = FileQuery::new().device_id("pump-1").top(10);
+/// ```
 #[derive(Debug, Clone, Default)]
-pub struct FileQuery<'a> {
-    /// Files of this device alone.
-    pub device_id: Option<&'a str>,
-    /// Files behind this name.
-    pub after: Option<&'a str>,
-    /// So many at most; a hub gives no more than 1000.
-    pub top: Option<usize>,
+#[must_use]
+pub struct FileQuery {
+    device_id: Option<String>,
+    after: Option<String>,
+    top: Option<usize>,
+}
+
+impl FileQuery {
+    /// All files, up to the limit of the hub, which is 1000.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Selects the files of this device.
+    pub fn device_id(mut self, id: impl Into<String>) -> Self {
+        self.device_id = Some(id.into());
+        self
+    }
+
+    /// Selects the files after this name, for the next page.
+    pub fn after(mut self, blob_name: impl Into<String>) -> Self {
+        self.after = Some(blob_name.into());
+        self
+    }
+
+    /// Sets the most files to return.
+    pub fn top(mut self, count: usize) -> Self {
+        self.top = Some(count);
+        self
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in [("deviceId", &self.device_id), ("after", &self.after)] {
+            if let Some(value) = value {
+                text.push_str(&format!("{name}={}&", percent::encode(value)));
+            }
+        }
+        if let Some(top) = self.top {
+            text.push_str(&format!("top={top}&"));
+        }
+        text
+    }
 }
 
 impl ServiceClient {
-    /// The next file that a device has uploaded, or `None`: nobody else hears of it until it is completed or abandoned, or
-    /// the hub's time for that is up. Hubs tell of files only where that is switched on.
+    /// Receives and locks the oldest notification of an uploaded file; `None` if there is none. The hub sends
+    /// notifications only if they are enabled.
     ///
     /// # Errors
-    /// Those that any request can have.
-    pub async fn receive_file_notification(&self) -> Result<Option<ReceivedFileNotification>, Error> {
-        let answer = self.call(Method::GET, PATH, "").send().await?;
-        if answer.status == http::StatusCode::NO_CONTENT {
+    /// Those of any request.
+    pub async fn receive_file_notification(&self) -> Result<Option<LockedFileNotification>, Error> {
+        let response = self.request(Method::GET, PATH, "").send().await?;
+        if response.status == http::StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let invalid = || Error::new(ErrorKind::InvalidResponse, "the hub's answer cannot be read");
+        let unreadable = || Error::new(ErrorKind::Protocol, "the response of the hub cannot be read");
         let token =
-            answer.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).ok_or_else(invalid)?;
+            response.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).ok_or_else(unreadable)?;
         let notification =
-            serde_json::from_slice(&answer.body).map_err(|error| invalid().with_source(error))?;
-        Ok(Some(ReceivedFileNotification { notification, lock_token: token.trim_matches('"').to_owned() }))
+            serde_json::from_slice(&response.body).map_err(|error| unreadable().with_source(error))?;
+        let lock_token = token.trim_matches('"').to_owned();
+        Ok(Some(LockedFileNotification { notification, client: self.clone(), lock_token }))
     }
 
-    /// Says that a notification has been dealt with.
+    /// Lists the files that a Ferrohub stores itself, sorted by name.
     ///
     /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if the time for that is up.
-    pub async fn complete_file_notification(&self, received: &ReceivedFileNotification) -> Result<(), Error> {
-        let path = format!("{PATH}/{}", segment(&received.lock_token));
-        self.call(Method::DELETE, &path, "").send().await.map(drop)
+    /// [`ErrorKind::BadRequest`] if the hub stores no files, because a storage account is configured or files are
+    /// disabled; and those of any request.
+    pub async fn list_files(&self, query: &FileQuery) -> Result<Vec<StoredFile>, Error> {
+        self.request(Method::GET, "/ferrohub/files", &query.to_text()).send_json().await
     }
 
-    /// Gives a notification back, for others to receive.
+    /// Opens a file that a Ferrohub stores itself.
     ///
     /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if the time for that is up.
-    pub async fn abandon_file_notification(&self, received: &ReceivedFileNotification) -> Result<(), Error> {
-        let path = format!("{PATH}/{}/abandon", segment(&received.lock_token));
-        self.call(Method::POST, &path, "").send().await.map(drop)
+    /// [`ErrorKind::NotFound`], and those of any request.
+    pub async fn open_file(&self, blob_name: &str) -> Result<FileStream, Error> {
+        let response = self.request(Method::GET, &file_path(blob_name)?, "").send_streaming().await?;
+        let timeout = self.request_timeout();
+        Ok(FileStream { body: Some(response.into_body()), timeout, timer: None })
     }
 
-    /// Files that a Ferrohub keeps itself, in the order of their names.
+    /// Deletes a file that a Ferrohub stores itself.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if it keeps none, because a storage account is configured or files are off.
-    pub async fn list_files(&self, query: &FileQuery<'_>) -> Result<Vec<StoredFile>, Error> {
-        let mut text = String::new();
-        for (name, value) in [("deviceId", query.device_id), ("after", query.after)] {
-            if let Some(value) = value {
-                text.push_str(&format!("{name}={}&", segment(value)));
-            }
-        }
-        if let Some(top) = query.top {
-            text.push_str(&format!("top={top}&"));
-        }
-        self.call(Method::GET, "/ferrohub/files", &text).send_for().await
-    }
-
-    /// Opens a file that a Ferrohub keeps itself.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`]
-    pub async fn open_file(&self, blob_name: &str) -> Result<FileContent, Error> {
-        let answer = self.call(Method::GET, &file(blob_name)?, "").stream().await?;
-        Ok(FileContent { body: answer.into_body(), timeout: self.request_timeout() })
-    }
-
-    /// Deletes a file that a Ferrohub keeps itself.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`]
+    /// [`ErrorKind::NotFound`], and those of any request.
     pub async fn delete_file(&self, blob_name: &str) -> Result<(), Error> {
-        self.call(Method::DELETE, &file(blob_name)?, "").send().await.map(drop)
+        self.request(Method::DELETE, &file_path(blob_name)?, "").send().await.map(drop)
     }
 }
 
-const PATH: &str = "/messages/serviceBound/filenotifications";
-
-fn file(blob_name: &str) -> Result<String, Error> {
+fn file_path(blob_name: &str) -> Result<String, Error> {
     if blob_name.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(Error::new(ErrorKind::InvalidInput, "the name of the file has a part that is none"));
+        let message = format!("invalid name of a file: {blob_name:?}; no part may be empty, \".\" or \"..\"");
+        return Err(Error::invalid_input(message));
     }
-    let parts: Vec<String> = blob_name.split('/').map(segment).collect();
+    let parts: Vec<String> = blob_name.split('/').map(percent::encode).collect();
     Ok(format!("/ferrohub/files/{}", parts.join("/")))
 }
 
@@ -165,9 +246,23 @@ mod tests {
 
     #[test]
     fn a_file_is_named_by_a_path() {
-        assert_eq!(file("d#1/a b/c").unwrap(), "/ferrohub/files/d%231/a%20b/c");
-        for bad in ["", "d//f", "d/../f", "/f"] {
-            assert_eq!(file(bad).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(file_path("d#1/a b/c").unwrap(), "/ferrohub/files/d%231/a%20b/c");
+        for invalid in ["", "d//f", "d/../f", "/f"] {
+            assert_eq!(file_path(invalid).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn a_query_is_encoded() {
+        let query = FileQuery::new().device_id("d#1").after("d#1/a b").top(5);
+        assert_eq!(query.to_text(), "deviceId=d%231&after=d%231%2Fa%20b&top=5&");
+        assert_eq!(FileQuery::new().to_text(), "");
+    }
+
+    #[test]
+    fn the_time_of_a_stored_file_is_a_timestamp() {
+        let json = r#"{"blobName":"d/f","blobSizeInBytes":1,"lastUpdatedTime":"2027-01-01T00:00:00.5Z"}"#;
+        let file: StoredFile = serde_json::from_str(json).unwrap();
+        assert_eq!(file.last_updated_time.to_string(), "2027-01-01T00:00:00.5Z");
     }
 }

@@ -1,37 +1,45 @@
-//! Service SDK for Azure IoT Hub and Ferrohub: what a back end needs to manage devices and call them.
+//! Service SDK for Azure IoT Hub and Ferrohub: for back ends that manage devices, call their methods, send them
+//! messages and read their events.
 //!
 //! # Quick start
 //!
 //! ```no_run
-//! use ferrohub_service::{DirectMethod, ServiceClient};
+//! use ferrohub_service::{MethodInvocation, ServiceClient};
 //! use serde_json::json;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = ServiceClient::from_connection_string(&std::env::var("IOTHUB_CONNECTION_STRING")?)?;
-//! let method = DirectMethod::new("rebootDevice").payload(&json!({ "delaySeconds": 5 }))?;
-//! let response = client.invoke_method("myDevice", &method).await?;
-//! println!("{}: {}", response.status, response.payload);
+//! let invocation = MethodInvocation::new("rebootDevice").payload(&json!({ "delaySeconds": 5 }))?;
+//! let response = client.invoke_method("myDevice", &invocation).await?;
+//! println!("{}: {}", response.status(), response.payload_text());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Where to go on
+//! # Where to read on
 //!
-//! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and its siblings), modules
-//!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)) and method calls.
-//! * [`ServiceClient::send_message`]: messages to devices, and what became of them
-//!   ([`receive_feedback`](ServiceClient::receive_feedback)).
-//! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`], or a [`TokenCredential`] of your own:
+//! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and others), modules
+//!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)) and method calls
+//!   ([`invoke_method`](ServiceClient::invoke_method)).
+//! * [`ServiceClient::send_message`]: messages to devices, and [`ServiceClient::feedback`] on them.
+//! * [`ServiceClient::events`]: a stream of the events of devices.
+//! * [`receive_file_notification`](ServiceClient::receive_file_notification): notifications of uploaded files;
+//!   [`open_file`](ServiceClient::open_file) reads the files that a Ferrohub stores itself.
+//! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`] or another [`TokenCredential`]:
 //!   Microsoft Entra instead of a shared access policy.
-//! * [`ServiceClient::builder`]: certificate authorities, ports, time-outs.
-//! * [`Error`]: a [kind](ErrorKind) to act on, the hub's code and tracking id, and whether a retry makes sense.
-//! * [`ServiceClient::events`]: what devices send, as it comes.
-//! * [`receive_file_notification`](ServiceClient::receive_file_notification): files that devices uploaded;
-//!   [`open_file`](ServiceClient::open_file) reads those that a Ferrohub keeps itself.
-//! * [`ServiceClient::management`]: a Ferrohub's own policies, certificate authorities and faults for tests.
+//! * [`ServiceClient::builder`]: certificate authorities, addresses and time-outs.
+//! * [`ServiceClient::management`]: policies, certificate authorities and fault injection of a Ferrohub.
+//! * [`Error`]: its [kind](ErrorKind) decides what to do; it also has the code and the tracking id of the hub.
 //!
-//! It runs on a tokio runtime with time and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3; certificates are
-//! checked against what the machine trusts (`SSL_CERT_FILE` is honoured) and what the builder adds.
+//! Devices and modules are named by text, `"device"` or `"device/module"`, by a pair of ids, or by an [`IdentityId`].
+//! Ids are checked before anything is sent. "Those of any request" in a list of errors means:
+//! [`ErrorKind::Unauthorized`], [`ErrorKind::Throttled`], [`ErrorKind::Unavailable`], [`ErrorKind::Server`],
+//! [`ErrorKind::Connection`], [`ErrorKind::Tls`], [`ErrorKind::Timeout`], [`ErrorKind::Credential`] and
+//! [`ErrorKind::Protocol`]. The client does not repeat requests; streams reconnect.
+//!
+//! A client needs no closing: dropping the last clone closes its connections. The SDK needs a tokio runtime with time
+//! and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3. The device SDK, `ferrohub_device`, uses the same
+//! words; a port in `HostName=` is the HTTPS port here and the MQTT port there.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
@@ -52,17 +60,14 @@ mod modules;
 mod registry;
 mod statistics;
 mod twin;
-mod uri;
 
 pub use builder::Builder;
 pub use client::ServiceClient;
-pub use cloud_to_device::{Ack, CloudToDeviceMessage, MessageTo};
+pub use cloud_to_device::CloudToDeviceMessage;
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
 pub use error::{BoxError, Error, ErrorKind};
 pub use events::{EventPosition, EventReader, EventStart, EventStream};
-pub use feedback::{FeedbackBatch, FeedbackStream};
-pub use ferrohub_model::KeyChange;
-pub use ferrohub_model::Timestamp;
+pub use feedback::{FeedbackStream, LockedFeedback};
 pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
@@ -70,12 +75,13 @@ pub use ferrohub_model::device::{
 pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
 pub use ferrohub_model::file::FileNotification;
 pub use ferrohub_model::message::{
-    EnqueuedMessage, Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus, Partition, PurgeResult,
+    Ack, Destination, EnqueuedMessage, Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus,
+    Partition, PurgeResult,
 };
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};
-pub use file_notifications::{FileContent, FileQuery, ReceivedFileNotification, StoredFile};
-pub use management::{CertificateAuthority, Key, Management, Policy};
-pub use method::{DirectMethod, DirectMethodResponse};
-pub use twin::TwinOf;
+pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, KeyChange, ModuleId, Timestamp};
+pub use file_notifications::{FileQuery, FileStream, LockedFileNotification, StoredFile};
+pub use management::{CertificateAuthority, Management, Policy, PolicyKey};
+pub use method::{MethodInvocation, MethodResponse};

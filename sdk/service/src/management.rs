@@ -1,30 +1,31 @@
-//! What only a Ferrohub has: its own policies and certificate authorities, managed over HTTPS.
+//! The management API of a Ferrohub: policies and certificate authorities.
 //!
 //! Each operation needs all four rights of a shared access policy.
 
+use ferrohub_model::{Timestamp, percent};
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::uri::segment;
 use crate::{Error, ServiceClient};
 
-/// A hub's own settings. Get it with [`ServiceClient::management`].
+/// The management API of a Ferrohub; from [`ServiceClient::management`]. Azure does not have it.
 #[derive(Debug, Clone, Copy)]
 pub struct Management<'a>(&'a ServiceClient);
 
 /// A shared access policy.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Policy {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// `RegistryRead`, `RegistryWrite`, `ServiceConnect`, `DeviceConnect`.
+    /// The rights: `RegistryRead`, `RegistryWrite`, `ServiceConnect`, `DeviceConnect`.
     pub rights: Vec<String>,
-    /// Base64.
+    /// The primary key, base64.
     pub primary_key: String,
-    /// Base64.
+    /// The secondary key, base64.
     pub secondary_key: String,
-    /// `config` if it stands in the hub's configuration, where alone it can be changed; else `store`.
+    /// `config` if the policy is defined in the configuration, and can be changed only there; otherwise `store`.
     pub source: String,
 }
 
@@ -38,31 +39,33 @@ impl std::fmt::Debug for Policy {
     }
 }
 
-/// One of a policy's two keys.
+/// One of the two keys of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Key {
-    /// The first.
+#[non_exhaustive]
+pub enum PolicyKey {
+    /// The primary key.
     Primary,
-    /// The second.
+    /// The secondary key.
     Secondary,
 }
 
-/// A certificate authority whose devices may connect.
+/// A certificate authority for device certificates.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct CertificateAuthority {
-    /// What its owner calls it.
+    /// The name.
     pub name: String,
-    /// The subject of its certificate.
+    /// The subject of the certificate.
     pub subject: String,
-    /// SHA-256 of its certificate.
+    /// The SHA-256 thumbprint of the certificate.
     pub thumbprint: String,
-    /// When its certificate begins to be good, RFC 3339.
-    pub not_before: String,
-    /// When its certificate ends to be good, RFC 3339.
-    pub not_after: String,
-    /// Whether its owner proved to hold its private key; only then do its devices get in.
+    /// The begin of the validity of the certificate.
+    pub not_before: Timestamp,
+    /// The end of the validity of the certificate.
+    pub not_after: Timestamp,
+    /// Whether proof of possession of the private key was given. Devices can connect only after that.
     pub verified: bool,
     /// `config` or `store`, as for a policy.
     pub source: String,
@@ -80,7 +83,7 @@ struct CertificateBody<'a> {
 }
 
 impl ServiceClient {
-    /// The hub's own settings, if it is a Ferrohub.
+    /// Returns the management API, if the hub is a Ferrohub.
     #[must_use]
     pub fn management(&self) -> Management<'_> {
         Management(self)
@@ -88,7 +91,7 @@ impl ServiceClient {
 }
 
 fn authority_path(name: &str) -> String {
-    format!("/ferrohub/certificate-authorities/{}", segment(name))
+    format!("/ferrohub/certificate-authorities/{}", percent::encode(name))
 }
 
 impl Management<'_> {
@@ -96,76 +99,80 @@ impl Management<'_> {
         self.0
     }
 
-    /// All shared access policies, by name, keys included.
+    /// Lists the shared access policies with their keys, sorted by name.
     ///
     /// # Errors
-    /// Those that any request can have.
-    pub async fn policies(&self) -> Result<Vec<Policy>, Error> {
-        self.0.call(Method::GET, "/ferrohub/policies", "").send_for().await
+    /// Those of any request.
+    pub async fn list_policies(&self) -> Result<Vec<Policy>, Error> {
+        self.0.request(Method::GET, "/ferrohub/policies", "").send_json().await
     }
 
-    /// One shared access policy.
+    /// Returns a shared access policy with its keys.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
-    pub async fn policy(&self, name: &str) -> Result<Policy, Error> {
-        self.0.call(Method::GET, &format!("/ferrohub/policies/{}", segment(name)), "").send_for().await
+    pub async fn get_policy(&self, name: &str) -> Result<Policy, Error> {
+        self.0
+            .request(Method::GET, &format!("/ferrohub/policies/{}", percent::encode(name)), "")
+            .send_json()
+            .await
     }
 
-    /// Replaces one of a policy's keys by a new random one. The other goes on being good.
+    /// Replaces a key of a policy with a new random one. The other key stays valid.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it stands in the configuration.
-    pub async fn regenerate_key(&self, name: &str, key: Key) -> Result<Policy, Error> {
-        let path = format!("/ferrohub/policies/{}/regenerate-key", segment(name));
-        self.0.call(Method::POST, &path, "").json(&serde_json::json!({ "key": key }))?.send_for().await
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the policy is defined in the configuration.
+    pub async fn regenerate_policy_key(&self, name: &str, key: PolicyKey) -> Result<Policy, Error> {
+        let path = format!("/ferrohub/policies/{}/regenerate-key", percent::encode(name));
+        self.0.request(Method::POST, &path, "").json(&serde_json::json!({ "key": key }))?.send_json().await
     }
 
-    /// All certificate authorities, by name.
+    /// Lists the certificate authorities, sorted by name.
     ///
     /// # Errors
-    /// Those that any request can have.
-    pub async fn certificate_authorities(&self) -> Result<Vec<CertificateAuthority>, Error> {
-        self.0.call(Method::GET, "/ferrohub/certificate-authorities", "").send_for().await
+    /// Those of any request.
+    pub async fn list_certificate_authorities(&self) -> Result<Vec<CertificateAuthority>, Error> {
+        self.0.request(Method::GET, "/ferrohub/certificate-authorities", "").send_json().await
     }
 
-    /// One certificate authority.
+    /// Returns a certificate authority.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
-    pub async fn certificate_authority(&self, name: &str) -> Result<CertificateAuthority, Error> {
-        self.0.call(Method::GET, &authority_path(name), "").send_for().await
+    pub async fn get_certificate_authority(&self, name: &str) -> Result<CertificateAuthority, Error> {
+        self.0.request(Method::GET, &authority_path(name), "").send_json().await
     }
 
-    /// Adds a certificate authority. Its devices get in once it is verified.
+    /// Creates a certificate authority. Its devices can connect after it is verified.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the PEM text holds no certificate of a
-    /// certificate authority, [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the name is taken.
-    pub async fn add_certificate_authority(
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the PEM text contains no certificate of a
+    /// certificate authority, [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the name exists.
+    pub async fn create_certificate_authority(
         &self,
         name: &str,
         pem: &str,
     ) -> Result<CertificateAuthority, Error> {
         let body = CertificateBody { certificate: pem };
-        self.0.call(Method::PUT, &authority_path(name), "").json(&body)?.send_for().await
+        self.0.request(Method::PUT, &authority_path(name), "").json(&body)?.send_json().await
     }
 
-    /// A new code to prove with: its owner signs a certificate with the code as common name.
+    /// Creates a new verification code. The proof of possession is a certificate with this code as common name, signed
+    /// by the certificate authority.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
-    pub async fn challenge_certificate_authority(&self, name: &str) -> Result<String, Error> {
+    pub async fn create_verification_code(&self, name: &str) -> Result<String, Error> {
         let path = format!("{}/verification-code", authority_path(name));
-        let code: VerificationCode = self.0.call(Method::POST, &path, "").send_for().await?;
+        let code: VerificationCode = self.0.request(Method::POST, &path, "").send_json().await?;
         Ok(code.verification_code)
     }
 
-    /// Hands in the certificate that proves it.
+    /// Verifies a certificate authority with the certificate that proves possession of its private key.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if it does not.
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the proof is not valid.
     pub async fn verify_certificate_authority(
         &self,
         name: &str,
@@ -173,17 +180,17 @@ impl Management<'_> {
     ) -> Result<CertificateAuthority, Error> {
         let path = format!("{}/verify", authority_path(name));
         self.0
-            .call(Method::POST, &path, "")
+            .request(Method::POST, &path, "")
             .json(&CertificateBody { certificate: proof_pem })?
-            .send_for()
+            .send_json()
             .await
     }
 
-    /// Removes a certificate authority. Devices that authenticated with it are disconnected.
+    /// Deletes a certificate authority. Devices that authenticated with it are disconnected.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
-    pub async fn remove_certificate_authority(&self, name: &str) -> Result<(), Error> {
-        self.0.call(Method::DELETE, &authority_path(name), "").send().await.map(drop)
+    pub async fn delete_certificate_authority(&self, name: &str) -> Result<(), Error> {
+        self.0.request(Method::DELETE, &authority_path(name), "").send().await.map(drop)
     }
 }

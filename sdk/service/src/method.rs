@@ -1,145 +1,133 @@
-//! Direct methods: call a device by name and get its answer.
+//! Method calls to devices and modules.
 
+use std::fmt;
 use std::time::Duration;
 
+use ferrohub_model::method::MethodInvocationBody;
+use ferrohub_model::{IdentityId, percent};
 use http::Method;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::uri::segment;
 use crate::{Error, ErrorKind, ServiceClient};
 
-/// How long a hub waits for the answer if the caller does not say.
-const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A method to call, and how long to wait for the device.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// A method to call, and the time-outs; for [`ServiceClient::invoke_method`].
+#[derive(Clone)]
 #[must_use]
-pub struct DirectMethod {
-    method_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<Box<RawValue>>,
-    #[serde(rename = "responseTimeoutInSeconds", skip_serializing_if = "Option::is_none", with = "seconds")]
-    response_timeout: Option<Duration>,
-    #[serde(rename = "connectTimeoutInSeconds", skip_serializing_if = "Option::is_none", with = "seconds")]
-    connect_timeout: Option<Duration>,
-}
+pub struct MethodInvocation(MethodInvocationBody);
 
-/// Whole seconds, as the hub counts them.
-mod seconds {
-    use super::Duration;
-
-    #[allow(clippy::ref_option, reason = "serde wants it this way")]
-    pub(super) fn serialize<S: serde::Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        match time {
-            // Half a second must not become none.
-            Some(time) => to.serialize_u64(time.as_millis().div_ceil(1000) as u64),
-            None => to.serialize_none(),
-        }
-    }
-}
-
-impl DirectMethod {
-    /// A call of this method without payload, with the hub's own time-outs: 30 seconds for the answer, and no waiting
-    /// for a device that is not connected.
+impl MethodInvocation {
+    /// A call of this method without payload and with the time-outs of the hub: 30 seconds for the response, and no
+    /// wait for a device that is not connected.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { method_name: name.into(), payload: None, response_timeout: None, connect_timeout: None }
+        Self(MethodInvocationBody::new(name.into()))
     }
 
-    /// The payload, written as JSON.
+    /// Sets the payload, written as JSON.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if it cannot be.
-    pub fn payload(self, payload: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
-        let payload = serde_json::value::to_raw_value(payload).map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, "the payload cannot be written as JSON").with_source(error)
-        })?;
-        Ok(self.payload_json(payload))
+    /// [`ErrorKind::InvalidInput`] if it cannot be written as JSON.
+    pub fn payload<T: Serialize + ?Sized>(mut self, payload: &T) -> Result<Self, Error> {
+        self.0.set_payload(serde_json::value::to_raw_value(payload).map_err(|error| {
+            let message = format!("the payload cannot be written as JSON: {error}");
+            Error::invalid_input(message).with_source(error)
+        })?);
+        Ok(self)
     }
 
-    /// The payload as JSON text, carried to the device as it is.
-    pub fn payload_json(mut self, payload: Box<RawValue>) -> Self {
-        self.payload = Some(payload);
+    /// Sets the payload to this JSON text, which is sent unchanged.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if it is not JSON.
+    pub fn payload_json(mut self, text: impl Into<String>) -> Result<Self, Error> {
+        self.0.set_payload(RawValue::from_string(text.into()).map_err(|error| {
+            Error::invalid_input(format!("the payload is not JSON: {error}")).with_source(error)
+        })?);
+        Ok(self)
+    }
+
+    /// Sets how long the device may take to respond: 5 to 300 seconds, rounded up to whole seconds.
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.0.set_response_timeout(timeout);
         self
     }
 
-    /// How long the device may take to answer: 5 to 300 seconds.
-    pub fn response_timeout(mut self, time: Duration) -> Self {
-        self.response_timeout = Some(time);
+    /// Sets how long the hub waits for a device that is not connected: up to 300 seconds, rounded up to whole seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.0.set_connect_timeout(timeout);
         self
-    }
-
-    /// How long to wait for a device that is not connected: up to 300 seconds.
-    pub fn connect_timeout(mut self, time: Duration) -> Self {
-        self.connect_timeout = Some(time);
-        self
-    }
-
-    /// How long the hub may take altogether.
-    fn patience(&self) -> Duration {
-        self.response_timeout.unwrap_or(DEFAULT_RESPONSE_TIMEOUT) + self.connect_timeout.unwrap_or_default()
     }
 }
 
-/// What the device answered.
+impl fmt::Debug for MethodInvocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The response of a device: a status that the device chose, and a JSON payload.
 #[derive(Debug, Clone, Deserialize)]
-pub struct DirectMethodResponse {
-    /// The device's own status.
-    pub status: i32,
-    /// The device's own payload: JSON text, `null` where it sent none.
-    #[serde(default = "null")]
-    pub payload: Box<RawValue>,
+pub struct MethodResponse {
+    status: i32,
+    #[serde(default = "null_payload")]
+    payload: Box<RawValue>,
 }
 
-fn null() -> Box<RawValue> {
+fn null_payload() -> Box<RawValue> {
     RawValue::NULL.to_owned()
 }
 
-impl DirectMethodResponse {
-    /// The payload as a value of yours.
+impl MethodResponse {
+    /// Returns the status that the device chose.
+    #[must_use]
+    pub fn status(&self) -> i32 {
+        self.status
+    }
+
+    /// Returns the payload as JSON text; `null` if there is none.
+    #[must_use]
+    pub fn payload_text(&self) -> &str {
+        self.payload.get()
+    }
+
+    /// Returns the payload as a value of type `T`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidResponse`] if it has another shape.
-    pub fn payload_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    /// [`ErrorKind::InvalidPayload`] if it is not JSON of such a value.
+    pub fn payload_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         serde_json::from_str(self.payload.get()).map_err(|error| {
-            Error::new(ErrorKind::InvalidResponse, "the device's payload has another shape")
-                .with_source(error)
+            let message = format!("the payload of the response does not have the expected type: {error}");
+            Error::new(ErrorKind::InvalidPayload, message).with_source(error)
         })
     }
 }
 
+fn path(identity: &IdentityId) -> String {
+    let device = percent::encode(identity.device_str());
+    match identity.module_str() {
+        None => format!("/twins/{device}/methods"),
+        Some(module) => format!("/twins/{device}/modules/{}/methods", percent::encode(module)),
+    }
+}
+
 impl ServiceClient {
-    /// Calls a method on a device and waits for its answer. Dropping the future ends the call.
+    /// Calls a method of a device or module and returns its response. Dropping the future cancels the call.
+    ///
+    /// The identity is an [`IdentityId`], a text (`"device"` or `"device/module"`), or a pair of device id and module
+    /// id.
     ///
     /// # Errors
-    /// [`ErrorKind::DeviceNotOnline`], [`ErrorKind::DeviceTimeout`], [`ErrorKind::NotFound`] and those that any request
-    /// can have. A status that the device answers is not an error.
+    /// [`ErrorKind::DeviceNotOnline`]; [`ErrorKind::DeviceTimeout`] if the device did not respond in time;
+    /// [`ErrorKind::NotFound`] if the device is not registered; and those of any request. A response of the device is
+    /// never an error, even with an error status.
     pub async fn invoke_method(
         &self,
-        device_id: &str,
-        method: &DirectMethod,
-    ) -> Result<DirectMethodResponse, Error> {
-        self.invoke(&format!("/twins/{}/methods", segment(device_id)), method).await
-    }
-
-    /// Calls a method on a module, as [`ServiceClient::invoke_method`] does on a device.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn invoke_module_method(
-        &self,
-        device_id: &str,
-        module_id: &str,
-        method: &DirectMethod,
-    ) -> Result<DirectMethodResponse, Error> {
-        let (device, module) = (segment(device_id), segment(module_id));
-        self.invoke(&format!("/twins/{device}/modules/{module}/methods"), method).await
-    }
-
-    async fn invoke(&self, path: &str, method: &DirectMethod) -> Result<DirectMethodResponse, Error> {
-        self.call(Method::POST, path, "").json(method)?.more_time(method.patience()).send_for().await
+        identity: impl TryInto<IdentityId, Error: Into<Error>>,
+        invocation: &MethodInvocation,
+    ) -> Result<MethodResponse, Error> {
+        let path = path(&identity.try_into().map_err(Into::into)?);
+        let request = self.request(Method::POST, &path, "").json(&invocation.0)?;
+        request.extend_timeout(invocation.0.total_timeout()).send_json().await
     }
 }
 
@@ -148,25 +136,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_written_as_the_hub_reads_it() {
-        let json = |method: &DirectMethod| serde_json::to_string(method).unwrap();
-        assert_eq!(json(&DirectMethod::new("m")), r#"{"methodName":"m"}"#);
-        let full = DirectMethod::new("m")
-            .payload_json(RawValue::from_string("[1.50]".to_owned()).unwrap())
-            .response_timeout(Duration::from_millis(5500))
-            .connect_timeout(Duration::ZERO);
-        let expected =
-            r#"{"methodName":"m","payload":[1.50],"responseTimeoutInSeconds":6,"connectTimeoutInSeconds":0}"#;
-        assert_eq!(json(&full), expected);
+    fn the_path_names_a_device_or_a_module() {
+        let path = |text| super::path(&IdentityId::parse(text).unwrap());
+        assert_eq!(path("d#"), "/twins/d%23/methods");
+        assert_eq!(path("d/m%"), "/twins/d/modules/m%25/methods");
     }
 
     #[test]
-    fn an_answer_without_payload_has_null() {
-        let read = |text| serde_json::from_str::<DirectMethodResponse>(text).unwrap();
-        assert_eq!(read(r#"{"status":200}"#).payload.get(), "null");
-        assert_eq!(
-            read(r#"{"status":-1,"payload":{"a":1}}"#).payload_as::<serde_json::Value>().unwrap()["a"],
-            1
-        );
+    fn a_payload_is_json() {
+        let invocation = MethodInvocation::new("m").payload_json("[1.50]").unwrap();
+        assert_eq!(serde_json::to_string(&invocation.0).unwrap(), r#"{"methodName":"m","payload":[1.50]}"#);
+        let error = MethodInvocation::new("m").payload_json("{").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_response_without_payload_has_null() {
+        let read = |text| serde_json::from_str::<MethodResponse>(text).unwrap();
+        assert_eq!(read(r#"{"status":200}"#).payload_text(), "null");
+        let response = read(r#"{"status":-1,"payload":{"a":1}}"#);
+        assert_eq!(response.status(), -1);
+        assert_eq!(response.payload_as::<serde_json::Value>().unwrap()["a"], 1);
+        assert_eq!(response.payload_as::<Vec<u8>>().unwrap_err().kind(), ErrorKind::InvalidPayload);
     }
 }

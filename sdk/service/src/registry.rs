@@ -1,47 +1,51 @@
-//! Devices: create, read, change, delete.
+//! Devices: create, get, list, update, delete.
 
+use ferrohub_model::percent;
 use http::Method;
 
-use crate::uri::segment;
-use crate::{Device, Error, ErrorKind, KeyChange, ServiceClient};
+use crate::{Device, Error, KeyChange, ServiceClient};
 
 fn path(device_id: &str) -> Result<String, Error> {
     if device_id.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidInput, "the device id is empty"));
+        return Err(Error::invalid_input("the device id is empty"));
     }
-    Ok(format!("/devices/{}", segment(device_id)))
+    Ok(format!("/devices/{}", percent::encode(device_id)))
 }
 
 impl ServiceClient {
-    /// Creates a device, see [`Device::new`]. The hub makes keys where none are given, and answers with all.
+    /// Creates a device, see [`Device::new`]. The hub generates missing keys. Returns the device with its keys.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] if it exists, [`ErrorKind::QuotaExceeded`] if the hub is full.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it exists,
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the hub has too many devices, and those of any
+    /// request.
     pub async fn create_device(&self, device: &Device) -> Result<Device, Error> {
-        self.call(Method::PUT, &path(&device.device_id)?, "").json(device)?.send_for().await
+        self.request(Method::PUT, &path(&device.device_id)?, "").json(device)?.send_json().await
     }
 
-    /// Replaces a device's settings, if it has not changed since they were read: the device's etag must be the hub's.
-    /// Without an etag, whatever changed.
+    /// Replaces the settings of a device, if its etag is still the one in `device`. Without an etag, replaces them
+    /// unconditionally.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`]
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
     pub async fn update_device(&self, device: &Device) -> Result<Device, Error> {
         let etag = device.etag.as_deref().unwrap_or("*");
-        self.call(Method::PUT, &path(&device.device_id)?, "")
+        self.request(Method::PUT, &path(&device.device_id)?, "")
             .if_match(Some(etag))
             .json(device)?
-            .send_for()
+            .send_json()
             .await
     }
 
-    /// Gives a device a new key, or exchanges its two, in one step; with an etag only if it is still the hub's. What is
-    /// connected with a key that is gone is disconnected. Only a Ferrohub has this; see
-    /// [`update_device`](Self::update_device) for the others.
+    /// Generates a new key for a device, or swaps its two keys; with an etag, only if it is still the current one.
+    /// Connections that used a removed key are closed. Only a Ferrohub supports this; for Azure use
+    /// [`update_device`](Self::update_device).
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], [`ErrorKind::InvalidArgument`] if the device does not
-    /// authenticate with keys.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed),
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the device does not authenticate with keys.
     pub async fn regenerate_device_key(
         &self,
         device_id: &str,
@@ -49,32 +53,33 @@ impl ServiceClient {
         etag: Option<&str>,
     ) -> Result<Device, Error> {
         let path = format!("/ferrohub{}/regenerate-key", path(device_id)?);
-        let call = self.call(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
-        call.json(&serde_json::json!({ "key": key }))?.send_for().await
+        let call = self.request(Method::POST, &path, "").if_match(Some(etag.unwrap_or("*")));
+        call.json(&serde_json::json!({ "key": key }))?.send_json().await
     }
 
-    /// A device, keys included.
+    /// Returns a device, with its keys.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and those of any request.
     pub async fn get_device(&self, device_id: &str) -> Result<Device, Error> {
-        self.call(Method::GET, &path(device_id)?, "").send_for().await
+        self.request(Method::GET, &path(device_id)?, "").send_json().await
     }
 
-    /// The first devices in the order of their ids: at most `top`, and at most 1,000.
+    /// Lists the first devices, sorted by id: at most `top`, and at most 1,000.
     ///
     /// # Errors
-    /// Those that any request can have.
+    /// Those of any request.
     pub async fn list_devices(&self, top: u32) -> Result<Vec<Device>, Error> {
-        self.call(Method::GET, "/devices", &format!("top={top}&")).send_for().await
+        self.request(Method::GET, "/devices", &format!("top={top}&")).send_json().await
     }
 
-    /// Deletes a device and everything of it; with an etag only if it is still the hub's.
+    /// Deletes a device with its modules, twins and messages; with an etag, only if it is still the current one.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`]
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed), and those of any request.
     pub async fn delete_device(&self, device_id: &str, etag: Option<&str>) -> Result<(), Error> {
         let etag = etag.unwrap_or("*");
-        self.call(Method::DELETE, &path(device_id)?, "").if_match(Some(etag)).send().await.map(drop)
+        self.request(Method::DELETE, &path(device_id)?, "").if_match(Some(etag)).send().await.map(drop)
     }
 }

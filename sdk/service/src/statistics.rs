@@ -1,23 +1,23 @@
-//! How many devices there are, and how many are connected.
+//! Counts of registered and connected devices.
 
 use http::Method;
 
 use crate::{Error, RegistryStatistics, ServiceClient, ServiceStatistics};
 
 impl ServiceClient {
-    /// How many devices are registered, and how many of them may connect.
+    /// Returns how many devices are registered, enabled and disabled.
     ///
     /// # Errors
-    /// Those that any request can have.
-    pub async fn registry_statistics(&self) -> Result<RegistryStatistics, Error> {
-        self.call(Method::GET, "/statistics/devices", "").send_for().await
+    /// Those of any request.
+    pub async fn get_registry_statistics(&self) -> Result<RegistryStatistics, Error> {
+        self.request(Method::GET, "/statistics/devices", "").send_json().await
     }
 
-    /// How many devices are connected.
+    /// Returns how many devices are connected.
     ///
     /// # Errors
-    /// Those that any request can have.
-    pub async fn service_statistics(&self) -> Result<ServiceStatistics, Error> {
-        self.call(Method::GET, "/statistics/service", "").send_for().await
+    /// Those of any request.
+    pub async fn get_service_statistics(&self) -> Result<ServiceStatistics, Error> {
+        self.request(Method::GET, "/statistics/service", "").send_json().await
     }
 }

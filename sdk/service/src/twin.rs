@@ -1,94 +1,73 @@
 //! Twins: read, merge, replace.
 
+use ferrohub_model::{IdentityId, percent};
 use http::Method;
 
-use crate::uri::segment;
-use crate::{Error, ErrorKind, ServiceClient, Twin, TwinChange};
+use crate::{Error, ServiceClient, Twin, TwinChange};
 
-/// Whose twin. Made from the id of a device, or from those of a device and a module of it.
-///
-/// ```
-/// # use ferrohub_service::TwinOf;
-/// let _: TwinOf<'_> = "myDevice".into();
-/// let _: TwinOf<'_> = ("myDevice", "myModule").into();
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TwinOf<'a> {
-    device_id: &'a str,
-    module_id: Option<&'a str>,
-}
-
-impl<'a> From<&'a str> for TwinOf<'a> {
-    fn from(device_id: &'a str) -> Self {
-        Self { device_id, module_id: None }
+fn path(identity: &IdentityId) -> String {
+    let device = percent::encode(identity.device_str());
+    match identity.module_str() {
+        None => format!("/twins/{device}"),
+        Some(module) => format!("/twins/{device}/modules/{}", percent::encode(module)),
     }
 }
 
-impl<'a> From<(&'a str, &'a str)> for TwinOf<'a> {
-    fn from((device_id, module_id): (&'a str, &'a str)) -> Self {
-        Self { device_id, module_id: Some(module_id) }
-    }
-}
-
-impl TwinOf<'_> {
-    fn path(self) -> Result<String, Error> {
-        if self.device_id.is_empty() || self.module_id.is_some_and(str::is_empty) {
-            return Err(Error::new(ErrorKind::InvalidInput, "the device id or the module id is empty"));
-        }
-        let device = segment(self.device_id);
-        Ok(match self.module_id {
-            None => format!("/twins/{device}"),
-            Some(module) => format!("/twins/{device}/modules/{}", segment(module)),
-        })
-    }
-}
-
+/// The identity is an [`IdentityId`], a text (`"device"` or `"device/module"`), or a pair of device id and module id.
 impl ServiceClient {
-    /// The twin of a device or module.
+    /// Returns the twin of a device or module.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]
-    pub async fn get_twin<'a>(&self, of: impl Into<TwinOf<'a>>) -> Result<Twin, Error> {
-        self.call(Method::GET, &of.into().path()?, "").send_for().await
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and those of any request.
+    pub async fn get_twin(
+        &self,
+        identity: impl TryInto<IdentityId, Error: Into<Error>>,
+    ) -> Result<Twin, Error> {
+        let path = path(&identity.try_into().map_err(Into::into)?);
+        self.request(Method::GET, &path, "").send_json().await
     }
 
-    /// Merges a change into a twin: objects are gone into, `null` deletes, what is not mentioned stays. With an etag
-    /// only if it is still the hub's. The answer is the whole twin as it is then; the device is told what changed.
+    /// Merges a change into a twin (JSON merge patch, RFC 7396): objects are merged, `null` removes a property. Returns
+    /// the changed twin. The device receives the changed desired properties. With an etag, changes the twin only if its
+    /// etag is still this one.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PreconditionFailed`], and [`ErrorKind::InvalidArgument`] for a key, a value or
-    /// a size that may not be; nothing of the change is kept then.
-    pub async fn update_twin<'a>(
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound);
+    /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed);
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) for an invalid name or value or a twin that becomes too
+    /// large; nothing is changed then; and those of any request.
+    pub async fn update_twin(
         &self,
-        of: impl Into<TwinOf<'a>>,
+        identity: impl TryInto<IdentityId, Error: Into<Error>>,
         change: &TwinChange,
         etag: Option<&str>,
     ) -> Result<Twin, Error> {
-        self.change_twin(Method::PATCH, of.into(), change, etag).await
+        self.change_twin(Method::PATCH, identity, change, etag).await
     }
 
-    /// Replaces the tags, the desired properties or both, whichever the change mentions. Otherwise as
+    /// Replaces the tags, the desired properties or both, whichever the change contains. Otherwise like
     /// [`ServiceClient::update_twin`].
     ///
     /// # Errors
-    /// As there.
-    pub async fn replace_twin<'a>(
+    /// As for [`ServiceClient::update_twin`].
+    pub async fn replace_twin(
         &self,
-        of: impl Into<TwinOf<'a>>,
+        identity: impl TryInto<IdentityId, Error: Into<Error>>,
         change: &TwinChange,
         etag: Option<&str>,
     ) -> Result<Twin, Error> {
-        self.change_twin(Method::PUT, of.into(), change, etag).await
+        self.change_twin(Method::PUT, identity, change, etag).await
     }
 
     async fn change_twin(
         &self,
         verb: Method,
-        of: TwinOf<'_>,
+        identity: impl TryInto<IdentityId, Error: Into<Error>>,
         change: &TwinChange,
         etag: Option<&str>,
     ) -> Result<Twin, Error> {
-        self.call(verb, &of.path()?, "").if_match(Some(etag.unwrap_or("*"))).json(change)?.send_for().await
+        let path = path(&identity.try_into().map_err(Into::into)?);
+        self.request(verb, &path, "").if_match(Some(etag.unwrap_or("*"))).json(change)?.send_json().await
     }
 }
 
@@ -97,11 +76,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_twin_is_named_by_one_id_or_two() {
-        let path = |of: TwinOf<'_>| of.path().map_err(|error| error.kind());
-        assert_eq!(path("d#1".into()), Ok("/twins/d%231".to_owned()));
-        assert_eq!(path(("d", "m/").into()), Ok("/twins/d/modules/m%2F".to_owned()));
-        assert_eq!(path("".into()), Err(ErrorKind::InvalidInput));
-        assert_eq!(path(("d", "").into()), Err(ErrorKind::InvalidInput));
+    fn the_path_names_a_device_or_a_module() {
+        let path = |text| super::path(&IdentityId::parse(text).unwrap());
+        assert_eq!(path("d#1"), "/twins/d%231");
+        assert_eq!(path("d/m%"), "/twins/d/modules/m%25");
     }
 }

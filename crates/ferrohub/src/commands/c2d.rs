@@ -5,9 +5,11 @@ mod receive;
 use std::io::Read as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use ferrohub_service::{Ack, CloudToDeviceMessage, EnqueuedMessage, MessageTo, PurgeResult, Timestamp};
+use ferrohub_service::{
+    Ack, CloudToDeviceMessage, Destination, EnqueuedMessage, IdentityId, PurgeResult, Timestamp,
+};
 
 use self::receive::Receive;
 use crate::cli::Common;
@@ -108,11 +110,7 @@ impl C2dCommand {
                     self.output.print(&queued, show)
                 }
                 Action::Purge { id } => {
-                    let target: MessageTo<'_> = match id.split_once('/') {
-                        Some(both) => both.into(),
-                        None => id.as_str().into(),
-                    };
-                    let purged = client.purge_messages(target).await?;
+                    let purged = client.purge_messages(&id).await?;
                     self.output.print(&purged, |purged: &PurgeResult| {
                         details([("Messages purged", purged.total_messages_purged.to_string())])
                     })
@@ -122,15 +120,16 @@ impl C2dCommand {
     }
 }
 
-/// Parses DEVICE, DEVICE/MODULE or DEVICE/MODULE/INPUT. Ids cannot contain a slash.
-fn parse_target(text: &str) -> anyhow::Result<MessageTo<'_>> {
-    let parts: Vec<&str> = text.splitn(3, '/').collect();
-    Ok(match *parts.as_slice() {
-        [device] => device.into(),
-        [device, module] => (device, module).into(),
-        [device, module, input] => MessageTo::input(device, module, input),
-        _ => bail!("the target is empty; give DEVICE, DEVICE/MODULE or DEVICE/MODULE/INPUT"),
-    })
+/// Parses DEVICE, DEVICE/MODULE or DEVICE/MODULE/INPUT: an id contains no slash, an input may.
+fn parse_target(text: &str) -> anyhow::Result<Destination> {
+    let target = match text.match_indices('/').nth(1) {
+        None => Destination::try_from(text),
+        Some((end, _)) => {
+            let (identity, input) = (&text[..end], &text[end + 1..]);
+            IdentityId::parse(identity).map(|identity| Destination::input(identity, input))
+        }
+    };
+    target.with_context(|| format!("{text:?} is not DEVICE, DEVICE/MODULE or DEVICE/MODULE/INPUT"))
 }
 
 impl Send {

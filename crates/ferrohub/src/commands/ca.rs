@@ -54,7 +54,7 @@ impl CaCommand {
             let management = access.client.management();
             match self.action {
                 Action::Add { name, certificate } => {
-                    let added = management.add_certificate_authority(&name, &read(&certificate)?).await?;
+                    let added = management.create_certificate_authority(&name, &read(&certificate)?).await?;
                     self.output.print(&added, show)?;
                     if !added.verified {
                         eprintln!(
@@ -69,7 +69,7 @@ impl CaCommand {
                     self.output.print(&management.verify_certificate_authority(&name, &proof).await?, show)
                 }
                 Action::Verify { name, certificate: None } => {
-                    let code = management.challenge_certificate_authority(&name).await?;
+                    let code = management.create_verification_code(&name).await?;
                     eprintln!(
                         "Sign a certificate with this code as its common name, then run\n  \
                          ferrohub ca verify {name} CERTIFICATE.pem"
@@ -79,10 +79,10 @@ impl CaCommand {
                     })
                 }
                 Action::List => {
-                    self.output.print(&management.certificate_authorities().await?, |all| list(all))
+                    self.output.print(&management.list_certificate_authorities().await?, |all| list(all))
                 }
                 Action::Remove { name } => {
-                    management.remove_certificate_authority(&name).await?;
+                    management.delete_certificate_authority(&name).await?;
                     eprintln!("removed the certificate authority {name}; its devices are disconnected");
                     Ok(())
                 }
@@ -106,7 +106,7 @@ fn list(authorities: &[CertificateAuthority]) -> comfy_table::Table {
             authority.name.as_str(),
             verified(authority),
             &authority.subject,
-            &authority.not_after,
+            &authority.not_after.to_string(),
             &authority.source,
         ]);
     }
@@ -119,8 +119,8 @@ fn show(authority: &CertificateAuthority) -> comfy_table::Table {
         ("Verified", verified(authority).to_owned()),
         ("Subject", authority.subject.clone()),
         ("Thumbprint", authority.thumbprint.clone()),
-        ("Valid from", authority.not_before.clone()),
-        ("Valid until", authority.not_after.clone()),
+        ("Valid from", authority.not_before.to_string()),
+        ("Valid until", authority.not_after.to_string()),
         ("Source", authority.source.clone()),
     ])
 }

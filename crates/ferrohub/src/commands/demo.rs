@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use ferrohub_device::{MethodRequest, MethodResponse};
-use ferrohub_service::{Device, DirectMethod};
+use ferrohub_service::{Device, MethodInvocation};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
@@ -89,7 +89,7 @@ async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<
     device.on_method(METHOD, move |request: MethodRequest| {
         let called = handler_called.clone();
         async move {
-            let _ = print_step("hub → device", &format!("{METHOD} {}", request.payload()));
+            let _ = print_step("hub → device", &format!("{METHOD} {}", request.payload_text()));
             called.notify_one();
             MethodResponse::new(200).payload(&json!({ "Response": "This is the response from the device" }))
         }
@@ -105,16 +105,19 @@ async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<
     let service = login::policy_connection_string(config, endpoints, "service")?
         .context("the hub has no shared access policy `service`")?;
     let service = Access::local(&service, endpoints)?.client;
-    let call = DirectMethod::new(METHOD)
+    let call = MethodInvocation::new(METHOD)
         .payload(&json!({ "input1": "someInput", "input2": "anotherInput" }))?
         .response_timeout(Duration::from_secs(60));
     print_step("service → hub", &format!("POST /twins/{DEVICE}/methods: call {METHOD} on {DEVICE}"))?;
     let begun = Instant::now();
     let response = service.invoke_method(DEVICE, &call).await?;
     let round_trip = format_elapsed(begun);
-    print_step("hub → service", &format!("status {}, payload {}", response.status, response.payload))?;
+    print_step(
+        "hub → service",
+        &format!("status {}, payload {}", response.status(), response.payload_text()),
+    )?;
     print_step("", &format!("round trip {round_trip}, first request on its connection"))?;
-    ensure!(response.status == 200, "the device returned status {}", response.status);
+    ensure!(response.status() == 200, "the device returned status {}", response.status());
 
     called.notified().await;
     device.disconnect().await;
@@ -129,7 +132,7 @@ async fn run_scenario(config: &Config, endpoints: &Endpoints) -> anyhow::Result<
     print_step("device → hub", "reconnected; the waiting call was delivered at once")?;
     print_step(
         "hub → service",
-        &format!("status {}, {} after the call", response.status, format_elapsed(begun)),
+        &format!("status {}, {} after the call", response.status(), format_elapsed(begun)),
     )?;
     device.disconnect().await;
     Ok(())

@@ -149,7 +149,7 @@ impl DeviceCommand {
                 }
                 Action::Stats => {
                     let (registry, service) =
-                        (client.registry_statistics().await?, client.service_statistics().await?);
+                        (client.get_registry_statistics().await?, client.get_service_statistics().await?);
                     self.output.print(&Counts { registry, service }, counts)
                 }
                 Action::ConnectionString { id, secondary } => {

@@ -16,11 +16,11 @@ pub(crate) fn from_device(access: &Access, device: &Device, websocket: bool) -> 
 
 /// Creates a client for the device or module with this id: DEVICE or DEVICE/MODULE.
 pub(crate) async fn from_id(access: &Access, id: &str, websocket: bool) -> anyhow::Result<DeviceClient> {
-    match id.split_once('/') {
+    let identity = IdentityId::parse(id).with_context(|| format!("{id:?} is not DEVICE or DEVICE/MODULE"))?;
+    match identity.module_str() {
         None => from_device(access, &access.client.get_device(id).await?, websocket),
-        Some((device, module)) => {
-            let module = access.client.get_module(device, module).await?;
-            let identity = IdentityId::parse(id).context("the id is not valid")?;
+        Some(module) => {
+            let module = access.client.get_module(identity.device_str(), module).await?;
             build_client(access, identity, module.authentication, websocket)
         }
     }
@@ -49,7 +49,8 @@ fn build_client(
         builder = builder.port(address.port()).connect_to(address);
         builder = builder.https_port(local.https.port()).https_connect_to(local.https);
         if let Some(ca) = &local.ca {
-            builder = builder.ca_pem(ca.clone());
+            // A storage account for files has a certificate of a public CA.
+            builder = builder.additional_root_certificates(ca.clone());
         }
     }
     Ok(builder.build()?)

@@ -144,17 +144,17 @@ impl FaultCommand {
             let management = access.client.management();
             match self.action {
                 Action::Add(add) => {
-                    let fault = management.add_fault(&add.request()).await?;
+                    let fault = management.create_fault(&add.request()).await?;
                     self.output.print(&fault, |fault| list(std::slice::from_ref(fault)))
                 }
-                Action::List => self.output.print(&management.faults().await?, |all| list(all)),
+                Action::List => self.output.print(&management.list_faults().await?, |all| list(all)),
                 Action::Remove { id } => {
-                    management.remove_fault(&id).await?;
+                    management.delete_fault(&id).await?;
                     eprintln!("removed the fault {id}");
                     Ok(())
                 }
                 Action::Clear => {
-                    management.clear_faults().await?;
+                    management.delete_all_faults().await?;
                     eprintln!("removed all faults");
                     Ok(())
                 }

@@ -58,8 +58,13 @@ impl FilesCommand {
             let client = self.login.access(common)?.client;
             match self.action {
                 Action::List { device, after, top } => {
-                    let query =
-                        FileQuery { device_id: device.as_deref(), after: after.as_deref(), top: Some(top) };
+                    let mut query = FileQuery::new().top(top);
+                    if let Some(device) = device {
+                        query = query.device_id(device);
+                    }
+                    if let Some(after) = after {
+                        query = query.after(after);
+                    }
                     self.output.print(&client.list_files(&query).await?, |files| list(files))
                 }
                 Action::Get { name, to } => {
@@ -71,8 +76,8 @@ impl FilesCommand {
                         ),
                         None => Box::new(std::io::stdout()),
                     };
-                    while let Some(bytes) = content.next().await? {
-                        out.write_all(&bytes).context("cannot write the file")?;
+                    while let Some(bytes) = content.next().await {
+                        out.write_all(&bytes?).context("cannot write the file")?;
                     }
                     Ok(out.flush()?)
                 }
@@ -88,7 +93,7 @@ fn list(files: &[StoredFile]) -> comfy_table::Table {
         table.add_row([
             file.blob_name.as_str(),
             &file.blob_size_in_bytes.to_string(),
-            &file.last_updated_time,
+            &file.last_updated_time.to_string(),
             file.content_type.as_deref().unwrap_or_default(),
         ]);
     }

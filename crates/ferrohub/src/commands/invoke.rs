@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use ferrohub_service::DirectMethod;
+use ferrohub_service::MethodInvocation;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -48,23 +48,20 @@ struct MethodResult {
 
 impl Invoke {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
-        let mut method = DirectMethod::new(&self.method)
+        let mut method = MethodInvocation::new(&self.method)
             .response_timeout(Duration::from_secs(self.timeout))
             .connect_timeout(Duration::from_secs(self.connect_timeout));
         if let Some(payload) = self.payload {
-            let payload = RawValue::from_string(payload)
+            method = method
+                .payload_json(payload)
                 .context("--payload is not JSON; put a text in double quotes: --payload '\"text\"'")?;
-            method = method.payload_json(payload);
         }
         let result = super::block_on(async {
             let client = self.login.access(common)?.client;
             let begun = Instant::now();
-            let response = match self.device.split_once('/') {
-                Some((device, module)) => client.invoke_module_method(device, module, &method).await?,
-                None => client.invoke_method(&self.device, &method).await?,
-            };
+            let response = client.invoke_method(&self.device, &method).await?;
             let milliseconds = begun.elapsed().as_millis() as u64;
-            Ok(MethodResult { status: response.status, payload: response.payload, milliseconds })
+            Ok(MethodResult { status: response.status(), payload: response.payload_as()?, milliseconds })
         })?;
         self.output.print(&result, |result| {
             details([

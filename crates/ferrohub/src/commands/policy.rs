@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
-use ferrohub_service::{Key, Policy};
+use ferrohub_service::{Policy, PolicyKey};
 
 use super::identity::KeyName;
 use crate::cli::Common;
@@ -49,19 +49,21 @@ impl PolicyCommand {
                 Action::List => {
                     // The list contains no keys.
                     return match self.output {
-                        Output::Table => Output::Table.print(&management.policies().await?, |all| list(all)),
+                        Output::Table => {
+                            Output::Table.print(&management.list_policies().await?, |all| list(all))
+                        }
                         Output::Json => {
-                            Output::Json.print(&names(&management.policies().await?), |_| table([]))
+                            Output::Json.print(&names(&management.list_policies().await?), |_| table([]))
                         }
                     };
                 }
-                Action::Show { name } => management.policy(&name).await?,
+                Action::Show { name } => management.get_policy(&name).await?,
                 Action::RegenerateKey { name, key } => {
                     let key = match key {
-                        KeyName::Primary => Key::Primary,
-                        KeyName::Secondary => Key::Secondary,
+                        KeyName::Primary => PolicyKey::Primary,
+                        KeyName::Secondary => PolicyKey::Secondary,
                     };
-                    management.regenerate_key(&name, key).await?
+                    management.regenerate_policy_key(&name, key).await?
                 }
             };
             self.output.print(&policy, |policy| show(&access.host, policy))

@@ -237,9 +237,9 @@ fn install_method_handler(client: &DeviceClient, fleet: &Arc<Fleet>) {
             fleet.calls.fetch_add(1, Ordering::Relaxed);
             if fleet.log_calls {
                 let then = if rebooting { ", rebooting" } else { "" };
-                fleet.print(&format!("{id}: {} {} → 200{then}", request.name(), request.payload()));
+                fleet.print(&format!("{id}: {} {} → 200{then}", request.name(), request.payload_text()));
             }
-            let payload = serde_json::from_str::<&RawValue>(request.payload()).ok();
+            let payload = serde_json::from_str::<&RawValue>(request.payload_text()).ok();
             MethodResponse::new(200).payload(&json!({
                 "device": id, "method": request.name(), "payload": payload,
             }))

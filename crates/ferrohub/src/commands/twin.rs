@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use ferrohub_service::{Properties, Twin, TwinChange, TwinOf};
+use ferrohub_service::{Properties, Twin, TwinChange};
 
 use super::identity::{connection_state, time_or_never};
 use crate::cli::Common;
@@ -60,28 +60,16 @@ impl TwinCommand {
         super::block_on(async {
             let client = self.login.access(common)?.client;
             let twin = match self.action {
-                Action::Show { id } => client.get_twin(parse_target(&id)).await?,
+                Action::Show { id } => client.get_twin(&id).await?,
                 Action::Update(change) => {
-                    client
-                        .update_twin(parse_target(&change.id), &change.read()?, change.etag.as_deref())
-                        .await?
+                    client.update_twin(&change.id, &change.read()?, change.etag.as_deref()).await?
                 }
                 Action::Replace(change) => {
-                    client
-                        .replace_twin(parse_target(&change.id), &change.read()?, change.etag.as_deref())
-                        .await?
+                    client.replace_twin(&change.id, &change.read()?, change.etag.as_deref()).await?
                 }
             };
             self.output.print(&twin, show)
         })
-    }
-}
-
-/// Parses DEVICE or DEVICE/MODULE. Ids cannot contain a slash.
-fn parse_target(id: &str) -> TwinOf<'_> {
-    match id.split_once('/') {
-        Some(both) => both.into(),
-        None => id.into(),
     }
 }
 

@@ -64,7 +64,11 @@ impl Upload {
             let uploaded = client.upload_file(upload).await;
             bar.finish_and_clear();
             let uploaded = uploaded?;
-            Ok(Uploaded { name: uploaded.name, uri: uploaded.uri, bytes: uploaded.bytes })
+            Ok(Uploaded {
+                name: uploaded.blob_name,
+                uri: uploaded.blob_uri,
+                bytes: uploaded.blob_size_in_bytes,
+            })
         })?;
         self.output.print(&uploaded, |uploaded| {
             details([

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{DeviceId, IdentityId, ModuleId, percent};
+use crate::{DeviceId, IdentityId, InvalidId, ModuleId, percent};
 
 /// The address of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,12 @@ impl Destination {
     #[must_use]
     pub fn of(identity: IdentityId) -> Self {
         Self { identity, input: None }
+    }
+
+    /// An input of a module.
+    #[must_use]
+    pub fn input(identity: IdentityId, input: impl Into<String>) -> Self {
+        Self { identity, input: Some(input.into()) }
     }
 
     /// Parses the property `to` of a message: `/devices/{device}/messages/deviceBound`,
@@ -50,6 +56,42 @@ impl Destination {
 
 fn id<T, E>(text: &str, new: impl Fn(&str) -> Result<T, E>) -> Option<T> {
     percent::decode(text).and_then(|decoded| new(&decoded).ok()).or_else(|| new(text).ok())
+}
+
+impl From<IdentityId> for Destination {
+    fn from(identity: IdentityId) -> Self {
+        Self::of(identity)
+    }
+}
+
+impl From<&IdentityId> for Destination {
+    fn from(identity: &IdentityId) -> Self {
+        Self::of(identity.clone())
+    }
+}
+
+/// From an identity, `device` or `device/module`; [`Destination::parse`] reads addresses.
+impl TryFrom<&str> for Destination {
+    type Error = InvalidId;
+    fn try_from(identity: &str) -> Result<Self, InvalidId> {
+        IdentityId::parse(identity).map(Self::of)
+    }
+}
+
+/// From an identity, `device` or `device/module`; [`Destination::parse`] reads addresses.
+impl TryFrom<&String> for Destination {
+    type Error = InvalidId;
+    fn try_from(identity: &String) -> Result<Self, InvalidId> {
+        IdentityId::parse(identity).map(Self::of)
+    }
+}
+
+/// From the id of a device and the id of one of its modules.
+impl TryFrom<(&str, &str)> for Destination {
+    type Error = InvalidId;
+    fn try_from(identity: (&str, &str)) -> Result<Self, InvalidId> {
+        IdentityId::try_from(identity).map(Self::of)
+    }
 }
 
 /// Formats the property `to` of a message; ids are percent-encoded.
@@ -101,6 +143,18 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_destination_is_made_of_an_identity() {
+        let to = |to: Result<Destination, InvalidId>| to.map(|to| to.to_string());
+        assert_eq!(to("d#1".try_into()), Ok("/devices/d%231/messages/deviceBound".to_owned()));
+        assert_eq!(to("d/m".try_into()), Ok("/devices/d/modules/m/messages/deviceBound".to_owned()));
+        assert_eq!(to(("d", "m").try_into()), Ok("/devices/d/modules/m/messages/deviceBound".to_owned()));
+        let input = Destination::input(IdentityId::parse("d/m").unwrap(), "in 1");
+        assert_eq!(input.to_string(), "/devices/d/modules/m/inputs/in%201");
+        assert_eq!(to("".try_into()), Err(InvalidId::Empty));
+        assert_eq!(to("/devices/d/messages/deviceBound".try_into()), Err(InvalidId::Empty));
     }
 
     #[test]

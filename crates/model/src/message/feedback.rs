@@ -9,27 +9,37 @@ use crate::Timestamp;
 /// Media type of a batch of feedback.
 pub const FEEDBACK_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
 
-/// The feedback that the sender of a message wants: on success, on failure, both or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ack {
-    /// Feedback if the device completes the message.
-    pub positive: bool,
-    /// Feedback if the message ends in another way.
-    pub negative: bool,
+/// The feedback that the sender of a message asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Ack {
+    /// No feedback.
+    #[default]
+    None,
+    /// Feedback when the device completes the message.
+    Positive,
+    /// Feedback when the message expires, is rejected, purged or delivered too often.
+    Negative,
+    /// Feedback in either case.
+    Full,
 }
 
 impl Ack {
     /// Parses the value of `iothub-ack`, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        let (positive, negative) = match name.to_ascii_lowercase().as_str() {
-            "none" => (false, false),
-            "positive" => (true, false),
-            "negative" => (false, true),
-            "full" => (true, true),
-            _ => return None,
-        };
-        Some(Self { positive, negative })
+        let all = [Self::None, Self::Positive, Self::Negative, Self::Full];
+        all.into_iter().find(|ack| ack.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The word as it is written in `iothub-ack`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Positive => "positive",
+            Self::Negative => "negative",
+            Self::Full => "full",
+        }
     }
 
     /// Returns the feedback that a message asks for; none if it does not have the property. `Err` contains an unknown
@@ -43,7 +53,10 @@ impl Ack {
     /// Returns whether feedback is wanted for this status.
     #[must_use]
     pub fn wants(self, status: FeedbackStatus) -> bool {
-        if status == FeedbackStatus::Success { self.positive } else { self.negative }
+        match status {
+            FeedbackStatus::Success => matches!(self, Self::Positive | Self::Full),
+            _ => matches!(self, Self::Negative | Self::Full),
+        }
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) fn insert_feedback(
     options: FeedbackOptions,
 ) -> Result<()> {
     let wanted_by = match status {
-        FeedbackStatus::Success => Ack { positive: true, negative: false },
-        _ => Ack { positive: false, negative: true },
+        FeedbackStatus::Success => Ack::Positive,
+        _ => Ack::Negative,
     };
     let inserted = db
         .prepare_cached(

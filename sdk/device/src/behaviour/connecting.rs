@@ -11,7 +11,7 @@ use super::fake_hub::{FakeHub, KEY, connecting};
 use crate::{DeviceClient, DisconnectReason, ErrorKind, Status};
 
 #[tokio::test(start_paused = true)]
-async fn a_device_says_who_it_is_and_proves_it() {
+async fn connect_carries_the_identity_and_the_token() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| {
         b.module("m").model_id("dtmi:x;1").product_info("pump/2").keep_alive(Duration::from_secs(9))
@@ -34,7 +34,7 @@ async fn a_device_says_who_it_is_and_proves_it() {
     assert!(!connecting.is_finished());
     peer.accept(false).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!connecting.is_finished(), "connected means: can be called");
+    assert!(!connecting.is_finished(), "connected means subscribed");
     peer.take_subscribe().await;
     connecting.await.unwrap().unwrap();
     assert!(client.status().current().is_connected());
@@ -60,18 +60,18 @@ async fn the_first_failure_is_reported_and_not_repeated() {
             client.status().current(),
             Status::Disconnected { reason: DisconnectReason::Failed(_) }
         ));
-        assert!(hub.is_left_alone_for(Duration::from_secs(3600)).await);
+        assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
         hub.connected(&client).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_closes_or_keeps_silent_is_told_apart() {
+async fn a_closed_connection_and_a_silent_hub_are_different_errors() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let attempt = connecting(&client);
     drop(hub.incoming().await);
-    assert_eq!(attempt.await.unwrap().unwrap_err().kind(), ErrorKind::Network);
+    assert_eq!(attempt.await.unwrap().unwrap_err().kind(), ErrorKind::Connection);
 
     let attempt = connecting(&client);
     let silent = hub.incoming().await;
@@ -81,7 +81,7 @@ async fn a_hub_that_closes_or_keeps_silent_is_told_apart() {
     drop(silent);
 
     drop(hub);
-    assert_eq!(client.connect().await.unwrap_err().kind(), ErrorKind::Network);
+    assert_eq!(client.connect().await.unwrap_err().kind(), ErrorKind::Connection);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,23 +97,28 @@ async fn disconnecting_stops_an_attempt() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_before_it_is_tried() {
+fn invalid_settings_are_refused() {
     let kind = |builder: crate::Builder| builder.build().unwrap_err().kind();
     let pem = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
-    let builder = || DeviceClient::builder("h", "d").ca_pem(pem.clone()).symmetric_key(KEY);
+    let builder = || DeviceClient::builder("h", "d").root_certificates_only(pem.clone()).symmetric_key(KEY);
     assert!(builder().build().is_ok());
-    assert_eq!(kind(DeviceClient::builder("h", "d").ca_pem(pem.clone())), ErrorKind::InvalidArgument);
-    assert_eq!(kind(builder().symmetric_key("no key")), ErrorKind::InvalidArgument);
-    assert_eq!(kind(builder().module("a/b")), ErrorKind::InvalidArgument);
-    assert_eq!(kind(builder().gateway_host("a b")), ErrorKind::InvalidArgument);
-    assert_eq!(kind(builder().keep_alive(Duration::from_secs(1178))), ErrorKind::InvalidArgument);
-    assert_eq!(kind(builder().max_concurrent_methods(0)), ErrorKind::InvalidArgument);
-    let narrow = crate::OfflinePolicy::Queue { max_messages: 1, max_bytes: 1000 };
-    assert_eq!(kind(builder().offline(narrow)), ErrorKind::InvalidArgument);
-    assert_eq!(kind(builder().token_ttl(Duration::ZERO)), ErrorKind::InvalidArgument);
-    assert_eq!(kind(builder().ca_pem("/etc/ca.pem")), ErrorKind::InvalidArgument);
+    assert_eq!(
+        kind(DeviceClient::builder("h", "d").root_certificates_only(pem.clone())),
+        ErrorKind::InvalidInput
+    );
+    assert_eq!(kind(builder().symmetric_key("no key")), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().module("a/b")), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().gateway_host("a b")), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().keep_alive(Duration::from_secs(1178))), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().max_concurrent_methods(0)), ErrorKind::InvalidInput);
+    let narrow = crate::OfflinePolicy::queue(1, 1000);
+    assert_eq!(kind(builder().offline(narrow)), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().token_ttl(Duration::ZERO)), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().root_certificates_only("/etc/ca.pem")), ErrorKind::InvalidInput);
+    assert_eq!(kind(builder().additional_root_certificates("/etc/ca.pem")), ErrorKind::InvalidInput);
+    assert!(builder().additional_root_certificates(pem.clone()).build().is_ok());
     let text = format!("HostName=h;DeviceId=d;SharedAccessKeyName=p;SharedAccessKey={KEY}");
     let error = DeviceClient::from_connection_string(&text).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(!format!("{error} {error:?}").contains(KEY));
 }

@@ -1,11 +1,11 @@
-//! The orderly end.
+//! Graceful disconnect.
 
 use std::time::Duration;
 
 use ferrohub_mqtt::server::Event;
 use tokio::time::{Instant, sleep};
 
-use super::fake_hub::{FakeHub, connecting, soon};
+use super::fake_hub::{FakeHub, connecting, within_limit};
 use crate::{DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse, Status};
 
 fn with_wait(client: DeviceClient) -> DeviceClient {
@@ -17,7 +17,7 @@ fn with_wait(client: DeviceClient) -> DeviceClient {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_finish_and_the_client_says_goodbye() {
+async fn handlers_finish_before_disconnect_is_sent() {
     let mut hub = FakeHub::new();
     let client = with_wait(hub.client());
     let mut peer = hub.connected(&client).await;
@@ -29,7 +29,7 @@ async fn handlers_finish_and_the_client_says_goodbye() {
         async move { client.disconnect().await }
     });
     peer.take_unsubscribe().await;
-    assert!(peer.answer().await.is("1", 200, "null"));
+    assert!(peer.next_response().await.is("1", 200, "null"));
     assert_eq!(peer.next().await, Event::Disconnect);
     assert!(peer.try_next().await.is_none());
     leaving.await.unwrap();
@@ -43,9 +43,9 @@ async fn handlers_finish_and_the_client_says_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_grace_ends() {
+async fn the_shutdown_timeout_limits_a_disconnect() {
     let mut hub = FakeHub::new();
-    let client = with_wait(hub.client_with(|b| b.grace(Duration::from_secs(2))));
+    let client = with_wait(hub.client_with(|b| b.shutdown_timeout(Duration::from_secs(2))));
     let mut requests = client.method_requests();
     let mut peer = hub.connected(&client).await;
     peer.call("1", "wait", "50").await;
@@ -64,7 +64,7 @@ async fn the_grace_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connecting_while_disconnecting_waits_its_turn() {
+async fn connecting_while_disconnecting_waits() {
     let mut hub = FakeHub::new();
     let client = with_wait(hub.client());
     let mut peer = hub.connected(&client).await;
@@ -76,7 +76,7 @@ async fn connecting_while_disconnecting_waits_its_turn() {
     });
     peer.take_unsubscribe().await;
     let again = connecting(&client);
-    assert!(peer.answer().await.is("1", 200, "null"));
+    assert!(peer.next_response().await.is("1", 200, "null"));
     assert_eq!(peer.next().await, Event::Disconnect);
     drop(peer);
     leaving.await.unwrap();
@@ -85,7 +85,7 @@ async fn connecting_while_disconnecting_waits_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_dropped_says_goodbye_as_well() {
+async fn a_dropped_client_disconnects_gracefully() {
     let mut hub = FakeHub::new();
     let client = hub.client();
     let mut requests = client.method_requests();
@@ -94,6 +94,6 @@ async fn a_client_that_is_dropped_says_goodbye_as_well() {
     drop(client);
     peer.take_unsubscribe().await;
     assert_eq!(peer.next().await, Event::Disconnect);
-    assert!(soon("the end", requests.next()).await.is_none());
-    while soon("the end", status.next()).await.is_some() {}
+    assert!(within_limit("the end", requests.next()).await.is_none());
+    while within_limit("the end", status.next()).await.is_some() {}
 }

@@ -1,4 +1,4 @@
-//! A hub that does what the test says.
+//! A hub that the test controls.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::transport::{BoxStream, Dialer};
+use crate::transport::{BoxStream, Connector};
 use crate::{Builder, DeviceClient, Error};
 
 pub(super) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -22,7 +22,7 @@ pub(super) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The listening side.
 pub(super) struct FakeHub {
     incoming: mpsc::Receiver<DuplexStream>,
-    dialer: Dialer,
+    connector: Connector,
 }
 
 /// One connection of a client.
@@ -31,9 +31,9 @@ pub(super) struct Peer {
     machine: Connection,
 }
 
-/// An answer as the hub reads it.
+/// A method response, as received by the hub.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(super) struct ReceivedResponse {
     pub(super) status: i32,
     pub(super) request_id: String,
     pub(super) payload: String,
@@ -41,33 +41,33 @@ pub(super) struct Answered {
     pub(super) packet_id: Option<PacketId>,
 }
 
-/// An event as the hub reads it.
+/// An event, as received by the hub.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(super) struct ReceivedEvent {
     pub(super) topic: String,
     pub(super) body: String,
     pub(super) dup: bool,
     pub(super) packet_id: Option<PacketId>,
 }
 
-/// What a device asked of its twin.
+/// A twin request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct ReceivedTwinRequest {
     pub(super) request_id: String,
     pub(super) if_version: Option<u64>,
-    /// What it reports; none where it reads.
+    /// The patch of a report; `None` for a read.
     pub(super) patch: Option<String>,
 }
 
-/// Longer than any test: a wait that never ends fails instead.
-pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+/// Fails instead of waiting for ever; the limit is longer than any test.
+pub(super) async fn within_limit<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(10_000), future).await.unwrap_or_else(|_| panic!("never happened: {what}"))
 }
 
 impl FakeHub {
     pub(super) fn new() -> Self {
         let (sender, incoming) = mpsc::channel::<DuplexStream>(16);
-        let dialer = Dialer::Test(Arc::new(move || {
+        let connector = Connector::Test(Arc::new(move || {
             let sender = sender.clone();
             Box::pin(async move {
                 let (near, far) = duplex(64 * 1024);
@@ -76,14 +76,14 @@ impl FakeHub {
                 Ok(Box::new(near) as BoxStream)
             })
         }));
-        Self { incoming, dialer }
+        Self { incoming, connector }
     }
 
     pub(super) fn client(&self) -> DeviceClient {
         self.client_with(|builder| builder)
     }
 
-    /// It takes method calls, though none that a test makes.
+    /// A client that subscribes to method calls.
     pub(super) fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
         let client = self.client_without_methods(change);
         client.on_method("unused", |_| async { crate::MethodResponse::new(200) });
@@ -92,12 +92,12 @@ impl FakeHub {
 
     pub(super) fn client_without_methods(&self, change: impl FnOnce(Builder) -> Builder) -> DeviceClient {
         let builder = change(DeviceClient::builder("hub.test", "d1").symmetric_key(KEY));
-        builder.build_with(self.dialer.clone(), None).unwrap()
+        builder.build_with(self.connector.clone(), None).unwrap()
     }
 
-    /// The next connection, before anything is said on it.
+    /// The next connection, before CONNECT.
     pub(super) async fn incoming(&mut self) -> Peer {
-        let stream = soon("a connection", self.incoming.recv()).await.unwrap();
+        let stream = within_limit("a connection", self.incoming.recv()).await.unwrap();
         let config = Config { max_in_flight: 256, ..Config::default() };
         Peer { stream, machine: Connection::new(Arc::new(config), Instant::now().into_std()) }
     }
@@ -111,7 +111,7 @@ impl FakeHub {
         }
     }
 
-    /// Lets the next connection in, which must then subscribe.
+    /// Accepts the next connection, which must then subscribe.
     pub(super) async fn serve(&mut self) -> Peer {
         let (mut peer, _) = self.connect().await;
         peer.accept(false).await;
@@ -133,8 +133,8 @@ impl FakeHub {
         peer
     }
 
-    /// Whether a client stays away for this long.
-    pub(super) async fn is_left_alone_for(&mut self, duration: Duration) -> bool {
+    /// Returns whether no client connects for this long.
+    pub(super) async fn has_no_connection_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.incoming.recv()).await.is_err()
     }
 }
@@ -177,9 +177,9 @@ impl Peer {
     }
 
     /// The next event, not acknowledged.
-    pub(super) async fn event(&mut self) -> Sent {
+    pub(super) async fn event(&mut self) -> ReceivedEvent {
         match self.next().await {
-            Event::Publish(publish) => Sent {
+            Event::Publish(publish) => ReceivedEvent {
                 topic: publish.topic.as_str().to_owned(),
                 body: String::from_utf8(publish.payload.to_vec()).unwrap(),
                 dup: publish.dup,
@@ -190,14 +190,14 @@ impl Peer {
     }
 
     /// The next event, acknowledged.
-    pub(super) async fn take_event(&mut self) -> Sent {
+    pub(super) async fn take_event(&mut self) -> ReceivedEvent {
         let sent = self.event().await;
         self.acknowledge(sent.packet_id).await;
         sent
     }
 
     /// The next request to the twin.
-    pub(super) async fn twin_request(&mut self) -> Asked {
+    pub(super) async fn twin_request(&mut self) -> ReceivedTwinRequest {
         match self.next().await {
             Event::Publish(publish) => {
                 let (request_id, if_version, report) = match topic::parse_twin_request(publish.topic.as_str())
@@ -207,15 +207,19 @@ impl Peer {
                     topic::TwinRequest::Report { request_id, if_version } => (request_id, if_version, true),
                 };
                 let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
-                Asked { request_id: request_id.to_owned(), if_version, patch: report.then_some(payload) }
+                ReceivedTwinRequest {
+                    request_id: request_id.to_owned(),
+                    if_version,
+                    patch: report.then_some(payload),
+                }
             }
             event => panic!("{event:?}"),
         }
     }
 
-    pub(super) async fn answer_twin(
+    pub(super) async fn respond_twin(
         &mut self,
-        asked: &Asked,
+        asked: &ReceivedTwinRequest,
         status: u16,
         version: Option<u64>,
         payload: &str,
@@ -224,12 +228,12 @@ impl Peer {
         self.send(topic, QoS::AtMostOnce, payload).await;
     }
 
-    /// Expects that the twin is read, and answers with these desired properties.
-    pub(super) async fn twin_is_read(&mut self, desired: &str) {
+    /// Expects a read of the twin, and responds with these desired properties.
+    pub(super) async fn expect_twin_read(&mut self, desired: &str) {
         let asked = self.twin_request().await;
         assert_eq!(asked.patch, None);
         let twin = format!(r#"{{"desired":{desired},"reported":{{"$version":1}}}}"#);
-        self.answer_twin(&asked, 200, None, &twin).await;
+        self.respond_twin(&asked, 200, None, &twin).await;
     }
 
     pub(super) async fn desired(&mut self, version: u64, patch: &str) {
@@ -257,12 +261,12 @@ impl Peer {
         }
     }
 
-    /// What the client does next, answering its pings meanwhile.
+    /// The next event of the client. Responds to pings.
     pub(super) async fn next(&mut self) -> Event {
         self.try_next().await.expect("the client closed the connection")
     }
 
-    /// None when the client closed.
+    /// `None` when the client has closed the connection.
     pub(super) async fn try_next(&mut self) -> Option<Event> {
         let mut buffer = [0; 4096];
         loop {
@@ -270,7 +274,7 @@ impl Peer {
                 return Some(event);
             }
             self.flush().await;
-            let count = soon("a packet", self.stream.read(&mut buffer)).await.unwrap();
+            let count = within_limit("a packet", self.stream.read(&mut buffer)).await.unwrap();
             if count == 0 {
                 return None;
             }
@@ -278,7 +282,7 @@ impl Peer {
         }
     }
 
-    /// Whether the client says nothing that is worth an event.
+    /// Returns whether the client sends no event for this long.
     pub(super) async fn is_quiet_for(&mut self, duration: Duration) -> bool {
         timeout(duration, self.try_next()).await.is_err()
     }
@@ -295,9 +299,9 @@ impl Peer {
         self.flush().await;
     }
 
-    /// The next answer, acknowledged.
-    pub(super) async fn answer(&mut self) -> Answered {
-        let answered = self.answer_without_puback().await;
+    /// The next response, acknowledged.
+    pub(super) async fn next_response(&mut self) -> ReceivedResponse {
+        let answered = self.next_response_without_puback().await;
         if let Some(packet_id) = answered.packet_id {
             self.machine.puback(packet_id);
             self.flush().await;
@@ -305,10 +309,10 @@ impl Peer {
         answered
     }
 
-    pub(super) async fn answer_without_puback(&mut self) -> Answered {
+    pub(super) async fn next_response_without_puback(&mut self) -> ReceivedResponse {
         loop {
             match self.next().await {
-                Event::Publish(publish) => return Answered::read(&publish),
+                Event::Publish(publish) => return ReceivedResponse::read(&publish),
                 Event::PubAck(_) => {}
                 event => panic!("{event:?}"),
             }
@@ -333,12 +337,12 @@ impl Peer {
     pub(super) async fn flush(&mut self) {
         let mut out = BytesMut::new();
         self.machine.poll_transmit(&mut out);
-        // A client that is gone is no business of the hub's.
+        // Fails if the client has closed the connection.
         let _ = self.stream.write_all(&out).await;
     }
 }
 
-impl Answered {
+impl ReceivedResponse {
     fn read(publish: &Publish) -> Self {
         let (status, request_id) = topic::parse_method_response(publish.topic.as_str()).unwrap();
         Self {

@@ -22,11 +22,11 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use super::fake_hub::{KEY, connecting};
 use crate::{Builder, DeviceClient, ErrorKind, Transport};
 
-pub(super) struct Authority {
+pub(super) struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-impl Authority {
+impl TestCa {
     pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,7 +39,7 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
-    /// A hub of that name which wants client certificates, or takes any client.
+    /// A hub of that name, which requires client certificates or accepts any client.
     pub(super) async fn hub(&self, name: &str, client_certificates: bool) -> Hub {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -62,7 +62,10 @@ impl Authority {
     }
 
     pub(super) fn builder(&self, host: &str, address: SocketAddr) -> Builder {
-        DeviceClient::builder(host, "d1").symmetric_key(KEY).ca_pem(self.issuer.pem()).connect_to(address)
+        DeviceClient::builder(host, "d1")
+            .symmetric_key(KEY)
+            .root_certificates_only(self.issuer.pem())
+            .connect_to(address)
     }
 }
 
@@ -82,7 +85,7 @@ impl Hub {
     }
 }
 
-/// Accepts CONNECT and SUBSCRIBE; what is to be sent after this input, and the CONNECT.
+/// Accepts CONNECT and SUBSCRIBE. Returns the response to this input, and the CONNECT.
 fn react(machine: &mut Connection, input: &[u8]) -> (BytesMut, Option<Box<ferrohub_mqtt::Connect>>) {
     let now = std::time::Instant::now();
     machine.handle_input(input, now).unwrap();
@@ -107,8 +110,8 @@ fn machine() -> Connection {
 }
 
 #[tokio::test]
-async fn a_device_certificate_takes_the_place_of_the_token() {
-    let authority = Authority::new();
+async fn a_device_certificate_replaces_the_token() {
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", true).await;
     let (certificate, key) = authority.issue("d1");
     let client = authority
@@ -133,8 +136,8 @@ async fn a_device_certificate_takes_the_place_of_the_token() {
 }
 
 #[tokio::test]
-async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
-    let authority = Authority::new();
+async fn missing_trust_on_either_side_is_a_tls_error() {
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", true).await;
     let serving = tokio::spawn(async move {
         let address = hub.address();
@@ -147,11 +150,11 @@ async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
             assert!(hub.accept().await.is_err());
         }
     });
-    let stranger = Authority::new();
+    let stranger = TestCa::new();
     for builder in [
         stranger.builder("hub.test", address),
         authority.builder("other.test", address),
-        // No certificate: TLS 1.3 tells only after the handshake.
+        // No certificate: TLS 1.3 reports it only after the handshake.
         authority.builder("hub.test", address),
     ] {
         let error = builder.build().unwrap().connect().await.unwrap_err();
@@ -163,8 +166,8 @@ async fn a_hub_that_cannot_be_trusted_or_does_not_trust_is_a_tls_error() {
 
 #[tokio::test]
 #[allow(clippy::result_large_err)] // The callback's type is the WebSocket library's.
-async fn mqtt_travels_in_binary_messages_of_any_cut() {
-    let authority = Authority::new();
+async fn mqtt_may_be_split_into_any_binary_messages() {
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", false).await;
     let client =
         authority.builder("hub.test", hub.address()).transport(Transport::MqttWebSocket).build().unwrap();
@@ -195,7 +198,7 @@ async fn mqtt_travels_in_binary_messages_of_any_cut() {
 
 #[tokio::test]
 async fn a_hub_without_websockets_is_a_protocol_error() {
-    let authority = Authority::new();
+    let authority = TestCa::new();
     let hub = authority.hub("hub.test", false).await;
     let client =
         authority.builder("hub.test", hub.address()).transport(Transport::MqttWebSocket).build().unwrap();

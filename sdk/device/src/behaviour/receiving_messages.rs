@@ -1,4 +1,4 @@
-//! Messages from the cloud: completed by the application, or coming again.
+//! Messages from the cloud: completed by the application, or delivered again.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use ferrohub_mqtt::server::Event;
 use ferrohub_mqtt::{PacketId, QoS};
 use tokio::time::{sleep, timeout};
 
-use super::fake_hub::{FakeHub, Peer, connecting, soon};
-use crate::{DeviceClient, ErrorKind, Message, Messages};
+use super::fake_hub::{FakeHub, Peer, connecting, within_limit};
+use crate::{DeviceClient, ErrorKind, Message, MessageStream, Timestamp};
 
 const FILTER: &str = "devices/d1/messages/devicebound/#";
 const TOPIC: &str = "devices/d1/messages/devicebound/";
 
-async fn receiving(hub: &mut FakeHub) -> (DeviceClient, Messages, Peer) {
+async fn receiving(hub: &mut FakeHub) -> (DeviceClient, MessageStream, Peer) {
     let client = hub.client_without_methods(|b| b);
     let messages = client.messages();
     let connecting = connecting(&client);
@@ -29,11 +29,11 @@ async fn send(peer: &mut Peer, id: &str, body: &str) -> PacketId {
     peer.send(format!("{TOPIC}{bag}"), QoS::AtLeastOnce, body).await.unwrap()
 }
 
-async fn next(messages: &mut Messages) -> Message {
-    soon("a message", messages.next()).await.unwrap()
+async fn next(messages: &mut MessageStream) -> Message {
+    within_limit("a message", messages.next()).await.unwrap()
 }
 
-async fn is_quiet(messages: &mut Messages) -> bool {
+async fn is_quiet(messages: &mut MessageStream) -> bool {
     timeout(Duration::from_secs(5), messages.next()).await.is_err()
 }
 
@@ -44,7 +44,7 @@ async fn reconnected(hub: &mut FakeHub) -> Peer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_acknowledged_when_the_application_is_done_with_it() {
+async fn a_message_is_acknowledged_when_the_application_completes_it() {
     let mut hub = FakeHub::new();
     let (_client, mut messages, mut peer) = receiving(&mut hub).await;
     let topic = "devices/d1/messages/devicebound/%24.mid=m%201&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
@@ -53,7 +53,10 @@ async fn a_message_is_acknowledged_when_the_application_is_done_with_it() {
     let second = send(&mut peer, "2", "two").await;
     let (one, two) = (next(&mut messages).await, next(&mut messages).await);
     assert_eq!((one.message_id(), one.correlation_id()), (Some("m 1"), Some("c")));
-    assert_eq!((one.content_type(), one.expiry()), (Some("application/json"), Some("2027-01-01T00:00:00Z")));
+    assert_eq!(
+        (one.content_type(), one.expiry()),
+        (Some("application/json"), Timestamp::parse("2027-01-01T00:00:00Z"))
+    );
     assert_eq!((one.property("colour"), one.properties().len()), (Some("r&d"), 1));
     assert_eq!((one.json::<Vec<u8>>().unwrap(), two.text().unwrap(), one.input()), (vec![1], "two", None));
     assert_eq!(one.json::<u8>().unwrap_err().kind(), ErrorKind::InvalidPayload);
@@ -62,14 +65,14 @@ async fn a_message_is_acknowledged_when_the_application_is_done_with_it() {
     assert_eq!(peer.next().await, Event::PubAck(second));
     one.complete().unwrap();
     assert_eq!(peer.next().await, Event::PubAck(first));
-    // What is completed on sending needs no word.
+    // A message with QoS 0 needs no PUBACK.
     peer.send(TOPIC, QoS::AtMostOnce, "\u{1}").await;
     next(&mut messages).await.complete().unwrap();
     assert!(peer.is_quiet_for(Duration::from_secs(5)).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_comes_again() {
+async fn a_dropped_message_is_delivered_again() {
     let mut hub = FakeHub::new();
     let (_client, mut messages, mut peer) = receiving(&mut hub).await;
     send(&mut peer, "1", "read").await;
@@ -87,7 +90,7 @@ async fn what_is_dropped_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_outlives_its_connection_is_completed_on_the_next() {
+async fn a_message_of_an_ended_connection_is_completed_on_the_next() {
     let mut hub = FakeHub::new();
     let (_client, mut messages, mut peer) = receiving(&mut hub).await;
     for id in ["1", "2", ""] {
@@ -97,7 +100,7 @@ async fn a_message_that_outlives_its_connection_is_completed_on_the_next() {
         (next(&mut messages).await, next(&mut messages).await, next(&mut messages).await);
     drop(peer);
     let (mut peer, _) = hub.connect().await;
-    // Completed while there is no connection, and before the hub has sent it again.
+    // Completed without a connection, before the hub has delivered it again.
     one.complete().unwrap();
     assert_eq!(nameless.complete().unwrap_err().kind(), ErrorKind::LockLost);
     peer.accept(true).await;
@@ -110,7 +113,7 @@ async fn a_message_that_outlives_its_connection_is_completed_on_the_next() {
     assert_eq!(peer.next().await, Event::PubAck(third));
     two.complete().unwrap();
     assert_eq!(peer.next().await, Event::PubAck(second));
-    // An identifier of an old connection acknowledges nothing on a new one.
+    // A packet identifier of an old connection is not acknowledged on a new one.
     send(&mut peer, "", "y").await;
     let old = next(&mut messages).await;
     drop(peer);
@@ -133,7 +136,7 @@ async fn a_renewal_loses_no_message() {
     let held = next(&mut messages).await;
     old.take_unsubscribe().await;
     let (mut peer, _) = hub.connect().await;
-    // One that the client will never see.
+    // A message that the client never receives.
     send(&mut old, "2", "unseen").await;
     drop(old);
     peer.accept(true).await;
@@ -148,7 +151,7 @@ async fn a_renewal_loses_no_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn disconnecting_acknowledges_what_is_completed() {
+async fn disconnecting_acknowledges_completed_messages() {
     let mut hub = FakeHub::new();
     let (client, mut messages, mut peer) = receiving(&mut hub).await;
     let packet_id = send(&mut peer, "1", "x").await;
@@ -163,7 +166,7 @@ async fn disconnecting_acknowledges_what_is_completed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_application_that_does_not_read_leaves_messages_to_the_hub() {
+async fn unread_messages_stay_at_the_hub() {
     let mut hub = FakeHub::new();
     let (client, mut messages, mut peer) = receiving(&mut hub).await;
     for number in 0..70 {
@@ -174,18 +177,18 @@ async fn an_application_that_does_not_read_leaves_messages_to_the_hub() {
         next(&mut messages).await.complete().unwrap();
     }
     assert!(is_quiet(&mut messages).await);
-    // Nobody reads at all: the next reader gets it.
+    // Without a stream: the next stream receives it.
     drop(messages);
     send(&mut peer, "waiting", "x").await;
     sleep(Duration::from_secs(1)).await;
     let mut messages = client.messages();
     assert_eq!(next(&mut messages).await.message_id(), Some("waiting"));
     let _second = client.messages();
-    assert!(soon("the end", messages.next()).await.is_none());
+    assert!(within_limit("the end", messages.next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_hears_at_its_inputs() {
+async fn a_module_receives_messages_at_its_inputs() {
     let mut hub = FakeHub::new();
     let client = hub.client_without_methods(|b| b.module("m"));
     let mut messages = client.messages();
@@ -212,5 +215,5 @@ async fn a_hub_that_refuses_the_subscription_ends_the_stream() {
     peer.accept(false).await;
     peer.refuse_subscribe_to(&[FILTER]).await;
     connecting.await.unwrap().unwrap();
-    assert!(soon("the end", messages.next()).await.is_none());
+    assert!(within_limit("the end", messages.next()).await.is_none());
 }

@@ -1,4 +1,4 @@
-//! Tokens are renewed without the loss of a call.
+//! Tokens are renewed without losing a call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +10,12 @@ use ferrohub_mqtt::server::Event;
 use tokio::time::{Instant, sleep};
 
 use super::fake_hub::{FakeHub, KEY, Peer};
-use crate::{DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse, Status};
+use crate::{
+    AccessToken, BoxError, DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse, Status,
+    token_fn,
+};
 
-/// A client whose tokens live 100 s: renewed from 85 s on, by 96.25 s at the latest.
+/// A client with tokens of 100 s: renewed from 85 s on, by 96.25 s at the latest.
 async fn connected(hub: &mut FakeHub) -> (DeviceClient, Peer) {
     let client = hub.client_with(|b| b.token_ttl(Duration::from_secs(100)));
     client.on_method("wait", |request: MethodRequest| async move {
@@ -23,7 +26,7 @@ async fn connected(hub: &mut FakeHub) -> (DeviceClient, Peer) {
     (client, peer)
 }
 
-/// Lets the next connection take over from the old one, as a hub does.
+/// Accepts the next connection and closes the old one, as a hub does.
 async fn take_over(hub: &mut FakeHub, old: Peer) -> Peer {
     let (mut peer, _) = hub.connect().await;
     drop(old);
@@ -42,24 +45,24 @@ async fn the_next_connection_takes_over_in_a_quiet_moment() {
     assert!((84..=86).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     let mut peer = take_over(&mut hub, old).await;
     peer.call("1", "wait", "1").await;
-    assert!(peer.answer().await.is("1", 200, "null"));
+    assert!(peer.next_response().await.is("1", 200, "null"));
     assert!(status.current().is_connected());
-    // And again.
+    // A second renewal.
     peer.take_unsubscribe().await;
     assert!((168..=174).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     let mut peer = take_over(&mut hub, peer).await;
     assert!(peer.is_quiet_for(Duration::from_secs(10)).await);
-    assert!(!matches!(status.current(), Status::Waiting { .. }));
+    assert!(!matches!(status.current(), Status::WaitingToReconnect { .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_running_handler_is_waited_for() {
+async fn a_renewal_waits_for_a_running_handler() {
     let mut hub = FakeHub::new();
     let (_client, mut old) = connected(&mut hub).await;
     let since = Instant::now();
     assert!(old.is_quiet_for(Duration::from_secs(80)).await);
     old.call("1", "wait", "8").await;
-    assert!(old.answer().await.is("1", 200, "null"));
+    assert!(old.next_response().await.is("1", 200, "null"));
     assert_eq!(since.elapsed().as_secs(), 88);
     old.take_unsubscribe().await;
     assert!((88..=90).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
@@ -71,20 +74,20 @@ async fn a_call_that_crosses_unsubscribe_is_served() {
     let mut hub = FakeHub::new();
     let (_client, mut old) = connected(&mut hub).await;
     let Event::Unsubscribe(unsubscribe) = old.next().await else { panic!() };
-    // Short enough: answered before the hub lets go.
+    // Short enough: answered before the takeover.
     old.call("1", "wait", "0").await;
-    assert!(old.answer().await.is("1", 200, "null"));
+    assert!(old.next_response().await.is("1", 200, "null"));
     old.unsuback(unsubscribe.packet_id).await;
     let mut peer = take_over(&mut hub, old).await;
 
-    // Too long to be without calls for: the device takes calls again, and renews when it is over.
+    // Too long: the device subscribes again, and renews after the call.
     let Event::Unsubscribe(unsubscribe) = peer.next().await else { panic!() };
     peer.call("2", "wait", "3").await;
     peer.unsuback(unsubscribe.packet_id).await;
     peer.take_subscribe().await;
     peer.call("3", "wait", "0").await;
-    assert!(peer.answer().await.is("3", 200, "null"));
-    assert!(peer.answer().await.is("2", 200, "null"));
+    assert!(peer.next_response().await.is("3", 200, "null"));
+    assert!(peer.next_response().await.is("2", 200, "null"));
     peer.take_unsubscribe().await;
     // The connection that was opened for the first attempt.
     drop(hub.incoming().await);
@@ -92,7 +95,7 @@ async fn a_call_that_crosses_unsubscribe_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_quiet_moment_it_happens_in_time_anyway() {
+async fn without_a_quiet_moment_the_renewal_happens_in_time() {
     let mut hub = FakeHub::new();
     let (_client, mut old) = connected(&mut hub).await;
     let since = Instant::now();
@@ -107,7 +110,7 @@ async fn without_a_quiet_moment_it_happens_in_time_anyway() {
             }
         }
     });
-    // Those before it were opened for a quiet moment that did not come.
+    // The connections before were opened for a quiet moment that did not come.
     let (mut peer, connect) = loop {
         let mut peer = hub.incoming().await;
         match peer.try_next().await {
@@ -125,7 +128,7 @@ async fn without_a_quiet_moment_it_happens_in_time_anyway() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_renewal_leaves_the_old_connection_at_work() {
+async fn a_refused_renewal_keeps_the_old_connection() {
     let mut hub = FakeHub::new();
     let (client, mut old) = connected(&mut hub).await;
     let mut refusals = 0;
@@ -134,7 +137,7 @@ async fn a_refused_renewal_leaves_the_old_connection_at_work() {
         hub.refuse(Refusal::NotAuthorized).await;
         old.take_subscribe().await;
         old.call("1", "wait", "0").await;
-        assert!(old.answer().await.is("1", 200, "null"));
+        assert!(old.next_response().await.is("1", 200, "null"));
         refusals += 1;
     }
     assert!(client.status().current().is_connected());
@@ -149,20 +152,20 @@ fn token(lifetime: Duration) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_is_asked_for_each_connection() {
+async fn a_token_credential_is_asked_for_each_connection() {
     let mut hub = FakeHub::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = asked.clone();
     let client = hub.client_with(|b| {
-        b.sas_token_provider(move || {
+        b.token_credential(token_fn(move || {
             let count = counter.fetch_add(1, Ordering::Relaxed);
             async move {
                 match count {
-                    1 => Err("the vault is closed"),
-                    _ => Ok(token(Duration::from_secs(100))),
+                    1 => Err(BoxError::from("the vault is closed")),
+                    _ => Ok(AccessToken::from_sas_token(token(Duration::from_secs(100)))?),
                 }
             }
-        })
+        }))
     });
     let mut old = hub.connected(&client).await;
     old.take_unsubscribe().await;
@@ -173,12 +176,12 @@ async fn a_provider_is_asked_for_each_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_be_renewed_is_used_up() {
+async fn a_fixed_token_is_used_until_it_expires() {
     let mut hub = FakeHub::new();
     let client = hub.client_with(|b| b.sas_token(token(Duration::from_secs(2))));
     let mut peer = hub.connected(&client).await;
     assert!(peer.is_quiet_for(Duration::from_secs(3600)).await);
-    // Tokens end by the clock on the wall, which no test can turn.
+    // Tokens expire by the system clock, which a test cannot set.
     std::thread::sleep(Duration::from_millis(2100));
     drop(peer);
     let ended =

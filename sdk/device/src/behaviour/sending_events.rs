@@ -1,4 +1,4 @@
-//! Events: acknowledged, sent again, waiting without a connection, refused.
+//! Events: acknowledged, sent again, queued without a connection, refused.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::fake_hub::{FakeHub, Peer, connecting};
 use crate::{DeviceClient, Error, ErrorKind, Event, OfflinePolicy};
 
-/// A client that takes no calls, and its connection.
+/// A client without methods, and its connection.
 async fn connected(hub: &mut FakeHub, offline: OfflinePolicy) -> (DeviceClient, Peer) {
     let client = hub.client_without_methods(|b| b.offline(offline));
     let connecting = connecting(&client);
@@ -42,7 +42,7 @@ async fn sending_all(client: &DeviceClient, bodies: &[&str]) -> Vec<JoinHandle<R
 }
 
 fn queue(max_messages: usize) -> OfflinePolicy {
-    OfflinePolicy::Queue { max_messages, max_bytes: 400 * 1024 }
+    OfflinePolicy::queue(max_messages, 400 * 1024)
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,18 +64,18 @@ async fn an_event_is_sent_when_the_hub_has_acknowledged_it() {
     assert!(!one.is_finished());
     peer.acknowledge(sent.packet_id).await;
     one.await.unwrap().unwrap();
-    // Nobody waits for what is sent at most once.
+    // An event with QoS 0 is not acknowledged.
     client.send_event(Event::new("cold").at_most_once()).await.unwrap();
     let sent = peer.event().await;
     assert_eq!((sent.body.as_str(), sent.packet_id), ("cold", None));
     let large = client.send_event(Event::new(vec![0; 256 * 1024 + 1])).await.unwrap_err();
-    assert_eq!(large.kind(), ErrorKind::InvalidPayload);
+    assert_eq!(large.kind(), ErrorKind::TooLarge);
     let not_connected = hub.client_without_methods(|b| b);
     assert_eq!(not_connected.send_event(Event::new("x")).await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_acknowledgement_is_made_good_by_sending_again_in_order() {
+async fn events_without_an_acknowledgement_are_sent_again_in_order() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
     let all = sending_all(&client, &["a", "b", "c"]).await;
@@ -114,7 +114,7 @@ async fn the_queue_is_bounded_in_events_and_in_bytes() {
     for sent in waiting {
         sent.await.unwrap().unwrap();
     }
-    // What is not acknowledged takes room, too.
+    // Unacknowledged events count, too.
     let large = "x".repeat(200 * 1024);
     let all = sending_all(&client, &[&large]).await;
     let sent = peer.event().await;
@@ -127,7 +127,7 @@ async fn the_queue_is_bounded_in_events_and_in_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_go_out_side_by_side_and_wait_for_room() {
+async fn many_events_are_in_flight_up_to_the_limit() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub, queue(50)).await;
     let all = tokio::spawn({
@@ -159,7 +159,7 @@ async fn without_a_queue_a_lost_connection_is_an_error() {
     peer.event().await;
     drop(peer);
     let error = cut.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Network, true));
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Connection, true));
     let error = client.send_event(Event::new("offline")).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Offline, true));
     let mut peer = next(&mut hub).await;
@@ -170,7 +170,7 @@ async fn without_a_queue_a_lost_connection_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_has_sent_all_the_same() {
+async fn an_event_is_sent_even_if_its_future_is_dropped() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
     let dropped = sending(&client, "dropped");
@@ -183,7 +183,7 @@ async fn who_does_not_wait_has_sent_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn disconnecting_sends_what_waits() {
+async fn disconnecting_sends_queued_events() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
     let bodies: Vec<String> = (0..40).map(|number| number.to_string()).collect();
@@ -206,7 +206,7 @@ async fn disconnecting_sends_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_at_the_end_is_told() {
+async fn events_that_are_left_at_the_end_fail() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
     let (sent, waiting) = (sending(&client, "sent"), sending(&client, "waiting"));
@@ -215,7 +215,7 @@ async fn what_is_left_at_the_end_is_told() {
     hub.refuse(Refusal::NotAuthorized).await;
     assert_eq!(sent.await.unwrap().unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Unauthorized);
-    // The grace of a disconnect ends as well.
+    // A disconnect is limited by the shutdown time-out.
     let reconnecting = connecting(&client);
     let (mut peer, _) = hub.connect().await;
     peer.accept(false).await;
@@ -229,7 +229,7 @@ async fn what_is_left_at_the_end_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_the_hub_never_takes_does_not_hold_up_the_others() {
+async fn an_event_that_the_hub_always_refuses_does_not_block_the_others() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
     let (poison, good) = (sending(&client, "poison"), sending(&client, "good"));
@@ -245,7 +245,7 @@ async fn an_event_that_the_hub_never_takes_does_not_hold_up_the_others() {
     let mut peer = next(&mut hub).await;
     assert_eq!(peer.take_event().await.body, "good");
     good.await.unwrap().unwrap();
-    // A connection that is lost later is not the event's fault.
+    // A connection that is lost later is not caused by the event.
     let patient = sending(&client, "patient");
     for _ in 0..20 {
         assert_eq!(peer.event().await.body, "patient");
@@ -258,11 +258,11 @@ async fn an_event_that_the_hub_never_takes_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_is_ill_does_not_empty_the_queue() {
+async fn a_failing_hub_does_not_empty_the_queue() {
     let mut hub = FakeHub::new();
     let (client, mut peer) = connected(&mut hub, OfflinePolicy::default()).await;
     let all: Vec<_> = ["1", "2", "3"].map(|body| sending(&client, body)).into();
-    // A hub that takes nothing, and says now and then that it is not available.
+    // A hub that accepts no event, and sometimes refuses connections as unavailable.
     for number in 0..40 {
         assert_eq!(peer.event().await.body, "1");
         drop(peer);
@@ -272,7 +272,7 @@ async fn a_hub_that_is_ill_does_not_empty_the_queue() {
         peer = next(&mut hub).await;
     }
     assert!(all.iter().all(|sent| !sent.is_finished()));
-    // One that does not say so costs one event after ten connections, and the next after twenty more.
+    // Without such refusals the first event fails after ten connections, and the next after twenty more.
     drop(peer);
     hub.refuse(Refusal::ServerUnavailable).await;
     for number in 0..29 {
@@ -291,7 +291,7 @@ async fn a_hub_that_is_ill_does_not_empty_the_queue() {
     }
 }
 
-/// A stream of events that never pauses does not hold up a renewal, and the renewal loses none of them.
+/// A continuous stream of events does not delay a renewal, and the renewal loses no event.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_carries_unacknowledged_events_over() {
     let mut hub = FakeHub::new();

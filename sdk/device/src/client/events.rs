@@ -1,4 +1,4 @@
-//! Events to the cloud.
+//! Device-to-cloud events.
 
 use std::collections::VecDeque;
 
@@ -7,18 +7,18 @@ use tokio::sync::oneshot;
 use super::DeviceClient;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::outbox::Outgoing;
+use crate::event_queue::QueuedEvent;
 
-/// How many events `send_events` follows at once.
-const MAX_UNDER_WAY: usize = 1024;
+/// How many events `send_events` tracks at once.
+const MAX_IN_FLIGHT: usize = 1024;
 
 impl DeviceClient {
-    /// Sends an event, and returns once the hub has it; one that is sent [at most once](Event::at_most_once), once it
-    /// is on its way.
+    /// Sends an event, and returns when the hub has acknowledged it. An event that is sent
+    /// [at most once](Event::at_most_once) is not acknowledged: returns when it is sent.
     ///
-    /// Events are sent in the order in which this is called. What happens without a connection says
-    /// [`Builder::offline`](crate::Builder::offline); by default they wait. As soon as the future is polled, the event
-    /// is in the queue: dropping the future gives up the wait and not the event.
+    /// Events are sent in the order of the calls. [`Builder::offline`](crate::Builder::offline) decides what happens
+    /// without a connection; by default events are queued. The event is queued at the first poll of the future:
+    /// dropping the future later does not cancel it.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error, Event};
@@ -29,60 +29,63 @@ impl DeviceClient {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidPayload`] if it is too large, [`ErrorKind::InvalidArgument`] for a property that cannot be
-    /// sent. [`ErrorKind::QueueFull`]. [`ErrorKind::Rejected`] if the hub closed the connection ten times in a row
-    /// because of the event, as it seems: MQTT has no other way to say no. With
-    /// [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail): [`ErrorKind::Offline`], or [`ErrorKind::Network`] if it is
-    /// not known whether the hub has it. If the client ends first: why it ended, [`ErrorKind::Closed`] after
-    /// [`disconnect`](Self::disconnect).
+    /// * [`ErrorKind::TooLarge`] if the event exceeds 256 KiB; [`ErrorKind::InvalidInput`] for a property that cannot
+    ///   be sent.
+    /// * [`ErrorKind::QueueFull`].
+    /// * [`ErrorKind::Rejected`] if the hub closed the connection ten times in a row after the event was sent. MQTT
+    ///   3.1.1 has no other way to refuse a message.
+    /// * With [`OfflinePolicy::Fail`](crate::OfflinePolicy::Fail): [`ErrorKind::Offline`], or [`ErrorKind::Connection`]
+    ///   if it is unknown whether the hub received the event.
+    /// * If the client ends first: the error that ended it, or [`ErrorKind::Closed`] after
+    ///   [`disconnect`](Self::disconnect).
     pub async fn send_event(&self, event: Event) -> Result<(), Error> {
-        delivery(self.queue(event)?).await
+        wait_for_delivery(self.enqueue(event)?).await
     }
 
-    /// Sends events without waiting for each, and returns once the hub has all of them. When the queue is full of them,
-    /// the next waits for room.
+    /// Sends events without waiting for each, and returns when the hub has acknowledged all of them. If they fill the
+    /// queue, waits for space in it.
     ///
     /// # Errors
-    /// As [`send_event`](Self::send_event), for the first that fails. Those before it were sent, those behind it may
-    /// have been.
+    /// As [`send_event`](Self::send_event), for the first event that fails. The events before it were sent; those after
+    /// it may have been sent.
     pub async fn send_events(&self, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
-        let mut under_way = VecDeque::new();
+        let mut in_flight = VecDeque::new();
         for event in events {
-            if under_way.len() >= MAX_UNDER_WAY
-                && let Some(oldest) = under_way.pop_front()
+            if in_flight.len() >= MAX_IN_FLIGHT
+                && let Some(oldest) = in_flight.pop_front()
             {
-                delivery(oldest).await?;
+                wait_for_delivery(oldest).await?;
             }
             loop {
-                match self.queue(event.clone()) {
+                match self.enqueue(event.clone()) {
                     Ok(sent) => {
-                        under_way.push_back(sent);
+                        in_flight.push_back(sent);
                         break;
                     }
-                    Err(error) if error.kind() == ErrorKind::QueueFull => match under_way.pop_front() {
-                        Some(oldest) => delivery(oldest).await?,
+                    Err(error) if error.kind() == ErrorKind::QueueFull => match in_flight.pop_front() {
+                        Some(oldest) => wait_for_delivery(oldest).await?,
                         None => return Err(error),
                     },
                     Err(error) => return Err(error),
                 }
             }
         }
-        for sent in under_way {
-            delivery(sent).await?;
+        for sent in in_flight {
+            wait_for_delivery(sent).await?;
         }
         Ok(())
     }
 
-    fn queue(&self, event: Event) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+    fn enqueue(&self, event: Event) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let shared = &self.inner.shared;
         let (topic, qos, body) = event.into_publish(&shared.config.identity)?;
         let (delivered, sent) = oneshot::channel();
-        shared.outbox.push(Outgoing { topic, qos, body, delivered })?;
+        shared.event_queue.push(QueuedEvent { topic, qos, body, delivered })?;
         shared.wake.notify_one();
         Ok(sent)
     }
 }
 
-async fn delivery(sent: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
+async fn wait_for_delivery(sent: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
     sent.await.unwrap_or_else(|_| Err(Error::closed()))
 }

@@ -1,34 +1,34 @@
-//! Files.
+//! File uploads.
 
 use super::DeviceClient;
 use crate::error::Error;
 use crate::upload::{FileUpload, UploadedFile};
 
 impl DeviceClient {
-    /// Uploads a file to the store that the hub names, and tells the hub. Goes over HTTPS: the client need not be
-    /// connected.
+    /// Uploads a file to the storage that the hub names, and reports the outcome to the hub. Uses HTTPS: the client
+    /// does not have to be connected.
     ///
-    /// Parts that fail for a reason that passes are sent again. The hub is told how it went in any case, also when the
-    /// future is dropped half-way.
+    /// Parts that fail with a retryable error are sent again. The outcome is always reported, even if the future is
+    /// dropped early.
     ///
-    /// The store's certificate must be of an authority that the client trusts, as the hub's. It is never shown the
-    /// device's own certificate or token.
+    /// The certificate of the storage must be issued by a certificate authority that the client trusts, like that of
+    /// the hub. The storage never receives the certificate or the token of the device.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error, FileUpload};
     /// # async fn example(client: DeviceClient) -> Result<(), Error> {
-    /// let file = client.upload_file(FileUpload::new("notes/today.txt", "all is well")).await?;
-    /// println!("{} bytes are at {}", file.bytes, file.uri);
+    /// let file = client.upload_file(FileUpload::new("notes/today.txt", "no faults")).await?;
+    /// println!("{} bytes at {}", file.blob_size_in_bytes, file.blob_uri);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a bad name, a file that cannot be read,
-    /// and for modules; [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
-    /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) and others for what hub or store refuse: see
-    /// [`Error::status`] and [`Error::code`]; [`ErrorKind::Network`](crate::ErrorKind::Network) and
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when all attempts failed.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid name, a file that cannot be read, and
+    /// for modules; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for more than 50,000 blocks of 1 MiB; the kind
+    /// of the response if the hub or the storage refused, see [`Error::status`] and [`Error::code`];
+    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection) and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if
+    /// all attempts failed.
     pub async fn upload_file(&self, upload: FileUpload) -> Result<UploadedFile, Error> {
         crate::upload::run(self.inner.shared.clone(), upload).await
     }

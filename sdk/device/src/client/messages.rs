@@ -2,14 +2,15 @@
 
 use super::DeviceClient;
 use crate::error::Error;
-use crate::message::{self, HeldMessage, Messages};
+use crate::message::{self, LockedMessage, MessageStream};
 
 impl DeviceClient {
-    /// The messages from the cloud; for a module, those at its inputs.
+    /// Returns a stream of the messages from the cloud; for a module, of those at its inputs.
     ///
-    /// Each is the hub's until [`Message::complete`](crate::Message::complete): what the application could not finish
-    /// comes again. So a message is seen at least once, and rarely more often; by its
-    /// [id](crate::Message::message_id) it can be told. A second stream ends the first; it gets what nobody has read.
+    /// The hub keeps each message until [`Message::complete`](crate::Message::complete) and delivers it again if that
+    /// is not called. So a message is delivered at least once, and rarely more often; its
+    /// [id](crate::Message::message_id) identifies duplicates. A second stream ends the first and receives the unread
+    /// messages.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error};
@@ -23,19 +24,19 @@ impl DeviceClient {
     /// # }
     /// ```
     #[must_use]
-    pub fn messages(&self) -> Messages {
-        let messages = Messages::new(self.inner.shared.messages.open());
+    pub fn messages(&self) -> MessageStream {
+        let messages = MessageStream::new(self.inner.shared.messages.subscribe());
         self.inner.shared.wake.notify_one();
         messages
     }
 
-    /// The oldest message that waits for the device, over HTTPS: the client need not be connected, and subscribes to
-    /// nothing. It can be rejected and given back, which MQTT cannot. `None` if no message waits.
+    /// Receives the oldest queued message over HTTPS, or `None` if the queue is empty. The client does not have to be
+    /// connected. Unlike over MQTT, the message can be rejected and abandoned.
     ///
     /// # Errors
-    /// As for any request: [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
-    /// [`ErrorKind::Network`](crate::ErrorKind::Network), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
-    pub async fn receive_message(&self) -> Result<Option<HeldMessage>, Error> {
+    /// Those of any request: [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
+    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    pub async fn receive_message(&self) -> Result<Option<LockedMessage>, Error> {
         message::receive(&self.inner.shared).await
     }
 }

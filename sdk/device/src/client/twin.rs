@@ -1,4 +1,4 @@
-//! The device's twin.
+//! The twin of the device.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,26 +8,25 @@ use tokio::time::timeout;
 use super::DeviceClient;
 use crate::error::{Error, ErrorKind};
 use crate::feature::Feature;
-use crate::twin::{Asker, DesiredUpdates, Twin, TwinAnswer, TwinAsk, TwinRequest};
+use crate::twin::{DesiredUpdateStream, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest};
 
 impl DeviceClient {
-    /// Reads the device's twin.
+    /// Reads the twin of the device.
     ///
-    /// Waits for a connection that is coming back, up to the builder's
-    /// [`request_timeout`](crate::Builder::request_timeout) in all.
+    /// Waits for a reconnect, up to the builder's [`request_timeout`](crate::Builder::request_timeout) in total.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`]; [`ErrorKind::Unavailable`] if the hub is too busy; [`ErrorKind::Closed`] if the client
-    /// is not connected; [`ErrorKind::QueueFull`] if too many requests wait.
-    pub async fn twin(&self) -> Result<Twin, Error> {
-        Twin::read(&self.ask_twin(TwinAsk::Get).await?.payload)
+    /// [`ErrorKind::Timeout`]; [`ErrorKind::Throttled`]; [`ErrorKind::Closed`] if the client is not connected;
+    /// [`ErrorKind::QueueFull`] if too many requests are queued.
+    pub async fn get_twin(&self) -> Result<DeviceTwin, Error> {
+        DeviceTwin::from_json(&self.send_twin_request(TwinOperation::Get).await?.payload)
     }
 
-    /// Changes what the device reports, by the rules of a JSON merge patch (RFC 7396): a `null` removes a property.
-    /// Returns the new version of the reported section.
+    /// Changes the reported properties with a JSON merge patch (RFC 7396): `null` removes a property. Returns the new
+    /// version of the reported section.
     ///
-    /// Waits like [`twin`](Self::twin). When the connection is lost before the hub answered, the change is sent again;
-    /// changes keep their order. A change that was sent is not taken back by dropping the future.
+    /// Waits like [`get_twin`](Self::get_twin). If the connection is lost before the hub responds, the patch is sent
+    /// again. Patches keep their order. Dropping the future does not undo a patch that was sent.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error};
@@ -38,17 +37,18 @@ impl DeviceClient {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidPayload`] if it is not a JSON object, or breaks the hub's rules; else as
-    /// [`twin`](Self::twin).
+    /// [`ErrorKind::InvalidInput`] if the patch is not a JSON object; [`ErrorKind::BadRequest`] if the hub refuses it,
+    /// for example for an invalid name; otherwise as [`get_twin`](Self::get_twin).
     pub async fn patch_reported<T: Serialize + ?Sized>(&self, patch: &T) -> Result<u64, Error> {
         self.report(patch, None).await
     }
 
-    /// Changes what the device reports, if its version is still the one that was read.
+    /// Changes the reported properties if the version of the section is still `version`.
     ///
     /// # Errors
-    /// [`ErrorKind::PreconditionFailed`] if it is another. [`ErrorKind::Network`] if the connection was lost before the
-    /// hub answered: it may have made the change. Else as [`patch_reported`](Self::patch_reported).
+    /// [`ErrorKind::PreconditionFailed`] if the version is another. [`ErrorKind::Connection`] if the connection was
+    /// lost before the hub responded: it may have applied the patch. Otherwise as
+    /// [`patch_reported`](Self::patch_reported).
     pub async fn patch_reported_if_version<T: Serialize + ?Sized>(
         &self,
         patch: &T,
@@ -60,36 +60,38 @@ impl DeviceClient {
     async fn report<T: Serialize + ?Sized>(&self, patch: &T, if_version: Option<u64>) -> Result<u64, Error> {
         let patch = serde_json::to_vec(patch).map_err(|error| {
             let message = format!("the patch cannot be written as JSON: {error}");
-            Error::caused(ErrorKind::InvalidPayload, message, error)
+            Error::invalid_input(message).with_source(error)
         })?;
         if !patch.starts_with(b"{") {
-            return Err(Error::new(ErrorKind::InvalidPayload, "the patch is not a JSON object"));
+            return Err(Error::invalid_input("the patch is not a JSON object"));
         }
-        let answer = self.ask_twin(TwinAsk::Report { patch: Bytes::from(patch), if_version }).await?;
-        answer.version.ok_or_else(|| Error::new(ErrorKind::Protocol, "the hub did not tell the new version"))
+        let reply =
+            self.send_twin_request(TwinOperation::Report { patch: Bytes::from(patch), if_version }).await?;
+        reply.version.ok_or_else(|| Error::new(ErrorKind::Protocol, "the response of the hub has no version"))
     }
 
-    async fn ask_twin(&self, ask: TwinAsk) -> Result<TwinAnswer, Error> {
+    async fn send_twin_request(&self, operation: TwinOperation) -> Result<TwinReply, Error> {
         let shared = &self.inner.shared;
-        let (reply, answer) = oneshot::channel();
-        shared.twin.push(TwinRequest { ask, asker: Asker::Application(reply) })?;
-        shared.uses(Feature::TwinAnswers);
-        match timeout(shared.config.request_timeout, answer).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(Error::closed())),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, "the hub did not answer the twin request in time")),
+        let (reply, response) = oneshot::channel();
+        shared.twin.push(TwinRequest { operation, requester: Requester::Application(reply) })?;
+        shared.use_feature(Feature::TwinResponses);
+        match timeout(shared.config.request_timeout, response).await {
+            Ok(response) => response.unwrap_or_else(|_| Err(Error::closed())),
+            Err(_) => {
+                Err(Error::new(ErrorKind::Timeout, "the hub did not respond to the twin request in time"))
+            }
         }
     }
 
-    /// What the back end wants of the device, as it changes.
+    /// Returns a stream of the changes of the desired properties.
     ///
-    /// The stream begins with the [whole](crate::DesiredUpdate::Whole) section; then come
-    /// [patches](crate::DesiredUpdate::Patch), in order and each once. Changes that were missed – while there was no
-    /// connection, or because the application did not read – are made good by the whole section again: the application
-    /// always ends up with the truth, and never sees an older version after a newer one. So nothing needs to be read
-    /// with [`twin`](Self::twin) before, or after a reconnect.
+    /// The stream begins with the [full](crate::DesiredUpdate::Full) section. [Patches](crate::DesiredUpdate::Patch)
+    /// follow, in order and each once. After missed changes (no connection, or a slow application) the stream continues
+    /// with the full section. So the application always receives the current state, and never an older version after a
+    /// newer one. There is no need to call [`get_twin`](Self::get_twin) at the start or after a reconnect.
     ///
-    /// A second stream ends the first. A device whose identity was deleted and made anew starts its versions over: it
-    /// needs a new stream.
+    /// A second stream ends the first. If the identity is deleted and created again, its versions restart: open a new
+    /// stream then.
     ///
     /// ```no_run
     /// # use ferrohub_device::DeviceClient;
@@ -101,8 +103,8 @@ impl DeviceClient {
     /// # }
     /// ```
     #[must_use]
-    pub fn desired_updates(&self) -> DesiredUpdates {
-        let updates = DesiredUpdates::new(self.inner.shared.desired.open());
+    pub fn desired_updates(&self) -> DesiredUpdateStream {
+        let updates = DesiredUpdateStream::new(self.inner.shared.desired.subscribe());
         self.inner.shared.wake.notify_one();
         updates
     }

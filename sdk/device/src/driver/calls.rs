@@ -1,4 +1,4 @@
-//! The calls that one connection brought, and the answers that wait for their PUBACK.
+//! The open calls of one connection, and the responses that wait for their PUBACK.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,50 +11,55 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::method::Answer;
+use crate::method::PendingResponse;
 
 type Acknowledged = oneshot::Sender<Result<(), Error>>;
 
 #[derive(Default)]
 pub(super) struct Calls {
     open: FuturesUnordered<Call>,
-    /// Who waits to hear that the hub has an answer.
+    /// The senders that report a PUBACK to the application.
     unacknowledged: HashMap<PacketId, Acknowledged>,
-    /// How many there ever were.
-    count: u64,
+    /// The number of all calls so far.
+    total: u64,
 }
 
-/// A call that is worked on; done when it is answered, or when nobody is left who could.
+/// An open call. It finishes when it is answered, or when its request is dropped.
 struct Call {
     request_id: String,
     name: String,
-    answer: oneshot::Receiver<Answer>,
+    response: oneshot::Receiver<PendingResponse>,
 }
 
-/// A call that is over.
-pub(super) struct Done {
+/// A finished call.
+pub(super) struct FinishedCall {
     pub(super) request_id: String,
     pub(super) name: String,
-    /// None if whoever had it dropped it, or panicked.
-    pub(super) answer: Option<Answer>,
+    /// `None` if the request was dropped or the handler panicked.
+    pub(super) response: Option<PendingResponse>,
 }
 
 impl Calls {
-    pub(super) fn insert(&mut self, request_id: String, name: String, answer: oneshot::Receiver<Answer>) {
-        self.count += 1;
-        self.open.push(Call { request_id, name, answer });
+    pub(super) fn insert(
+        &mut self,
+        request_id: String,
+        name: String,
+        response: oneshot::Receiver<PendingResponse>,
+    ) {
+        self.total += 1;
+        self.open.push(Call { request_id, name, response });
     }
 
     pub(super) fn contains(&self, request_id: &str) -> bool {
         self.open.iter().any(|call| call.request_id == request_id)
     }
 
-    /// How many there ever were.
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    /// Returns the number of all calls so far.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
-    /// The answers that the hub has not acknowledged.
+    /// The responses that the hub has not acknowledged.
     pub(super) fn unacknowledged(&self) -> impl Iterator<Item = PacketId> {
         self.unacknowledged.keys().copied()
     }
@@ -63,29 +68,29 @@ impl Calls {
         self.open.len()
     }
 
-    /// The next call that is over; none if there are no calls.
-    pub(super) async fn next(&mut self) -> Option<Done> {
+    /// Waits for the next finished call. Returns `None` if there are no open calls.
+    pub(super) async fn next(&mut self) -> Option<FinishedCall> {
         self.open.next().await
     }
 
-    /// The hub ended all calls. Who answers now is told that it is too late.
-    pub(super) fn end(&mut self) {
+    /// Drops all open calls, because the hub has ended them. A later response fails with `CallEnded`.
+    pub(super) fn cancel_all(&mut self) {
         self.open = FuturesUnordered::new();
     }
 
-    pub(super) fn sent(&mut self, packet_id: PacketId, acknowledged: Acknowledged) {
+    pub(super) fn response_sent(&mut self, packet_id: PacketId, acknowledged: Acknowledged) {
         self.unacknowledged.insert(packet_id, acknowledged);
     }
 
     pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
         if let Some(acknowledged) = self.unacknowledged.remove(&packet_id) {
-            // Handlers do not wait for it.
+            // Fails for handlers, which do not wait for it.
             let _ = acknowledged.send(Ok(()));
         }
     }
 
-    /// The answers on their way are not sent again: the calls they belong to are over.
-    pub(super) fn forget_unacknowledged(&mut self) {
+    /// Fails the responses in flight. They are not sent again, because their calls have ended.
+    pub(super) fn fail_unacknowledged(&mut self) {
         for (_, acknowledged) in self.unacknowledged.drain() {
             let _ = acknowledged.send(Err(Error::call_ended()));
         }
@@ -93,15 +98,15 @@ impl Calls {
 }
 
 impl Future for Call {
-    type Output = Done;
+    type Output = FinishedCall;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
-        let answer = ready!(Pin::new(&mut self.answer).poll(cx)).ok();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FinishedCall> {
+        let response = ready!(Pin::new(&mut self.response).poll(cx)).ok();
         let call = &mut *self;
-        Poll::Ready(Done {
+        Poll::Ready(FinishedCall {
             request_id: std::mem::take(&mut call.request_id),
             name: std::mem::take(&mut call.name),
-            answer,
+            response,
         })
     }
 }

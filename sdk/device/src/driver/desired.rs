@@ -1,133 +1,137 @@
-//! Which versions of the desired properties the application knows, and when the twin has to be read.
+//! Tracks which version of the desired properties the application has received, and when to read the twin.
 //!
-//! The hub tells each change once, to whoever listens at that moment; each is one version more. Whatever was missed –
-//! before the stream began, while there was no connection, while the application did not read – shows in the versions,
-//! and is made good by reading the whole section. The application never sees an older version after a newer one.
+//! The hub sends each patch once, to a connected and subscribed device; each patch increments the version by one. A gap
+//! in the versions shows missed patches (before the stream was opened, without a connection, or with a full queue).
+//! Reading the full section closes the gap. The application never receives an older version after a newer one.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest wait between two attempts to read the twin.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+/// The longest delay between two attempts to read the twin.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
-pub(super) struct Desired {
-    /// The stream that is served.
-    reader: Option<u64>,
-    /// The newest version that the application was told of.
-    told: Option<u64>,
-    /// Whether that is not so, because there was no room for it.
-    lost: bool,
-    /// The newest version that the hub spoke of.
-    heard: u64,
-    reading: Reading,
-    /// Readings in a row that did not bring what is missing.
+pub(super) struct DesiredTracker {
+    /// The open stream.
+    receiver: Option<u64>,
+    /// The newest version that was queued for the application.
+    delivered_version: Option<u64>,
+    /// Whether that update was lost, because the queue was full.
+    overflowed: bool,
+    /// The newest version that the hub has sent.
+    newest_version: u64,
+    read_state: ReadState,
+    /// Consecutive reads that did not close the gap.
     attempts: u32,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    /// Not needed: what was told is the truth, as far as anybody knows.
+enum ReadState {
+    /// No read is needed: there is no known gap.
     #[default]
-    No,
-    /// Needed, not before this instant.
+    Idle,
+    /// A read is needed, not before this instant.
     Due(Instant),
-    /// Asked for; given up at this instant.
-    Asked(Instant),
+    /// A read was sent; it times out at this instant.
+    Requested(Instant),
 }
 
-impl Desired {
-    /// Looks who reads; a new reader is told everything from the beginning.
-    pub(super) fn follow(&mut self, reader: Option<u64>, now: Instant) {
-        if self.reader != reader {
-            *self = Self { reader, ..Self::default() };
-            self.missed(now);
+impl DesiredTracker {
+    /// Sets the open stream. A new stream begins with the full section.
+    pub(super) fn set_receiver(&mut self, receiver: Option<u64>, now: Instant) {
+        if self.receiver != receiver {
+            *self = Self { receiver, ..Self::default() };
+            self.schedule_read(now);
         }
     }
 
-    /// Something may have been missed.
-    pub(super) fn missed(&mut self, now: Instant) {
-        if self.reader.is_some() {
+    /// Schedules a read, because patches may have been missed.
+    pub(super) fn schedule_read(&mut self, now: Instant) {
+        if self.receiver.is_some() {
             self.attempts = 0;
-            self.reading = Reading::Due(now);
+            self.read_state = ReadState::Due(now);
         }
     }
 
-    /// What was told is lost: the application did not keep up, and gets the whole section.
-    pub(super) fn lost(&mut self, now: Instant) {
-        self.lost = true;
-        self.missed(now);
+    /// The queue of the application is full: it receives the full section later.
+    pub(super) fn queue_overflowed(&mut self, now: Instant) {
+        self.overflowed = true;
+        self.schedule_read(now);
     }
 
-    /// When to look again whether the twin has to be read.
-    pub(super) fn wake(&self) -> Option<Instant> {
-        match self.reading {
-            Reading::No => None,
-            Reading::Due(at) | Reading::Asked(at) => Some(at),
+    /// Returns when to call `is_due` next.
+    pub(super) fn next_read_at(&self) -> Option<Instant> {
+        match self.read_state {
+            ReadState::Idle => None,
+            ReadState::Due(at) | ReadState::Requested(at) => Some(at),
         }
     }
 
-    /// Whether the twin has to be read now.
+    /// Returns whether the twin must be read now.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        if matches!(self.reading, Reading::Asked(until) if until <= now) {
-            self.failed(now);
+        if matches!(self.read_state, ReadState::Requested(until) if until <= now) {
+            self.read_failed(now);
         }
-        matches!(self.reading, Reading::Due(at) if at <= now)
+        matches!(self.read_state, ReadState::Due(at) if at <= now)
     }
 
-    pub(super) fn asked(&mut self, until: Instant) {
-        self.reading = Reading::Asked(until);
+    pub(super) fn read_sent(&mut self, until: Instant) {
+        self.read_state = ReadState::Requested(until);
     }
 
-    /// A change came. Whether the application is told of it.
-    pub(super) fn change(&mut self, version: u64, now: Instant) -> bool {
-        if self.reader.is_none() || self.told.is_some_and(|told| version <= told) {
+    /// Handles a patch. Returns whether to queue it for the application.
+    pub(super) fn accept_patch(&mut self, version: u64, now: Instant) -> bool {
+        if self.receiver.is_none() || self.delivered_version.is_some_and(|delivered| version <= delivered) {
             return false;
         }
-        self.heard = self.heard.max(version);
-        let next = !self.lost && self.told.is_some_and(|told| told.checked_add(1) == Some(version));
+        self.newest_version = self.newest_version.max(version);
+        let next = !self.overflowed
+            && self.delivered_version.is_some_and(|delivered| delivered.checked_add(1) == Some(version));
         if next {
-            self.told = Some(version);
-        } else if self.reading == Reading::No {
-            self.reading = Reading::Due(now);
+            self.delivered_version = Some(version);
+        } else if self.read_state == ReadState::Idle {
+            self.read_state = ReadState::Due(now);
         }
         next
     }
 
-    /// The twin was read. Whether the application is told.
-    pub(super) fn whole(&mut self, version: u64, now: Instant) -> bool {
-        if self.reader.is_none() {
+    /// Handles the full section. Returns whether to queue it for the application.
+    pub(super) fn accept_full(&mut self, version: u64, now: Instant) -> bool {
+        if self.receiver.is_none() {
             return false;
         }
-        let newer = self.told.is_none_or(|told| version > told || self.lost && version == told);
+        let newer = self
+            .delivered_version
+            .is_none_or(|delivered| version > delivered || self.overflowed && version == delivered);
         if newer {
-            self.told = Some(version);
-            self.lost = false;
+            self.delivered_version = Some(version);
+            self.overflowed = false;
         }
-        if self.lost || self.told.is_some_and(|told| told < self.heard) {
-            // It was read before the change that was heard of.
-            self.reading = Reading::Due(now + self.wait());
+        if self.overflowed || self.delivered_version.is_some_and(|delivered| delivered < self.newest_version)
+        {
+            // The read is older than a patch that arrived meanwhile.
+            self.read_state = ReadState::Due(now + self.retry_delay());
             self.attempts += 1;
         } else {
-            self.reading = Reading::No;
+            self.read_state = ReadState::Idle;
             self.attempts = 0;
         }
         newer
     }
 
-    /// The twin could not be read.
-    pub(super) fn failed(&mut self, now: Instant) {
-        if matches!(self.reading, Reading::Asked(_)) {
+    /// A read failed: schedules the next one.
+    pub(super) fn read_failed(&mut self, now: Instant) {
+        if matches!(self.read_state, ReadState::Requested(_)) {
             self.attempts += 1;
-            self.reading = Reading::Due(now + self.wait());
+            self.read_state = ReadState::Due(now + self.retry_delay());
         }
     }
 
-    fn wait(&self) -> Duration {
+    fn retry_delay(&self) -> Duration {
         match self.attempts.checked_sub(1) {
             None => Duration::ZERO,
-            Some(doubled) => Duration::from_secs(2u64.saturating_pow(doubled)).min(MAX_WAIT),
+            Some(doubled) => Duration::from_secs(2u64.saturating_pow(doubled)).min(MAX_RETRY_DELAY),
         }
     }
 }
@@ -136,81 +140,88 @@ impl Desired {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// A reader who was told version 3.
-    fn at_3(now: Instant) -> Desired {
-        let mut desired = Desired::default();
-        desired.follow(Some(1), now);
+    /// A tracker whose application has received version 3.
+    fn at_3(now: Instant) -> DesiredTracker {
+        let mut desired = DesiredTracker::default();
+        desired.set_receiver(Some(1), now);
         assert!(desired.is_due(now));
-        desired.asked(now + PATIENCE);
-        assert!(!desired.is_due(now) && desired.whole(3, now) && desired.wake().is_none());
+        desired.read_sent(now + TIMEOUT);
+        assert!(!desired.is_due(now) && desired.accept_full(3, now) && desired.next_read_at().is_none());
         desired
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_version_is_told_once_and_a_gap_is_read() {
+    async fn each_version_is_delivered_once_and_a_gap_causes_a_read() {
         let now = Instant::now();
         let mut desired = at_3(now);
-        assert!(!desired.change(3, now) && !desired.change(2, now) && desired.change(4, now));
-        assert!(desired.wake().is_none());
-        assert!(!desired.change(6, now), "5 is missing");
+        assert!(
+            !desired.accept_patch(3, now) && !desired.accept_patch(2, now) && desired.accept_patch(4, now)
+        );
+        assert!(desired.next_read_at().is_none());
+        assert!(!desired.accept_patch(6, now), "version 5 is missing");
         assert!(desired.is_due(now));
-        desired.asked(now + PATIENCE);
-        assert!(!desired.change(7, now));
-        assert!(desired.whole(6, now), "better than nothing");
-        assert!(desired.is_due(now), "but not the truth yet");
-        desired.asked(now + PATIENCE);
-        assert!(desired.whole(7, now) && !desired.whole(6, now) && !desired.whole(7, now));
-        assert!(desired.wake().is_none());
-        assert!(desired.change(8, now));
+        desired.read_sent(now + TIMEOUT);
+        assert!(!desired.accept_patch(7, now));
+        assert!(desired.accept_full(6, now), "newer than before");
+        assert!(desired.is_due(now), "but version 7 is known");
+        desired.read_sent(now + TIMEOUT);
+        assert!(desired.accept_full(7, now) && !desired.accept_full(6, now) && !desired.accept_full(7, now));
+        assert!(desired.next_read_at().is_none());
+        assert!(desired.accept_patch(8, now));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_that_overtakes_the_reading_is_told_if_it_is_the_next() {
+    async fn the_next_patch_is_delivered_even_before_a_pending_read() {
         let now = Instant::now();
         let mut desired = at_3(now);
-        desired.missed(now);
-        desired.asked(now + PATIENCE);
-        assert!(desired.change(4, now) && !desired.whole(3, now));
-        assert!(desired.wake().is_none());
+        desired.schedule_read(now);
+        desired.read_sent(now + TIMEOUT);
+        assert!(desired.accept_patch(4, now) && !desired.accept_full(3, now));
+        assert!(desired.next_read_at().is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reading_is_tried_again_with_growing_waits() {
+    async fn a_failed_read_is_retried_with_growing_delays() {
         let now = Instant::now();
         let mut desired = at_3(now);
-        desired.missed(now);
+        desired.schedule_read(now);
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let at = desired.wake().unwrap();
-            desired.asked(at);
-            assert!(!desired.is_due(at), "the time of the last one is over");
-            assert_eq!((desired.wake().unwrap() - at).as_secs(), seconds);
+            let at = desired.next_read_at().unwrap();
+            desired.read_sent(at);
+            assert!(!desired.is_due(at), "the last read timed out");
+            assert_eq!((desired.next_read_at().unwrap() - at).as_secs(), seconds);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_lost_is_told_whole() {
+    async fn after_an_overflow_the_full_section_is_delivered() {
         let now = Instant::now();
         let mut desired = at_3(now);
-        assert!(desired.change(4, now));
-        desired.lost(now);
-        assert!(desired.is_due(now) && !desired.change(5, now));
-        desired.asked(now + PATIENCE);
-        assert!(!desired.whole(3, now), "never an older one");
+        assert!(desired.accept_patch(4, now));
+        desired.queue_overflowed(now);
+        assert!(desired.is_due(now) && !desired.accept_patch(5, now));
+        desired.read_sent(now + TIMEOUT);
+        assert!(!desired.accept_full(3, now), "never an older version");
         assert!(desired.is_due(now));
-        desired.asked(now + PATIENCE);
-        assert!(desired.whole(5, now) && desired.change(6, now));
+        desired.read_sent(now + TIMEOUT);
+        assert!(desired.accept_full(5, now) && desired.accept_patch(6, now));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_reads() {
+    async fn without_a_stream_nothing_is_delivered() {
         let now = Instant::now();
         let mut desired = at_3(now);
-        desired.follow(None, now);
-        desired.missed(now);
-        assert!(desired.wake().is_none() && !desired.change(4, now) && !desired.whole(4, now));
-        desired.follow(Some(2), now);
-        assert!(desired.is_due(now) && desired.whole(4, now), "the next reader begins anew");
+        desired.set_receiver(None, now);
+        desired.schedule_read(now);
+        assert!(
+            desired.next_read_at().is_none() && !desired.accept_patch(4, now) && !desired.accept_full(4, now)
+        );
+        desired.set_receiver(Some(2), now);
+        assert!(
+            desired.is_due(now) && desired.accept_full(4, now),
+            "a new stream begins with the full section"
+        );
     }
 }

@@ -1,23 +1,25 @@
-//! The orderly end.
+//! Graceful disconnect.
 
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::link::Link;
-use super::{Driver, Ending, Mode};
+use super::{Driver, ExitReason, Mode};
 
 impl Driver {
-    /// Takes no more calls, lets handlers finish for a while, sends their answers, and says goodbye.
+    /// Accepts no more calls, waits for open operations within the shutdown time-out, and sends DISCONNECT.
     pub(super) async fn disconnect(&mut self, mut link: Link) {
-        self.shared.outbox.shut();
-        self.shared.twin.shut();
-        let deadline = Instant::now() + self.shared.config.grace;
-        match self.leave(&mut link, Mode::Leaving, deadline).await {
-            Ok(true) | Err(Ending::Requested) => {}
-            Ok(false) => debug!(open = self.calls.len(), "disconnecting before all was done"),
-            Err(Ending::Lost(error)) => debug!(%error, "the connection was lost while disconnecting"),
+        self.shared.event_queue.drain();
+        self.shared.twin.drain();
+        let deadline = Instant::now() + self.shared.config.shutdown_timeout;
+        match self.drain(&mut link, Mode::Draining, deadline).await {
+            Ok(true) | Err(ExitReason::Requested) => {}
+            Ok(false) => {
+                debug!(open_calls = self.calls.len(), "shutdown time-out: disconnecting with open operations")
+            }
+            Err(ExitReason::Lost(error)) => debug!(%error, "the connection was lost while disconnecting"),
         }
-        self.calls.end();
+        self.calls.cancel_all();
         link.close().await;
     }
 }

@@ -1,7 +1,7 @@
-//! Events on their way to the hub.
+//! Sends events.
 //!
-//! They leave in the order in which they were given, some of them at once. What the hub has not acknowledged is part of
-//! the session: the next connection sends it again before anything new.
+//! Events are sent in order, several at a time. Unacknowledged events are part of the MQTT session: the next connection
+//! sends them again before new ones.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use tracing::warn;
 use super::Driver;
 use super::connect::send_error;
 use super::link::Link;
-use super::serve::RESERVED_IDS;
+use super::serve::RESERVED_PACKET_IDS;
 use crate::config::MAX_EVENTS_IN_FLIGHT;
 use crate::error::{Error, ErrorKind};
-use crate::outbox::{Delivered, Room};
+use crate::event_queue::{DeliverySender, QueueSlot};
 
-/// A connection that ends sooner than this after events were sent may have ended because of them.
-const SOON: Duration = Duration::from_secs(10);
-/// After so many such connections in a row, none of which brought an acknowledgement, the oldest event is given up. MQTT
-/// has no other way to refuse a message than to close, and one that the hub never takes must not hold up all others. But
-/// a hub that is ill closes as well: an attempt that fails between them says so, and the count begins again. And each
-/// further event takes twice as many, until the hub takes one: a hub that is ill for hours costs a few events, not all.
-const MAX_STRIKES: u32 = 10;
+/// A connection that ends within this time after events were sent may have ended because of them.
+const SUSPECT_WINDOW: Duration = Duration::from_secs(10);
+/// After this many such connections in a row without an acknowledgement, the oldest event is rejected. MQTT 3.1.1 has
+/// no way to refuse a message but to close the connection, and an event that the hub always refuses must not block all
+/// others. A failing hub closes connections, too; therefore a failed attempt to connect resets the count, and the limit
+/// doubles for each further event until one is acknowledged. A hub that fails for hours costs a few events, not all.
+const MAX_FAILURES: u32 = 10;
 
 /// The events that the hub has not acknowledged.
 pub(super) struct Events {
-    in_flight: HashMap<PacketId, (Delivered, Room)>,
-    strikes: u32,
-    /// How many are too many now.
-    max_strikes: u32,
+    in_flight: HashMap<PacketId, (DeliverySender, QueueSlot)>,
+    consecutive_failures: u32,
+    /// The current limit of failures.
+    max_failures: u32,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { in_flight: HashMap::new(), strikes: 0, max_strikes: MAX_STRIKES }
+        Self { in_flight: HashMap::new(), consecutive_failures: 0, max_failures: MAX_FAILURES }
     }
 }
 
@@ -45,85 +45,88 @@ impl Events {
     }
 
     pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
-        if let Some((delivered, room)) = self.in_flight.remove(&packet_id) {
-            (self.strikes, self.max_strikes) = (0, MAX_STRIKES);
-            // Who is told may send the next one at once.
-            drop(room);
-            // Nobody has to wait for it.
+        if let Some((delivered, slot)) = self.in_flight.remove(&packet_id) {
+            (self.consecutive_failures, self.max_failures) = (0, MAX_FAILURES);
+            // Before the caller continues: it may send the next event at once.
+            drop(slot);
+            // Fails if the caller has dropped its future.
             let _ = delivered.send(Ok(()));
         }
     }
 
-    /// The hub could not be reached, or let nobody in: that it closed before was not an event's fault.
-    pub(super) fn could_not_connect(&mut self) {
-        self.strikes = 0;
+    /// The hub cannot be reached or refuses connections: events did not cause the earlier failures.
+    pub(super) fn connect_failed(&mut self) {
+        self.consecutive_failures = 0;
     }
 
-    /// Gives one up.
+    /// Fails one event as rejected.
     fn reject(&mut self, packet_id: PacketId) {
-        if let Some((delivered, room)) = self.in_flight.remove(&packet_id) {
-            drop(room);
-            let times = self.max_strikes;
-            let message = format!("the hub closed the connection {times} times when the event was sent");
+        if let Some((delivered, slot)) = self.in_flight.remove(&packet_id) {
+            drop(slot);
+            let times = self.max_failures;
+            let message =
+                format!("the hub closed the connection {times} times in a row after the event was sent");
             let _ = delivered.send(Err(Error::new(ErrorKind::Rejected, message)));
         }
     }
 
-    /// Gives all up.
+    /// Fails all events.
     pub(super) fn fail(&mut self, error: &Error) {
-        for (_, (delivered, room)) in self.in_flight.drain() {
-            drop(room);
+        for (_, (delivered, slot)) in self.in_flight.drain() {
+            drop(slot);
             let _ = delivered.send(Err(error.clone()));
         }
     }
 }
 
 impl Driver {
-    /// Sends what waits, as far as there is room.
+    /// Sends queued events, within the limits of the connection.
     pub(super) fn send_events(&mut self, link: &mut Link) {
         while self.events.len() < MAX_EVENTS_IN_FLIGHT
-            && link.machine.in_flight() + RESERVED_IDS < self.shared.config.machine.max_in_flight
-            && link.has_room()
-            && let Some((event, room)) = self.shared.outbox.pop()
+            && link.mqtt.in_flight() + RESERVED_PACKET_IDS < self.shared.config.mqtt.max_in_flight
+            && link.can_send()
+            && let Some((event, slot)) = self.shared.event_queue.pop()
         {
-            match link.machine.publish(&event.topic, event.qos, event.body) {
+            match link.mqtt.publish(&event.topic, event.qos, event.body) {
                 Ok(Some(packet_id)) => {
-                    self.events.in_flight.insert(packet_id, (event.delivered, room));
+                    self.events.in_flight.insert(packet_id, (event.delivered, slot));
                 }
                 outcome => {
-                    drop(room);
+                    drop(slot);
                     let _ = event.delivered.send(outcome.map(drop).map_err(send_error));
                 }
             }
         }
     }
 
-    /// The connection was lost after this time. The session still has what was not acknowledged, unless nobody wants it
-    /// sent again.
-    pub(super) fn events_lost_their_connection(&mut self, lasted: Duration) {
-        let error =
-            Error::new(ErrorKind::Network, "the connection was lost before the hub acknowledged the event");
-        if self.shared.outbox.fails_offline() {
+    /// Handles the loss of a connection after this time. Unacknowledged events stay in the session, unless the offline
+    /// policy is to fail them.
+    pub(super) fn on_events_disconnected(&mut self, lasted: Duration) {
+        let error = Error::new(
+            ErrorKind::Connection,
+            "the connection was lost before the hub acknowledged the event",
+        );
+        if self.shared.event_queue.fails_offline() {
             for packet_id in self.events.in_flight.keys() {
                 self.session.remove(*packet_id);
             }
             self.events.fail(&error);
         }
-        self.events.strikes = match self.events.len() {
+        self.events.consecutive_failures = match self.events.len() {
             0 => 0,
-            _ if lasted < SOON => self.events.strikes + 1,
+            _ if lasted < SUSPECT_WINDOW => self.events.consecutive_failures + 1,
             _ => 0,
         };
         let oldest = self.session.unacknowledged().find(|id| self.events.in_flight.contains_key(id));
-        if self.events.strikes >= self.events.max_strikes
+        if self.events.consecutive_failures >= self.events.max_failures
             && let Some(packet_id) = oldest
         {
-            warn!("an event is given up: the hub closes the connection whenever it is sent");
+            warn!("event rejected: the hub closes the connection whenever it is sent");
             self.session.remove(packet_id);
             self.events.reject(packet_id);
-            self.events.strikes = 0;
-            self.events.max_strikes = self.events.max_strikes.saturating_mul(2);
+            self.events.consecutive_failures = 0;
+            self.events.max_failures = self.events.max_failures.saturating_mul(2);
         }
-        self.shared.outbox.disconnected(&error);
+        self.shared.event_queue.disconnected(&error);
     }
 }

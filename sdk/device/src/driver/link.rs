@@ -1,4 +1,4 @@
-//! One connection: a stream of bytes and the protocol machine that reads it.
+//! One MQTT connection: a byte stream and the state machine of the protocol.
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
@@ -17,29 +17,29 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use crate::error::{Error, ErrorKind};
 use crate::transport::{BoxStream, stream_error};
 
-/// Requests are small; the largest comes in a few dozen reads.
+/// Most packets are small; the largest takes a few dozen reads.
 const READ_BUFFER: usize = 4 * 1024;
-/// With more than this unsent, the hub is not read: it would only ask for more answers. Nor is more sent.
-const MAX_UNSENT: usize = 64 * 1024;
-/// How long the goodbye may take.
+/// With more unsent bytes than this, no more is read (it could only cause more responses) and no more is sent.
+const MAX_UNSENT_BYTES: usize = 64 * 1024;
+/// Time limit of DISCONNECT and the shutdown of the stream.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {
-    pub(super) machine: Connection,
+    pub(super) mqtt: Connection,
     /// Events that were taken too early.
-    early: VecDeque<Event>,
+    buffered: VecDeque<Event>,
     stream: BoxStream,
     output: BytesMut,
-    /// Whether something was written since the last flush.
+    /// Whether bytes were written since the last flush.
     unflushed: bool,
     input: Box<[u8]>,
     timer: Pin<Box<Sleep>>,
-    /// What ended it, told after the events before.
+    /// The error that ended the connection. It is returned after the buffered events.
     error: Option<Error>,
 }
 
 impl Link {
-    /// Begins MQTT on a stream: CONNECT goes out with the first [`next`](Self::next).
+    /// Starts MQTT on a stream. The first [`next`](Self::next) sends CONNECT.
     pub(super) fn new(
         stream: BoxStream,
         connect: &Connect,
@@ -47,12 +47,12 @@ impl Link {
         config: Arc<Config>,
     ) -> Result<Self, Error> {
         let now = Instant::now();
-        let machine = Connection::connect(config, connect, session, now.into_std()).map_err(|error| {
-            Error::caused(ErrorKind::InvalidArgument, "the device cannot be named in MQTT", error)
+        let mqtt = Connection::connect(config, connect, session, now.into_std()).map_err(|error| {
+            Error::invalid_input("the device id or the user name is too long for MQTT").with_source(error)
         })?;
         Ok(Self {
-            machine,
-            early: VecDeque::new(),
+            mqtt,
+            buffered: VecDeque::new(),
             stream,
             output: BytesMut::new(),
             unflushed: false,
@@ -62,45 +62,46 @@ impl Link {
         })
     }
 
-    /// Sends what is to be sent and waits for what the hub does next. Can be dropped at any time without loss. An error
-    /// is the end.
+    /// Sends pending packets and waits for the next event. Dropping the future loses nothing. An error ends the
+    /// connection.
     pub(super) async fn next(&mut self) -> Result<Event, Error> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Gives events back, to be told again before all others.
-    pub(super) fn put_back(&mut self, events: Vec<Event>) {
-        self.early.extend(events);
+    /// Puts events back, to be returned before all others.
+    pub(super) fn requeue(&mut self, events: Vec<Event>) {
+        self.buffered.extend(events);
     }
 
-    /// Whether more can be sent without waiting in memory for long.
-    pub(super) fn has_room(&self) -> bool {
-        self.output.len() + self.machine.transmit_len() < MAX_UNSENT
+    /// Returns whether the output buffer accepts more.
+    pub(super) fn can_send(&self) -> bool {
+        self.output.len() + self.mqtt.transmit_len() < MAX_UNSENT_BYTES
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         loop {
-            if let Some(event) = self.early.pop_front().or_else(|| self.machine.poll_event()) {
+            if let Some(event) = self.buffered.pop_front().or_else(|| self.mqtt.poll_event()) {
                 return Poll::Ready(Ok(event));
             }
             if let Some(error) = &self.error {
                 return Poll::Ready(Err(error.clone()));
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                // The hub closed. What it said before may tell why: a CONNACK, or TLS that does not take our certificate.
+                // The hub closed the connection. Unread input may contain the reason: a CONNACK, or a TLS alert about
+                // the client certificate.
                 let said = self.poll_read(cx);
                 self.error = Some(match said {
-                    Poll::Ready(Err(said)) if said.kind() != ErrorKind::Network => said,
-                    _ => lost(error),
+                    Poll::Ready(Err(said)) if said.kind() != ErrorKind::Connection => said,
+                    _ => connection_lost(error),
                 });
                 continue;
             }
             if self.poll_timer(cx).is_ready() {
-                let outcome = self.machine.handle_timeout(Instant::now().into_std());
-                self.error = outcome.err().map(broken);
+                let outcome = self.mqtt.handle_timeout(Instant::now().into_std());
+                self.error = outcome.err().map(protocol_error);
                 continue;
             }
-            if !self.machine.wants_read() || self.output.len() > MAX_UNSENT {
+            if !self.mqtt.wants_read() || self.output.len() > MAX_UNSENT_BYTES {
                 return Poll::Pending;
             }
             let outcome = ready!(self.poll_read(cx));
@@ -108,9 +109,9 @@ impl Link {
         }
     }
 
-    /// Ready when all output is with the operating system.
+    /// Ready when all output is written and flushed.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.machine.poll_transmit(&mut self.output);
+        self.mqtt.poll_transmit(&mut self.output);
         while !self.output.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -129,17 +130,17 @@ impl Link {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut buffer = ReadBuf::new(&mut self.input);
         if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-            return Poll::Ready(Err(lost(error)));
+            return Poll::Ready(Err(connection_lost(error)));
         }
         if buffer.filled().is_empty() {
-            return Poll::Ready(Err(Error::new(ErrorKind::Network, "the hub closed the connection")));
+            return Poll::Ready(Err(Error::new(ErrorKind::Connection, "the hub closed the connection")));
         }
-        let outcome = self.machine.handle_input(buffer.filled(), Instant::now().into_std());
-        Poll::Ready(outcome.map_err(broken))
+        let outcome = self.mqtt.handle_input(buffer.filled(), Instant::now().into_std());
+        Poll::Ready(outcome.map_err(protocol_error))
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.machine.poll_timeout().map(Instant::from_std) else {
+        let Some(deadline) = self.mqtt.poll_timeout().map(Instant::from_std) else {
             return Poll::Pending;
         };
         if self.timer.deadline() != deadline {
@@ -148,31 +149,31 @@ impl Link {
         self.timer.as_mut().poll(cx)
     }
 
-    /// Says goodbye, if anybody listens. What was not acknowledged is left for the next connection.
+    /// Sends DISCONNECT and closes the stream. Returns the session with the unacknowledged packets.
     pub(super) async fn close(mut self) -> Session {
-        self.machine.disconnect();
-        let goodbye = async {
+        self.mqtt.disconnect();
+        let closing = async {
             poll_fn(|cx| self.poll_send(cx)).await?;
             poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
         };
-        // The hub notices the end without it as well.
-        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
-        self.machine.into_session()
+        // The hub also detects a connection that is closed without DISCONNECT.
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
+        self.mqtt.into_session()
     }
 
     pub(super) fn into_session(self) -> Session {
-        self.machine.into_session()
+        self.mqtt.into_session()
     }
 }
 
-fn lost(error: io::Error) -> Error {
+fn connection_lost(error: io::Error) -> Error {
     stream_error(error, "the connection was lost")
 }
 
-fn broken(error: ProtocolError) -> Error {
+fn protocol_error(error: ProtocolError) -> Error {
     let kind = match error {
         ProtocolError::ConnectTimeout | ProtocolError::PingTimeout => ErrorKind::Timeout,
         _ => ErrorKind::Protocol,
     };
-    Error::caused(kind, format!("the hub: {error}"), error)
+    Error::new(kind, format!("MQTT error: {error}")).with_source(error)
 }

@@ -1,4 +1,4 @@
-//! Messages from the cloud: they are the application's to acknowledge.
+//! Messages from the cloud. The application acknowledges them.
 
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_mqtt::Publish;
@@ -6,35 +6,38 @@ use tracing::warn;
 
 use super::Driver;
 use super::link::Link;
-use crate::message::{MAX_UNREAD, Message};
+use crate::message::{MAX_UNREAD, Message, MessageContent};
 
 impl Driver {
-    /// Nobody needs to read yet: a session may have brought what a process before this one subscribed to.
-    pub(super) fn message(
+    /// Queues the message even if no stream is open: a session may deliver messages that an earlier process subscribed
+    /// to.
+    pub(super) fn handle_message(
         &mut self,
         publish: &Publish,
         input: Option<String>,
         properties: MessageProperties,
     ) {
         let has_id = properties.get(SystemProperty::MessageId).is_some();
-        let claim = self.shared.inbox.receive(&publish.topic, &publish.payload, publish.packet_id, has_id);
-        let Some(claim) = claim else { return };
-        let message = Message { properties, body: publish.payload.clone(), input, claim };
+        let lock =
+            self.shared.unacknowledged.receive(&publish.topic, &publish.payload, publish.packet_id, has_id);
+        let Some(lock) = lock else { return };
+        let content = MessageContent { properties, body: publish.payload.clone() };
+        let message = Message { content, input, lock };
         if self.shared.messages.push(message, MAX_UNREAD).is_err() {
-            warn!(limit = MAX_UNREAD, "a message is left to come again: too many wait to be read");
+            warn!(limit = MAX_UNREAD, "message dropped until its redelivery: too many unread messages");
         }
     }
 
-    /// Acknowledges what the application has completed.
+    /// Acknowledges the messages that the application has completed.
     pub(super) fn acknowledge_messages(&mut self, link: &mut Link) {
-        for packet_id in self.shared.inbox.completed() {
-            link.machine.puback(packet_id);
+        for packet_id in self.shared.unacknowledged.take_completed() {
+            link.mqtt.puback(packet_id);
         }
     }
 
-    /// What was not acknowledged comes again; what nobody has read yet, only then.
-    pub(super) fn messages_lost_their_connection(&mut self) {
-        self.shared.messages.retain(|message| !message.claim.is_open());
-        self.shared.inbox.connection_ended();
+    /// Unacknowledged messages are delivered again, so unread ones are removed from the stream.
+    pub(super) fn on_messages_disconnected(&mut self) {
+        self.shared.messages.retain(|message| !message.lock.needs_puback());
+        self.shared.unacknowledged.connection_ended();
     }
 }

@@ -1,22 +1,22 @@
-//! A new token without the loss of a call.
+//! Renews the token without losing a call.
 //!
-//! MQTT 3.1.1 has no way to present a new token on an open connection, so the device needs a new connection before the
-//! hub ends the old one. A hub ends the calls that are open on a connection together with it, and the newest connection
-//! of a device wins. So:
+//! MQTT 3.1.1 cannot present a new token on an open connection, so the device needs a new connection before the token
+//! expires and the hub closes the old one. When a connection ends, the hub ends its open calls; and the newest
+//! connection of a device takes over. The steps:
 //!
-//! 1. Wait for a moment without calls, for half of the time that is left; handlers just go on.
-//! 2. Open the next connection as far as TLS goes. The old one serves on.
-//! 3. UNSUBSCRIBE on the old one. What the hub sent before it read this is served; after UNSUBACK nothing more can come,
-//!    so no call can be cut off half-way. A call that begins now has not reached the device: it waits at the hub until
-//!    its connect time-out, and without one it is told at once that the device is not online.
-//! 4. CONNECT and SUBSCRIBE on the next one, which displaces the old one in one stroke: two round trips in all. Should
-//!    the hub refuse it, the old connection takes calls again until its token ends.
+//! 1. Wait for a moment without open calls, for at most half of the remaining time. Handlers keep running.
+//! 2. Open the next connection up to TLS, while the old one still serves.
+//! 3. UNSUBSCRIBE from method calls on the old connection. Calls that the hub sent before are served; after UNSUBACK no
+//!    call can arrive, so none can be interrupted. A call that starts now waits at the hub for its connect time-out;
+//!    without one it fails at once because the device is not online.
+//! 4. CONNECT and SUBSCRIBE on the next connection, which takes over from the old one: two round trips in total. If the
+//!    hub refuses it, the old connection accepts calls again until its token expires.
 //!
-//! Without step 3 the gap would be one round trip shorter, but the calls in it would have been sent to the old
-//! connection and their answers lost. DISCONNECT before step 4 would leave nothing to fall back on.
+//! Without step 3 the gap would be one round trip shorter, but calls in the gap would go to the old connection and
+//! their responses would be lost. DISCONNECT before step 4 would leave no connection to fall back on.
 //!
-//! Calls that come just before step 3 have a second to be answered; longer ones send us back to step 1. When time runs
-//! out with calls still open, step 4 happens anyway: their connection could not carry the answers much longer.
+//! Calls that arrive just before step 3 get one second to finish; longer ones lead back to step 1. If calls are still
+//! open when the time is up, step 4 follows anyway: the old connection could not carry their responses much longer.
 
 use std::time::Duration;
 
@@ -25,38 +25,39 @@ use tracing::{debug, info, warn};
 
 use super::connect::Connected;
 use super::link::Link;
-use super::{Driver, Ending, Mode};
+use super::{Driver, ExitReason, Mode};
 use crate::feature::Feature;
-use crate::reconnect::Backoff;
+use crate::retry::Backoff;
 
-/// A moment of silence that counts as one. Calls often follow each other closely.
-const QUIET: Duration = Duration::from_millis(100);
-/// How long after UNSUBSCRIBE to wait for calls that came just before it.
-const LEAVE: Duration = Duration::from_secs(1);
+/// How long no call must be open, because calls often follow each other closely.
+const QUIET_PERIOD: Duration = Duration::from_millis(100);
+/// How long to wait after UNSUBSCRIBE for calls that arrived just before it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// Serves until the token is renewed, or until it is clear that it cannot be.
+    /// Serves until the token is renewed, or cannot be renewed in time.
     pub(super) async fn renew(
         &mut self,
         connected: &mut Connected,
         begin: Instant,
         latest: Instant,
-    ) -> Result<(), Ending> {
-        self.pump(&mut connected.link, sleep_until(begin)).await?;
-        let quiet = QUIET.min(latest.saturating_duration_since(begin) / 10);
+    ) -> Result<(), ExitReason> {
+        self.serve_until(&mut connected.link, sleep_until(begin)).await?;
+        let quiet = QUIET_PERIOD.min(latest.saturating_duration_since(begin) / 10);
         let mut backoff = Backoff::default();
         loop {
             match self.renew_once(connected, quiet, latest).await? {
                 Outcome::Renewed => return Ok(()),
                 Outcome::Busy => {}
                 Outcome::Failed => {
-                    let retry = Instant::now() + backoff.next(&self.shared.config.reconnect);
+                    let retry = Instant::now() + backoff.next_delay(&self.shared.config.retry);
                     if retry >= latest {
-                        // Nothing left to try before the end of the token; the hub will close, and we come back.
+                        // No time for another attempt. The hub closes the connection when the token expires, and the
+                        // client reconnects.
                         connected.renewal = None;
                         return Ok(());
                     }
-                    self.pump(&mut connected.link, sleep_until(retry)).await?;
+                    self.serve_until(&mut connected.link, sleep_until(retry)).await?;
                 }
             }
         }
@@ -67,75 +68,76 @@ impl Driver {
         connected: &mut Connected,
         quiet: Duration,
         latest: Instant,
-    ) -> Result<Outcome, Ending> {
+    ) -> Result<Outcome, ExitReason> {
         let shared = self.shared.clone();
         let link = &mut connected.link;
         let now = Instant::now();
-        self.pump_until_idle(link, quiet, now + latest.saturating_duration_since(now) / 2).await?;
-        let prepared = match self.pump(link, shared.prepare()).await? {
+        self.serve_until_idle(link, quiet, now + latest.saturating_duration_since(now) / 2).await?;
+        let prepared = match self.serve_until(link, shared.prepare()).await? {
             Ok(prepared) => prepared,
             Err(error) => {
-                warn!(%error, "the token cannot be renewed yet");
+                warn!(%error, "token renewal failed; retrying");
                 return Ok(Outcome::Failed);
             }
         };
         let now = Instant::now();
-        self.leave(link, Mode::Renewing, (now + LEAVE).min(latest.max(now))).await?;
-        if !self.is_without_calls() && Instant::now() < latest {
-            debug!("calls came in just before the renewal of the token");
-            self.stay(link);
+        self.drain(link, Mode::Renewing, (now + DRAIN_TIMEOUT).min(latest.max(now))).await?;
+        if !self.has_no_calls() && Instant::now() < latest {
+            debug!("token renewal postponed: calls arrived just before it");
+            self.resume(link);
             return Ok(Outcome::Busy);
         }
-        // The answers on their way are not sent again: the calls they belong to are over.
-        let mut session = link.machine.session().clone();
+        // Responses in flight are not sent again, because their calls end with the old connection.
+        let mut session = link.mqtt.session().clone();
         for packet_id in self.calls.unacknowledged() {
             session.remove(packet_id);
         }
-        // The old connection is not looked at meanwhile: it has nothing to say but that it is displaced, and what comes
-        // by chance is made good on the next.
-        let entered = tokio::select! {
-            entered = shared.enter(prepared, session, self.subscriptions.held) => entered,
-            _ = self.commands.recv() => return Err(Ending::Requested),
+        // The old connection is not read meanwhile: it can only report the takeover, and anything else is repeated on
+        // the next connection.
+        let established = tokio::select! {
+            established = shared.establish(prepared, session, self.subscriptions.granted) => established,
+            _ = self.commands.recv() => return Err(ExitReason::Requested),
         };
-        match entered {
+        match established {
             Ok(mut next) => {
                 info!(device = %self.shared.config.identity, "token renewed");
-                self.calls.end();
-                self.calls.forget_unacknowledged();
-                self.repeat_twin_requests();
-                self.messages_lost_their_connection();
-                self.begin(&mut next);
+                self.calls.cancel_all();
+                self.calls.fail_unacknowledged();
+                self.resend_twin_requests();
+                self.on_messages_disconnected();
+                self.connection_started(&mut next);
                 *connected = next;
                 Ok(Outcome::Renewed)
             }
             Err(error) => {
-                warn!(%error, "the token cannot be renewed yet");
-                self.stay(link);
+                warn!(%error, "token renewal failed; retrying");
+                self.resume(link);
                 Ok(Outcome::Failed)
             }
         }
     }
 
-    /// Asks for no more calls, and serves those that are open; false if something is not over before `deadline`.
-    pub(super) async fn leave(
+    /// Unsubscribes from method calls and serves until no operation is open. Returns false if that takes longer than
+    /// `deadline`.
+    pub(super) async fn drain(
         &mut self,
         link: &mut Link,
         mode: Mode,
         deadline: Instant,
-    ) -> Result<bool, Ending> {
+    ) -> Result<bool, ExitReason> {
         self.mode = mode;
-        if self.subscriptions.held.contains(Feature::Methods) {
-            self.subscriptions.held = self.subscriptions.held.without(Feature::Methods);
+        if self.subscriptions.granted.contains(Feature::Methods) {
+            self.subscriptions.granted = self.subscriptions.granted.without(Feature::Methods);
             let (filter, _) = Feature::Methods.subscription(&self.shared.config.identity);
-            if let Err(error) = link.machine.unsubscribe(&[&filter]) {
+            if let Err(error) = link.mqtt.unsubscribe(&[&filter]) {
                 debug!(%error, "UNSUBSCRIBE cannot be sent");
             }
         }
-        self.pump_until_idle(link, Duration::ZERO, deadline).await
+        self.serve_until_idle(link, Duration::ZERO, deadline).await
     }
 
-    /// Goes on as before, and asks for calls again.
-    fn stay(&mut self, link: &mut Link) {
+    /// Returns to normal service and subscribes to method calls again.
+    fn resume(&mut self, link: &mut Link) {
         self.mode = Mode::Serving;
         self.subscribe_wanted(link);
     }
@@ -143,8 +145,8 @@ impl Driver {
 
 enum Outcome {
     Renewed,
-    /// Calls came in between; the next quiet moment will do.
+    /// Calls arrived; wait for the next quiet moment.
     Busy,
-    /// Something went wrong; the old connection serves on.
+    /// The attempt failed; the old connection continues.
     Failed,
 }

@@ -1,4 +1,4 @@
-//! A connection at work: what the hub sends comes in, what the application sends goes out.
+//! Serves a connection: handles packets of the hub and sends what the application has queued.
 
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
@@ -11,23 +11,23 @@ use ferrohub_mqtt::{Publish, QoS};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::calls::Done;
+use super::calls::FinishedCall;
 use super::connect::{Connected, send_error};
 use super::link::Link;
-use super::{Driver, Ending, Mode};
+use super::{Driver, ExitReason, Mode};
 use crate::feature::Feature;
-use crate::method::{MethodRequest, MethodResponse, Reply, Taker};
+use crate::method::{MethodRequest, MethodResponse, MethodRoute, Responder};
 
-/// Acknowledgements that SUBSCRIBE and UNSUBSCRIBE may need while answers wait for theirs.
-pub(super) const RESERVED_IDS: usize = 4;
+/// Packet identifiers that are reserved for SUBSCRIBE and UNSUBSCRIBE.
+pub(super) const RESERVED_PACKET_IDS: usize = 4;
 
 impl Driver {
-    /// Serves until the connection is lost or not wanted any more; over all renewals.
-    pub(super) async fn serve(&mut self, connected: &mut Connected) -> Ending {
+    /// Serves until the connection is lost or the application disconnects, across token renewals.
+    pub(super) async fn serve(&mut self, connected: &mut Connected) -> ExitReason {
         loop {
             let outcome = match connected.renewal {
                 Some((begin, latest)) => self.renew(connected, begin, latest).await,
-                None => self.pump(&mut connected.link, pending()).await,
+                None => self.serve_until(&mut connected.link, pending()).await,
             };
             if let Err(ending) = outcome {
                 return ending;
@@ -35,12 +35,12 @@ impl Driver {
         }
     }
 
-    /// Serves until `goal` is reached.
-    pub(super) async fn pump<T>(
+    /// Serves until `goal` is ready.
+    pub(super) async fn serve_until<T>(
         &mut self,
         link: &mut Link,
         goal: impl Future<Output = T>,
-    ) -> Result<T, Ending> {
+    ) -> Result<T, ExitReason> {
         let mut goal = pin!(goal);
         loop {
             if let Some(reached) = self.step(link, goal.as_mut()).await? {
@@ -49,19 +49,19 @@ impl Driver {
         }
     }
 
-    /// Serves until there is nothing to wait for, and no call came for the time `quiet`; false if that is not before
-    /// `deadline`.
-    pub(super) async fn pump_until_idle(
+    /// Serves until no operation is open and no call has arrived for the time `quiet`. Returns false if that takes
+    /// longer than `deadline`.
+    pub(super) async fn serve_until_idle(
         &mut self,
         link: &mut Link,
         quiet: Duration,
         deadline: Instant,
-    ) -> Result<bool, Ending> {
-        let (mut since, mut calls) = (Instant::now(), self.calls.count());
+    ) -> Result<bool, ExitReason> {
+        let (mut since, mut calls) = (Instant::now(), self.calls.total());
         loop {
             let idle = self.is_idle(link);
-            if !idle || calls != self.calls.count() {
-                (since, calls) = (Instant::now(), self.calls.count());
+            if !idle || calls != self.calls.total() {
+                (since, calls) = (Instant::now(), self.calls.total());
             }
             let wake = if idle { deadline.min(since + quiet) } else { deadline };
             if self.step(link, pin!(sleep_until(wake))).await?.is_some() {
@@ -70,64 +70,64 @@ impl Driver {
         }
     }
 
-    /// One thing at a time: the goal, what the hub did, an answer, or the application's wish to end.
+    /// Waits for one thing: the goal, an event of the hub, a finished call, a change of the shared state, or a command.
     async fn step<T>(
         &mut self,
         link: &mut Link,
         goal: Pin<&mut impl Future<Output = T>>,
-    ) -> Result<Option<T>, Ending> {
+    ) -> Result<Option<T>, ExitReason> {
         self.send(link);
-        let room = link.machine.in_flight() + RESERVED_IDS < self.shared.config.machine.max_in_flight;
+        let can_send = link.mqtt.in_flight() + RESERVED_PACKET_IDS < self.shared.config.mqtt.max_in_flight;
         let shared = self.shared.clone();
-        let reading = self.desired.wake().filter(|_| self.can_read_twin());
+        let reading = self.desired.next_read_at().filter(|_| self.can_read_twin());
         tokio::select! {
             reached = goal => return Ok(Some(reached)),
             event = link.next() => {
-                let event = event.map_err(Ending::Lost)?;
+                let event = event.map_err(ExitReason::Lost)?;
                 self.handle(link, event);
             }
-            Some(done) = self.calls.next(), if room => self.answer(link, done),
+            Some(finished) = self.calls.next(), if can_send => self.send_response(link, finished),
             () = shared.wake.notified() => {}
             () = sleep_until(reading.unwrap_or_else(Instant::now)), if reading.is_some() => {}
-            _ = self.commands.recv(), if self.mode != Mode::Leaving => return Err(Ending::Requested),
+            _ = self.commands.recv(), if self.mode != Mode::Draining => return Err(ExitReason::Requested),
         }
         Ok(None)
     }
 
-    /// Sends what the application has for the hub.
+    /// Sends what the application has queued.
     fn send(&mut self, link: &mut Link) {
         let refused = self.subscriptions.refused;
-        if refused.contains(Feature::Desired) || refused.contains(Feature::TwinAnswers) {
-            self.shared.desired.dismiss();
+        if refused.contains(Feature::Desired) || refused.contains(Feature::TwinResponses) {
+            self.shared.desired.close_receiver();
         }
         if self.subscriptions.refused.contains(Feature::Messages) {
-            self.shared.messages.dismiss();
+            self.shared.messages.close_receiver();
         }
         self.acknowledge_messages(link);
-        self.desired.follow(self.shared.desired.reader(), Instant::now());
+        self.desired.set_receiver(self.shared.desired.receiver_id(), Instant::now());
         self.subscribe_wanted(link);
         if self.mode != Mode::Renewing {
-            self.ask_twin(link);
+            self.send_twin_requests(link);
             self.send_events(link);
         }
     }
 
-    /// Whether nothing is under way that the end of the connection would cut off.
+    /// Returns whether the end of the connection would interrupt nothing.
     fn is_idle(&self, link: &Link) -> bool {
-        let calls = self.is_without_calls() && link.machine.in_flight() == self.events.len();
+        let calls = self.has_no_calls() && link.mqtt.in_flight() == self.events.len();
         let requests = self.events.len() == 0 && self.twin.is_empty();
         match self.mode {
-            // The next connection can take the rest over.
+            // Everything else continues on the next connection.
             Mode::Serving => calls,
             Mode::Renewing => calls && requests,
-            Mode::Leaving => {
-                calls && requests && self.shared.outbox.is_empty() && self.shared.twin.is_empty()
+            Mode::Draining => {
+                calls && requests && self.shared.event_queue.is_empty() && self.shared.twin.is_empty()
             }
         }
     }
 
-    /// Whether no call is worked on, and the hub has all answers.
-    pub(super) fn is_without_calls(&self) -> bool {
+    /// Returns whether no call is open and no response is unacknowledged.
+    pub(super) fn has_no_calls(&self) -> bool {
         self.calls.len() == 0 && self.calls.unacknowledged().next().is_none()
     }
 
@@ -138,7 +138,7 @@ impl Driver {
                 self.calls.acknowledge(packet_id);
                 self.events.acknowledge(packet_id);
             }
-            Event::SubAck { packet_id, codes } => self.subscriptions.answered(packet_id, &codes),
+            Event::SubAck { packet_id, codes } => self.subscriptions.handle_suback(packet_id, &codes),
             Event::UnsubAck(_) | Event::Connected { .. } | Event::Refused(_) => {}
         }
     }
@@ -146,89 +146,101 @@ impl Driver {
     fn receive(&mut self, link: &mut Link, publish: &Publish) {
         let topic = publish.topic.as_str();
         if let Some((input, properties)) = topic::parse_message(topic, &self.shared.config.identity) {
-            // Acknowledged when the application is done with it.
-            return self.message(publish, input, properties);
+            // Acknowledged when the application completes it.
+            return self.handle_message(publish, input, properties);
         }
         if let Some(packet_id) = publish.packet_id {
-            link.machine.puback(packet_id);
+            link.mqtt.puback(packet_id);
         }
         if let Some((name, request_id)) = topic::parse_method_request(topic) {
-            self.call(link, name, request_id, &publish.payload);
+            self.handle_call(link, name, request_id, &publish.payload);
         } else if let Some(response) = topic::parse_twin_response(topic) {
-            self.twin_answered(response, publish);
+            self.handle_twin_response(response, publish);
         } else if let Some(change) = topic::parse_desired_patch(topic) {
-            self.desired_changed(change.version, &publish.payload);
+            self.handle_desired_patch(change.version, &publish.payload);
         } else {
-            debug!(topic, "a message that this client did not ask for");
+            debug!(topic, "message on an unknown topic");
         }
     }
 
-    fn call(&mut self, link: &mut Link, name: String, request_id: &str, payload: &[u8]) {
-        // Delivered twice with QoS 1; called at most once.
+    fn handle_call(&mut self, link: &mut Link, name: String, request_id: &str, payload: &[u8]) {
+        // QoS 1 may deliver a call twice; the handler runs once.
         if self.calls.contains(request_id) {
             return;
         }
         let payload = match std::str::from_utf8(payload) {
             Ok("") => "null",
             Ok(payload) => payload,
-            Err(_) => return refuse(link, request_id, 400, "InvalidPayload", "the payload is not text"),
+            Err(_) => {
+                return send_error_response(
+                    link,
+                    request_id,
+                    400,
+                    "InvalidPayload",
+                    "the payload is not UTF-8",
+                );
+            }
         };
         let permit = self.shared.permits.clone().try_acquire_owned();
         let limit = self.shared.config.max_concurrent_methods;
         let Some(permit) = permit.ok().filter(|_| self.calls.len() < limit) else {
-            warn!(method = name, limit, "a call was refused: too many at once");
-            let message = format!("this device works on {limit} calls already; try again later");
-            return refuse(link, request_id, 429, "TooManyCalls", &message);
+            warn!(method = name, limit, "method call refused: too many concurrent calls");
+            let message = format!("the device has {limit} open calls already; try again later");
+            return send_error_response(link, request_id, 429, "TooManyCalls", &message);
         };
-        let (reply, answer) = Reply::new(permit);
-        let reply = Arc::new(reply);
+        let (responder, response) = Responder::new(permit);
+        let responder = Arc::new(responder);
         let request =
-            MethodRequest::new(name.clone(), request_id.to_owned(), payload.to_owned(), reply.clone());
-        match self.shared.handlers.taker(&name) {
-            Taker::Handler(handler) => {
-                // In a task of its own: what blocks or panics in it is not our end. Nobody waits for it after a
-                // disconnect, and it is not aborted: half a reboot is worse than an answer that nobody reads.
+            MethodRequest::new(name.clone(), request_id.to_owned(), payload.to_owned(), responder.clone());
+        match self.shared.handlers.route(&name) {
+            MethodRoute::Handler(handler) => {
+                // In its own task: it may block or panic. It is not aborted after a disconnect: an interrupted reboot
+                // is worse than a response without a receiver.
                 tokio::spawn(async move {
                     let response = handler(request).await;
-                    if reply.send(response).is_none() {
-                        debug!("the call was answered before, or is over");
+                    if responder.send(response).is_none() {
+                        debug!("response of a handler dropped: the call has been answered or has ended");
                     }
                 });
             }
-            // It has room for every permit. Should it be closed by now, the call is dropped and answered as such.
-            Taker::Stream(stream) => drop(stream.try_send(request)),
-            Taker::Nobody => {
+            // The stream has capacity for every permit. If it was just closed, the call is dropped and answered with
+            // 500.
+            MethodRoute::Stream(stream) => drop(stream.try_send(request)),
+            MethodRoute::Unhandled => {
                 let message = format!("this device has no method {name:?}");
-                return refuse(link, request_id, 404, "MethodNotFound", &message);
+                return send_error_response(link, request_id, 404, "MethodNotFound", &message);
             }
         }
-        self.calls.insert(request_id.to_owned(), name, answer);
+        self.calls.insert(request_id.to_owned(), name, response);
     }
 
-    fn answer(&mut self, link: &mut Link, done: Done) {
-        let Some(answer) = done.answer else {
-            warn!(method = done.name, "a call was dropped without an answer, or its handler panicked");
-            let message = format!("the method {:?} ended without an answer", done.name);
-            return refuse(link, &done.request_id, 500, "NoAnswer", &message);
+    fn send_response(&mut self, link: &mut Link, finished: FinishedCall) {
+        let Some(response) = finished.response else {
+            warn!(
+                method = finished.name,
+                "method call without response: the request was dropped or the handler panicked"
+            );
+            let message = format!("the method {:?} ended without a response", finished.name);
+            return send_error_response(link, &finished.request_id, 500, "NoAnswer", &message);
         };
-        let topic = topic::method_response(answer.response.status(), &done.request_id);
-        match link.machine.publish(topic, QoS::AtLeastOnce, answer.response.into_payload()) {
-            Ok(Some(packet_id)) => self.calls.sent(packet_id, answer.acknowledged),
+        let topic = topic::method_response(response.response.status(), &finished.request_id);
+        match link.mqtt.publish(topic, QoS::AtLeastOnce, response.response.into_payload()) {
+            Ok(Some(packet_id)) => self.calls.response_sent(packet_id, response.acknowledged),
             Ok(None) => {}
             Err(error) => {
-                warn!(method = done.name, %error, "an answer cannot be sent");
-                let _ = answer.acknowledged.send(Err(send_error(error)));
+                warn!(method = finished.name, %error, "response cannot be sent");
+                let _ = response.acknowledged.send(Err(send_error(error)));
             }
         }
     }
 }
 
-/// The client's own answer. QoS 0: nobody in the application waits for its acknowledgement, so none is kept for it.
-fn refuse(link: &mut Link, request_id: &str, status: i32, error: &str, message: &str) {
-    let payload = MethodResponse::failure(status, error, message).into_payload();
+/// Sends a response of the client itself, with QoS 0, because no caller waits for its PUBACK.
+fn send_error_response(link: &mut Link, request_id: &str, status: i32, error: &str, message: &str) {
+    let payload = MethodResponse::error_response(status, error, message).into_payload();
     if let Err(error) =
-        link.machine.publish(topic::method_response(status, request_id), QoS::AtMostOnce, payload)
+        link.mqtt.publish(topic::method_response(status, request_id), QoS::AtMostOnce, payload)
     {
-        warn!(%error, "an answer cannot be sent");
+        warn!(%error, "response cannot be sent");
     }
 }

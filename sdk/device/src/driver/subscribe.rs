@@ -1,4 +1,4 @@
-//! Subscriptions: what the application uses, and what the hub knows of it.
+//! Subscriptions for the features that the application uses.
 
 use std::borrow::Cow;
 
@@ -12,22 +12,22 @@ use crate::feature::{Feature, Features};
 /// The subscriptions of one connection and its session.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// What the hub confirmed.
-    pub(super) held: Features,
-    /// What it refused on this connection.
+    /// Confirmed by SUBACK.
+    pub(super) granted: Features,
+    /// Refused on this connection.
     pub(super) refused: Features,
-    /// SUBSCRIBE that it has not answered.
-    asked: Vec<(PacketId, Features)>,
+    /// SUBSCRIBE packets without SUBACK.
+    pending: Vec<(PacketId, Features)>,
 }
 
 impl Subscriptions {
-    /// What a new connection begins with, in a session that has these.
-    pub(super) fn of_session(held: Features) -> Self {
-        Self { held, ..Self::default() }
+    /// The subscriptions of a new connection that resumes a session with these.
+    pub(super) fn resumed(granted: Features) -> Self {
+        Self { granted, ..Self::default() }
     }
 
     /// Sends SUBSCRIBE for these features, in one packet.
-    pub(super) fn ask(
+    pub(super) fn subscribe(
         &mut self,
         shared: &Shared,
         link: &mut Link,
@@ -36,47 +36,47 @@ impl Subscriptions {
         let filters: Vec<(Cow<'static, str>, QoS)> =
             features.iter().map(|feature| feature.subscription(&shared.config.identity)).collect();
         let filters: Vec<(&str, QoS)> = filters.iter().map(|(filter, qos)| (&**filter, *qos)).collect();
-        let packet_id = link.machine.subscribe(&filters)?;
-        self.asked.push((packet_id, features));
+        let packet_id = link.mqtt.subscribe(&filters)?;
+        self.pending.push((packet_id, features));
         Ok(packet_id)
     }
 
-    /// The hub's answer to a SUBSCRIBE.
-    pub(super) fn answered(&mut self, packet_id: PacketId, codes: &[SubscribeCode]) {
-        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == packet_id) else {
+    /// Handles a SUBACK.
+    pub(super) fn handle_suback(&mut self, packet_id: PacketId, codes: &[SubscribeCode]) {
+        let Some(index) = self.pending.iter().position(|(pending, _)| *pending == packet_id) else {
             return;
         };
-        let (_, features) = self.asked.swap_remove(index);
+        let (_, features) = self.pending.swap_remove(index);
         for (feature, code) in features.iter().zip(codes) {
             match code {
-                SubscribeCode::Granted(_) => self.held = self.held.with(feature),
+                SubscribeCode::Granted(_) => self.granted = self.granted.with(feature),
                 SubscribeCode::Failure => {
-                    warn!(?feature, "the hub does not let this device subscribe");
-                    self.held = self.held.without(feature);
+                    warn!(?feature, "the hub refused a subscription");
+                    self.granted = self.granted.without(feature);
                     self.refused = self.refused.with(feature);
                 }
             }
         }
     }
 
-    /// What is used, and neither there nor asked for.
+    /// Returns the wanted features that are neither granted, pending nor refused.
     pub(super) fn missing(&self, wanted: Features) -> Features {
-        let asked = self.asked.iter().fold(Features::NONE, |all, (_, asked)| all.plus(*asked));
-        wanted.minus(self.held).minus(asked).minus(self.refused)
+        let pending = self.pending.iter().fold(Features::NONE, |all, (_, pending)| all.union(*pending));
+        wanted.difference(self.granted).difference(pending).difference(self.refused)
     }
 }
 
 impl Driver {
-    /// Subscribes to what the application has begun to use.
+    /// Subscribes to wanted features.
     pub(super) fn subscribe_wanted(&mut self, link: &mut Link) {
-        let mut missing = self.subscriptions.missing(self.shared.wanted());
+        let mut missing = self.subscriptions.missing(self.shared.wanted_features());
         if self.mode != Mode::Serving {
             missing = missing.without(Feature::Methods);
         }
         if !missing.is_empty()
-            && let Err(error) = self.subscriptions.ask(&self.shared, link, missing)
+            && let Err(error) = self.subscriptions.subscribe(&self.shared, link, missing)
         {
-            // There is room again when something is acknowledged.
+            // Retried when a packet identifier is free.
             tracing::debug!(%error, "SUBSCRIBE cannot be sent yet");
         }
     }

@@ -1,11 +1,12 @@
-//! Requests to the twin, and what the hub says of it.
+//! Sends twin requests and handles their responses and desired patches.
 //!
-//! They are sent with QoS 0: the answer is the acknowledgement. Those that a connection's end leaves without one are
-//! sent again on the next, in their order, before any others; the hub may then have merged a change twice, which leaves
-//! the same twin. Only a change that depends on a version fails instead.
+//! Requests are sent with QoS 0, because the response acknowledges them. Requests without a response when the
+//! connection ends are sent again on the next one, in order, before all others. The hub may merge a patch twice then,
+//! with the same result. A patch with a condition on the version fails instead.
 
 use std::collections::BTreeMap;
 
+use ferrohub_model::ErrorResponse;
 use ferrohub_model::topic::{self, TwinResponse};
 use ferrohub_model::twin::{Properties, VERSION};
 use ferrohub_mqtt::{Publish, QoS};
@@ -17,33 +18,33 @@ use super::link::Link;
 use super::{Driver, Mode};
 use crate::error::{Error, ErrorKind};
 use crate::feature::Feature;
-use crate::twin::{Asker, DesiredUpdate, Twin, TwinAnswer, TwinAsk, TwinRequest, TwinSection};
+use crate::twin::{DesiredUpdate, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest, TwinSection};
 
-/// How many requests wait for their answers at once.
+/// The most requests without a response.
 const MAX_IN_FLIGHT: usize = 16;
-/// How many updates wait for the application. When it does not keep up, they are replaced by the whole section.
+/// The most queued updates. If there are more, the full section replaces them.
 const MAX_UPDATES: usize = 64;
 
-/// The requests that were sent and not answered.
+/// The requests without a response.
 pub(super) struct TwinRequests {
     next_id: u64,
-    /// By their request ids, which are in the order of sending.
+    /// By request id, in the order of sending.
     in_flight: BTreeMap<u64, TwinRequest>,
 }
 
 impl Default for TwinRequests {
     fn default() -> Self {
-        // A session may hold answers to what an earlier process asked.
+        // Random, because a session may contain responses to requests of an earlier process.
         Self { next_id: rand::random::<u64>() >> 16, in_flight: BTreeMap::new() }
     }
 }
 
 impl TwinRequests {
-    /// Whether somebody in the application waits for an answer.
+    /// Returns whether no caller in the application waits for a response.
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight
             .values()
-            .all(|request| matches!(request.asker, Asker::Desired) || request.is_abandoned())
+            .all(|request| matches!(request.requester, Requester::Desired) || request.is_cancelled())
     }
 
     fn insert(&mut self, request: TwinRequest) -> String {
@@ -57,7 +58,7 @@ impl TwinRequests {
         self.in_flight.remove(&u64::from_str_radix(request_id, 16).ok()?)
     }
 
-    /// The task ends.
+    /// The task has ended.
     pub(super) fn fail(&mut self, error: &Error) {
         for request in std::mem::take(&mut self.in_flight).into_values() {
             request.fail(error.clone());
@@ -66,125 +67,133 @@ impl TwinRequests {
 }
 
 impl Driver {
-    /// Sends what waits, as far as there is room.
-    pub(super) fn ask_twin(&mut self, link: &mut Link) {
-        if self.subscriptions.refused.contains(Feature::TwinAnswers) {
-            let error = Error::new(ErrorKind::Rejected, "the hub does not let this device use its twin");
+    /// Sends queued requests, within the limits of the connection.
+    pub(super) fn send_twin_requests(&mut self, link: &mut Link) {
+        if self.subscriptions.refused.contains(Feature::TwinResponses) {
+            let error = Error::new(ErrorKind::Rejected, "the hub refused the subscription to twin responses");
             while let Some(request) = self.shared.twin.pop() {
                 request.fail(error.clone());
             }
             return;
         }
-        if !self.subscriptions.held.contains(Feature::TwinAnswers) {
+        if !self.subscriptions.granted.contains(Feature::TwinResponses) {
             return;
         }
         let now = Instant::now();
         if self.can_read_twin() && self.desired.is_due(now) {
-            self.desired.asked(now + self.shared.config.request_timeout);
-            self.send_twin_request(link, TwinRequest { ask: TwinAsk::Get, asker: Asker::Desired });
+            self.desired.read_sent(now + self.shared.config.request_timeout);
+            self.send_twin_request(
+                link,
+                TwinRequest { operation: TwinOperation::Get, requester: Requester::Desired },
+            );
         }
-        self.twin.in_flight.retain(|_, request| !request.is_abandoned());
+        self.twin.in_flight.retain(|_, request| !request.is_cancelled());
         while self.twin.in_flight.len() < MAX_IN_FLIGHT
-            && link.has_room()
+            && link.can_send()
             && let Some(request) = self.shared.twin.pop()
         {
             self.send_twin_request(link, request);
         }
     }
 
-    /// Whether the twin can be read for the stream of desired properties. Not before the hub tells of changes: one that
-    /// comes between the reading and that would be missed.
+    /// Returns whether the twin can be read for the stream of desired properties. Only after the subscription to
+    /// patches: a patch between the read and the subscription would be missed.
     pub(super) fn can_read_twin(&self) -> bool {
-        let held = self.subscriptions.held;
-        self.mode == Mode::Serving && held.contains(Feature::Desired) && held.contains(Feature::TwinAnswers)
+        let granted = self.subscriptions.granted;
+        self.mode == Mode::Serving
+            && granted.contains(Feature::Desired)
+            && granted.contains(Feature::TwinResponses)
     }
 
     fn send_twin_request(&mut self, link: &mut Link, request: TwinRequest) {
-        let ask = request.ask.clone();
+        let operation = request.operation.clone();
         let request_id = self.twin.insert(request);
         let request_id = request_id.as_str();
-        let (topic, payload) = match ask {
-            TwinAsk::Get => (topic::TwinRequest::Get { request_id }, bytes::Bytes::new()),
-            TwinAsk::Report { patch, if_version } => {
+        let (topic, payload) = match operation {
+            TwinOperation::Get => (topic::TwinRequest::Get { request_id }, bytes::Bytes::new()),
+            TwinOperation::Report { patch, if_version } => {
                 (topic::TwinRequest::Report { request_id, if_version }, patch)
             }
         };
-        if let Err(error) = link.machine.publish(topic, QoS::AtMostOnce, payload)
+        if let Err(error) = link.mqtt.publish(topic, QoS::AtMostOnce, payload)
             && let Some(request) = self.twin.remove(request_id)
         {
             request.fail(send_error(error));
         }
     }
 
-    pub(super) fn twin_answered(&mut self, response: TwinResponse<'_>, publish: &Publish) {
+    pub(super) fn handle_twin_response(&mut self, response: TwinResponse<'_>, publish: &Publish) {
         let Some(request) = self.twin.remove(response.request_id) else {
-            debug!(request_id = response.request_id, "an answer that nobody waits for");
+            debug!(request_id = response.request_id, "twin response without a request");
             return;
         };
-        let answer = match response.status {
-            200..300 => Ok(TwinAnswer { version: response.version, payload: publish.payload.clone() }),
-            status => Err(Error::refused(status, "the hub refused the twin request", &publish.payload)),
+        let response = match response.status {
+            200..300 => Ok(TwinReply { version: response.version, payload: publish.payload.clone() }),
+            status => Err(Error::from_response(
+                "the hub refused the twin request",
+                ErrorResponse::parse(status, None, None, &publish.payload),
+            )),
         };
-        match request.asker {
-            Asker::Application(reply) => {
-                // Who gave up is not told.
-                let _ = reply.send(answer);
+        match request.requester {
+            Requester::Application(reply) => {
+                // Fails if the caller has dropped its future.
+                let _ = reply.send(response);
             }
-            Asker::Desired => self.desired_read(answer),
+            Requester::Desired => self.handle_desired_read(response),
         }
     }
 
-    fn desired_read(&mut self, answer: Result<TwinAnswer, Error>) {
+    fn handle_desired_read(&mut self, response: Result<TwinReply, Error>) {
         let now = Instant::now();
-        match answer.and_then(|answer| Twin::read(&answer.payload)) {
+        match response.and_then(|response| DeviceTwin::from_json(&response.payload)) {
             Ok(twin) => {
-                if self.desired.whole(twin.desired.version(), now) {
-                    // It says all that those before it do.
+                if self.desired.accept_full(twin.desired.version(), now) {
+                    // It replaces all updates before it.
                     self.shared.desired.clear();
-                    self.tell(DesiredUpdate::Whole(twin.desired));
+                    self.push_update(DesiredUpdate::Full(twin.desired));
                 }
             }
             Err(error) => {
-                warn!(%error, "the twin cannot be read yet");
-                self.desired.failed(now);
+                warn!(%error, "reading the twin failed; retrying");
+                self.desired.read_failed(now);
             }
         }
     }
 
-    pub(super) fn desired_changed(&mut self, version: u64, payload: &[u8]) {
+    pub(super) fn handle_desired_patch(&mut self, version: u64, payload: &[u8]) {
         let now = Instant::now();
         let Ok(mut patch) = serde_json::from_slice::<Properties>(payload) else {
-            warn!(version, "a change of desired properties that is not JSON");
-            return self.desired.missed(now);
+            warn!(version, "desired patch is not JSON");
+            return self.desired.schedule_read(now);
         };
         patch.insert(VERSION.to_owned(), version.into());
         if let Some(section) = TwinSection::new(patch)
-            && self.desired.change(version, now)
+            && self.desired.accept_patch(version, now)
         {
-            self.tell(DesiredUpdate::Patch(section));
+            self.push_update(DesiredUpdate::Patch(section));
         }
     }
 
-    fn tell(&mut self, update: DesiredUpdate) {
+    fn push_update(&mut self, update: DesiredUpdate) {
         if self.shared.desired.push(update, MAX_UPDATES).is_err() {
-            debug!("the application does not keep up with changes of desired properties");
+            debug!("queue of desired updates is full");
             self.shared.desired.clear();
-            self.desired.lost(Instant::now());
+            self.desired.queue_overflowed(Instant::now());
         }
     }
 
-    /// The connection ended, and with it the hope for answers.
-    pub(super) fn repeat_twin_requests(&mut self) {
+    /// Queues the requests without a response again, because the connection has ended.
+    pub(super) fn resend_twin_requests(&mut self) {
         let requests = std::mem::take(&mut self.twin.in_flight).into_values();
-        let (again, lost): (Vec<_>, Vec<_>) = requests
-            .filter(|request| matches!(request.asker, Asker::Application(_)))
+        let (again, failed): (Vec<_>, Vec<_>) = requests
+            .filter(|request| matches!(request.requester, Requester::Application(_)))
             .partition(TwinRequest::is_repeatable);
-        for request in lost {
+        for request in failed {
             request.fail(Error::new(
-                ErrorKind::Network,
-                "the connection ended before the hub said whether it made the change",
+                ErrorKind::Connection,
+                "the connection was lost before the hub responded: the patch may have been applied",
             ));
         }
-        self.shared.twin.put_back(again.into_iter());
+        self.shared.twin.requeue(again.into_iter());
     }
 }

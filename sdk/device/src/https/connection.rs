@@ -1,4 +1,4 @@
-//! One connection for requests, one after the other.
+//! One HTTP/1.1 connection for sequential requests.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -10,80 +10,82 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::transport::Site;
+use crate::transport::Endpoint;
 
-/// The largest answer that is read: the answer to a method call has 128 KiB at most, and its wrapping.
-const MAX_ANSWER: usize = 1024 * 1024;
+/// Largest response: that of a method call has at most 128 KiB plus its envelope.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct Connection {
-    requests: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     host: HeaderValue,
     task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl Connection {
-    pub(crate) async fn open(site: &Site) -> Result<Self, Error> {
-        let stream = site.open().await?;
-        let host = site.authority(443);
+    pub(crate) async fn open(endpoint: &Endpoint) -> Result<Self, Error> {
+        let stream = endpoint.open().await?;
+        let host = endpoint.authority(443);
         let host = HeaderValue::from_str(&host).map_err(|error| {
-            Error::caused(ErrorKind::InvalidArgument, "the host name cannot be sent", error)
+            Error::invalid_input("the host name contains characters that an HTTP header cannot carry")
+                .with_source(error)
         })?;
-        let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(request_error)?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                debug!(%error, "an HTTPS connection ended");
+                debug!(%error, "HTTPS connection ended with an error");
             }
         });
-        Ok(Self { requests, host, task })
+        Ok(Self { sender, host, task })
     }
 
-    /// Whether another request can go out on it.
+    /// Returns whether another request can be sent.
     pub(crate) fn is_open(&self) -> bool {
-        !self.requests.is_closed()
+        !self.sender.is_closed()
     }
 
-    /// One request; `target` is path and query. The answer is read to its end.
+    /// Sends one request and reads the whole response. `target` is path and query.
     pub(crate) async fn send(
         &mut self,
         method: Method,
         target: &str,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, Error> {
+    ) -> Result<HttpResponse, Error> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().map_err(|error| {
-            Error::caused(ErrorKind::Protocol, "the hub named a place that cannot be asked for", error)
+            Error::new(ErrorKind::Protocol, "the hub sent an invalid path for the upload").with_source(error)
         })?;
         *request.headers_mut() = headers;
         request.headers_mut().insert(HOST, self.host.clone());
-        self.requests.ready().await.map_err(broken)?;
-        let response = self.requests.send_request(request).await.map_err(broken)?;
+        self.sender.ready().await.map_err(request_error)?;
+        let response = self.sender.send_request(request).await.map_err(request_error)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(cut)?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+        let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(body_error)?;
+        Ok(HttpResponse { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // There is no goodbye in HTTP, and what is still on its way is not wanted.
+        // HTTP needs no closing handshake, and a response in flight is no longer needed.
         self.task.abort();
     }
 }
 
-fn broken(error: hyper::Error) -> Error {
-    let kind = if error.is_parse() { ErrorKind::Protocol } else { ErrorKind::Network };
-    Error::caused(kind, format!("the request failed: {error}"), error)
+fn request_error(error: hyper::Error) -> Error {
+    let kind = if error.is_parse() { ErrorKind::Protocol } else { ErrorKind::Connection };
+    Error::new(kind, format!("the request failed: {error}")).with_source(error)
 }
 
-fn cut(error: BoxError) -> Error {
-    Error::caused(ErrorKind::Network, format!("the answer ended early, or is too large: {error}"), error)
+fn body_error(error: BoxError) -> Error {
+    Error::new(ErrorKind::Connection, format!("the response ended early or is too large: {error}"))
+        .with_source(error)
 }

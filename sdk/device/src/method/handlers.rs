@@ -1,4 +1,4 @@
-//! Which part of the application takes which method.
+//! Routes method calls to the handlers of the application.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,19 +7,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
-use super::{MethodRequest, MethodRequests, MethodResponse};
+use super::{MethodRequest, MethodRequestStream, MethodResponse};
 
 type HandlerFuture = Pin<Box<dyn Future<Output = MethodResponse> + Send>>;
 pub(crate) type Handler = Arc<dyn Fn(MethodRequest) -> HandlerFuture + Send + Sync>;
 
-/// Who takes a call.
-pub(crate) enum Taker {
+/// Where a call goes.
+pub(crate) enum MethodRoute {
     Handler(Handler),
     Stream(mpsc::Sender<MethodRequest>),
-    Nobody,
+    Unhandled,
 }
 
-/// By name first, then the stream if one is open, then the handler for the rest.
+/// The handlers. Order: the handler for the name, the stream if one is open, the handler for unhandled methods.
 #[derive(Default)]
 pub(crate) struct Handlers {
     table: RwLock<Table>,
@@ -45,22 +45,22 @@ impl Handlers {
         self.write(|table| table.unhandled = Some(handler));
     }
 
-    /// `capacity` is the limit of calls that are worked on: the stream can never be full before that is reached.
-    pub(crate) fn open_stream(&self, capacity: usize) -> MethodRequests {
+    /// `capacity` is the limit of concurrent calls, so the stream is never full before that limit is reached.
+    pub(crate) fn open_stream(&self, capacity: usize) -> MethodRequestStream {
         let (sender, receiver) = mpsc::channel(capacity);
         self.write(|table| table.stream = Some(sender));
-        MethodRequests::new(receiver)
+        MethodRequestStream::new(receiver)
     }
 
-    pub(crate) fn taker(&self, name: &str) -> Taker {
+    pub(crate) fn route(&self, name: &str) -> MethodRoute {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(handler) = table.named.get(name) {
-            return Taker::Handler(handler.clone());
+            return MethodRoute::Handler(handler.clone());
         }
         match (&table.stream, &table.unhandled) {
-            (Some(stream), _) if !stream.is_closed() => Taker::Stream(stream.clone()),
-            (_, Some(handler)) => Taker::Handler(handler.clone()),
-            (_, None) => Taker::Nobody,
+            (Some(stream), _) if !stream.is_closed() => MethodRoute::Stream(stream.clone()),
+            (_, Some(handler)) => MethodRoute::Handler(handler.clone()),
+            (_, None) => MethodRoute::Unhandled,
         }
     }
 
@@ -69,7 +69,7 @@ impl Handlers {
     }
 }
 
-/// Wraps what the application gave: a function from a request to a future of something like a response.
+/// Wraps a function of the application: from a request to a future of anything that converts into a response.
 pub(crate) fn handler<F, Fut>(function: F) -> Handler
 where
     F: Fn(MethodRequest) -> Fut + Send + Sync + 'static,

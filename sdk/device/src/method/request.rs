@@ -1,76 +1,76 @@
-//! A method call as the device sees it.
+//! A method call to this device.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{MethodResponse, Reply};
+use super::{MethodResponse, Responder};
 use crate::error::{Error, ErrorKind};
 
-/// A back end called a method on this device.
+/// A method call to this device.
 ///
-/// The hub waits for the answer as long as the back end said, 30 seconds by default, and delivers each call at most
-/// once. A request that is dropped without an answer is answered with status 500.
+/// The hub waits for the response for the time-out of the caller, 30 seconds by default. It delivers each call at most
+/// once. A request that is dropped without a response is answered with status 500.
 pub struct MethodRequest {
     name: String,
     request_id: String,
     payload: String,
-    reply: Arc<Reply>,
+    responder: Arc<Responder>,
 }
 
 impl MethodRequest {
-    pub(crate) fn new(name: String, request_id: String, payload: String, reply: Arc<Reply>) -> Self {
-        Self { name, request_id, payload, reply }
+    pub(crate) fn new(name: String, request_id: String, payload: String, responder: Arc<Responder>) -> Self {
+        Self { name, request_id, payload, responder }
     }
 
-    /// The method's name, decoded.
+    /// Returns the name of the method, decoded.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The hub's name for this call, for logs.
+    /// Returns the hub's id of this call, for logs.
     #[must_use]
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// The payload as JSON text, just as the back end wrote it; `null` where it sent none.
+    /// Returns the payload as JSON text, exactly as the caller wrote it; `null` if there is none.
     #[must_use]
-    pub fn payload(&self) -> &str {
+    pub fn payload_text(&self) -> &str {
         &self.payload
     }
 
-    /// The payload as a value.
+    /// Returns the payload as a value of type `T`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidPayload`] if it is not such a value. A handler that returns this error with `?` answers 400.
+    /// [`ErrorKind::InvalidPayload`] if it is not JSON of such a value. A handler that returns this error with `?`
+    /// responds with status 400.
     pub fn payload_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         serde_json::from_str(&self.payload).map_err(|error| {
-            let message = format!("the payload of {} is not what the method takes: {error}", self.name);
-            Error::caused(ErrorKind::InvalidPayload, message, error)
+            let message = format!("the payload does not fit the method {:?}: {error}", self.name);
+            Error::new(ErrorKind::InvalidPayload, message).with_source(error)
         })
     }
 
-    /// Answers the call, and returns once the hub has the answer.
+    /// Answers the call, and returns when the hub has acknowledged the response.
     ///
-    /// Meant for [`method_requests`](crate::DeviceClient::method_requests). A handler may call it too, to answer before
-    /// it is done (and then reboot, say); what it returns afterwards is not sent.
+    /// Meant for [`method_requests`](crate::DeviceClient::method_requests). A handler may call it, too, to respond
+    /// before it has finished (and then reboot, for example). The return value of such a handler is not sent.
     ///
     /// # Errors
-    /// [`ErrorKind::CallEnded`] if nobody waits for an answer any more, because the connection that brought the call
-    /// ended or because it was answered already; [`ErrorKind::Closed`] if the client was disconnected before the hub
-    /// acknowledged the answer.
-    pub async fn respond(&self, response: MethodResponse) -> Result<(), Error> {
-        let acknowledged = self.reply.send(response).ok_or_else(Error::call_ended)?;
+    /// [`ErrorKind::CallEnded`] if the connection that delivered the call has ended or the call has been answered
+    /// already; [`ErrorKind::Closed`] if the client was disconnected before the hub acknowledged the response.
+    pub async fn respond(&self, response: impl Into<MethodResponse>) -> Result<(), Error> {
+        let acknowledged = self.responder.send(response.into()).ok_or_else(Error::call_ended)?;
         acknowledged.await.unwrap_or_else(|_| Err(Error::closed()))
     }
 
-    /// Whether somebody still waits for the answer. It is not known when the back end's own time-out ends.
+    /// Returns whether the call still waits for a response. A device does not learn when the caller's time-out ends.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.reply.is_open()
+        self.responder.is_open()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Method calls as a stream.
+//! A stream of method calls.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,22 +8,23 @@ use tokio::sync::mpsc;
 
 use super::MethodRequest;
 
-/// The method calls that no handler is registered for, in the order in which they came; from
+/// A stream of method calls without a handler, in the order in which they arrived; from
 /// [`DeviceClient::method_requests`](crate::DeviceClient::method_requests).
 ///
-/// Calls that ended while they waited here are passed over. The stream outlives connections; it ends when the client is
-/// gone, or when `method_requests` is called again.
+/// Calls that end while they are queued are skipped. The stream stays open across connections. It ends when the client
+/// is dropped, or when `method_requests` is called again.
 #[derive(Debug)]
-pub struct MethodRequests {
+pub struct MethodRequestStream {
     receiver: mpsc::Receiver<MethodRequest>,
 }
 
-impl MethodRequests {
+impl MethodRequestStream {
     pub(super) fn new(receiver: mpsc::Receiver<MethodRequest>) -> Self {
         Self { receiver }
     }
 
-    /// The next call; `None` at the end. The same as `StreamExt::next`, without the trait.
+    /// Waits for the next call. Returns `None` when the stream has ended. The same as `StreamExt::next`, without the
+    /// trait.
     pub async fn next(&mut self) -> Option<MethodRequest> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
@@ -38,7 +39,7 @@ impl MethodRequests {
     }
 }
 
-impl Stream for MethodRequests {
+impl Stream for MethodRequestStream {
     type Item = MethodRequest;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<MethodRequest>> {

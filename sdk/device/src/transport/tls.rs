@@ -1,5 +1,7 @@
-//! TLS: whom the device trusts, and with which certificate it proves itself.
+//! TLS: the trusted certificate authorities, and the client certificate of the device.
 
+use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
@@ -9,111 +11,132 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{Error, ErrorKind};
 
-/// Whose certificates are believed.
-pub(crate) enum Roots {
-    /// What the system trusts, or the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-    System,
-    /// These authorities and no others.
-    Pem(Vec<u8>),
+/// The trusted certificate authorities.
+#[derive(Debug)]
+pub(crate) struct RootCertificates {
+    /// Whether those of the system are trusted, or of the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    pub(crate) system: bool,
+    /// PEM texts with further ones.
+    pub(crate) pem: Vec<Vec<u8>>,
 }
 
-/// The device's own certificate, with those between it and its authority, and its private key.
-pub(crate) struct Identity {
+impl Default for RootCertificates {
+    fn default() -> Self {
+        Self { system: true, pem: Vec::new() }
+    }
+}
+
+/// The certificate chain and the private key of the device.
+pub(crate) struct ClientCertificate {
     pub(crate) certificates: Vec<u8>,
     pub(crate) key: Vec<u8>,
 }
 
 pub(crate) fn client_config(
     roots: &Arc<RootCertStore>,
-    identity: Option<&Identity>,
+    identity: Option<&ClientCertificate>,
     http: bool,
 ) -> Result<ClientConfig, Error> {
-    // The provider is named: a process-wide default belongs to the application.
+    // Set explicitly: the process-wide default belongs to the application.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|error| Error::caused(ErrorKind::Tls, "TLS cannot be set up", error))?
+        .map_err(|error| Error::new(ErrorKind::Tls, "TLS is not available").with_source(error))?
         .with_root_certificates(roots.clone());
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let certificates = certificates(&identity.certificates, "the device certificate")?;
+            let certificates = parse_certificates(&identity.certificates, "the device certificate")?;
             let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| {
-                Error::caused(
-                    ErrorKind::InvalidArgument,
-                    "the private key is not PEM of an unencrypted key",
-                    error,
-                )
+                Error::invalid_input("the private key is not an unencrypted key in PEM format")
+                    .with_source(error)
             })?;
             builder.with_client_auth_cert(certificates, key).map_err(|error| {
-                Error::caused(
-                    ErrorKind::InvalidArgument,
-                    "the private key and the certificate do not go together",
-                    error,
-                )
+                Error::invalid_input("the private key does not belong to the device certificate")
+                    .with_source(error)
             })?
         }
     };
     if http {
-        // Also how a WebSocket begins; without a word a server may choose HTTP/2.
+        // A WebSocket handshake is HTTP/1.1, too; without ALPN a server may choose HTTP/2.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     Ok(config)
 }
 
-pub(crate) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, Error> {
+pub(crate) fn root_store(roots: &RootCertificates) -> Result<Arc<RootCertStore>, Error> {
     let mut store = RootCertStore::empty();
-    match roots {
-        Roots::Pem(pem) => {
-            for certificate in certificates(pem, "the authority's certificate")? {
-                store.add(certificate).map_err(|error| {
-                    Error::caused(
-                        ErrorKind::InvalidArgument,
-                        "the authority's certificate cannot be used",
-                        error,
-                    )
-                })?;
-            }
+    for pem in &roots.pem {
+        for certificate in parse_certificates(pem, "the root certificate")? {
+            store.add(certificate).map_err(|error| {
+                Error::invalid_input("the root certificate cannot be used").with_source(error)
+            })?;
         }
-        Roots::System => {
-            let found = rustls_native_certs::load_native_certs();
-            for error in &found.errors {
-                tracing::warn!(%error, "some trusted certificates cannot be read");
-            }
-            // System stores hold certificates that TLS cannot use; one of them is no reason to trust nobody.
-            store.add_parsable_certificates(found.certs);
-            if store.is_empty() {
-                let message = "no trusted certificates were found: set SSL_CERT_FILE, or give the authority with ca_pem";
-                return Err(match found.errors.into_iter().next() {
-                    Some(error) => Error::caused(ErrorKind::Tls, message, error),
-                    None => Error::new(ErrorKind::Tls, message),
-                });
-            }
+    }
+    if roots.system {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "some of the system's certificates cannot be read");
+        }
+        // System stores contain certificates that TLS cannot use; these are skipped.
+        store.add_parsable_certificates(found.certs);
+        if store.is_empty() {
+            let message = "the system has no trusted certificates; set SSL_CERT_FILE, or give the certificate authority \
+                           with root_certificates_only";
+            let error = Error::new(ErrorKind::Tls, message);
+            return Err(match found.errors.into_iter().next() {
+                Some(source) => error.with_source(source),
+                None => error,
+            });
         }
     }
     Ok(Arc::new(store))
 }
 
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn parse_certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = certificates
-        .map_err(|error| Error::caused(ErrorKind::InvalidArgument, format!("{what} is not PEM"), error))?;
+        .map_err(|error| Error::invalid_input(format!("{what} is not in PEM format")).with_source(error))?;
     if certificates.is_empty() {
-        return Err(Error::invalid(format!("{what} is not PEM of a certificate")));
+        return Err(Error::invalid_input(format!(
+            "the text for {what} contains no certificate in PEM format"
+        )));
     }
     Ok(certificates)
+}
+
+/// Returns whether an error comes from TLS, at any depth of its sources.
+pub(crate) fn is_tls_error(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        // The source of an I/O error is the source of its inner error, not that error itself.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn only(pem: &str) -> RootCertificates {
+        RootCertificates { system: false, pem: vec![pem.as_bytes().to_vec()] }
+    }
+
     #[test]
-    fn what_is_no_certificate_or_no_key_is_refused() {
-        let config = |roots: &[u8], identity: Option<(&str, &str)>| {
-            let identity = identity
-                .map(|(certificates, key)| Identity { certificates: certificates.into(), key: key.into() });
-            client_config(&root_store(&Roots::Pem(roots.to_vec()))?, identity.as_ref(), false)
+    fn invalid_certificates_and_keys_are_refused() {
+        let config = |roots: &str, identity: Option<(&str, &str)>| {
+            let identity = identity.map(|(certificates, key)| ClientCertificate {
+                certificates: certificates.into(),
+                key: key.into(),
+            });
+            client_config(&root_store(&only(roots))?, identity.as_ref(), false)
         };
         let own = rcgen::generate_simple_self_signed(["d1".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["d2".to_owned()]).unwrap();
@@ -125,9 +148,32 @@ mod tests {
             (pem.as_str(), Some((pem.as_str(), "key"))),
             (pem.as_str(), Some((pem.as_str(), other_key.as_str()))),
         ] {
-            let error = config(roots.as_bytes(), identity).err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+            let error = config(roots, identity).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         }
-        assert!(config(pem.as_bytes(), Some((&pem, &key))).is_ok());
+        assert!(config(&pem, Some((&pem, &key))).is_ok());
+    }
+
+    #[test]
+    fn root_certificates_replace_or_extend_those_of_the_system() {
+        let pem = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem();
+        let (first, second) = (pem("first"), pem("second"));
+        let pem = vec![first.clone().into_bytes(), second.into_bytes()];
+        let replaced = root_store(&RootCertificates { system: false, pem: pem.clone() }).unwrap();
+        assert_eq!(replaced.len(), 2);
+        let system = rustls_native_certs::load_native_certs().certs.len();
+        let extended = root_store(&RootCertificates { system: true, pem }).unwrap();
+        assert!((2..=2 + system).contains(&extended.len()) && (system == 0 || extended.len() > 2));
+        let mut invalid = only(&first);
+        invalid.pem.push(b"/path/ca.pem".to_vec());
+        assert_eq!(root_store(&invalid).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_tls_error_is_found_inside_io_errors() {
+        let tls = || rustls::Error::General("bad".to_owned());
+        assert!(is_tls_error(&tls()));
+        assert!(is_tls_error(&io::Error::other(io::Error::other(tls()))));
+        assert!(!is_tls_error(&io::Error::from(io::ErrorKind::ConnectionReset)));
     }
 }

@@ -1,4 +1,4 @@
-//! MQTT in a WebSocket (MQTT 6): binary messages whose borders mean nothing.
+//! MQTT in a WebSocket (MQTT 6): binary messages whose boundaries carry no meaning.
 
 use std::io;
 use std::pin::Pin;
@@ -18,14 +18,14 @@ use crate::error::{Error, ErrorKind};
 
 const PATH: &str = "/$iothub/websocket";
 const SUBPROTOCOL: &str = "mqtt";
-/// More than the largest MQTT packet of a hub; a server may put several in one message.
+/// Larger than the largest MQTT packet of a hub; a server may put several packets in one message.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
-/// Asks for the upgrade on a TLS stream.
+/// Performs the WebSocket handshake on a TLS stream.
 pub(super) async fn open<S: ByteStream + 'static>(authority: &str, stream: S) -> Result<BoxStream, Error> {
-    let mut request = format!("wss://{authority}{PATH}").into_client_request().map_err(|error| {
-        Error::caused(ErrorKind::InvalidArgument, "the host name cannot stand in a URL", error)
-    })?;
+    let mut request = format!("wss://{authority}{PATH}")
+        .into_client_request()
+        .map_err(|error| Error::invalid_input("the host name is not valid in a URL").with_source(error))?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
@@ -34,18 +34,18 @@ pub(super) async fn open<S: ByteStream + 'static>(authority: &str, stream: S) ->
         .max_frame_size(Some(MAX_MESSAGE));
     match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
         Ok((inner, _)) => Ok(Box::new(WebSocket { inner, input: Bytes::new() })),
-        Err(tungstenite::Error::Io(error)) => Err(stream_error(error, "the WebSocket was not opened")),
+        Err(tungstenite::Error::Io(error)) => Err(stream_error(error, "the WebSocket handshake failed")),
         Err(error) => {
-            let message = format!("the WebSocket was not opened: {error}");
-            Err(Error::caused(ErrorKind::Protocol, message, error))
+            let message = format!("the WebSocket handshake failed: {error}");
+            Err(Error::new(ErrorKind::Protocol, message).with_source(error))
         }
     }
 }
 
-/// Makes bytes of messages.
+/// A byte stream over WebSocket messages.
 struct WebSocket<S> {
     inner: WebSocketStream<S>,
-    /// What is left of the last message.
+    /// The unread rest of the last message.
     input: Bytes,
 }
 
@@ -58,7 +58,7 @@ impl<S: ByteStream> AsyncRead for WebSocket<S> {
         while self.input.is_empty() {
             match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => self.input = bytes,
-                // Pings are answered below.
+                // The WebSocket library answers pings.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
                 Some(Ok(Message::Text(_))) => {

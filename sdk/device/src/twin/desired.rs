@@ -1,73 +1,75 @@
-//! Changes of desired properties, as the application reads them.
+//! Changes of the desired properties.
 
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use ferrohub_model::twin::Properties;
 use futures_util::Stream;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::TwinSection;
-use crate::feed::Reader;
+use crate::channel::Receiver;
 
-/// What the back end wants now.
+/// A change of the desired properties.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum DesiredUpdate {
-    /// The whole desired section, which replaces whatever was known of it: the first item of a stream, and the first
-    /// after changes were missed.
-    Whole(TwinSection),
-    /// What changed, by the rules of a JSON merge patch (RFC 7396): a `null` removes a property. Its version is the next
-    /// one. A back end that replaces the whole section shows as such a change, too: the hub does not tell them apart.
+    /// The full desired section, which replaces the known properties: the first item of a stream, and the first one
+    /// after missed changes.
+    Full(TwinSection),
+    /// A JSON merge patch (RFC 7396): `null` removes a property. Its version follows the previous one. If a service
+    /// replaces the whole section, the hub sends that as a patch, too.
     Patch(TwinSection),
 }
 
 impl DesiredUpdate {
-    /// The version that it leads to. It only grows.
+    /// Returns the version of the section after this update. Versions only grow.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.section().version()
     }
 
-    /// The properties in it, whole or changed.
+    /// Returns the properties: all of them, or the patch.
     #[must_use]
     pub fn section(&self) -> &TwinSection {
         match self {
-            Self::Whole(section) | Self::Patch(section) => section,
+            Self::Full(section) | Self::Patch(section) => section,
         }
     }
 
-    /// Brings what is known up to date.
+    /// Applies the update to known properties.
     ///
     /// ```no_run
     /// # async fn example(client: ferrohub_device::DeviceClient) {
-    /// let mut wanted = serde_json::Map::new();
+    /// let mut desired = ferrohub_device::Properties::new();
     /// let mut updates = client.desired_updates();
     /// while let Some(update) = updates.next().await {
-    ///     update.apply_to(&mut wanted);
+    ///     update.apply_to(&mut desired);
     /// }
     /// # }
     /// ```
-    pub fn apply_to(&self, known: &mut Map<String, Value>) {
+    pub fn apply_to(&self, known: &mut Properties) {
         match self {
-            Self::Whole(section) => known.clone_from(section.properties()),
+            Self::Full(section) => known.clone_from(section.properties()),
             Self::Patch(section) => merge(known, section.properties()),
         }
     }
 }
 
-fn merge(known: &mut Map<String, Value>, patch: &Map<String, Value>) {
+fn merge(known: &mut Properties, patch: &Properties) {
     for (name, value) in patch {
         match value {
             Value::Null => {
                 known.remove(name);
             }
             Value::Object(inner) => {
-                let place = known.entry(name).or_insert(Value::Null);
-                if !place.is_object() {
-                    *place = Value::Object(Map::new());
+                let entry = known.entry(name).or_insert(Value::Null);
+                if !entry.is_object() {
+                    *entry = Value::Object(Properties::new());
                 }
-                if let Value::Object(place) = place {
-                    merge(place, inner);
+                if let Value::Object(entry) = entry {
+                    merge(entry, inner);
                 }
             }
             value => {
@@ -77,36 +79,38 @@ fn merge(known: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
-/// What the back end wants, as it changes; from [`DeviceClient::desired_updates`](crate::DeviceClient::desired_updates).
+/// A stream of changes of the desired properties; from
+/// [`DeviceClient::desired_updates`](crate::DeviceClient::desired_updates).
 ///
-/// It outlives connections, and ends when the client is gone, when the hub does not let the device listen, or when
-/// `desired_updates` is called again.
-pub struct DesiredUpdates {
-    reader: Reader<DesiredUpdate>,
+/// The stream stays open across connections. It ends when the client is dropped, when the hub refuses the subscription,
+/// or when `desired_updates` is called again.
+pub struct DesiredUpdateStream {
+    receiver: Receiver<DesiredUpdate>,
 }
 
-impl DesiredUpdates {
-    pub(crate) fn new(reader: Reader<DesiredUpdate>) -> Self {
-        Self { reader }
+impl DesiredUpdateStream {
+    pub(crate) fn new(receiver: Receiver<DesiredUpdate>) -> Self {
+        Self { receiver }
     }
 
-    /// The next update; `None` at the end. The same as `StreamExt::next`, without the trait.
+    /// Waits for the next update. Returns `None` when the stream has ended. The same as `StreamExt::next`, without the
+    /// trait.
     pub async fn next(&mut self) -> Option<DesiredUpdate> {
-        std::future::poll_fn(|cx| self.reader.poll_next(cx)).await
+        std::future::poll_fn(|cx| self.receiver.poll_next(cx)).await
     }
 }
 
-impl Stream for DesiredUpdates {
+impl Stream for DesiredUpdateStream {
     type Item = DesiredUpdate;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DesiredUpdate>> {
-        self.reader.poll_next(cx)
+        self.receiver.poll_next(cx)
     }
 }
 
-impl fmt::Debug for DesiredUpdates {
+impl fmt::Debug for DesiredUpdateStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DesiredUpdates").finish_non_exhaustive()
+        f.debug_struct("DesiredUpdateStream").finish_non_exhaustive()
     }
 }
 
@@ -121,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn patches_merge_and_the_whole_replaces() {
+    fn patches_are_merged_and_a_full_section_replaces() {
         let mut known = json!({ "old": 1 }).as_object().unwrap().clone();
-        DesiredUpdate::Whole(section(json!({ "a": 1, "b": { "c": 1, "d": 2 }, "$version": 1 })))
+        DesiredUpdate::Full(section(json!({ "a": 1, "b": { "c": 1, "d": 2 }, "$version": 1 })))
             .apply_to(&mut known);
         let patch =
             json!({ "a": null, "b": { "c": null, "e": { "f": null, "g": 1 } }, "x": [1], "$version": 2 });

@@ -1,4 +1,4 @@
-//! What the application asks of the twin, on its way to the background task.
+//! The queue of twin requests, from the application to the background task.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,64 +8,64 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind};
 
-/// How many requests may wait to be sent.
-const MAX_WAITING: usize = 64;
+/// The most queued requests.
+const MAX_QUEUED: usize = 64;
 
 #[derive(Debug, Clone)]
-pub(crate) enum TwinAsk {
+pub(crate) enum TwinOperation {
     Get,
-    /// A change of what the device reports: a JSON object.
+    /// A patch of the reported properties: a JSON object.
     Report {
         patch: Bytes,
         if_version: Option<u64>,
     },
 }
 
-/// A request's good end.
+/// The successful response to a request.
 #[derive(Debug)]
-pub(crate) struct TwinAnswer {
+pub(crate) struct TwinReply {
     /// The new version, after a report.
     pub(crate) version: Option<u64>,
     /// The twin, for a get.
     pub(crate) payload: Bytes,
 }
 
-/// Who waits for the answer.
+/// The receiver of the response.
 #[derive(Debug)]
-pub(crate) enum Asker {
-    /// Somebody who may have given up meanwhile.
-    Application(oneshot::Sender<Result<TwinAnswer, Error>>),
+pub(crate) enum Requester {
+    /// A caller, who may have dropped its future.
+    Application(oneshot::Sender<Result<TwinReply, Error>>),
     /// The task itself, for the stream of desired properties.
     Desired,
 }
 
 #[derive(Debug)]
 pub(crate) struct TwinRequest {
-    pub(crate) ask: TwinAsk,
-    pub(crate) asker: Asker,
+    pub(crate) operation: TwinOperation,
+    pub(crate) requester: Requester,
 }
 
 impl TwinRequest {
-    /// Whether nobody waits any more.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        matches!(&self.asker, Asker::Application(reply) if reply.is_closed())
+    /// Returns whether the caller has dropped its future.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(&self.requester, Requester::Application(reply) if reply.is_closed())
     }
 
-    /// Whether it does no harm to ask again when it is not known what became of it. Changes can be merged twice; that a
-    /// version is still the same may be true only the first time.
+    /// Whether it does no harm to operation again when it is not known what became of it. Changes can be merged twice;
+    /// that a version is still the same may be true only the first time.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !matches!(self.ask, TwinAsk::Report { if_version: Some(_), .. })
+        !matches!(self.operation, TwinOperation::Report { if_version: Some(_), .. })
     }
 
     pub(crate) fn fail(self, error: Error) {
-        if let Asker::Application(reply) = self.asker {
-            // Who gave up is not told.
+        if let Requester::Application(reply) = self.requester {
+            // Fails if the caller has dropped its future.
             let _ = reply.send(Err(error));
         }
     }
 }
 
-/// The requests that wait to be sent.
+/// The queued requests.
 #[derive(Default)]
 pub(crate) struct TwinQueue {
     state: Mutex<State>,
@@ -73,29 +73,29 @@ pub(crate) struct TwinQueue {
 
 #[derive(Default)]
 struct State {
-    /// Whether there is a task to send them.
+    /// Whether a task runs that sends the requests.
     open: bool,
-    waiting: VecDeque<TwinRequest>,
+    queued: VecDeque<TwinRequest>,
 }
 
 impl TwinQueue {
-    /// A task begins.
+    /// A task has started.
     pub(crate) fn open(&self) {
         self.lock().open = true;
     }
 
-    /// No more requests are taken; those that wait are still sent.
-    pub(crate) fn shut(&self) {
+    /// Refuses further requests; queued requests are still sent.
+    pub(crate) fn drain(&self) {
         self.lock().open = false;
     }
 
-    /// The task ends: nobody will send what waits.
+    /// The task has ended: queued requests fail.
     pub(crate) fn close(&self, error: &Error) {
         let mut state = self.lock();
         state.open = false;
-        let waiting = std::mem::take(&mut state.waiting);
+        let queued = std::mem::take(&mut state.queued);
         drop(state);
-        waiting.into_iter().for_each(|request| request.fail(error.clone()));
+        queued.into_iter().for_each(|request| request.fail(error.clone()));
     }
 
     pub(crate) fn push(&self, request: TwinRequest) -> Result<(), Error> {
@@ -103,37 +103,38 @@ impl TwinQueue {
         if !state.open {
             return Err(Error::closed());
         }
-        if state.waiting.len() >= MAX_WAITING {
-            state.waiting.retain(|request| !request.is_abandoned());
+        if state.queued.len() >= MAX_QUEUED {
+            state.queued.retain(|request| !request.is_cancelled());
         }
-        if state.waiting.len() >= MAX_WAITING {
-            let message = format!("{MAX_WAITING} requests to the twin wait already");
+        if state.queued.len() >= MAX_QUEUED {
+            let message =
+                format!("{MAX_QUEUED} twin requests are queued already; at most that many are allowed");
             return Err(Error::new(ErrorKind::QueueFull, message));
         }
-        state.waiting.push_back(request);
+        state.queued.push_back(request);
         Ok(())
     }
 
-    /// Those that must be sent again, oldest first, before all others.
-    pub(crate) fn put_back(&self, requests: impl DoubleEndedIterator<Item = TwinRequest>) {
+    /// Puts requests that must be sent again before all others, oldest first.
+    pub(crate) fn requeue(&self, requests: impl DoubleEndedIterator<Item = TwinRequest>) {
         let mut state = self.lock();
         for request in requests.rev() {
-            state.waiting.push_front(request);
+            state.queued.push_front(request);
         }
     }
 
     pub(crate) fn pop(&self) -> Option<TwinRequest> {
         let mut state = self.lock();
         loop {
-            match state.waiting.pop_front() {
-                Some(request) if request.is_abandoned() => {}
+            match state.queued.pop_front() {
+                Some(request) if request.is_cancelled() => {}
                 next => return next,
             }
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().waiting.is_empty()
+        self.lock().queued.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

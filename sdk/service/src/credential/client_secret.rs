@@ -1,28 +1,28 @@
-//! The client-credentials flow of OAuth 2.0 with a secret.
+//! The client credentials grant of OAuth 2.0 (RFC 6749, 4.4) with a client secret.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ferrohub_model::{Timestamp, percent};
 use http::{Method, Request, header};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{AccessToken, TokenCredential};
 use crate::http_client::{HttpClient, HttpSettings};
-use crate::uri::segment;
-use crate::{Error, ErrorKind};
+use crate::{BoxError, Error, ErrorKind};
 
 /// Microsoft Entra in the public cloud.
 const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com";
-/// A new token is fetched so long before the old one ends.
-const EARLY: Duration = Duration::from_secs(300);
+/// How long before its expiry a token is replaced, in milliseconds.
+const REFRESH_BEFORE: i64 = 300_000;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Signs in as an application with a client secret.
+/// A credential that signs in to Microsoft Entra as an application, with a client secret.
 ///
-/// A token is fetched once, kept until five minutes before it ends, and shared by all requests.
+/// A token is requested once, cached until five minutes before its expiry, and shared by all requests.
 pub struct ClientSecretCredential {
     tenant: String,
     client_id: String,
@@ -39,7 +39,7 @@ struct State {
 }
 
 impl ClientSecretCredential {
-    /// A credential of the public cloud.
+    /// A credential for the public cloud.
     #[must_use]
     pub fn new(tenant: impl Into<String>, client_id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl ClientSecretCredential {
         }
     }
 
-    /// Another authority, such as `https://login.microsoftonline.us` or a hub's development issuer.
+    /// Sets the authority, such as `https://login.microsoftonline.us` or the development issuer of a Ferrohub.
     #[must_use]
     pub fn authority(mut self, url: &str) -> Self {
         let url = url.trim_end_matches('/');
@@ -60,62 +60,75 @@ impl ClientSecretCredential {
         self
     }
 
-    /// Trusts the certificate authorities in this PEM text too.
+    /// Trusts the certificate authorities in this PEM text and no others for the connection to the authority: replaces
+    /// those of the system. May be called several times.
     #[must_use]
-    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.http.roots.push(pem.into());
+    pub fn root_certificates_only(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.http.root_certificates.only(pem.into());
         self
     }
 
-    async fn fetch(&self, client: &HttpClient, scope: &str) -> Result<AccessToken, Error> {
+    /// Trusts the certificate authorities in this PEM text, in addition to those of the system, for the connection to
+    /// the authority. May be called several times.
+    #[must_use]
+    pub fn additional_root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.http.root_certificates.add(pem.into());
+        self
+    }
+
+    async fn request_token(&self, client: &HttpClient, scope: &str) -> Result<AccessToken, BoxError> {
         let body = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}&scope={}",
-            segment(&self.client_id),
-            segment(&self.secret),
-            segment(scope)
+            percent::encode(&self.client_id),
+            percent::encode(&self.secret),
+            percent::encode(scope)
         );
-        let uri = format!("{}/{}/oauth2/v2.0/token", self.authority, segment(&self.tenant));
+        let uri = format!("{}/{}/oauth2/v2.0/token", self.authority, percent::encode(&self.tenant));
         let request = Request::builder()
             .method(Method::POST)
             .uri(uri)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
             .body(Bytes::from(body))
-            .map_err(|error| {
-                Error::new(ErrorKind::InvalidInput, "the authority is not a URL").with_source(error)
-            })?;
-        let answer = client
+            .map_err(|error| Error::invalid_input("the authority is not a URL").with_source(error))?;
+        let response = client
             .send(request, TIMEOUT)
             .await
-            .map_err(|error| Error::credential("the authority could not be reached").with_source(error))?;
-        let issued: Issued = serde_json::from_slice(&answer.body).map_err(|error| {
-            Error::credential(format!("the authority answered {}, and no JSON", answer.status))
+            .map_err(|error| credential_error("the authority cannot be reached").with_source(error))?;
+        let issued: TokenResponse = serde_json::from_slice(&response.body).map_err(|error| {
+            credential_error(format!("the authority responded with {} and no JSON", response.status))
                 .with_source(error)
         })?;
         match issued {
-            Issued { access_token: Some(token), expires_in: Some(seconds), .. }
-                if answer.status.is_success() =>
+            TokenResponse { access_token: Some(token), expires_in: Some(seconds), .. }
+                if response.status.is_success() =>
             {
-                Ok(AccessToken { token, expires: SystemTime::now() + Duration::from_secs(seconds.get()) })
+                let lifetime = i64::try_from(seconds.get()).unwrap_or(i64::MAX).saturating_mul(1000);
+                Ok(AccessToken::new(token, Timestamp::from(SystemTime::now()).plus_millis(lifetime)))
             }
-            Issued { error, error_description, .. } => Err(Error::credential(format!(
-                "the authority gave no token: {} ({})",
-                error_description.unwrap_or_else(|| answer.status.to_string()),
+            TokenResponse { error, error_description, .. } => Err(credential_error(format!(
+                "the authority refused the request: {} ({})",
+                error_description.unwrap_or_else(|| response.status.to_string()),
                 error.unwrap_or_else(|| "no error code".to_owned()),
-            ))),
+            ))
+            .into()),
         }
     }
 }
 
+fn credential_error(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Credential, message)
+}
+
 #[async_trait]
 impl TokenCredential for ClientSecretCredential {
-    async fn token(&self, scopes: &[&str]) -> Result<AccessToken, Error> {
+    async fn token(&self, scopes: &[&str]) -> Result<AccessToken, BoxError> {
         let scope = scopes.join(" ");
-        // Held while a token is fetched: whoever comes meanwhile waits for the same one.
+        // Locked while a token is requested, so that concurrent requests share one token.
         let mut state = self.state.lock().await;
         if let Some((known, token)) = &state.token
             && *known == scope
-            && token.expires > SystemTime::now() + EARLY
+            && token.expiry > Timestamp::from(SystemTime::now()).plus_millis(REFRESH_BEFORE)
         {
             return Ok(token.clone());
         }
@@ -123,7 +136,7 @@ impl TokenCredential for ClientSecretCredential {
             Some(client) => client.clone(),
             None => state.client.insert(HttpClient::new(&self.http)?).clone(),
         };
-        let token = self.fetch(&client, &scope).await?;
+        let token = self.request_token(&client, &scope).await?;
         state.token = Some((scope, token.clone()));
         Ok(token)
     }
@@ -139,16 +152,16 @@ impl fmt::Debug for ClientSecretCredential {
     }
 }
 
-/// What a token endpoint answers, either way.
+/// The response of a token endpoint: a token or an error.
 #[derive(Deserialize)]
-struct Issued {
+struct TokenResponse {
     access_token: Option<String>,
     expires_in: Option<Seconds>,
     error: Option<String>,
     error_description: Option<String>,
 }
 
-/// Some issuers write the number as text.
+/// Some issuers send the number as text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Seconds {

@@ -1,46 +1,47 @@
-//! Where to begin, and how far one has come.
+//! Positions in the event log.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, ErrorKind, Event, Timestamp};
+use crate::{Error, Event, Timestamp};
 
-/// Where to begin to read events.
+/// Where a stream of events begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventStart {
-    /// With the oldest event that is still there.
-    Oldest,
-    /// With the next event that comes.
-    Next,
-    /// With the first event that the hub took then or later.
+    /// At the oldest event in the log.
+    Earliest,
+    /// At the end of the log: only new events.
+    Latest,
+    /// At the first event that the hub received at this time or later.
     Time(Timestamp),
-    /// Behind the events that an [`EventStream`](crate::EventStream) gave.
-    Behind(EventPosition),
+    /// After the events that an [`EventStream`](crate::EventStream) returned.
+    After(EventPosition),
 }
 
 impl fmt::Display for EventStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Oldest => f.write_str("start"),
-            Self::Next => f.write_str("end"),
+            Self::Earliest => f.write_str("start"),
+            Self::Latest => f.write_str("end"),
             Self::Time(time) => time.fmt(f),
-            Self::Behind(position) => position.fmt(f),
+            Self::After(position) => position.fmt(f),
         }
     }
 }
 
-/// How far somebody has read: to be kept as text, and to go on from later. Made from its text by `parse`.
+/// A position in the event log: for each partition, the last event that was read. Store it as text (`to_string`), and
+/// read it with `parse`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventPosition(BTreeMap<u16, Offset>);
 
-/// The last event that was seen, or none yet.
+/// The sequence number of the last event that was read; `None` before the first.
 type Offset = Option<u64>;
 
 impl EventPosition {
-    /// The events up to this one of its partition are seen.
-    pub(super) fn saw(&mut self, event: &Event) {
+    /// Moves the position of the partition after this event.
+    pub(super) fn advance(&mut self, event: &Event) {
         self.0.insert(event.partition, Some(event.sequence_number));
     }
 }
@@ -67,21 +68,24 @@ impl FromStr for EventPosition {
             let offset = if offset == "-1" { None } else { Some(offset.parse().ok()?) };
             Some((partition.parse().ok()?, offset))
         };
-        text.split(',').map(pair).collect::<Option<_>>().map(Self).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, format!("{text:?} is not a position in an event log"))
-        })
+        text.split(',')
+            .map(pair)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or_else(|| Error::invalid_input(format!("{text:?} is not a position in an event log")))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
-    fn a_position_is_kept_as_text() {
+    fn a_position_is_stored_as_text() {
         let position: EventPosition = "0:12,3:-1".parse().unwrap();
         assert_eq!(position.to_string(), "0:12,3:-1");
-        assert_eq!(EventStart::Behind(position).to_string(), "0:12,3:-1");
+        assert_eq!(EventStart::After(position).to_string(), "0:12,3:-1");
         for text in ["", "0", "0:x", "x:0", "0:1,", "0:-2"] {
             assert_eq!(text.parse::<EventPosition>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
         }

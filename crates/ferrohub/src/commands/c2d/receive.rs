@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ferrohub_device::HeldMessage;
+use ferrohub_device::LockedMessage;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -78,7 +78,7 @@ impl Receive {
     }
 }
 
-fn message_json(message: &HeldMessage) -> Value {
+fn message_json(message: &LockedMessage) -> Value {
     let properties: Map<String, Value> =
         message.properties().map(|(name, value)| (name.to_owned(), value.into())).collect();
     json!({
@@ -89,7 +89,7 @@ fn message_json(message: &HeldMessage) -> Value {
     })
 }
 
-fn message_text(message: &HeldMessage) -> String {
+fn message_text(message: &LockedMessage) -> String {
     let properties: Vec<String> =
         message.properties().map(|(name, value)| format!("{name}={value}")).collect();
     let id = message.message_id().unwrap_or("-");

@@ -27,8 +27,8 @@ pub(super) struct Events {
 
 fn parse_start(text: &str) -> Result<EventStart, String> {
     match text {
-        "start" => Ok(EventStart::Oldest),
-        "end" => Ok(EventStart::Next),
+        "start" => Ok(EventStart::Earliest),
+        "end" => Ok(EventStart::Latest),
         time => Timestamp::parse(time)
             .map(EventStart::Time)
             .ok_or_else(|| "not start, end or a time such as 2024-01-31T12:00:00Z".to_owned()),
@@ -46,8 +46,8 @@ impl Events {
         }
         let mut events = reader.open().await?;
         eprintln!("waiting for events; press Ctrl-C to stop");
-        loop {
-            let event = events.next().await?;
+        while let Some(event) = events.next().await {
+            let event = event?;
             if !self.matches(&event) {
                 continue;
             }
@@ -62,6 +62,7 @@ impl Events {
                 written => written?,
             }
         }
+        Ok(())
     }
 
     fn matches(&self, event: &Event) -> bool {
@@ -127,7 +128,7 @@ mod tests {
         );
         let events = |device: &str| Events {
             device: Some(device.to_owned()),
-            from: EventStart::Next,
+            from: EventStart::Latest,
             consumer_group: None,
             partition: None,
         };
@@ -138,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_start_position_is_a_keyword_or_a_time() {
-        assert_eq!(parse_start("start"), Ok(EventStart::Oldest));
-        assert_eq!(parse_start("end"), Ok(EventStart::Next));
+        assert_eq!(parse_start("start"), Ok(EventStart::Earliest));
+        assert_eq!(parse_start("end"), Ok(EventStart::Latest));
         assert!(matches!(parse_start("2026-11-24T00:00:00Z"), Ok(EventStart::Time(_))));
         assert!(parse_start("yesterday").is_err());
     }

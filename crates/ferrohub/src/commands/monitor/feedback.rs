@@ -23,7 +23,7 @@ impl Feedback {
         let mut stream = client.feedback(POLL_INTERVAL);
         let mut left = self.count.unwrap_or(usize::MAX);
         while left > 0 {
-            let records = stream.next().await?;
+            let Some(records) = stream.next().await.transpose()? else { break };
             for record in &records {
                 match output {
                     // One line per record, so that programs can read the output line by line.

@@ -28,7 +28,7 @@ impl Files {
             };
             print(&received.notification, output)?;
             // Completed after it is printed: if printing fails, the notification is delivered again.
-            client.complete_file_notification(&received).await?;
+            received.complete().await?;
             left -= 1;
         }
         Ok(())

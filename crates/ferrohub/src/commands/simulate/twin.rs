@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use ferrohub_device::{DesiredUpdate, DesiredUpdates, DeviceClient};
+use ferrohub_device::{DesiredUpdate, DesiredUpdateStream, DeviceClient};
 use serde_json::{Map, Value};
 
 use super::Fleet;
 
 /// Reports each change of the desired properties back, until the stream ends.
-pub(super) async fn report_desired(client: DeviceClient, mut updates: DesiredUpdates, fleet: Arc<Fleet>) {
+pub(super) async fn report_desired(
+    client: DeviceClient,
+    mut updates: DesiredUpdateStream,
+    fleet: Arc<Fleet>,
+) {
     let mut desired = Map::new();
     let mut reported = Map::new();
     while let Some(update) = updates.next().await {
@@ -22,8 +26,8 @@ pub(super) async fn report_desired(client: DeviceClient, mut updates: DesiredUpd
                 reported.clone_from(&desired);
                 if fleet.log_calls {
                     let event = match update {
-                        DesiredUpdate::Whole(_) => "desired properties",
-                        DesiredUpdate::Patch(_) => "desired properties changed:",
+                        DesiredUpdate::Full(_) => "desired properties",
+                        _ => "desired properties changed:",
                     };
                     let patch = Value::from(patch);
                     fleet.print(&format!(

@@ -1,58 +1,58 @@
-//! A bounded queue from the background task to one reader in the application.
+//! A bounded channel from the background task to one receiver in the application.
 //!
-//! It outlives connections. A new reader ends the one before, and gets what nobody has read yet.
+//! It stays open across connections. A new receiver ends the one before and receives the unread items.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-pub(crate) struct Feed<T> {
+pub(crate) struct Channel<T> {
     state: Mutex<State<T>>,
 }
 
 struct State<T> {
     items: VecDeque<T>,
-    /// Counts the readers there ever were: the last one counts.
-    reader: u64,
-    /// Whether it is still there.
+    /// The id of the latest receiver; ids count up.
+    receiver_id: u64,
+    /// Whether that receiver still exists.
     open: bool,
-    /// Whether nothing can come any more.
-    ended: bool,
+    /// Whether no more items can be pushed.
+    closed: bool,
     waker: Option<Waker>,
 }
 
-/// The reading end. Dropping it closes the feed until somebody opens it again.
-pub(crate) struct Reader<T> {
-    feed: Arc<Feed<T>>,
-    number: u64,
+/// The receiving end. After it is dropped, the channel has no receiver until the next `subscribe`.
+pub(crate) struct Receiver<T> {
+    channel: Arc<Channel<T>>,
+    id: u64,
 }
 
-impl<T> Default for Feed<T> {
+impl<T> Default for Channel<T> {
     fn default() -> Self {
-        let state = State { items: VecDeque::new(), reader: 0, open: false, ended: false, waker: None };
+        let state = State { items: VecDeque::new(), receiver_id: 0, open: false, closed: false, waker: None };
         Self { state: Mutex::new(state) }
     }
 }
 
-impl<T> Feed<T> {
-    pub(crate) fn open(self: &Arc<Self>) -> Reader<T> {
+impl<T> Channel<T> {
+    pub(crate) fn subscribe(self: &Arc<Self>) -> Receiver<T> {
         let mut state = self.lock();
-        state.reader += 1;
+        state.receiver_id += 1;
         state.open = true;
-        let number = state.reader;
+        let id = state.receiver_id;
         let before = state.waker.take();
         drop(state);
         before.into_iter().for_each(Waker::wake);
-        Reader { feed: self.clone(), number }
+        Receiver { channel: self.clone(), id }
     }
 
-    /// Which reader there is.
-    pub(crate) fn reader(&self) -> Option<u64> {
+    /// Returns the id of the receiver, if there is one.
+    pub(crate) fn receiver_id(&self) -> Option<u64> {
         let state = self.lock();
-        state.open.then_some(state.reader)
+        state.open.then_some(state.receiver_id)
     }
 
-    /// Adds an item, unless there are `limit` already.
+    /// Adds an item, or returns it if there are `limit` items already.
     pub(crate) fn push(&self, item: T, limit: usize) -> Result<(), T> {
         let mut state = self.lock();
         if state.items.len() >= limit {
@@ -65,14 +65,14 @@ impl<T> Feed<T> {
         Ok(())
     }
 
-    /// Forgets what nobody has read.
+    /// Removes all unread items.
     pub(crate) fn clear(&self) {
         let items = std::mem::take(&mut self.lock().items);
-        // What is dropped may look at this feed.
+        // Dropping an item may lock this channel.
         drop(items);
     }
 
-    /// Forgets what nobody has read, but for what `keep` picks.
+    /// Removes the unread items for which `keep` returns false.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
         let mut state = self.lock();
         let (kept, dropped): (VecDeque<T>, VecDeque<T>) = state.items.drain(..).partition(|item| keep(item));
@@ -81,11 +81,11 @@ impl<T> Feed<T> {
         drop(dropped);
     }
 
-    /// Ends the reader that there is.
-    pub(crate) fn dismiss(&self) {
+    /// Ends the receiver.
+    pub(crate) fn close_receiver(&self) {
         let mut state = self.lock();
         if state.open {
-            state.reader += 1;
+            state.receiver_id += 1;
             state.open = false;
         }
         let waker = state.waker.take();
@@ -93,10 +93,10 @@ impl<T> Feed<T> {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Nothing more comes: the reader takes what is there, and ends.
-    pub(crate) fn end(&self) {
+    /// Closes the channel: the receiver takes the unread items, and ends.
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
-        state.ended = true;
+        state.closed = true;
         let waker = state.waker.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
@@ -107,16 +107,16 @@ impl<T> Feed<T> {
     }
 }
 
-impl<T> Reader<T> {
+impl<T> Receiver<T> {
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let mut state = self.feed.lock();
-        if state.reader != self.number {
+        let mut state = self.channel.lock();
+        if state.receiver_id != self.id {
             return Poll::Ready(None);
         }
         if let Some(item) = state.items.pop_front() {
             return Poll::Ready(Some(item));
         }
-        if state.ended {
+        if state.closed {
             return Poll::Ready(None);
         }
         state.waker = Some(cx.waker().clone());
@@ -124,10 +124,10 @@ impl<T> Reader<T> {
     }
 }
 
-impl<T> Drop for Reader<T> {
+impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.feed.lock();
-        if state.reader == self.number {
+        let mut state = self.channel.lock();
+        if state.receiver_id == self.id {
             state.open = false;
             state.waker = None;
         }
@@ -140,36 +140,36 @@ mod tests {
 
     use super::*;
 
-    async fn next(reader: &Reader<u8>) -> Option<u8> {
-        poll_fn(|cx| reader.poll_next(cx)).await
+    async fn next(receiver: &Receiver<u8>) -> Option<u8> {
+        poll_fn(|cx| receiver.poll_next(cx)).await
     }
 
     #[tokio::test]
-    async fn it_is_bounded_and_ends() {
-        let feed = Arc::new(Feed::default());
-        let reader = feed.open();
-        assert_eq!((feed.push(1, 2), feed.push(2, 2), feed.push(3, 2)), (Ok(()), Ok(()), Err(3)));
-        assert_eq!(next(&reader).await, Some(1));
-        feed.end();
-        assert_eq!((next(&reader).await, next(&reader).await), (Some(2), None));
+    async fn a_channel_is_bounded_and_can_be_closed() {
+        let channel = Arc::new(Channel::default());
+        let receiver = channel.subscribe();
+        assert_eq!((channel.push(1, 2), channel.push(2, 2), channel.push(3, 2)), (Ok(()), Ok(()), Err(3)));
+        assert_eq!(next(&receiver).await, Some(1));
+        channel.close();
+        assert_eq!((next(&receiver).await, next(&receiver).await), (Some(2), None));
     }
 
     #[tokio::test]
-    async fn a_reader_that_waits_is_woken_and_a_new_one_takes_over() {
-        let feed = Arc::new(Feed::default());
-        assert_eq!(feed.reader(), None);
-        let first = feed.open();
+    async fn a_waiting_receiver_is_woken_and_a_new_one_takes_over() {
+        let channel = Arc::new(Channel::default());
+        assert_eq!(channel.receiver_id(), None);
+        let first = channel.subscribe();
         let waiting = tokio::spawn(async move { next(&first).await });
         tokio::task::yield_now().await;
-        let second = feed.open();
+        let second = channel.subscribe();
         assert_eq!(waiting.await.unwrap(), None);
-        assert_eq!(feed.reader(), Some(2), "the first one's end is not the second one's");
+        assert_eq!(channel.receiver_id(), Some(2), "the end of the first receiver does not end the second");
         let waiting = tokio::spawn(async move { (next(&second).await, second) });
         tokio::task::yield_now().await;
-        feed.push(7, 1).unwrap();
+        channel.push(7, 1).unwrap();
         let (item, second) = waiting.await.unwrap();
         assert_eq!(item, Some(7));
         drop(second);
-        assert_eq!(feed.reader(), None);
+        assert_eq!(channel.receiver_id(), None);
     }
 }

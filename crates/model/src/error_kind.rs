@@ -1,0 +1,107 @@
+//! The kinds of error that both SDKs report.
+
+/// The kind of an SDK error: what an application can decide on.
+///
+/// Both SDKs use this one list. Some kinds belong to one of them: [`CallEnded`](Self::CallEnded),
+/// [`QueueFull`](Self::QueueFull), [`Offline`](Self::Offline) and [`Closed`](Self::Closed) come from the device SDK
+/// only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument, a setting, a key, a certificate or a connection string is invalid. Nothing was sent.
+    InvalidInput,
+    /// The hub refused the request as invalid (400, 405, 415).
+    BadRequest,
+    /// A payload is not the JSON or the text that was asked for.
+    InvalidPayload,
+    /// The hub does not accept the credential, or the credential does not grant the operation (401, 403, CONNACK 4 or
+    /// 5): wrong key, expired token, unknown or disabled device, missing right.
+    Unauthorized,
+    /// The device, module or resource does not exist, or the device is disabled (404).
+    NotFound,
+    /// The device is not connected, or does not listen for method calls (404103).
+    DeviceNotOnline,
+    /// The resource exists already (409).
+    Conflict,
+    /// The resource has changed: the etag or version of the request is not the current one (412).
+    PreconditionFailed,
+    /// The lock on a message is lost (412002), or the connection that delivered the message has ended. The hub delivers
+    /// it again.
+    LockLost,
+    /// The request or the message is larger than allowed (413).
+    TooLarge,
+    /// A quota of the hub or of the device is exhausted (403002 to 403011, 403800, 413002, 413003).
+    QuotaExceeded,
+    /// Too many requests (429).
+    Throttled,
+    /// The device did not respond in time (504).
+    DeviceTimeout,
+    /// A newer connection of the device took over from the one that carried the call (400027).
+    TakenOver,
+    /// The response of the device was not usable (502).
+    BadDeviceResponse,
+    /// The hub is starting, stopping or overloaded (503, CONNACK 3).
+    Unavailable,
+    /// The hub failed (500).
+    Server,
+    /// The hub refused for another, lasting reason: protocol version, client id, subscription, any other status.
+    Rejected,
+    /// TLS failed: an unknown certificate authority, a wrong host name, an expired certificate, or a client certificate
+    /// that is not accepted.
+    Tls,
+    /// The peer could not be reached, or the connection was lost.
+    Connection,
+    /// An operation took longer than its time-out.
+    Timeout,
+    /// The token credential failed.
+    Credential,
+    /// The peer violated the protocol, or its response could not be read.
+    Protocol,
+    /// The method call is over: its connection has ended or it has been answered, so no caller waits for a response.
+    CallEnded,
+    /// The queue for outgoing events or requests is full.
+    QueueFull,
+    /// There is no connection, and the offline policy is not to wait for one.
+    Offline,
+    /// The client is not connected, or was disconnected.
+    Closed,
+}
+
+impl ErrorKind {
+    /// Returns whether the same operation may succeed later without any change.
+    ///
+    /// The hub may have carried it out already, except after [`Throttled`](Self::Throttled),
+    /// [`DeviceNotOnline`](Self::DeviceNotOnline), [`QueueFull`](Self::QueueFull) and [`Offline`](Self::Offline).
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::DeviceNotOnline
+            | Self::Throttled
+            | Self::DeviceTimeout
+            | Self::TakenOver
+            | Self::Unavailable
+            | Self::Server
+            | Self::Connection
+            | Self::Timeout
+            | Self::Credential
+            | Self::Protocol
+            | Self::QueueFull
+            | Self::Offline => true,
+            Self::InvalidInput
+            | Self::BadRequest
+            | Self::InvalidPayload
+            | Self::Unauthorized
+            | Self::NotFound
+            | Self::Conflict
+            | Self::PreconditionFailed
+            | Self::LockLost
+            | Self::TooLarge
+            | Self::QuotaExceeded
+            | Self::BadDeviceResponse
+            | Self::Rejected
+            | Self::Tls
+            | Self::CallEnded
+            | Self::Closed => false,
+        }
+    }
+}
