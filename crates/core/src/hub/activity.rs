@@ -16,7 +16,7 @@ use tracing::warn;
 use super::Hub;
 use crate::connections::Connection;
 use crate::registry::Identity;
-use crate::store::{Activity, Presence, Store};
+use crate::store::{Activity, Presence, Store, StoreError};
 
 /// How long updates are collected before they are written.
 const WRITE_DELAY: Duration = Duration::from_secs(1);
@@ -77,28 +77,43 @@ impl RecentActivity {
         }
     }
 
-    /// Writes the buffered updates, and removes those that the previous call wrote. Returns whether the buffer is
-    /// empty.
+    /// Writes the buffered updates, and removes those that the previous call wrote. Updates that cannot be written stay
+    /// buffered and are written by the next call. Returns whether there is nothing left to write.
     pub(super) async fn write(&self, store: &dyn Store) -> bool {
-        let batch: Vec<Activity> = {
-            let mut pending = self.lock();
-            pending.retain(|_, recent| !recent.written);
-            pending.values().map(|recent| recent.activity.clone()).collect()
-        };
+        let batch = self.unwritten();
         for part in batch.chunks(BATCH_SIZE) {
-            if let Err(error) = store.save_activity(part).await {
-                warn!(%error, devices = part.len(), "cannot save last-activity times");
+            match store.save_activity(part).await {
+                Ok(()) => self.mark_written(part),
+                // The hub is stopping: nothing can be written any more.
+                Err(StoreError::Closed) => return true,
+                Err(error) => warn!(
+                    %error,
+                    identities = part.len(),
+                    retry_seconds = WRITE_DELAY.as_secs(),
+                    "cannot save last-activity and connection times; the hub tries again"
+                ),
             }
         }
+        self.lock().is_empty()
+    }
+
+    /// Removes the updates that are written, and returns the others.
+    fn unwritten(&self) -> Vec<Activity> {
         let mut pending = self.lock();
-        for activity in &batch {
+        pending.retain(|_, recent| !recent.written);
+        pending.values().map(|recent| recent.activity.clone()).collect()
+    }
+
+    /// Marks updates as written, unless a newer update of the identity came in the meantime.
+    fn mark_written(&self, activities: &[Activity]) {
+        let mut pending = self.lock();
+        for activity in activities {
             if let Some(recent) = pending.get_mut(&activity.id)
                 && recent.activity == *activity
             {
                 recent.written = true;
             }
         }
-        pending.is_empty()
     }
 
     /// Returns the identity with its buffered times.
@@ -197,5 +212,23 @@ mod tests {
         assert_eq!(later(presence(true, 2), presence(false, 1)), presence(true, 2));
         assert_eq!(later(presence(true, 2), presence(false, 2)), presence(false, 2));
         assert_eq!(later(presence(true, 2), None), presence(true, 2));
+    }
+
+    #[test]
+    fn updates_stay_until_they_are_written() {
+        let recent = RecentActivity::default();
+        let activity = Activity {
+            id: IdentityId::parse("d").unwrap(),
+            generation_id: String::new(),
+            presence: None,
+            last_activity: Timestamp::from_unix_seconds(1),
+        };
+        let entry = RecentEntry { activity: activity.clone(), written: false };
+        recent.lock().insert(activity.id.clone(), entry);
+        assert_eq!(recent.unwritten(), [activity.clone()]);
+        assert_eq!(recent.unwritten(), [activity.clone()], "the write failed");
+        recent.mark_written(std::slice::from_ref(&activity));
+        assert!(!recent.lock().is_empty(), "a reader that read the row before the write finds the update");
+        assert!(recent.unwritten().is_empty() && recent.lock().is_empty());
     }
 }
