@@ -1,4 +1,8 @@
-//! The telemetry log: device telemetry and hub events, which services read at their own pace.
+//! The event log: telemetry of devices, and events of the hub itself, such as the connect of a device. Services
+//! (back-end applications) read it, each from its own position.
+//!
+//! [`EventLog`] is the port that stores the events. `TelemetryLog` is what the hub uses: an [`EventLog`] with consumer
+//! groups, retention and metrics.
 //!
 //! The log has partitions. All events of a device are in the same partition, in the order in which the hub accepted
 //! them. A reader can resume after any event that it has read. Reading removes nothing: retention removes events by age

@@ -8,6 +8,25 @@
 //! Path of a method call: [`Hub::invoke_method`] → [`bus::Bus::call`] →
 //! [`connections::Connections::call`] → the connection's outbox, which its protocol handler drains →
 //! the device → [`connections::Connection::answer`] → back to the waiting caller.
+//!
+//! # Words
+//!
+//! The names are those of Azure IoT Hub's documentation.
+//!
+//! - **device**: a client with an id and credentials of its own, such as a sensor or a gateway.
+//! - **module**: a part of a device that has its own id, credentials, connection and twin.
+//! - **identity**: the hub's record of a device or module: id, keys or certificates, status.
+//! - **generation id**: distinguishes identities that had the same id one after the other.
+//! - **service**: a back-end application that calls the hub's HTTPS API.
+//! - **shared access policy**: a named pair of keys with rights, mostly for services.
+//! - **SAS token**: shared access signature: a token that expires, signed with a key of an identity or a policy.
+//! - **twin**: a JSON document about a device or module: tags, desired and reported properties.
+//! - **desired properties, reported properties**: the part of a twin that services write, and the part that the device
+//!   writes.
+//! - **direct method**: a request of a service to a connected device; the service waits for the response.
+//! - **telemetry**: messages from a device, which services read from the event log.
+//! - **cloud-to-device message**: a message that a service queues for a device until the device acknowledges it.
+//! - **consumer group**: a name under which services read the event log; it limits the number of readers.
 
 pub mod auth;
 pub mod blobs;

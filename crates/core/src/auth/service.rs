@@ -1,4 +1,7 @@
-//! Authentication and authorization of services by their `Authorization` header.
+//! Authentication and authorization of services (back-end applications) by their `Authorization` header.
+//!
+//! A service sends a shared access signature (SAS) token, which is signed with a key of a shared access policy, or a
+//! bearer token of Microsoft Entra.
 
 use std::sync::Arc;
 
@@ -11,26 +14,28 @@ use super::{Entra, Operation, Policies, Policy};
 /// The authenticated sender of a service request.
 #[derive(Debug, Clone)]
 pub enum Principal {
-    /// A shared access policy.
+    /// A shared access policy: a named pair of keys with rights.
     Policy(Arc<Policy>),
-    /// An Entra application or user, with its data actions.
+    /// An application or user of Microsoft Entra.
     Entra {
-        /// The `oid` or `sub` of the token.
+        /// The claim `oid` of the token; `sub` or `appid` if it has none.
         subject: String,
-        /// The data action patterns that its roles grant.
+        /// The permissions (Azure: data actions) that its roles grant, as patterns.
         actions: Vec<&'static str>,
     },
 }
 
-/// A failed authorization. The error text is the same for every cause, so that the caller does not learn the reason;
-/// the reason goes to the log and the metrics.
+/// A failed authentication or authorization. The error text is the same for every cause, so that the caller does not
+/// learn the reason. The reason goes to the log and the metrics.
 pub(crate) struct AuthorizationError {
     /// A fixed word for logs and metrics.
     pub(crate) reason: &'static str,
+    /// The response to the caller.
     pub(crate) error: HubError,
 }
 
-/// The reason for refusing a token of a device or module: it names no policy.
+/// The `reason` if the token names no policy, so it is the token of a device or module. The hub then checks whether the
+/// operation is open to devices or modules.
 pub(crate) const NO_POLICY: &str = "no_policy";
 
 impl AuthorizationError {
@@ -58,6 +63,7 @@ pub(crate) async fn authorize(
                 .map_err(|error| AuthorizationError::new(error.reason()))?;
             Principal::Entra { subject: principal.subject, actions: principal.actions }
         }
+        // Everything else must be a SAS token.
         _ => {
             let digest = digest(header);
             let policy = match policies.cached_policy(&digest, now) {
@@ -71,15 +77,17 @@ pub(crate) async fn authorize(
             Principal::Policy(policy)
         }
     };
-    let allowed = match &principal {
+    let is_allowed = match &principal {
         Principal::Policy(policy) => {
+            // All rights of one set are enough.
             operation.rights().iter().any(|set| set.iter().all(|right| policy.rights.has(*right)))
         }
+        // An operation without a data action is for policies only.
         Principal::Entra { actions, .. } => operation
             .data_action()
             .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),
     };
-    if allowed { Ok(principal) } else { Err(AuthorizationError::new("no_right")) }
+    if is_allowed { Ok(principal) } else { Err(AuthorizationError::new("no_right")) }
 }
 
 fn digest(header: &str) -> TokenDigest {
@@ -96,9 +104,9 @@ fn verify_sas_token(
     now: Timestamp,
 ) -> Result<(Arc<Policy>, Timestamp), AuthorizationError> {
     let token = SasToken::parse(header).map_err(|_| AuthorizationError::new("malformed"))?;
-    // A token without a policy belongs to a device; devices have no service rights.
-    let name = token.policy().ok_or_else(|| AuthorizationError::new(NO_POLICY))?;
-    let policy = policies.get(name).ok_or_else(|| AuthorizationError::new("unknown_policy"))?;
+    // A token without a policy belongs to a device or module, which has no rights of a service.
+    let policy_name = token.policy().ok_or_else(|| AuthorizationError::new(NO_POLICY))?;
+    let policy = policies.get(policy_name).ok_or_else(|| AuthorizationError::new("unknown_policy"))?;
     if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
         return Err(AuthorizationError::new("bad_signature"));
     }

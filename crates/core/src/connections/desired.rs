@@ -1,23 +1,26 @@
-//! Notices of changed desired properties that are pending for a device.
+//! Queue of changes of a device's desired properties that were not yet sent to the device.
+//!
+//! A device's twin is a JSON document that the hub keeps about the device. Desired properties are the part of it that
+//! services (back-end applications) write and the device reads, such as its configuration.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// Maximum number of pending notices of a device. Beyond it the device is disconnected. It reads its twin when it
-/// reconnects, and then has the current state.
+/// Maximum number of pending notices of a device. If a device has more, the hub disconnects it. The device reads its
+/// twin when it reconnects, so it misses no change.
 const MAX_PENDING: usize = 32;
 
 /// A change of desired properties to send to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredNotice {
-    /// The version after the change.
+    /// The version of the desired properties after the change.
     pub version: u64,
-    /// The change, as JSON text.
+    /// The changed properties and `$version`, as JSON text. `null` is a deleted property.
     pub patch: Bytes,
 }
 
-/// The pending notices of one connection, in the order of versions.
+/// The pending notices of one connection, by ascending version.
 #[derive(Debug, Default)]
 pub(super) struct DesiredOutbox {
     pending: VecDeque<DesiredNotice>,
@@ -30,10 +33,11 @@ pub(super) struct DesiredOutbox {
 pub(super) struct OutboxFull;
 
 impl DesiredOutbox {
+    /// Adds a notice. Ignores it if the device already has this version, or a pending notice brings the device to it.
     pub(super) fn push(&mut self, notice: DesiredNotice) -> Result<(), OutboxFull> {
-        let newest =
+        let newest_version =
             self.pending.back().map_or(self.known_version, |last| last.version.max(self.known_version));
-        if notice.version <= newest {
+        if notice.version <= newest_version {
             return Ok(());
         }
         if self.pending.len() >= MAX_PENDING {
@@ -43,23 +47,26 @@ impl DesiredOutbox {
         Ok(())
     }
 
+    /// Removes the next notice to send, and counts its version as known to the device.
     pub(super) fn pop(&mut self) -> Option<DesiredNotice> {
         let notice = self.pending.pop_front()?;
         self.known_version = notice.version;
         if self.pending.is_empty() {
+            // Frees the memory: most devices have no pending notices.
             self.pending = VecDeque::new();
         }
         Some(notice)
     }
 
-    /// Records that the device has read its twin at this version. Drops the notices up to it.
+    /// Records that the device has read its twin with this version of the desired properties. Drops the notices up to
+    /// that version.
     pub(super) fn mark_read(&mut self, version: u64) {
         self.known_version = self.known_version.max(version);
         let known_version = self.known_version;
         self.pending.retain(|notice| notice.version > known_version);
     }
 
-    /// Drops all notices: the device has unsubscribed.
+    /// Drops all notices, because the device has unsubscribed.
     pub(super) fn clear(&mut self) {
         self.pending = VecDeque::new();
     }
@@ -73,7 +80,7 @@ mod tests {
         DesiredNotice { version, patch: Bytes::new() }
     }
 
-    fn all(outbox: &mut DesiredOutbox) -> Vec<u64> {
+    fn pop_all(outbox: &mut DesiredOutbox) -> Vec<u64> {
         std::iter::from_fn(|| outbox.pop()).map(|notice| notice.version).collect()
     }
 
@@ -84,13 +91,13 @@ mod tests {
             outbox.push(notice(version)).unwrap();
         }
         outbox.mark_read(3);
-        assert_eq!(all(&mut outbox), [5]);
+        assert_eq!(pop_all(&mut outbox), [5]);
         outbox.push(notice(4)).unwrap();
         outbox.push(notice(6)).unwrap();
-        assert_eq!(all(&mut outbox), [6]);
+        assert_eq!(pop_all(&mut outbox), [6]);
         outbox.mark_read(2);
         outbox.push(notice(6)).unwrap();
-        assert!(all(&mut outbox).is_empty());
+        assert!(pop_all(&mut outbox).is_empty());
     }
 
     #[test]

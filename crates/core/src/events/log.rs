@@ -1,4 +1,5 @@
-//! The `EventLog` port: a persistent log of events, in the order in which the hub accepted them.
+//! The trait [`EventLog`], which the store implements: a persistent log of events, in the order in which the hub
+//! accepted them.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::store::StoreError;
 /// The identity that sent an event, or that a hub event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The device or module.
+    /// The device, or the module: a part of a device that has its own id and credentials.
     pub id: IdentityId,
     /// The generation id of the identity. It distinguishes identities that had the same id one after the other.
     pub generation_id: String,
@@ -25,7 +26,7 @@ pub struct Origin {
 /// An event to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// The properties, as a well-formed [property bag](MessageProperties).
+    /// The properties as URL-encoded text, such as `a=1&b=2`: a well-formed [property bag](MessageProperties).
     pub properties: String,
     /// The body.
     pub body: Bytes,
@@ -36,11 +37,11 @@ pub struct NewEvent {
 pub struct Batch {
     /// The partition to append to.
     pub partition: u16,
-    /// The source of the events.
+    /// What the events report: telemetry, a change of a twin (the hub's document about a device), and so on.
     pub source: EventSource,
     /// The identity that they belong to.
     pub origin: Origin,
-    /// When the hub accepted them.
+    /// When the hub accepted the events.
     pub now: Timestamp,
     /// The events, in order.
     pub events: Vec<NewEvent>,
@@ -49,11 +50,13 @@ pub struct Batch {
 /// An event in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// The sequence number in the partition, from 0. It is also the offset.
+    /// The sequence number in the partition, from 0. Readers get it as the sequence number and as the offset, which are
+    /// two numbers in Azure Event Hubs.
     pub sequence: u64,
-    /// When the event was appended. Never earlier than that of the preceding event.
+    /// When the event was appended (Azure: enqueued). Never earlier than `enqueued` of the preceding event in the
+    /// partition.
     pub enqueued: Timestamp,
-    /// The source of the event.
+    /// What the event reports.
     pub source: EventSource,
     /// The identity that it belongs to.
     pub origin: Origin,
@@ -80,7 +83,8 @@ impl NewEvent {
 }
 
 impl StoredEvent {
-    /// Converts the event to the form that readers see.
+    /// Converts the event to the form that readers see. Application properties are those that the sender chose. System
+    /// properties are the others: those of the protocol, such as the message id, and those that the hub adds.
     #[must_use]
     pub fn into_event(self, partition: u16) -> Event {
         // The log contains only well-formed property bags.
@@ -90,14 +94,16 @@ impl StoredEvent {
             .into_iter()
             .map(|(property, value)| (property.event_name().to_owned(), value))
             .collect();
-        let module = self.origin.id.module_str();
+        let module_id = self.origin.id.module_str();
+        // The names are those of Azure IoT Hub.
         let mut add = |name: &str, value: String| drop(system.insert(name.to_owned(), value));
         add("iothub-connection-device-id", self.origin.id.device_str().to_owned());
-        if let Some(module) = module {
-            add("iothub-connection-module-id", module.to_owned());
+        if let Some(module_id) = module_id {
+            add("iothub-connection-module-id", module_id.to_owned());
         }
         if let Some(auth) = self.origin.auth {
-            add("iothub-connection-auth-method", auth.to_json(module.is_some()));
+            let is_module = module_id.is_some();
+            add("iothub-connection-auth-method", auth.to_json(is_module));
         }
         add("iothub-connection-auth-generation-id", self.origin.generation_id);
         add("iothub-enqueuedtime", self.enqueued.to_string());
@@ -151,7 +157,7 @@ pub trait EventLog: Send + Sync + 'static {
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>>;
 
     /// Reads the events of a partition from sequence number `from` on, or from the oldest one if `from` was removed.
-    /// Returns at most `max_events`, and stops once their size reaches `max_bytes`.
+    /// Returns at most `max_events`, and stops once their bodies and properties reach `max_bytes`.
     async fn read(
         &self,
         partition: u16,
@@ -167,10 +173,10 @@ pub trait EventLog: Send + Sync + 'static {
     /// such event, returns the number of the next event.
     async fn first_since(&self, partition: u16, time: Timestamp) -> Result<u64, StoreError>;
 
-    /// Removes events that are older than `time`, and the oldest events while the log is larger than `max_bytes`.
+    /// Removes events that were appended before `cutoff`, and the oldest events while the log is larger than `max_bytes`.
     /// One call may remove only a part of them, so that writers are not blocked for long. Returns the number of removed
     /// events; call again until it is 0. The sequence numbers of other events stay the same.
-    async fn trim(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError>;
+    async fn trim(&self, cutoff: Timestamp, max_bytes: u64) -> Result<u64, StoreError>;
 
     /// Completes the accepted writes and closes the log.
     async fn close(&self);

@@ -1,7 +1,7 @@
 //! Retention: removes old events from the log.
 //!
-//! The retention task sleeps until the oldest event may have reached the maximum age or the log the maximum size. An
-//! idle hub is not woken.
+//! The retention task sleeps until the oldest event may have reached the maximum age, or the log may have reached the
+//! maximum size. While the log is empty, the task does not wake up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +20,17 @@ use crate::store::StoreError;
 /// Delay after an error of the log.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
+/// A run on a log that is too large frees this fraction of the maximum size (1/64) in addition. Otherwise every append
+/// to a full log would start a run.
+const EXTRA_SPACE_DIVISOR: u64 = 64;
+
 /// State that the appenders and the retention task share.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
     /// Bytes appended since the last run.
     appended: AtomicU64,
     /// Number of appended bytes that starts the next run.
-    trim_threshold: AtomicU64,
+    run_threshold: AtomicU64,
     wake: Notify,
 }
 
@@ -34,7 +38,7 @@ impl Retention {
     /// Records that the log grew by `bytes`. Wakes the task if the threshold is reached.
     pub(crate) fn record_appended(&self, bytes: u64) {
         let appended = self.appended.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        if appended >= self.trim_threshold.load(Ordering::Acquire) {
+        if appended >= self.run_threshold.load(Ordering::Acquire) {
             self.wake.notify_one();
         }
     }
@@ -51,16 +55,16 @@ impl Retention {
         log: Arc<dyn EventLog>,
         settings: EventSettings,
         clock: Arc<dyn Clock>,
-        trimmed: Counter,
+        removed_events: Counter,
         mut stopping: watch::Receiver<bool>,
     ) {
         loop {
             // No wake-ups are needed during a run.
-            self.trim_threshold.store(u64::MAX, Ordering::Release);
+            self.run_threshold.store(u64::MAX, Ordering::Release);
             self.appended.store(0, Ordering::Release);
-            let delay = match run_once(&*log, &settings, clock.now(), &trimmed).await {
+            let delay = match run_once(&*log, &settings, clock.now(), &removed_events).await {
                 Ok(next) => {
-                    self.trim_threshold.store(next.appended_bytes, Ordering::Release);
+                    self.run_threshold.store(next.appended_bytes, Ordering::Release);
                     if self.appended.load(Ordering::Acquire) >= next.appended_bytes {
                         continue;
                     }
@@ -68,7 +72,11 @@ impl Retention {
                 }
                 Err(StoreError::Closed) => return,
                 Err(error) => {
-                    error!(%error, "cannot remove old events");
+                    error!(
+                        %error,
+                        retry_seconds = RETRY_DELAY.as_secs(),
+                        "cannot remove old events from the event log; the hub tries again"
+                    );
                     Some(RETRY_DELAY)
                 }
             };
@@ -88,38 +96,41 @@ async fn sleep(delay: Option<Duration>) {
     }
 }
 
-/// When to run again: after `delay`, or when the log has grown by `appended_bytes`.
+/// When to run again: after `delay` (`None`: no time limit), or when the log has grown by `appended_bytes`.
 #[derive(Debug, PartialEq, Eq)]
 struct NextRun {
     delay: Option<Duration>,
     appended_bytes: u64,
 }
 
-/// Removes the events that exceed the age or size limit.
+/// Removes the events that exceed the age or size limit. Returns when to run again.
 async fn run_once(
     log: &dyn EventLog,
     settings: &EventSettings,
     now: Timestamp,
-    trimmed: &Counter,
+    removed_events: &Counter,
 ) -> Result<NextRun, StoreError> {
     let millis = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
-    let oldest = now.plus_millis(millis.saturating_neg());
-    let max = settings.retention_bytes;
-    // Go below the limit when the log is full. Otherwise every append would start a run.
+    // Events that were appended before this time are too old.
+    let cutoff = now.plus_millis(millis.saturating_neg());
+    let max_bytes = settings.retention_bytes;
     let state = log.state().await?;
-    let goal = if total_bytes(&state) > max { max - max / 64 } else { max };
-    if goal == max && state.iter().all(|partition| partition.oldest.is_none_or(|first| first >= oldest)) {
+    let is_too_large = total_bytes(&state) > max_bytes;
+    let has_old_events =
+        state.iter().any(|partition| partition.oldest.is_some_and(|appended| appended < cutoff));
+    if !is_too_large && !has_old_events {
         return Ok(next_run(&state, settings, now));
     }
+    let target_bytes = if is_too_large { max_bytes - max_bytes / EXTRA_SPACE_DIVISOR } else { max_bytes };
     let mut removed = 0;
     loop {
-        match log.trim(oldest, goal).await? {
+        match log.trim(cutoff, target_bytes).await? {
             0 => break,
-            some => removed += some,
+            count => removed += count,
         }
     }
     if removed > 0 {
-        trimmed.inc_by(removed);
+        removed_events.inc_by(removed);
         debug!(events = removed, "removed old events");
     }
     Ok(next_run(&log.state().await?, settings, now))
@@ -134,22 +145,23 @@ fn next_run(partitions: &[PartitionState], settings: &EventSettings, now: Timest
         // An empty log needs no run until the first append.
         return NextRun { delay: None, appended_bytes: 1 };
     };
-    let shortest = (settings.retention / 100).clamp(Duration::from_secs(1), Duration::from_secs(60));
+    // Wait at least this long, so that one run removes many events.
+    let min_delay = (settings.retention / 100).clamp(Duration::from_secs(1), Duration::from_secs(60));
     let age = now.unix_millis().saturating_sub(oldest.unix_millis());
-    let left = settings.retention.saturating_sub(Duration::from_millis(u64::try_from(age).unwrap_or(0)));
+    let remaining = settings.retention.saturating_sub(Duration::from_millis(u64::try_from(age).unwrap_or(0)));
     let appended_bytes = settings.retention_bytes.saturating_sub(total_bytes(partitions)) + 1;
-    NextRun { delay: Some(left.max(shortest)), appended_bytes }
+    NextRun { delay: Some(remaining.max(min_delay)), appended_bytes }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A log that counts how often its state is read.
+    /// A log with one partition that counts how often its state is read and how often it is trimmed.
     #[derive(Default)]
     struct CountingLog {
-        runs: AtomicU64,
-        events: std::sync::Mutex<PartitionState>,
+        state_reads: AtomicU64,
+        partition: std::sync::Mutex<PartitionState>,
         trims: AtomicU64,
     }
 
@@ -177,17 +189,17 @@ mod tests {
             Ok(Vec::new())
         }
         async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
-            self.runs.fetch_add(1, Ordering::Relaxed);
-            Ok(vec![*self.events.lock().unwrap()])
+            self.state_reads.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![*self.partition.lock().unwrap()])
         }
         async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
             Ok(0)
         }
         async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
             self.trims.fetch_add(1, Ordering::Relaxed);
-            let mut events = self.events.lock().unwrap();
-            let removed = events.next - events.begin;
-            *events = PartitionState { begin: events.next, oldest: None, bytes: 0, ..*events };
+            let mut partition = self.partition.lock().unwrap();
+            let removed = partition.next - partition.begin;
+            *partition = PartitionState { begin: partition.next, oldest: None, bytes: 0, ..*partition };
             Ok(removed)
         }
         async fn close(&self) {}
@@ -208,29 +220,29 @@ mod tests {
         let retention = Arc::new(Retention::default());
         let stop = watch::Sender::new(false);
         let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
-        let trimmed = Counter::default();
+        let removed_events = Counter::default();
         let run = retention.clone().run(
             log.clone(),
             EventSettings::default(),
             clock.clone(),
-            trimmed.clone(),
+            removed_events.clone(),
             stop.subscribe(),
         );
         let task = tokio::spawn(run);
-        let day = EventSettings::default().retention;
-        tokio::time::sleep(day * 10).await;
-        assert_eq!(log.runs.load(Ordering::Relaxed), 1, "the log is empty");
+        let max_age = EventSettings::default().retention;
+        tokio::time::sleep(max_age * 10).await;
+        assert_eq!(log.state_reads.load(Ordering::Relaxed), 1, "the log is empty");
         let now = clock.now();
-        *log.events.lock().unwrap() =
+        *log.partition.lock().unwrap() =
             PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
         retention.record_appended(300);
-        tokio::time::sleep(day - Duration::from_secs(1)).await;
-        assert_eq!((log.runs.load(Ordering::Relaxed), log.trims.load(Ordering::Relaxed)), (2, 0));
+        tokio::time::sleep(max_age - Duration::from_secs(1)).await;
+        assert_eq!((log.state_reads.load(Ordering::Relaxed), log.trims.load(Ordering::Relaxed)), (2, 0));
         tokio::time::sleep(Duration::from_secs(300)).await;
-        assert_eq!(trimmed.get(), 3);
-        let runs = log.runs.load(Ordering::Relaxed);
-        tokio::time::sleep(day * 10).await;
-        assert_eq!(log.runs.load(Ordering::Relaxed), runs, "the log is empty again");
+        assert_eq!(removed_events.get(), 3);
+        let state_reads = log.state_reads.load(Ordering::Relaxed);
+        tokio::time::sleep(max_age * 10).await;
+        assert_eq!(log.state_reads.load(Ordering::Relaxed), state_reads, "the log is empty again");
         stop.send_replace(true);
         task.await.unwrap();
     }
@@ -246,11 +258,12 @@ mod tests {
         let empty =
             PartitionState { begin: 7, next: 7, oldest: None, last_enqueued: Some(second(1)), bytes: 0 };
         assert_eq!(next_run(&[empty], &settings, second(50)), NextRun { delay: None, appended_bytes: 1 });
-        let some = |oldest, bytes| PartitionState { begin: 6, oldest: Some(second(oldest)), bytes, ..empty };
-        let next = |now| next_run(&[some(40, 10), some(30, 20)], &settings, second(now));
+        let partition_with =
+            |oldest, bytes| PartitionState { begin: 6, oldest: Some(second(oldest)), bytes, ..empty };
+        let next = |now| next_run(&[partition_with(40, 10), partition_with(30, 20)], &settings, second(now));
         assert_eq!(next(50), NextRun { delay: Some(Duration::from_secs(980)), appended_bytes: 71 });
         assert_eq!(next(5000).delay, Some(Duration::from_secs(10)), "events are removed in groups");
         assert_eq!(next(0).delay, Some(Duration::from_secs(1000)), "the clock was set back");
-        assert_eq!(next_run(&[some(0, 200)], &settings, second(0)).appended_bytes, 1);
+        assert_eq!(next_run(&[partition_with(0, 200)], &settings, second(0)).appended_bytes, 1);
     }
 }

@@ -1,8 +1,9 @@
-//! Last-activity and connection times of identities, buffered on their way to the store.
+//! Buffers the last-activity and connection times of identities (devices and modules) before they are written to the
+//! store. Activity is any packet or request that the hub receives from the identity.
 //!
 //! The times are informational: no decision of the hub depends on them, so they need not be persisted at once. Updates
-//! of one second are written together, so that a storm of connects and disconnects causes almost no disk writes.
-//! Readers see buffered times immediately, and times never go backwards, except that a crash loses the buffered ones.
+//! of one second are written together, so that many connects and disconnects at once cause almost no disk writes.
+//! Readers see buffered times immediately. Times never go backwards, unless a crash loses the buffered times.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,11 +25,11 @@ const WRITE_DELAY: Duration = Duration::from_secs(1);
 /// The maximum number of updates in one write, so that other writes can run in between.
 const BATCH_SIZE: usize = 1000;
 
-/// Updates that are not persisted, or were persisted recently: a reader that read the row before the write still finds
-/// the update here.
+/// Updates that are not persisted yet, and those that the last write persisted. The latter are kept until the next
+/// write, for a reader that read the row before they were written.
 #[derive(Debug, Default)]
 pub(super) struct RecentActivity {
-    pending: Mutex<HashMap<IdentityId, RecentEntry>>,
+    entries: Mutex<HashMap<IdentityId, RecentEntry>>,
 }
 
 #[derive(Debug)]
@@ -37,32 +38,33 @@ struct RecentEntry {
     written: bool,
 }
 
-fn later(one: Option<Presence>, other: Option<Presence>) -> Option<Presence> {
-    match (one, other) {
-        (Some(one), Some(other)) if other.since < one.since => Some(one),
-        (one, other) => other.or(one),
+/// Returns the later connection state; `new` if the times are equal.
+fn later_presence(old: Option<Presence>, new: Option<Presence>) -> Option<Presence> {
+    match (old, new) {
+        (Some(old), Some(new)) if new.since < old.since => Some(old),
+        (old, new) => new.or(old),
     }
 }
 
 impl RecentActivity {
     fn lock(&self) -> MutexGuard<'_, HashMap<IdentityId, RecentEntry>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Buffers `activity`, and starts the task that writes the buffer if none is running.
     pub(super) fn record(self: &Arc<Self>, activity: Activity, store: &Arc<dyn Store>) {
-        let mut pending = self.lock();
-        let is_first = pending.is_empty();
-        match pending.entry(activity.id.clone()) {
+        let mut entries = self.lock();
+        let is_first = entries.is_empty();
+        match entries.entry(activity.id.clone()) {
             Entry::Occupied(mut entry) if entry.get().activity.generation_id == activity.generation_id => {
                 let recent = entry.get_mut();
                 recent.written = false;
-                recent.activity.presence = later(recent.activity.presence, activity.presence);
+                recent.activity.presence = later_presence(recent.activity.presence, activity.presence);
                 recent.activity.last_activity = recent.activity.last_activity.max(activity.last_activity);
             }
             entry => drop(entry.insert_entry(RecentEntry { activity, written: false })),
         }
-        drop(pending);
+        drop(entries);
         // While the buffer is not empty, a task is running.
         if is_first {
             let (recent, store) = (self.clone(), store.clone());
@@ -99,16 +101,16 @@ impl RecentActivity {
 
     /// Removes the updates that are written, and returns the others.
     fn unwritten(&self) -> Vec<Activity> {
-        let mut pending = self.lock();
-        pending.retain(|_, recent| !recent.written);
-        pending.values().map(|recent| recent.activity.clone()).collect()
+        let mut entries = self.lock();
+        entries.retain(|_, recent| !recent.written);
+        entries.values().map(|recent| recent.activity.clone()).collect()
     }
 
     /// Marks updates as written, unless a newer update of the identity came in the meantime.
     fn mark_written(&self, activities: &[Activity]) {
-        let mut pending = self.lock();
+        let mut entries = self.lock();
         for activity in activities {
-            if let Some(recent) = pending.get_mut(&activity.id)
+            if let Some(recent) = entries.get_mut(&activity.id)
                 && recent.activity == *activity
             {
                 recent.written = true;
@@ -117,9 +119,9 @@ impl RecentActivity {
     }
 
     /// Returns the identity with its buffered times.
-    pub(super) fn apply<'a>(&self, identity: &'a Identity) -> Cow<'a, Identity> {
-        let pending = self.lock();
-        let recent = pending.get(&identity.id).map(|recent| &recent.activity);
+    pub(super) fn with_buffered_times<'a>(&self, identity: &'a Identity) -> Cow<'a, Identity> {
+        let entries = self.lock();
+        let recent = entries.get(&identity.id).map(|recent| &recent.activity);
         match recent.filter(|activity| activity.generation_id == identity.generation_id) {
             None => Cow::Borrowed(identity),
             Some(newer) => Cow::Owned(Identity {
@@ -137,20 +139,22 @@ impl RecentActivity {
 impl Hub {
     /// Returns an identity with its current times, and whether it is connected.
     pub(super) fn with_current_activity<'a>(&self, identity: &'a Identity) -> (Cow<'a, Identity>, bool) {
-        // The connection first: when it ends, its times are buffered before it leaves the table.
+        // Get the connection before the buffered times: when a connection ends, its times are buffered before it leaves
+        // the table.
         let connection = self.connections.get(&identity.id);
-        let mut current = self.recent_activity.apply(identity);
+        let mut current = self.recent_activity.with_buffered_times(identity);
         let Some(connection) = connection.filter(|found| found.generation_id == identity.generation_id)
         else {
             return (current, false);
         };
-        let times = current.to_mut();
-        times.connection_state_updated = times.connection_state_updated.max(connection.connected);
-        times.last_activity = times.last_activity.max(connection.last_activity());
+        let connected_at = connection.connected;
+        let identity = current.to_mut();
+        identity.connection_state_updated = identity.connection_state_updated.max(connected_at);
+        identity.last_activity = identity.last_activity.max(connection.last_activity());
         (current, connection.close_reason().is_none())
     }
 
-    /// Records that an identity connected or disconnected.
+    /// Records that an identity connected (`connected`) or disconnected, with the time.
     pub(super) fn record_presence(&self, connection: &Connection, connected: bool) {
         let since = if connected { connection.connected } else { self.clock.now() };
         let activity = Activity {
@@ -173,14 +177,17 @@ impl Hub {
         self.recent_activity.record(activity, &self.store);
     }
 
-    /// Saves the last-activity times of connected devices periodically, so that a crash loses at most the last
-    /// [`Limits::activity_flush_interval`](crate::limits::Limits::activity_flush_interval). Never returns.
+    /// Saves the last-activity times of connected devices and modules periodically, so that a crash loses at most the
+    /// last [`Limits::activity_flush_interval`](crate::limits::Limits::activity_flush_interval). Never returns.
+    ///
+    /// A connection keeps its last-activity time itself. The time is buffered only when an identity connects or
+    /// disconnects.
     pub async fn run_activity_writer(&self) {
-        let mut written = self.clock.now();
+        let mut last_run = self.clock.now();
         loop {
             tokio::time::sleep(self.limits.activity_flush_interval).await;
-            let (since, now) = (written, self.clock.now());
-            written = now;
+            let (since, now) = (last_run, self.clock.now());
+            last_run = now;
             let active = self.connections.select(|connection| connection.last_activity() >= since);
             for part in active.chunks(BATCH_SIZE) {
                 let to_activity = |connection: &Arc<Connection>| Activity {
@@ -191,7 +198,11 @@ impl Hub {
                 };
                 let activity: Vec<Activity> = part.iter().map(to_activity).collect();
                 if let Err(error) = self.store.save_activity(&activity).await {
-                    warn!(%error, devices = activity.len(), "cannot save last-activity times");
+                    warn!(
+                        %error,
+                        identities = activity.len(),
+                        "cannot save last-activity times; each is saved with the next activity or the disconnect"
+                    );
                 }
             }
         }
@@ -208,10 +219,10 @@ mod tests {
     fn the_later_presence_wins() {
         let presence =
             |connected, second| Some(Presence { connected, since: Timestamp::from_unix_seconds(second) });
-        assert_eq!(later(None, presence(true, 1)), presence(true, 1));
-        assert_eq!(later(presence(true, 2), presence(false, 1)), presence(true, 2));
-        assert_eq!(later(presence(true, 2), presence(false, 2)), presence(false, 2));
-        assert_eq!(later(presence(true, 2), None), presence(true, 2));
+        assert_eq!(later_presence(None, presence(true, 1)), presence(true, 1));
+        assert_eq!(later_presence(presence(true, 2), presence(false, 1)), presence(true, 2));
+        assert_eq!(later_presence(presence(true, 2), presence(false, 2)), presence(false, 2));
+        assert_eq!(later_presence(presence(true, 2), None), presence(true, 2));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The event log.
+//! SQL statements of the event log: appending, reading, searching by time and removing old events.
 
 use ferrohub_core::events::{Batch, EVENT_OVERHEAD, PartitionState, StoredEvent};
 use ferrohub_model::Timestamp;
@@ -6,14 +6,16 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use crate::rows::{self, id_columns};
 
-/// Most events that one retention step removes, so that other writes do not wait long.
-const TRIM_BATCH: i64 = 500;
+/// Maximum number of events that one call of [`trim`] removes, so that other writes do not wait long.
+const MAX_TRIMMED_EVENTS: i64 = 500;
 
-/// Returns the key of a partition's first event. Each partition has 2^56 keys, more than a hub can ever use.
+/// Returns the key of a partition's first event. Each partition has 2^56 keys, more than a hub can ever use. A log has
+/// at most 32 partitions, so keys are never negative.
 fn first_key(partition: u16) -> i64 {
     i64::from(partition) << 56
 }
 
+/// Returns the key of an event: the partition in the bits from 56 on, the sequence number in the 56 bits below.
 fn key(partition: u16, sequence: u64) -> i64 {
     let sequence = i64::try_from(sequence).unwrap_or(i64::MAX).min((1 << 56) - 1);
     first_key(partition) | sequence
@@ -23,7 +25,8 @@ fn sequence_of(partition: u16, key: i64) -> u64 {
     (key - first_key(partition)).unsigned_abs()
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+/// Reads a column that is never negative.
+fn column_u64(row: &Row<'_>, column: usize) -> Result<u64> {
     Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
@@ -41,11 +44,11 @@ pub(crate) fn create_partitions(db: &Connection, count: u16) -> Result<()> {
 
 /// Appends a batch. Returns the sequence number of the partition's next event.
 pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
-    let (mut next, last): (_, Option<i64>) = db
+    let (mut next_sequence, last_enqueued): (_, Option<i64>) = db
         .prepare_cached("SELECT next, last_enqueued FROM partition WHERE id = ?")?
-        .query_row([batch.partition], |row| Ok((unsigned(row, 0)?, row.get(1)?)))?;
+        .query_row([batch.partition], |row| Ok((column_u64(row, 0)?, row.get(1)?)))?;
     // After the clock was set back, new events must not look older than earlier ones.
-    let enqueued = batch.now.unix_millis().max(last.unwrap_or(i64::MIN));
+    let enqueued = batch.now.unix_millis().max(last_enqueued.unwrap_or(i64::MIN));
     let (device, module) = id_columns(&batch.origin.id);
     let mut insert = db.prepare_cached(
         "INSERT INTO event (key, enqueued, source, device_id, module_id, generation_id, auth, properties, body) \
@@ -53,8 +56,9 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
     )?;
     for event in &batch.events {
         insert.execute(params![
-            key(batch.partition, next),
+            key(batch.partition, next_sequence),
             enqueued,
+            // The numbers of sources and authentication methods are part of the file format.
             batch.source as u8,
             device,
             module,
@@ -63,15 +67,20 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
             event.properties,
             &event.body[..],
         ])?;
-        next += 1;
+        next_sequence += 1;
     }
     db.prepare_cached("UPDATE partition SET next = ?, last_enqueued = ?, bytes = bytes + ? WHERE id = ?")?
-        .execute(params![rows::signed(next), enqueued, rows::signed(batch.bytes()), batch.partition])?;
-    Ok(next)
+        .execute(params![
+            rows::signed(next_sequence),
+            enqueued,
+            rows::signed(batch.bytes()),
+            batch.partition
+        ])?;
+    Ok(next_sequence)
 }
 
-/// Returns at most `max_events` events, from the sequence number `from` on. The event that reaches `max_bytes` is the
-/// last.
+/// Returns at most `max_events` events, from the sequence number `from` on. Stops after the event with which the bodies
+/// and properties reach `max_bytes`.
 pub(crate) fn events(
     db: &Connection,
     partition: u16,
@@ -111,25 +120,25 @@ pub(crate) fn partition_states(db: &Connection) -> Result<Vec<PartitionState>> {
     let mut rows = select.query([])?;
     let mut states = Vec::new();
     while let Some(row) = rows.next()? {
-        let next = unsigned(row, 1)?;
-        let first = first_event_from(db, row.get(0)?, 0)?;
+        let next_sequence = column_u64(row, 1)?;
+        let first_event = first_event_from(db, row.get(0)?, 0)?;
         states.push(PartitionState {
-            begin: first.map_or(next, |(sequence, _)| sequence),
-            next,
-            oldest: first.map(|(_, enqueued)| Timestamp::from_unix_millis(enqueued)),
+            begin: first_event.map_or(next_sequence, |(sequence, _)| sequence),
+            next: next_sequence,
+            oldest: first_event.map(|(_, enqueued)| Timestamp::from_unix_millis(enqueued)),
             last_enqueued: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_unix_millis),
-            bytes: unsigned(row, 3)?,
+            bytes: column_u64(row, 3)?,
         });
     }
     Ok(states)
 }
 
 /// Returns the sequence number of the first event that was appended at `time` or later, or of the next event if there
-/// is none. A binary search: within a partition, times never decrease and sequence numbers have no gaps.
+/// is none. Uses a binary search: within a partition, times never decrease and sequence numbers have no gaps.
 pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> Result<u64> {
     let mut end = db
         .prepare_cached("SELECT next FROM partition WHERE id = ?")?
-        .query_row([partition], |row| unsigned(row, 0))?;
+        .query_row([partition], |row| column_u64(row, 0))?;
     let Some((mut begin, _)) = first_event_from(db, partition, 0)? else { return Ok(end) };
     while begin < end {
         let middle = begin + (end - begin) / 2;
@@ -141,41 +150,43 @@ pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> R
     Ok(begin)
 }
 
-/// One retention step: removes events of the partition with the oldest event. Returns how many.
-pub(crate) fn trim(db: &Connection, time: Timestamp, max_bytes: u64) -> Result<u64> {
+/// Removes events that were appended before `cutoff`, and the oldest events while the log is larger than `max_bytes`: at
+/// most [`MAX_TRIMMED_EVENTS`], and only from the partition with the oldest event. Returns their number. Sizes include
+/// [`EVENT_OVERHEAD`].
+pub(crate) fn trim(db: &Connection, cutoff: Timestamp, max_bytes: u64) -> Result<u64> {
     let states = partition_states(db)?;
-    let mut surplus = states.iter().map(|state| state.bytes).sum::<u64>().saturating_sub(max_bytes);
+    let mut surplus_bytes = states.iter().map(|state| state.bytes).sum::<u64>().saturating_sub(max_bytes);
     let mut by_age: Vec<(i64, u16)> = (0..)
         .zip(&states)
         .filter_map(|(partition, state)| Some((state.oldest?.unix_millis(), partition)))
         .collect();
     by_age.sort_unstable();
     let Some((_, partition)) = by_age.first().copied() else { return Ok(0) };
-    // Events of this partition up to this time are the oldest of the log.
+    // Up to the oldest event of the other partitions, the events of this partition are the oldest of the log.
     let oldest_of_others = by_age.get(1).map_or(i64::MAX, |(oldest, _)| *oldest);
     let mut select = db.prepare_cached(
         "SELECT key, enqueued, octet_length(properties) + octet_length(body) FROM event \
          WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
     )?;
-    let mut rows = select.query([first_key(partition), first_key(partition + 1), TRIM_BATCH])?;
-    let (mut last, mut removed, mut bytes) = (None, 0, 0);
+    let mut rows = select.query([first_key(partition), first_key(partition + 1), MAX_TRIMMED_EVENTS])?;
+    let (mut last_key, mut removed_events, mut removed_bytes) = (None, 0, 0);
     while let Some(row) = rows.next()? {
-        let (key, enqueued, size): (i64, i64, _) = (row.get(0)?, row.get(1)?, unsigned(row, 2)?);
-        let is_surplus = surplus > 0 && enqueued <= oldest_of_others;
-        if enqueued >= time.unix_millis() && !is_surplus {
+        let (key, enqueued, size): (i64, i64, _) = (row.get(0)?, row.get(1)?, column_u64(row, 2)?);
+        let is_surplus = surplus_bytes > 0 && enqueued <= oldest_of_others;
+        if enqueued >= cutoff.unix_millis() && !is_surplus {
             break;
         }
-        surplus = surplus.saturating_sub(size + EVENT_OVERHEAD);
-        bytes += size + EVENT_OVERHEAD;
-        removed += 1;
-        last = Some(key);
+        surplus_bytes = surplus_bytes.saturating_sub(size + EVENT_OVERHEAD);
+        removed_bytes += size + EVENT_OVERHEAD;
+        removed_events += 1;
+        last_key = Some(key);
     }
     drop(rows);
-    if let Some(last) = last {
+    if let Some(last_key) = last_key {
         db.prepare_cached("DELETE FROM event WHERE key >= ? AND key <= ?")?
-            .execute([first_key(partition), last])?;
+            .execute([first_key(partition), last_key])?;
         db.prepare_cached("UPDATE partition SET bytes = bytes - ? WHERE id = ?")?
-            .execute(params![rows::signed(bytes), partition])?;
+            .execute(params![rows::signed(removed_bytes), partition])?;
     }
-    Ok(removed)
+    Ok(removed_events)
 }
