@@ -17,6 +17,8 @@ use crate::session::{Session, Subscription};
 pub enum Credential {
     /// A token signed with this key of the identity.
     DeviceKey(KeyFingerprint),
+    /// A token of a module, signed with this key of its device.
+    ParentDeviceKey(KeyFingerprint),
     /// A token signed with the key of a shared access policy.
     Policy {
         /// The policy's name.
