@@ -21,7 +21,7 @@ mod modules;
 mod statistics;
 mod twins;
 
-pub use authorize::DeviceCaller;
+pub use authorize::{DeviceCaller, ModuleCaller};
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use events::{DeviceMessage, ReadRequest};
 pub use faults::{Delivery, RefusedRequest};

@@ -46,7 +46,9 @@ impl MqttUsername {
         // An id may contain `?`, `=` and `&`, so the client id decides where the identity ends.
         let properties = match rest.strip_prefix(client_id) {
             Some("") => "",
-            Some(tail) => tail.strip_prefix('/').and_then(properties).ok_or(InvalidUsername::OtherIdentity)?,
+            Some(tail) => {
+                tail.strip_prefix('/').and_then(properties).ok_or(InvalidUsername::OtherIdentity)?
+            }
             None => return Err(InvalidUsername::OtherIdentity),
         };
         let mut username = Self { host: host.to_owned(), ..Self::default() };
@@ -141,10 +143,18 @@ mod tests {
         const DTMI: Option<&str> = Some("dtmi:com:example:T;1");
         for (properties, client_type, model_id) in [
             ("?api-version=2020-09-30&DeviceClientType=c/1.5.0(ard;esp32)", Some("c/1.5.0(ard;esp32)"), None),
-            ("?api-version=2020-09-30&DeviceClientType=c%2F1.5.0 (ard;esp32)", Some("c/1.5.0 (ard;esp32)"), None),
+            (
+                "?api-version=2020-09-30&DeviceClientType=c%2F1.5.0 (ard;esp32)",
+                Some("c/1.5.0 (ard;esp32)"),
+                None,
+            ),
             ("?api-version=2020-09-30&DeviceClientType=100%", Some("100%"), None),
             ("?api-version=1&DeviceClientType=%zz&model-id=dtmi:com:example:T;1", Some("%zz"), DTMI),
-            ("?api-version=1&DeviceClientType=a/b/?c=d&model-id=dtmi%3acom%3aexample%3aT%3b1", Some("a/b/?c=d"), DTMI),
+            (
+                "?api-version=1&DeviceClientType=a/b/?c=d&model-id=dtmi%3acom%3aexample%3aT%3b1",
+                Some("a/b/?c=d"),
+                DTMI,
+            ),
             ("?api-version=1&DeviceClientType=%ff%0A%00x", Some("\u{fffd}x"), None),
             ("?DeviceClientType=x/api-version=2&api-version=1", Some("x/api-version=2"), None),
             ("api-version=2020-09-30&model-id=dtmi%3Acom%3Aexample%3AT%3B1", None, DTMI),
@@ -165,13 +175,11 @@ mod tests {
     /// MqttUsernameParser.cs of iotedge keeps a special case for this client.
     #[test]
     fn an_old_client_separates_its_properties_with_slashes() {
-        let text = "h/d/m/api-version=2017-06-30/DeviceClientType=Microsoft.Azure.Devices.Client/1.5.1-preview-003";
+        let text =
+            "h/d/m/api-version=2017-06-30/DeviceClientType=Microsoft.Azure.Devices.Client/1.5.1-preview-003";
         let username = MqttUsername::parse(text, "d/m").unwrap();
         assert_eq!(username.api_version.as_deref(), Some("2017-06-30"));
-        assert_eq!(
-            username.client_type.as_deref(),
-            Some("Microsoft.Azure.Devices.Client/1.5.1-preview-003")
-        );
+        assert_eq!(username.client_type.as_deref(), Some("Microsoft.Azure.Devices.Client/1.5.1-preview-003"));
     }
 
     #[test]

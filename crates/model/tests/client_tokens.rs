@@ -26,9 +26,8 @@ fn rows() -> Vec<Row<'static>> {
 
 #[test]
 fn the_token_of_every_client_is_accepted_for_its_identity() {
-    let [own, of_device] = [0u8, 32].map(|first| {
-        SharedAccessKey::from_bytes(&(first..first + 32).collect::<Vec<u8>>()).unwrap()
-    });
+    let [own, of_device] = [0u8, 32]
+        .map(|first| SharedAccessKey::from_bytes(&(first..first + 32).collect::<Vec<u8>>()).unwrap());
     assert_eq!(rows().len(), 42);
     for Row { client, id, token, uses_device_key } in rows() {
         assert!(token.is_signed_by(&own) != uses_device_key, "{client} {id}");

@@ -165,7 +165,8 @@ impl Connections {
         if id.module_str().is_none() {
             let device = id.as_str();
             self.close_where(reason, |connection| {
-                connection.credential == Credential::ParentDeviceKey(key) && connection.id.device_str() == device
+                connection.credential == Credential::ParentDeviceKey(key)
+                    && connection.id.device_str() == device
             });
         }
     }

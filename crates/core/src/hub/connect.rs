@@ -140,6 +140,11 @@ impl Hub {
             self.disconnected(&connection, CloseReason::CredentialChanged).await;
             return Err(error);
         }
+        // The same for a shutdown, which closes the connections in the table.
+        if self.is_stopping() {
+            self.disconnected(&connection, CloseReason::Stopping).await;
+            return Err(ConnectRefusal::Unavailable);
+        }
         self.record_presence(&connection, true);
         // For messages queued while the device was not connected. From now on, a new message notifies the connection.
         connection.notify_messages();
@@ -158,11 +163,10 @@ impl Hub {
         let verified = self.verify(request, &identity).await?;
         // The connection has the session of the identity, and is closed with its credential. If either is another one
         // now, the device must connect again.
-        if identity.generation_id == connection.generation_id && verified.credential == connection.credential {
-            Ok(())
-        } else {
-            Err(ConnectRefusal::Unavailable)
-        }
+        let is_same = identity.generation_id == connection.generation_id
+            && verified.credential == connection.credential
+            && Some(verified.expires) == connection.expires;
+        if is_same { Ok(()) } else { Err(ConnectRefusal::Unavailable) }
     }
 
     /// Verifies the credential of a connect request against the current policies and authorities.

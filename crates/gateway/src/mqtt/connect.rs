@@ -43,8 +43,10 @@ impl ConnectionHandler {
         };
         let id = IdentityId::parse(connect.client_id.as_str())
             .map_err(|_| refuse(Refusal::ClientId, "the client id is not a device or module id"))?;
-        let username =
-            connect.username.as_ref().ok_or_else(|| refuse(Refusal::BadCredentials, "there is no user name"))?;
+        let username = connect
+            .username
+            .as_ref()
+            .ok_or_else(|| refuse(Refusal::BadCredentials, "there is no user name"))?;
         let username = MqttUsername::parse(username.as_str(), id.as_str()).map_err(|error| {
             let refusal = match error {
                 InvalidUsername::Incomplete => Refusal::BadCredentials,

@@ -97,7 +97,9 @@ impl Resource {
         let path = id.resource_path();
         let path: Vec<&str> = path.split('/').skip(1).collect();
         let segments = match segments {
-            [complete @ .., last] if complete.len() == path.len() && last.starts_with(API_VERSION) => complete,
+            [complete @ .., last] if complete.len() == path.len() && last.starts_with(API_VERSION) => {
+                complete
+            }
             other => other,
         };
         let matches = |(index, (segment, expected)): (usize, (&String, &&str))| match index % 2 {
