@@ -276,7 +276,8 @@ fn a_module_may_only_call_its_device_and_that_devices_children() {
         sas::Token { resource: &identity.resource(), key, expiry, policy: None }.sign()
     };
     let soon = sas::now() + 60;
-    let module = EdgeModule { service: &service, token: token(&caller, &caller.primary_key, soon), sender: None };
+    let module =
+        EdgeModule { service: &service, token: token(&caller, &caller.primary_key, soon), sender: None };
     let not_online = (404, "DeviceNotOnline".to_owned());
     for allowed in
         ["/twins/edge", "/twins/edge/modules/other", "/twins/leaf", "/twins/leaf/modules/m", "/twins/below"]
@@ -314,9 +315,17 @@ fn a_module_may_only_call_its_device_and_that_devices_children() {
         ("the header names another device's module", Some("leaf/m"), own.clone()),
         ("the header is empty", Some(""), own.clone()),
         ("the header is not an identity", Some("edge/caller/x"), own),
-        ("the resource names another device", Some("edge/caller"), token(&of_leaf, &caller.primary_key, soon)),
+        (
+            "the resource names another device",
+            Some("edge/caller"),
+            token(&of_leaf, &caller.primary_key, soon),
+        ),
     ] {
-        assert_eq!(EdgeModule { service: &service, token, sender }.call("/twins/edge"), unauthorized, "{what}");
+        assert_eq!(
+            EdgeModule { service: &service, token, sender }.call("/twins/edge"),
+            unauthorized,
+            "{what}"
+        );
     }
     for (verb, path) in [("GET", "/twins/edge"), ("PATCH", "/twins/edge"), ("GET", "/devices/edge/modules")] {
         let body = (verb == "PATCH").then_some("{}");

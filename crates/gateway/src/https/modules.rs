@@ -8,7 +8,7 @@ use ferrohub_core::ModuleCaller;
 use ferrohub_core::auth::Operation;
 use ferrohub_core::registry::IfMatch;
 use ferrohub_model::module::Module;
-use ferrohub_model::{DeviceId, HubError, ModuleId};
+use ferrohub_model::{DeviceId, HubError};
 
 use super::error::{ApiError, registry_error};
 use super::request::{
