@@ -5,10 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use ferrohub_acceptance::{
-    Hub, Identity, Service,
+    Device, Hub, Identity, NodeClient, Service,
     raw_connect::{Connect, Outcome},
     sas::{self, Token, encode, literal_token},
 };
+use serde_json::{Value, json};
 
 const REFUSED: Outcome = Outcome::Connack(5);
 const ACCEPTED: Outcome = Outcome::Connack(0);
@@ -118,6 +119,24 @@ fn the_token_of_every_client_authenticates_a_module_over_every_protocol() {
     let own = literal_token(&raw, &module.primary_key);
     assert_eq!(send(&service, &device, &own), 401, "a module is not its device");
     assert_eq!(connect(&hub, &device, &own, false), REFUSED);
+}
+
+#[test]
+fn microsofts_clients_connect_with_ids_of_every_character() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let device = service.create_device(DEVICE);
+    for transport in ["mqtt", "mqtt_ws"] {
+        let node = NodeClient::device(&hub, &device.connection_string(), transport);
+        node.ok("connect", &Value::Null);
+        node.ok("send_event", &json!({ "body": "1", "properties": {} }));
+    }
+    Device::with_identity(&device).start(&hub).connect().unwrap();
+    let module = service.create_module(DEVICE, MODULE);
+    for key in [&module.primary_key, &device.primary_key] {
+        let module = Device::with_connection_string(&module.connection_string_with(key));
+        module.start(&hub).connect().unwrap();
+    }
 }
 
 #[test]
