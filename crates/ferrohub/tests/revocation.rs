@@ -103,7 +103,7 @@ impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
-        let events = SqliteEventLog::open(&store, 1, StoreMetrics::default()).unwrap();
+        let events = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap();
         let connections = Arc::new(Connections::new(8));
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
