@@ -44,7 +44,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(again.as_str(), text);
     }
     let _ = text.parse::<StorageAccount>();
-    let _ = MqttUsername::parse(text);
+    let _ = MqttUsername::parse(text, "d");
+    let described = format!("h/d/?{text}");
+    assert!(MqttUsername::parse(&described, "d").is_ok());
     let _ = MethodName::new(text);
     let _ = topic::parse_method_response(text);
 });

@@ -1,6 +1,6 @@
 """One MQTT connection with arbitrary credentials, with plain paho-mqtt.
 
-Argument: {"host", "client_id", "username", "password", "cert_file", "key_file", "seconds"}.
+Argument: {"host", "client_id", "username", "password", "cert_file", "key_file", "websocket", "seconds"}.
 Prints {"return_code": n, "session_present": bool}, or {"error": ...} if there was no CONNACK.
 """
 
@@ -23,7 +23,11 @@ def on_connect(client, userdata, flags, rc):
         answered.set()
 
 
-client = mqtt.Client(config["client_id"], clean_session=False, protocol=mqtt.MQTTv311)
+websocket = config.get("websocket")
+transport = "websockets" if websocket else "tcp"
+client = mqtt.Client(config["client_id"], clean_session=False, protocol=mqtt.MQTTv311, transport=transport)
+if websocket:
+    client.ws_set_options(path="/$iothub/websocket")
 client.on_connect = on_connect
 context = ssl.create_default_context()
 if config.get("cert_file"):
@@ -31,7 +35,7 @@ if config.get("cert_file"):
 client.tls_set_context(context)
 client.username_pw_set(config["username"], config.get("password"))
 try:
-    client.connect(config["host"], 8883, keepalive=60)
+    client.connect(config["host"], 443 if websocket else 8883, keepalive=60)
     client.loop_start()
     if not answered.wait(config.get("seconds", 15)):
         seen["error"] = "closed without CONNACK"

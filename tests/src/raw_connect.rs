@@ -18,6 +18,8 @@ pub struct Connect<'a> {
     pub password: Option<String>,
     /// For the TLS handshake.
     pub certificate: Option<&'a CertificateFiles>,
+    /// Whether the connection uses MQTT over WebSocket.
+    pub websocket: bool,
 }
 
 /// The hub's response to CONNECT.
@@ -54,6 +56,13 @@ impl<'a> Connect<'a> {
         self
     }
 
+    /// Selects MQTT over WebSocket.
+    #[must_use]
+    pub fn websocket(mut self) -> Self {
+        self.websocket = true;
+        self
+    }
+
     /// Connects, returns the response, and closes the connection.
     #[must_use]
     #[track_caller]
@@ -65,6 +74,7 @@ impl<'a> Connect<'a> {
             "password": self.password,
             "cert_file": self.certificate.map(|files| &files.certificate),
             "key_file": self.certificate.map(|files| &files.key),
+            "websocket": self.websocket,
         });
         let script = Script::new(hub, "raw_connect.py").arg(config.to_string());
         let output = script.output(Duration::from_secs(60));

@@ -138,13 +138,14 @@ fn a_module_on_websocket_connects_responds_and_has_a_twin() {
 }
 
 #[test]
-fn a_module_has_its_own_keys() {
+fn a_module_authenticates_with_its_own_keys_or_those_of_its_device() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let of_device = service.create_device("dev1");
     let m1 = service.create_module("dev1", "m1");
     let m2 = service.create_module("dev1", "m2");
-    for (key, whose) in [(&of_device.primary_key, "the device's"), (&m2.primary_key, "another module's")] {
+    let other = service.create_device("dev2");
+    for (key, whose) in [(&other.primary_key, "another device's"), (&m2.primary_key, "another module's")] {
         let failure = Device::with_connection_string(&m1.connection_string_with(key))
             .start(&hub)
             .connect()
@@ -155,9 +156,15 @@ fn a_module_has_its_own_keys() {
         .start(&hub)
         .connect()
         .unwrap();
-    let unregistered = Identity { module_id: Some("m3".to_owned()), ..m1 };
-    let failure = Device::with_identity(&unregistered).start(&hub).connect().unwrap_err();
-    assert_eq!(failure.exception, "CredentialError");
+    let of_device = &of_device.primary_key;
+    Device::with_connection_string(&m1.connection_string_with(of_device)).start(&hub).connect().unwrap();
+    for unregistered in ["m3", "M1"] {
+        let unregistered = Identity { module_id: Some(unregistered.to_owned()), ..m1.clone() };
+        for key in [&m1.primary_key, of_device] {
+            let unregistered = Device::with_connection_string(&unregistered.connection_string_with(key));
+            assert_eq!(unregistered.start(&hub).connect().unwrap_err().exception, "CredentialError");
+        }
+    }
 }
 
 #[test]
@@ -201,13 +208,19 @@ fn a_deleted_module_is_disconnected() {
 struct EdgeModule<'a> {
     service: &'a Service,
     token: String,
+    /// The header `x-ms-edge-moduleId`, which Microsoft's SDKs send.
+    sender: Option<&'a str>,
 }
 
 impl EdgeModule<'_> {
     fn call(&self, path: &str) -> (u16, String) {
         let body = r#"{"methodName":"echo","payload":1}"#;
         let path = format!("{path}/methods?api-version=2019-10-01");
-        let answer = self.service.http("POST", &path, Some(&self.token), Some(body));
+        let mut headers = json!({ "Authorization": self.token });
+        if let Some(sender) = self.sender {
+            headers["x-ms-edge-moduleId"] = sender.into();
+        }
+        let answer = self.service.http_with("POST", &path, headers, Some(body));
         let code = answer.error_code().to_owned();
         (answer.status, code)
     }
@@ -257,13 +270,14 @@ fn a_module_may_only_call_its_device_and_that_devices_children() {
     create("below", json!({ "capabilities": { "iotEdge": true }, "parentScopes": [scope] }));
     create("unrelated", json!({}));
     let caller = service.create_module("edge", "caller");
-    let _ = service.create_module("edge", "other");
+    let other = service.create_module("edge", "other");
     let _ = service.create_module("leaf", "m");
     let token = |identity: &Identity, key: &str, expiry: i64| {
         sas::Token { resource: &identity.resource(), key, expiry, policy: None }.sign()
     };
     let soon = sas::now() + 60;
-    let module = EdgeModule { service: &service, token: token(&caller, &caller.primary_key, soon) };
+    let module =
+        EdgeModule { service: &service, token: token(&caller, &caller.primary_key, soon), sender: None };
     let not_online = (404, "DeviceNotOnline".to_owned());
     for allowed in
         ["/twins/edge", "/twins/edge/modules/other", "/twins/leaf", "/twins/leaf/modules/m", "/twins/below"]
@@ -275,15 +289,43 @@ fn a_module_may_only_call_its_device_and_that_devices_children() {
         assert_eq!(module.call(forbidden), unauthorized, "{forbidden}");
     }
     let device = Identity { module_id: None, ..caller.clone() };
-    for (what, token) in [
-        (
-            "another key",
-            token(&caller, edge["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap(), soon),
-        ),
-        ("an expired token", token(&caller, &caller.primary_key, sas::now() - 1)),
-        ("the resource of the device", token(&device, &caller.primary_key, soon)),
+    let own = token(&caller, &caller.primary_key, soon);
+    let short = token(&device, &caller.primary_key, soon);
+    let of_device =
+        token(&caller, edge["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap(), soon);
+    // Go and the Edge runtime sign less than the complete module; the header names the caller.
+    for (what, sender, token) in [
+        ("its own resource", Some("edge/caller"), &own),
+        ("the resource of the device", Some("edge/caller"), &short),
+        ("the key of the device", Some("edge/caller"), &of_device),
+        ("the key of the device, without the header", None, &of_device),
     ] {
-        assert_eq!(EdgeModule { service: &service, token }.call("/twins/edge"), unauthorized, "{what}");
+        let module = EdgeModule { service: &service, token: token.clone(), sender };
+        assert_eq!(module.call("/twins/leaf"), not_online, "{what}");
+        assert_eq!(module.call("/twins/unrelated"), unauthorized, "{what}");
+    }
+    let of_leaf = Identity { device_id: "leaf".to_owned(), ..caller.clone() };
+    for (what, sender, token) in [
+        ("another module's key", Some("edge/caller"), token(&caller, &other.primary_key, soon)),
+        ("an expired token", None, token(&caller, &caller.primary_key, sas::now() - 1)),
+        ("a resource without a module, and no header", None, short),
+        ("the header names another module", Some("edge/other"), own.clone()),
+        ("the header names another case", Some("edge/Caller"), own.clone()),
+        ("the header names a device", Some("edge"), of_device),
+        ("the header names another device's module", Some("leaf/m"), own.clone()),
+        ("the header is empty", Some(""), own.clone()),
+        ("the header is not an identity", Some("edge/caller/x"), own),
+        (
+            "the resource names another device",
+            Some("edge/caller"),
+            token(&of_leaf, &caller.primary_key, soon),
+        ),
+    ] {
+        assert_eq!(
+            EdgeModule { service: &service, token, sender }.call("/twins/edge"),
+            unauthorized,
+            "{what}"
+        );
     }
     for (verb, path) in [("GET", "/twins/edge"), ("PATCH", "/twins/edge"), ("GET", "/devices/edge/modules")] {
         let body = (verb == "PATCH").then_some("{}");

@@ -19,4 +19,4 @@ pub use policies::{Policies, Policy, PolicySource};
 pub use service::Principal;
 pub(crate) use service::{AuthorizationError, NO_POLICY, authorize};
 
-pub(crate) use device::authenticate;
+pub(crate) use device::{Claim, Verifier, authenticate};

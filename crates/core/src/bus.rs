@@ -23,8 +23,8 @@ pub trait Bus: Send + Sync + 'static {
     /// Closes the connection of `target` on every node. For a device, also closes the connections of its modules.
     async fn disconnect(&self, target: &IdentityId, reason: CloseReason);
 
-    /// Closes the connection of `target` on every node if it authenticated with `key`. Connections of its modules stay
-    /// open.
+    /// Closes the connection of `target` on every node if it authenticated with `key`. For a device, also closes the
+    /// connections of its modules that authenticated with this key of the device; the others stay open.
     async fn disconnect_using_key(&self, target: &IdentityId, key: KeyFingerprint);
 
     /// Announces to the other nodes that `target` is connected here now, so that they close older connections.

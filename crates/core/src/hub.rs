@@ -21,7 +21,7 @@ mod modules;
 mod statistics;
 mod twins;
 
-pub use authorize::DeviceCaller;
+pub use authorize::{DeviceCaller, ModuleCaller};
 pub use connect::{ConnectRefusal, ConnectRequest, Connected};
 pub use events::{DeviceMessage, ReadRequest};
 pub use faults::{Delivery, RefusedRequest};
@@ -40,7 +40,7 @@ use crate::auth::{Authorities, Authority, Entra, Policies, Policy, PolicySource}
 use crate::blobs::{FileStorage, UrlSigningKeys};
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::connections::{CloseReason, Connection, Connections};
+use crate::connections::{CloseReason, Connections};
 use crate::events::{ConnectionEvents, EventLog, EventSettings, EventSource, TelemetryLog};
 use crate::limits::Limits;
 use crate::messages::{Queues, run_expiry};
@@ -268,13 +268,6 @@ impl Hub {
 
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
-    }
-
-    /// Closes all connections of this node that match `predicate`.
-    fn close_where(&self, reason: CloseReason, predicate: impl Fn(&Connection) -> bool) {
-        for connection in self.connections.select(predicate) {
-            connection.close(reason);
-        }
     }
 }
 

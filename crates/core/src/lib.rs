@@ -46,5 +46,6 @@ pub mod twins;
 
 pub use hub::{
     BlobDenied, BlobGrant, ConnectRefusal, ConnectRequest, Connected, Delivery, DeviceCaller, DeviceMessage,
-    Hub, HubPorts, HubSettings, LockedNotification, MethodCall, ReadRequest, RefusedRequest, WhichKey,
+    Hub, HubPorts, HubSettings, LockedNotification, MethodCall, ModuleCaller, ReadRequest, RefusedRequest,
+    WhichKey,
 };

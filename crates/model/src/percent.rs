@@ -58,6 +58,31 @@ pub fn decode(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// Decodes every `%XX`, keeps a `%` that encodes nothing, and replaces bytes that are not UTF-8 by U+FFFD.
+#[must_use]
+pub fn decode_lossy(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    while let Some((byte, tail)) = rest.split_first() {
+        let encoded = match (byte, tail) {
+            (b'%', [high, low, tail @ ..]) => digit(*high).zip(digit(*low)).map(|digits| (digits, tail)),
+            _ => None,
+        };
+        match encoded {
+            Some(((high, low), tail)) => {
+                out.push(high * 16 + low);
+                rest = tail;
+            }
+            None => {
+                out.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +102,21 @@ mod tests {
         }
         assert_eq!(decode("a+b").as_deref(), Some("a+b"));
         assert_eq!(decode("%2f").as_deref(), Some("/"));
+    }
+
+    #[test]
+    fn lossy_decoding_keeps_what_encodes_nothing() {
+        for (text, decoded) in [
+            ("a%2fb%2Fc", "a/b/c"),
+            ("100%", "100%"),
+            ("%zz%4", "%zz%4"),
+            ("%%41", "%A"),
+            ("%2541", "%41"),
+            ("%c3%a9", "é"),
+            ("é%ff", "é\u{fffd}"),
+            ("a+b", "a+b"),
+        ] {
+            assert_eq!(decode_lossy(text), decoded, "{text}");
+        }
     }
 }

@@ -70,7 +70,7 @@ proptest! {
             prop_assert_eq!(decoded.as_deref(), Some(text.as_str()));
         }
         let _ = text.parse::<StorageAccount>();
-        let _ = MqttUsername::parse(&text);
+        let _ = MqttUsername::parse(&text, "d");
         let _ = MethodName::new(&text);
         let _ = topic::parse_method_request(&text);
         let _ = topic::parse_method_response(&text);

@@ -32,7 +32,7 @@ pub enum DeviceAuthError {
     /// The token expired.
     #[error("the token expired at {0}")]
     Expired(Timestamp),
-    /// The token's resource is not this identity.
+    /// The token's resource is neither this identity nor above it.
     #[error("the token is for another resource")]
     WrongResource,
     /// The policy is unknown.
@@ -75,50 +75,70 @@ pub struct VerifiedCredential {
     pub expires: Timestamp,
 }
 
-/// Verifies the token or certificate that a device presented for `identity`. A token takes precedence.
+/// The registry's entry of the identity that a client claims to be.
+pub(crate) struct Claim<'a> {
+    /// The identity.
+    pub(crate) identity: &'a Identity,
+    /// For a module: its device, if that exists.
+    pub(crate) device: Option<&'a Identity>,
+}
+
+impl<'a> Claim<'a> {
+    /// Returns the device: the identity itself, or the device of the module.
+    fn device(&self) -> Option<&'a Identity> {
+        if self.identity.id.module_str().is_some() { self.device } else { Some(self.identity) }
+    }
+}
+
+/// What devices and modules are verified against.
+pub(crate) struct Verifier<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) policies: &'a Policies,
+    pub(crate) authorities: &'a Authorities,
+    pub(crate) now: Timestamp,
+}
+
+/// Verifies the token or certificate that a client presented, and that the identity and its device are enabled. A token
+/// takes precedence.
 pub(crate) fn authenticate(
-    identity: &Identity,
+    claim: &Claim<'_>,
     token: Option<&str>,
     certificate: Option<&PeerCertificate>,
-    host: &str,
-    policies: &Policies,
-    authorities: &Authorities,
-    now: Timestamp,
+    verifier: &Verifier<'_>,
 ) -> Result<VerifiedCredential, DeviceAuthError> {
-    if identity.status == Status::Disabled {
+    let device = claim.device().ok_or(DeviceAuthError::UnknownIdentity)?;
+    if claim.identity.status == Status::Disabled || device.status == Status::Disabled {
         return Err(DeviceAuthError::Disabled);
     }
     // An empty password counts as no password.
     match (token.filter(|token| !token.is_empty()), certificate) {
-        (Some(token), _) => authenticate_with_token(identity, token, host, policies, now),
-        (None, Some(certificate)) => authenticate_with_certificate(identity, certificate, authorities, now),
+        (Some(token), _) => authenticate_with_token(claim, token, verifier),
+        (None, Some(certificate)) => {
+            let Verifier { authorities, now, .. } = verifier;
+            authenticate_with_certificate(claim.identity, certificate, authorities, *now)
+        }
         (None, None) => Err(DeviceAuthError::NoCredential),
     }
 }
 
 fn authenticate_with_token(
-    identity: &Identity,
+    claim: &Claim<'_>,
     text: &str,
-    host: &str,
-    policies: &Policies,
-    now: Timestamp,
+    verifier: &Verifier<'_>,
 ) -> Result<VerifiedCredential, DeviceAuthError> {
+    let Verifier { host, policies, now, .. } = verifier;
+    let identity = claim.identity;
     let token = SasToken::parse(text)?;
     let resource = token
         .resource()
         .filter(|resource| resource.is_on_host(host))
         .ok_or(DeviceAuthError::WrongResource)?;
-    let path = identity.id.resource_path();
     let credential = match token.policy() {
         None => {
-            let Authentication::Sas { primary, secondary } = &identity.authentication else {
-                return Err(DeviceAuthError::WrongAuthenticationType);
-            };
-            if !resource.is_path(&path) {
+            if !resource.matches_own_key_of(&identity.id) {
                 return Err(DeviceAuthError::WrongResource);
             }
-            let key = [primary, secondary].into_iter().find(|key| token.is_signed_by(key));
-            Credential::DeviceKey(key.ok_or(DeviceAuthError::BadSignature)?.fingerprint())
+            verify_own_key(claim, &token)?
         }
         Some(name) => {
             // A policy key may replace a device key, but not a device certificate.
@@ -126,7 +146,7 @@ fn authenticate_with_token(
                 return Err(DeviceAuthError::WrongAuthenticationType);
             }
             let policy = policies.get(name).ok_or(DeviceAuthError::UnknownPolicy)?;
-            if !resource.covers(&path) {
+            if !resource.covers(&identity.id) {
                 return Err(DeviceAuthError::WrongResource);
             }
             if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
@@ -138,10 +158,33 @@ fn authenticate_with_token(
             Credential::Policy { name: policy.name.clone() }
         }
     };
-    if token.expiry() <= now {
+    if token.expiry() <= *now {
         return Err(DeviceAuthError::Expired(token.expiry()));
     }
     Ok(VerifiedCredential { credential, expires: token.expiry() })
+}
+
+/// Verifies the signature of a token without a policy. A module may use the key of its device, like the module tests of
+/// Microsoft's C SDK and Edge's local hub, unless it authenticates with certificates.
+fn verify_own_key(claim: &Claim<'_>, token: &SasToken<'_>) -> Result<Credential, DeviceAuthError> {
+    let find_key = |authentication: &Authentication| match authentication {
+        Authentication::Sas { primary, secondary } => {
+            [primary, secondary].into_iter().find(|key| token.is_signed_by(key)).map(|key| key.fingerprint())
+        }
+        _ => None,
+    };
+    let own = &claim.identity.authentication;
+    if let Some(key) = find_key(own) {
+        return Ok(Credential::DeviceKey(key));
+    }
+    let device = claim.device.map(|device| &device.authentication);
+    match (own, device) {
+        (Authentication::Sas { .. } | Authentication::None, Some(device @ Authentication::Sas { .. })) => {
+            find_key(device).map(Credential::ParentDeviceKey).ok_or(DeviceAuthError::BadSignature)
+        }
+        (Authentication::Sas { .. }, _) => Err(DeviceAuthError::BadSignature),
+        _ => Err(DeviceAuthError::WrongAuthenticationType),
+    }
 }
 
 fn authenticate_with_certificate(

@@ -17,6 +17,8 @@ use crate::session::{Session, Subscription};
 pub enum Credential {
     /// A token signed with this key of the identity.
     DeviceKey(KeyFingerprint),
+    /// A token of a module, signed with this key of its device.
+    ParentDeviceKey(KeyFingerprint),
     /// A token signed with the key of a shared access policy.
     Policy {
         /// The policy's name.
@@ -119,8 +121,6 @@ pub struct Connection {
     pub connected: Timestamp,
     /// The identity's generation id when it connected.
     pub(crate) generation_id: String,
-    /// The identity's etag when it connected. If the current etag differs, the identity must be checked again.
-    pub(crate) etag: String,
     last_activity: AtomicI64,
     disconnect_counted: AtomicBool,
     state: Mutex<State>,
@@ -191,7 +191,6 @@ impl Connection {
             expires,
             connected: now,
             generation_id: identity.generation_id.clone(),
-            etag: identity.etag.clone(),
             last_activity: AtomicI64::new(now.unix_millis()),
             disconnect_counted: AtomicBool::new(false),
             state: Mutex::new(State { session, ..State::default() }),

@@ -37,8 +37,8 @@ pub struct Connections {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     in_flight_limit: u16,
-    /// Number of requests to close the connection of an identity.
-    close_count: AtomicU64,
+    /// Number of revocations: requests to close the connections of an identity or credential.
+    revocations: AtomicU64,
     /// Number of connected devices. Modules are not counted.
     device_count: AtomicUsize,
 }
@@ -51,17 +51,19 @@ impl Connections {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             in_flight_limit,
-            close_count: AtomicU64::new(0),
+            revocations: AtomicU64::new(0),
             device_count: AtomicUsize::new(0),
         }
     }
 
-    /// Returns how often [`Connections::close`] and [`Connections::close_using_key`] were called, whether or not they
-    /// found a connection. Code that reads an identity and then attaches its connection compares the counts before and
-    /// after: if they differ, the identity may have changed in between.
+    /// Returns how many revocations there were, whether or not they found a connection.
+    ///
+    /// A revocation writes the change, then counts itself, then closes the connections in the table. A connect reads the
+    /// number, authenticates, attaches its connection, and reads the number again. If it is the same, a revocation that
+    /// comes later finds the connection in the table. If it differs, the connect must authenticate again.
     #[must_use]
-    pub fn close_count(&self) -> u64 {
-        self.close_count.load(Ordering::SeqCst)
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
     }
 
     fn shard(&self, id: &IdentityId) -> MutexGuard<'_, Shard> {
@@ -136,7 +138,7 @@ impl Connections {
     /// Closes the connection of an identity, and ends the calls left in flight on its previous one.
     pub fn close(&self, id: &IdentityId, reason: CloseReason) {
         // Count before the look-up: a connection that is attached after the look-up then sees the new count.
-        self.close_count.fetch_add(1, Ordering::SeqCst);
+        self.revocations.fetch_add(1, Ordering::SeqCst);
         let (connection, previous) = {
             let mut shard = self.shard(id);
             let Some(entry) = shard.get_mut(id) else { return };
@@ -152,11 +154,27 @@ impl Connections {
         }
     }
 
-    /// Closes the connection of an identity if it authenticated with this key.
+    /// Closes the connection of an identity if it authenticated with this key. For a device, also closes the connections
+    /// of its modules that authenticated with this key of the device.
     pub fn close_using_key(&self, id: &IdentityId, key: KeyFingerprint, reason: CloseReason) {
-        self.close_count.fetch_add(1, Ordering::SeqCst);
+        self.revocations.fetch_add(1, Ordering::SeqCst);
         let used_key = |connection: &Arc<Connection>| connection.credential == Credential::DeviceKey(key);
         if let Some(connection) = self.get(id).filter(used_key) {
+            connection.close(reason);
+        }
+        if id.module_str().is_none() {
+            let device = id.as_str();
+            self.close_where(reason, |connection| {
+                connection.credential == Credential::ParentDeviceKey(key)
+                    && connection.id.device_str() == device
+            });
+        }
+    }
+
+    /// Closes the connections for which `revoked` returns true. Scans all connections: not for a hot path.
+    pub fn close_where(&self, reason: CloseReason, revoked: impl Fn(&Connection) -> bool) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        for connection in self.select(revoked) {
             connection.close(reason);
         }
     }

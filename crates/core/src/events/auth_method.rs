@@ -13,13 +13,17 @@ pub enum AuthMethod {
     Thumbprint = 2,
     /// A certificate that chains to a registered certificate authority.
     Authority = 3,
+    /// A token of a module, signed with the key of its device.
+    ParentDeviceKey = 4,
 }
 
 impl AuthMethod {
     /// Returns the method with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::DeviceKey, Self::Policy, Self::Thumbprint, Self::Authority].get(usize::from(number)).copied()
+        [Self::DeviceKey, Self::Policy, Self::Thumbprint, Self::Authority, Self::ParentDeviceKey]
+            .get(usize::from(number))
+            .copied()
     }
 
     /// Returns the method as JSON text, in the form of Azure's `iothub-connection-auth-method`.
@@ -28,6 +32,7 @@ impl AuthMethod {
         let own = if is_module { "module" } else { "device" };
         let (scope, kind, issuer) = match self {
             Self::DeviceKey => (own, "sas", "iothub"),
+            Self::ParentDeviceKey => ("device", "sas", "iothub"),
             Self::Policy => ("hub", "sas", "iothub"),
             Self::Thumbprint => (own, "x509Certificate", "external"),
             Self::Authority => (own, "x509CA", "external"),
@@ -42,6 +47,7 @@ impl From<&Credential> for AuthMethod {
     fn from(credential: &Credential) -> Self {
         match credential {
             Credential::DeviceKey(_) => Self::DeviceKey,
+            Credential::ParentDeviceKey(_) => Self::ParentDeviceKey,
             Credential::Policy { .. } => Self::Policy,
             Credential::Thumbprint => Self::Thumbprint,
             Credential::Authority { .. } => Self::Authority,
@@ -55,18 +61,25 @@ mod tests {
 
     #[test]
     fn stored_numbers_keep_their_meaning() {
-        for (number, method) in
-            [AuthMethod::DeviceKey, AuthMethod::Policy, AuthMethod::Thumbprint, AuthMethod::Authority]
-                .into_iter()
-                .enumerate()
-        {
+        let methods = [
+            AuthMethod::DeviceKey,
+            AuthMethod::Policy,
+            AuthMethod::Thumbprint,
+            AuthMethod::Authority,
+            AuthMethod::ParentDeviceKey,
+        ];
+        for (number, method) in methods.into_iter().enumerate() {
             assert_eq!(method as usize, number);
             assert_eq!(AuthMethod::from_number(number as u8), Some(method));
         }
-        assert_eq!(AuthMethod::from_number(4), None);
+        assert_eq!(AuthMethod::from_number(5), None);
         assert_eq!(
             AuthMethod::DeviceKey.to_json(true),
             r#"{"scope":"module","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
+        );
+        assert_eq!(
+            AuthMethod::ParentDeviceKey.to_json(true),
+            r#"{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#
         );
     }
 }

@@ -1,13 +1,13 @@
 //! Authorization of HTTPS requests.
 
-use ferrohub_model::device::Status;
 use ferrohub_model::sas::SasToken;
 use ferrohub_model::{DeviceId, HubError, IdentityId};
 use tracing::info;
 
 use super::Hub;
 use crate::auth::{
-    self, AuthorizationError, DeviceAuthError, NO_POLICY, Operation, PeerCertificate, Principal, authenticate,
+    self, AuthorizationError, Claim, DeviceAuthError, NO_POLICY, Operation, PeerCertificate, Principal,
+    VerifiedCredential, Verifier,
 };
 use crate::connections::Credential;
 use crate::metrics::count;
@@ -16,6 +16,15 @@ use crate::registry::Identity;
 /// The refusal reason for a module that failed authentication or may not call the target. The response does not say
 /// which.
 const CALLER_NOT_ALLOWED: &str = "caller_not_allowed";
+
+/// The sender of a request about the modules of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModuleCaller {
+    /// A service with the right to read or write the registry.
+    Service,
+    /// The device itself.
+    Device,
+}
 
 /// An authenticated device or module that sent an HTTPS request.
 #[derive(Debug, Clone)]
@@ -45,18 +54,56 @@ impl Hub {
     ///
     /// A service with the right may call every device and module. A module may call its own device and that device's
     /// modules. If its device is an edge device, it may also call the devices in its scope (those below it) and their
-    /// modules.
-    pub async fn authorize_call(&self, header: Option<&str>, target: &IdentityId) -> Result<(), HubError> {
+    /// modules. `calling_module` returns the module that the request names as its sender, if it does; it is called only
+    /// if no service sent the request.
+    pub async fn authorize_call<'a>(
+        &self,
+        header: Option<&str>,
+        calling_module: impl FnOnce() -> Option<&'a str> + Send,
+        target: &IdentityId,
+    ) -> Result<(), HubError> {
         let refused = match self.try_authorize(header, Operation::InvokeMethod).await {
             Ok(_) => return Ok(()),
             Err(refused) if refused.reason != NO_POLICY => refused,
-            Err(_) => match self.authorize_module_call(header.unwrap_or_default(), target).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => AuthorizationError::new(CALLER_NOT_ALLOWED),
-                Err(error) => return Err(error),
-            },
+            Err(_) => {
+                let token = header.unwrap_or_default();
+                match self.authorize_module_call(token, calling_module(), target).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => AuthorizationError::new(CALLER_NOT_ALLOWED),
+                    Err(error) => return Err(error),
+                }
+            }
         };
         Err(self.record_refusal(refused, Operation::InvokeMethod))
+    }
+
+    /// Authorizes a request about the modules of `device`: a service with the right, or the device itself with its own
+    /// credential. A module has no access to other modules.
+    pub async fn authorize_modules(
+        &self,
+        device: &DeviceId,
+        header: Option<&str>,
+        certificate: Option<&PeerCertificate>,
+        operation: Operation,
+    ) -> Result<ModuleCaller, HubError> {
+        let refused = match self.try_authorize(header, operation).await {
+            Ok(_) => return Ok(ModuleCaller::Service),
+            Err(refused) => refused,
+        };
+        let is_device = match header {
+            Some(_) => refused.reason == NO_POLICY,
+            None => certificate.is_some(),
+        };
+        if !is_device {
+            return Err(self.record_refusal(refused, operation));
+        }
+        match self.authenticate_identity(&IdentityId::device(device), header, certificate).await? {
+            Ok(caller) => {
+                self.record_activity(&caller.identity);
+                Ok(ModuleCaller::Device)
+            }
+            Err(error) => Err(self.record_refusal(AuthorizationError::new(error.reason()), operation)),
+        }
     }
 
     async fn try_authorize(
@@ -95,6 +142,24 @@ impl Hub {
         }
     }
 
+    /// Verifies the credential that a client presented for `identity`, and that the identity and its device are enabled.
+    /// `device` is the device of a module.
+    pub(super) fn authenticate(
+        &self,
+        identity: &Identity,
+        device: Option<&Identity>,
+        token: Option<&str>,
+        certificate: Option<&PeerCertificate>,
+    ) -> Result<VerifiedCredential, DeviceAuthError> {
+        let verifier = Verifier {
+            host: &self.host,
+            policies: &self.policies,
+            authorities: &self.authorities,
+            now: self.clock.now(),
+        };
+        auth::authenticate(&Claim { identity, device }, token, certificate, &verifier)
+    }
+
     /// Authenticates a device or module, and checks that it and its device are enabled.
     async fn authenticate_identity(
         &self,
@@ -105,23 +170,22 @@ impl Hub {
         let Some(identity) = self.find_identity(id).await? else {
             return Ok(Err(DeviceAuthError::UnknownIdentity));
         };
-        let now = self.clock.now();
-        let verified =
-            authenticate(&identity, token, certificate, &self.host, &self.policies, &self.authorities, now);
-        let credential = match verified {
-            Ok(verified) => verified.credential,
-            Err(error) => return Ok(Err(error)),
-        };
         let device = if id.module_str().is_some() { self.device_of(id).await? } else { None };
-        let caller = DeviceCaller { identity, credential, device };
-        Ok(match caller.device().status {
-            Status::Enabled => Ok(caller),
-            Status::Disabled => Err(DeviceAuthError::Disabled),
-        })
+        let verified = self.authenticate(&identity, device.as_ref(), token, certificate);
+        Ok(verified.map(|verified| DeviceCaller { identity, credential: verified.credential, device }))
     }
 
-    async fn authorize_module_call(&self, token: &str, target: &IdentityId) -> Result<bool, HubError> {
-        let caller = SasToken::parse(token).ok().and_then(|token| token.resource()?.identity());
+    /// Every SDK names the calling module in a header, because `sr` need not name it completely.
+    async fn authorize_module_call(
+        &self,
+        token: &str,
+        calling_module: Option<&str>,
+        target: &IdentityId,
+    ) -> Result<bool, HubError> {
+        let caller = match calling_module {
+            Some(caller) => IdentityId::parse(caller).ok(),
+            None => SasToken::parse(token).ok().and_then(|token| token.resource()?.identity()),
+        };
         let Some(caller) = caller.filter(|caller| caller.module_str().is_some()) else { return Ok(false) };
         let Ok(caller) = self.authenticate_identity(&caller, Some(token), None).await? else {
             return Ok(false);
@@ -135,7 +199,8 @@ impl Hub {
         Ok(target.is_some_and(|target| is_in_scope(&target, scope)))
     }
 
-    async fn device_of(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {
+    /// Returns the device of a module, or the device itself.
+    pub(super) async fn device_of(&self, id: &IdentityId) -> Result<Option<Identity>, HubError> {
         match DeviceId::new(id.device_str()) {
             Ok(device) => self.find_identity(&device.into()).await,
             Err(_) => Ok(None),

@@ -6,10 +6,11 @@ use ferrohub_model::{IdentityId, Timestamp};
 use tracing::{info, warn};
 
 use super::Hub;
-use crate::auth::{DeviceAuthError, PeerCertificate, authenticate};
+use crate::auth::{DeviceAuthError, PeerCertificate, VerifiedCredential};
 use crate::connections::{CloseReason, Connection};
 use crate::events::HubEvent;
 use crate::metrics::count;
+use crate::registry::Identity;
 use crate::session::Session;
 use crate::store::{StoreError, WriteOutcome};
 
@@ -92,24 +93,14 @@ impl Hub {
             warn!(%error, "a store operation failed during a connect");
             ConnectRefusal::Unavailable
         };
-        let now = self.clock.now();
-        let close_count = self.connections.close_count();
+        let revocations = self.connections.revocations();
         let (identity, stored) = self
             .store
             .identity_and_session(request.id)
             .await
             .map_err(unavailable)?
             .ok_or(DeviceAuthError::UnknownIdentity)?;
-        self.require_enabled_parent(request.id).await?;
-        let verified = authenticate(
-            &identity,
-            request.token,
-            request.certificate,
-            &self.host,
-            &self.policies,
-            &self.authorities,
-            now,
-        )?;
+        let verified = self.verify(request, &identity).await?;
         if let Some(retry) = self.injected_connect_refusal(request.id) {
             return Err(ConnectRefusal::FaultInjected { retry });
         }
@@ -141,13 +132,18 @@ impl Hub {
             self.log_disconnect(&replaced, CloseReason::TakenOver);
         }
         self.metrics.connections.inc();
-        // A change of the identity closes its connection in the table. A change after the identity was read above and
-        // before the connection was attached found no connection, so authenticate again if there was any change.
-        if self.connections.close_count() != close_count
+        // A revocation closes the connections in the table. One that came after the authentication above and before the
+        // connection was attached did not find it, so authenticate again if there was any.
+        if self.connections.revocations() != revocations
             && let Err(error) = self.reauthenticate(request, &connection).await
         {
             self.disconnected(&connection, CloseReason::CredentialChanged).await;
             return Err(error);
+        }
+        // The same for a shutdown, which closes the connections in the table.
+        if self.is_stopping() {
+            self.disconnected(&connection, CloseReason::Stopping).await;
+            return Err(ConnectRefusal::Unavailable);
         }
         self.record_presence(&connection, true);
         // For messages queued while the device was not connected. From now on, a new message notifies the connection.
@@ -164,35 +160,27 @@ impl Hub {
     ) -> Result<(), ConnectRefusal> {
         let identity = self.store.identity(request.id).await.map_err(|_| ConnectRefusal::Unavailable)?;
         let identity = identity.ok_or(DeviceAuthError::UnknownIdentity)?;
-        self.require_enabled_parent(request.id).await?;
-        let now = self.clock.now();
-        if identity.etag != connection.etag || identity.generation_id != connection.generation_id {
-            authenticate(
-                &identity,
-                request.token,
-                request.certificate,
-                &self.host,
-                &self.policies,
-                &self.authorities,
-                now,
-            )?;
-        }
-        Ok(())
+        let verified = self.verify(request, &identity).await?;
+        // The connection has the session of the identity, and is closed with its credential. If either is another one
+        // now, the device must connect again.
+        let is_same = identity.generation_id == connection.generation_id
+            && verified.credential == connection.credential
+            && Some(verified.expires) == connection.expires;
+        if is_same { Ok(()) } else { Err(ConnectRefusal::Unavailable) }
     }
 
-    /// Refuses the connect of a module whose device is disabled or missing.
-    async fn require_enabled_parent(&self, id: &IdentityId) -> Result<(), ConnectRefusal> {
-        if id.module_str().is_none() {
-            return Ok(());
-        }
-        let device =
-            ferrohub_model::DeviceId::new(id.device_str()).map_err(|_| DeviceAuthError::UnknownIdentity)?;
-        let device = self.store.identity(&device.into()).await.map_err(|_| ConnectRefusal::Unavailable)?;
-        match device {
-            Some(device) if device.status == ferrohub_model::device::Status::Enabled => Ok(()),
-            Some(_) => Err(DeviceAuthError::Disabled.into()),
-            None => Err(DeviceAuthError::UnknownIdentity.into()),
-        }
+    /// Verifies the credential of a connect request against the current policies and authorities.
+    async fn verify(
+        &self,
+        request: &ConnectRequest<'_>,
+        identity: &Identity,
+    ) -> Result<VerifiedCredential, ConnectRefusal> {
+        let device = match request.id.module_str() {
+            Some(_) => self.device_of(request.id).await.map_err(|_| ConnectRefusal::Unavailable)?,
+            None => None,
+        };
+        let verified = self.authenticate(identity, device.as_ref(), request.token, request.certificate)?;
+        Ok(verified)
     }
 
     /// Changes the subscriptions of a connection. With `durable`, they are persisted when this returns.

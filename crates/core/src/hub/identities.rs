@@ -47,9 +47,12 @@ pub(super) fn wrong_etag() -> HubError {
     HubError::new(ErrorCode::PreconditionFailed, "Precondition failed: Invalid ETag")
 }
 
-fn system_module_error(id: &IdentityId) -> HubError {
-    let text =
-        format!("{id} is a system module of an edge device; it cannot be created or deleted separately.");
+/// Returns the error for a system module that cannot be created, deleted or changed in this way.
+pub(super) fn system_module_error(id: &IdentityId) -> HubError {
+    let text = format!(
+        "{id} is a system module of an edge device; it cannot be created or deleted separately, and the device can \
+         replace only its keys."
+    );
     HubError::new(ErrorCode::SystemModuleModifyUnauthorizedAccess, text)
 }
 

@@ -77,7 +77,7 @@ impl Hub {
         self.store.save_policy(&stored).await.map_err(store_failed)?;
         self.policies.insert(new);
         info!(policy = name, key = ?which, "key regenerated");
-        self.close_where(
+        self.connections.close_where(
             CloseReason::CredentialChanged,
             |c| matches!(&c.credential, Credential::Policy { name: used } if **used == *name),
         );
@@ -160,7 +160,7 @@ impl Hub {
         self.store.delete_authority(name).await.map_err(store_failed)?;
         self.authorities.remove(name);
         info!(authority = name, "certificate authority removed");
-        self.close_where(
+        self.connections.close_where(
             CloseReason::CredentialChanged,
             |c| matches!(&c.credential, Credential::Authority { name: used } if **used == *name),
         );

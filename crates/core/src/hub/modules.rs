@@ -5,8 +5,9 @@ use std::sync::Arc;
 use ferrohub_model::module::Module;
 use ferrohub_model::{DeviceId, HubError, IdentityId, ModuleId};
 
-use super::{Hub, store_failed};
-use crate::registry::{Identity, IfMatch, apply_module, to_module};
+use super::identities::system_module_error;
+use super::{Hub, ModuleCaller, store_failed};
+use crate::registry::{Authentication, Identity, IfMatch, apply_module, is_system_module, to_module};
 
 impl Hub {
     /// Returns a module.
@@ -29,16 +30,27 @@ impl Hub {
         Ok(identities.iter().map(|identity| self.present_module(identity)).collect())
     }
 
-    /// Creates a module (`if_match` is `None`) or updates an existing one.
+    /// Creates a module (`if_match` is `None`) or updates an existing one. A device may replace the keys of its system
+    /// modules, because Edge does so at every start, but change nothing else of them.
     pub async fn put_module(
         self: &Arc<Self>,
+        caller: ModuleCaller,
         device: &DeviceId,
         module: &ModuleId,
         request: &Module,
         if_match: Option<&IfMatch>,
     ) -> Result<Module, HubError> {
         let id = IdentityId::module(device, module);
-        let apply = |old: Option<&Identity>, now| apply_module(&id, request, old, now);
+        let is_restricted = caller == ModuleCaller::Device && is_system_module(&id);
+        let apply = |old: Option<&Identity>, now| {
+            let new = apply_module(&id, request, old, now)?;
+            let has_keys = matches!(new.authentication, Authentication::Sas { .. });
+            let keeps_owner = old.is_some_and(|old| old.managed_by == new.managed_by);
+            if is_restricted && !(has_keys && keeps_owner) {
+                return Err(system_module_error(&id));
+            }
+            Ok(new)
+        };
         Ok(self.present_module(&self.put_identity(&id, if_match, apply).await?))
     }
 

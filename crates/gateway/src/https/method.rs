@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use axum::http::HeaderName;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use ferrohub_core::MethodCall;
@@ -20,6 +21,9 @@ use super::request::{
     authorization, check_api_version, device_id, from_object, json_bytes, module_id, read_body,
 };
 use super::server::Api;
+
+/// Names the module that sends a call, as `device/module`. Every device SDK sends it.
+const CALLING_MODULE: HeaderName = HeaderName::from_static("x-ms-edge-moduleid");
 
 /// Returns the target of a method call from a path below `/twins`; `None` if the path is not one of a method call.
 pub(super) fn parse_target(path: &str) -> Option<Result<IdentityId, HubError>> {
@@ -61,7 +65,9 @@ async fn try_invoke(
 ) -> Result<MethodReply, HubError> {
     let target = match target {
         Ok(target) => {
-            api.hub.authorize_call(authorization(request.headers()), &target).await?;
+            let headers = request.headers();
+            let calling_module = || headers.get(CALLING_MODULE)?.to_str().ok();
+            api.hub.authorize_call(authorization(headers), calling_module, &target).await?;
             target
         }
         // A caller without permission must not learn whether the path is valid.

@@ -3,7 +3,7 @@
 use ferrohub_core::connections::CloseReason;
 use ferrohub_core::{ConnectRefusal, ConnectRequest};
 use ferrohub_model::IdentityId;
-use ferrohub_model::mqtt_username::MqttUsername;
+use ferrohub_model::mqtt_username::{InvalidUsername, MqttUsername};
 use ferrohub_mqtt::server::Connection as Machine;
 use ferrohub_mqtt::{Connect, Refusal};
 use tokio::time::Instant;
@@ -43,19 +43,21 @@ impl ConnectionHandler {
         };
         let id = IdentityId::parse(connect.client_id.as_str())
             .map_err(|_| refuse(Refusal::ClientId, "the client id is not a device or module id"))?;
-        let username = connect.username.as_ref().and_then(|name| MqttUsername::parse(name.as_str()));
-        let username = username
-            .ok_or_else(|| refuse(Refusal::BadCredentials, "the user name is missing or malformed"))?;
+        let username = connect
+            .username
+            .as_ref()
+            .ok_or_else(|| refuse(Refusal::BadCredentials, "there is no user name"))?;
+        let username = MqttUsername::parse(username.as_str(), id.as_str()).map_err(|error| {
+            let refusal = match error {
+                InvalidUsername::Incomplete => Refusal::BadCredentials,
+                InvalidUsername::OtherIdentity => Refusal::NotAuthorized,
+            };
+            refuse(refusal, &error.to_string())
+        })?;
         if !username.host.eq_ignore_ascii_case(self.hub.host()) {
             return Err(refuse(
                 Refusal::NotAuthorized,
                 "the user name contains the host name of another hub",
-            ));
-        }
-        if username.identity != id.as_str() {
-            return Err(refuse(
-                Refusal::NotAuthorized,
-                "the user name and the client id name different identities",
             ));
         }
         let token = match connect.password.as_deref().map(std::str::from_utf8) {

@@ -1,0 +1,462 @@
+//! Revoked credentials: no connection outlives its credential, not even one that is made at the same time.
+//!
+//! A connect authenticates and then enters the connection table. A revocation between the two does not find it there.
+//! The clock of these tests stops a connect at exactly that point.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends by panicking")]
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use ferrohub_bus::LocalBus;
+use ferrohub_core::auth::{Authority, PeerCertificate};
+use ferrohub_core::clock::Clock;
+use ferrohub_core::connections::{Connection, Connections};
+use ferrohub_core::events::EventSettings;
+use ferrohub_core::limits::Limits;
+use ferrohub_core::metrics::Metrics;
+use ferrohub_core::registry::IfMatch;
+use ferrohub_core::{ConnectRefusal, ConnectRequest, Hub, HubPorts, HubSettings, ModuleCaller, WhichKey};
+use ferrohub_model::{DeviceId, IdentityId, KeyChange, ModuleId, SharedAccessKey, Timestamp, sas};
+use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
+use prometheus_client::registry::Registry;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::CertificateDer;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
+const EXPIRY: Timestamp = Timestamp::from_unix_seconds(1_700_003_600);
+const HOST: &str = "hub.example";
+
+tokio::task_local! {
+    /// Stops the task between the authentication and the entry into the connection table.
+    static PAUSE: Pause;
+}
+
+/// A connect reads the clock to authenticate, and again when it has authenticated.
+const READS_BEFORE_PAUSE: u32 = 1;
+
+struct Pause {
+    reads: Cell<u32>,
+    reached: Cell<Option<oneshot::Sender<()>>>,
+    resume: mpsc::Receiver<()>,
+}
+
+struct PausingClock;
+
+impl Clock for PausingClock {
+    fn now(&self) -> Timestamp {
+        let _ = PAUSE.try_with(|pause| {
+            let reads = pause.reads.replace(pause.reads.get() + 1);
+            if reads == READS_BEFORE_PAUSE {
+                let _ = pause.reached.take().unwrap().send(());
+                tokio::task::block_in_place(|| pause.resume.recv().unwrap());
+            }
+        });
+        NOW
+    }
+}
+
+/// How a client authenticates.
+#[derive(Debug, Clone)]
+enum Proof {
+    Token(String),
+    Certificate(PeerCertificate),
+}
+
+/// A hub with a device `d` that has a module `m`, and devices with certificates: `signed` by a CA, `listed` by thumbprint.
+struct World {
+    hub: Arc<Hub>,
+    connections: Arc<Connections>,
+    signed: CertificateDer<'static>,
+    listed: CertificateDer<'static>,
+    _folder: tempfile::TempDir,
+}
+
+/// Returns a new certificate of this name, self-signed if there is no issuer.
+fn certificate(name: &str, issuer: Option<&CertifiedIssuer<'_, KeyPair>>) -> CertificateDer<'static> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().unwrap();
+    let certificate = match issuer {
+        Some(issuer) => params.signed_by(&key, issuer).unwrap(),
+        None => params.self_signed(&key).unwrap(),
+    };
+    certificate.der().clone()
+}
+
+fn device(name: &str) -> DeviceId {
+    DeviceId::new(name).unwrap()
+}
+
+fn module(name: &str) -> ModuleId {
+    ModuleId::new(name).unwrap()
+}
+
+fn id(text: &str) -> IdentityId {
+    IdentityId::parse(text).unwrap()
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
+        let events = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap();
+        let connections = Arc::new(Connections::new(8));
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Fleet Root");
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Authority::new("fleet", root.der().to_vec(), true, false).unwrap();
+        let settings = HubSettings {
+            host: HOST.to_owned(),
+            limits: Limits::default(),
+            policies: Vec::new(),
+            authorities: vec![authority],
+            entra: None,
+            events: EventSettings::default(),
+        };
+        let ports = HubPorts {
+            store: Arc::new(store),
+            events: Arc::new(events),
+            bus: Arc::new(LocalBus::new(connections.clone())),
+            clock: Arc::new(PausingClock),
+            connections: connections.clone(),
+            files: None,
+        };
+        let hub = Hub::start(settings, ports, Metrics::register(&mut Registry::default())).await.unwrap();
+        let (signed, listed) = (certificate("signed", Some(&root)), certificate("listed", None));
+        let world = Self { hub: Arc::new(hub), connections, signed, listed, _folder: folder };
+        world.put("d", json!({}), None).await;
+        world.put("other", json!({}), None).await;
+        world.put("signed", json!({ "authentication": { "type": "certificateAuthority" } }), None).await;
+        world.put("listed", thumbprint(&world.listed), None).await;
+        world.put_module("d", "m", json!({}), None).await;
+        world
+    }
+
+    async fn put(&self, name: &str, body: Value, if_match: Option<&IfMatch>) {
+        let request = serde_json::from_value(with_id(name, body)).unwrap();
+        self.hub.put_device(&device(name), &request, if_match).await.unwrap();
+    }
+
+    async fn update(&self, name: &str, body: Value) {
+        self.put(name, body, Some(&IfMatch::Any)).await;
+    }
+
+    async fn put_module(&self, of: &str, name: &str, body: Value, if_match: Option<&IfMatch>) {
+        let request = serde_json::from_value(body).unwrap();
+        let caller = ModuleCaller::Service;
+        self.hub.put_module(caller, &device(of), &module(name), &request, if_match).await.unwrap();
+    }
+
+    /// Returns a token of this identity, signed with the primary key of `signer`.
+    async fn token(&self, identity: &str, signer: &str) -> Proof {
+        let signer = id(signer);
+        let of = device(signer.device_str());
+        let authentication = match signer.module_str() {
+            None => self.hub.get_device(&of).await.unwrap().authentication,
+            Some(name) => self.hub.get_module(&of, &module(name)).await.unwrap().authentication,
+        };
+        let key = authentication.unwrap().symmetric_key.unwrap().primary_key.unwrap();
+        let resource = format!("{HOST}{}", id(identity).resource_path());
+        let key = SharedAccessKey::from_base64(&key).unwrap();
+        Proof::Token(sas::sign(&resource, &key, None, EXPIRY))
+    }
+
+    fn policy_token(&self) -> Proof {
+        let key = &self.hub.policy("device").unwrap().primary_key;
+        Proof::Token(sas::sign(HOST, key, Some("device"), EXPIRY))
+    }
+
+    /// Returns the identity's connection, if it is open.
+    fn open_connection(&self, identity: &str) -> Option<Arc<Connection>> {
+        self.connections.get(&id(identity)).filter(|connection| connection.close_reason().is_none())
+    }
+}
+
+fn of_certificate(certificate: &CertificateDer<'static>) -> Proof {
+    Proof::Certificate(PeerCertificate::new(std::slice::from_ref(certificate)).unwrap())
+}
+
+fn with_id(name: &str, mut body: Value) -> Value {
+    body["deviceId"] = json!(name);
+    body
+}
+
+fn new_keys() -> Value {
+    let key = SharedAccessKey::generate().to_base64();
+    json!({ "authentication": { "type": "sas", "symmetricKey": { "primaryKey": key, "secondaryKey": key } } })
+}
+
+fn thumbprint(certificate: &CertificateDer<'_>) -> Value {
+    let thumbprint = ferrohub_core::auth::thumbprint_sha256(certificate);
+    json!({ "authentication": { "type": "selfSigned", "x509Thumbprint": { "primaryThumbprint": thumbprint } } })
+}
+
+async fn connect(hub: &Hub, identity: &str, proof: &Proof) -> Result<Arc<Connection>, ConnectRefusal> {
+    let (token, certificate) = match proof {
+        Proof::Token(token) => (Some(token.as_str()), None),
+        Proof::Certificate(certificate) => (None, Some(certificate)),
+    };
+    let request = ConnectRequest {
+        id: &id(identity),
+        token,
+        certificate,
+        model_id: None,
+        clean_session: true,
+        protocol: "test",
+        peer: ([127, 0, 0, 1], 1).into(),
+    };
+    hub.connect(&request).await.map(|connected| connected.connection)
+}
+
+/// Everything that ends a connection, and the connection that it ends.
+#[derive(Debug, Clone, Copy)]
+enum Revocation {
+    DeviceKeyRegenerated,
+    DeviceKeysReplaced,
+    DeviceDisabled,
+    DeviceDeleted,
+    DeviceRecreated,
+    DeviceTypeChanged,
+    ModuleKeyRegenerated,
+    ModuleKeysReplaced,
+    ModuleDeleted,
+    ModuleDisabledWithDevice,
+    ModuleDeletedWithDevice,
+    KeyOfModulesDeviceRegenerated,
+    KeysOfModulesDeviceReplaced,
+    TypeOfModulesDeviceChanged,
+    ModulesDeviceDisabled,
+    ModulesDeviceDeleted,
+    ModuleTypeChanged,
+    PolicyKeyRegenerated,
+    AuthorityRemoved,
+    ThumbprintChanged,
+    HubStopped,
+}
+
+use Revocation::*;
+
+const ALL: [Revocation; 21] = [
+    DeviceKeyRegenerated,
+    DeviceKeysReplaced,
+    DeviceDisabled,
+    DeviceDeleted,
+    DeviceRecreated,
+    DeviceTypeChanged,
+    ModuleKeyRegenerated,
+    ModuleKeysReplaced,
+    ModuleDeleted,
+    ModuleDisabledWithDevice,
+    ModuleDeletedWithDevice,
+    KeyOfModulesDeviceRegenerated,
+    KeysOfModulesDeviceReplaced,
+    TypeOfModulesDeviceChanged,
+    ModulesDeviceDisabled,
+    ModulesDeviceDeleted,
+    ModuleTypeChanged,
+    PolicyKeyRegenerated,
+    AuthorityRemoved,
+    ThumbprintChanged,
+    HubStopped,
+];
+
+impl Revocation {
+    /// Returns the identity that connects, and its credential.
+    async fn client(self, world: &World) -> (&'static str, Proof) {
+        match self {
+            DeviceKeyRegenerated | DeviceKeysReplaced | DeviceDisabled | DeviceDeleted | DeviceRecreated
+            | DeviceTypeChanged | HubStopped => ("d", world.token("d", "d").await),
+            ModuleKeyRegenerated
+            | ModuleKeysReplaced
+            | ModuleDeleted
+            | ModuleDisabledWithDevice
+            | ModuleDeletedWithDevice => ("d/m", world.token("d/m", "d/m").await),
+            KeyOfModulesDeviceRegenerated
+            | KeysOfModulesDeviceReplaced
+            | TypeOfModulesDeviceChanged
+            | ModulesDeviceDisabled
+            | ModulesDeviceDeleted
+            | ModuleTypeChanged => ("d/m", world.token("d/m", "d").await),
+            PolicyKeyRegenerated => ("d", world.policy_token()),
+            AuthorityRemoved => ("signed", of_certificate(&world.signed)),
+            ThumbprintChanged => ("listed", of_certificate(&world.listed)),
+        }
+    }
+
+    async fn run(self, world: &World) {
+        let (hub, d, m) = (&world.hub, device("d"), module("m"));
+        let by_certificate = json!({ "authentication": { "type": "certificateAuthority" } });
+        match self {
+            DeviceKeyRegenerated | KeyOfModulesDeviceRegenerated => {
+                hub.change_device_key(&d, KeyChange::Primary, &IfMatch::Any).await.map(drop).unwrap();
+            }
+            DeviceKeysReplaced | KeysOfModulesDeviceReplaced => world.update("d", new_keys()).await,
+            DeviceDisabled | ModuleDisabledWithDevice | ModulesDeviceDisabled => {
+                world.update("d", json!({ "status": "disabled" })).await;
+            }
+            DeviceDeleted | ModuleDeletedWithDevice | ModulesDeviceDeleted => {
+                hub.delete_device(&d, &IfMatch::Any).await.unwrap();
+            }
+            DeviceRecreated => {
+                let keys = hub.get_device(&d).await.unwrap().authentication;
+                hub.delete_device(&d, &IfMatch::Any).await.unwrap();
+                world.put("d", json!({ "authentication": keys }), None).await;
+            }
+            DeviceTypeChanged | TypeOfModulesDeviceChanged => world.update("d", by_certificate).await,
+            ModuleKeyRegenerated => {
+                hub.change_module_key(&d, &m, KeyChange::Primary, &IfMatch::Any).await.map(drop).unwrap();
+            }
+            ModuleKeysReplaced => world.put_module("d", "m", new_keys(), Some(&IfMatch::Any)).await,
+            ModuleTypeChanged => world.put_module("d", "m", by_certificate, Some(&IfMatch::Any)).await,
+            ModuleDeleted => hub.delete_module(&d, &m, &IfMatch::Any).await.unwrap(),
+            PolicyKeyRegenerated => {
+                hub.regenerate_key("device", WhichKey::Primary).await.map(drop).unwrap();
+            }
+            AuthorityRemoved => hub.remove_authority("fleet").await.unwrap(),
+            ThumbprintChanged => {
+                world.update("listed", thumbprint(&certificate("listed", None))).await;
+            }
+            HubStopped => hub.drain().await,
+        }
+    }
+}
+
+/// Connects, and runs `meanwhile` when the client has authenticated and is not in the connection table yet.
+async fn connect_during(
+    world: &World,
+    identity: &'static str,
+    proof: Proof,
+    meanwhile: impl Future<Output = ()>,
+) -> Result<Arc<Connection>, ConnectRefusal> {
+    let ((reached, is_reached), (resume, resumed)) = (oneshot::channel(), mpsc::channel());
+    let pause = Pause { reads: Cell::new(0), reached: Cell::new(Some(reached)), resume: resumed };
+    let hub = world.hub.clone();
+    let connecting = tokio::spawn(PAUSE.scope(pause, async move { connect(&hub, identity, &proof).await }));
+    is_reached.await.expect("the client authenticates");
+    assert!(world.open_connection(identity).is_none());
+    meanwhile.await;
+    resume.send(()).unwrap();
+    connecting.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_credential_that_is_revoked_during_a_connect_does_not_connect() {
+    for revocation in ALL {
+        let world = World::new().await;
+        let (identity, proof) = revocation.client(&world).await;
+        let result = connect_during(&world, identity, proof, revocation.run(&world)).await;
+        assert!(result.is_err(), "{revocation:?}");
+        assert!(world.open_connection(identity).is_none(), "{revocation:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_credential_that_is_revoked_after_a_connect_ends_the_connection() {
+    for revocation in ALL {
+        let world = World::new().await;
+        let (identity, proof) = revocation.client(&world).await;
+        let connection = connect(&world.hub, identity, &proof).await.unwrap();
+        revocation.run(&world).await;
+        assert!(connection.close_reason().is_some(), "{revocation:?}");
+        let accepted_again = connect(&world.hub, identity, &proof).await.is_ok();
+        assert_eq!(accepted_again, matches!(revocation, DeviceRecreated), "{revocation:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_revocation_of_another_credential_does_not_disturb_a_connect() {
+    for (identity, signer, revocation) in [
+        ("d", "d", ModuleKeyRegenerated),
+        ("d", "d", PolicyKeyRegenerated),
+        ("d", "d", AuthorityRemoved),
+        ("d/m", "d/m", DeviceKeyRegenerated),
+        ("d/m", "d", ModuleKeyRegenerated),
+        ("other", "other", DeviceDeleted),
+    ] {
+        let world = World::new().await;
+        let proof = world.token(identity, signer).await;
+        let result = connect_during(&world, identity, proof.clone(), revocation.run(&world)).await;
+        let connection = result.expect("the credential is still valid");
+        assert_eq!(connection.close_reason(), None, "{identity} {revocation:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_module_with_its_own_key_stays_connected_when_the_key_of_its_device_is_regenerated() {
+    let world = World::new().await;
+    let own = connect(&world.hub, "d/m", &world.token("d/m", "d/m").await).await.unwrap();
+    DeviceKeyRegenerated.run(&world).await;
+    assert_eq!(own.close_reason(), None);
+    let of_device = connect(&world.hub, "d/m", &world.token("d/m", "d").await).await.unwrap();
+    ModuleKeyRegenerated.run(&world).await;
+    assert_eq!(of_device.close_reason(), None, "the key of the device is still valid");
+    world.update("d", json!({ "statusReason": "any" })).await;
+    assert_eq!(of_device.close_reason(), None);
+    KeyOfModulesDeviceRegenerated.run(&world).await;
+    assert!(of_device.close_reason().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_module_may_use_its_devices_key_unless_it_authenticates_with_certificates() {
+    let world = World::new().await;
+    let proof = world.token("d/m", "d").await;
+    let of_other = world.token("d/m", "other").await;
+    assert!(connect(&world.hub, "d/m", &of_other).await.is_err(), "the key of another device");
+    let own = world.token("d", "d/m").await;
+    assert!(connect(&world.hub, "d", &own).await.is_err(), "a device with the key of its module");
+    for (authentication, accepted) in [
+        (json!({ "type": "none" }), true),
+        (json!({ "type": "certificateAuthority" }), false),
+        (thumbprint(&world.listed)["authentication"].clone(), false),
+        (json!({ "type": "sas" }), true),
+    ] {
+        let body = json!({ "authentication": authentication });
+        world.put_module("d", "m", body, Some(&IfMatch::Any)).await;
+        assert_eq!(connect(&world.hub, "d/m", &proof).await.is_ok(), accepted, "{authentication}");
+    }
+    world.put_module("listed", "m", json!({}), None).await;
+    let certificate = of_certificate(&world.listed);
+    assert!(connect(&world.hub, "listed/m", &certificate).await.is_err(), "the certificate of the device");
+}
+
+/// Many clients connect while their credential is revoked, before it and after it: none is connected in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_connection_survives_a_race_with_a_revocation() {
+    const MODULES: usize = 12;
+    const ROUNDS: usize = 25;
+    let world = Arc::new(World::new().await);
+    let modules: Vec<String> = (0..MODULES).map(|number| format!("d/m{number}")).collect();
+    for name in &modules {
+        world.put_module("d", name.strip_prefix("d/").unwrap(), json!({}), None).await;
+    }
+    for round in 0..ROUNDS {
+        for revocation in [PolicyKeyRegenerated, KeyOfModulesDeviceRegenerated, KeysOfModulesDeviceReplaced] {
+            let mut connects = Vec::new();
+            for name in &modules {
+                let proof = match revocation {
+                    PolicyKeyRegenerated => world.policy_token(),
+                    _ => world.token(name, "d").await,
+                };
+                let (world, name) = (world.clone(), name.clone());
+                connects.push(async move { drop(connect(&world.hub, &name, &proof).await) });
+            }
+            let mut tasks = JoinSet::new();
+            for (number, connect) in connects.into_iter().enumerate() {
+                if number == round % MODULES {
+                    let world = world.clone();
+                    tasks.spawn(async move { revocation.run(&world).await });
+                }
+                tasks.spawn(connect);
+            }
+            tasks.join_all().await;
+            for name in &modules {
+                assert!(world.open_connection(name).is_none(), "round {round}, {revocation:?}, {name}");
+            }
+        }
+    }
+}
