@@ -1,7 +1,7 @@
 //! `/devices/{id}/modules`: module identities.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use ferrohub_core::auth::Operation;
@@ -14,6 +14,7 @@ use super::request::{
     self, authorization, check_api_version, device_id, if_match, json_with_etag, module_id, no_content,
     read_json,
 };
+use super::request_path::Path;
 use super::server::Api;
 
 fn ids((device, module): &(String, String)) -> Result<(DeviceId, ModuleId), HubError> {
