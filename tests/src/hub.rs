@@ -194,6 +194,13 @@ impl Hub {
         process::get(&self.name, "/metrics").expect("the metrics")
     }
 
+    /// Sends a request to the admin listener and returns the response with its head. `headers` are whole lines.
+    #[must_use]
+    #[track_caller]
+    pub fn admin_request(&self, target: &str, headers: &str) -> String {
+        process::request(&self.name, target, headers).expect("a response of the admin listener")
+    }
+
     /// Runs another command of the program with this hub's configuration.
     #[must_use]
     #[track_caller]

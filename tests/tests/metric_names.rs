@@ -19,7 +19,12 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
     let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
     device.connect().unwrap();
 
-    let text = hub.metrics();
+    let headers = format!("Host: {}\r\nAccept: application/openmetrics-text; version=1.0.0\r\n", hub.name());
+    let text = hub.admin_request("/metrics", &headers);
+    assert!(
+        text.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{text}"
+    );
     let (actual, golden) = (descriptions(&text), descriptions(GOLDEN));
     let unknown: Vec<_> = actual.difference(&golden).collect();
     assert!(unknown.is_empty(), "not in tests/golden/metrics.txt: {unknown:#?}");

@@ -50,3 +50,14 @@ fn a_node_device_works_over_mqtt() {
 fn a_node_device_works_over_a_websocket() {
     method_twins_and_telemetry("mqtt_ws");
 }
+
+#[test]
+fn a_node_device_uploads_a_file() {
+    let hub = Hub::start();
+    let service = NodeClient::service(&hub);
+    let device = NodeClient::device(&hub, &create_device(&hub, &service, "node-1"), "mqtt");
+    device.ok("connect", &Value::Null);
+    device.ok("upload_file", &json!({ "blob_name": "folder/f 1.txt", "text": "from Node" }));
+    let file = hub.command(["files", "list", "--output", "json"]).success();
+    assert!(file.contains("node-1/folder/f 1.txt"), "{file}");
+}

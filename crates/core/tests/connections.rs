@@ -98,8 +98,8 @@ async fn a_takeover_ends_sent_calls_and_moves_unsent_calls() {
     assert!(Arc::ptr_eq(&table.attach(&new, true).unwrap(), &old));
     assert_eq!(sent.await.unwrap(), Err(CallEnd::TakenOver));
     let moved = next_request(&new).await;
-    assert_eq!(new.answer(first.request_id, reply("late")), Answer::NoSuchCall);
-    assert_eq!(new.answer(moved.request_id, reply("1")), Answer::Delivered);
+    assert_eq!(new.answer(first.request_id, Ok(reply("late"))), Answer::NoSuchCall);
+    assert_eq!(new.answer(moved.request_id, Ok(reply("1"))), Answer::Delivered);
     assert_eq!(unsent.await.unwrap(), Ok(reply("1")));
     assert_eq!(table.count(), 1);
     assert!(matches!(
@@ -125,8 +125,8 @@ async fn after_a_clean_disconnect_a_device_may_answer_on_its_next_connection() {
     }
     run_ready_tasks().await;
     assert!(!waiting.is_finished());
-    assert_eq!(current.answer(request.request_id, reply("here")), Answer::Delivered);
-    assert_eq!(current.answer(request.request_id, reply("here")), Answer::NoSuchCall);
+    assert_eq!(current.answer(request.request_id, Ok(reply("here"))), Answer::Delivered);
+    assert_eq!(current.answer(request.request_id, Ok(reply("here"))), Answer::NoSuchCall);
     assert_eq!(waiting.await.unwrap(), Ok(reply("here")));
     assert!(!table.detach(&current, CloseReason::ClientDisconnect), "no call is in flight");
 }
@@ -197,7 +197,7 @@ async fn a_call_waits_until_the_device_is_connected_and_subscribed() {
     assert!(!waiting.is_finished(), "connected, but not subscribed yet");
     table.set_session(&device, Session::default().with(Subscription::Methods, true));
     let request = next_request(&device).await;
-    device.answer(request.request_id, reply("0"));
+    device.answer(request.request_id, Ok(reply("0")));
     assert_eq!(waiting.await.unwrap(), Ok(reply("0")));
 }
 
@@ -214,11 +214,11 @@ async fn an_unsent_call_waits_for_a_new_subscription_after_an_unsubscribe() {
     assert_eq!(impatient.await.unwrap(), Err(CallEnd::NotOnline));
     let nothing = poll_fn(|cx| Poll::Ready(device.poll_outgoing(cx))).await;
     assert!(nothing.is_pending(), "a request after the device unsubscribed: {nothing:?}");
-    assert_eq!(device.answer(first.request_id, reply("1")), Answer::Delivered);
+    assert_eq!(device.answer(first.request_id, Ok(reply("1"))), Answer::Delivered);
     assert_eq!(sent.await.unwrap(), Ok(reply("1")));
     table.set_session(&device, Session::default().with(Subscription::Methods, false));
     let second = next_request(&device).await;
-    device.answer(second.request_id, reply("2"));
+    device.answer(second.request_id, Ok(reply("2")));
     assert_eq!(patient.await.unwrap(), Ok(reply("2")));
 }
 
@@ -231,11 +231,11 @@ async fn a_cancelled_or_timed_out_call_is_removed() {
     let request = next_request(&device).await;
     cancelled.abort();
     assert!(cancelled.await.unwrap_err().is_cancelled());
-    assert_eq!(device.answer(request.request_id, reply("0")), Answer::NoSuchCall);
+    assert_eq!(device.answer(request.request_id, Ok(reply("0"))), Answer::NoSuchCall);
     let timed_out = call(&table, 0);
     let request = next_request(&device).await;
     assert_eq!(timed_out.await.unwrap(), Err(CallEnd::TimedOut));
-    assert_eq!(device.answer(request.request_id, reply("0")), Answer::NoSuchCall);
+    assert_eq!(device.answer(request.request_id, Ok(reply("0"))), Answer::NoSuchCall);
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +248,7 @@ async fn the_number_of_calls_in_flight_is_limited_per_device() {
     assert_eq!(call(&table, 0).await.unwrap(), Err(CallEnd::TooManyInFlight));
     for _ in &calls {
         let request = next_request(&device).await;
-        assert_eq!(device.answer(request.request_id, reply("0")), Answer::Delivered);
+        assert_eq!(device.answer(request.request_id, Ok(reply("0"))), Answer::Delivered);
     }
     for call in calls {
         assert!(call.await.unwrap().is_ok());

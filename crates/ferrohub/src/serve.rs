@@ -19,7 +19,7 @@ use ferrohub_core::metrics::Metrics;
 use ferrohub_core::store::Store;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
-use ferrohub_gateway::{Gateway, GatewayMetrics, ServeOptions};
+use ferrohub_gateway::{AdminOptions, Gateway, GatewayMetrics, ServeOptions, SystemMetrics};
 use ferrohub_model::{Right, Rights, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
@@ -104,6 +104,7 @@ impl Server {
 
         let metrics = Metrics::register(&mut registry);
         let gateway_metrics = GatewayMetrics::register(&mut registry);
+        let system = SystemMetrics::register(&mut registry, env!("CARGO_PKG_VERSION"), &config.data_dir);
         let limits = limits::core_limits(config);
         let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
         let settings = HubSettings {
@@ -141,7 +142,12 @@ impl Server {
             certificate: Arc::new(certificate),
             limits: limits::gateway_limits(&config.limits, &config.files),
             metrics: gateway_metrics,
-            registry: Arc::new(registry),
+            admin: AdminOptions {
+                names: listen::admin_names(config),
+                token: config.listen.admin_token.clone(),
+                registry: Arc::new(registry),
+                system,
+            },
             extra_routes: entra.routes,
         };
         Ok(Self { gateway, options, endpoints, private_ca })

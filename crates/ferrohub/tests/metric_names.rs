@@ -4,9 +4,11 @@
 //! `CHANGELOG.md`. The acceptance test of the same name compares the file with `/metrics` of a running hub.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+use std::path::Path;
+
 use ferrohub_core::events::EventSource;
 use ferrohub_core::metrics::{Metrics, count};
-use ferrohub_gateway::GatewayMetrics;
+use ferrohub_gateway::{GatewayMetrics, SystemMetrics};
 use ferrohub_store::StoreMetrics;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -20,6 +22,7 @@ fn metric_descriptions() -> String {
     let _ = StoreMetrics::register_for_events(&mut registry);
     let metrics = Metrics::register(&mut registry);
     let gateway = GatewayMetrics::register(&mut registry);
+    let _ = SystemMetrics::register(&mut registry, "0.0.0", Path::new("data"));
     // A family without a counter is not encoded.
     for family in [
         &metrics.method_calls,

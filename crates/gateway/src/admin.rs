@@ -1,50 +1,151 @@
-//! The admin listener: health and metrics, for the local machine.
+//! The admin listener: health and metrics. On a loopback address it is plain HTTP. With a token it uses TLS, and each
+//! request must present the token.
 
-use std::sync::Arc;
+mod guard;
+mod text_format;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ferrohub_core::Hub;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tracing::warn;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
 
+pub(crate) use guard::Guard;
+
+use crate::health::{self, Readiness};
+use crate::listener::Accepted;
+use crate::system_metrics::SystemMetrics;
+use crate::tls::ServerCertificate;
+use crate::write_timeout::WriteTimeout;
+
+const OPENMETRICS: &str = "application/openmetrics-text";
+/// How long a TLS connection of the admin listener may be idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum size of the headers of one request, in bytes.
+const HEADER_BYTES: usize = 16 * 1024;
+
+/// What the metrics endpoint reads.
 #[derive(Clone)]
-struct Admin {
-    hub: Arc<Hub>,
-    registry: Arc<Registry>,
+pub(crate) struct MetricsSource {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) system: Arc<SystemMetrics>,
+    pub(crate) certificate: Arc<ServerCertificate>,
 }
 
-pub(crate) async fn serve(listener: TcpListener, hub: Arc<Hub>, registry: Arc<Registry>) {
-    let router = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
+/// Returns the routes of the admin listener.
+pub(crate) fn router(source: MetricsSource, readiness: Arc<Readiness>, guard: Arc<Guard>) -> Router {
+    Router::new()
         .route("/metrics", get(metrics))
-        .with_state(Admin { hub, registry });
+        .with_state(source)
+        .merge(health::routes(readiness))
+        .fallback(async || (StatusCode::NOT_FOUND, "The paths are /healthz, /readyz and /metrics.\n"))
+        .layer(from_fn_with_state(guard, guard::check))
+}
+
+/// Serves plain HTTP, on a loopback address.
+pub(crate) async fn serve_plain(listener: TcpListener, router: Router) {
     if let Err(error) = axum::serve(listener, router).await {
         warn!(%error, "the admin listener stopped");
     }
 }
 
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.hub.is_ready().await {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+/// Serves one TLS connection. Once a request has presented the token, the connection cannot be evicted.
+pub(crate) async fn serve_tls(accepted: Accepted, router: Router, write_timeout: Duration) {
+    let Accepted { stream, peer, slot } = accepted;
+    let slot = Arc::new(Mutex::new(slot));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (router, slot) = (router.clone(), slot.clone());
+        async move {
+            let response = router.oneshot(request.map(Body::new)).await;
+            if let Ok(response) = &response
+                && response.status().is_success()
+            {
+                // Returns false if the connection is being evicted, which ends this task.
+                let _ = slot.lock().unwrap_or_else(PoisonError::into_inner).mark_authenticated();
+            }
+            response
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, write_timeout)), service)
+        .await;
+    if let Err(error) = served {
+        debug!(peer = %peer.address, %error, "admin connection closed");
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+async fn metrics(State(source): State<MetricsSource>, headers: HeaderMap) -> Response {
+    source.system.refresh(&source.hub, &source.certificate).await;
     let mut text = String::new();
-    match encode(&mut text, &admin.registry) {
-        Ok(()) => {
-            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
-                .into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    if encode(&mut text, &source.registry).is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    if accepts_openmetrics(&headers) {
+        let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        ([(header::CONTENT_TYPE, media)], text).into_response()
+    } else {
+        let media = "text/plain; version=0.0.4; charset=utf-8";
+        ([(header::CONTENT_TYPE, media)], text_format::from_openmetrics(&text)).into_response()
+    }
+}
+
+/// Returns whether the `Accept` header names OpenMetrics. Prometheus does; curl and most other tools expect text.
+fn accepts_openmetrics(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_openmetrics = parts.next().is_some_and(|media| media.eq_ignore_ascii_case(OPENMETRICS));
+            let is_refused = |part: &str| {
+                part.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0))
+            };
+            is_openmetrics && !parts.any(is_refused)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn openmetrics_is_sent_only_to_clients_that_name_it() {
+        let accepts = |text| {
+            accepts_openmetrics(&[(header::ACCEPT, HeaderValue::from_static(text))].into_iter().collect())
+        };
+        // Prometheus 2.42.
+        assert!(accepts(
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+             text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        ));
+        assert!(accepts("text/html, Application/OpenMetrics-Text"));
+        assert!(!accepts("*/*"));
+        assert!(!accepts("text/plain"));
+        assert!(!accepts("application/openmetrics-text;q=0, text/plain"));
+        assert!(!accepts_openmetrics(&HeaderMap::new()));
     }
 }

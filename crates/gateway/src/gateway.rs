@@ -12,12 +12,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::admin;
+use crate::admin::{self, Guard, MetricsSource};
 use crate::admission::UnauthenticatedSlots;
+use crate::health::{self, Readiness};
 use crate::https::{self, HttpLimits};
 use crate::listener::{Accepted, ListenerContext, accept};
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::{self, MqttLimits};
+use crate::system_metrics::SystemMetrics;
 use crate::tls::{PkiError, ServerCertificate, server_config};
 
 /// Length of a listener's queue of connections that are not accepted yet.
@@ -30,7 +32,7 @@ pub struct ListenAddresses {
     pub mqtt: Vec<SocketAddr>,
     /// HTTPS and MQTT over WebSocket.
     pub https: Vec<SocketAddr>,
-    /// Health and metrics, without TLS.
+    /// Health and metrics: without TLS, or with TLS and a token.
     pub admin: Vec<SocketAddr>,
 }
 
@@ -49,6 +51,10 @@ pub struct GatewayLimits {
     pub http_body_bytes: usize,
     /// Time-out for a client to send an HTTP request.
     pub http_request_timeout: Duration,
+    /// Maximum time that an HTTPS client may read nothing of a response.
+    pub https_write_timeout: Duration,
+    /// Maximum number of open HTTPS connections of one policy, principal or device.
+    pub https_connections_per_caller: usize,
     /// Maximum number of concurrent file transfers of devices; services have the same number again.
     pub file_transfers: usize,
     /// Maximum number of concurrent file transfers of one device.
@@ -84,6 +90,18 @@ fn remedy(listener: &str, error: &io::Error) -> String {
     }
 }
 
+/// Settings of the admin listener.
+pub struct AdminOptions {
+    /// Names and addresses that clients may use for it, besides loopback ones.
+    pub names: Vec<String>,
+    /// The token that clients must present. With a token the listener uses TLS.
+    pub token: Option<String>,
+    /// All metrics.
+    pub registry: Arc<Registry>,
+    /// The metrics that are read for each request.
+    pub system: SystemMetrics,
+}
+
 /// Parameters of [`Gateway::serve`].
 pub struct ServeOptions {
     /// The hub behind all protocols.
@@ -94,8 +112,8 @@ pub struct ServeOptions {
     pub limits: GatewayLimits,
     /// Metrics of the gateway.
     pub metrics: GatewayMetrics,
-    /// All metrics, for the admin listener.
-    pub registry: Arc<Registry>,
+    /// Settings of the admin listener.
+    pub admin: AdminOptions,
     /// Additional routes for the HTTPS listener.
     pub extra_routes: axum::Router,
 }
@@ -140,12 +158,13 @@ impl Gateway {
     ///
     /// If TLS cannot be set up with the certificate.
     pub async fn serve(self, options: ServeOptions, stop: watch::Receiver<bool>) -> Result<(), BindError> {
-        let ServeOptions { hub, certificate, limits, metrics, registry, extra_routes } = options;
+        let ServeOptions { hub, certificate, limits, metrics, admin, extra_routes } = options;
         let mut mqtt_tls = server_config(certificate.clone(), &[])?;
         // A device has one connection at a time, so one ticket is enough; HTTPS clients open several.
         mqtt_tls.send_tls13_tickets = 1;
         let mqtt_tls = Arc::new(mqtt_tls);
-        let https_tls = Arc::new(server_config(certificate, &[b"h2", b"http/1.1"])?);
+        let https_tls = Arc::new(server_config(certificate.clone(), &[b"h2", b"http/1.1"])?);
+        let admin_tls = Arc::new(server_config(certificate.clone(), &[b"http/1.1"])?);
         let context = ListenerContext {
             sockets: Arc::new(Semaphore::new(limits.connections)),
             unauthenticated_slots: UnauthenticatedSlots::new(limits.unauthenticated_connections),
@@ -163,16 +182,19 @@ impl Gateway {
         let http_limits = HttpLimits {
             body_bytes: limits.http_body_bytes,
             request_timeout: limits.http_request_timeout,
+            write_timeout: limits.https_write_timeout,
+            connections_per_caller: limits.https_connections_per_caller,
             file_transfers: limits.file_transfers,
             file_transfers_per_device: limits.file_transfers_per_device,
             file_idle_timeout: limits.file_idle_timeout,
         };
+        let readiness = Readiness::new(hub.clone());
         let server = https::Server::new(
             hub.clone(),
             http_limits,
             limits.mqtt.clone(),
             metrics,
-            extra_routes,
+            extra_routes.merge(health::routes(readiness.clone())),
             stop.clone(),
         );
         for listener in self.https {
@@ -181,9 +203,26 @@ impl Gateway {
             tasks.spawn(accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve));
         }
         // The admin listener reports health until the end, so its tasks are not awaited.
+        let (_never_stops, never) = watch::channel(false);
         let mut admin_tasks = JoinSet::new();
+        let source = MetricsSource {
+            hub: hub.clone(),
+            registry: admin.registry,
+            system: Arc::new(admin.system),
+            certificate,
+        };
+        let uses_tls = admin.token.is_some();
+        let router = admin::router(source, readiness, Arc::new(Guard::new(&admin.names, admin.token)));
         for listener in self.admin {
-            admin_tasks.spawn(admin::serve(listener, hub.clone(), registry.clone()));
+            let router = router.clone();
+            if uses_tls {
+                let timeout = limits.https_write_timeout;
+                let serve = move |accepted: Accepted| admin::serve_tls(accepted, router.clone(), timeout);
+                let (tls, context) = (admin_tls.clone(), context.clone());
+                admin_tasks.spawn(accept(listener, tls, "admin", context, never.clone(), serve));
+            } else {
+                admin_tasks.spawn(admin::serve_plain(listener, router));
+            }
         }
         let mut stopping = stop.clone();
         let _ = stopping.wait_for(|stop| *stop).await;

@@ -2,7 +2,9 @@
 
 mod blobs;
 mod caller;
+mod caller_connections;
 mod cloud_to_device;
+mod connection;
 mod device_events;
 mod device_messages;
 mod devices;
@@ -17,6 +19,8 @@ mod message_headers;
 mod method;
 mod modules;
 mod request;
+mod request_body;
+mod request_path;
 mod server;
 mod statistics;
 mod transfer_permits;

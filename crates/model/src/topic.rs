@@ -45,11 +45,22 @@ pub fn is_method_response(topic: &str) -> bool {
     topic.starts_with(METHOD_RESPONSE)
 }
 
-/// Parses the topic of a method response. Returns the status and the request id.
+/// Parses the topic of a method response. Returns the status and the request id. The status is `None` if it is not an
+/// integer of 32 bits.
 #[must_use]
-pub fn parse_method_response(topic: &str) -> Option<(i32, &str)> {
+pub fn parse_method_response(topic: &str) -> Option<(Option<i32>, &str)> {
     let (status, query) = topic.strip_prefix(METHOD_RESPONSE)?.split_once('/')?;
-    Some((status.parse().ok()?, request_id(query)?))
+    Some((parse_status(status), request_id(query)?))
+}
+
+/// Parses the status of a method response. `200.0` is 200: Microsoft's Python client formats the number that the
+/// application passes, and that may be a float.
+fn parse_status(text: &str) -> Option<i32> {
+    text.parse().ok().or_else(|| {
+        let (whole, fraction) = text.split_once('.')?;
+        let is_whole = !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0');
+        is_whole.then(|| whole.parse().ok())?
+    })
 }
 
 /// The topic filter for responses to twin requests.
@@ -78,6 +89,25 @@ pub enum TwinRequest<'a> {
         /// Apply the change only to this version.
         if_version: Option<u64>,
     },
+    /// A change of the reported properties whose `$version` is not a version.
+    InvalidVersion {
+        /// The request id of the device.
+        request_id: &'a str,
+        /// The text of `$version`.
+        version: &'a str,
+    },
+}
+
+impl<'a> TwinRequest<'a> {
+    /// Returns the request id of the device.
+    #[must_use]
+    pub fn request_id(&self) -> &'a str {
+        match self {
+            Self::Get { request_id }
+            | Self::Report { request_id, .. }
+            | Self::InvalidVersion { request_id, .. } => request_id,
+        }
+    }
 }
 
 impl fmt::Display for TwinRequest<'_> {
@@ -86,6 +116,9 @@ impl fmt::Display for TwinRequest<'_> {
             Self::Get { request_id } => write!(f, "{TWIN_GET}?$rid={request_id}"),
             Self::Report { request_id, if_version: None } => write!(f, "{TWIN_REPORT}?$rid={request_id}"),
             Self::Report { request_id, if_version: Some(version) } => {
+                write!(f, "{TWIN_REPORT}?$rid={request_id}&$version={version}")
+            }
+            Self::InvalidVersion { request_id, version } => {
                 write!(f, "{TWIN_REPORT}?$rid={request_id}&$version={version}")
             }
         }
@@ -105,11 +138,12 @@ pub fn parse_twin_request(topic: &str) -> Option<TwinRequest<'_>> {
         return Some(TwinRequest::Get { request_id: request_id(query)? });
     }
     let query = topic.strip_prefix(TWIN_REPORT)?;
-    let if_version = match parameter(query, "version") {
-        None => None,
-        Some(text) => Some(text.parse().ok()?),
-    };
-    Some(TwinRequest::Report { request_id: request_id(query)?, if_version })
+    let request_id = request_id(query)?;
+    Some(match parameter(query, "version").map(|version| (version, version.parse())) {
+        None => TwinRequest::Report { request_id, if_version: None },
+        Some((_, Ok(version))) => TwinRequest::Report { request_id, if_version: Some(version) },
+        Some((version, Err(_))) => TwinRequest::InvalidVersion { request_id, version },
+    })
 }
 
 /// The topic of a response to a twin request, `$iothub/twin/res/{status}/?$rid={request id}[&$version={version}]`.
@@ -291,8 +325,35 @@ mod tests {
         let topic = MethodRequest { name: "re boot/é", request_id: &"1a" }.to_string();
         assert_eq!(topic, "$iothub/methods/POST/re%20boot%2F%C3%A9/?$rid=1a");
         assert_eq!(parse_method_request(&topic), Some(("re boot/é".to_owned(), "1a")));
-        assert_eq!(parse_method_response(&method_response(-3, "x")), Some((-3, "x")));
-        assert_eq!(parse_method_response("$iothub/methods/res/200/?a=b&$rid=7"), Some((200, "7")));
+        assert_eq!(parse_method_response(&method_response(-3, "x")), Some((Some(-3), "x")));
+        assert_eq!(parse_method_response("$iothub/methods/res/200/?a=b&$rid=7"), Some((Some(200), "7")));
+    }
+
+    #[test]
+    fn the_status_of_a_method_response_is_a_whole_number_of_32_bits() {
+        let status = |text: &str| {
+            let topic = format!("$iothub/methods/res/{text}/?$rid=7");
+            parse_method_response(&topic).map(|(status, request_id)| (status, request_id.to_owned()))
+        };
+        for (text, value) in [
+            ("200", Some(200)),
+            ("200.0", Some(200)),
+            ("-1.00", Some(-1)),
+            ("2147483647", Some(i32::MAX)),
+            ("2147483648", None),
+            ("2147483648.0", None),
+            ("200.5", None),
+            ("200.", None),
+            (".0", None),
+            ("None", None),
+            ("undefined", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(status(text), Some((value, "7".to_owned())), "{text}");
+        }
+        assert_eq!(parse_method_response("$iothub/methods/res/200/"), None);
+        assert_eq!(parse_method_response("$iothub/methods/res/200"), None);
     }
 
     #[test]
@@ -301,6 +362,9 @@ mod tests {
             TwinRequest::Get { request_id: "a-b" },
             TwinRequest::Report { request_id: "1", if_version: None },
             TwinRequest::Report { request_id: "1", if_version: Some(7) },
+            TwinRequest::InvalidVersion { request_id: "1", version: "abc" },
+            TwinRequest::InvalidVersion { request_id: "1", version: "18446744073709551616" },
+            TwinRequest::InvalidVersion { request_id: "1", version: "" },
         ] {
             let topic = request.to_string();
             assert!(is_twin_request(&topic));
@@ -319,7 +383,7 @@ mod tests {
             "$iothub/twin/GET",
             "$iothub/twin/GET/",
             "$iothub/twin/GET/?x=1",
-            "$iothub/twin/PATCH/properties/reported/?$rid=1&$version=x",
+            "$iothub/twin/PATCH/properties/reported/?$version=x",
             "$iothub/twin/PATCH/properties/desired/?$rid=1",
             "$iothub/twin/PUT/?$rid=1",
         ] {

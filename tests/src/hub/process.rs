@@ -116,11 +116,17 @@ impl Drop for Process {
 
 /// Returns the body of a plain HTTP response with status 200.
 pub(super) fn get(host: &str, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((host, ADMIN_PORT)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response).ok()?;
+    let response = request(host, path, &format!("Host: {host}\r\n"))?;
     let (head, body) = response.split_once("\r\n\r\n")?;
     head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+}
+
+/// Sends a plain HTTP request to the admin listener and returns the response with its head.
+pub(super) fn request(host: &str, path: &str, headers: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((host, ADMIN_PORT)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").ok()?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    Some(response)
 }

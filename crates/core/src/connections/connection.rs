@@ -226,8 +226,8 @@ impl Connection {
     }
 
     /// Delivers the device's answer to a call of this connection, or to one in flight on an earlier connection that the
-    /// device closed cleanly.
-    pub fn answer(&self, id: RequestId, reply: MethodReply) -> Answer {
+    /// device closed cleanly. An answer that is not valid ends the call with an error.
+    pub fn answer(&self, id: RequestId, reply: Result<MethodReply, CallEnd>) -> Answer {
         let mut state = self.lock();
         let Some(inherited) = &mut state.inherited else { return state.calls.answer(id, reply) };
         // A request id is unique in the process, so at most one connection has the call.

@@ -55,6 +55,8 @@ pub enum CallEnd {
     NotSent,
     /// The device has too many calls in flight.
     TooManyInFlight,
+    /// The device answered with a status that is not an integer of 32 bits.
+    InvalidStatus,
     /// The hub is stopping.
     Stopping,
 }
@@ -179,12 +181,12 @@ impl InFlight {
     }
 
     /// Delivers an answer to its call and removes the call. The call must have been sent.
-    pub(super) fn answer(&mut self, id: RequestId, reply: MethodReply) -> Answer {
+    pub(super) fn answer(&mut self, id: RequestId, reply: Result<MethodReply, CallEnd>) -> Answer {
         let sent = |call: &Call| call.id == id && call.request.is_none();
         if !self.slots.get(id.slot()).and_then(Option::as_ref).is_some_and(sent) {
             return Answer::NoSuchCall;
         }
-        match self.remove(id).map(|call| call.reply.send(Ok(reply))) {
+        match self.remove(id).map(|call| call.reply.send(reply)) {
             Some(Ok(())) => Answer::Delivered,
             _ => Answer::NoSuchCall,
         }
@@ -261,11 +263,21 @@ mod tests {
     fn an_answer_reaches_its_call_once() {
         let mut calls = InFlight::default();
         let (id, mut receiver) = insert(&mut calls, 8).unwrap();
-        assert_eq!(calls.answer(id, reply()), Answer::NoSuchCall, "not sent yet");
+        assert_eq!(calls.answer(id, Ok(reply())), Answer::NoSuchCall, "not sent yet");
         assert_eq!(calls.next_unsent().unwrap().request_id, id);
-        assert_eq!(calls.answer(id, reply()), Answer::Delivered);
-        assert_eq!(calls.answer(id, reply()), Answer::NoSuchCall, "duplicate");
+        assert_eq!(calls.answer(id, Ok(reply())), Answer::Delivered);
+        assert_eq!(calls.answer(id, Ok(reply())), Answer::NoSuchCall, "duplicate");
         assert_eq!(receiver.try_recv().unwrap(), Ok(reply()));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_valid_ends_its_call() {
+        let mut calls = InFlight::default();
+        let (id, mut receiver) = insert(&mut calls, 8).unwrap();
+        calls.next_unsent().unwrap();
+        assert_eq!(calls.answer(id, Err(CallEnd::InvalidStatus)), Answer::Delivered);
+        assert_eq!(calls.answer(id, Ok(reply())), Answer::NoSuchCall);
+        assert_eq!(receiver.try_recv().unwrap(), Err(CallEnd::InvalidStatus));
     }
 
     #[test]
@@ -277,9 +289,9 @@ mod tests {
         let (new, mut receiver) = insert(&mut calls, 8).unwrap();
         calls.next_unsent().unwrap();
         assert_eq!(old.slot(), new.slot());
-        assert_eq!(calls.answer(old, reply()), Answer::NoSuchCall);
+        assert_eq!(calls.answer(old, Ok(reply())), Answer::NoSuchCall);
         assert!(receiver.try_recv().is_err());
-        assert_eq!(calls.answer(new, reply()), Answer::Delivered);
+        assert_eq!(calls.answer(new, Ok(reply())), Answer::Delivered);
     }
 
     #[test]

@@ -245,7 +245,12 @@ impl Hub {
     }
 
     /// Forwards a device's method response to its call, unless a fault loses or delays it.
-    pub fn answer(&self, connection: &Arc<Connection>, id: RequestId, reply: MethodReply) -> Answer {
+    pub fn answer(
+        &self,
+        connection: &Arc<Connection>,
+        id: RequestId,
+        reply: Result<MethodReply, CallEnd>,
+    ) -> Answer {
         match self.hit_fault(FaultPoint::MethodResponse, &connection.id) {
             None => connection.answer(id, reply),
             Some(Effect::Delay(delay)) => {

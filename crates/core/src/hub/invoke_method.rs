@@ -205,6 +205,13 @@ fn call_error(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'s
                 "The device has the maximum number of method calls in flight (limits.in_flight_methods_per_device).",
             ),
         ),
+        CallEnd::InvalidStatus => (
+            "bad_response",
+            HubError::new(
+                ErrorCode::GenericBadGateway,
+                "The status of the device's response is not an integer of 32 bits.",
+            ),
+        ),
         CallEnd::Stopping => {
             ("refused", HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping."))
         }

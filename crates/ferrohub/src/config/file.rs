@@ -57,6 +57,8 @@ pub(crate) struct ListenConfig {
     pub(crate) mqtt: String,
     pub(crate) https: String,
     pub(crate) admin: String,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked")]
+    pub(crate) admin_token: Option<String>,
 }
 
 impl Default for ListenConfig {
@@ -65,6 +67,7 @@ impl Default for ListenConfig {
             mqtt: "[::]:8883".to_owned(),
             https: "[::]:443".to_owned(),
             admin: "127.0.0.1:9464".to_owned(),
+            admin_token: None,
         }
     }
 }
@@ -240,6 +243,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) mqtt_packet_bytes: usize,
     pub(crate) http_body_bytes: usize,
     pub(crate) http_request_timeout_seconds: u64,
+    pub(crate) https_write_timeout_seconds: u64,
+    pub(crate) https_connections_per_caller: usize,
     pub(crate) reconnect_grace_seconds: u64,
     pub(crate) activity_flush_interval_seconds: u64,
     pub(crate) shutdown_timeout_seconds: u64,
@@ -268,6 +273,8 @@ impl Default for LimitsConfig {
             mqtt_packet_bytes: 272 * 1024,
             http_body_bytes: 1024 * 1024,
             http_request_timeout_seconds: 30,
+            https_write_timeout_seconds: 60,
+            https_connections_per_caller: 256,
             reconnect_grace_seconds: core.reconnect_grace.as_secs(),
             activity_flush_interval_seconds: core.activity_flush_interval.as_secs(),
             shutdown_timeout_seconds: core.shutdown_timeout.as_secs(),

@@ -24,7 +24,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(
         "listen.admin",
-        "Listen address for health (/healthz, /readyz) and metrics (/metrics), without TLS; must be a loopback address.",
+        "Listen address for health (/healthz, /readyz) and metrics (/metrics). Without listen.admin_token it is plain HTTP, and must be a loopback address.",
+    ),
+    key(
+        "listen.admin_token",
+        "Token that clients of listen.admin must send (Authorization: Bearer TOKEN), at least 16 characters. With it the listener uses TLS, with the certificate of the hub, and may have any address [default: none].",
     ),
     key(
         "tls.certificate",
@@ -114,6 +118,14 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.mqtt_packet_bytes", "Maximum size of an MQTT packet."),
     key("limits.http_body_bytes", "Maximum size of the body of an HTTP request."),
     key("limits.http_request_timeout_seconds", "Time-out for receiving an HTTP request."),
+    key(
+        "limits.https_write_timeout_seconds",
+        "How long an HTTPS client may read nothing of a response before its connection is closed.",
+    ),
+    key(
+        "limits.https_connections_per_caller",
+        "Maximum open HTTPS connections of one policy, Entra principal or device; more are refused with 429001.",
+    ),
     key(
         "limits.reconnect_grace_seconds",
         "How long a method call waits for a device that sent DISCONNECT to reconnect and respond.",

@@ -14,6 +14,8 @@ const OTHER_VARIABLES: [&str; 2] = ["FERROHUB_CONFIG", "FERROHUB_LOGIN"];
 
 /// A smaller log holds only a few messages of the maximum size.
 const MIN_RETENTION_BYTES: u64 = 1024 * 1024;
+/// Shorter tokens can be guessed.
+const MIN_ADMIN_TOKEN: usize = 16;
 /// Consumer groups besides `$Default`.
 const MAX_GROUPS: usize = 99;
 /// The limit of Azure Event Hubs.
@@ -152,6 +154,18 @@ fn check(config: &Config) -> anyhow::Result<()> {
     }
     if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
         bail!("set both tls.certificate and tls.private_key, or neither");
+    }
+    if let Some(token) = &config.listen.admin_token
+        && (token.len() < MIN_ADMIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        bail!(
+            "listen.admin_token must have at least {MIN_ADMIN_TOKEN} printable ASCII characters, without blanks"
+        );
+    }
+    if config.limits.https_write_timeout_seconds == 0 || config.limits.https_connections_per_caller == 0 {
+        bail!(
+            "limits.https_write_timeout_seconds and limits.https_connections_per_caller must be at least 1"
+        );
     }
     check_files(&config.files)?;
     config.messages.check()?;
@@ -304,9 +318,21 @@ mod tests {
     }
 
     #[test]
+    fn an_admin_token_is_long_and_masked() {
+        let token = "0123456789abcdef";
+        let config = |token: &str| load_text(&format!("[listen]\nadmin_token = \"{token}\""), &[], &vec![]);
+        let shown = toml::to_string(&config(token).unwrap()).unwrap();
+        assert!(!shown.contains(token) && shown.contains("admin_token = \"***\""), "{shown}");
+        for invalid in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeé"] {
+            assert!(config(invalid).unwrap_err().to_string().contains("listen.admin_token"), "{invalid}");
+        }
+    }
+
+    #[test]
     fn every_listed_key_exists_in_the_configuration() {
         for key in KEYS.iter().filter(|key| {
-            !["tls.certificate", "tls.private_key", "files.storage_connection_string"].contains(&key.path)
+            !["listen.admin_token", "tls.certificate", "tls.private_key", "files.storage_connection_string"]
+                .contains(&key.path)
         }) {
             let default = Value::try_from(Config::default()).unwrap();
             assert!(

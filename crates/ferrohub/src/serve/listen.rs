@@ -21,8 +21,13 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
         https: resolve("listen.https", &config.listen.https)?,
         admin: resolve("listen.admin", &config.listen.admin)?,
     };
-    if let Some(address) = addresses.admin.iter().find(|address| !address.ip().is_loopback()) {
-        bail!("listen.admin must be a loopback address, because it does not authenticate clients: {address}");
+    if config.listen.admin_token.is_none()
+        && let Some(address) = addresses.admin.iter().find(|address| !address.ip().is_loopback())
+    {
+        bail!(
+            "listen.admin must be a loopback address, because it does not authenticate clients: {address}; to \
+             listen there, set listen.admin_token, which also turns on TLS"
+        );
     }
     loop {
         match Gateway::bind(&addresses) {
@@ -72,4 +77,12 @@ fn resolve(key: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
         bail!("{key}: {text:?} does not resolve to an address");
     }
     Ok(addresses)
+}
+
+/// Returns the names that clients may use for the admin listener, besides loopback ones.
+pub(super) fn admin_names(config: &Config) -> Vec<String> {
+    let listen = config.listen.admin.rsplit_once(':').map_or("", |(host, _)| host);
+    let listen = listen.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let names = [config.hostname.clone(), listen].into_iter().chain(config.tls.names.iter().cloned());
+    names.filter(|name| !name.is_empty()).collect()
 }

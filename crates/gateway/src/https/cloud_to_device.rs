@@ -1,7 +1,7 @@
 //! Cloud-to-device messages for services: send messages, purge queues, receive feedback.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use ferrohub_core::auth::Operation;
@@ -13,6 +13,7 @@ use super::device_messages::{LockTokenPath, delete_settlement, write_delivery_he
 use super::error::{ApiError, registry_error};
 use super::message_headers::read_properties;
 use super::request::{Target, authorization, check_api_version, json, no_content, read_body};
+use super::request_path::Path;
 use super::server::Api;
 
 /// `POST /messages/deviceBound`: the properties, including `iothub-to`, are headers; the body is the message.

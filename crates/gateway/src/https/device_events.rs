@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use base64::Engine as _;
@@ -20,6 +20,7 @@ use super::caller::device_caller;
 use super::error::{ApiError, registry_error};
 use super::message_headers::{APPLICATION_PREFIX, read_properties};
 use super::request::{Target, check_api_version, no_content, read_body};
+use super::request_path::Path;
 use super::server::Api;
 use crate::peer::Peer;
 

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use ferrohub_core::messages::{LockToken, LockedMessage, Settlement};
@@ -14,6 +14,7 @@ use super::caller::device_caller;
 use super::error::{ApiError, registry_error};
 use super::message_headers::write_properties;
 use super::request::{REQUEST_ID, Target, check_api_version, fresh_request_id, no_content};
+use super::request_path::Path;
 use super::server::Api;
 use crate::peer::Peer;
 

@@ -1,7 +1,7 @@
 //! `/devices`: device identities.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use ferrohub_core::auth::Operation;
@@ -12,6 +12,7 @@ use super::error::{ApiError, registry_error};
 use super::request::{
     self, authorization, check_api_version, device_id, if_match, json_with_etag, no_content, read_json,
 };
+use super::request_path::Path;
 use super::server::Api;
 
 /// Maximum number of devices in one list, as in Azure.

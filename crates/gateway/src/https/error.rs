@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::request::random_hex;
 
+/// The challenge of a response with status 401 (RFC 9110, 11.6.1): the scheme of the tokens that the hub accepts.
+pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("SharedAccessSignature");
+
 /// The two formats of error bodies that Azure's clients parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorFormat {
@@ -87,7 +90,11 @@ impl IntoResponse for ApiError {
             ),
             (super::request::REQUEST_ID, super::request::fresh_request_id()),
         ];
-        (status, headers, body(&self.error, self.format).to_string()).into_response()
+        let mut response = (status, headers, body(&self.error, self.format).to_string()).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        response
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get};
@@ -13,6 +13,7 @@ use ferrohub_model::{ErrorCode, HubError, percent};
 
 use super::error::{ApiError, ErrorFormat, registry_error};
 use super::request::{authorization, json, no_content, read_json};
+use super::request_path::Path;
 use super::server::Api;
 
 /// The operations that a fault can name: name, HTTP method, and path with a placeholder for the id.

@@ -9,7 +9,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
@@ -26,6 +26,7 @@ use super::error::{ApiError, registry_error};
 use super::request::{
     self, Target, authorization, check_api_version, from_object, no_content, query, read_body,
 };
+use super::request_path::Path;
 use super::server::Api;
 use crate::peer::Peer;
 

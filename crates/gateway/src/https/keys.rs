@@ -3,7 +3,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::routing::post;
@@ -16,6 +16,7 @@ use super::error::{ApiError, registry_error};
 use super::request::{
     authorization, check_api_version, device_id, if_match, json_with_etag, module_id, read_json,
 };
+use super::request_path::Path;
 use super::server::Api;
 
 pub(super) fn routes() -> Router<Api> {

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, registry_error};
 use super::request::{authorization, json, read_json};
+use super::request_path::Path;
 use super::server::Api;
 
 pub(super) fn routes() -> Router<Api> {

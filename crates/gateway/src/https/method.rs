@@ -20,6 +20,7 @@ use super::error::nested_error;
 use super::request::{
     authorization, check_api_version, device_id, from_object, json_bytes, module_id, read_body,
 };
+use super::request_body::RequestBody;
 use super::server::Api;
 
 /// Names the module that sends a call, as `device/module`. Every device SDK sends it.
@@ -63,21 +64,24 @@ async fn try_invoke(
     target: Result<IdentityId, HubError>,
     request: Request<Incoming>,
 ) -> Result<MethodReply, HubError> {
+    let (head, body) = request.into_parts();
+    // Whatever the outcome is, the client can send the whole body.
+    let body = RequestBody::new(body, &head.headers, api.limits.request_timeout);
     let target = match target {
         Ok(target) => {
-            let headers = request.headers();
+            let headers = &head.headers;
             let calling_module = || headers.get(CALLING_MODULE)?.to_str().ok();
             api.hub.authorize_call(authorization(headers), calling_module, &target).await?;
             target
         }
         // A caller without permission must not learn whether the path is valid.
         Err(error) => {
-            api.hub.authorize(authorization(request.headers()), Operation::InvokeMethod).await?;
+            api.hub.authorize(authorization(&head.headers), Operation::InvokeMethod).await?;
             return Err(error);
         }
     };
-    check_api_version(request.uri())?;
-    let call = read_call(&read_body(request.into_body(), &api.limits).await?)?;
+    check_api_version(&head.uri)?;
+    let call = read_call(&read_body(body, &api.limits).await?)?;
     api.hub.invoke_method(&target, call).await
 }
 

@@ -1,7 +1,7 @@
 //! `/devices/{id}/modules`: module identities.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use ferrohub_core::ModuleCaller;
@@ -15,6 +15,7 @@ use super::request::{
     self, authorization, check_api_version, device_id, if_match, json_with_etag, module_id, no_content,
     read_json,
 };
+use super::request_path::Path;
 use super::server::Api;
 use crate::peer::Peer;
 

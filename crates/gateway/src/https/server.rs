@@ -5,14 +5,14 @@ use std::fmt::Display;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, Version, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use ferrohub_core::Hub;
@@ -22,22 +22,26 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::error::{ApiError, ErrorFormat};
+use super::caller_connections::{CallerConnections, claimed_caller};
+use super::connection::HttpConnection;
+use super::error::{ApiError, ErrorFormat, registry_error};
+use super::request_body::RequestBody;
+use super::request_path::without_trailing_slash;
 use super::transfer_permits::TransferPermits;
 use super::{
     cloud_to_device, device_events, device_messages, devices, events, faults, files, keys, management,
     method, modules, statistics, twins, websocket,
 };
-use crate::listener::{Accepted, ConnectionSlot};
+use crate::listener::Accepted;
 use crate::metrics::GatewayMetrics;
 use crate::mqtt::MqttLimits;
 use crate::peer::Peer;
+use crate::write_timeout::WriteTimeout;
 
 /// Maximum number of concurrent requests on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 256;
@@ -54,6 +58,10 @@ const HEADER_BYTES: usize = 32 * 1024;
 pub(crate) struct HttpLimits {
     pub(crate) body_bytes: usize,
     pub(crate) request_timeout: Duration,
+    /// Maximum time that a client may read nothing of a response.
+    pub(crate) write_timeout: Duration,
+    /// Maximum number of open connections of one caller.
+    pub(crate) connections_per_caller: usize,
     /// Maximum number of concurrent file transfers of devices; services have the same number again.
     pub(crate) file_transfers: usize,
     /// Maximum number of concurrent file transfers of one device.
@@ -72,6 +80,7 @@ pub(crate) struct ApiInner {
     pub(crate) mqtt: MqttLimits,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) transfer_permits: TransferPermits,
+    pub(super) caller_connections: Arc<CallerConnections>,
 }
 
 impl Deref for Api {
@@ -79,68 +88,6 @@ impl Deref for Api {
 
     fn deref(&self) -> &ApiInner {
         &self.0
-    }
-}
-
-/// The state of one connection, shared by the requests on it.
-#[derive(Clone)]
-pub(super) struct HttpConnection(Arc<HttpConnectionInner>);
-
-struct HttpConnectionInner {
-    /// Whether a request has arrived.
-    request_received: AtomicBool,
-    /// Whether a request on it was successful: then the connection stays authenticated.
-    authenticated: AtomicBool,
-    state: Mutex<HttpConnectionState>,
-}
-
-struct HttpConnectionState {
-    slot: Option<ConnectionSlot>,
-    /// Set once a request has asked for an upgrade to WebSocket.
-    upgrade: Option<OnUpgrade>,
-}
-
-impl HttpConnection {
-    fn new(slot: ConnectionSlot) -> Self {
-        let state = Mutex::new(HttpConnectionState { slot: Some(slot), upgrade: None });
-        Self(Arc::new(HttpConnectionInner {
-            request_received: AtomicBool::new(false),
-            authenticated: AtomicBool::new(false),
-            state,
-        }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HttpConnectionState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_authenticated(&self) -> bool {
-        self.0.authenticated.load(Ordering::Relaxed)
-    }
-
-    /// Called when a request begins: the connection cannot be evicted during a request. Returns whether the connection
-    /// was unauthenticated and has now released its slot.
-    fn begin_request(&self) -> bool {
-        self.0.request_received.store(true, Ordering::Relaxed);
-        !self.is_authenticated() && self.lock().slot.as_ref().is_some_and(ConnectionSlot::mark_authenticated)
-    }
-
-    /// Called when a request has ended. `was_unauthenticated` is the result of [`HttpConnection::begin_request`].
-    fn end_request(&self, was_unauthenticated: bool, allowed: bool) {
-        if self.is_authenticated() {
-            return;
-        }
-        if allowed {
-            self.0.authenticated.store(true, Ordering::Relaxed);
-        } else if was_unauthenticated && let Some(slot) = &mut self.lock().slot {
-            // This includes a device that upgrades to WebSocket: it authenticates later, with CONNECT.
-            slot.readmit();
-        }
-    }
-
-    /// Upgrades the connection once the response to this request is written.
-    pub(super) fn set_upgrade(&self, upgrade: OnUpgrade) {
-        self.lock().upgrade = Some(upgrade);
     }
 }
 
@@ -163,7 +110,9 @@ impl Server {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let transfer_permits = TransferPermits::new(limits.file_transfers, limits.file_transfers_per_device);
-        let api = Api(Arc::new(ApiInner { hub, limits, mqtt, metrics, transfer_permits }));
+        let caller_connections = CallerConnections::new(limits.connections_per_caller);
+        let api =
+            Api(Arc::new(ApiInner { hub, limits, mqtt, metrics, transfer_permits, caller_connections }));
         let router = Router::new()
             .route("/devices", get(devices::list))
             .route("/devices/{id}", get(devices::get).put(devices::put).delete(devices::delete))
@@ -184,9 +133,9 @@ impl Server {
             .route("/$iothub/websocket", get(websocket::upgrade))
             .merge(files::routes())
             .nest("/ferrohub", management::routes().merge(keys::routes()).merge(faults::routes()))
-            .method_not_allowed_fallback(async || method_not_allowed())
             .with_state(api.clone())
-            .merge(extra_routes)
+            .merge(extra_routes.layer(map_response(mark_public)))
+            .method_not_allowed_fallback(async || method_not_allowed())
             .fallback(async || {
                 ApiError::new(
                     HubError::new(ErrorCode::GenericNotFound, "The resource does not exist."),
@@ -205,13 +154,13 @@ impl Server {
             let (server, connection, peer) = (self.clone(), connection.clone(), peer.clone());
             move |request| server.clone().handle_request(connection.clone(), peer.clone(), request)
         });
-        let stream = TokioIo::new(stream);
+        let stream = TokioIo::new(WriteTimeout::new(stream, self.api.limits.write_timeout));
         // A connection that sends no request within the time-out is closed.
         let first_request_timeout = {
             let (connection, limit) = (connection.clone(), self.api.limits.request_timeout);
             async move {
                 tokio::time::sleep(limit).await;
-                if connection.0.request_received.load(Ordering::Relaxed) {
+                if connection.has_received_request() {
                     std::future::pending::<()>().await;
                 }
             }
@@ -252,11 +201,7 @@ impl Server {
         if let Err(error) = result {
             debug!(peer = %peer.address, %error, "HTTPS connection closed");
         }
-        let (upgrade, slot) = {
-            let mut state = connection.lock();
-            (state.upgrade.take(), state.slot.take())
-        };
-        if let (Some(upgrade), Some(slot)) = (upgrade, slot) {
+        if let Some((upgrade, slot)) = connection.take_upgrade() {
             websocket::serve(upgrade, peer, self.api.hub.clone(), self.api.mqtt.clone(), slot).await;
         }
     }
@@ -270,29 +215,72 @@ impl Server {
         mut request: Request<Incoming>,
     ) -> Result<Response, Infallible> {
         let was_unauthenticated = connection.begin_request();
+        // The caller is only a claim until the request succeeds.
+        let caller = if connection.is_authenticated() {
+            None
+        } else {
+            claimed_caller(request.headers(), request.uri())
+        };
+        if let Some(uri) = without_trailing_slash(request.uri()) {
+            *request.uri_mut() = uri;
+        }
         if self.api.hub.has_fault(FaultPoint::Request)
             && let Some(response) =
                 faults::injected_response(&self.api, request.method().as_str(), request.uri().path())
         {
-            connection.end_request(was_unauthenticated, false);
+            let _body = self.request_body(request);
+            connection.end_request(was_unauthenticated, false, None);
             self.api.metrics.requests.count(response.status().as_u16());
             return Ok(response);
         }
         let response = match method::parse_target(request.uri().path()) {
+            _ if !has_one_host(&request) => {
+                let _body = self.request_body(request);
+                let text = "The request must have exactly one Host header.";
+                registry_error(HubError::new(ErrorCode::ArgumentInvalid, text)).into_response()
+            }
+            _ if caller.as_deref().is_some_and(|caller| self.api.caller_connections.is_full(caller)) => {
+                let _body = self.request_body(request);
+                self.api.caller_connections.refusal().into_response()
+            }
             Some(target) if request.method() == Method::POST => {
                 method::invoke(&self.api, target, request).await
             }
-            Some(_) => method_not_allowed().into_response(),
+            Some(_) => {
+                let _body = self.request_body(request);
+                ([(header::ALLOW, HeaderValue::from_static("POST"))], method_not_allowed()).into_response()
+            }
             None => {
                 request.extensions_mut().insert(connection.clone());
                 request.extensions_mut().insert(peer);
-                self.router.oneshot(request.map(Body::new)).await.into_response()
+                let (head, body) = request.into_parts();
+                let body = RequestBody::new(body, &head.headers, self.api.limits.request_timeout);
+                let request = Request::from_parts(head, Body::new(body));
+                self.router.oneshot(request).await.into_response()
             }
         };
         let status = response.status();
-        connection.end_request(was_unauthenticated, status.is_success());
+        let allowed = status.is_success() && response.extensions().get::<Public>().is_none();
+        let caller = caller.map(|caller| (&self.api.caller_connections, caller));
+        connection.end_request(was_unauthenticated, allowed, caller);
         self.api.metrics.requests.count(status.as_u16());
         Ok(response)
+    }
+
+    /// Returns the body of a refused request, which the client can still send.
+    fn request_body(&self, request: Request<Incoming>) -> RequestBody {
+        let (head, body) = request.into_parts();
+        RequestBody::new(body, &head.headers, self.api.limits.request_timeout)
+    }
+}
+
+/// Returns whether the request names its host once (RFC 9112, 3.2). In HTTP/2, `:authority` replaces the header.
+fn has_one_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => !host.is_empty(),
+        (None, _) => request.version() < Version::HTTP_11 || request.uri().authority().is_some(),
+        (Some(_), Some(_)) => false,
     }
 }
 
@@ -319,6 +307,15 @@ fn message_routes() -> Router<Api> {
             .route(&format!("{path}/{{token}}/abandon"), post(cloud_to_device::abandon_feedback));
     }
     router
+}
+
+/// Marks a response that any client gets: it does not authenticate the connection.
+#[derive(Clone)]
+struct Public;
+
+async fn mark_public(mut response: Response) -> Response {
+    response.extensions_mut().insert(Public);
+    response
 }
 
 fn method_not_allowed() -> ApiError {

@@ -1,7 +1,7 @@
 //! `/twins`: twins of devices and modules, for services.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use ferrohub_core::auth::Operation;
@@ -11,6 +11,7 @@ use ferrohub_model::HubError;
 
 use super::error::{ApiError, nested_error};
 use super::request::{Target, authorization, check_api_version, if_match, json_with_etag, read_json};
+use super::request_path::Path;
 use super::server::Api;
 
 pub(super) async fn get(

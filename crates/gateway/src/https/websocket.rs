@@ -25,8 +25,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::debug;
 
+use super::connection::HttpConnection;
 use super::error::{ApiError, registry_error};
-use super::server::HttpConnection;
 use crate::listener::ConnectionSlot;
 use crate::mqtt::{self, MqttLimits};
 use crate::peer::Peer;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ferrohub_core::connections::{
-    Answer, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
+    Answer, CallEnd, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
 };
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_core::store::StoredMessage;
@@ -295,7 +295,13 @@ impl ConnectionHandler {
             debug!(device = %connection.id, topic, "malformed method response topic");
             return Err(CloseReason::ProtocolError);
         };
-        let reply = MethodReply { status, payload: publish.payload };
+        let reply = match status {
+            Some(status) => Ok(MethodReply { status, payload: publish.payload }),
+            None => {
+                debug!(device = %connection.id, topic, "the status of a method response is not an integer");
+                Err(CallEnd::InvalidStatus)
+            }
+        };
         let answer = RequestId::parse(request_id)
             .map_or(Answer::NoSuchCall, |id| self.hub.answer(connection, id, reply));
         // A client that reconnected before it read the PUBACK sends its response again, as QoS 1 requires.

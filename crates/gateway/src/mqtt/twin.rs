@@ -6,8 +6,8 @@ use bytes::Bytes;
 use ferrohub_core::connections::{CloseReason, Connection};
 use ferrohub_core::faults::FaultPoint;
 use ferrohub_core::{Delivery, Hub};
-use ferrohub_model::HubError;
 use ferrohub_model::topic::{self, TwinRequest, TwinResponse};
+use ferrohub_model::{ErrorCode, HubError};
 use ferrohub_mqtt::server::Connection as Machine;
 use ferrohub_mqtt::{PacketId, Publish, QoS};
 use tracing::{debug, warn};
@@ -67,6 +67,11 @@ async fn serve(hub: &Arc<Hub>, connection: &Connection, request: Publish) -> Res
                 Err(error) => error_reply(request, &error),
             })
         }
+        Some(TwinRequest::InvalidVersion { version, .. }) => {
+            let text = format!("$version must be a version of the reported properties, not {version:?}.");
+            let error = HubError::new(ErrorCode::ArgumentInvalid, text);
+            Ok(error_reply(request, &error))
+        }
         None => Err(CloseReason::ProtocolError),
     }
 }
@@ -79,10 +84,10 @@ fn error_reply(request: Publish, error: &HubError) -> TwinReply {
 impl TwinReply {
     /// Acknowledges the request, then responds with QoS 0: a device that loses its connection repeats the request.
     pub(super) fn respond(self, machine: &mut Machine) -> Result<(), CloseReason> {
-        let request_id = match topic::parse_twin_request(self.request.topic.as_str()) {
-            Some(TwinRequest::Get { request_id } | TwinRequest::Report { request_id, .. }) => request_id,
-            None => return Err(CloseReason::ProtocolError),
+        let Some(request) = topic::parse_twin_request(self.request.topic.as_str()) else {
+            return Err(CloseReason::ProtocolError);
         };
+        let request_id = request.request_id();
         acknowledge(machine, self.request.packet_id);
         let topic = TwinResponse { status: self.status, request_id, version: self.version };
         machine.publish(topic, QoS::AtMostOnce, &self.payload).map(|_| ()).map_err(|error| {

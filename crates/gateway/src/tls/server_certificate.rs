@@ -33,6 +33,14 @@ impl ServerCertificate {
         Ok(())
     }
 
+    /// Returns when the certificate in use expires, in Unix time. `None` if it cannot be parsed.
+    #[must_use]
+    pub fn expiry(&self) -> Option<i64> {
+        let key = self.key.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (_, certificate) = x509_parser::parse_x509_certificate(key.cert.first()?).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    }
+
     /// Returns the files of the certificate.
     #[must_use]
     pub fn files(&self) -> &CertificateFiles {

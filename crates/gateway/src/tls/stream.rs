@@ -47,6 +47,13 @@ pub(crate) struct TlsStream<T> {
     close_notify_sent: bool,
 }
 
+impl<T> TlsStream<T> {
+    /// Returns the number of encrypted bytes that the transport has not accepted yet.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.sending.len()
+    }
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
     /// Runs the TLS handshake.
     pub(crate) async fn accept(transport: T, config: Arc<ServerConfig>) -> io::Result<Self> {

@@ -205,6 +205,7 @@ impl Peer {
                 {
                     topic::TwinRequest::Get { request_id } => (request_id, None, false),
                     topic::TwinRequest::Report { request_id, if_version } => (request_id, if_version, true),
+                    invalid => panic!("{invalid:?}"),
                 };
                 let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
                 ReceivedTwinRequest {
@@ -346,7 +347,7 @@ impl ReceivedResponse {
     fn read(publish: &Publish) -> Self {
         let (status, request_id) = topic::parse_method_response(publish.topic.as_str()).unwrap();
         Self {
-            status,
+            status: status.unwrap(),
             request_id: request_id.to_owned(),
             payload: String::from_utf8(publish.payload.to_vec()).unwrap(),
             dup: publish.dup,

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -35,7 +36,13 @@ struct OAuthError(StatusCode, &'static str, &'static str);
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let Self(status, error, description) = self;
-        json_response(status, &json!({ "error": error, "error_description": description }))
+        let mut response =
+            json_response(status, &json!({ "error": error, "error_description": description }));
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"ferrohub\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }
 
@@ -53,15 +60,22 @@ const WRONG_TENANT: OAuthError =
 const WRONG_CLIENT: OAuthError =
     OAuthError(StatusCode::UNAUTHORIZED, "invalid_client", "The client id or the client secret is wrong.");
 
-fn check_tenant(issuer: &DevelopmentIssuer, tenant: &str) -> Result<(), OAuthError> {
-    if tenant == issuer.tenant() { Ok(()) } else { Err(WRONG_TENANT) }
+/// Checks the tenant in the path, which may be undecodable.
+fn check_tenant(
+    issuer: &DevelopmentIssuer,
+    tenant: Result<Path<String>, PathRejection>,
+) -> Result<String, OAuthError> {
+    match tenant {
+        Ok(Path(tenant)) if tenant == issuer.tenant() => Ok(tenant),
+        _ => Err(WRONG_TENANT),
+    }
 }
 
 async fn discovery(
     State(issuer): State<DevelopmentIssuer>,
-    Path(tenant): Path<String>,
+    tenant: Result<Path<String>, PathRejection>,
 ) -> Result<Response, OAuthError> {
-    check_tenant(&issuer, &tenant)?;
+    let tenant = check_tenant(&issuer, tenant)?;
     let base = format!("{}/{tenant}", issuer.0.authority);
     Ok(json_response(
         StatusCode::OK,
@@ -81,19 +95,19 @@ async fn discovery(
 
 async fn keys(
     State(issuer): State<DevelopmentIssuer>,
-    Path(tenant): Path<String>,
+    tenant: Result<Path<String>, PathRejection>,
 ) -> Result<Response, OAuthError> {
-    check_tenant(&issuer, &tenant)?;
+    check_tenant(&issuer, tenant)?;
     Ok(json_response(StatusCode::OK, &issuer.key_set()))
 }
 
 async fn token(
     State(issuer): State<DevelopmentIssuer>,
-    Path(tenant): Path<String>,
+    tenant: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OAuthError> {
-    check_tenant(&issuer, &tenant)?;
+    check_tenant(&issuer, tenant)?;
     let invalid = |text| OAuthError(StatusCode::BAD_REQUEST, "invalid_request", text);
     let body = Limited::new(body, MAX_FORM).collect().await.map_err(|_| invalid("The form is too long."))?;
     let form = parse_form(&body.to_bytes()).ok_or(invalid("The body is not a form."))?;

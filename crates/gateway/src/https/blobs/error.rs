@@ -7,6 +7,7 @@ use ferrohub_core::blobs::{BlobError, ConditionFailed};
 use ferrohub_model::HubError;
 use tracing::{debug, error};
 
+use super::super::error::CHALLENGE;
 use super::super::request::{REQUEST_ID, fresh_request_id};
 use super::super::transfer_permits::TransferLimitReached;
 
@@ -239,6 +240,15 @@ impl IntoResponse for BlobApiError {
             && let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}"))
         {
             response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        match self.status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,PUT,DELETE"));
+            }
+            StatusCode::UNAUTHORIZED => {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+            }
+            _ => {}
         }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

@@ -32,17 +32,33 @@ const UNSUPPORTED: [&str; 9] = [
     "x-ms-structured-",
     "x-ms-tags",
 ];
+/// The algorithm of a key in the request. Without a key it requests nothing: the storage client of `azure-iot-device`
+/// (`@azure/storage-blob` 12.8.0) sends it with every request.
+const ENCRYPTION_ALGORITHM: &str = "x-ms-encryption-algorithm";
 
+/// Returns an error if a header requests a feature that the hub does not support.
 pub(super) fn refuse_unsupported(headers: &HeaderMap) -> Result<(), BlobApiError> {
-    let unsupported = |name: &&HeaderName| UNSUPPORTED.iter().any(|prefix| name.as_str().starts_with(prefix));
-    match headers.keys().find(unsupported) {
-        Some(name) => Err(BlobApiError::unsupported_header(name.as_str())),
+    let unsupported = headers.iter().find(|(name, value)| {
+        UNSUPPORTED.iter().any(|prefix| name.as_str().starts_with(prefix))
+            && !requests_nothing(name.as_str(), value.as_bytes().trim_ascii())
+    });
+    match unsupported {
+        Some((name, _)) => Err(BlobApiError::unsupported_header(name.as_str())),
         None => Ok(()),
     }
 }
 
+/// Returns whether the header has no effect. A key beside [`ENCRYPTION_ALGORITHM`] is refused by its own header.
+fn requests_nothing(name: &str, value: &[u8]) -> bool {
+    value.is_empty()
+        || name == ENCRYPTION_ALGORITHM && value.eq_ignore_ascii_case(b"AES256")
+        || name == "x-ms-legal-hold" && value.eq_ignore_ascii_case(b"false")
+}
+
+/// Returns the text of a header. An empty header is like a missing one.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, BlobApiError> {
-    headers.get(name).map(|value| value.to_str().map_err(|_| BlobApiError::invalid_header(name))).transpose()
+    let text = headers.get(name).map(HeaderValue::to_str).transpose();
+    Ok(text.map_err(|_| BlobApiError::invalid_header(name))?.filter(|text| !text.trim_ascii().is_empty()))
 }
 
 pub(super) fn require_block_blob(headers: &HeaderMap) -> Result<(), BlobApiError> {
@@ -190,6 +206,57 @@ mod tests {
         }
         let both = headers(&[("range", "bytes=0-1"), ("x-ms-range", "bytes=2-3")]);
         assert_eq!(range(&both), Some(ByteRange { from: 2, to: Some(3) }));
+    }
+
+    #[test]
+    fn a_header_that_requests_nothing_passes_and_one_that_changes_the_result_is_refused() {
+        for (name, value) in [
+            ("x-ms-encryption-algorithm", "AES256"),
+            ("x-ms-encryption-algorithm", "aes256"),
+            ("x-ms-encryption-algorithm", ""),
+            ("x-ms-encryption-scope", ""),
+            ("x-ms-lease-id", " "),
+            ("x-ms-tags", ""),
+            ("x-ms-copy-source", ""),
+            ("x-ms-legal-hold", "False"),
+            ("x-ms-version", "2020-10-02"),
+        ] {
+            assert!(refuse_unsupported(&headers(&[(name, value)])).is_ok(), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("x-ms-encryption-algorithm", "AES512"),
+            ("x-ms-encryption-key", "a2V5"),
+            ("x-ms-encryption-key-sha256", "aGFzaA=="),
+            ("x-ms-encryption-scope", "s"),
+            ("x-ms-encryption-context", "AES256"),
+            ("x-ms-lease-id", "4f1d"),
+            ("x-ms-legal-hold", "true"),
+        ] {
+            let sent = headers(&[("x-ms-encryption-algorithm", "AES256"), (name, value)]);
+            let sent = if name == "x-ms-encryption-algorithm" { headers(&[(name, value)]) } else { sent };
+            let refused = refuse_unsupported(&sent).unwrap_err();
+            assert_eq!(refused.code(), "UnsupportedHeader", "{name}: {value}");
+        }
+        // An empty header beside one with a value does not hide it.
+        let mut twice = headers(&[("x-ms-lease-id", "")]);
+        twice.append("x-ms-lease-id", HeaderValue::from_static("4f1d"));
+        assert!(refuse_unsupported(&twice).is_err());
+    }
+
+    #[test]
+    fn an_empty_header_is_like_a_missing_one() {
+        let sent = headers(&[
+            ("if-match", ""),
+            ("if-modified-since", " "),
+            ("content-md5", ""),
+            ("x-ms-blob-content-md5", ""),
+            ("x-ms-blob-content-type", ""),
+            ("content-type", "text/plain"),
+        ]);
+        let condition = condition(&sent).unwrap();
+        assert!(condition.if_match.is_none() && condition.if_modified_since.is_none());
+        assert_eq!(md5(&sent, true).unwrap(), None);
+        assert_eq!(properties(&sent, true).unwrap()["content-type"], "text/plain");
     }
 
     #[test]
