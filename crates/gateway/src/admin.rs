@@ -30,11 +30,10 @@ pub(crate) async fn serve(listener: TcpListener, hub: Arc<Hub>, registry: Arc<Re
     }
 }
 
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.hub.is_ready().await {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
+    match admin.hub.readiness().await {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(problems) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", problems.join("\n"))),
     }
 }
 

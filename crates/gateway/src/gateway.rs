@@ -153,12 +153,14 @@ impl Gateway {
             metrics: metrics.clone(),
         };
         let mut tasks = JoinSet::new();
+        let health = hub.health().clone();
         for listener in self.mqtt {
             let (hub, limits) = (hub.clone(), limits.mqtt.clone());
             let serve = move |accepted: Accepted| {
                 mqtt::serve(accepted.stream, accepted.peer, hub.clone(), limits.clone(), accepted.slot)
             };
-            tasks.spawn(accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve));
+            let accept = accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve);
+            tasks.spawn(health.supervise("MQTT listener", accept));
         }
         let http_limits = HttpLimits {
             body_bytes: limits.http_body_bytes,
@@ -178,12 +180,14 @@ impl Gateway {
         for listener in self.https {
             let server = server.clone();
             let serve = move |accepted: Accepted| server.clone().serve(accepted);
-            tasks.spawn(accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve));
+            let accept = accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve);
+            tasks.spawn(health.supervise("HTTPS listener", accept));
         }
         // The admin listener reports health until the end, so its tasks are not awaited.
         let mut admin_tasks = JoinSet::new();
         for listener in self.admin {
-            admin_tasks.spawn(admin::serve(listener, hub.clone(), registry.clone()));
+            let serve = admin::serve(listener, hub.clone(), registry.clone());
+            admin_tasks.spawn(health.supervise("admin listener", serve));
         }
         let mut stopping = stop.clone();
         let _ = stopping.wait_for(|stop| *stop).await;

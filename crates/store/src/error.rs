@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ferrohub_core::store::StoreError;
+use crate::failures::describe;
 
 /// Why a data folder could not be opened. Most messages name the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder or a file in it cannot be created or read.
-    #[error("cannot use the data folder {}: {source}", .folder.display())]
+    #[error("cannot use the data folder {}: {source}{}", .folder.display(), remedy(.source))]
     Folder {
         /// The data folder.
         folder: PathBuf,
@@ -65,7 +65,7 @@ pub enum OpenError {
         folder: PathBuf,
     },
     /// SQLite failed.
-    #[error("cannot open the database {}: {source}", .file.display())]
+    #[error("{}", describe(.source, .file))]
     Database {
         /// The file.
         file: PathBuf,
@@ -85,14 +85,16 @@ fn partitions_message(file: &Path, found: u16, wanted: u16) -> String {
     }
 }
 
-/// Converts an SQLite error to the error of a call.
-pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
-    use rusqlite::Error;
-    match error {
-        Error::FromSqlConversionFailure(..)
-        | Error::IntegralValueOutOfRange(..)
-        | Error::InvalidColumnType(..)
-        | Error::Utf8Error(..) => StoreError::Corrupt(error.to_string()),
-        other => StoreError::Failed(Box::new(other)),
+/// Returns the remedy for an error of the operating system, with a separator in front.
+fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free space on its file system",
+        ErrorKind::PermissionDenied => {
+            "; make it accessible for the hub's user, or choose another with --data-dir"
+        }
+        ErrorKind::ReadOnlyFilesystem => "; make its file system writable, or choose another with --data-dir",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "; choose a folder with --data-dir",
+        _ => "",
     }
 }

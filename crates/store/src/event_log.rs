@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::data_folder::DataFolder;
 use crate::database::{Database, EVENTS_DATABASE};
+use crate::failures::Failures;
 use crate::metrics::StoreMetrics;
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -53,11 +54,12 @@ impl SqliteEventLog {
         create_partitions(&mut connection, &database, partitions)?;
         let states = statements::partition_states(&connection).map_err(failed)?;
         let readers = database.readers(READERS)?;
-        let writer = Writer::start(connection, "event-writer", metrics)
+        let failures = Failures::new(database.file(), metrics.failures.clone());
+        let writer = Writer::start(connection, "event-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
         Ok(Self {
             writer,
-            readers: Readers::new(readers),
+            readers: Readers::new(readers, failures),
             heads: states.iter().map(|state| watch::Sender::new(state.next)).collect(),
             folder: Mutex::new(Some(folder)),
         })
@@ -139,6 +141,11 @@ impl EventLog for SqliteEventLog {
 
     async fn trim(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError> {
         self.writer.write(move |db| statements::trim(db, time, max_bytes)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.writer.probe().await?;
+        self.readers.read(statements::partition_count).await.map(drop)
     }
 
     async fn close(&self) {

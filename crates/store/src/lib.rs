@@ -12,6 +12,7 @@ mod data_folder;
 mod database;
 mod error;
 mod event_log;
+mod failures;
 mod metrics;
 mod readers;
 mod rows;

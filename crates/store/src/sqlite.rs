@@ -21,6 +21,7 @@ use rusqlite::Connection;
 
 use crate::data_folder::DataFolder;
 use crate::database::{Database, HUB_DATABASE};
+use crate::failures::Failures;
 use crate::metrics::{MessagesWaiting, StoreMetrics};
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -54,10 +55,11 @@ impl SqliteStore {
         with_message_gauge(&connection, &messages_waiting, |_| Ok(()))
             .map_err(|source| database.open_error(source))?;
         let readers = database.readers(READERS)?;
-        let writer = Writer::start(connection, "store-writer", metrics)
+        let failures = Failures::new(database.file(), metrics.failures.clone());
+        let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
         let folder = Mutex::new(Some(folder));
-        Ok(Self { writer, readers: Readers::new(readers), messages_waiting, folder })
+        Ok(Self { writer, readers: Readers::new(readers, failures), messages_waiting, folder })
     }
 
     /// Returns the data folder; `None` after the store was closed.
@@ -437,6 +439,7 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        self.writer.probe().await?;
         self.readers.read(|db| db.query_row("SELECT devices FROM registry_size", [], |_| Ok(()))).await
     }
 

@@ -190,6 +190,9 @@ mod tests {
             *events = PartitionState { begin: events.next, oldest: None, bytes: 0, ..*events };
             Ok(removed)
         }
+        async fn ping(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
         async fn close(&self) {}
     }
 

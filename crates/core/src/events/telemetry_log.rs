@@ -219,6 +219,10 @@ impl TelemetryLog {
         self.log.state().await
     }
 
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.log.ping().await
+    }
+
     pub(crate) async fn close(&self) {
         self.log.close().await;
     }
