@@ -128,6 +128,7 @@ impl Hub {
         let expiry = health.supervise("message expiry", run_expiry(queues.clone()));
         let message_expiry_task = tokio::spawn(expiry).abort_handle();
         let events = Arc::new(TelemetryLog::new(events, settings.events, &metrics));
+        events.check_clock(clock.now()).await?;
         let connection_events = if events.settings().sources.contains(&EventSource::ConnectionState) {
             let (partitions, now) = (events.state().await?, clock.now());
             Some(Arc::new(ConnectionEvents::new(events.clone(), settings.host.clone(), &partitions, now)))

@@ -98,6 +98,8 @@ impl Server {
         let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
         let log_metrics = StoreMetrics::register_for_events(&mut registry);
         let events = SqliteEventLog::open(&store, config.events.partitions, log_metrics)?;
+        let blobs =
+            if files::are_in_folder(&config.files) { Some(store.claim_blobs_folder()?) } else { None };
         let (certificate, private_ca) = certificate(config)?;
         let gateway = listen::bind(config)?;
         let local_addrs = gateway.local_addrs();
@@ -118,7 +120,7 @@ impl Server {
         };
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (Arc::new(store), Arc::new(SystemClock));
         let ports = HubPorts {
-            files: files::set_up(config, &local_addrs.https, &store, &clock).await?,
+            files: files::set_up(config, &local_addrs.https, blobs, &store, &clock).await?,
             events: Arc::new(events),
             bus: Arc::new(LocalBus::new(connections.clone())),
             store,

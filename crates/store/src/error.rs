@@ -45,6 +45,29 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// The store is missing, but the folder contains data of an earlier hub.
+    #[error(
+        "the store hub.db in {} is missing or empty, but the folder contains {found} of an earlier hub; nothing was \
+         changed. Restore hub.db from a backup, if possible together with the other files of that backup. To begin \
+         with a new hub instead, keep this folder and choose another with --data-dir",
+        .folder.display()
+    )]
+    OldData {
+        /// The data folder.
+        folder: PathBuf,
+        /// The data that was found.
+        found: &'static str,
+    },
+    /// A part of the data folder belongs to another hub.
+    #[error(
+        "{} belongs to another hub than hub.db beside it; nothing in it was changed. Restore both from backups of the \
+         same hub, or move {} to another folder",
+        .path.display(), .path.display()
+    )]
+    Foreign {
+        /// The event log, or the folder for files.
+        path: PathBuf,
+    },
     /// The event log has another number of partitions than requested, or the requested number is not allowed.
     #[error("{}", partitions_message(.file, *.found, *.wanted))]
     Partitions {

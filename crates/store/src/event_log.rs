@@ -9,6 +9,7 @@ use ferrohub_core::store::StoreError;
 use ferrohub_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::data_folder::DataFolder;
 use crate::database::{Database, EVENTS_DATABASE};
@@ -16,7 +17,7 @@ use crate::failures::Failures;
 use crate::metrics::StoreMetrics;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{OpenError, SqliteStore, statements};
+use crate::{OpenError, SqliteStore, instance, statements};
 
 /// Number of read-only connections.
 const READERS: usize = 4;
@@ -44,11 +45,20 @@ impl SqliteEventLog {
     ///
     /// # Errors
     /// [`OpenError::Partitions`] if the log has another number of partitions: a change would break the order of a
-    /// device's events. [`OpenError::Closed`] if `store` is closed.
+    /// device's events. [`OpenError::Foreign`] if it is the log of another hub. [`OpenError::Closed`] if `store` is closed.
     pub fn open(store: &SqliteStore, partitions: u16, metrics: StoreMetrics) -> Result<Self, OpenError> {
         let folder = store.folder().ok_or(OpenError::Closed)?;
         let database = Database::new(folder.path(), &EVENTS_DATABASE);
+        let is_new = database.is_new();
         let mut connection = database.open_for_writing()?;
+        instance::check_events(&connection, &database, store.instance())?;
+        if is_new && !store.is_new() {
+            warn!(
+                file = %database.file().display(),
+                "the event log is new, but the store is not: earlier events are missing, and sequence numbers begin \
+                 at 0 again"
+            );
+        }
         let failed = |source| database.open_error(source);
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
         create_partitions(&mut connection, &database, partitions)?;

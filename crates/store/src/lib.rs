@@ -13,6 +13,7 @@ mod database;
 mod error;
 mod event_log;
 mod failures;
+mod instance;
 mod metrics;
 mod readers;
 mod rows;
