@@ -5,6 +5,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub struct HubBuilder {
     folder: TempDir,
     tables: String,
     localhost: bool,
+    log: Option<OwnedFd>,
 }
 
 impl HubBuilder {
@@ -90,6 +92,12 @@ impl HubBuilder {
         self
     }
 
+    /// Sends the hub's log to a pipe or file of the test. [`Hub::log`] is empty then.
+    pub fn log_to(mut self, output: impl Into<OwnedFd>) -> Self {
+        self.log = Some(output.into());
+        self
+    }
+
     /// Starts the hub and waits until it is ready.
     #[must_use]
     #[track_caller]
@@ -108,7 +116,10 @@ impl HubBuilder {
             self.tables
         );
         fs::write(&config, text).expect("cannot write the configuration file");
-        let process = Process::start(&config, &name);
+        let process = match self.log {
+            Some(output) => Process::start_with_log(&config, &name, output),
+            None => Process::start(&config, &name),
+        };
         let environment = environment::read(&config);
         Hub { process: Some(process), environment, name, folder: self.folder, _address: address }
     }
@@ -137,6 +148,7 @@ impl Hub {
             folder: TempDir::new().expect("cannot create a folder for the test"),
             tables: String::new(),
             localhost: false,
+            log: None,
         }
     }
 
@@ -199,6 +211,21 @@ impl Hub {
     #[track_caller]
     pub fn admin_request(&self, target: &str, headers: &str) -> String {
         process::request(&self.name, target, headers).expect("a response of the admin listener")
+    }
+
+    /// Asks whether the hub is ready. Returns the body of `/readyz` if it is not.
+    pub fn readiness(&self) -> Result<(), String> {
+        let (head, body) = process::response(&self.name, "/readyz").expect("a response");
+        if head.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(body) }
+    }
+
+    /// Returns the sum of a metric's counters whose line contains `label`.
+    #[must_use]
+    #[track_caller]
+    pub fn metric(&self, name: &str, label: &str) -> f64 {
+        let text = self.metrics();
+        let counters = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        counters.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// Runs another command of the program with this hub's configuration.

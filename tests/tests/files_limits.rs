@@ -16,13 +16,14 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> (String, String) {
     (failure.exception, code.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
-/// Returns the number of files in the hub's folder and its subfolders.
+/// Returns the number of files of uploads in the hub's folder.
 fn files(hub: &Hub) -> usize {
     fn count(path: &Path) -> usize {
         let Ok(entries) = std::fs::read_dir(path) else { return usize::from(path.is_file()) };
         entries.map(|entry| count(&entry.unwrap().path())).sum()
     }
-    count(&hub.folder().join("data/blobs"))
+    let blobs = hub.folder().join("data/blobs");
+    ["data", "parts", "blocks"].iter().map(|folder| count(&blobs.join(folder))).sum()
 }
 
 fn start(settings: &str) -> (Hub, Service, Storage, Device) {

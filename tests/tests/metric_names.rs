@@ -31,14 +31,18 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
     // A family of counters appears with its first count; every other metric is always present.
     let families = [
         "ferrohub_disconnects",
+        "ferrohub_event_log_failures",
         "ferrohub_events",
         "ferrohub_events_refused",
+        "ferrohub_failed_tasks",
         "ferrohub_fault_hits",
         "ferrohub_file_bytes",
         "ferrohub_file_notifications",
         "ferrohub_file_uploads",
+        "ferrohub_log_lines_dropped",
         "ferrohub_messages",
         "ferrohub_rejected_sockets",
+        "ferrohub_store_failures",
         "ferrohub_twin_operations",
         "ferrohub_unauthorized",
     ];

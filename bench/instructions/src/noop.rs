@@ -240,6 +240,9 @@ impl EventLog for Noop {
     async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
         Ok(0)
     }
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     async fn close(&self) {}
 }
 

@@ -1,8 +1,9 @@
 //! Blobs in a folder: the bytes are in files with random names, everything else is in the catalogue.
 //!
 //! A blob is written to `parts/`, synced, renamed into `data/`, and only then entered in the catalogue. After a power
-//! loss at any time, a reader finds either the complete old blob or the complete new one. Files that a crash leaves
-//! behind have no entry, and the next start removes them. Uncommitted blocks are in `blocks/`, in one folder for each
+//! loss at any time, a reader finds either the complete old blob or the complete new one. The next start moves complete
+//! files without an entry to `set-aside/`: a crash leaves such a file behind, but an older catalogue that was restored
+//! from a backup knows none of the newer files, and they must not be lost. Uncommitted blocks are in `blocks/`, in one folder for each
 //! blob.
 
 use std::collections::{HashMap, HashSet};
@@ -57,8 +58,7 @@ struct Inner {
 }
 
 impl Folder {
-    /// Opens the folder `path`, creates it (mode 0700, its files 0600) if it does not exist, and removes files that a
-    /// crash left behind.
+    /// Opens the folder `path`, creates it (mode 0700, its files 0600) if it does not exist, and cleans up after a crash.
     pub async fn open(
         path: &Path,
         endpoint: BlobEndpoint,
@@ -89,14 +89,14 @@ impl Folder {
     }
 }
 
-/// Removes files without a catalogue entry, and adds all other files to the quota.
+/// Removes incomplete files, sets files without a catalogue entry aside, and adds all other files to the quota.
 fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Result<()> {
     let mut leftovers = 0;
     for entry in fs::read_dir(paths.temp())? {
         fs::remove_file(entry?.path())?;
         leftovers += 1;
     }
-    let mut found = HashSet::new();
+    let (mut found, mut set_aside) = (HashSet::new(), 0);
     for entry in fs::read_dir(paths.data())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -104,8 +104,9 @@ fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Re
             quota.add_existing(entry.metadata()?.len());
             found.insert(name);
         } else {
-            fs::remove_file(entry.path())?;
-            leftovers += 1;
+            create_private_folder(paths.set_aside())?;
+            fs::rename(entry.path(), paths.set_aside().join(&name))?;
+            set_aside += 1;
         }
     }
     for entry in fs::read_dir(paths.blocks())? {
@@ -113,6 +114,14 @@ fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Re
     }
     if leftovers > 0 {
         info!(files = leftovers, "removed files of unfinished uploads");
+    }
+    if set_aside > 0 {
+        warn!(
+            files = set_aside,
+            folder = %paths.set_aside().display(),
+            "moved files without an entry in hub.db out of the way. A crash leaves single files; many mean that hub.db \
+             was restored from an older backup. The hub does not use or delete them"
+        );
     }
     let missing = known.keys().filter(|name| !found.contains(*name)).count();
     if missing > 0 {
@@ -162,7 +171,7 @@ impl Inner {
         }
         let written = match self.catalogue.put_blob(&stored, &options.condition).await {
             Ok(written) => written,
-            // The entry may have been written, so keep the file. The next start removes it if it has no entry.
+            // The entry may have been written, so keep the file. The next start sets it aside if it has no entry.
             Err(error) => return Err(error.into()),
         };
         match written {

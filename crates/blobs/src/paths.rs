@@ -24,13 +24,19 @@ pub(crate) struct Paths {
     temp: PathBuf,
     /// One folder for each blob with uncommitted blocks.
     blocks: PathBuf,
+    /// Files without a catalogue entry that were found at a start.
+    set_aside: PathBuf,
 }
 
 impl Paths {
     /// Creates missing subfolders, accessible only to the owner.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        let paths =
-            Self { data: folder.join("data"), temp: folder.join("parts"), blocks: folder.join("blocks") };
+        let paths = Self {
+            data: folder.join("data"),
+            temp: folder.join("parts"),
+            blocks: folder.join("blocks"),
+            set_aside: folder.join("set-aside"),
+        };
         for path in [&paths.data, &paths.temp, &paths.blocks] {
             create_private_folder(path)?;
         }
@@ -43,6 +49,10 @@ impl Paths {
 
     pub(crate) fn temp(&self) -> &Path {
         &self.temp
+    }
+
+    pub(crate) fn set_aside(&self) -> &Path {
+        &self.set_aside
     }
 
     pub(crate) fn blocks(&self) -> &Path {
@@ -116,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_blob_has_its_own_folder_for_blocks(one in ".{1,40}", two in ".{1,40}") {
-            let paths = Paths { data: "d".into(), temp: "p".into(), blocks: "/b".into() };
+            let paths = Paths { data: "d".into(), temp: "p".into(), blocks: "/b".into(), set_aside: "s".into() };
             let names = [BlobName::new("d", &one), BlobName::new("d", &two)];
             if let [Ok(one), Ok(two)] = names {
                 let (first, second) = (paths.block_folder(&one), paths.block_folder(&two));

@@ -186,7 +186,9 @@ async fn interrupted_and_corrupt_uploads_leave_nothing_behind() {
     std::fs::write(fixture.folder().join("data").join("0".repeat(32)), "orphan").unwrap();
     drop(folder);
     let folder = fixture.open(10, 100).await;
-    assert_eq!(fixture.files(), 1);
+    let set_aside = fixture.folder().join("set-aside").join("0".repeat(32));
+    assert_eq!(std::fs::read(set_aside).unwrap(), b"orphan", "a complete file is never deleted at a start");
+    assert_eq!(fixture.files(), 2);
     assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"old");
 }
 

@@ -9,6 +9,7 @@
 //! and total size.
 
 mod auth_method;
+mod clock_watch;
 mod connection_events;
 mod consumer_groups;
 #[cfg(test)]

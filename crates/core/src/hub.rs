@@ -18,6 +18,7 @@ mod keys;
 mod management;
 mod messages;
 mod modules;
+mod readiness;
 mod statistics;
 mod twins;
 
@@ -42,6 +43,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::connections::{CloseReason, Connections};
 use crate::events::{ConnectionEvents, EventLog, EventSettings, EventSource, TelemetryLog};
+use crate::health::Health;
 use crate::limits::Limits;
 use crate::messages::{Queues, run_expiry};
 use crate::metrics::Metrics;
@@ -101,6 +103,7 @@ pub struct Hub {
     queues: Arc<Queues>,
     /// Expires messages and message locks.
     message_expiry_task: tokio::task::AbortHandle,
+    health: Health,
     fault_injector: faults::FaultInjector,
     /// Serializes changes of policies and certificate authorities, which are read-modify-write.
     management: tokio::sync::Mutex<()>,
@@ -121,8 +124,11 @@ impl Hub {
             settings.limits.messages.clone(),
             metrics.clone(),
         );
-        let message_expiry_task = tokio::spawn(run_expiry(queues.clone())).abort_handle();
+        let health = Health::new(metrics.failed_tasks.clone());
+        let expiry = health.supervise("message expiry", run_expiry(queues.clone()));
+        let message_expiry_task = tokio::spawn(expiry).abort_handle();
         let events = Arc::new(TelemetryLog::new(events, settings.events, &metrics));
+        events.check_clock(clock.now()).await?;
         let connection_events = if events.settings().sources.contains(&EventSource::ConnectionState) {
             let (partitions, now) = (events.state().await?, clock.now());
             Some(Arc::new(ConnectionEvents::new(events.clone(), settings.host.clone(), &partitions, now)))
@@ -149,6 +155,7 @@ impl Hub {
             recent_activity: Arc::default(),
             queues,
             message_expiry_task,
+            health,
             management: tokio::sync::Mutex::new(()),
             stopping: watch::Sender::new(false),
         };
@@ -163,7 +170,8 @@ impl Hub {
         hub.load_policies(settings.policies).await?;
         hub.load_authorities(settings.authorities).await?;
         hub.load_url_keys().await?;
-        tokio::spawn(hub.events.run_retention(hub.clock.clone(), hub.stopping.subscribe()));
+        let retention = hub.events.run_retention(hub.clock.clone(), hub.stopping.subscribe());
+        tokio::spawn(hub.health.supervise("event retention", retention));
         Ok(hub)
     }
 
@@ -233,9 +241,10 @@ impl Hub {
         self.clock.now()
     }
 
-    /// Returns whether the hub can serve requests: it is not stopping, and the store responds.
-    pub async fn is_ready(&self) -> bool {
-        !self.is_stopping() && self.store.ping().await.is_ok()
+    /// Returns the health of the background tasks. Run every task that must not end in [`Health::supervise`].
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Begins a graceful shutdown: refuses new connects and method calls, waits up to
@@ -283,5 +292,8 @@ fn store_failed(error: StoreError) -> HubError {
         return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
     }
     error!(%error, "a store operation failed");
+    if matches!(error, StoreError::DiskFull(_)) {
+        return HubError::new(ErrorCode::ServiceUnavailable, "The hub's disk is full; its log says which.");
+    }
     HubError::new(ErrorCode::ServerError, "The hub cannot access its store; its log says why.")
 }

@@ -35,6 +35,7 @@ pub mod clock;
 pub mod connections;
 pub mod events;
 pub mod faults;
+pub mod health;
 mod hub;
 pub mod limits;
 pub mod messages;

@@ -32,6 +32,29 @@ pub fn counter(family: &Outcomes, outcome: &'static str) -> Counter {
     family.get_or_create(&OutcomeLabel { outcome }).clone()
 }
 
+/// Metrics of the log.
+#[derive(Debug, Clone, Default)]
+pub struct LogMetrics {
+    /// Log lines that were not written, by reason.
+    pub lines_dropped: Outcomes,
+}
+
+impl LogMetrics {
+    /// Registers the metrics in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "ferrohub_log_lines_dropped",
+            "Log lines that were not written, by reason",
+            self.lines_dropped.clone(),
+        );
+    }
+
+    /// Counts lines whose write failed.
+    pub fn record_write_failed(&self, lines: u64) {
+        self.lines_dropped.get_or_create(&OutcomeLabel { outcome: "write_failed" }).inc_by(lines);
+    }
+}
+
 /// A label `source`: the event source, named as in the event's system properties.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceLabel {
@@ -119,6 +142,8 @@ pub struct Metrics {
     pub file_notifications: Outcomes,
     /// Method calls in flight.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
+    /// Background tasks that ended because of a panic, by task.
+    pub failed_tasks: Outcomes,
     /// Metrics of the event log.
     pub events: EventMetrics,
 }
@@ -147,6 +172,7 @@ impl Metrics {
             file_bytes: Family::default(),
             file_notifications: Family::default(),
             calls_in_flight: Gauge::default(),
+            failed_tasks: Family::default(),
             events: EventMetrics::register(registry),
         };
         registry.register("ferrohub_method_calls", "Method calls by outcome", metrics.method_calls.clone());
@@ -211,6 +237,11 @@ impl Metrics {
             "ferrohub_calls_in_flight",
             "Method calls in flight",
             metrics.calls_in_flight.clone(),
+        );
+        registry.register(
+            "ferrohub_failed_tasks",
+            "Background tasks that ended because of a panic, by task",
+            metrics.failed_tasks.clone(),
         );
         metrics
     }

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The store is closing or closed; nothing was written.
     #[error("the store is closed")]
     Closed,
+    /// The disk is full; nothing was written. The text names the file and the remedy.
+    #[error("{0}")]
+    DiskFull(String),
     /// The disk or the database failed; nothing was written.
     #[error("the store operation failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -429,7 +432,8 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes a certificate authority. Returns `NotFound` if it does not exist.
     async fn delete_authority(&self, name: &str) -> Result<WriteOutcome, StoreError>;
 
-    /// Checks that the store works, with a read that accesses the disk.
+    /// Checks that the store works, with a small write that reaches the disk and a read. Calls in quick succession may
+    /// share one write.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Completes all accepted writes and closes. Later calls return [`StoreError::Closed`].

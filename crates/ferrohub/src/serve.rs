@@ -48,7 +48,7 @@ impl Clock for SystemClock {
 
 /// Runs a hub until SIGTERM or SIGINT.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
-    logging::start(&config.log)?;
+    let _flush = logging::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopping) = watch::channel(false);
@@ -69,6 +69,7 @@ fn stop_on_signal(stop: watch::Sender<bool>) -> anyhow::Result<impl Future<Outpu
             }
             if is_second {
                 warn!("received a second stop signal: exiting now");
+                logging::flush();
                 std::process::exit(130);
             }
             info!("received a stop signal: waiting for calls in flight");
@@ -93,9 +94,12 @@ impl Server {
     /// Opens the store and the listeners, and assembles the hub.
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
         let mut registry = Registry::default();
+        logging::metrics().register(&mut registry);
         let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
         let log_metrics = StoreMetrics::register_for_events(&mut registry);
         let events = SqliteEventLog::open(&store, config.events.partitions, log_metrics)?;
+        let blobs =
+            if files::are_in_folder(&config.files) { Some(store.claim_blobs_folder()?) } else { None };
         let (certificate, private_ca) = certificate(config)?;
         let gateway = listen::bind(config)?;
         let local_addrs = gateway.local_addrs();
@@ -117,7 +121,7 @@ impl Server {
         };
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (Arc::new(store), Arc::new(SystemClock));
         let ports = HubPorts {
-            files: files::set_up(config, &local_addrs.https, &store, &clock).await?,
+            files: files::set_up(config, &local_addrs.https, blobs, &store, &clock).await?,
             events: Arc::new(events),
             bus: Arc::new(LocalBus::new(connections.clone())),
             store,
@@ -161,10 +165,13 @@ impl Server {
     /// Serves until `stopping` becomes true, then drains.
     pub(crate) async fn run(self, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         let Self { gateway, options, endpoints, private_ca } = self;
-        let renewal = tokio::spawn(renew_certificate(options.certificate.clone(), private_ca));
-        let hub = options.hub.clone();
-        let activity = tokio::spawn(async move { hub.run_activity_writer().await });
-        let file_maintenance = tokio::spawn(files::run_file_maintenance(options.hub.clone()));
+        let (hub, health) = (options.hub.clone(), options.hub.health().clone());
+        let renewal = renew_certificate(options.certificate.clone(), private_ca);
+        let renewal = tokio::spawn(health.supervise("certificate renewal", renewal));
+        let activity = async move { hub.run_activity_writer().await };
+        let activity = tokio::spawn(health.supervise("activity writer", activity));
+        let maintenance = files::run_file_maintenance(options.hub.clone());
+        let file_maintenance = tokio::spawn(health.supervise("file maintenance", maintenance));
         info!(
             hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
             admin = %endpoints.admin, "the hub is ready"

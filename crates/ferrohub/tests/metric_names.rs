@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use ferrohub_core::events::EventSource;
-use ferrohub_core::metrics::{Metrics, count};
+use ferrohub_core::metrics::{LogMetrics, Metrics, count};
 use ferrohub_gateway::{GatewayMetrics, SystemMetrics};
 use ferrohub_store::StoreMetrics;
 use prometheus_client::encoding::text::encode;
@@ -18,13 +18,19 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/me
 /// Returns the `# HELP` and `# TYPE` lines of all metrics, sorted by metric.
 fn metric_descriptions() -> String {
     let mut registry = Registry::default();
-    let _ = StoreMetrics::register(&mut registry);
-    let _ = StoreMetrics::register_for_events(&mut registry);
+    let store = StoreMetrics::register(&mut registry);
+    let event_log = StoreMetrics::register_for_events(&mut registry);
+    let log = LogMetrics::default();
+    log.register(&mut registry);
     let metrics = Metrics::register(&mut registry);
     let gateway = GatewayMetrics::register(&mut registry);
     let _ = SystemMetrics::register(&mut registry, "0.0.0", Path::new("data"));
     // A family without a counter is not encoded.
     for family in [
+        &store.failures,
+        &event_log.failures,
+        &log.lines_dropped,
+        &metrics.failed_tasks,
         &metrics.method_calls,
         &metrics.connects,
         &metrics.disconnects,

@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 
 pub(crate) use guard::Guard;
 
-use crate::health::{self, Readiness};
+use crate::health::{self, Audience, Readiness};
 use crate::listener::Accepted;
 use crate::system_metrics::SystemMetrics;
 use crate::tls::ServerCertificate;
@@ -54,7 +54,7 @@ pub(crate) fn router(source: MetricsSource, readiness: Arc<Readiness>, guard: Ar
     Router::new()
         .route("/metrics", get(metrics))
         .with_state(source)
-        .merge(health::routes(readiness))
+        .merge(health::routes(readiness, Audience::Operators))
         .fallback(async || (StatusCode::NOT_FOUND, "The paths are /healthz, /readyz and /metrics.\n"))
         .layer(from_fn_with_state(guard, guard::check))
 }

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::admin::{self, Guard, MetricsSource};
 use crate::admission::UnauthenticatedSlots;
-use crate::health::{self, Readiness};
+use crate::health::{self, Audience, Readiness};
 use crate::https::{self, HttpLimits};
 use crate::listener::{Accepted, ListenerContext, accept};
 use crate::metrics::GatewayMetrics;
@@ -172,12 +172,14 @@ impl Gateway {
             metrics: metrics.clone(),
         };
         let mut tasks = JoinSet::new();
+        let health = hub.health().clone();
         for listener in self.mqtt {
             let (hub, limits) = (hub.clone(), limits.mqtt.clone());
             let serve = move |accepted: Accepted| {
                 mqtt::serve(accepted.stream, accepted.peer, hub.clone(), limits.clone(), accepted.slot)
             };
-            tasks.spawn(accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve));
+            let accept = accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve);
+            tasks.spawn(health.supervise("MQTT listener", accept));
         }
         let http_limits = HttpLimits {
             body_bytes: limits.http_body_bytes,
@@ -194,13 +196,14 @@ impl Gateway {
             http_limits,
             limits.mqtt.clone(),
             metrics,
-            extra_routes.merge(health::routes(readiness.clone())),
+            extra_routes.merge(health::routes(readiness.clone(), Audience::Public)),
             stop.clone(),
         );
         for listener in self.https {
             let server = server.clone();
             let serve = move |accepted: Accepted| server.clone().serve(accepted);
-            tasks.spawn(accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve));
+            let accept = accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve);
+            tasks.spawn(health.supervise("HTTPS listener", accept));
         }
         // The admin listener reports health until the end, so its tasks are not awaited.
         let (_never_stops, never) = watch::channel(false);
@@ -219,9 +222,10 @@ impl Gateway {
                 let timeout = limits.https_write_timeout;
                 let serve = move |accepted: Accepted| admin::serve_tls(accepted, router.clone(), timeout);
                 let (tls, context) = (admin_tls.clone(), context.clone());
-                admin_tasks.spawn(accept(listener, tls, "admin", context, never.clone(), serve));
+                let accept = accept(listener, tls, "admin", context, never.clone(), serve);
+                admin_tasks.spawn(health.supervise("admin listener", accept));
             } else {
-                admin_tasks.spawn(admin::serve_plain(listener, router));
+                admin_tasks.spawn(health.supervise("admin listener", admin::serve_plain(listener, router)));
             }
         }
         let mut stopping = stop.clone();

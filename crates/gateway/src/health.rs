@@ -14,10 +14,10 @@ use tokio::time::Instant;
 /// How long a result is returned without asking the hub again: a flood of requests must not load the store.
 const READINESS_LIFETIME: Duration = Duration::from_secs(1);
 
-/// Answers whether the hub is ready.
+/// Answers whether the hub is ready, and the reasons if it is not.
 pub(crate) struct Readiness {
     hub: Arc<Hub>,
-    last: Mutex<Option<(Instant, bool)>>,
+    last: Mutex<Option<(Instant, Result<(), Arc<[String]>>)>>,
 }
 
 impl Readiness {
@@ -25,29 +25,43 @@ impl Readiness {
         Arc::new(Self { hub, last: Mutex::default() })
     }
 
-    /// Returns whether the hub is ready. Concurrent callers share one check.
-    async fn is_ready(&self) -> bool {
+    /// Checks that the hub is ready. Concurrent callers share one check.
+    ///
+    /// # Errors
+    ///
+    /// The reasons, for the operator.
+    async fn check(&self) -> Result<(), Arc<[String]>> {
         let mut last = self.last.lock().await;
-        match *last {
-            Some((at, ready)) if at.elapsed() < READINESS_LIFETIME => ready,
+        match &*last {
+            Some((at, outcome)) if at.elapsed() < READINESS_LIFETIME => outcome.clone(),
             _ => {
-                let ready = self.hub.is_ready().await;
-                *last = Some((Instant::now(), ready));
-                ready
+                let outcome = self.hub.readiness().await.map_err(Arc::from);
+                *last = Some((Instant::now(), outcome.clone()));
+                outcome
             }
         }
     }
 }
 
-/// Returns the routes `/healthz` and `/readyz`.
-pub(crate) fn routes(readiness: Arc<Readiness>) -> Router {
-    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz)).with_state(readiness)
+/// Who asks for the health of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Operators, who are told why the hub is not ready. The reasons may contain paths.
+    Operators,
+    /// Everyone.
+    Public,
 }
 
-async fn readyz(State(readiness): State<Arc<Readiness>>) -> (StatusCode, &'static str) {
-    if readiness.is_ready().await {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
+/// Returns the routes `/healthz` and `/readyz`.
+pub(crate) fn routes(readiness: Arc<Readiness>, audience: Audience) -> Router {
+    let readyz = move |State(readiness): State<Arc<Readiness>>| async move {
+        match readiness.check().await {
+            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+            Err(reasons) if audience == Audience::Operators => {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("\n")))
+            }
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+        }
+    };
+    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz)).with_state(readiness)
 }

@@ -19,7 +19,7 @@ impl DataFolder {
     /// Creates the folder if it does not exist, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Folder { folder: path.to_path_buf(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        create_private_folder(path).map_err(failed)?;
         let lock = private_file(&path.join("hub.lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -32,6 +32,11 @@ impl DataFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Creates a folder with mode 0700 if it does not exist.
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Opens a file, and creates it with mode 0600 if it does not exist.

@@ -32,6 +32,7 @@ pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
         include_str!("migrations/0003_messages.sql"),
         include_str!("migrations/0004_files.sql"),
         include_str!("migrations/0005_statistics.sql"),
+        include_str!("migrations/0006_instance.sql"),
     ],
 };
 
@@ -39,7 +40,10 @@ pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
 pub(crate) const EVENTS_DATABASE: DatabaseSpec = DatabaseSpec {
     file_name: "events.db",
     application_id: u32::from_be_bytes(*b"FHev"),
-    migrations: &[include_str!("migrations/events/0001_log.sql")],
+    migrations: &[
+        include_str!("migrations/events/0001_log.sql"),
+        include_str!("migrations/events/0002_instance.sql"),
+    ],
 };
 
 /// One database of a data folder.
@@ -69,6 +73,17 @@ impl<'a> Database<'a> {
     /// Adds the file to an SQLite error.
     pub(crate) fn open_error(&self, source: rusqlite::Error) -> OpenError {
         OpenError::Database { file: self.file(), source }
+    }
+
+    /// Returns whether the file is missing or has no tables.
+    pub(crate) fn is_new(&self) -> bool {
+        if std::fs::metadata(self.file()).map_or(0, |file| file.len()) == 0 {
+            return true;
+        }
+        // Errors are reported when the file is opened for writing.
+        self.reader()
+            .and_then(|connection| schema::check(&connection, self))
+            .is_ok_and(|version| version == 0)
     }
 
     /// Opens the writing connection, and migrates the database to this version's schema.

@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ferrohub_core::store::StoreError;
+use crate::failures::describe;
 
 /// Why a data folder could not be opened. Most messages name the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder or a file in it cannot be created or read.
-    #[error("cannot use the data folder {}: {source}", .folder.display())]
+    #[error("cannot use the data folder {}: {source}{}", .folder.display(), remedy(.source))]
     Folder {
         /// The data folder.
         folder: PathBuf,
@@ -45,6 +45,29 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// The store is missing, but the folder contains data of an earlier hub.
+    #[error(
+        "the store hub.db in {} is missing or empty, but the folder contains {found} of an earlier hub; nothing was \
+         changed. Restore hub.db from a backup, if possible together with the other files of that backup. To begin \
+         with a new hub instead, keep this folder and choose another with --data-dir",
+        .folder.display()
+    )]
+    OldData {
+        /// The data folder.
+        folder: PathBuf,
+        /// The data that was found.
+        found: &'static str,
+    },
+    /// A part of the data folder belongs to another hub.
+    #[error(
+        "{} belongs to another hub than hub.db beside it; nothing in it was changed. Restore both from backups of the \
+         same hub, or move {} to another folder",
+        .path.display(), .path.display()
+    )]
+    Foreign {
+        /// The event log, or the folder for files.
+        path: PathBuf,
+    },
     /// The event log has another number of partitions than requested, or the requested number is not allowed.
     #[error("{}", partitions_message(.file, *.found, *.wanted))]
     Partitions {
@@ -65,7 +88,7 @@ pub enum OpenError {
         folder: PathBuf,
     },
     /// SQLite failed.
-    #[error("cannot open the database {}: {source}", .file.display())]
+    #[error("{}", describe(.source, .file))]
     Database {
         /// The file.
         file: PathBuf,
@@ -85,14 +108,16 @@ fn partitions_message(file: &Path, found: u16, wanted: u16) -> String {
     }
 }
 
-/// Converts an SQLite error to the error of a call.
-pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
-    use rusqlite::Error;
-    match error {
-        Error::FromSqlConversionFailure(..)
-        | Error::IntegralValueOutOfRange(..)
-        | Error::InvalidColumnType(..)
-        | Error::Utf8Error(..) => StoreError::Corrupt(error.to_string()),
-        other => StoreError::Failed(Box::new(other)),
+/// Returns the remedy for an error of the operating system, with a separator in front.
+fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free space on its file system",
+        ErrorKind::PermissionDenied => {
+            "; make it accessible for the hub's user, or choose another with --data-dir"
+        }
+        ErrorKind::ReadOnlyFilesystem => "; make its file system writable, or choose another with --data-dir",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "; choose a folder with --data-dir",
+        _ => "",
     }
 }

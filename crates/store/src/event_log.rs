@@ -9,13 +9,15 @@ use ferrohub_core::store::StoreError;
 use ferrohub_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::data_folder::DataFolder;
 use crate::database::{Database, EVENTS_DATABASE};
+use crate::failures::Failures;
 use crate::metrics::StoreMetrics;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{OpenError, SqliteStore, statements};
+use crate::{OpenError, SqliteStore, instance, statements};
 
 /// Number of read-only connections.
 const READERS: usize = 4;
@@ -43,21 +45,31 @@ impl SqliteEventLog {
     ///
     /// # Errors
     /// [`OpenError::Partitions`] if the log has another number of partitions: a change would break the order of a
-    /// device's events. [`OpenError::Closed`] if `store` is closed.
+    /// device's events. [`OpenError::Foreign`] if it is the log of another hub. [`OpenError::Closed`] if `store` is closed.
     pub fn open(store: &SqliteStore, partitions: u16, metrics: StoreMetrics) -> Result<Self, OpenError> {
         let folder = store.folder().ok_or(OpenError::Closed)?;
         let database = Database::new(folder.path(), &EVENTS_DATABASE);
+        let is_new = database.is_new();
         let mut connection = database.open_for_writing()?;
+        instance::check_events(&connection, &database, store.instance())?;
+        if is_new && !store.is_new() {
+            warn!(
+                file = %database.file().display(),
+                "the event log is new, but the store is not: earlier events are missing, and sequence numbers begin \
+                 at 0 again"
+            );
+        }
         let failed = |source| database.open_error(source);
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
         create_partitions(&mut connection, &database, partitions)?;
         let states = statements::partition_states(&connection).map_err(failed)?;
         let readers = database.readers(READERS)?;
-        let writer = Writer::start(connection, "event-writer", metrics)
+        let failures = Failures::new(database.file(), metrics.failures.clone());
+        let writer = Writer::start(connection, "event-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
         Ok(Self {
             writer,
-            readers: Readers::new(readers),
+            readers: Readers::new(readers, failures),
             heads: states.iter().map(|state| watch::Sender::new(state.next)).collect(),
             folder: Mutex::new(Some(folder)),
         })
@@ -139,6 +151,11 @@ impl EventLog for SqliteEventLog {
 
     async fn trim(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError> {
         self.writer.write(move |db| statements::trim(db, time, max_bytes)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.writer.probe().await?;
+        self.readers.read(statements::partition_count).await.map(drop)
     }
 
     async fn close(&self) {

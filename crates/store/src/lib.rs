@@ -12,6 +12,8 @@ mod data_folder;
 mod database;
 mod error;
 mod event_log;
+mod failures;
+mod instance;
 mod metrics;
 mod readers;
 mod rows;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicI64;
 
+use ferrohub_core::metrics::Outcomes;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -13,6 +14,8 @@ pub struct StoreMetrics {
     pub writes: Counter,
     /// Committed transactions. `writes / commits` is the average number of writes that share a commit.
     pub commits: Counter,
+    /// Failed reads and writes, by reason. All writes of a failed transaction count once.
+    pub failures: Outcomes,
     /// Messages in the queues of devices and modules.
     pub messages_waiting: Gauge<i64, AtomicI64>,
 }
@@ -21,8 +24,8 @@ pub struct StoreMetrics {
 pub(crate) type MessagesWaiting = Gauge<i64, AtomicI64>;
 
 impl StoreMetrics {
-    /// Registers the metrics of the store: `ferrohub_store_writes_total`, `ferrohub_store_commits_total` and
-    /// `ferrohub_messages_waiting`.
+    /// Registers the metrics of the store: `ferrohub_store_writes_total`, `ferrohub_store_commits_total`,
+    /// `ferrohub_store_failures_total` and `ferrohub_messages_waiting`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
@@ -33,6 +36,11 @@ impl StoreMetrics {
             metrics.commits.clone(),
         );
         registry.register(
+            "ferrohub_store_failures",
+            "Failed reads and writes of the store, by reason",
+            metrics.failures.clone(),
+        );
+        registry.register(
             "ferrohub_messages_waiting",
             "Messages in the queues of devices and modules",
             metrics.messages_waiting.clone(),
@@ -40,8 +48,8 @@ impl StoreMetrics {
         metrics
     }
 
-    /// Registers the metrics of the event log: `ferrohub_event_log_writes_total` and
-    /// `ferrohub_event_log_commits_total`.
+    /// Registers the metrics of the event log: `ferrohub_event_log_writes_total`, `ferrohub_event_log_commits_total`
+    /// and `ferrohub_event_log_failures_total`.
     #[must_use]
     pub fn register_for_events(registry: &mut Registry) -> Self {
         let metrics = Self::default();
@@ -54,6 +62,11 @@ impl StoreMetrics {
             "ferrohub_event_log_commits",
             "Committed transactions of the event log; several batches share one",
             metrics.commits.clone(),
+        );
+        registry.register(
+            "ferrohub_event_log_failures",
+            "Failed reads and writes of the event log, by reason",
+            metrics.failures.clone(),
         );
         metrics
     }

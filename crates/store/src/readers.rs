@@ -4,6 +4,7 @@
 //! read therefore runs inline, on the caller's thread. A slow inline read had to wait for the disk: after one, the next
 //! reads run on blocking threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use ferrohub_core::store::StoreError;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::error::store_error;
+use crate::failures::Failures;
 
 /// An inline read that takes longer than this had to wait for the disk.
 const SLOW_READ: Duration = Duration::from_millis(1);
@@ -27,12 +28,18 @@ pub(crate) struct Readers {
     permits: Arc<Semaphore>,
     /// Remaining reads that run on blocking threads because an inline read was slow.
     inline_cooldown: AtomicU32,
+    failures: Arc<Failures>,
 }
 
 impl Readers {
-    pub(crate) fn new(connections: Vec<Connection>) -> Self {
+    pub(crate) fn new(connections: Vec<Connection>, failures: Failures) -> Self {
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { idle: Arc::new(Mutex::new(connections)), permits, inline_cooldown: AtomicU32::new(0) }
+        Self {
+            idle: Arc::new(Mutex::new(connections)),
+            permits,
+            inline_cooldown: AtomicU32::new(0),
+            failures: Arc::new(failures),
+        }
     }
 
     /// Runs a query that reads a few rows by key, inline unless a recent read was slow.
@@ -46,13 +53,11 @@ impl Readers {
             return self.read(query).await;
         }
         let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
-        let connection = lock(&self.idle).pop().ok_or(StoreError::Closed)?;
         let started = Instant::now();
-        let answer = query(&connection).map_err(store_error);
+        let answer = run(&self.idle, &self.failures, query);
         if started.elapsed() > SLOW_READ {
             self.inline_cooldown.store(INLINE_COOLDOWN_READS, Ordering::Relaxed);
         }
-        lock(&self.idle).push(connection);
         answer
     }
 
@@ -63,11 +68,9 @@ impl Readers {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let idle = self.idle.clone();
+        let (idle, failures) = (self.idle.clone(), self.failures.clone());
         let task = tokio::task::spawn_blocking(move || {
-            let connection = lock(&idle).pop().ok_or(StoreError::Closed)?;
-            let answer = query(&connection).map_err(store_error);
-            lock(&idle).push(connection);
+            let answer = run(&idle, &failures, query);
             drop(permit);
             answer
         });
@@ -85,7 +88,45 @@ impl Readers {
     }
 }
 
+/// Runs `query` on an idle connection, which is idle again afterwards, also if the query panics.
+fn run<T>(
+    idle: &Mutex<Vec<Connection>>,
+    failures: &Failures,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    let connection = lock(idle).pop().ok_or(StoreError::Closed)?;
+    // Unwinding resets the query's statements, so the connection can be used again.
+    let answer = catch_unwind(AssertUnwindSafe(|| query(&connection)));
+    lock(idle).push(connection);
+    match answer {
+        Ok(answer) => answer.map_err(|error| failures.store_error(error)),
+        Err(panic) => Err(failures.panicked(&*panic)),
+    }
+}
+
 /// Locks the list. Ignores poisoning: the list stays valid if a thread panics while it holds the lock.
 fn lock(idle: &Mutex<Vec<Connection>>) -> MutexGuard<'_, Vec<Connection>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_that_panics_is_answered_and_its_connection_stays_usable() {
+        let metric = ferrohub_core::metrics::Outcomes::default();
+        let failures = Failures::new("x.db".into(), metric.clone());
+        let readers = Readers::new(vec![Connection::open_in_memory().unwrap()], failures);
+        let panicking =
+            |db: &Connection| db.query_row("SELECT 1", [], |_| -> rusqlite::Result<()> { panic!("bad row") });
+        for error in [readers.read_inline(panicking).await, readers.read(panicking).await] {
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains("it panicked (bad row)"), "{text}");
+        }
+        let one = |db: &Connection| db.query_row("SELECT 1", [], |row| row.get::<_, u32>(0));
+        assert_eq!(readers.read_inline(one).await.unwrap(), 1);
+        assert_eq!(readers.read(one).await.unwrap(), 1);
+        assert_eq!(ferrohub_core::metrics::counter(&metric, "panicked").get(), 2);
+    }
 }

@@ -1,6 +1,6 @@
 //! The SQLite store: opens the data folder and implements the `Store` port.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -21,10 +21,11 @@ use rusqlite::Connection;
 
 use crate::data_folder::DataFolder;
 use crate::database::{Database, HUB_DATABASE};
+use crate::failures::Failures;
 use crate::metrics::{MessagesWaiting, StoreMetrics};
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{OpenError, schema, statements};
+use crate::{OpenError, instance, schema, statements};
 
 /// Number of read-only connections. A few suffice: a read by key takes microseconds if the page is in memory.
 const READERS: usize = 4;
@@ -37,6 +38,8 @@ pub struct SqliteStore {
     messages_waiting: MessagesWaiting,
     /// Keeps the data folder locked until the store is closed.
     folder: Mutex<Option<Arc<DataFolder>>>,
+    instance: String,
+    is_new: bool,
 }
 
 impl SqliteStore {
@@ -44,20 +47,52 @@ impl SqliteStore {
     /// database to this version's schema.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] if another hub has locked the folder, [`OpenError::TooNew`] if a newer version wrote it. In
-    /// both cases, nothing is changed.
+    /// [`OpenError::InUse`] if another hub has locked the folder, [`OpenError::TooNew`] if a newer version wrote it,
+    /// [`OpenError::OldData`] if the store is missing beside events or files. In all cases, nothing is changed.
     pub fn open(folder: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
         let folder = Arc::new(DataFolder::open(folder)?);
         let database = Database::new(folder.path(), &HUB_DATABASE);
+        let is_new = database.is_new();
+        if is_new {
+            instance::check_new(folder.path())?;
+        }
         let connection = database.open_for_writing()?;
+        let instance = instance::of_hub(&connection, &database)?;
         let messages_waiting = metrics.messages_waiting.clone();
         with_message_gauge(&connection, &messages_waiting, |_| Ok(()))
             .map_err(|source| database.open_error(source))?;
         let readers = database.readers(READERS)?;
-        let writer = Writer::start(connection, "store-writer", metrics)
+        let failures = Failures::new(database.file(), metrics.failures.clone());
+        let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
         let folder = Mutex::new(Some(folder));
-        Ok(Self { writer, readers: Readers::new(readers), messages_waiting, folder })
+        Ok(Self {
+            writer,
+            readers: Readers::new(readers, failures),
+            messages_waiting,
+            folder,
+            instance,
+            is_new,
+        })
+    }
+
+    /// Creates the folder for uploaded files in the data folder and returns its path.
+    ///
+    /// # Errors
+    /// [`OpenError::Foreign`] if it contains the files of another hub.
+    pub fn claim_blobs_folder(&self) -> Result<PathBuf, OpenError> {
+        let folder = self.folder().ok_or(OpenError::Closed)?;
+        instance::claim_blobs(folder.path(), &self.instance)
+    }
+
+    /// Returns the id of this hub, which all parts of its data folder share.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Returns whether the store did not exist before it was opened.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Returns the data folder; `None` after the store was closed.
@@ -437,6 +472,7 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        self.writer.probe().await?;
         self.readers.read(|db| db.query_row("SELECT devices FROM registry_size", [], |_| Ok(()))).await
     }
 

@@ -3,16 +3,24 @@
 //! While a commit waits for the disk, writes queue up; the next transaction takes them all. A single write costs one
 //! `fsync`, and many concurrent writes cost hardly more.
 
+mod job;
+mod probe;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ferrohub_core::health::panic_message;
 use ferrohub_core::store::StoreError;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use crate::error::store_error;
+use crate::failures::{Condition, Failure, Failures};
 use crate::metrics::StoreMetrics;
+use job::{Job, Write};
+use probe::LastProbe;
 
 /// Capacity of the queue of writes. If the queue is full, callers wait.
 const QUEUE_CAPACITY: usize = 1024;
@@ -27,71 +35,66 @@ const COMMIT_SIBLINGS: usize = 8;
 /// second.
 const MAX_COMMIT_DELAY: Duration = Duration::from_millis(5);
 
-/// A write and the caller that waits for it.
-trait Job: Send {
-    /// Runs inside the group's transaction.
-    fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
-    /// Answers the caller, after the transaction was committed or failed.
-    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
-}
+/// How often the same condition of failing transactions is logged.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 enum Message {
     Write(Box<dyn Job>),
     Close(oneshot::Sender<()>),
 }
 
-struct Write<F, N, T> {
-    work: Option<F>,
-    outcome: Option<rusqlite::Result<T>>,
-    on_commit: N,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<F, N, T> Job for Write<F, N, T>
-where
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
-    N: FnOnce(&T) + Send,
-    T: Send,
-{
-    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        let Some(work) = self.work.take() else { return Ok(()) };
-        // A write that fails half-way must not commit its first half together with the other writes.
-        db.prepare_cached("SAVEPOINT write")?.execute([])?;
-        let outcome = work(db);
-        if outcome.is_err() {
-            db.prepare_cached("ROLLBACK TO write")?.execute([])?;
-        }
-        self.outcome = Some(outcome);
-        db.prepare_cached("RELEASE write")?.execute([])?;
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { outcome, on_commit, reply, .. } = *self;
-        let answer = committed.and_then(|()| match outcome {
-            Some(outcome) => outcome.map_err(store_error),
-            None => Err(StoreError::Closed),
-        });
-        if let Ok(answer) = &answer {
-            on_commit(answer);
-        }
-        // The caller may have been cancelled; the write is committed anyway.
-        let _ = reply.send(answer);
-    }
-}
-
 /// A handle to the writer thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Message>,
+    last_probe: LastProbe,
+    thread: Arc<ThreadState>,
+}
+
+/// The state of the writer thread.
+#[derive(Debug)]
+struct ThreadState {
+    name: String,
+    /// Why the thread ended without [`Writer::close`].
+    panic: OnceLock<String>,
+}
+
+impl ThreadState {
+    /// Returns the error of writes that the thread does not accept or answer any more.
+    fn ended(&self) -> StoreError {
+        match self.panic.get() {
+            None => StoreError::Closed,
+            Some(reason) => {
+                let text = format!("the thread {} ended: {reason}; restart the hub", self.name);
+                StoreError::Failed(text.into())
+            }
+        }
+    }
 }
 
 impl Writer {
     /// Starts the thread. It ends after [`Writer::close`], or when this is dropped.
-    pub(crate) fn start(db: Connection, name: &str, metrics: StoreMetrics) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        db: Connection,
+        name: &str,
+        metrics: StoreMetrics,
+        failures: Failures,
+    ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel(QUEUE_CAPACITY);
-        thread::Builder::new().name(name.to_owned()).spawn(move || run(db, messages, &metrics))?;
-        Ok(Self { queue })
+        let state = Arc::new(ThreadState { name: name.to_owned(), panic: OnceLock::new() });
+        let thread = state.clone();
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Panics of writes are caught one by one, so this catches only a panic of the loop itself.
+            let ended = catch_unwind(AssertUnwindSafe(|| run(db, messages, &metrics, &failures, &thread)));
+            if let Err(panic) = ended {
+                error!(
+                    thread = thread.name,
+                    "a writer thread ended; the hub is not ready until it is restarted"
+                );
+                let _ = thread.panic.set(panic_message(&*panic).to_owned());
+            }
+        })?;
+        Ok(Self { queue, last_probe: LastProbe::default(), thread: state })
     }
 
     /// Runs `work` in a transaction and returns after the commit is on disk. If `work` fails, its changes are rolled
@@ -113,9 +116,9 @@ impl Writer {
         N: FnOnce(&T) + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let write = Write { work: Some(work), outcome: None, on_commit, reply };
-        self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| StoreError::Closed)?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        let write = Box::new(Write::new(work, on_commit, reply));
+        self.queue.send(Message::Write(write)).await.map_err(|_| self.thread.ended())?;
+        answer.await.unwrap_or_else(|_| Err(self.thread.ended()))
     }
 
     /// Completes all accepted writes, checkpoints the WAL and closes the database.
@@ -127,8 +130,15 @@ impl Writer {
     }
 }
 
-fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMetrics) {
+fn run(
+    db: Connection,
+    mut messages: mpsc::Receiver<Message>,
+    metrics: &StoreMetrics,
+    failures: &Failures,
+    thread: &ThreadState,
+) {
     let mut closing = Vec::new();
+    let mut report = FailureReport::default();
     let mut group = Vec::new();
     let mut last = Commit::default();
     while let Some(first) = messages.blocking_recv() {
@@ -144,7 +154,10 @@ fn run(db: Connection, mut messages: mpsc::Receiver<Message>, metrics: &StoreMet
         }
         if !group.is_empty() {
             let (writes, started) = (group.len(), Instant::now());
-            commit(&db, &mut group, metrics);
+            match commit(&db, &mut group, metrics, failures) {
+                Ok(()) => report.succeeded(&thread.name),
+                Err(failure) => report.failed(&thread.name, writes, &failure),
+            }
             last = Commit { writes, duration: started.elapsed() };
         }
     }
@@ -197,32 +210,60 @@ impl Commit {
     }
 }
 
+/// Logs failing transactions: a new condition at once, the same one from time to time, and the recovery.
+#[derive(Default)]
+struct FailureReport(Option<(Condition, Instant)>);
+
+impl FailureReport {
+    fn failed(&mut self, thread: &str, writes: usize, failure: &Failure) {
+        let is_logged = self.0.is_some_and(|(condition, logged)| {
+            condition == failure.condition && logged.elapsed() < FAILURE_LOG_INTERVAL
+        });
+        if !is_logged {
+            let reason = &failure.text;
+            error!(thread, writes, reason, "transaction failed; none of its writes were persisted");
+            self.0 = Some((failure.condition, Instant::now()));
+        }
+    }
+
+    fn succeeded(&mut self, thread: &str) {
+        if self.0.take().is_some() {
+            info!(thread, "transactions succeed again");
+        }
+    }
+}
+
 /// Runs a group of writes in one transaction and answers them all.
-fn commit(db: &Connection, group: &mut Vec<Box<dyn Job>>, metrics: &StoreMetrics) {
-    let size = group.len();
-    match transact(db, group) {
+fn commit(
+    db: &Connection,
+    group: &mut Vec<Box<dyn Job>>,
+    metrics: &StoreMetrics,
+    failures: &Failures,
+) -> Result<(), Failure> {
+    match transact(db, group, failures) {
         Ok(()) => {
             metrics.commits.inc();
-            metrics.writes.inc_by(size as u64);
-            group.drain(..).for_each(|job| job.finish(Ok(())));
+            metrics.writes.inc_by(group.len() as u64);
+            group.drain(..).for_each(|job| job.finish(Ok(()), failures));
+            Ok(())
         }
         Err(error) => {
-            error!(%error, writes = size, "transaction failed; none of its writes were persisted");
+            let failure = failures.record(&error);
             if !db.is_autocommit()
                 && let Err(error) = db.execute_batch("ROLLBACK")
             {
                 error!(%error, "cannot roll back the failed transaction");
             }
-            let text = error.to_string();
-            group.drain(..).for_each(|job| job.finish(Err(StoreError::Failed(text.clone().into()))));
+            group.drain(..).for_each(|job| job.finish(Err(failure.clone()), failures));
+            Err(failure)
         }
     }
 }
 
-fn transact(db: &Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+fn transact(db: &Connection, group: &mut [Box<dyn Job>], failures: &Failures) -> rusqlite::Result<()> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     for job in group {
-        job.run(db)?;
+        job.run(db, failures)?;
     }
     db.prepare_cached("COMMIT")?.execute([])?;
     Ok(())
@@ -244,5 +285,83 @@ mod tests {
         );
         let stalled = Commit { writes: COMMIT_SIBLINGS, duration: Duration::from_secs(2) };
         assert_eq!(stalled.commit_delay(), Some(MAX_COMMIT_DELAY));
+    }
+
+    fn writer(metrics: &StoreMetrics) -> Writer {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE t (n INTEGER)").unwrap();
+        let failures = Failures::new("/data/x.db".into(), metrics.failures.clone());
+        Writer::start(db, "test-writer", metrics.clone(), failures).unwrap()
+    }
+
+    fn insert(db: &Connection, number: u32) -> rusqlite::Result<usize> {
+        db.execute("INSERT INTO t VALUES (?)", [number])
+    }
+
+    fn sum(db: &Connection) -> rusqlite::Result<u32> {
+        db.query_row("SELECT sum(n) FROM t", [], |row| row.get(0))
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_is_undone_and_answered_and_other_writes_go_on() {
+        let metrics = StoreMetrics::default();
+        let writer = writer(&metrics);
+        let panicking = writer.write(|db| -> rusqlite::Result<()> {
+            insert(db, 100)?;
+            panic!("no number {}", 100)
+        });
+        // They are queued together, so they share a transaction.
+        let (before, failed, after) =
+            tokio::join!(writer.write(|db| insert(db, 1)), panicking, writer.write(|db| insert(db, 2)));
+        assert_eq!((before.unwrap(), after.unwrap()), (1, 1));
+        let text = failed.unwrap_err().to_string();
+        assert!(text.contains("it panicked (no number 100)"), "{text}");
+        assert_eq!(writer.write(sum).await.unwrap(), 3);
+        writer.probe().await.unwrap();
+        assert_eq!(ferrohub_core::metrics::counter(&metrics.failures, "panicked").get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_callback_that_panics_does_not_fail_its_write() {
+        let writer = writer(&StoreMetrics::default());
+        let written = writer.write_with_callback(|db| insert(db, 1), |_| panic!("callback")).await;
+        assert_eq!(written.unwrap(), 1);
+        assert_eq!(writer.write(sum).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn after_the_thread_ended_writes_name_it() {
+        struct Panicking;
+        impl Job for Panicking {
+            fn run(&mut self, _: &Connection, _: &Failures) -> rusqlite::Result<()> {
+                panic!("outside of a write")
+            }
+            fn finish(self: Box<Self>, _: Result<(), Failure>, _: &Failures) {}
+        }
+        let writer = writer(&StoreMetrics::default());
+        assert!(writer.queue.send(Message::Write(Box::new(Panicking))).await.is_ok());
+        writer.queue.closed().await;
+        let expected = "the thread test-writer ended: outside of a write; restart the hub";
+        while writer.thread.panic.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+        for error in [writer.write(sum).await.map(drop), writer.probe().await] {
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains(expected), "{text}");
+        }
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_writes_succeed_again_when_there_is_room() {
+        let writer = writer(&StoreMetrics::default());
+        let limit = |pages: u32| move |db: &Connection| db.pragma_update(None, "max_page_count", pages);
+        writer.write(limit(3)).await.unwrap();
+        let large = |db: &Connection| db.execute("INSERT INTO t VALUES (zeroblob(100000))", []);
+        let error = writer.write(large).await.unwrap_err();
+        assert!(matches!(error, StoreError::DiskFull(_)), "{error}");
+        assert!(error.to_string().starts_with("cannot write /data/x.db: the disk is full"), "{error}");
+        writer.write(limit(1000)).await.unwrap();
+        writer.write(large).await.unwrap();
     }
 }

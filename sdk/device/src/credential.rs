@@ -190,7 +190,9 @@ mod tests {
         let credential = Credential::Key { key: key(), ttl: Duration::from_secs(60) };
         let token = credential.token("hub/devices/d", SECOND).await.unwrap().unwrap();
         let parsed = SasToken::parse(&token.text).unwrap();
-        assert!(parsed.is_signed_by(&key()) && parsed.resource().unwrap().identity().unwrap().as_str() == "d");
+        assert!(
+            parsed.is_signed_by(&key()) && parsed.resource().unwrap().identity().unwrap().as_str() == "d"
+        );
         assert!((58..=60).contains(&token.lifetime.as_secs()), "{:?}", token.lifetime);
     }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -59,12 +60,18 @@ pub(super) struct Process {
 impl Process {
     #[track_caller]
     pub(super) fn start(config: &Path, host: &str) -> Self {
+        let open = || OpenOptions::new().create(true).append(true).open(config.with_extension("log"));
+        Self::start_with_log(config, host, open().expect("cannot open the log file").into())
+    }
+
+    /// Starts the hub with its log in `output`, which may be anything.
+    #[track_caller]
+    pub(super) fn start_with_log(config: &Path, host: &str, output: OwnedFd) -> Self {
         let log = config.with_extension("log");
-        let open = || OpenOptions::new().create(true).append(true).open(&log);
         let child = command("serve", config)
             .stdin(Stdio::null())
-            .stdout(open().expect("cannot open the log file"))
-            .stderr(open().expect("cannot open the log file"))
+            .stdout(output.try_clone().expect("another descriptor of the log"))
+            .stderr(output)
             .spawn()
             .expect("`ferrohub serve` starts");
         let mut process = Self { child, log };
@@ -116,15 +123,21 @@ impl Drop for Process {
 
 /// Returns the body of a plain HTTP response with status 200.
 pub(super) fn get(host: &str, path: &str) -> Option<String> {
+    let (head, body) = response(host, path)?;
+    head.starts_with("HTTP/1.1 200").then_some(body)
+}
+
+/// Returns head and body of a plain HTTP response.
+pub(super) fn response(host: &str, path: &str) -> Option<(String, String)> {
     let response = request(host, path, &format!("Host: {host}\r\n"))?;
     let (head, body) = response.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    Some((head.to_owned(), body.to_owned()))
 }
 
 /// Sends a plain HTTP request to the admin listener and returns the response with its head.
 pub(super) fn request(host: &str, path: &str, headers: &str) -> Option<String> {
     let mut stream = TcpStream::connect((host, ADMIN_PORT)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(15))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").ok()?;
     let mut response = String::new();
     stream.read_to_string(&mut response).ok()?;

@@ -54,5 +54,8 @@ impl EventLog for SlowLog {
     async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
         Ok(0)
     }
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     async fn close(&self) {}
 }

@@ -178,6 +178,10 @@ pub trait EventLog: Send + Sync + 'static {
     /// events; call again until it is 0. The sequence numbers of other events stay the same.
     async fn trim(&self, cutoff: Timestamp, max_bytes: u64) -> Result<u64, StoreError>;
 
+    /// Checks that the log works, with a small write that reaches the disk. Calls in quick succession may share one
+    /// write.
+    async fn ping(&self) -> Result<(), StoreError>;
+
     /// Completes the accepted writes and closes the log.
     async fn close(&self);
 }

@@ -202,6 +202,9 @@ mod tests {
             *partition = PartitionState { begin: partition.next, oldest: None, bytes: 0, ..*partition };
             Ok(removed)
         }
+        async fn ping(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
         async fn close(&self) {}
     }
 

@@ -8,6 +8,7 @@ use ferrohub_model::Timestamp;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
+use super::clock_watch::ClockWatch;
 use super::consumer_groups::{ConsumerGroups, ReaderSlotError};
 use super::log::{Batch, EventLog, NewEvent, Origin, PartitionState};
 use super::partition_of;
@@ -85,6 +86,7 @@ pub(crate) struct TelemetryLog {
     retention: Arc<Retention>,
     metrics: EventMetrics,
     in_flight: Semaphore,
+    clock_watch: ClockWatch,
 }
 
 impl TelemetryLog {
@@ -102,7 +104,19 @@ impl TelemetryLog {
             retention: Arc::default(),
             metrics,
             in_flight: Semaphore::new(IN_FLIGHT_BYTES as usize),
+            clock_watch: ClockWatch::default(),
         }
+    }
+
+    /// Logs a warning if the clock is behind the stored events.
+    pub(crate) async fn check_clock(&self, now: Timestamp) -> Result<(), StoreError> {
+        let newest =
+            self.log.state().await?.into_iter().filter_map(|partition| partition.last_enqueued).max();
+        if let Some(newest) = newest {
+            self.clock_watch.record_stored(newest);
+        }
+        self.clock_watch.check(now);
+        Ok(())
     }
 
     /// Returns the retention task, which removes old events until the hub stops. The caller spawns it.
@@ -161,6 +175,7 @@ impl TelemetryLog {
     }
 
     fn batch(&self, Entry { source, origin, events, now }: Entry) -> Batch {
+        self.clock_watch.check(now);
         let partition = partition_of(origin.id.device_str(), self.log.partitions());
         Batch { partition, source, origin, now, events }
     }
@@ -217,6 +232,10 @@ impl TelemetryLog {
 
     pub(crate) async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
         self.log.state().await
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.log.ping().await
     }
 
     pub(crate) async fn close(&self) {

@@ -36,7 +36,7 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        logging::start(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
+        let _flush = logging::start(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(self.run_async())
     }

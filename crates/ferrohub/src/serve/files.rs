@@ -1,6 +1,7 @@
 //! Opens the storage that devices upload files to.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +14,23 @@ use ferrohub_core::store::Store;
 use ferrohub_gateway::BLOB_CONTAINER;
 use tracing::warn;
 
-use crate::config::Config;
+use crate::config::{Config, FilesConfig};
 
 /// The default port of HTTPS URLs.
 const HTTPS_PORT: u16 = 443;
 /// How often the maintenance of uploads and files runs.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Opens the file storage. `None` if uploads are disabled.
+/// Returns whether files are kept in the hub's own folder.
+pub(super) fn are_in_folder(files: &FilesConfig) -> bool {
+    files.enabled && files.storage_connection_string.is_none()
+}
+
+/// Opens the file storage. `None` if uploads are disabled. `folder` is the folder for files, if they are kept there.
 pub(super) async fn set_up(
     config: &Config,
     https: &[SocketAddr],
+    folder: Option<PathBuf>,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Option<FileStorage>> {
@@ -58,7 +65,7 @@ pub(super) async fn set_up(
         https: true,
     };
     let limits = FolderLimits { blob_bytes: files.blob_bytes, total_bytes: files.total_bytes };
-    let path = config.data_dir.join("blobs");
+    let path = folder.context("the folder for files was not opened")?;
     let folder = Folder::open(&path, endpoint, limits, store.clone(), clock.clone())
         .await
         .with_context(|| format!("cannot use the folder for files {}", path.display()))?;

@@ -1,6 +1,7 @@
 //! `/devices/{id}/messages/events`: telemetry of devices and modules over HTTPS, as single messages or batches.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::Extension;
 use axum::body::Body;
@@ -14,7 +15,8 @@ use ferrohub_core::faults::FaultPoint;
 use ferrohub_core::{Delivery, DeviceMessage};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::caller::device_caller;
 use super::error::{ApiError, registry_error};
@@ -26,6 +28,8 @@ use crate::peer::Peer;
 
 /// Media type of a batch.
 const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.json";
+/// Maximum number of messages in a batch, as in Azure.
+const MAX_BATCH_MESSAGES: usize = 500;
 
 pub(super) async fn send(
     State(api): State<Api>,
@@ -74,15 +78,52 @@ struct BatchMessage {
     properties: BTreeMap<String, String>,
 }
 
+/// The messages of a batch. Those beyond the maximum are counted and not kept.
+struct Batch {
+    messages: Vec<BatchMessage>,
+    surplus: usize,
+}
+
+impl<'de> Deserialize<'de> for Batch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Messages;
+        impl<'de> Visitor<'de> for Messages {
+            type Value = Batch;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list of messages")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Batch, A::Error> {
+                let mut batch = Batch { messages: Vec::new(), surplus: 0 };
+                while batch.messages.len() < MAX_BATCH_MESSAGES {
+                    let Some(message) = list.next_element()? else { return Ok(batch) };
+                    batch.messages.push(message);
+                }
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    batch.surplus += 1;
+                }
+                Ok(batch)
+            }
+        }
+        deserializer.deserialize_seq(Messages)
+    }
+}
+
 fn default_true() -> bool {
     true
 }
 
 /// Parses a batch. The messages together must not be larger than `limit` bytes, the limit of a single message.
 fn parse_batch(body: &[u8], limit: usize) -> Result<Vec<DeviceMessage>, HubError> {
-    let items: Vec<BatchMessage> = serde_json::from_slice(body).map_err(|error| {
+    let Batch { messages: items, surplus } = serde_json::from_slice(body).map_err(|error| {
         HubError::new(ErrorCode::IotHubFormatError, format!("The batch is not valid: {error}."))
     })?;
+    if surplus > 0 {
+        let count = MAX_BATCH_MESSAGES + surplus;
+        let text = format!("The batch has {count} messages; the maximum is {MAX_BATCH_MESSAGES}.");
+        return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+    }
     if items.is_empty() {
         return Err(HubError::new(ErrorCode::ArgumentInvalid, "The batch is empty."));
     }
@@ -150,6 +191,15 @@ mod tests {
         let two = r#"[{"body":"YWJj"},{"body":"YWJj"}]"#;
         assert!(parse_batch(two.as_bytes(), 6).is_ok());
         assert_eq!(code(two, 5), ErrorCode::MessageTooLarge);
+    }
+
+    #[test]
+    fn a_batch_has_at_most_500_messages() {
+        let batch = |count: usize| format!("[{}]", vec![r#"{"body":""}"#; count].join(","));
+        assert_eq!(parse_batch(batch(500).as_bytes(), 100).unwrap().len(), 500);
+        let error = parse_batch(batch(502).as_bytes(), 100).unwrap_err();
+        assert_eq!(error.code, ErrorCode::MessageTooLarge);
+        assert_eq!(error.message, "The batch has 502 messages; the maximum is 500.");
     }
 
     #[test]

@@ -35,6 +35,11 @@ pub(crate) fn partition_count(db: &Connection) -> Result<u16> {
     db.query_row("SELECT count(*) FROM partition", [], |row| row.get(0))
 }
 
+/// Returns whether an event was ever appended.
+pub(crate) fn has_events(db: &Connection) -> Result<bool> {
+    db.query_row("SELECT count(*) > 0 FROM partition WHERE next > 0", [], |row| row.get(0))
+}
+
 pub(crate) fn create_partitions(db: &Connection, count: u16) -> Result<()> {
     for id in 0..count {
         db.execute("INSERT INTO partition (id, next, last_enqueued, bytes) VALUES (?, 0, NULL, 0)", [id])?;
