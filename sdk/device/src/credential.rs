@@ -123,7 +123,8 @@ impl Credential {
             Self::Certificate => return Ok(None),
             Self::Key { key, ttl } => {
                 let expiry = now.plus_millis(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
-                AccessToken::new(sas::sign(resource, key, None, expiry), expiry)
+                // A SAS token expires at a whole second, so its own expiry counts.
+                AccessToken::from_sas_token(sas::sign(resource, key, None, expiry))?
             }
             Self::Token(text) => AccessToken::from_sas_token(text)?,
             Self::Custom(credential) => timeout(time_limit, credential.token(&[resource]))
@@ -188,12 +189,16 @@ mod tests {
     #[tokio::test]
     async fn a_key_signs_for_the_device_with_the_configured_lifetime() {
         let credential = Credential::Key { key: key(), ttl: Duration::from_secs(60) };
+        let before = Timestamp::from(SystemTime::now());
         let token = credential.token("hub/devices/d", SECOND).await.unwrap().unwrap();
         let parsed = SasToken::parse(&token.text).unwrap();
         assert!(
             parsed.is_signed_by(&key()) && parsed.resource().unwrap().identity().unwrap().as_str() == "d"
         );
         assert!((58..=60).contains(&token.lifetime.as_secs()), "{:?}", token.lifetime);
+        // The expiry in the token is a whole second: the lifetime must not be longer.
+        let until_expiry = parsed.expiry().unix_millis() - before.unix_millis();
+        assert!(i64::try_from(token.lifetime.as_millis()).unwrap() <= until_expiry);
     }
 
     #[tokio::test]
