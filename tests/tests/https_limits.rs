@@ -46,8 +46,8 @@ fn one_caller_cannot_have_all_https_connections() {
     let (mut third, head) = poll(&hub, &dev1);
     assert!(head.starts_with("HTTP/1.1 429") && head.contains("ThrottlingException"), "{head}");
     assert!(head.contains("retry-after: 5") && head.contains("connection: close"), "{head}");
-    let body = String::from_utf8(third.read_to_end()).unwrap();
-    assert!(body.contains("limits.https_connections_per_caller"), "{body}");
+    let text = head + &String::from_utf8(third.read_to_end()).unwrap();
+    assert!(text.contains("limits.https_connections_per_caller"), "{text}");
     // Other callers, and the connections that the device has, are not affected.
     assert!(poll(&hub, &dev2).1.starts_with("HTTP/1.1 204"));
     assert!(poll_again(&mut first, &hub, &dev1).starts_with("HTTP/1.1 204"));

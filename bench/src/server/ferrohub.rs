@@ -20,7 +20,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Writes a configuration. It differs from the defaults in names, addresses and credentials only.
+    /// Writes a configuration. It differs from the defaults in names, addresses and credentials,
+    /// and in the number of connections of one caller.
     pub(crate) fn prepare(environment: &Environment) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let (mqtt, https, admin) = (free_address()?, free_address()?, free_address()?);
@@ -30,6 +31,7 @@ impl Hub {
              data_dir = \"data\"\n\
              listen = {{ mqtt = \"{mqtt}\", https = \"{https}\", admin = \"{admin}\" }}\n\
              tls = {{ certificate = {:?}, private_key = {:?} }}\n\
+             limits = {{ https_connections_per_caller = 4096 }}\n\
              [[policy]]\n\
              name = \"{POLICY}\"\n\
              primary_key = \"{}\"\n\
