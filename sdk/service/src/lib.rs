@@ -74,7 +74,7 @@ pub use ferrohub_model::message::{
 };
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
-pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};
+pub use ferrohub_model::twin::{DesiredChange, Properties, SectionChange, Twin, TwinChange, TwinProperties};
 pub use file_notifications::{FileContent, FileQuery, ReceivedFileNotification, StoredFile};
 pub use management::{CertificateAuthority, Key, Management, Policy};
 pub use method::{DirectMethod, DirectMethodResponse};

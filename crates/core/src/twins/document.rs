@@ -1,8 +1,12 @@
 //! A twin as stored by the hub, and its changes.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferrohub_model::twin::{DeviceTwin, METADATA, Properties, Twin, TwinChange, TwinProperties, VERSION};
+use ferrohub_model::twin::{
+    DeviceTwin, METADATA, Properties, SectionChange, Twin, TwinChange, TwinProperties, VERSION,
+};
 use ferrohub_model::{ErrorCode, HubError, Timestamp, device};
 use serde_json::json;
 
@@ -55,6 +59,12 @@ fn without_annotations(section: &Properties) -> Properties {
     section.iter().filter(|(key, _)| *key != METADATA && *key != VERSION).map(cloned_entry).collect()
 }
 
+/// Returns the change that removes every property of a section.
+fn removal_of_all(section: &Properties) -> SectionChange {
+    let nulls: Properties = section.keys().map(|key| (key.clone(), serde_json::Value::Null)).collect();
+    nulls.into()
+}
+
 fn cloned_entry((key, value): (&String, &serde_json::Value)) -> (String, serde_json::Value) {
     (key.clone(), value.clone())
 }
@@ -82,6 +92,27 @@ impl TwinDocument {
         self.updates + self.reported.version
     }
 
+    /// Returns the change with each section that it clears written out: every property of this twin as `null`. This is
+    /// the form in which the device and the readers of events receive it.
+    #[must_use]
+    pub fn expanded<'a>(&self, change: &'a TwinChange) -> Cow<'a, TwinChange> {
+        let (clears_tags, clears_desired) = (
+            change.tags == Some(SectionChange::Clear),
+            change.desired_change() == Some(&SectionChange::Clear),
+        );
+        if !clears_tags && !clears_desired {
+            return Cow::Borrowed(change);
+        }
+        let mut expanded = change.clone();
+        if clears_tags {
+            expanded.tags = Some(removal_of_all(&self.tags));
+        }
+        if let (true, Some(properties)) = (clears_desired, &mut expanded.properties) {
+            properties.desired = Some(removal_of_all(&self.desired.values));
+        }
+        Cow::Owned(expanded)
+    }
+
     /// Returns the twin after a service's change of tags, desired properties or both.
     ///
     /// # Errors
@@ -94,7 +125,8 @@ impl TwinDocument {
         limits: &TwinLimits,
     ) -> Result<Self, HubError> {
         let mut new = self.clone();
-        if let Some(tags) = &change.tags {
+        let change = &*self.expanded(change);
+        if let Some(tags) = tags(change) {
             limits.check_change(TAGS, tags)?;
             if mode == UpdateMode::Replace {
                 new.tags.clear();
@@ -108,7 +140,7 @@ impl TwinDocument {
             new.desired = apply_to_section(mode, &self.desired, &desired, now);
             limits.check_section(DESIRED, &new.desired.values, limits.desired_bytes)?;
         }
-        if change.tags.is_some() || desired(change).is_some() {
+        if tags(change).is_some() || desired(change).is_some() {
             new.updates += 1;
         }
         Ok(new)
@@ -116,7 +148,7 @@ impl TwinDocument {
 
     /// Returns the notification that the device receives after a change of desired properties led to this twin: the
     /// change itself, nulls included, or all desired properties after a replacement; with `$version`. Returns `None` if
-    /// `change` has no desired properties.
+    /// `change` has no desired properties. `change` is [`expanded`](Self::expanded) by the twin before the change.
     #[must_use]
     pub fn desired_notice(&self, mode: UpdateMode, change: &TwinChange) -> Option<Properties> {
         let change = desired(change)?;
@@ -127,11 +159,11 @@ impl TwinDocument {
     }
 
     /// Returns the body of the twin change event for a service's merge that led to this twin: the change, nulls
-    /// included, with version and metadata.
+    /// included, with version and metadata. `change` is [`expanded`](Self::expanded) by the twin before the change.
     #[must_use]
     pub fn change_event_body(&self, change: &TwinChange) -> Properties {
         let mut body = self.event_body();
-        if let Some(tags) = &change.tags {
+        if let Some(tags) = tags(change) {
             body.insert("tags".to_owned(), tags.clone().into());
         }
         if let Some(desired) = desired(change) {
@@ -215,8 +247,12 @@ impl TwinDocument {
     }
 }
 
+fn tags(change: &TwinChange) -> Option<&Properties> {
+    change.tags.as_ref()?.properties()
+}
+
 fn desired(change: &TwinChange) -> Option<&Properties> {
-    change.properties.as_ref()?.desired.as_ref()
+    change.desired_change()?.properties()
 }
 
 #[cfg(test)]
@@ -286,6 +322,48 @@ mod tests {
     }
 
     #[test]
+    fn null_for_a_section_removes_all_of_it_and_the_device_receives_a_null_for_each_property() {
+        let both = json!({ "tags": { "t": 1 }, "properties": { "desired": { "a": { "b": 1 }, "c": 2 } } });
+        let full = update(&TwinDocument::default(), UpdateMode::Merge, both).unwrap();
+        let clear = change(json!({ "tags": null, "properties": { "desired": null } }));
+        for mode in [UpdateMode::Merge, UpdateMode::Replace] {
+            let now = Timestamp::from_unix_seconds(0);
+            let empty = full.with_change(mode, &clear, now, &TwinLimits::default()).unwrap();
+            assert_eq!((empty.tags.len(), empty.desired.values.len()), (0, 0));
+            assert_eq!((empty.updates, empty.desired.version), (full.updates + 1, 3));
+            assert_ne!(empty.etag(), full.etag());
+            let notice = empty.desired_notice(mode, &full.expanded(&clear)).unwrap();
+            let expected = match mode {
+                UpdateMode::Merge => json!({ "a": null, "c": null, "$version": 3 }),
+                UpdateMode::Replace => json!({ "$version": 3 }),
+            };
+            assert_eq!(Value::from(notice), expected);
+        }
+        let empty =
+            update(&full, UpdateMode::Merge, json!({ "tags": null, "properties": { "desired": null } }))
+                .unwrap();
+        let event = Value::from(empty.change_event_body(&full.expanded(&clear)));
+        assert_eq!((&event["tags"], &event["version"]), (&json!({ "t": null }), &json!(4)));
+        let section = &event["properties"]["desired"];
+        assert_eq!(
+            (&section["a"], &section["c"], &section["$version"]),
+            (&Value::Null, &Value::Null, &json!(3))
+        );
+        assert_eq!(section.as_object().unwrap().len(), 4);
+
+        let again = update(&empty, UpdateMode::Merge, json!({ "properties": { "desired": null } })).unwrap();
+        assert_eq!(
+            (again.updates, again.desired.version),
+            (4, 4),
+            "an empty section also gets a new version"
+        );
+        let notice = again.desired_notice(UpdateMode::Merge, &empty.expanded(&clear)).unwrap();
+        assert_eq!(Value::from(notice), json!({ "$version": 4 }));
+        let unrelated = change(json!({ "properties": {} }));
+        assert_eq!(*full.expanded(&unrelated), unrelated);
+    }
+
+    #[test]
     fn twin_change_events_have_the_change_and_its_metadata() {
         let first =
             json!({ "tags": { "t": 1 }, "properties": { "desired": { "a": { "b": 1, "c": 2 }, "d": 1 } } });
@@ -330,6 +408,8 @@ mod tests {
         for invalid in [
             json!({ "tags": { "a": 1 }, "properties": { "desired": { "b.c": 1 } } }),
             json!({ "tags": { "a": vec!["x".repeat(4096); 3] } }),
+            json!({ "tags": { "a": [1, null] } }),
+            json!({ "properties": { "desired": { "a": i64::MAX } } }),
             json!({ "properties": { "desired": { "a": vec!["x".repeat(4096); 9] } } }),
         ] {
             assert_eq!(
