@@ -13,6 +13,7 @@ pub mod error;
 pub mod fault;
 pub mod file;
 pub mod identity;
+pub mod json;
 pub mod key;
 pub mod message;
 pub mod method;
