@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::process::Command;
+use std::time::Duration;
 
 use ferrohub_acceptance::raw_tls::{RawTls, connect_packet, packet};
 use ferrohub_acceptance::{Device, Events, Hub, Identity, Message, Method, Service, eventually, sas};
+use ferrohub_device::{DeviceClient, MethodRequest, MethodResponse};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const TWIN: &str = "/twins/dev1?api-version=2021-04-12";
 
@@ -218,6 +219,25 @@ fn method_names_reach_a_python_device_unchanged() {
         let call = service.begin_invoke("dev1", Method::new(name));
         assert_eq!(device.next_request().name, name);
         let _ = call.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn method_names_reach_a_rust_device_unchanged() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("dev1");
+    let client = DeviceClient::builder_from_connection_string(&identity.connection_string())
+        .unwrap()
+        .ca_pem(std::fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+        .build()
+        .unwrap();
+    client.on_unhandled_method(|request: MethodRequest| async move {
+        MethodResponse::new(200).payload(request.name())
+    });
+    client.connect().await.unwrap();
+    for name in ["thermostat1*getMaxMinReport", "a+b#c%d?e\\f/g", "m:1;x=(y)@[z] é😀", "%2A"] {
+        assert_eq!(service.invoke("dev1", Method::new(name)).unwrap().payload, name);
     }
 }
 

@@ -60,7 +60,7 @@ fn a_node_device_is_called_by_names_of_components_and_commands() {
     device.ok("connect", &Value::Null);
     for name in ["thermostat1*getMaxMinReport", "m:1;x=(y)@[z]~!$&,"] {
         device.ok("answer_method", &json!({ "name": name, "status": 200, "payload": name }));
-        let method = json!({ "methodName": name, "payload": null, "responseTimeoutInSeconds": 20 });
+        let method = json!({ "methodName": name, "payload": null, "connectTimeoutInSeconds": 10 });
         let answer = service.ok("invoke", &json!({ "device_id": "node-1", "method": method }));
         assert_eq!(answer, json!({ "status": 200, "payload": name }));
         assert_eq!(device.event("method", |_| true)["name"], name);
