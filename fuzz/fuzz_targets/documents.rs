@@ -7,7 +7,7 @@ use ferrohub_core::auth::{Authority, KeySet, PeerCertificate};
 use ferrohub_core::registry::{IfMatch, apply_device, to_device};
 use ferrohub_core::twins::{TwinDocument, TwinLimits, UpdateMode};
 use ferrohub_model::device::Device;
-use ferrohub_model::twin::{Properties, TwinChange};
+use ferrohub_model::twin::{TwinChange, parse_properties};
 use ferrohub_model::{IdentityId, Timestamp};
 use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::CertificateDer;
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(again.desired.values, twin.desired.values);
         }
     }
-    if let Ok(patch) = serde_json::from_slice::<Properties>(input) {
+    if let Ok(patch) = parse_properties(input) {
         let _ = TwinDocument::default().with_reported(&patch, None, now, &TwinLimits::default());
     }
     let _ = KeySet::from_json(input);

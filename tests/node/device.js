@@ -57,6 +57,8 @@ serve({
   async get_twin() {
     twin = await client.getTwin();
     twin.on('properties.desired', (delta) => event('desired', { delta }));
+    // `on` subscribes in the background. The hub answers this request after the subscription.
+    await client.getTwin();
     const { desired, reported } = JSON.parse(JSON.stringify(twin.properties));
     return { desired, reported };
   },

@@ -105,7 +105,7 @@ fn an_empty_or_invalid_change_is_refused_before_it_is_sent() {
     let file = file.to_str().unwrap();
     for (arguments, expected) in [
         (&["twin", "update", "d1"][..], "nothing to change"),
-        (&["twin", "update", "d1", "--tags", "[1]"], "--tags is not a JSON object"),
+        (&["twin", "update", "d1", "--tags", "[1]"], "--tags is neither a JSON object nor null"),
         (&["twin", "replace", "d1", "--file", "/nowhere"], "cannot read /nowhere"),
         (&["twin", "replace", "d1", "--file", file], "neither"),
     ] {

@@ -61,3 +61,39 @@ fn a_node_device_uploads_a_file() {
     let file = hub.command(["files", "list", "--output", "json"]).success();
     assert!(file.contains("node-1/folder/f 1.txt"), "{file}");
 }
+
+/// Plug-and-play clients register `component*command`.
+#[test]
+fn a_node_device_is_called_by_names_of_components_and_commands() {
+    let hub = Hub::start();
+    let service = NodeClient::service(&hub);
+    let device = NodeClient::device(&hub, &create_device(&hub, &service, "node-1"), "mqtt");
+    device.ok("connect", &Value::Null);
+    for name in ["thermostat1*getMaxMinReport", "m:1;x=(y)@[z]~!$&,"] {
+        device.ok("answer_method", &json!({ "name": name, "status": 200, "payload": name }));
+        let method = json!({ "methodName": name, "payload": null, "connectTimeoutInSeconds": 10 });
+        let answer = service.ok("invoke", &json!({ "device_id": "node-1", "method": method }));
+        assert_eq!(answer, json!({ "status": 200, "payload": name }));
+        assert_eq!(device.event("method", |_| true)["name"], name);
+    }
+}
+
+#[test]
+fn a_node_device_receives_null_for_each_property_of_a_cleared_section() {
+    let hub = Hub::start();
+    let service = NodeClient::service(&hub);
+    let device = NodeClient::device(&hub, &create_device(&hub, &service, "node-1"), "mqtt");
+    device.ok("connect", &Value::Null);
+    device.ok("get_twin", &Value::Null);
+    let patch = |desired: Value| {
+        let patch = json!({ "tags": null, "properties": { "desired": desired } });
+        service.ok("patch_twin", &json!({ "device_id": "node-1", "patch": patch }))
+    };
+    patch(json!({ "rate": 5, "mode": { "fast": true } }));
+    let _ = device.event("desired", |event| event["delta"]["rate"] == 5);
+    let twin = patch(Value::Null);
+    assert_eq!(twin["properties"]["desired"].get("rate"), None, "{twin}");
+    let delta =
+        device.event("desired", |event| event["delta"].get("rate") == Some(&Value::Null))["delta"].clone();
+    assert_eq!(delta.get("mode"), Some(&Value::Null), "{delta}");
+}

@@ -24,6 +24,7 @@ use ferrohub_core::clock::Clock;
 use ferrohub_core::store::{BlobWriteOutcome, Store, StoredBlob};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
+use ferrohub_model::random::random_bytes;
 use tracing::{info, warn};
 
 use crate::blocks::{
@@ -158,7 +159,7 @@ impl Inner {
         let blob = Blob {
             name: name.clone(),
             bytes,
-            etag: format!("0x{:016X}", rand::random::<u64>()),
+            etag: format!("0x{:016X}", u64::from_le_bytes(random_bytes())),
             modified: self.clock.now(),
             properties,
         };

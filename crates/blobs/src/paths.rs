@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::blobs::BlobError;
 use ferrohub_model::file::BlobName;
+use ferrohub_model::random::random_bytes;
 use ring::digest;
 
 /// Longest decoded block id in bytes, as in Azure.
@@ -73,7 +74,7 @@ impl Paths {
 
 /// Returns a random name for a new file.
 pub(crate) fn random_name() -> String {
-    format!("{:032x}", rand::random::<u128>())
+    format!("{:032x}", u128::from_le_bytes(random_bytes()))
 }
 
 /// Returns the file name of a block: its decoded id in hexadecimal digits.

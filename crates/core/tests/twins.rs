@@ -18,8 +18,7 @@ fn leaf() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         (-1000i64..1000).prop_map(Value::from),
         "[a-z]{0,4}".prop_map(Value::from),
-        prop::collection::vec(prop_oneof![Just(Value::Null), any::<u8>().prop_map(Value::from)], 0..3)
-            .prop_map(Value::from),
+        prop::collection::vec(any::<u8>().prop_map(Value::from), 0..3).prop_map(Value::from),
     ]
 }
 

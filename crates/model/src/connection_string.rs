@@ -1,5 +1,10 @@
 //! Connection strings of devices and services: `Name=value;Name=value`.
+//!
+//! A value that contains `;`, which an id may, is written in double quotes: `DeviceId="a;b"`. A quote in it is doubled.
+//! Ids never contain quotes, so every other value is written as it is. Microsoft's clients do not read quotes; they
+//! cannot read `;` in a value in any form.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
@@ -31,7 +36,7 @@ pub enum ConnectionStringError {
     Id(&'static str, InvalidId),
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "HostName",
     "DeviceId",
     "ModuleId",
@@ -40,14 +45,29 @@ const NAMES: [&str; 8] = [
     "SharedAccessSignature",
     "GatewayHostName",
     "x509",
+    // Names an Event Hub; has no meaning for a hub, and is ignored.
+    "EntityPath",
 ];
 
+type Parts<'a> = [Option<Cow<'a, str>>; NAMES.len()];
+
 /// Returns the values of the parts, in the order of [`NAMES`].
-fn split(text: &str) -> Result<[Option<&str>; NAMES.len()], ConnectionStringError> {
-    let mut parts = [None; NAMES.len()];
-    for part in text.trim().split(';').filter(|part| !part.is_empty()) {
+fn split(text: &str) -> Result<Parts<'_>, ConnectionStringError> {
+    let mut parts = Parts::default();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c == ';' || c.is_whitespace());
+        if rest.is_empty() {
+            return Ok(parts);
+        }
         // Only the first `=` separates name and value: base64 may end with `=`.
-        let (name, value) = part.split_once('=').ok_or(ConnectionStringError::Part)?;
+        let (name, after) = rest.split_once('=').ok_or(ConnectionStringError::Part)?;
+        let name = name.trim_end();
+        if name.contains(';') {
+            return Err(ConnectionStringError::Part);
+        }
+        let value;
+        (value, rest) = split_value(after.trim_start())?;
         let (slot, name) = parts
             .iter_mut()
             .zip(NAMES)
@@ -57,7 +77,40 @@ fn split(text: &str) -> Result<[Option<&str>; NAMES.len()], ConnectionStringErro
             return Err(ConnectionStringError::Duplicate(name));
         }
     }
-    Ok(parts)
+}
+
+/// Splits a text into the value at its beginning and the text after it.
+fn split_value(text: &str) -> Result<(Cow<'_, str>, &str), ConnectionStringError> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (value, rest) = text.split_once(';').unwrap_or((text, ""));
+        return Ok((value.trim_end().into(), rest));
+    };
+    let mut end = quoted.find('"').ok_or(ConnectionStringError::Part)?;
+    while quoted.get(end + 1..).is_some_and(|rest| rest.starts_with('"')) {
+        let after = end + 2;
+        let next = quoted.get(after..).and_then(|rest| rest.find('"'));
+        end = after + next.ok_or(ConnectionStringError::Part)?;
+    }
+    let (value, rest) = quoted.split_at(end);
+    let rest = rest.trim_start_matches('"').trim_start();
+    if !rest.is_empty() && !rest.starts_with(';') {
+        return Err(ConnectionStringError::Part);
+    }
+    let value = if value.contains('"') { value.replace("\"\"", "\"").into() } else { value.into() };
+    Ok((value, rest))
+}
+
+/// Formats a value: in quotes if it would not be read back otherwise.
+struct Value<'a>(&'a str);
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains([';', '"']) || self.0.trim() != self.0 {
+            write!(f, "\"{}\"", self.0.replace('"', "\"\""))
+        } else {
+            f.write_str(self.0)
+        }
+    }
 }
 
 fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, ConnectionStringError> {
@@ -92,7 +145,9 @@ impl std::str::FromStr for DeviceConnectionString {
     type Err = ConnectionStringError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let [host, device, module, policy, key, signature, gateway, x509] = split(text)?;
+        let parts = split(text)?;
+        let [host, device, module, policy, key, signature, gateway, x509, _] =
+            parts.each_ref().map(Option::as_deref);
         if policy.is_some() {
             return Err(ConnectionStringError::Unexpected("SharedAccessKeyName"));
         }
@@ -129,17 +184,20 @@ impl DeviceConnectionString {
     /// Returns the text form, including secrets.
     #[must_use]
     pub fn reveal(&self) -> String {
-        let mut text = format!("HostName={};DeviceId={}", self.host_name, self.identity.device_str());
+        let mut text =
+            format!("HostName={};DeviceId={}", Value(&self.host_name), Value(self.identity.device_str()));
         if let Some(module) = self.identity.module_str() {
-            text.push_str(&format!(";ModuleId={module}"));
+            text.push_str(&format!(";ModuleId={}", Value(module)));
         }
         match &self.credential {
             DeviceCredential::Key(key) => text.push_str(&format!(";SharedAccessKey={}", key.to_base64())),
-            DeviceCredential::Signature(token) => text.push_str(&format!(";SharedAccessSignature={token}")),
+            DeviceCredential::Signature(token) => {
+                text.push_str(&format!(";SharedAccessSignature={}", Value(token)));
+            }
             DeviceCredential::X509 => text.push_str(";x509=true"),
         }
         if let Some(gateway) = &self.gateway_host_name {
-            text.push_str(&format!(";GatewayHostName={gateway}"));
+            text.push_str(&format!(";GatewayHostName={}", Value(gateway)));
         }
         text
     }
@@ -169,7 +227,9 @@ impl std::str::FromStr for ServiceConnectionString {
     type Err = ConnectionStringError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let [host, device, module, policy, key, signature, gateway, x509] = split(text)?;
+        let parts = split(text)?;
+        let [host, device, module, policy, key, signature, gateway, x509, _] =
+            parts.each_ref().map(Option::as_deref);
         for (part, name) in [
             (device, "DeviceId"),
             (module, "ModuleId"),
@@ -195,8 +255,8 @@ impl ServiceConnectionString {
     pub fn reveal(&self) -> String {
         format!(
             "HostName={};SharedAccessKeyName={};SharedAccessKey={}",
-            self.host_name,
-            self.policy,
+            Value(&self.host_name),
+            Value(&self.policy),
             self.key.to_base64()
         )
     }
@@ -228,6 +288,38 @@ mod tests {
         }
         let text = format!("HostName=h:8443;SharedAccessKeyName=service;SharedAccessKey={KEY}");
         assert_eq!(text.parse::<ServiceConnectionString>().unwrap().reveal(), text);
+    }
+
+    #[test]
+    fn ids_with_a_semicolon_are_written_in_quotes_and_read_back() {
+        let id = "a;SharedAccessKey=x;b'=";
+        let text = format!("HostName=h;DeviceId=\"{id}\";ModuleId=\";\";SharedAccessKey={KEY}");
+        let parsed: DeviceConnectionString = text.parse().unwrap();
+        assert_eq!((parsed.identity.device_str(), parsed.identity.module_str()), (id, Some(";")));
+        assert_eq!(parsed.reveal(), text);
+        for policy in ["a;b", "say \"hi\"", " x ", "\"\"", ";"] {
+            let login = ServiceConnectionString {
+                host_name: "h".to_owned(),
+                policy: policy.to_owned(),
+                key: SharedAccessKey::from_base64(KEY).unwrap(),
+            };
+            assert_eq!(login.reveal().parse(), Ok(login));
+        }
+        for invalid in ["HostName=\"h", "HostName=\"h\"x;DeviceId=d", "HostName=\"h\"\"", "Host;Name=h", "a"]
+        {
+            let error = invalid.parse::<DeviceConnectionString>().unwrap_err();
+            assert_eq!(error, ConnectionStringError::Part, "{invalid}");
+        }
+    }
+
+    #[test]
+    fn blanks_around_separators_and_an_entity_path_are_ignored() {
+        let text = format!(" HostName = h ;\n ; DeviceId=\td ; SharedAccessKey = {KEY} ; EntityPath=x;");
+        let parsed: DeviceConnectionString = text.parse().unwrap();
+        assert_eq!(parsed.reveal(), format!("HostName=h;DeviceId=d;SharedAccessKey={KEY}"));
+        let text = format!("HostName=h; SharedAccessKeyName=service ;SharedAccessKey={KEY};entitypath=hub");
+        let parsed: ServiceConnectionString = text.parse().unwrap();
+        assert_eq!((parsed.host_name.as_str(), parsed.policy.as_str()), ("h", "service"));
     }
 
     #[test]

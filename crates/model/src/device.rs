@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::{self, serde_by_name};
 use crate::timestamp::Timestamp;
 
 /// Whether an identity may authenticate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Status {
     /// It may authenticate.
     #[default]
@@ -26,8 +26,10 @@ impl Status {
     }
 }
 
+serde_by_name!(Status, &[Self::Enabled, Self::Disabled]);
+
 /// Whether an identity has a connection now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConnectionState {
     /// It has a connection.
     Connected,
@@ -42,11 +44,21 @@ impl ConnectionState {
     pub fn of(connected: bool) -> Self {
         if connected { Self::Connected } else { Self::Disconnected }
     }
+
+    /// Returns the name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "Connected",
+            Self::Disconnected => "Disconnected",
+        }
+    }
 }
 
+serde_by_name!(ConnectionState, &[Self::Connected, Self::Disconnected]);
+
 /// How an identity authenticates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AuthenticationType {
     /// With tokens signed by one of its two keys.
     #[default]
@@ -71,6 +83,8 @@ impl AuthenticationType {
         }
     }
 }
+
+serde_by_name!(AuthenticationType, &[Self::Sas, Self::SelfSigned, Self::CertificateAuthority, Self::None]);
 
 /// The two keys of an identity, as base64 text, so that a request with only one key can be detected.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -160,22 +174,29 @@ pub struct Device {
     /// The device id.
     pub device_id: String,
     /// New each time the device is created, which distinguishes a re-created device from the old one.
+    #[serde(deserialize_with = "names::read_only")]
     pub generation_id: Option<String>,
     /// The etag of the identity, without quotes.
+    #[serde(deserialize_with = "names::read_only")]
     pub etag: Option<String>,
     /// Whether it is connected now.
+    #[serde(deserialize_with = "names::read_only")]
     pub connection_state: Option<ConnectionState>,
     /// Whether it may connect.
     pub status: Option<Status>,
     /// The reason of the status, for people; at most 128 characters.
     pub status_reason: Option<String>,
     /// When `connection_state` last changed.
+    #[serde(deserialize_with = "names::read_only")]
     pub connection_state_updated_time: Option<Timestamp>,
     /// When `status` last changed.
+    #[serde(deserialize_with = "names::read_only")]
     pub status_updated_time: Option<Timestamp>,
     /// When the hub last heard from it.
+    #[serde(deserialize_with = "names::read_only")]
     pub last_activity_time: Option<Timestamp>,
     /// Number of messages in its queue.
+    #[serde(deserialize_with = "names::read_only")]
     pub cloud_to_device_message_count: Option<u32>,
     /// How it authenticates.
     pub authentication: Option<Authentication>,
@@ -230,5 +251,69 @@ impl Device {
     #[must_use]
     pub fn primary_key(&self) -> Option<&str> {
         self.authentication.as_ref()?.primary_key()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::module::Module;
+
+    #[test]
+    fn enumerations_are_read_in_any_case_and_written_in_azures_spelling() {
+        for (status, expected) in [("Enabled", "enabled"), ("DISABLED", "disabled"), ("enabled", "enabled")] {
+            let device: Device = serde_json::from_value(json!({ "status": status })).unwrap();
+            assert_eq!(serde_json::to_value(&device).unwrap()["status"], expected);
+        }
+        for (kind, expected) in [
+            ("SAS", "sas"),
+            ("SelfSigned", "selfSigned"),
+            ("certificateauthority", "certificateAuthority"),
+            ("None", "none"),
+        ] {
+            let sent = json!({ "authentication": { "type": kind } });
+            let device: Device = serde_json::from_value(sent.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&device).unwrap()["authentication"]["type"], expected);
+            let module: Module = serde_json::from_value(sent).unwrap();
+            assert_eq!(serde_json::to_value(&module).unwrap()["authentication"]["type"], expected);
+        }
+        let state: ConnectionState = serde_json::from_value(json!("connected")).unwrap();
+        assert_eq!(serde_json::to_value(state).unwrap(), "Connected");
+        let error = serde_json::from_value::<Device>(json!({ "status": "on" })).unwrap_err().to_string();
+        assert_eq!(error, "unknown variant `on`, expected one of `enabled`, `disabled`");
+        assert!(serde_json::from_value::<Device>(json!({ "status": 1 })).is_err());
+    }
+
+    #[test]
+    fn members_that_only_the_hub_sets_are_read_in_any_form() {
+        let names = [
+            "generationId",
+            "etag",
+            "connectionState",
+            "connectionStateUpdatedTime",
+            "statusUpdatedTime",
+            "lastActivityTime",
+            "cloudToDeviceMessageCount",
+        ];
+        for odd in [json!(null), json!("odd"), json!(-1.5), json!({ "a": [null] }), json!([true])] {
+            for name in names {
+                let sent = json!({ "deviceId": "d", name: odd });
+                let text = sent.to_string();
+                let device: Device =
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+                assert_eq!((device.device_id.as_str(), device.connection_state), ("d", None), "{text}");
+                let module: Module =
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+                assert_eq!((module.device_id.as_str(), module.last_activity_time), ("d", None), "{text}");
+            }
+        }
+        let shown = json!({ "connectionState": "connected", "cloudToDeviceMessageCount": 3,
+            "lastActivityTime": "2026-01-01T00:00:00Z", "etag": "e" });
+        let device: Device = serde_json::from_value(shown).unwrap();
+        assert_eq!(device.connection_state, Some(ConnectionState::Connected));
+        assert_eq!((device.cloud_to_device_message_count, device.etag.as_deref()), (Some(3), Some("e")));
+        assert!(device.last_activity_time.is_some());
     }
 }

@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::serde_by_name;
 use crate::timestamp::Timestamp;
 
 macro_rules! fault_kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal;)*) => {
         /// The kind of a fault.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum FaultKind {
-            $($(#[$doc])* #[serde(rename = $name)] $kind,)*
+            $($(#[$doc])* $kind,)*
         }
 
         impl FaultKind {
@@ -23,6 +24,8 @@ macro_rules! fault_kinds {
                 match self { $(Self::$kind => $name,)* }
             }
         }
+
+        serde_by_name!(FaultKind, Self::ALL);
     };
 }
 

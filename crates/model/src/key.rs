@@ -5,8 +5,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::names::serde_by_name;
+use crate::random::random_bytes;
 
 /// Shortest key that a caller may set, in bytes.
 pub const MIN_KEY_BYTES: usize = 16;
@@ -26,8 +28,7 @@ pub enum InvalidKey {
 }
 
 /// A change of the two keys of an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyChange {
     /// Replaces the primary key by a new random key.
     Primary,
@@ -36,6 +37,20 @@ pub enum KeyChange {
     /// Swaps the two keys.
     Swap,
 }
+
+impl KeyChange {
+    /// Returns the name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+            Self::Swap => "swap",
+        }
+    }
+}
+
+serde_by_name!(KeyChange, &[Self::Primary, Self::Secondary, Self::Swap]);
 
 /// Distinguishes keys without revealing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +78,10 @@ impl SharedAccessKey {
     /// Returns a new random key of 32 bytes.
     ///
     /// # Panics
-    /// If the operating system provides no random bytes.
+    /// As [`random_bytes`].
     #[must_use]
-    #[allow(clippy::expect_used)] // A predictable key is worse than no process.
     pub fn generate() -> Self {
-        let mut bytes = [0u8; GENERATED_KEY_BYTES];
-        SystemRandom::new().fill(&mut bytes).expect("the operating system provides random bytes");
-        Self(bytes.into())
+        Self(Box::new(random_bytes::<GENERATED_KEY_BYTES>()))
     }
 
     /// Returns the key in base64, as in connection strings and registry JSON.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::device::{Authentication, ConnectionState};
+use crate::names;
 use crate::timestamp::Timestamp;
 
 /// A module identity. Requests set only some fields, of which the hub uses only some. Responses of the hub set all
@@ -17,16 +18,22 @@ pub struct Module {
     /// The device it is on.
     pub device_id: String,
     /// New each time the module is created, which distinguishes a re-created module from the old one.
+    #[serde(deserialize_with = "names::read_only")]
     pub generation_id: Option<String>,
     /// The etag of the identity, without quotes.
+    #[serde(deserialize_with = "names::read_only")]
     pub etag: Option<String>,
     /// Whether it is connected now.
+    #[serde(deserialize_with = "names::read_only")]
     pub connection_state: Option<ConnectionState>,
     /// When `connection_state` last changed.
+    #[serde(deserialize_with = "names::read_only")]
     pub connection_state_updated_time: Option<Timestamp>,
     /// When the hub last heard from it.
+    #[serde(deserialize_with = "names::read_only")]
     pub last_activity_time: Option<Timestamp>,
     /// Number of messages in its queue.
+    #[serde(deserialize_with = "names::read_only")]
     pub cloud_to_device_message_count: Option<u32>,
     /// How it authenticates.
     pub authentication: Option<Authentication>,

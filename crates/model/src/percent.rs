@@ -8,24 +8,56 @@ pub struct Encoded<'a>(pub &'a str);
 
 impl fmt::Display for Encoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.bytes().position(|byte| !is_unreserved(byte)) {
-            let (plain, tail) = rest.split_at(at);
-            let mut others = tail.chars();
-            f.write_str(plain)?;
-            if let Some(other) = others.next() {
-                for byte in other.encode_utf8(&mut [0; 4]).bytes() {
-                    write!(f, "%{byte:02X}")?;
-                }
-            }
-            rest = others.as_str();
-        }
-        f.write_str(rest)
+        write_encoded(f, self.0, is_unreserved)
     }
 }
 
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+/// Formats a text for a property bag of a topic: as [`Encoded`], but `~` is encoded too. The decoder of the C SDK
+/// (`c-utility/src/urlencode.c`) refuses a whole property with a `~` in it.
+#[derive(Debug, Clone, Copy)]
+pub struct BagText<'a>(pub &'a str);
+
+impl fmt::Display for BagText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_encoded(f, self.0, |c| is_unreserved(c) && c != '~')
+    }
+}
+
+/// Formats a name as a level of a topic. Most SDKs compare the level with a name and do not decode it, so everything
+/// stays as it is except `/ + # % ? \\` and control characters:
+///
+/// - `/` ends the level, and wildcards must not be in the topic of a message (MQTT-3.3.2-2); control characters should
+///   not be in one either (MQTT-1.5.3).
+/// - Clients that decode need `%` encoded. Python, Node and Go search for `?`.
+/// - Node parses the topic as a URL, which turns `\\` into `/`.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicLevel<'a>(pub &'a str);
+
+impl fmt::Display for TopicLevel<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_encoded(f, self.0, |c| !matches!(c, '/' | '+' | '#' | '%' | '?' | '\\') && !c.is_control())
+    }
+}
+
+/// Writes `text` with all characters encoded that `is_plain` refuses.
+fn write_encoded(f: &mut fmt::Formatter<'_>, text: &str, is_plain: impl Fn(char) -> bool) -> fmt::Result {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| !is_plain(c)) {
+        let (plain, tail) = rest.split_at(at);
+        let mut others = tail.chars();
+        f.write_str(plain)?;
+        if let Some(other) = others.next() {
+            for byte in other.encode_utf8(&mut [0; 4]).bytes() {
+                write!(f, "%{byte:02X}")?;
+            }
+        }
+        rest = others.as_str();
+    }
+    f.write_str(rest)
+}
+
+fn is_unreserved(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')
 }
 
 /// Encodes all but the unreserved characters.
@@ -93,6 +125,25 @@ mod tests {
             assert_eq!(decode(&encode(text)).as_deref(), Some(text));
         }
         assert_eq!(encode("host/devices/d 1"), "host%2Fdevices%2Fd%201");
+    }
+
+    #[test]
+    fn a_topic_level_has_no_more_encoded_than_it_must() {
+        for (name, level) in [
+            ("thermostat1*getMaxMinReport", "thermostat1*getMaxMinReport"),
+            ("a+b#c%d?e\\f/g", "a%2Bb%23c%25d%3Fe%5Cf%2Fg"),
+            ("m:1;x=(y)@[z] é€😀!\"$&',<>^`{|}~", "m:1;x=(y)@[z] é€😀!\"$&',<>^`{|}~"),
+            ("a\0b\u{7f}\u{85}", "a%00b%7F%C2%85"),
+        ] {
+            assert_eq!(TopicLevel(name).to_string(), level);
+            assert_eq!(decode(level).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_property_bag_has_no_tilde() {
+        assert_eq!(BagText("a~b c-._").to_string(), "a%7Eb%20c-._");
+        assert_eq!(encode("~"), "~");
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl FromStr for StorageAccount {
         let [mut protocol, mut name, mut key, mut suffix, mut blobs] = [None::<&str>; 5];
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             let (field, value) = part.split_once('=').ok_or(E::Part)?;
+            let (field, value) = (field.trim_end(), value.trim_start());
             let (slot, field) = match field.to_ascii_lowercase().as_str() {
                 "defaultendpointsprotocol" => (&mut protocol, "DefaultEndpointsProtocol"),
                 "accountname" => (&mut name, "AccountName"),

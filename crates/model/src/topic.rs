@@ -22,7 +22,7 @@ pub struct MethodRequest<'a, R> {
 
 impl<R: fmt::Display> fmt::Display for MethodRequest<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{METHOD_REQUEST}{}/?$rid={}", percent::Encoded(self.name), self.request_id)
+        write!(f, "{METHOD_REQUEST}{}/?$rid={}", percent::TopicLevel(self.name), self.request_id)
     }
 }
 
@@ -274,7 +274,7 @@ impl fmt::Display for MessageTopic<'_> {
         }
         match self.input {
             None => f.write_str("/messages/devicebound/")?,
-            Some(input) => write!(f, "/inputs/{}/", percent::Encoded(input))?,
+            Some(input) => write!(f, "/inputs/{}/", percent::TopicLevel(input))?,
         }
         self.properties.fmt(f)
     }
@@ -323,8 +323,19 @@ mod tests {
     #[test]
     fn method_topics_are_parsed_as_formatted() {
         let topic = MethodRequest { name: "re boot/é", request_id: &"1a" }.to_string();
-        assert_eq!(topic, "$iothub/methods/POST/re%20boot%2F%C3%A9/?$rid=1a");
+        assert_eq!(topic, "$iothub/methods/POST/re boot%2Fé/?$rid=1a");
         assert_eq!(parse_method_request(&topic), Some(("re boot/é".to_owned(), "1a")));
+        for name in ["thermostat1*getMaxMinReport", "a+b#c%d?e\\f", "m:1;x=(y)@[z]", "%2A", "100%"] {
+            let topic = MethodRequest { name, request_id: &"1" }.to_string();
+            assert_eq!(
+                topic.matches(['+', '#', '?', '\\']).count(),
+                1,
+                "only the query begins with ?: {topic}"
+            );
+            assert_eq!(parse_method_request(&topic), Some((name.to_owned(), "1")));
+        }
+        let encoded = "$iothub/methods/POST/thermostat1%2AgetMaxMinReport/?$rid=1";
+        assert_eq!(parse_method_request(encoded), Some(("thermostat1*getMaxMinReport".to_owned(), "1")));
         assert_eq!(parse_method_response(&method_response(-3, "x")), Some((Some(-3), "x")));
         assert_eq!(parse_method_response("$iothub/methods/res/200/?a=b&$rid=7"), Some((Some(200), "7")));
     }
@@ -448,9 +459,9 @@ mod tests {
             "devices/d+1/messages/devicebound/%24.to=%2Fdevices%2Fd%2Fmessages%2FdeviceBound&a%2Fb=c%20d"
         );
         assert_eq!(parse_message(&topic, &device), Some((None, properties.clone())));
-        let topic = MessageTopic { id: &module, input: Some("in/1"), properties: &properties }.to_string();
-        assert!(topic.starts_with("devices/d/modules/m/inputs/in%2F1/%24.to="), "{topic}");
-        assert_eq!(parse_message(&topic, &module), Some((Some("in/1".to_owned()), properties)));
+        let topic = MessageTopic { id: &module, input: Some("in/1*é"), properties: &properties }.to_string();
+        assert!(topic.starts_with("devices/d/modules/m/inputs/in%2F1*é/%24.to="), "{topic}");
+        assert_eq!(parse_message(&topic, &module), Some((Some("in/1*é".to_owned()), properties)));
         assert_eq!(parse_message("devices/d/messages/devicebound/", &device), None);
     }
 

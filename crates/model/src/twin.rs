@@ -1,7 +1,11 @@
 //! The JSON of twins: the properties that services desire and those that the device reports.
 
+mod properties;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use self::properties::{SectionChange, parse_properties};
 
 use crate::device::{AuthenticationType, Capabilities, ConnectionState, Status, X509Thumbprints};
 use crate::timestamp::Timestamp;
@@ -92,8 +96,8 @@ pub struct Twin {
 #[non_exhaustive]
 pub struct TwinChange {
     /// The change of the tags; `None` keeps them unchanged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Properties>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "properties::present")]
+    pub tags: Option<SectionChange>,
     /// The change of the desired properties; `None` keeps them unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<DesiredChange>,
@@ -104,29 +108,35 @@ pub struct TwinChange {
 #[serde(default)]
 #[non_exhaustive]
 pub struct DesiredChange {
-    /// The change of the desired properties.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub desired: Option<Properties>,
+    /// The change of the desired properties; `None` keeps them unchanged.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "properties::present")]
+    pub desired: Option<SectionChange>,
 }
 
 impl TwinChange {
     /// Returns a change of tags.
     #[must_use]
-    pub fn tags(tags: Properties) -> Self {
+    pub fn tags(tags: impl Into<SectionChange>) -> Self {
         Self::default().and_tags(tags)
     }
 
     /// Returns a change of desired properties.
     #[must_use]
-    pub fn desired(desired: Properties) -> Self {
-        Self { tags: None, properties: Some(DesiredChange { desired: Some(desired) }) }
+    pub fn desired(desired: impl Into<SectionChange>) -> Self {
+        Self { tags: None, properties: Some(DesiredChange { desired: Some(desired.into()) }) }
     }
 
     /// Adds a change of tags.
     #[must_use]
-    pub fn and_tags(mut self, tags: Properties) -> Self {
-        self.tags = Some(tags);
+    pub fn and_tags(mut self, tags: impl Into<SectionChange>) -> Self {
+        self.tags = Some(tags.into());
         self
+    }
+
+    /// Returns the change of the desired properties, if there is one.
+    #[must_use]
+    pub fn desired_change(&self) -> Option<&SectionChange> {
+        self.properties.as_ref()?.desired.as_ref()
     }
 }
 
@@ -155,11 +165,30 @@ mod tests {
         let text = r#"{"deviceId":"d","etag":"x","tags":{"a":null},"properties":
             {"desired":{"b":1,"$version":3},"reported":{"c":2}},"connectionState":"odd"}"#;
         let change: TwinChange = serde_json::from_str(text).unwrap();
-        assert_eq!(change.tags.as_ref().unwrap().get("a"), Some(&Value::Null));
-        let desired = change.properties.unwrap().desired.unwrap();
-        assert_eq!((desired.get("b"), version(&desired)), (Some(&Value::from(1)), Some(3)));
-        let nothing: TwinChange = serde_json::from_str(r#"{"tags":null,"properties":null}"#).unwrap();
-        assert_eq!(nothing, TwinChange::default());
+        assert_eq!(change.tags.as_ref().unwrap().properties().unwrap().get("a"), Some(&Value::Null));
+        let desired = change.desired_change().unwrap().properties().unwrap();
+        assert_eq!((desired.get("b"), version(desired)), (Some(&Value::from(1)), Some(3)));
+        for nothing in ["{}", r#"{"properties":null}"#] {
+            assert_eq!(
+                serde_json::from_str::<TwinChange>(nothing).unwrap(),
+                TwinChange::default(),
+                "{nothing}"
+            );
+        }
+    }
+
+    #[test]
+    fn null_clears_a_section_and_a_missing_section_stays() {
+        let text = r#"{"tags":null,"properties":{"desired":null}}"#;
+        let change: TwinChange = serde_json::from_str(text).unwrap();
+        assert_eq!(change.tags, Some(SectionChange::Clear));
+        assert_eq!(change.desired_change(), Some(&SectionChange::Clear));
+        assert_eq!(serde_json::to_string(&change).unwrap(), text);
+        let empty: TwinChange = serde_json::from_str(r#"{"properties":{}}"#).unwrap();
+        assert_eq!((empty.tags.as_ref(), empty.desired_change()), (None, None));
+        for invalid in [r#"{"tags":1}"#, r#"{"properties":{"desired":[]}}"#, r#"{"tags":{"a":"\ud800"}}"#] {
+            assert!(serde_json::from_str::<TwinChange>(invalid).is_err(), "{invalid}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, BlobSasToken};
+use ferrohub_model::connection_string::DeviceCredential;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::method::{MethodInvocation, MethodName};
 use ferrohub_model::mqtt_username::MqttUsername;
@@ -102,6 +103,22 @@ proptest! {
                 prop_assert!(!token.is_signed_by(&key()) || same && is_respelled(&text, &changed), "{changed}");
             }
         }
+    }
+
+    /// The characters are all that [`IdentityId`] accepts.
+    #[test]
+    fn every_id_is_read_back_from_a_connection_string(
+        device in "[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}",
+        module in prop::option::of("[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}"),
+    ) {
+        let id = module.map_or(device.clone(), |module| format!("{device}/{module}"));
+        let connection_string = DeviceConnectionString {
+            host_name: "h".to_owned(),
+            identity: IdentityId::parse(&id).unwrap(),
+            credential: DeviceCredential::Key(key()),
+            gateway_host_name: None,
+        };
+        prop_assert_eq!(connection_string.reveal().parse(), Ok(connection_string));
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub use ferrohub_model::message::{
 };
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
-pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, TwinProperties};
+pub use ferrohub_model::twin::{DesiredChange, Properties, SectionChange, Twin, TwinChange, TwinProperties};
 pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, KeyChange, ModuleId, Timestamp};
 pub use file_notifications::{FileQuery, FileStream, LockedFileNotification, StoredFile};
 pub use management::{CertificateAuthority, Management, Policy, PolicyKey};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ferrohub_model::method::MethodName;
-use ring::rand::{SecureRandom, SystemRandom};
+use ferrohub_model::random::random_bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -81,11 +81,7 @@ impl RequestId {
 
     fn new(slot: u16) -> Self {
         // Start at a random number, so that answers to calls of an earlier process match no call.
-        static START: LazyLock<u64> = LazyLock::new(|| {
-            let mut seed = [0u8; 8];
-            let _ = SystemRandom::new().fill(&mut seed);
-            u64::from_le_bytes(seed) >> (SLOT_BITS + 1)
-        });
+        static START: LazyLock<u64> = LazyLock::new(|| u64::from_le_bytes(random_bytes()) >> (SLOT_BITS + 1));
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let generation = START.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
         Self(generation << SLOT_BITS | u64::from(slot))

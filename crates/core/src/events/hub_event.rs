@@ -1,6 +1,7 @@
 //! Hub events: events that the hub itself emits, with Azure's schemas.
 
 use ferrohub_model::message::{MessageProperties, SystemProperty};
+use ferrohub_model::random::random_bytes;
 use ferrohub_model::{IdentityId, Timestamp};
 use serde_json::{Value, json};
 
@@ -83,11 +84,7 @@ pub(crate) fn connection_event_body(sequence_number: u64) -> Value {
 
 /// Returns random bits for the correlation id, which Azure's schema requires in each event.
 fn random_bits() -> u128 {
-    let mut bytes = [0; 16];
-    match ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes) {
-        Ok(()) => u128::from_be_bytes(bytes),
-        Err(_) => 0,
-    }
+    u128::from_be_bytes(random_bytes())
 }
 
 fn uuid(bits: u128) -> String {

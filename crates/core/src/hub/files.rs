@@ -42,6 +42,8 @@ pub enum BlobDenied {
     InvalidSignature(&'static str),
     /// The signature is valid but does not grant the required right.
     MissingRight,
+    /// The store failed, so the hub does not know whether the signature is valid.
+    StoreFailed,
 }
 
 impl FileStorage {
@@ -280,8 +282,8 @@ impl Hub {
         let remaining = Duration::from_millis(remaining.ok_or_else(|| denied("expired"))?);
         let device = DeviceId::new(blob.device()).map_err(|_| denied("unknown_device"))?;
         let device = self.store.identity(&device.into()).await.map_err(|error| {
-            error!(%error, "a store operation failed");
-            denied("store_failed")
+            store_failed(error);
+            BlobDenied::StoreFailed
         })?;
         let device = device.ok_or_else(|| denied("unknown_device"))?;
         let endpoint = folder.endpoint();

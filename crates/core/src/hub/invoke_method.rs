@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ferrohub_model::device::Status;
+use ferrohub_model::json::{self, InvalidJson};
 use ferrohub_model::method::MethodName;
 use ferrohub_model::{ErrorCode, HubError, IdentityId};
 use tokio::time::Instant;
@@ -159,11 +160,14 @@ impl Hub {
                 self.limits.method_payload_bytes
             ));
         }
-        match serde_json::from_slice::<serde::de::IgnoredAny>(&reply.payload) {
-            Err(_) if !reply.payload.is_empty() => {
-                bad_gateway("The device's response is not JSON.".to_owned())
-            }
-            _ => Ok(()),
+        // A device may answer without a payload.
+        if reply.payload.is_empty() {
+            return Ok(());
+        }
+        match json::check(&reply.payload) {
+            Ok(()) => Ok(()),
+            Err(InvalidJson::Syntax) => bad_gateway("The device's response is not JSON.".to_owned()),
+            Err(reason) => bad_gateway(format!("The device's response is not valid JSON: {reason}.")),
         }
     }
 }

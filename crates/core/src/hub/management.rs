@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use ferrohub_model::random::random_bytes;
 use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
-use ring::rand::{SecureRandom, SystemRandom};
 use tracing::info;
 
 use super::{Hub, store_failed};
@@ -27,9 +27,7 @@ fn unknown(what: &str, name: &str, code: ErrorCode) -> HubError {
 
 /// Returns 160 random bits in hexadecimal, so that a certificate for the code cannot be prepared in advance.
 fn random_code() -> String {
-    let mut bytes = [0u8; 20];
-    let _ = SystemRandom::new().fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    random_bytes::<20>().iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn refused(error: CertificateError) -> HubError {

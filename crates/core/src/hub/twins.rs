@@ -1,9 +1,10 @@
 //! Operations on twins, for services and devices.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use ferrohub_model::twin::{DeviceTwin, Properties, Twin, TwinChange};
+use ferrohub_model::twin::{self, DeviceTwin, Properties, Twin, TwinChange};
 use ferrohub_model::{ErrorCode, HubError, IdentityId};
 use tokio::sync::Mutex;
 use tracing::{debug, error};
@@ -76,23 +77,32 @@ impl Hub {
         };
         let (now, limits) = (self.clock.now(), self.limits.twins.clone());
         let change = Arc::new(change);
+        // Which properties a cleared section had is known only inside the transaction.
+        let expanded = Arc::new(OnceLock::new());
         let (identity, twin) = {
-            let change = change.clone();
-            self.change_document(id, move |twin| match if_match.matches(&twin.etag()) {
-                true => twin.with_change(mode, &change, now, &limits),
-                false => Err(wrong_etag()),
+            let (change, expanded) = (change.clone(), expanded.clone());
+            self.change_document(id, move |twin| {
+                if !if_match.matches(&twin.etag()) {
+                    return Err(wrong_etag());
+                }
+                let new = twin.with_change(mode, &change, now, &limits)?;
+                if let Cow::Owned(change) = twin.expanded(&change) {
+                    let _ = expanded.set(change);
+                }
+                Ok(new)
             })
             .await?
         };
+        let change = expanded.get().unwrap_or(&change);
         count(&self.metrics.twin_operations, "changed_by_service");
         debug!(device = %id, version = twin.version(), "twin changed");
-        if let Some(patch) = twin.desired_notice(mode, &change) {
+        if let Some(patch) = twin.desired_notice(mode, change) {
             let patch = serde_json::to_vec(&patch).unwrap_or_default().into();
             self.bus.notify_desired(id, DesiredNotice { version: twin.desired.version, patch }).await;
         }
         match mode {
             UpdateMode::Merge => {
-                self.emit(&identity, HubEvent::TwinUpdated, || twin.change_event_body(&change).into()).await;
+                self.emit(&identity, HubEvent::TwinUpdated, || twin.change_event_body(change).into()).await;
             }
             UpdateMode::Replace => {
                 self.emit(&identity, HubEvent::TwinReplaced, || self.twin_body(&identity, &twin)).await;
@@ -122,7 +132,7 @@ impl Hub {
         patch: &[u8],
         if_version: Option<u64>,
     ) -> Result<u64, HubError> {
-        let patch: Properties = serde_json::from_slice(patch).map_err(|error| {
+        let patch = twin::parse_properties(patch).map_err(|error| {
             HubError::new(ErrorCode::IotHubFormatError, format!("The patch is not a JSON object: {error}."))
         })?;
         if !self.emits(EventSource::TwinChange) {

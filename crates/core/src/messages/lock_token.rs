@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ring::rand::{SecureRandom as _, SystemRandom};
+use ferrohub_model::random::random_bytes;
 
 /// A random, unguessable number, written as a GUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,10 +11,7 @@ pub struct LockToken(u128);
 impl LockToken {
     /// Generates a token.
     pub(crate) fn generate() -> Self {
-        let mut bytes = [0; 16];
-        // Fails only if the operating system provides no random numbers; then nothing else here works either.
-        let _ = SystemRandom::new().fill(&mut bytes);
-        Self(u128::from_le_bytes(bytes))
+        Self(u128::from_le_bytes(random_bytes()))
     }
 
     /// Parses a token, with or without quotes and hyphens.

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::{SecureRandom, SystemRandom};
+use ferrohub_model::random::random_bytes;
 
 /// The `If-Match` header of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +35,7 @@ impl IfMatch {
 
 /// Returns a new etag: base64 of 9 random bytes. Clients must treat it as opaque, as they do Azure's.
 pub(crate) fn fresh_etag() -> String {
-    let mut bytes = [0u8; 9];
-    let _ = SystemRandom::new().fill(&mut bytes);
-    STANDARD.encode(bytes)
+    STANDARD.encode(random_bytes::<9>())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A device or module as stored in the registry: parsed and validated.
 
 use ferrohub_model::device::{AuthenticationType, Status};
+use ferrohub_model::random::random_bytes;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
-use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::connections::CloseReason;
 
@@ -99,9 +99,7 @@ impl Thumbprint {
 /// Returns the generation id for an identity created at `now`: like Azure's, digits that grow with time. Four random
 /// digits are appended so that none repeats.
 pub(super) fn fresh_generation_id(now: Timestamp) -> String {
-    let mut bytes = [0u8; 2];
-    let _ = SystemRandom::new().fill(&mut bytes);
-    format!("{}{:04}", now.unix_millis(), u16::from_le_bytes(bytes) % 10_000)
+    format!("{}{:04}", now.unix_millis(), u16::from_le_bytes(random_bytes()) % 10_000)
 }
 
 /// Returns why an update must close the identity's connection; `None` if the connection may stay open.

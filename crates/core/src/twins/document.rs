@@ -1,8 +1,12 @@
 //! A twin as stored by the hub, and its changes.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferrohub_model::twin::{DeviceTwin, METADATA, Properties, Twin, TwinChange, TwinProperties, VERSION};
+use ferrohub_model::twin::{
+    DeviceTwin, METADATA, Properties, SectionChange, Twin, TwinChange, TwinProperties, VERSION,
+};
 use ferrohub_model::{ErrorCode, HubError, Timestamp, device};
 use serde_json::json;
 
@@ -55,6 +59,12 @@ fn without_annotations(section: &Properties) -> Properties {
     section.iter().filter(|(key, _)| *key != METADATA && *key != VERSION).map(cloned_entry).collect()
 }
 
+/// Returns the change that removes every property of a section.
+fn removal_of_all(section: &Properties) -> SectionChange {
+    let nulls: Properties = section.keys().map(|key| (key.clone(), serde_json::Value::Null)).collect();
+    nulls.into()
+}
+
 fn cloned_entry((key, value): (&String, &serde_json::Value)) -> (String, serde_json::Value) {
     (key.clone(), value.clone())
 }
@@ -82,6 +92,27 @@ impl TwinDocument {
         self.updates + self.reported.version
     }
 
+    /// Returns the change with each section that it clears written out: every property of this twin as `null`. This is
+    /// the form in which the device and the readers of events receive it.
+    #[must_use]
+    pub fn expanded<'a>(&self, change: &'a TwinChange) -> Cow<'a, TwinChange> {
+        let (clears_tags, clears_desired) = (
+            change.tags == Some(SectionChange::Clear),
+            change.desired_change() == Some(&SectionChange::Clear),
+        );
+        if !clears_tags && !clears_desired {
+            return Cow::Borrowed(change);
+        }
+        let mut expanded = change.clone();
+        if clears_tags {
+            expanded.tags = Some(removal_of_all(&self.tags));
+        }
+        if let (true, Some(properties)) = (clears_desired, &mut expanded.properties) {
+            properties.desired = Some(removal_of_all(&self.desired.values));
+        }
+        Cow::Owned(expanded)
+    }
+
     /// Returns the twin after a service's change of tags, desired properties or both.
     ///
     /// # Errors
@@ -94,7 +125,8 @@ impl TwinDocument {
         limits: &TwinLimits,
     ) -> Result<Self, HubError> {
         let mut new = self.clone();
-        if let Some(tags) = &change.tags {
+        let change = &*self.expanded(change);
+        if let Some(tags) = tags(change) {
             limits.check_change(TAGS, tags)?;
             if mode == UpdateMode::Replace {
                 new.tags.clear();
@@ -108,7 +140,7 @@ impl TwinDocument {
             new.desired = apply_to_section(mode, &self.desired, &desired, now);
             limits.check_section(DESIRED, &new.desired.values, limits.desired_bytes)?;
         }
-        if change.tags.is_some() || desired(change).is_some() {
+        if tags(change).is_some() || desired(change).is_some() {
             new.updates += 1;
         }
         Ok(new)
@@ -116,7 +148,7 @@ impl TwinDocument {
 
     /// Returns the notification that the device receives after a change of desired properties led to this twin: the
     /// change itself, nulls included, or all desired properties after a replacement; with `$version`. Returns `None` if
-    /// `change` has no desired properties.
+    /// `change` has no desired properties. `change` is [`expanded`](Self::expanded) by the twin before the change.
     #[must_use]
     pub fn desired_notice(&self, mode: UpdateMode, change: &TwinChange) -> Option<Properties> {
         let change = desired(change)?;
@@ -127,11 +159,11 @@ impl TwinDocument {
     }
 
     /// Returns the body of the twin change event for a service's merge that led to this twin: the change, nulls
-    /// included, with version and metadata.
+    /// included, with version and metadata. `change` is [`expanded`](Self::expanded) by the twin before the change.
     #[must_use]
     pub fn change_event_body(&self, change: &TwinChange) -> Properties {
         let mut body = self.event_body();
-        if let Some(tags) = &change.tags {
+        if let Some(tags) = tags(change) {
             body.insert("tags".to_owned(), tags.clone().into());
         }
         if let Some(desired) = desired(change) {
@@ -215,127 +247,13 @@ impl TwinDocument {
     }
 }
 
+fn tags(change: &TwinChange) -> Option<&Properties> {
+    change.tags.as_ref()?.properties()
+}
+
 fn desired(change: &TwinChange) -> Option<&Properties> {
-    change.properties.as_ref()?.desired.as_ref()
+    change.desired_change()?.properties()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn object(value: Value) -> Properties {
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn change(value: Value) -> TwinChange {
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn update(twin: &TwinDocument, mode: UpdateMode, value: Value) -> Result<TwinDocument, HubError> {
-        twin.with_change(mode, &change(value), Timestamp::from_unix_seconds(0), &TwinLimits::default())
-    }
-
-    #[test]
-    fn a_new_twin_has_azures_etag_and_versions() {
-        let twin = TwinDocument::default();
-        assert_eq!((twin.etag().as_str(), twin.version()), ("AAAAAAAAAAE=", 2));
-        assert_eq!((twin.desired.version, twin.reported.version), (1, 1));
-    }
-
-    #[test]
-    fn each_change_increments_the_matching_versions() {
-        let twin = TwinDocument::default();
-        let tagged = update(&twin, UpdateMode::Merge, json!({ "tags": { "a": 1 } })).unwrap();
-        assert_eq!(
-            (tagged.etag().as_str(), tagged.version(), tagged.desired.version),
-            ("AAAAAAAAAAI=", 3, 1)
-        );
-        let both = json!({ "tags": { "a": null }, "properties": { "desired": { "b": 1 } } });
-        let both = update(&tagged, UpdateMode::Merge, both).unwrap();
-        assert_eq!((both.version(), both.desired.version, both.tags.len()), (4, 2, 0));
-        let now = Timestamp::from_unix_seconds(0);
-        let limits = TwinLimits::default();
-        let reported = both.with_reported(&object(json!({ "c": 1 })), Some(1), now, &limits).unwrap();
-        assert_eq!((reported.version(), reported.reported.version, reported.etag()), (5, 2, both.etag()));
-        let stale = reported.with_reported(&object(json!({ "c": 2 })), Some(1), now, &limits).unwrap_err();
-        assert_eq!(stale.code, ErrorCode::PreconditionFailed);
-    }
-
-    #[test]
-    fn a_replacement_only_replaces_the_sections_in_it() {
-        let twin = TwinDocument::default();
-        let both = json!({ "tags": { "a": 1 }, "properties": { "desired": { "b": { "c": 1 } } } });
-        let twin = update(&twin, UpdateMode::Merge, both).unwrap();
-        let desired = json!({ "properties": { "desired": { "d": 1, "$version": 2, "$metadata": {} } } });
-        let twin = update(&twin, UpdateMode::Replace, desired.clone()).unwrap();
-        assert_eq!(Value::from(twin.desired.values.clone()), json!({ "d": 1 }));
-        assert_eq!(Value::from(twin.tags.clone()), json!({ "a": 1 }));
-        let notice = twin.desired_notice(UpdateMode::Replace, &change(desired)).unwrap();
-        assert_eq!(Value::from(notice), json!({ "d": 1, "$version": 3 }));
-    }
-
-    #[test]
-    fn a_device_receives_a_change_with_its_nulls() {
-        let desired = json!({ "properties": { "desired": { "a": null, "b": { "c": null } } } });
-        let twin = update(&TwinDocument::default(), UpdateMode::Merge, desired.clone()).unwrap();
-        let notice = twin.desired_notice(UpdateMode::Merge, &change(desired)).unwrap();
-        assert_eq!(Value::from(notice), json!({ "a": null, "b": { "c": null }, "$version": 2 }));
-        assert_eq!(twin.desired_notice(UpdateMode::Merge, &change(json!({ "tags": {} }))), None);
-    }
-
-    #[test]
-    fn twin_change_events_have_the_change_and_its_metadata() {
-        let first =
-            json!({ "tags": { "t": 1 }, "properties": { "desired": { "a": { "b": 1, "c": 2 }, "d": 1 } } });
-        let twin = update(&TwinDocument::default(), UpdateMode::Merge, first).unwrap();
-        let second =
-            json!({ "tags": { "t": null }, "properties": { "desired": { "a": { "b": 3 }, "d": null } } });
-        let twin = update(&twin, UpdateMode::Merge, second.clone()).unwrap();
-        let time = "1970-01-01T00:00:00Z";
-        let stamp = json!({ "$lastUpdated": time, "$lastUpdatedVersion": 3 });
-        let mut a = stamp.clone();
-        a["b"] = stamp.clone();
-        let mut metadata = stamp;
-        metadata["a"] = a;
-        assert_eq!(
-            Value::from(twin.change_event_body(&change(second))),
-            json!({
-                "version": 4,
-                "tags": { "t": null },
-                "properties": { "desired": {
-                    "a": { "b": 3 }, "d": null, "$metadata": metadata, "$version": 3,
-                } },
-            })
-        );
-        let limits = TwinLimits::default();
-        let patch = object(json!({ "r": [1] }));
-        let twin = twin.with_reported(&patch, None, Timestamp::from_unix_seconds(0), &limits).unwrap();
-        let stamp = json!({ "$lastUpdated": time });
-        assert_eq!(
-            Value::from(twin.reported_event_body(&patch)),
-            json!({
-                "version": 5,
-                "properties": { "reported": {
-                    "r": [1], "$metadata": { "$lastUpdated": time, "r": stamp }, "$version": 2,
-                } },
-            })
-        );
-    }
-
-    #[test]
-    fn a_change_with_one_invalid_member_is_refused() {
-        let twin = TwinDocument::default();
-        for invalid in [
-            json!({ "tags": { "a": 1 }, "properties": { "desired": { "b.c": 1 } } }),
-            json!({ "tags": { "a": vec!["x".repeat(4096); 3] } }),
-            json!({ "properties": { "desired": { "a": vec!["x".repeat(4096); 9] } } }),
-        ] {
-            assert_eq!(
-                update(&twin, UpdateMode::Merge, invalid).unwrap_err().code,
-                ErrorCode::ArgumentInvalid
-            );
-        }
-    }
-}
+mod tests;

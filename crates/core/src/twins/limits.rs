@@ -51,7 +51,8 @@ impl TwinLimits {
     pub(super) fn check_change(&self, section: &str, change: &Properties) -> Result<(), HubError> {
         for (key, value) in change {
             self.check_key(key).map_err(|reason| limit_error(section, reason))?;
-            self.check_value(value).map_err(|reason| limit_error(section, format!("{key:?} {reason}")))?;
+            self.check_value(value, false)
+                .map_err(|reason| limit_error(section, format!("{key:?} {reason}")))?;
             for object in objects_in(value) {
                 self.check_change(section, object)?;
             }
@@ -78,8 +79,10 @@ impl TwinLimits {
         }
     }
 
-    fn check_value(&self, value: &Value) -> Result<(), String> {
+    /// Checks a value and what is in it. `null` deletes a key, so it has no meaning inside an array.
+    fn check_value(&self, value: &Value, in_array: bool) -> Result<(), String> {
         match value {
+            Value::Null if in_array => Err("contains null inside an array".to_owned()),
             Value::String(text) if text.len() > self.string_bytes => {
                 Err(format!("contains a string longer than {} bytes", self.string_bytes))
             }
@@ -88,7 +91,11 @@ impl TwinLimits {
                 let (min, max) = INTEGERS.into_inner();
                 fits.then_some(()).ok_or_else(|| format!("is a whole number outside [{min}; {max}]"))
             }
-            Value::Array(values) => values.iter().try_for_each(|value| self.check_value(value)),
+            Value::Array(values) => values.iter().try_for_each(|value| self.check_value(value, true)),
+            // The values of other objects are checked with their own keys.
+            Value::Object(object) if in_array => {
+                object.values().try_for_each(|value| self.check_value(value, true))
+            }
             _ => Ok(()),
         }
     }
@@ -167,7 +174,7 @@ mod tests {
 
     #[test]
     fn values_within_the_limits_are_accepted() {
-        check(json!({ "é": -1.5, "a-b_c": [true, null, "x", { "y": [] }], "n": -4_503_599_627_370_496_i64 }))
+        check(json!({ "é": -1.5, "a-b_c": [true, "x", { "y": [] }], "n": -4_503_599_627_370_496_i64 }))
             .unwrap();
         check(json!({ "a": "x".repeat(4096) })).unwrap();
         check(json!({ "k".repeat(1024): 1 })).unwrap();
@@ -187,6 +194,10 @@ mod tests {
             (json!({ "a": ["x".repeat(4097)] }), "\"a\" contains a string longer than 4096 bytes"),
             (json!({ "a": 4_503_599_627_370_496_i64 }), "whole number outside"),
             (json!({ "a": u64::MAX }), "whole number outside"),
+            (json!({ "a": { "b": [1, null] } }), "\"b\" contains null inside an array"),
+            (json!({ "a": [[null]] }), "\"a\" contains null inside an array"),
+            (json!({ "a": [{ "b": { "c": null } }] }), "\"a\" contains null inside an array"),
+            (json!({ "a": [{ "b": u64::MAX }] }), "whole number outside"),
             (nested(12), "nested deeper than 10"),
             (json!({ "a": [[[[[[[[[[[]]]]]]]]]]] }), "nested deeper than 10"),
             (json!({ "a": vec!["x".repeat(4096); 2] }), "the size would be 8193 bytes; the maximum is 8192"),

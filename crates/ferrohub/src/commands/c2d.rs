@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+use ferrohub_model::random::random_bytes;
 use ferrohub_service::{
     Ack, CloudToDeviceMessage, Destination, EnqueuedMessage, IdentityId, PurgeResult, Timestamp,
 };
@@ -144,7 +145,7 @@ impl Send {
         };
         let mut message = CloudToDeviceMessage::new(body);
         let wants_feedback = !matches!(self.ack, None | Some(AckFlag::None));
-        let fresh = || wants_feedback.then(|| format!("{:032x}", rand::random::<u128>()));
+        let fresh = || wants_feedback.then(|| format!("{:032x}", u128::from_le_bytes(random_bytes())));
         if let Some(id) = self.message_id.clone().or_else(fresh) {
             message = message.message_id(id);
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::identity::{
     CredentialArgs, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type, connection_state,
-    connection_string, time_or_never,
+    connection_string, connection_string_warning, time_or_never,
 };
 use crate::cli::Common;
 use crate::login::Login;
@@ -126,6 +126,9 @@ impl DeviceCommand {
                         device.parent_scopes = Some(vec![edge_scope(client, parent).await?]);
                     }
                     let device = client.create_device(&device).await?;
+                    if let Some(warning) = connection_string_warning(&device.device_id) {
+                        eprintln!("{warning}");
+                    }
                     self.output.print(&device, show)
                 }
                 Action::List { top } => self.output.print(&client.list_devices(top).await?, |all| list(all)),

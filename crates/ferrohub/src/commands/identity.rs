@@ -147,6 +147,22 @@ pub(crate) fn connection_string(
     })
 }
 
+/// Returns what to know before this id is used in connection strings of other clients, if anything.
+pub(crate) fn connection_string_warning(id: &str) -> Option<String> {
+    if id.contains(';') {
+        return Some(format!(
+            "warning: the id {id:?} contains ';'. Ferrohub writes it in quotes in connection strings, which Microsoft's \
+             clients cannot read; give those the id and the key separately, or choose another id"
+        ));
+    }
+    id.contains(['%', '+']).then(|| {
+        format!(
+            "warning: the id {id:?} contains '%' or '+', which Microsoft's Java client decodes in connection strings; \
+             for that client write %25 for '%' and %2B for '+'"
+        )
+    })
+}
+
 pub(crate) fn authentication_type(authentication: Option<&Authentication>) -> &'static str {
     authentication.and_then(|authentication| authentication.kind).unwrap_or_default().name()
 }

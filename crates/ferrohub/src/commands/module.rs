@@ -7,7 +7,7 @@ use ferrohub_service::Module;
 
 use super::identity::{
     CredentialArgs, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type, connection_state,
-    connection_string, time_or_never,
+    connection_string, connection_string_warning, time_or_never,
 };
 use crate::cli::Common;
 use crate::login::Login;
@@ -101,7 +101,11 @@ impl ModuleCommand {
                     let authentication = credentials.authentication();
                     let module =
                         Module { managed_by, authentication, ..Module::new(name.device, name.module) };
-                    self.output.print(&client.create_module(&module).await?, show)
+                    let module = client.create_module(&module).await?;
+                    if let Some(warning) = connection_string_warning(&module.module_id) {
+                        eprintln!("{warning}");
+                    }
+                    self.output.print(&module, show)
                 }
                 Action::List { device } => {
                     self.output.print(&client.list_modules(&device).await?, |all| list(all))

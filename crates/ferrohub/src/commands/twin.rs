@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use ferrohub_service::{Properties, Twin, TwinChange};
+use ferrohub_service::{Properties, SectionChange, Twin, TwinChange};
 
 use super::identity::{connection_state, time_or_never};
 use crate::cli::Common;
@@ -41,10 +41,10 @@ enum Action {
 struct Change {
     /// The device's id, or DEVICE/MODULE
     id: String,
-    /// Tags, a JSON object
+    /// Tags, a JSON object; null removes all
     #[arg(long, value_name = "JSON", conflicts_with = "file")]
     tags: Option<String>,
-    /// Desired properties, a JSON object
+    /// Desired properties, a JSON object; null removes all
     #[arg(long, value_name = "JSON", conflicts_with = "file")]
     desired: Option<String>,
     /// Read the twin from a file or from standard input (-): {"tags":{…},"properties":{"desired":{…}}}
@@ -85,8 +85,8 @@ impl Change {
             }
             return Ok(change);
         }
-        let tags = parse_object("--tags", self.tags.as_deref())?;
-        let change = match (parse_object("--desired", self.desired.as_deref())?, tags) {
+        let tags = parse_section("--tags", self.tags.as_deref())?;
+        let change = match (parse_section("--desired", self.desired.as_deref())?, tags) {
             (None, None) => bail!("nothing to change: give --tags, --desired or --file"),
             (None, Some(tags)) => TwinChange::tags(tags),
             (Some(desired), None) => TwinChange::desired(desired),
@@ -96,9 +96,12 @@ impl Change {
     }
 }
 
-fn parse_object(flag: &str, text: Option<&str>) -> anyhow::Result<Option<Properties>> {
-    text.map(|text| serde_json::from_str(text).with_context(|| format!("{flag} is not a JSON object")))
-        .transpose()
+/// Parses a change of a section: an object, or `null`, which removes all of it.
+fn parse_section(flag: &str, text: Option<&str>) -> anyhow::Result<Option<SectionChange>> {
+    text.map(|text| {
+        SectionChange::parse(text).with_context(|| format!("{flag} is neither a JSON object nor null"))
+    })
+    .transpose()
 }
 
 fn contents(file: &Path) -> anyhow::Result<String> {

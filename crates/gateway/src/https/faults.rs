@@ -99,7 +99,7 @@ fn resolve_operation(request: &mut FaultRequest) -> Result<(), HubError> {
     if request.method.is_some() || request.path.is_some() {
         return invalid("give either operation, or method and path".to_owned());
     }
-    let Some((_, verb, path)) = OPERATIONS.iter().find(|(known, ..)| *known == name) else {
+    let Some((_, verb, path)) = OPERATIONS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)) else {
         let known = OPERATIONS.map(|(name, ..)| name).join(", ");
         return invalid(format!("there is no operation {name:?}; the operations are {known}"));
     };
@@ -119,6 +119,7 @@ mod tests {
         for (operation, target, expected) in [
             ("invokeMethod", Some("dev*"), Some(("POST", "/twins/dev*/methods"))),
             ("invokeMethod", Some("dev/m"), Some(("POST", "/twins/dev/modules/m/methods"))),
+            ("GETTWIN", None, Some(("GET", "/twins/*"))),
             ("listDevices", None, Some(("GET", "/devices"))),
             ("getTwin", None, Some(("GET", "/twins/*"))),
             ("getEverything", None, None),

@@ -117,7 +117,7 @@ async fn regenerate_key(
 ) -> Result<Response, ApiError> {
     authorize_management(&api, &headers).await?;
     let request: RegenerateKey = read_json(body, &api.limits).await.map_err(registry_error)?;
-    let which = match request.key.as_str() {
+    let which = match request.key.to_ascii_lowercase().as_str() {
         "primary" => WhichKey::Primary,
         "secondary" => WhichKey::Secondary,
         _ => {

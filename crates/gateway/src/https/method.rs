@@ -95,6 +95,11 @@ fn read_call(body: &Bytes) -> Result<MethodCall, HubError> {
             MethodName::new(&name)
                 .map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))
         })?;
+    if let Some(payload) = invocation.payload {
+        ferrohub_model::json::check_surrogates(payload.get()).map_err(|reason| {
+            HubError::new(ErrorCode::IotHubFormatError, format!("The payload is not valid JSON: {reason}."))
+        })?;
+    }
     Ok(MethodCall {
         name,
         payload: invocation.payload.map(|payload| body.slice_ref(payload.get().as_bytes())),
@@ -165,6 +170,11 @@ mod tests {
         for (text, code, message) in [
             ("{", ErrorCode::IotHubFormatError, ""),
             ("[]", ErrorCode::IotHubFormatError, ""),
+            (
+                r#"{"methodName":"m","payload":["\ud800"]}"#,
+                ErrorCode::IotHubFormatError,
+                "The payload is not valid JSON: a string contains half of a surrogate pair.",
+            ),
             ("{}", ErrorCode::ArgumentNull, "methodName is required."),
             (r#"{"methodName":" "}"#, ErrorCode::ArgumentInvalid, "methodName must not be blank."),
             (

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::MessageProperties;
 use super::SystemProperty;
 use crate::Timestamp;
+use crate::names::serde_by_name;
 
 /// Media type of a batch of feedback.
 pub const FEEDBACK_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
@@ -61,7 +62,7 @@ impl Ack {
 }
 
 /// How a message to a device ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FeedbackStatus {
     /// The device completed it.
     Success,
@@ -92,6 +93,8 @@ impl FeedbackStatus {
         }
     }
 }
+
+serde_by_name!(FeedbackStatus, &Self::ALL);
 
 /// Feedback on one message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::SystemProperty;
-use crate::percent::{self, Encoded};
+use crate::percent::{self, BagText};
 
 /// The properties of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,7 +64,7 @@ impl fmt::Display for MessageProperties {
         let application = self.application.iter().map(|(name, value)| (name.as_str(), value));
         for (index, (name, value)) in system.chain(application).enumerate() {
             let separator = if index == 0 { "" } else { "&" };
-            write!(f, "{separator}{}={}", Encoded(name), Encoded(value))?;
+            write!(f, "{separator}{}={}", BagText(name), BagText(value))?;
         }
         Ok(())
     }
@@ -98,11 +98,11 @@ mod tests {
         let properties = MessageProperties {
             system: [(SystemProperty::MessageId, "1/2".to_owned()), (SystemProperty::To, "/x".to_owned())]
                 .into(),
-            application: application(&[("a&b", "c=d"), ("$.x", "+"), ("e", "")]),
+            application: application(&[("a&b", "c=d"), ("$.x", "+~"), ("e", "")]),
         };
         let bag = properties.to_string();
-        assert_eq!(bag, "%24.mid=1%2F2&%24.to=%2Fx&%24.x=%2B&a%26b=c%3Dd&e=");
+        assert_eq!(bag, "%24.mid=1%2F2&%24.to=%2Fx&%24.x=%2B%7E&a%26b=c%3Dd&e=");
         assert_eq!(MessageProperties::parse_property_bag(&bag), Ok(properties.clone()));
-        assert_eq!(properties.size(), 3 + 2 + 3 + 1 + 3 + 3 + 1);
+        assert_eq!(properties.size(), 3 + 2 + 3 + 2 + 3 + 3 + 1);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ferrohub_device::LockedMessage;
+use ferrohub_model::message::EventBody;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -63,7 +64,7 @@ impl Receive {
             };
             // Printed before it is settled, so that a failure to print does not lose the message.
             print_line(&match output {
-                Output::Json => message_json(&message).to_string(),
+                Output::Json => message_json(&message)?.to_string(),
                 Output::Table => message_text(&message),
             })?;
             match self.settle {
@@ -78,15 +79,20 @@ impl Receive {
     }
 }
 
-fn message_json(message: &LockedMessage) -> Value {
+/// Returns the message with `body`, or with `bodyBase64` if the body is not UTF-8, as events have it.
+fn message_json(message: &LockedMessage) -> anyhow::Result<Value> {
     let properties: Map<String, Value> =
         message.properties().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    json!({
+    let mut json = json!({
         "messageId": message.message_id(),
         "deliveryCount": message.delivery_count(),
         "properties": properties,
-        "body": String::from_utf8_lossy(message.body()),
-    })
+    });
+    let body = serde_json::to_value(EventBody::from(message.body().to_vec()))?;
+    if let (Value::Object(json), Value::Object(mut body)) = (&mut json, body) {
+        json.append(&mut body);
+    }
+    Ok(json)
 }
 
 fn message_text(message: &LockedMessage) -> String {

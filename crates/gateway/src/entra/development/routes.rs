@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::auth::AUDIENCE;
 use ferrohub_model::Timestamp;
+use ferrohub_model::random::random_bytes;
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 use tracing::warn;
@@ -153,7 +154,7 @@ async fn token(
 
 /// Compares secrets in constant time.
 fn constant_time_eq(given: &str, known: &str) -> bool {
-    let random = rand::random::<[u8; 32]>();
+    let random = random_bytes::<32>();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &random);
     let tag = ring::hmac::sign(&key, known.as_bytes());
     ring::hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_ok()

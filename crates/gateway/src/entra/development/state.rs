@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ferrohub_model::random::random_bytes;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ impl State {
         let document = Document {
             tenant: guid(),
             client_id: guid(),
-            client_secret: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()),
+            client_secret: URL_SAFE_NO_PAD.encode(random_bytes::<32>()),
             signing_key: STANDARD.encode(key.as_ref()),
         };
         let partial = data_dir.join("entra-development.new");
@@ -78,7 +79,7 @@ impl State {
 
 /// A random GUID, version 4.
 fn guid() -> String {
-    let random: u128 = rand::random();
+    let random = u128::from_le_bytes(random_bytes());
     let versioned = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{versioned:032x}");
     let part = |from, to| hex.get(from..to).unwrap_or_default();

@@ -128,6 +128,12 @@ impl BlobApiError {
         Self { retry_after: Some(RETRY_AFTER), ..error }
     }
 
+    fn store_failed() -> Self {
+        let text = "The hub cannot access its store; its log says why. Retry the request.";
+        let error = blob_api_error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text);
+        Self { retry_after: Some(RETRY_AFTER), ..error }
+    }
+
     /// For read requests: responds with 304 if the client already has the current version.
     pub(super) fn not_modified_or(failed: ConditionFailed) -> Self {
         match failed {
@@ -172,6 +178,7 @@ impl From<BlobDenied> for BlobApiError {
                 let text = "The signature lacks the permission for this operation.";
                 blob_api_error(StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch", text)
             }
+            BlobDenied::StoreFailed => Self::store_failed(),
         }
     }
 }
@@ -209,7 +216,11 @@ impl From<BlobError> for BlobApiError {
                 let text = format!("The body did not arrive completely: {reason}.");
                 blob_api_error(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", text)
             }
-            BlobError::Io(_) | BlobError::Store(_) | BlobError::Unavailable(_) => {
+            BlobError::Store(error) => {
+                error!(%error, "a store operation failed");
+                Self::store_failed()
+            }
+            BlobError::Io(_) | BlobError::Unavailable(_) => {
                 error!(%error, "cannot access the stored files");
                 let text = "The hub cannot access its stored files; its log contains the reason.";
                 blob_api_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)

@@ -64,7 +64,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, BlobA
 pub(super) fn require_block_blob(headers: &HeaderMap) -> Result<(), BlobApiError> {
     const TYPE: &str = "x-ms-blob-type";
     match text(headers, TYPE)? {
-        Some("BlockBlob") => Ok(()),
+        Some(kind) if kind.eq_ignore_ascii_case("BlockBlob") => Ok(()),
         Some(_) => Err(BlobApiError::invalid_header(TYPE)),
         None => Err(BlobApiError::missing_header(TYPE)),
     }
