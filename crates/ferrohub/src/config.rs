@@ -10,7 +10,7 @@ mod messages;
 mod nearest;
 
 pub(crate) use file::{
-    AssignmentConfig, Config, EntraConfig, EventsConfig, FilesConfig, LimitsConfig, LogConfig, LogFormat,
+    AssignmentConfig, AuthorityConfig, Config, EntraConfig, EventsConfig, FilesConfig, LimitsConfig, LogConfig, LogFormat,
     PolicyConfig,
 };
 pub(crate) use keys::{KEYS, environment_name};

@@ -18,6 +18,7 @@ pub mod message;
 pub mod method;
 pub mod module;
 pub mod mqtt_username;
+pub mod pem;
 pub mod percent;
 pub mod rights;
 pub mod sas;

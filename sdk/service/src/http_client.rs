@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ferrohub_model::pem;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -14,8 +15,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use tower_service::Service;
 
 use crate::{BoxError, Error, ErrorKind};
@@ -117,10 +116,9 @@ fn tls(extra: &[Vec<u8>]) -> Result<ClientConfig, Error> {
     let unusable = |error: BoxError| {
         Error::new(ErrorKind::InvalidInput, "a root certificate cannot be read").with_source(error)
     };
-    for pem in extra {
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| unusable(error.into()))?;
-            roots.add(certificate).map_err(|error| unusable(error.into()))?;
+    for root in extra {
+        for certificate in pem::certificates(root).map_err(|error| unusable(error.into()))? {
+            roots.add(certificate.into()).map_err(|error| unusable(error.into()))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

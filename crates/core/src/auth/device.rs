@@ -76,7 +76,7 @@ pub struct VerifiedCredential {
 }
 
 /// Verifies the token or certificate that a device presented for `identity`. A token takes precedence.
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     identity: &Identity,
     token: Option<&str>,
     certificate: Option<&PeerCertificate>,
@@ -91,7 +91,10 @@ pub(crate) fn authenticate(
     // An empty password counts as no password.
     match (token.filter(|token| !token.is_empty()), certificate) {
         (Some(token), _) => authenticate_with_token(identity, token, host, policies, now),
-        (None, Some(certificate)) => authenticate_with_certificate(identity, certificate, authorities, now),
+        // Boxed: a connect with a token needs no memory for the verification of certificates.
+        (None, Some(certificate)) => {
+            Box::pin(authenticate_with_certificate(identity, certificate, authorities, now)).await
+        }
         (None, None) => Err(DeviceAuthError::NoCredential),
     }
 }
@@ -144,7 +147,7 @@ fn authenticate_with_token(
     Ok(VerifiedCredential { credential, expires: token.expiry() })
 }
 
-fn authenticate_with_certificate(
+async fn authenticate_with_certificate(
     identity: &Identity,
     certificate: &PeerCertificate,
     authorities: &Authorities,
@@ -163,7 +166,7 @@ fn authenticate_with_certificate(
             Ok(VerifiedCredential { credential: Credential::Thumbprint, expires })
         }
         Authentication::CertificateAuthority => {
-            let (name, expires) = authorities.verify(certificate, identity.id.as_str(), now)?;
+            let (name, expires) = authorities.verify(certificate, identity.id.as_str(), now).await?;
             Ok(VerifiedCredential { credential: Credential::Authority { name }, expires })
         }
         Authentication::Sas { .. } | Authentication::None => Err(DeviceAuthError::WrongAuthenticationType),

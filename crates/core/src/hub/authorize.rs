@@ -107,7 +107,8 @@ impl Hub {
         };
         let now = self.clock.now();
         let verified =
-            authenticate(&identity, token, certificate, &self.host, &self.policies, &self.authorities, now);
+            authenticate(&identity, token, certificate, &self.host, &self.policies, &self.authorities, now)
+                .await;
         let credential = match verified {
             Ok(verified) => verified.credential,
             Err(error) => return Ok(Err(error)),

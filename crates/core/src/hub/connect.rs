@@ -109,7 +109,8 @@ impl Hub {
             &self.policies,
             &self.authorities,
             now,
-        )?;
+        )
+        .await?;
         if let Some(retry) = self.injected_connect_refusal(request.id) {
             return Err(ConnectRefusal::FaultInjected { retry });
         }
@@ -175,7 +176,8 @@ impl Hub {
                 &self.policies,
                 &self.authorities,
                 now,
-            )?;
+            )
+            .await?;
         }
         Ok(())
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use ferrohub_model::pem;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{Error, ErrorKind};
@@ -30,7 +31,7 @@ pub(crate) fn client_config(
 ) -> Result<ClientConfig, Error> {
     // The provider is named: a process-wide default belongs to the application.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| Error::caused(ErrorKind::Tls, "TLS cannot be set up", error))?
         .with_root_certificates(roots.clone());
@@ -38,20 +39,26 @@ pub(crate) fn client_config(
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let certificates = certificates(&identity.certificates, "the device certificate")?;
-            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| {
-                Error::caused(
-                    ErrorKind::InvalidArgument,
-                    "the private key is not PEM of an unencrypted key",
-                    error,
-                )
+            let unusable =
+                |message, error: rustls::Error| Error::caused(ErrorKind::InvalidArgument, message, error);
+            let key = pem::private_key(&identity.key).map_err(|error| {
+                Error::caused(ErrorKind::InvalidArgument, "the private key cannot be read", error)
             })?;
-            builder.with_client_auth_cert(certificates, key).map_err(|error| {
-                Error::caused(
-                    ErrorKind::InvalidArgument,
-                    "the private key and the certificate do not go together",
-                    error,
-                )
-            })?
+            let key = PrivateKeyDer::try_from(key)
+                .map_err(|_| Error::invalid("the private key is not in PKCS#8, PKCS#1 or SEC1 form"))?;
+            let key = provider
+                .key_provider
+                .load_private_key(key)
+                .map_err(|error| unusable("the private key cannot be used", error))?;
+            let own = CertifiedKey::new(certificates, key);
+            if let Err(error @ rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) =
+                own.keys_match()
+            {
+                return Err(unusable("the private key and the certificate do not go together", error));
+            }
+            // rustls cannot read every certificate that a hub accepts (version 1, unknown critical extensions), so its
+            // other errors do not count: the hub decides.
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
         }
     };
     if http {
@@ -94,14 +101,11 @@ pub(crate) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, Error> {
     Ok(Arc::new(store))
 }
 
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = certificates
-        .map_err(|error| Error::caused(ErrorKind::InvalidArgument, format!("{what} is not PEM"), error))?;
-    if certificates.is_empty() {
-        return Err(Error::invalid(format!("{what} is not PEM of a certificate")));
-    }
-    Ok(certificates)
+fn certificates(bytes: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = pem::certificates(bytes).map_err(|error| {
+        Error::caused(ErrorKind::InvalidArgument, format!("{what} cannot be read"), error)
+    })?;
+    Ok(certificates.into_iter().map(CertificateDer::from).collect())
 }
 
 #[cfg(test)]
@@ -129,5 +133,8 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
         }
         assert!(config(pem.as_bytes(), Some((&pem, &key))).is_ok());
+        // Made with: openssl x509 -req, without -extfile. The hub decides whether it accepts X.509 version 1.
+        let version_1 = (include_str!("tls/version1.pem"), include_str!("tls/version1.key"));
+        assert!(config(pem.as_bytes(), Some(version_1)).is_ok());
     }
 }
