@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SigningKey as _, date_time_ymd,
 };
 use ring::digest;
 
@@ -53,7 +53,7 @@ pub enum Validity {
     NotYetValid,
 }
 
-fn leaf(common_name: &str, validity: Validity) -> CertificateParams {
+fn leaf(common_name: impl Into<DnValue>, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);
     let (from, until) = match validity {
@@ -86,6 +86,88 @@ pub fn self_signed(folder: &Path, common_name: &str, validity: Validity) -> Cert
     let certificate = params.self_signed(&key).expect("a certificate");
     let name = format!("self-signed-{common_name}");
     write(folder, &name, &certificate.pem(), &key, certificate.der())
+}
+
+/// Returns the tag, the whole element, its content and the rest of the first DER element.
+fn element(der: &[u8]) -> (u8, &[u8], &[u8], &[u8]) {
+    let (header, length) = match der[1] {
+        short @ 0..128 => (2, usize::from(short)),
+        long => {
+            let bytes = usize::from(long & 127);
+            (2 + bytes, der[2..2 + bytes].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
+        }
+    };
+    (der[0], &der[..header + length], &der[header..header + length], &der[header + length..])
+}
+
+fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
+    let byte = |length: usize| u8::try_from(length).expect("a length");
+    let header = match content.len() {
+        length @ 0..128 => vec![tag, byte(length)],
+        length @ 128..256 => vec![tag, 0x81, byte(length)],
+        length => vec![tag, 0x82, byte(length >> 8), byte(length & 0xff)],
+    };
+    [&header, content].concat()
+}
+
+/// Makes the same certificate as `openssl x509 -req` without `-extfile`: X.509 version 1, which has no extensions.
+fn version_1(der: &[u8], issuer: &KeyPair) -> Vec<u8> {
+    let (_, _, certificate, _) = element(der);
+    let (_, _, mut fields, signature) = element(certificate);
+    let mut kept = Vec::new();
+    while !fields.is_empty() {
+        let (tag, whole, _, rest) = element(fields);
+        // Without the version [0] and the extensions [3].
+        if tag != 0xa0 && tag != 0xa3 {
+            kept.extend_from_slice(whole);
+        }
+        fields = rest;
+    }
+    let fields = wrap(0x30, &kept);
+    let (_, algorithm, _, _) = element(signature);
+    let bits = [&[0], &issuer.sign(&fields).expect("a signature")[..]].concat();
+    wrap(0x30, &[&fields, algorithm, &wrap(3, &bits)].concat())
+}
+
+fn pem(der: &[u8]) -> String {
+    use base64::Engine as _;
+    let base64 = base64::prelude::BASE64_STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
+}
+
+/// Kinds of certificates that tools make besides the usual one.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// X.509 version 1, without extensions.
+    Version1,
+    /// With an unknown critical extension.
+    Critical,
+    /// With this value as the common name.
+    CommonName(DnValue),
+}
+
+/// Creates a self-signed certificate of this kind.
+#[must_use]
+pub fn self_signed_as(folder: &Path, common_name: &str, kind: Kind) -> CertificateFiles {
+    let key = KeyPair::generate().expect("a key");
+    let name = format!("self-signed-{common_name}");
+    let der = leaf_of(common_name, &kind).self_signed(&key).expect("a certificate").der().to_vec();
+    let der = if matches!(kind, Kind::Version1) { version_1(&der, &key) } else { der };
+    write(folder, &name, &pem(&der), &key, &der)
+}
+
+fn leaf_of(common_name: &str, kind: &Kind) -> CertificateParams {
+    match kind {
+        Kind::Version1 => leaf(common_name, Validity::Valid),
+        Kind::CommonName(value) => leaf(value.clone(), Validity::Valid),
+        Kind::Critical => {
+            let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+            extension.set_criticality(true);
+            let mut params = leaf(common_name, Validity::Valid);
+            params.custom_extensions = vec![extension];
+            params
+        }
+    }
 }
 
 /// A root or intermediate certificate authority.
@@ -124,6 +206,37 @@ impl Authority {
             CertifiedIssuer::signed_by(params, key, &self.issuer).expect("a certificate without CA rights");
         let chain = format!("{}{}", issuer.pem(), self.chain);
         Self { issuer, chain, name: name.to_owned() }
+    }
+
+    /// Creates an intermediate authority whose key usage does not include signing certificates.
+    #[must_use]
+    pub fn without_cert_sign(&self, name: &str) -> Self {
+        let mut params = Self::params(name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).expect("an intermediate");
+        let chain = format!("{}{}", issuer.pem(), self.chain);
+        Self { issuer, chain, name: name.to_owned() }
+    }
+
+    /// Creates a leaf of this kind, followed by the chain up to the root.
+    #[must_use]
+    pub fn sign_as(&self, folder: &Path, common_name: &str, kind: Kind) -> CertificateFiles {
+        let key = KeyPair::generate().expect("a key");
+        let leaf = leaf_of(common_name, &kind).signed_by(&key, &self.issuer).expect("a certificate");
+        let (der, name) = match kind {
+            Kind::Version1 => (version_1(leaf.der(), self.issuer.key()), "version-1"),
+            Kind::Critical => (leaf.der().to_vec(), "critical"),
+            Kind::CommonName(_) => (leaf.der().to_vec(), "name"),
+        };
+        let name = format!("{}-{common_name}-{name}", self.name);
+        write(folder, &name, &format!("{}{}", pem(&der), self.chain), &key, &der)
+    }
+
+    /// Returns the authority's certificate as PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     fn params(name: &str) -> CertificateParams {

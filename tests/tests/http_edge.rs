@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ferrohub_acceptance::raw_tls::RawTls;
 use ferrohub_acceptance::{Hub, Identity, Service, sas};
-use ferrohub_service::{DirectMethod, ErrorKind, ServiceClient};
+use ferrohub_service::{ErrorKind, MethodInvocation, ServiceClient};
 use serde_json::{Value, json};
 
 /// An HTTP/1.1 response.
@@ -378,16 +378,16 @@ fn an_http2_client_with_a_body_always_reads_the_error() {
 async fn the_rust_sdk_always_reads_the_error_of_a_refused_call_with_a_large_payload() {
     let hub = Hub::start();
     let wrong = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-    let client = ServiceClient::builder()
-        .connection_string(&format!(
-            "HostName={};SharedAccessKeyName=service;SharedAccessKey={wrong}",
-            hub.name()
-        ))
-        .root_certificates(std::fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
-        .build()
-        .unwrap();
+    let client = ServiceClient::builder_from_connection_string(&format!(
+        "HostName={};SharedAccessKeyName=service;SharedAccessKey={wrong}",
+        hub.name()
+    ))
+    .unwrap()
+    .additional_root_certificates(std::fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+    .build()
+    .unwrap();
     for bytes in [1000, 100_000, 1_000_000] {
-        let method = DirectMethod::new("m").payload(&"x".repeat(bytes)).unwrap();
+        let method = MethodInvocation::new("m").payload(&"x".repeat(bytes)).unwrap();
         for attempt in 0..20 {
             let refused = client.invoke_method("dev1", &method).await.unwrap_err();
             assert_eq!(

@@ -33,7 +33,7 @@ pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
                     return;
                 };
                 let payload = method.payload.unwrap_or_default();
-                let answer = connection.answer(method.request_id, MethodReply { status: 200, payload });
+                let answer = connection.answer(method.request_id, Ok(MethodReply { status: 200, payload }));
                 assert_eq!(answer, Answer::Delivered);
             }
         });

@@ -7,7 +7,10 @@ mod operation;
 mod policies;
 mod service;
 
-pub use certificate::{Authorities, Authority, CertificateError, PeerCertificate, thumbprint_sha256};
+pub use certificate::{
+    Authorities, Authority, CertificateError, PeerCertificate, certificate_subject_and_issuer,
+    thumbprint_sha256,
+};
 pub use device::{DeviceAuthError, VerifiedCredential};
 pub use entra::{
     AUDIENCE, Entra, EntraError, EntraSettings, InvalidKeySet, Issuer, KeySet, KeySource, KeySourceError,

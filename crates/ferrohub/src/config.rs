@@ -10,8 +10,8 @@ mod messages;
 mod nearest;
 
 pub(crate) use file::{
-    AssignmentConfig, Config, EntraConfig, EventsConfig, FilesConfig, LimitsConfig, LogConfig, LogFormat,
-    PolicyConfig,
+    AssignmentConfig, AuthorityConfig, Config, EntraConfig, EventsConfig, FilesConfig, LimitsConfig,
+    LogConfig, LogFormat, PolicyConfig,
 };
 pub(crate) use keys::{KEYS, environment_name};
 pub(crate) use load::{Overrides, default_file, load};

@@ -1,30 +1,28 @@
 //! Assembles a hub from its configuration and runs it until it receives a stop signal.
 
+mod authorities;
 mod entra;
 mod files;
 mod limits;
 mod listen;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use ferrohub_bus::LocalBus;
-use ferrohub_core::auth::{Authority, Policy, PolicySource};
+use ferrohub_core::auth::{Policy, PolicySource};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::connections::Connections;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::store::Store;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
-use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, ServerCertificate};
+use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, RequiredHost, ServerCertificate};
 use ferrohub_gateway::{AdminOptions, Gateway, GatewayMetrics, ServeOptions, SystemMetrics};
 use ferrohub_model::{Right, Rights, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -101,6 +99,7 @@ impl Server {
         let blobs =
             if files::are_in_folder(&config.files) { Some(store.claim_blobs_folder()?) } else { None };
         let (certificate, private_ca) = certificate(config)?;
+        let authorities = authorities::read(&config.device_cas)?;
         let gateway = listen::bind(config)?;
         let local_addrs = gateway.local_addrs();
 
@@ -115,7 +114,7 @@ impl Server {
             host: config.hostname.clone(),
             limits,
             policies: policies(config),
-            authorities: authorities(config)?,
+            authorities,
             entra: entra.verifier,
             events: limits::event_settings(&config.events),
         };
@@ -189,7 +188,9 @@ impl Server {
 fn certificate(config: &Config) -> anyhow::Result<(ServerCertificate, Option<PrivateCa>)> {
     if let (Some(certificate), Some(private_key)) = (&config.tls.certificate, &config.tls.private_key) {
         let files = CertificateFiles { certificate: certificate.clone(), private_key: private_key.clone() };
-        return Ok((ServerCertificate::load(files)?, None));
+        let host =
+            RequiredHost { name: config.hostname.clone(), allow_other_names: config.tls.allow_other_names };
+        return Ok((ServerCertificate::load(files, Some(host))?, None));
     }
     let mut names = vec![config.hostname.clone()];
     names.extend(config.tls.names.iter().cloned());
@@ -201,7 +202,7 @@ fn certificate(config: &Config) -> anyhow::Result<(ServerCertificate, Option<Pri
     let folder = std::path::absolute(config.data_dir.join("tls"))?;
     let ca = PrivateCa::new(&folder, names);
     let files = ca.ensure(SystemTime::now()).context("cannot create the hub's certificates")?;
-    Ok((ServerCertificate::load(files)?, Some(ca)))
+    Ok((ServerCertificate::load(files, None)?, Some(ca)))
 }
 
 /// Renews the certificate of the private CA before it expires, and reloads configured files that were replaced.
@@ -241,23 +242,4 @@ fn policies(config: &Config) -> Vec<Policy> {
         }
     };
     config.policies.iter().map(policy).collect()
-}
-
-fn authorities(config: &Config) -> anyhow::Result<Vec<Authority>> {
-    let mut authorities = Vec::new();
-    for ca in &config.device_cas {
-        let stem = ca.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = ca.name.clone().unwrap_or(stem);
-        let der = read_certificate(&ca.file)?;
-        let authority =
-            Authority::new(&name, der, true, true).with_context(|| ca.file.display().to_string())?;
-        authorities.push(authority);
-    }
-    Ok(authorities)
-}
-
-fn read_certificate(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let certificate = CertificateDer::from_pem_file(path)
-        .with_context(|| format!("cannot read the certificate {}", path.display()))?;
-    Ok(certificate.to_vec())
 }

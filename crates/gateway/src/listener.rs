@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use crate::admission::{UnauthenticatedSlot, UnauthenticatedSlots};
 use crate::metrics::GatewayMetrics;
 use crate::peer::Peer;
-use crate::tls::TlsStream;
+use crate::tls::{self, TlsStream};
 
 /// State that all listeners share.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ fn handshake_stream<T>(
 ) -> Option<T> {
     let (reason, error) = match result {
         Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => ("handshake_failed", error),
+        Ok(Err(error)) => (tls::refusal(&error).map_or("handshake_failed", |(reason, _)| reason), error),
         Err(elapsed) => ("handshake_timeout", elapsed.into()),
     };
     record_rejection(metrics, peer, protocol, reason, &error);

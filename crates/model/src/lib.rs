@@ -23,6 +23,7 @@ pub mod method;
 pub mod module;
 pub mod mqtt_username;
 mod names;
+pub mod pem;
 pub mod percent;
 pub mod random;
 pub mod rights;

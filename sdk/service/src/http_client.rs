@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ferrohub_model::pem;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -16,8 +17,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use tower_service::Service;
 
 use crate::{Error, ErrorKind};
@@ -168,17 +167,12 @@ fn tls_config(roots: &RootCertificates) -> Result<ClientConfig, Error> {
 
 fn root_store(roots: &RootCertificates) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
-    for pem in &roots.pem {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let certificates = certificates.map_err(|error| {
-            Error::invalid_input("the root certificate is not in PEM format").with_source(error)
+    for text in &roots.pem {
+        let certificates = pem::certificates(text).map_err(|error| {
+            Error::invalid_input(format!("the root certificate cannot be read: {error}")).with_source(error)
         })?;
-        if certificates.is_empty() {
-            let message = "the text for the root certificate contains no certificate in PEM format";
-            return Err(Error::invalid_input(message));
-        }
         for certificate in certificates {
-            store.add(certificate).map_err(|error| {
+            store.add(certificate.into()).map_err(|error| {
                 Error::invalid_input("the root certificate cannot be used").with_source(error)
             })?;
         }

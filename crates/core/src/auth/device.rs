@@ -100,7 +100,7 @@ pub(crate) struct Verifier<'a> {
 
 /// Verifies the token or certificate that a client presented, and that the identity and its device are enabled. A token
 /// takes precedence.
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     claim: &Claim<'_>,
     token: Option<&str>,
     certificate: Option<&PeerCertificate>,
@@ -113,9 +113,10 @@ pub(crate) fn authenticate(
     // An empty password counts as no password.
     match (token.filter(|token| !token.is_empty()), certificate) {
         (Some(token), _) => authenticate_with_token(claim, token, verifier),
+        // Boxed: a connect with a token needs no memory for the verification of certificates.
         (None, Some(certificate)) => {
             let Verifier { authorities, now, .. } = verifier;
-            authenticate_with_certificate(claim.identity, certificate, authorities, *now)
+            Box::pin(authenticate_with_certificate(claim.identity, certificate, authorities, *now)).await
         }
         (None, None) => Err(DeviceAuthError::NoCredential),
     }
@@ -187,7 +188,7 @@ fn verify_own_key(claim: &Claim<'_>, token: &SasToken<'_>) -> Result<Credential,
     }
 }
 
-fn authenticate_with_certificate(
+async fn authenticate_with_certificate(
     identity: &Identity,
     certificate: &PeerCertificate,
     authorities: &Authorities,
@@ -206,7 +207,7 @@ fn authenticate_with_certificate(
             Ok(VerifiedCredential { credential: Credential::Thumbprint, expires })
         }
         Authentication::CertificateAuthority => {
-            let (name, expires) = authorities.verify(certificate, identity.id.as_str(), now)?;
+            let (name, expires) = authorities.verify(certificate, identity.id.as_str(), now).await?;
             Ok(VerifiedCredential { credential: Credential::Authority { name }, expires })
         }
         Authentication::Sas { .. } | Authentication::None => Err(DeviceAuthError::WrongAuthenticationType),

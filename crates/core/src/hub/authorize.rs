@@ -144,7 +144,7 @@ impl Hub {
 
     /// Verifies the credential that a client presented for `identity`, and that the identity and its device are enabled.
     /// `device` is the device of a module.
-    pub(super) fn authenticate(
+    pub(super) async fn authenticate(
         &self,
         identity: &Identity,
         device: Option<&Identity>,
@@ -157,7 +157,7 @@ impl Hub {
             authorities: &self.authorities,
             now: self.clock.now(),
         };
-        auth::authenticate(&Claim { identity, device }, token, certificate, &verifier)
+        auth::authenticate(&Claim { identity, device }, token, certificate, &verifier).await
     }
 
     /// Authenticates a device or module, and checks that it and its device are enabled.
@@ -171,7 +171,7 @@ impl Hub {
             return Ok(Err(DeviceAuthError::UnknownIdentity));
         };
         let device = if id.module_str().is_some() { self.device_of(id).await? } else { None };
-        let verified = self.authenticate(&identity, device.as_ref(), token, certificate);
+        let verified = self.authenticate(&identity, device.as_ref(), token, certificate).await;
         Ok(verified.map(|verified| DeviceCaller { identity, credential: verified.credential, device }))
     }
 

@@ -179,7 +179,8 @@ impl Hub {
             Some(_) => self.device_of(request.id).await.map_err(|_| ConnectRefusal::Unavailable)?,
             None => None,
         };
-        let verified = self.authenticate(identity, device.as_ref(), request.token, request.certificate)?;
+        let verified =
+            self.authenticate(identity, device.as_ref(), request.token, request.certificate).await?;
         Ok(verified)
     }
 

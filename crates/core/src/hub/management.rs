@@ -142,9 +142,7 @@ impl Hub {
                 format!("No verification code was requested for {name}; request one first."),
             ));
         }
-        if !authority.verify_proof_of_possession(proof, self.clock.now()).map_err(refused)? {
-            return Err(refused(CertificateError::CommonName));
-        }
+        authority.verify_proof_of_possession(proof, self.clock.now()).map_err(refused)?;
         authority.verified = true;
         authority.verification_code = None;
         info!(authority = name, "certificate authority verified");

@@ -1,9 +1,12 @@
 //! `ferrohub ca`: certificate authorities that devices may authenticate with.
 
+mod export;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use ferrohub_model::pem;
 use ferrohub_service::CertificateAuthority;
 
 use crate::cli::Common;
@@ -38,6 +41,8 @@ enum Action {
         /// Certificate signed by the authority, with the code as its common name; PEM
         certificate: Option<PathBuf>,
     },
+    /// Print the certificate of the authority that issued the hub's own certificate, for devices to trust
+    Export,
     /// List the certificate authorities
     List,
     /// Remove a certificate authority; its devices are disconnected
@@ -49,6 +54,9 @@ enum Action {
 
 impl CaCommand {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        if matches!(self.action, Action::Export) {
+            return export::run(&common.load(Vec::new())?, self.output);
+        }
         super::block_on(async {
             let access = self.login.access(common)?;
             let management = access.client.management();
@@ -78,6 +86,8 @@ impl CaCommand {
                         details([("Code", code.clone())])
                     })
                 }
+                // It needs no access to the hub.
+                Action::Export => Ok(()),
                 Action::List => {
                     self.output.print(&management.list_certificate_authorities().await?, |all| list(all))
                 }
@@ -91,8 +101,18 @@ impl CaCommand {
     }
 }
 
+/// Reads the only certificate of a file and returns it as PEM.
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let certificates = pem::certificates(&bytes).with_context(|| path.display().to_string())?;
+    match certificates.len() {
+        1 => Ok(pem::encode_certificates(&certificates)),
+        count => bail!(
+            "{}: there are {count} certificates in it; put each into a file of its own, and add each authority under a \
+             name of its own",
+            path.display()
+        ),
+    }
 }
 
 fn verified(authority: &CertificateAuthority) -> &'static str {

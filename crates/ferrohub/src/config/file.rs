@@ -81,6 +81,7 @@ pub(crate) struct TlsConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) private_key: Option<PathBuf>,
     pub(crate) names: Vec<String>,
+    pub(crate) allow_other_names: bool,
 }
 
 /// `log.format`.

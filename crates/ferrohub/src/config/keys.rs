@@ -37,6 +37,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("tls.private_key", "PEM file with the private key of tls.certificate."),
     key("tls.names", "Additional host names and addresses for the certificate that the hub issues."),
     key(
+        "tls.allow_other_names",
+        "Starts also if the names in tls.certificate do not cover hostname, for clients that connect through a proxy.",
+    ),
+    key(
         "log.level",
         "error, warn, info, debug or trace, or a filter such as ferrohub_core=debug,warn. Payloads are logged only at trace.",
     ),

@@ -9,14 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::auth::{KeySet, KeySource, KeySourceError};
+use ferrohub_model::pem::{self, PemError};
 use http::Uri;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
@@ -30,9 +29,9 @@ type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 /// Discovery cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// The certificate authority is not a valid PEM certificate.
-    #[error("not a PEM certificate: {0}")]
-    Certificate(#[from] rustls::pki_types::pem::Error),
+    /// The file of the certificate authority contains no certificate.
+    #[error(transparent)]
+    Certificate(#[from] PemError),
     /// TLS cannot be set up with the certificates.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
@@ -91,8 +90,8 @@ fn client(pem: Option<&[u8]>) -> Result<HttpsClient, DiscoveryError> {
     let mut roots = RootCertStore::empty();
     match pem {
         Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                roots.add(certificate?)?;
+            for certificate in pem::certificates(pem)? {
+                roots.add(certificate.into())?;
             }
         }
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),

@@ -8,9 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use ferrohub_core::WhichKey;
 use ferrohub_core::auth::{Authority, Operation, Policy, PolicySource, thumbprint_sha256};
-use ferrohub_model::{ErrorCode, HubError, Timestamp};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use ferrohub_model::{ErrorCode, HubError, Timestamp, pem};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, registry_error};
@@ -153,11 +151,18 @@ struct CertificateBody {
     certificate: String,
 }
 
-/// Returns the first certificate of a PEM text as DER.
-fn der(pem: &str) -> Result<Vec<u8>, HubError> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).map(|der| der.to_vec()).map_err(|error| {
-        HubError::new(ErrorCode::ArgumentInvalid, format!("certificate is not PEM: {error}."))
-    })
+/// Returns the only certificate of a PEM text as DER.
+fn der(text: &str) -> Result<Vec<u8>, HubError> {
+    let invalid = |reason: String| HubError::new(ErrorCode::ArgumentInvalid, reason);
+    let mut certificates = pem::certificates(text.as_bytes())
+        .map_err(|error| invalid(format!("The certificate cannot be read: {error}.")))?;
+    match (certificates.pop(), certificates.len()) {
+        (Some(certificate), 0) => Ok(certificate),
+        (_, rest) => Err(invalid(format!(
+            "There are {} certificates in the file; send one at a time, each authority with a name of its own.",
+            rest + 1
+        ))),
+    }
 }
 
 async fn add_authority(

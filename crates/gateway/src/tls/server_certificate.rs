@@ -1,34 +1,47 @@
 //! The server certificate, which can be replaced while the listeners run.
 
+mod files;
+
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::crypto::ring::{Ticketer, default_provider, sign::any_supported_type};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig};
+use tracing::warn;
 
 use super::client_certificates::OptionalClientAuth;
 use super::private_ca::{CertificateFiles, PkiError};
+use files::Concern;
 
 /// The server certificate in use.
 pub struct ServerCertificate {
     files: CertificateFiles,
+    host: Option<RequiredHost>,
     key: RwLock<Arc<CertifiedKey>>,
 }
 
+/// The host name that the certificate must be for.
+#[derive(Debug, Clone)]
+pub struct RequiredHost {
+    /// The host name of the hub.
+    pub name: String,
+    /// Whether a certificate for other names is accepted with a warning.
+    pub allow_other_names: bool,
+}
+
 impl ServerCertificate {
-    /// Reads the chain and the key, and checks that they match.
-    pub fn load(files: CertificateFiles) -> Result<Self, PkiError> {
-        let key = RwLock::new(Arc::new(read(&files)?));
-        Ok(Self { files, key })
+    /// Reads the chain and the key, and checks that they match and, with `host`, that they are for it. Logs a warning
+    /// about a certificate that some clients will refuse.
+    pub fn load(files: CertificateFiles, host: Option<RequiredHost>) -> Result<Self, PkiError> {
+        let key = RwLock::new(Arc::new(read(&files, host.as_ref())?));
+        Ok(Self { files, host, key })
     }
 
     /// Reads the files again. New handshakes use the new content. After an error the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), PkiError> {
-        let key = Arc::new(read(&self.files)?);
+        let key = Arc::new(read(&self.files, self.host.as_ref())?);
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
         Ok(())
     }
@@ -60,28 +73,20 @@ impl ResolvesServerCert for ServerCertificate {
     }
 }
 
-fn read(files: &CertificateFiles) -> Result<CertifiedKey, PkiError> {
-    let content = |path: &std::path::Path, reason: &dyn fmt::Display| PkiError::Content {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    };
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| content(&files.certificate, &error))?;
-    if chain.is_empty() {
-        return Err(content(&files.certificate, &"the file contains no certificate"));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.private_key)
-        .map_err(|error| content(&files.private_key, &error))?;
-    let key = any_supported_type(&key).map_err(|error| content(&files.private_key, &error))?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(error) => {
-            let reason = format!("the private key does not match the certificate: {error}");
-            Err(content(&files.private_key, &reason))
+fn read(files: &CertificateFiles, host: Option<&RequiredHost>) -> Result<CertifiedKey, PkiError> {
+    let (key, concerns) = files::read(files, host.map(|host| host.name.as_str()))?;
+    for concern in concerns {
+        if matches!(concern, Concern::OtherNames { .. }) && host.is_some_and(|host| !host.allow_other_names) {
+            return Err(PkiError::Content {
+                path: files.certificate.clone(),
+                reason: format!(
+                    "{concern}, or set tls.allow_other_names = true if clients connect through a proxy that ends TLS"
+                ),
+            });
         }
+        warn!(file = %files.certificate.display(), reason = %concern, "clients may refuse the server's certificate");
     }
+    Ok(key)
 }
 
 /// Builds the TLS configuration: TLS 1.2 and 1.3, optional client certificates, session resumption with tickets. `alpn`

@@ -44,7 +44,8 @@ pub(crate) struct TlsStream<T> {
     sending: Vec<u8>,
     /// Whether the peer has sent `close_notify`.
     peer_closed: bool,
-    close_notify_sent: bool,
+    /// Whether `close_notify` or the alert for an error has been sent. Nothing may follow.
+    output_closed: bool,
 }
 
 impl<T> TlsStream<T> {
@@ -64,7 +65,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
             plaintext: Vec::new(),
             sending: Vec::new(),
             peer_closed: false,
-            close_notify_sent: false,
+            output_closed: false,
         };
         loop {
             let mut no_room = ReadBuf::new(&mut []);
@@ -151,9 +152,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
         }
     }
 
-    /// Appends the alert for an error to `sending`.
+    /// Appends the alert for an error to `sending`. The alert is the last output: after an error rustls must not be asked
+    /// to process anything, because it still refers to messages in the input, and panics if they are not there.
     fn encode_alert(&mut self) {
-        while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state {
+        self.output_closed = true;
+        while self.tls.wants_write() {
+            let state = self.tls.process_tls_records(&mut []).state;
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return };
             if encode(&mut data, &mut self.sending).is_err() {
                 return;
             }
@@ -175,7 +180,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
     /// Encrypts `data` into `out`. Records that must be sent before it are appended to `sending`.
     fn encrypt(&mut self, data: &[u8], out: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.tls.process_tls_records(&mut []).state.map_err(invalid)? {
+            if self.output_closed {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            // rustls may refer to the beginning of a handshake message in `received`, and panics if it is not there.
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.received);
+            match state.map_err(invalid)? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     return traffic.encrypt(data, out).map_err(invalid);
                 }
@@ -184,6 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
                 ConnectionState::PeerClosed => self.peer_closed = true,
                 _ => return Err(io::ErrorKind::BrokenPipe.into()),
             }
+            self.received.drain(..discard.min(self.received.len()));
         }
     }
 }
@@ -256,9 +267,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !mem::replace(&mut this.close_notify_sent, true) {
+        if !mem::replace(&mut this.output_closed, true) {
             let close_notify = SEND_BUFFER.with_borrow_mut(|buffer| {
-                match this.tls.process_tls_records(&mut []).state.map_err(invalid)? {
+                match this.tls.process_tls_records(&mut this.received).state.map_err(invalid)? {
                     ConnectionState::WriteTraffic(mut traffic) => {
                         let length = traffic.queue_close_notify(buffer).map_err(invalid)?;
                         io::Result::Ok(buffer.get(..length).unwrap_or_default().to_vec())
@@ -278,7 +289,7 @@ mod tests {
     use rustls::crypto::ring::default_provider;
     use rustls::pki_types::{PrivateKeyDer, ServerName};
     use rustls::version::{TLS12, TLS13};
-    use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+    use rustls::{ClientConfig, ConnectionTrafficSecrets, RootCertStore, SupportedProtocolVersion};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio_rustls::TlsConnector;
 
@@ -299,11 +310,13 @@ mod tests {
             .unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(own.cert.der().clone()).unwrap();
-        let client = ClientConfig::builder_with_provider(provider)
+        let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        // For tests that encrypt records themselves.
+        client.enable_secret_extraction = true;
         (Arc::new(client), Arc::new(server))
     }
 
@@ -346,6 +359,56 @@ mod tests {
                 assert!(to_server == data && to_client == data, "{version:?} {room}");
             }
         }
+    }
+
+    /// Returns the client's socket, and a TLS 1.3 record with handshake messages, encrypted as the client would.
+    fn handshake_record(client: Client, messages: &[u8]) -> (DuplexStream, Vec<u8>) {
+        use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+        const HANDSHAKE: u8 = 22;
+        let (socket, tls) = client.into_inner();
+        let (sequence, secrets) = tls.dangerous_extract_secrets().unwrap().tx;
+        let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else { panic!("another cipher suite") };
+        let mut nonce: [u8; 12] = iv.as_ref().try_into().unwrap();
+        nonce[4..].iter_mut().zip(sequence.to_be_bytes()).for_each(|(byte, counter)| *byte ^= counter);
+        let mut content = [messages, &[HANDSHAKE]].concat();
+        let length = u16::try_from(content.len() + 16).unwrap().to_be_bytes();
+        let header = [23, 3, 3, length[0], length[1]];
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap())
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(header), &mut content)
+            .unwrap();
+        (socket, [&header[..], &content].concat())
+    }
+
+    /// Regression test: rustls panicked, because the beginning of the message was no longer in the buffer.
+    #[tokio::test]
+    async fn a_client_that_sends_half_a_handshake_message_still_gets_data() {
+        let (client, mut server) = pair(&TLS13, 64 * 1024).await;
+        // A key update of one byte, of which only the header arrives.
+        let (mut socket, record) = handshake_record(client, &[24, 0, 0, 1]);
+        socket.write_all(&record).await.unwrap();
+        let read = poll_fn(|cx| {
+            let mut buffer = [0; 10];
+            Poll::Ready(Pin::new(&mut server).poll_read(cx, &mut ReadBuf::new(&mut buffer)).is_pending())
+        });
+        assert!(read.await, "the message is not complete");
+        server.write_all(b"data").await.unwrap();
+        server.shutdown().await.unwrap();
+    }
+
+    /// Regression test: rustls panicked, because the second message was no longer in the buffer.
+    #[tokio::test]
+    async fn an_error_in_the_first_of_two_handshake_messages_is_answered_with_an_alert() {
+        let (client, mut server) = pair(&TLS13, 64 * 1024).await;
+        // Two messages `Finished`, which nobody expects.
+        let (mut socket, record) = handshake_record(client, &[20, 0, 0, 0, 20, 0, 0, 0]);
+        socket.write_all(&record).await.unwrap();
+        server.read_u8().await.unwrap_err();
+        server.write_all(b"data").await.unwrap_err();
+        server.shutdown().await.unwrap();
+        let mut sent = Vec::new();
+        socket.read_to_end(&mut sent).await.unwrap();
+        // Tickets, then one record with an alert: two bytes, the type and the tag.
+        assert_eq!(sent.get(sent.len() - 24..sent.len() - 19), Some(&[23, 3, 3, 0, 19][..]));
     }
 
     #[tokio::test]

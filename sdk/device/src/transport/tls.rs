@@ -4,9 +4,10 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
+use ferrohub_model::pem;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{Error, ErrorKind};
@@ -39,7 +40,7 @@ pub(crate) fn client_config(
 ) -> Result<ClientConfig, Error> {
     // Set explicitly: the process-wide default belongs to the application.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| Error::new(ErrorKind::Tls, "TLS is not available").with_source(error))?
         .with_root_certificates(roots.clone());
@@ -47,14 +48,27 @@ pub(crate) fn client_config(
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let certificates = parse_certificates(&identity.certificates, "the device certificate")?;
-            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| {
-                Error::invalid_input("the private key is not an unencrypted key in PEM format")
-                    .with_source(error)
+            let key = pem::private_key(&identity.key).map_err(|error| {
+                Error::invalid_input(format!("the private key cannot be read: {error}")).with_source(error)
             })?;
-            builder.with_client_auth_cert(certificates, key).map_err(|error| {
-                Error::invalid_input("the private key does not belong to the device certificate")
-                    .with_source(error)
-            })?
+            let key = PrivateKeyDer::try_from(key)
+                .map_err(|_| Error::invalid_input("the private key is not in PKCS#8, PKCS#1 or SEC1 form"))?;
+            let key = provider
+                .key_provider
+                .load_private_key(key)
+                .map_err(|error| Error::invalid_input("the private key cannot be used").with_source(error))?;
+            let own = CertifiedKey::new(certificates, key);
+            if let Err(error @ rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) =
+                own.keys_match()
+            {
+                return Err(Error::invalid_input(
+                    "the private key does not belong to the device certificate",
+                )
+                .with_source(error));
+            }
+            // rustls cannot read every certificate that a hub accepts (version 1, unknown critical extensions), so its
+            // other errors do not count: the hub decides.
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
         }
     };
     if http {
@@ -66,8 +80,8 @@ pub(crate) fn client_config(
 
 pub(crate) fn root_store(roots: &RootCertificates) -> Result<Arc<RootCertStore>, Error> {
     let mut store = RootCertStore::empty();
-    for pem in &roots.pem {
-        for certificate in parse_certificates(pem, "the root certificate")? {
+    for text in &roots.pem {
+        for certificate in parse_certificates(text, "the root certificate")? {
             store.add(certificate).map_err(|error| {
                 Error::invalid_input("the root certificate cannot be used").with_source(error)
             })?;
@@ -93,16 +107,11 @@ pub(crate) fn root_store(roots: &RootCertificates) -> Result<Arc<RootCertStore>,
     Ok(Arc::new(store))
 }
 
-fn parse_certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = certificates
-        .map_err(|error| Error::invalid_input(format!("{what} is not in PEM format")).with_source(error))?;
-    if certificates.is_empty() {
-        return Err(Error::invalid_input(format!(
-            "the text for {what} contains no certificate in PEM format"
-        )));
-    }
-    Ok(certificates)
+fn parse_certificates(bytes: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = pem::certificates(bytes).map_err(|error| {
+        Error::invalid_input(format!("{what} cannot be read: {error}")).with_source(error)
+    })?;
+    Ok(certificates.into_iter().map(CertificateDer::from).collect())
 }
 
 /// Returns whether an error comes from TLS, at any depth of its sources.
@@ -152,6 +161,9 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         }
         assert!(config(&pem, Some((&pem, &key))).is_ok());
+        // Made with: openssl x509 -req, without -extfile. The hub decides whether it accepts X.509 version 1.
+        let version_1 = (include_str!("tls/version1.pem"), include_str!("tls/version1.key"));
+        assert!(config(&pem, Some(version_1)).is_ok());
     }
 
     #[test]
