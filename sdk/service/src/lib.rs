@@ -78,4 +78,5 @@ pub use ferrohub_model::twin::{DesiredChange, Properties, Twin, TwinChange, Twin
 pub use file_notifications::{FileContent, FileQuery, ReceivedFileNotification, StoredFile};
 pub use management::{CertificateAuthority, Key, Management, Policy};
 pub use method::{DirectMethod, DirectMethodResponse};
+pub use registry::DeviceList;
 pub use twin::TwinOf;

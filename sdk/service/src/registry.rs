@@ -5,6 +5,15 @@ use http::Method;
 use crate::uri::segment;
 use crate::{Device, Error, ErrorKind, KeyChange, ServiceClient};
 
+/// A list of devices, and how many there are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceList {
+    /// The first devices in the order of their ids.
+    pub devices: Vec<Device>,
+    /// The number of registered devices; `None` from Azure, which does not report it.
+    pub total: Option<u64>,
+}
+
 fn path(device_id: &str) -> Result<String, Error> {
     if device_id.is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "the device id is empty"));
@@ -61,12 +70,28 @@ impl ServiceClient {
         self.call(Method::GET, &path(device_id)?, "").send_for().await
     }
 
-    /// The first devices in the order of their ids: at most `top`, and at most 1,000.
+    /// The first devices in the order of their ids: at most `top`, and at most 1,000. See
+    /// [`list_devices_with_total`](Self::list_devices_with_total) for whether there are more.
     ///
     /// # Errors
     /// Those that any request can have.
     pub async fn list_devices(&self, top: u32) -> Result<Vec<Device>, Error> {
         self.call(Method::GET, "/devices", &format!("top={top}&")).send_for().await
+    }
+
+    /// Returns the first devices in the order of their ids, and how many devices the hub has. A hub lists 1,000 devices at
+    /// most, so the list is cut off if the total is larger.
+    ///
+    /// # Errors
+    /// Those that any request can have.
+    pub async fn list_devices_with_total(&self, top: u32) -> Result<DeviceList, Error> {
+        let answer = self.call(Method::GET, "/devices", &format!("top={top}&")).send().await?;
+        let devices = serde_json::from_slice(&answer.body).map_err(|error| {
+            Error::new(ErrorKind::InvalidResponse, "the hub's answer cannot be read").with_source(error)
+        })?;
+        let total = answer.headers.get("ferrohub-total-count");
+        let total = total.and_then(|total| total.to_str().ok()?.parse().ok());
+        Ok(DeviceList { devices, total })
     }
 
     /// Deletes a device and everything of it; with an etag only if it is still the hub's.
