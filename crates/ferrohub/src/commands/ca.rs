@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ferrohub_service::CertificateAuthority;
+use serde_json::json;
 
 use crate::cli::Common;
 use crate::login::Login;
-use crate::output::{Output, details, table};
+use crate::output::{Output, details, one_line, table};
 
 /// Flags of `ferrohub ca`.
 #[derive(Debug, Args)]
@@ -57,10 +58,10 @@ impl CaCommand {
                     let added = management.add_certificate_authority(&name, &read(&certificate)?).await?;
                     self.output.print(&added, show)?;
                     if !added.verified {
-                        eprintln!(
+                        self.output.note(&format!(
                             "Its devices can connect once you prove possession of its private key: \
                              ferrohub ca verify {name}"
-                        );
+                        ));
                     }
                     Ok(())
                 }
@@ -70,21 +71,22 @@ impl CaCommand {
                 }
                 Action::Verify { name, certificate: None } => {
                     let code = management.challenge_certificate_authority(&name).await?;
-                    eprintln!(
+                    self.output.note(&format!(
                         "Sign a certificate with this code as its common name, then run\n  \
                          ferrohub ca verify {name} CERTIFICATE.pem"
-                    );
-                    self.output.print(&serde_json::json!({ "verificationCode": code }), |_| {
-                        details([("Code", code.clone())])
-                    })
+                    ));
+                    self.output
+                        .print(&json!({ "verificationCode": code }), |_| details([("Code", code.clone())]))
                 }
                 Action::List => {
                     self.output.print(&management.certificate_authorities().await?, |all| list(all))
                 }
                 Action::Remove { name } => {
                     management.remove_certificate_authority(&name).await?;
-                    eprintln!("removed the certificate authority {name}; its devices are disconnected");
-                    Ok(())
+                    self.output.done(
+                        &json!({ "name": name, "removed": true }),
+                        &format!("removed the certificate authority {name}; its devices are disconnected"),
+                    )
                 }
             }
         })
@@ -105,7 +107,7 @@ fn list(authorities: &[CertificateAuthority]) -> comfy_table::Table {
         table.add_row([
             authority.name.as_str(),
             verified(authority),
-            &authority.subject,
+            &one_line(&authority.subject),
             &authority.not_after,
             &authority.source,
         ]);
@@ -117,7 +119,7 @@ fn show(authority: &CertificateAuthority) -> comfy_table::Table {
     details([
         ("Name", authority.name.clone()),
         ("Verified", verified(authority).to_owned()),
-        ("Subject", authority.subject.clone()),
+        ("Subject", one_line(&authority.subject)),
         ("Thumbprint", authority.thumbprint.clone()),
         ("Valid from", authority.not_before.clone()),
         ("Valid until", authority.not_after.clone()),

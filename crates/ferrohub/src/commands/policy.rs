@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
 use ferrohub_service::{Key, Policy};
 
-use super::identity::KeyName;
+use super::identity::{KeyArg, KeyName};
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details, table};
@@ -34,9 +34,8 @@ enum Action {
     RegenerateKey {
         /// The policy's name
         name: String,
-        /// Which key
-        #[arg(value_enum)]
-        key: KeyName,
+        #[command(flatten)]
+        key: KeyArg<KeyName>,
     },
 }
 
@@ -57,7 +56,7 @@ impl PolicyCommand {
                 }
                 Action::Show { name } => management.policy(&name).await?,
                 Action::RegenerateKey { name, key } => {
-                    let key = match key {
+                    let key = match key.get()? {
                         KeyName::Primary => Key::Primary,
                         KeyName::Secondary => Key::Secondary,
                     };
