@@ -1,9 +1,12 @@
 //! Structured logging to standard error.
 
+mod escaped;
+
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+use self::escaped::Escaped;
 use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging.
@@ -13,7 +16,13 @@ pub(crate) fn start(config: &LogConfig) -> anyhow::Result<()> {
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => {
+            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder
+                .with_ansi(is_terminal)
+                .map_event_format(|format| Escaped(format.with_ansi(is_terminal)))
+                .init();
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
-pub(crate) use escape::{json as escape_json, one_line, printable};
+pub(crate) use escape::{json as escape_json, log_line as escape_log_line, one_line, printable};
 
 /// `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

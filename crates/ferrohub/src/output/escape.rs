@@ -33,6 +33,11 @@ pub(crate) fn one_line(text: &str) -> String {
     escape(text, &[])
 }
 
+/// Escapes a line of the log. The escape character stays: it begins a colour, and the log escapes it in values.
+pub(crate) fn log_line(line: &str) -> String {
+    escape(line, &['\n', '\t', '\u{1b}'])
+}
+
 /// Escapes the characters in a JSON document that serde_json leaves as they are. They can only be in strings, so the
 /// value of the document stays the same.
 pub(crate) fn json(document: &str) -> String {
