@@ -14,7 +14,10 @@ connection_string, device_id = sys.argv[1:]
 name = os.environ.get("METHOD_NAME", "rebootDevice")
 
 # The payload is a string that contains JSON; it must arrive as a string.
-method = CloudToDeviceMethod(method_name=name, payload='{"method_number":"42"}')
+# The hub waits for a device that is not connected yet.
+method = CloudToDeviceMethod(
+    method_name=name, payload='{"method_number":"42"}', connect_timeout_in_seconds=30
+)
 hub = IoTHubRegistryManager.from_connection_string(connection_string)
 print(f"calling {name} on {device_id}")
 try:

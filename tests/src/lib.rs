@@ -44,7 +44,7 @@ pub use identity::Identity;
 pub use manual_ack_device::{Delivery, ManualAckDevice};
 pub use node_client::NodeClient;
 pub use paho_device::PahoDevice;
-pub use python::{RunningScript, Script};
+pub use python::{RunningScript, Script, target_dir};
 pub use script_process::{Failure, Pending};
 pub use service::{HttpResponse, Method, MethodResult, PendingMethodResult, Service, ServiceException};
 pub use storage::Storage;

@@ -13,7 +13,12 @@ use tempfile::NamedTempFile;
 use crate::Hub;
 
 /// Returns Cargo's target directory, which contains the running test program.
-pub(crate) fn target_dir() -> PathBuf {
+///
+/// # Panics
+/// If the program runs elsewhere.
+#[must_use]
+#[track_caller]
+pub fn target_dir() -> PathBuf {
     let program = std::env::current_exe().expect("the path of the test program");
     // target/<profile>/deps/<test>
     program.ancestors().nth(3).expect("a program inside the target directory").to_owned()

@@ -16,6 +16,11 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
+/// Returns the folder with the wheels of the clients, from which a test installs them without a network.
+pub(crate) fn wheels() -> PathBuf {
+    target().join("wheels")
+}
+
 /// Returns the Python environment with the clients for the acceptance tests.
 pub(crate) fn venv() -> PathBuf {
     target().join("venv")

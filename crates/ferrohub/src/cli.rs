@@ -8,11 +8,18 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::commands;
 use crate::config::{self, Config};
 use crate::hints;
+use crate::output::{self, Output, OutputClosed};
+
+/// Exit code if the reader of the output ends first: that of a program that SIGPIPE ends.
+const EXIT_OUTPUT_CLOSED: u8 = 141;
+/// Exit code for a wrong command line, as clap has it.
+const EXIT_USAGE: u8 = 2;
 
 /// A self-hosted IoT hub for devices and services written for Azure IoT Hub.
 ///
 /// Exit codes: 0 success; 1 failure, the message says why; 2 wrong command line; 3 (`invoke` only) the device returned
-/// a status of 400 or more.
+/// a status of 400 or more; 141 the reader of the output ended first. With --output json, errors are JSON on standard
+/// error.
 #[derive(Debug, Parser)]
 #[command(version, name = "ferrohub", max_term_width = 100)]
 struct Cli {
@@ -55,6 +62,8 @@ enum Command {
     Demo(commands::demo::Demo),
     /// Run the hub
     Serve(commands::serve::Serve),
+    /// Wait until the hub is ready
+    Wait(commands::wait::Wait),
     /// Print the environment variables that clients need; use as: eval "$(ferrohub env)"
     Env(commands::env::Env),
     /// Print the effective configuration, with secrets masked
@@ -95,10 +104,21 @@ pub(crate) fn command() -> clap::Command {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let Cli { common, command } = Cli::parse();
+    let output = hints::requested_output(std::env::args());
+    let Cli { common, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && output == Output::Json => {
+            let text = error.to_string();
+            let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            output::note(&serde_json::json!({ "error": { "message": message } }).to_string());
+            return ExitCode::from(EXIT_USAGE);
+        }
+        Err(error) => error.exit(),
+    };
     let result = match command {
         Command::Demo(demo) => demo.run(),
         Command::Serve(serve) => serve.run(&common),
+        Command::Wait(wait) => wait.run(&common),
         Command::Env(env) => env.run(&common),
         Command::Config(config) => config.run(&common),
         Command::Device(device) => device.run(&common),
@@ -113,10 +133,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Policy(policy) => policy.run(&common),
         Command::Ca(ca) => ca.run(&common),
         Command::Fault(fault) => fault.run(&common),
-        Command::Completions(completions) => {
-            completions.run();
-            Ok(())
-        }
+        Command::Completions(completions) => completions.run(),
         // Its exit code depends on the status that the device returned.
         Command::Invoke(invoke) => match invoke.run(&common) {
             Ok(code) => return code,
@@ -125,12 +142,22 @@ pub(crate) fn run() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<OutputClosed>() => ExitCode::from(EXIT_OUTPUT_CLOSED),
         Err(error) => {
-            eprintln!("ferrohub: {}", hints::describe(&error));
-            if let Some(hint) = hints::for_error(&error) {
-                eprintln!("{hint}");
-            }
+            report(&error, output);
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(error: &anyhow::Error, output: Output) {
+    match output {
+        Output::Json => output::note(&output::escape_json(&hints::to_json(error).to_string())),
+        Output::Table => {
+            output::note(&format!("ferrohub: {}", hints::describe(error)));
+            if let Some(hint) = hints::for_error(error) {
+                output::note(hint);
+            }
         }
     }
 }

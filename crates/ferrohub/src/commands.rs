@@ -20,6 +20,7 @@ pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod twin;
 pub(crate) mod upload;
+pub(crate) mod wait;
 
 /// Runs an asynchronous command on one thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -3,6 +3,7 @@
 //! Every key with a single value has one entry in [`keys::KEYS`]. Tests compare `docs/configuration.md` and the golden
 //! file `tests/golden/configuration-keys.txt` with it. An unknown key is an error that suggests the nearest valid name.
 
+mod addresses;
 mod file;
 mod keys;
 mod load;

@@ -11,12 +11,15 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+mod escaped;
+
 use anyhow::Context as _;
 use ferrohub_core::metrics::LogMetrics;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+use self::escaped::Escaped;
 use crate::config::{LogConfig, LogFormat};
 use writer::LogWriter;
 
@@ -48,7 +51,13 @@ pub(crate) fn start(config: &LogConfig) -> anyhow::Result<FlushOnDrop> {
     let builder = fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     match config.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => {
+            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder
+                .with_ansi(is_terminal)
+                .map_event_format(|format| Escaped(format.with_ansi(is_terminal)))
+                .init();
+        }
     }
     std::panic::set_hook(Box::new(log_panic));
     Ok(FlushOnDrop)

@@ -1,6 +1,7 @@
 //! How a command finds a hub: by a connection string, or by the data folder of a hub on this machine.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -10,9 +11,21 @@ use ferrohub_service::ServiceClient;
 use crate::cli::Common;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
+use crate::starting;
 
 /// The policy that has all rights.
 const OWNER_POLICY: &str = "iothubowner";
+/// Context of the error if neither a connection string nor endpoints are found.
+const NO_HUB: &str = "no hub given: pass --login, set IOTHUB_CONNECTION_STRING, or name the hub's data folder with \
+                      --data-dir";
+
+/// The address of the hub that this command calls, for errors. A process runs one command.
+static CALLED_ADDRESS: OnceLock<String> = OnceLock::new();
+
+/// Returns the address of the hub that this command calls, if it is known.
+pub(crate) fn called_address() -> Option<&'static str> {
+    CALLED_ADDRESS.get().map(String::as_str)
+}
 
 /// Flag of the commands that call a hub.
 #[derive(Debug, Args)]
@@ -44,34 +57,57 @@ pub(crate) struct LocalHub {
     pub(crate) https: SocketAddr,
     /// The certificate of its private CA, PEM.
     pub(crate) ca: Option<Vec<u8>>,
+    /// Whether it sends file notifications.
+    pub(crate) file_notifications: bool,
 }
 
 impl Login {
-    /// Finds the hub. Sends nothing.
+    /// Finds the hub, and waits for a hub on this machine that is starting. Sends nothing.
     pub(crate) fn access(&self, common: &Common) -> anyhow::Result<Access> {
         let config = common.load(Vec::new())?;
-        let login: Option<ServiceConnectionString> = match &self.login {
-            Some(text) => Some(text.parse().context(
-                "the connection string is not valid; the form is \
-                 HostName=…;SharedAccessKeyName=…;SharedAccessKey=…",
-            )?),
-            None => None,
-        };
+        match self.connection_string()? {
+            Some(login) => {
+                starting::wait_while_starting(&config.data_dir);
+                let endpoints = Endpoints::read(&config.data_dir).ok();
+                match endpoints.filter(|endpoints| endpoints.is_named_in(&login)) {
+                    Some(endpoints) => {
+                        Access::local(&login, &starting::wait_until_listening(&config.data_dir, endpoints))
+                    }
+                    None => Access::remote(&login),
+                }
+            }
+            None => {
+                let endpoints = starting::endpoints(&config.data_dir).context(NO_HUB)?;
+                let endpoints = starting::wait_until_listening(&config.data_dir, endpoints);
+                Access::local(&owner_connection_string(&config, &endpoints)?, &endpoints)
+            }
+        }
+    }
+
+    /// Finds the hub without a wait.
+    pub(crate) fn access_now(&self, config: &Config) -> anyhow::Result<Access> {
         let endpoints = Endpoints::read(&config.data_dir);
-        match (login, endpoints) {
-            // If the host names are equal, the connection string is for the hub of the data folder.
-            (Some(login), Ok(endpoints)) if login.host_name == endpoints.host_for_services() => {
+        match (self.connection_string()?, endpoints) {
+            (Some(login), Ok(endpoints)) if endpoints.is_named_in(&login) => {
                 Access::local(&login, &endpoints)
             }
             (Some(login), _) => Access::remote(&login),
             (None, endpoints) => {
-                let endpoints = endpoints.context(
-                    "no hub given: pass --login, set IOTHUB_CONNECTION_STRING, or name the hub's data folder with \
-                     --data-dir",
-                )?;
-                Access::local(&owner_connection_string(&config, &endpoints)?, &endpoints)
+                let endpoints = endpoints.context(NO_HUB)?;
+                Access::local(&owner_connection_string(config, &endpoints)?, &endpoints)
             }
         }
+    }
+
+    /// Parses the connection string, if there is one.
+    pub(crate) fn connection_string(&self) -> anyhow::Result<Option<ServiceConnectionString>> {
+        let parse = |text: &String| {
+            text.parse().context(
+                "the connection string is not valid; the form is \
+                 HostName=…;SharedAccessKeyName=…;SharedAccessKey=…",
+            )
+        };
+        self.login.as_ref().map(parse).transpose()
     }
 }
 
@@ -114,10 +150,12 @@ impl Access {
             None => None,
         };
         let local = LocalHub {
-            mqtt: loopback_if_unspecified(endpoints.mqtt),
-            https: loopback_if_unspecified(endpoints.https),
+            mqtt: endpoints.local_mqtt(),
+            https: endpoints.local_https(),
             ca,
+            file_notifications: endpoints.file_notifications,
         };
+        let _ = CALLED_ADDRESS.set(format!("{} ({})", local.https, endpoints.hostname));
         let mut builder =
             ServiceClient::builder_from_connection_string(&login.reveal())?.connect_to(local.https);
         if let Some(ca) = &local.ca {
@@ -127,17 +165,8 @@ impl Access {
     }
 
     fn remote(login: &ServiceConnectionString) -> anyhow::Result<Self> {
+        let _ = CALLED_ADDRESS.set(login.host_name.clone());
         let host = HostPort::parse(&login.host_name)?.host;
         Ok(Self { client: ServiceClient::from_connection_string(&login.reveal())?, host, local: None })
     }
-}
-
-/// Replaces an unspecified listen address with the loopback address.
-fn loopback_if_unspecified(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        // `[::]` implies that the machine has IPv6: without it the hub listens on 0.0.0.0.
-        let ip = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
-        address.set_ip(ip);
-    }
-    address
 }

@@ -12,6 +12,7 @@ mod logging;
 mod login;
 mod output;
 mod serve;
+mod starting;
 
 use std::process::ExitCode;
 

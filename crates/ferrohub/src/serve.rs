@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{self, Endpoints};
 use crate::logging;
 
 /// How often the server certificate is checked.
@@ -91,16 +91,18 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the store and the listeners, and assembles the hub.
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let addresses = listen::addresses(config)?;
         let mut registry = Registry::default();
         logging::metrics().register(&mut registry);
         let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
+        endpoints::announce_start(&config.data_dir)?;
         let log_metrics = StoreMetrics::register_for_events(&mut registry);
         let events = SqliteEventLog::open(&store, config.events.partitions, log_metrics)?;
         let blobs =
             if files::are_in_folder(&config.files) { Some(store.claim_blobs_folder()?) } else { None };
         let (certificate, private_ca) = certificate(config)?;
         let authorities = authorities::read(&config.device_cas)?;
-        let gateway = listen::bind(config)?;
+        let gateway = listen::bind(addresses)?;
         let local_addrs = gateway.local_addrs();
 
         let entra = entra::set_up(config, &local_addrs.https)?;
@@ -138,6 +140,8 @@ impl Server {
             ca_certificate: private_ca
                 .as_ref()
                 .map(|ca| ca.certificate_path().to_string_lossy().into_owned()),
+            file_notifications: config.files.enabled && config.files.notifications,
+            pid: Some(std::process::id()),
         };
         endpoints.write(&config.data_dir)?;
         let options = ServeOptions {

@@ -85,3 +85,4 @@ pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, KeyChange, ModuleId, T
 pub use file_notifications::{FileQuery, FileStream, LockedFileNotification, StoredFile};
 pub use management::{CertificateAuthority, Management, Policy, PolicyKey};
 pub use method::{MethodInvocation, MethodResponse};
+pub use registry::DeviceList;

@@ -3,7 +3,16 @@
 use ferrohub_model::percent;
 use http::Method;
 
-use crate::{Device, Error, KeyChange, ServiceClient};
+use crate::{Device, Error, ErrorKind, KeyChange, ServiceClient};
+
+/// A list of devices, and how many there are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceList {
+    /// The first devices in the order of their ids.
+    pub devices: Vec<Device>,
+    /// The number of registered devices; `None` from Azure, which does not report it.
+    pub total: Option<u64>,
+}
 
 fn path(device_id: &str) -> Result<String, Error> {
     if device_id.is_empty() {
@@ -65,12 +74,28 @@ impl ServiceClient {
         self.request(Method::GET, &path(device_id)?, "").send_json().await
     }
 
-    /// Lists the first devices, sorted by id: at most `top`, and at most 1,000.
+    /// Lists the first devices, sorted by id: at most `top`, and at most 1,000. See
+    /// [`list_devices_with_total`](Self::list_devices_with_total) for whether there are more.
     ///
     /// # Errors
     /// Those of any request.
     pub async fn list_devices(&self, top: u32) -> Result<Vec<Device>, Error> {
         self.request(Method::GET, "/devices", &format!("top={top}&")).send_json().await
+    }
+
+    /// Lists the first devices, sorted by id, with the number of all devices of the hub. A list has at most 1,000 devices,
+    /// so it is cut off if the total is larger.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub async fn list_devices_with_total(&self, top: u32) -> Result<DeviceList, Error> {
+        let response = self.request(Method::GET, "/devices", &format!("top={top}&")).send().await?;
+        let devices = serde_json::from_slice(&response.body).map_err(|error| {
+            Error::new(ErrorKind::Protocol, "the response of the hub cannot be read").with_source(error)
+        })?;
+        let total = response.headers.get("ferrohub-total-count");
+        let total = total.and_then(|total| total.to_str().ok()?.parse().ok());
+        Ok(DeviceList { devices, total })
     }
 
     /// Deletes a device with its modules, twins and messages; with an etag, only if it is still the current one.

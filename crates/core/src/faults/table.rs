@@ -136,7 +136,7 @@ impl Faults {
         let mut state = self.lock();
         if state.active.len() >= self.max_active {
             let text = format!(
-                "There are {} active faults, which is the maximum (faults.max_active).",
+                "The hub has the maximum number of active faults, {} (faults.max_active).",
                 self.max_active
             );
             return Err(HubError::new(ErrorCode::GenericConflict, text));

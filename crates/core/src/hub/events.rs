@@ -116,7 +116,7 @@ impl Hub {
             OpenReaderError::NoSlot(ReaderSlotError::Full) => HubError::new(
                 ErrorCode::ThrottlingException,
                 format!(
-                    "The consumer group {consumer_group} has {} readers on a partition, which is the maximum \
+                    "The consumer group {consumer_group} has the maximum number of readers on a partition, {} \
                      (events.readers_per_group).",
                     self.events.groups().readers_per_partition()
                 ),

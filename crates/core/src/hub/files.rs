@@ -143,7 +143,7 @@ impl Hub {
                 return Err(HubError::new(
                     ErrorCode::DeviceMaximumActiveFileUploadLimitExceeded,
                     format!(
-                        "The device has {} unfinished uploads, which is the maximum (files.uploads_per_device).",
+                        "The device has the maximum number of unfinished uploads, {} (files.uploads_per_device).",
                         limits.uploads_per_device
                     ),
                 ));

@@ -113,11 +113,11 @@ impl Hub {
             }
             WriteOutcome::Full if is_module => Err(HubError::new(
                 ErrorCode::TooManyModulesOnDevice,
-                format!("The device has {limit} modules, which is the maximum (limits.modules_per_device)."),
+                format!("The device has the maximum number of modules, {limit} (limits.modules_per_device)."),
             )),
             WriteOutcome::Full => Err(HubError::new(
                 ErrorCode::TooManyDevices,
-                format!("The hub has reached its maximum of {limit} devices (limits.devices)."),
+                format!("The hub has the maximum number of devices, {limit} (limits.devices)."),
             )),
             WriteOutcome::NotFound => Err(HubError::new(
                 ErrorCode::DeviceNotFound,

@@ -69,7 +69,7 @@ impl Hub {
             EnqueueOutcome::NotFound => Err(not_found(id)),
             EnqueueOutcome::Full => {
                 let text = format!(
-                    "The queue of {id} has {} messages, which is the maximum (messages.queue_length).",
+                    "The queue of {id} has the maximum number of messages, {} (messages.queue_length).",
                     limits.queue_length
                 );
                 Err(HubError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text))

@@ -8,10 +8,11 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use ferrohub_model::pem;
 use ferrohub_service::CertificateAuthority;
+use serde_json::json;
 
 use crate::cli::Common;
 use crate::login::Login;
-use crate::output::{Output, details, table};
+use crate::output::{Output, details, one_line, table};
 
 /// Flags of `ferrohub ca`.
 #[derive(Debug, Args)]
@@ -65,10 +66,10 @@ impl CaCommand {
                     let added = management.create_certificate_authority(&name, &read(&certificate)?).await?;
                     self.output.print(&added, show)?;
                     if !added.verified {
-                        eprintln!(
+                        self.output.note(&format!(
                             "Its devices can connect once you prove possession of its private key: \
                              ferrohub ca verify {name}"
-                        );
+                        ));
                     }
                     Ok(())
                 }
@@ -78,13 +79,12 @@ impl CaCommand {
                 }
                 Action::Verify { name, certificate: None } => {
                     let code = management.create_verification_code(&name).await?;
-                    eprintln!(
+                    self.output.note(&format!(
                         "Sign a certificate with this code as its common name, then run\n  \
                          ferrohub ca verify {name} CERTIFICATE.pem"
-                    );
-                    self.output.print(&serde_json::json!({ "verificationCode": code }), |_| {
-                        details([("Code", code.clone())])
-                    })
+                    ));
+                    self.output
+                        .print(&json!({ "verificationCode": code }), |_| details([("Code", code.clone())]))
                 }
                 // It needs no access to the hub.
                 Action::Export => Ok(()),
@@ -93,8 +93,10 @@ impl CaCommand {
                 }
                 Action::Remove { name } => {
                     management.delete_certificate_authority(&name).await?;
-                    eprintln!("removed the certificate authority {name}; its devices are disconnected");
-                    Ok(())
+                    self.output.done(
+                        &json!({ "name": name, "removed": true }),
+                        &format!("removed the certificate authority {name}; its devices are disconnected"),
+                    )
                 }
             }
         })
@@ -125,7 +127,7 @@ fn list(authorities: &[CertificateAuthority]) -> comfy_table::Table {
         table.add_row([
             authority.name.as_str(),
             verified(authority),
-            &authority.subject,
+            &one_line(&authority.subject),
             &authority.not_after.to_string(),
             &authority.source,
         ]);
@@ -137,7 +139,7 @@ fn show(authority: &CertificateAuthority) -> comfy_table::Table {
     details([
         ("Name", authority.name.clone()),
         ("Verified", verified(authority).to_owned()),
-        ("Subject", authority.subject.clone()),
+        ("Subject", one_line(&authority.subject)),
         ("Thumbprint", authority.thumbprint.clone()),
         ("Valid from", authority.not_before.to_string()),
         ("Valid until", authority.not_after.to_string()),

@@ -3,6 +3,8 @@
 use clap::Args;
 use clap_complete::Shell;
 
+use crate::output;
+
 /// Flags of `ferrohub completions`.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
@@ -12,7 +14,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) {
-        clap_complete::generate(self.shell, &mut crate::cli::command(), "ferrohub", &mut std::io::stdout());
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut crate::cli::command(), "ferrohub", &mut script);
+        output::print_bytes(&script)
     }
 }

@@ -1,13 +1,13 @@
 //! `ferrohub config`: prints the configuration.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use clap::Args;
 use toml::Value;
 
 use crate::cli::Common;
 use crate::config::{Config, KEYS, environment_name};
+use crate::output;
 
 /// Flags of `ferrohub config`.
 #[derive(Debug, Args)]
@@ -20,8 +20,7 @@ pub(crate) struct ConfigCommand {
 impl ConfigCommand {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         let text = if self.sample { sample()? } else { toml::to_string(&common.load(Vec::new())?)? };
-        std::io::stdout().write_all(text.as_bytes())?;
-        Ok(())
+        output::print_bytes(text.as_bytes())
     }
 }
 

@@ -145,9 +145,10 @@ fn print_tutorial(data_dir: &Path, endpoints: &Endpoints) -> anyhow::Result<()> 
         "
 The hub runs until you press Ctrl-C. In another shell, with Microsoft's Python packages:
 
+  python3 -m venv tutorial && . tutorial/bin/activate
+  pip install azure-iot-device azure-iot-hub six
   eval \"$({program} env --data-dir {data_dir})\"
   export IOTHUB_DEVICE_CONNECTION_STRING=\"$({program} device connection-string {DEVICE} --data-dir {data_dir})\"
-  pip install azure-iot-device azure-iot-hub
 
 The device, then the service:
 
@@ -159,14 +160,14 @@ def answer(request):
     print(request.name, request.payload)
     client.send_method_response(MethodResponse(request.request_id, 200, {{\"Response\": \"rebooting\"}}))
 client.on_method_request_received = answer
-time.sleep(600)'
+time.sleep(600)' &
 
   python -c '
 import os
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod
 hub = IoTHubRegistryManager.from_connection_string(os.environ[\"IOTHUB_CONNECTION_STRING\"])
-print(hub.invoke_device_method(\"{DEVICE}\", CloudToDeviceMethod(method_name=\"{METHOD}\", payload=\"now\")))'
+print(hub.invoke_device_method(\"{DEVICE}\", CloudToDeviceMethod(method_name=\"{METHOD}\", payload=\"now\", connect_timeout_in_seconds=30)))'
 "
     ))?;
     if endpoints.mqtt.port() != MQTT_PORT {

@@ -1,18 +1,19 @@
 //! `ferrohub device`: devices in the registry.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use ferrohub_model::{DeviceId, IdentityId};
 use ferrohub_service::{Capabilities, Device, RegistryStatistics, ServiceClient, ServiceStatistics, Status};
 use serde::Serialize;
+use serde_json::json;
 
 use super::identity::{
-    CredentialArgs, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type, connection_state,
-    connection_string, connection_string_warning, time_or_never,
+    CredentialArgs, KeyArg, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type,
+    connection_state, connection_string, connection_string_warning, print_connection_string, time_or_never,
 };
 use crate::cli::Common;
 use crate::login::Login;
-use crate::output::{self, Output, details, table};
+use crate::output::{Output, details, one_line, plural, table};
 
 /// Flags of `ferrohub device`.
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ pub(crate) struct DeviceCommand {
 enum Action {
     /// Register a device
     Create(Create),
-    /// List devices, ordered by id
+    /// List devices, ordered by id; at most 1000, and the number of all devices if there are more
     List {
         /// Maximum number of devices
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -55,9 +56,8 @@ enum Action {
     RegenerateKey {
         /// The device's id
         id: String,
-        /// Which key; the other one stays valid
-        #[arg(long, value_enum)]
-        key: KeyOperation,
+        #[command(flatten)]
+        key: KeyArg<KeyOperation>,
         /// Change only if the etag matches
         #[arg(long)]
         etag: Option<String>,
@@ -131,23 +131,45 @@ impl DeviceCommand {
                     }
                     self.output.print(&device, show)
                 }
-                Action::List { top } => self.output.print(&client.list_devices(top).await?, |all| list(all)),
+                Action::List { top } => {
+                    let listed = client.list_devices_with_total(top).await?;
+                    self.output.print(&listed.devices, |all| list(all))?;
+                    let shown = listed.devices.len() as u64;
+                    if let Some(total) = listed.total.filter(|total| *total > shown) {
+                        self.output.warn(&format!("showing {shown} of {}", plural(total, "device")));
+                    }
+                    Ok(())
+                }
                 Action::Show { id } => self.output.print(&client.get_device(&id).await?, show),
                 Action::Update(update) => {
-                    let mut device = client.get_device(&update.id).await?;
+                    if update.is_empty() {
+                        bail!(
+                            "nothing to change: give --enable, --disable, --reason, --parent, --no-parent, \
+                             --regenerate-key or --swap-keys"
+                        );
+                    }
+                    let old = client.get_device(&update.id).await?;
+                    let mut device = old.clone();
                     update.apply(&mut device)?;
                     if let Some(parent) = &update.parent {
                         device.parent_scopes = Some(vec![edge_scope(client, parent).await?]);
+                    }
+                    if device == old {
+                        self.output.note("nothing changed: the device has these values already");
+                        return self.output.print(&device, show);
                     }
                     self.output.print(&client.update_device(&device).await?, show)
                 }
                 Action::Delete { id, etag } => {
                     client.delete_device(&id, etag.as_deref()).await?;
-                    eprintln!("deleted the device {id}");
-                    Ok(())
+                    self.output.done(
+                        &json!({ "deviceId": id, "deleted": true }),
+                        &format!("deleted the device {id}"),
+                    )
                 }
                 Action::RegenerateKey { id, key, etag } => {
-                    let device = client.regenerate_device_key(&id, key.into(), etag.as_deref()).await?;
+                    let device =
+                        client.regenerate_device_key(&id, key.get()?.into(), etag.as_deref()).await?;
                     self.output.print(&device, show)
                 }
                 Action::Stats => {
@@ -159,7 +181,7 @@ impl DeviceCommand {
                     let device = client.get_device(&id).await?;
                     let identity = device_identity(&device)?;
                     let login = connection_string(&access, identity, device.authentication, secondary)?;
-                    output::print_line(&login.reveal())
+                    print_connection_string(self.output, &login)
                 }
             }
         })
@@ -181,6 +203,11 @@ impl Create {
 }
 
 impl Update {
+    fn is_empty(&self) -> bool {
+        let flags = [self.enable, self.disable, self.no_parent];
+        !flags.contains(&true) && self.reason.is_none() && self.parent.is_none() && self.keys.is_empty()
+    }
+
     fn apply(&self, device: &mut Device) -> anyhow::Result<()> {
         if self.enable || self.disable {
             device.status = Some(if self.disable { Status::Disabled } else { Status::Enabled });
@@ -246,7 +273,7 @@ fn show(device: &Device) -> comfy_table::Table {
     let mut rows = vec![
         ("ID", device.device_id.clone()),
         ("Status", device.status.map(Status::name).unwrap_or_default().to_owned()),
-        ("Status reason", device.status_reason.clone().unwrap_or_default()),
+        ("Status reason", one_line(device.status_reason.as_deref().unwrap_or_default())),
         ("Connection", connection_state(device.connection_state)),
         ("Connection since", time_or_never(device.connection_state_updated_time)),
         ("Last activity", time_or_never(device.last_activity_time)),

@@ -1,14 +1,15 @@
 //! `ferrohub env`: prints shell exports with which unmodified clients trust the hub and can authenticate.
 
-use std::io::Write as _;
+use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
 use ferrohub_gateway::entra::DevelopmentCredentials;
 
 use crate::cli::Common;
-use crate::endpoints::Endpoints;
 use crate::login;
+use crate::output;
+use crate::starting;
 
 /// Flags of `ferrohub env`.
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ pub(crate) struct Env {}
 impl Env {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         let config = common.load(Vec::new())?;
-        let endpoints = Endpoints::read(&config.data_dir)?;
+        let endpoints = starting::endpoints(&config.data_dir)?;
         let mut exports: Vec<(&str, String)> = Vec::new();
         if let Some(ca) = &endpoints.ca_certificate {
             for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
@@ -42,10 +43,10 @@ impl Env {
             exports.push(("AZURE_AUTHORITY_HOST", format!("https://{}", endpoints.host_for_services())));
             exports.push(("IOTHUB_HOSTNAME", endpoints.host_for_services()));
         }
-        let mut out = std::io::stdout().lock();
+        let mut text = String::new();
         for (name, value) in exports {
-            writeln!(out, "export {name}='{}'", value.replace('\'', r"'\''"))?;
+            writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''"))?;
         }
-        Ok(())
+        output::print_bytes(text.as_bytes())
     }
 }

@@ -2,10 +2,11 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use ferrohub_service::{Fault, FaultKind, FaultRequest};
+use serde_json::json;
 
 use crate::cli::Common;
 use crate::login::Login;
-use crate::output::{Output, table};
+use crate::output::{Output, one_line, table};
 
 /// Flags of `ferrohub fault`.
 #[derive(Debug, Args)]
@@ -150,13 +151,12 @@ impl FaultCommand {
                 Action::List => self.output.print(&management.list_faults().await?, |all| list(all)),
                 Action::Remove { id } => {
                     management.delete_fault(&id).await?;
-                    eprintln!("removed the fault {id}");
-                    Ok(())
+                    let sentence = format!("removed the fault {id}");
+                    self.output.done(&json!({ "id": id, "removed": true }), &sentence)
                 }
                 Action::Clear => {
                     management.delete_all_faults().await?;
-                    eprintln!("removed all faults");
-                    Ok(())
+                    self.output.done(&json!({ "removed": true }), "removed all faults")
                 }
             }
         })
@@ -176,7 +176,7 @@ fn list(faults: &[Fault]) -> comfy_table::Table {
             Some(count) => format!("{} of {count}", one.hits),
             None => one.hits.to_string(),
         };
-        table.add_row([&one.id, fault.kind.name(), &target, &hits, &one.ends.to_string()]);
+        table.add_row([&one.id, fault.kind.name(), &one_line(&target), &hits, &one.ends.to_string()]);
     }
     table
 }

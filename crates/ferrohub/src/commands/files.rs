@@ -1,15 +1,16 @@
 //! `ferrohub files`: the files that devices uploaded to the hub's file folder.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ferrohub_service::{FileQuery, StoredFile};
+use serde_json::json;
 
 use crate::cli::Common;
 use crate::login::Login;
-use crate::output::{Output, table};
+use crate::output::{self, Output, plural, table};
 
 /// Flags of `ferrohub files`.
 #[derive(Debug, Args)]
@@ -34,8 +35,8 @@ enum Action {
         #[arg(long, value_name = "NAME")]
         after: Option<String>,
         /// Maximum number of files, 1 to 1000
-        #[arg(long, default_value_t = 1000)]
-        top: usize,
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        top: u16,
     },
     /// Download a file
     Get {
@@ -58,30 +59,51 @@ impl FilesCommand {
             let client = self.login.access(common)?.client;
             match self.action {
                 Action::List { device, after, top } => {
-                    let mut query = FileQuery::new().top(top);
+                    let mut query = FileQuery::new().top(top.into());
                     if let Some(device) = device {
                         query = query.device_id(device);
                     }
                     if let Some(after) = after {
                         query = query.after(after);
                     }
-                    self.output.print(&client.list_files(&query).await?, |files| list(files))
-                }
-                Action::Get { name, to } => {
-                    let mut content = client.open_file(&name).await?;
-                    let mut out: Box<dyn Write> = match &to {
-                        Some(path) => Box::new(
-                            std::fs::File::create(path)
-                                .with_context(|| format!("cannot write {}", path.display()))?,
-                        ),
-                        None => Box::new(std::io::stdout()),
-                    };
-                    while let Some(bytes) = content.next().await {
-                        out.write_all(&bytes?).context("cannot write the file")?;
+                    let files = client.list_files(&query).await?;
+                    self.output.print(&files, |files| list(files))?;
+                    if let Some(last) = files.last().filter(|_| files.len() == usize::from(top)) {
+                        let shown = plural(files.len() as u64, "file");
+                        let next = &last.blob_name;
+                        self.output.warn(&format!(
+                            "showing {shown}; there may be more: --after '{next}' shows the next page"
+                        ));
                     }
-                    Ok(out.flush()?)
+                    Ok(())
                 }
-                Action::Delete { name } => Ok(client.delete_file(&name).await?),
+                Action::Get { name, to: None } => {
+                    let mut content = client.open_file(&name).await?;
+                    while let Some(bytes) = content.next().await {
+                        let bytes = bytes?;
+                        output::print_bytes(&bytes)?;
+                    }
+                    Ok(())
+                }
+                Action::Get { name, to: Some(path) } => {
+                    let mut content = client.open_file(&name).await?;
+                    let cannot_write = || format!("cannot write {}", path.display());
+                    let mut file = std::fs::File::create(&path).with_context(cannot_write)?;
+                    let mut total = 0;
+                    while let Some(bytes) = content.next().await {
+                        let bytes = bytes?;
+                        file.write_all(&bytes).with_context(cannot_write)?;
+                        total += bytes.len();
+                    }
+                    let report = json!({ "blobName": name, "bytes": total, "file": path });
+                    let size = plural(total as u64, "byte");
+                    self.output.done(&report, &format!("wrote {size} to {}", path.display()))
+                }
+                Action::Delete { name } => {
+                    client.delete_file(&name).await?;
+                    let report = json!({ "blobName": name, "deleted": true });
+                    self.output.done(&report, &format!("deleted the file {name}"))
+                }
             }
         })
     }

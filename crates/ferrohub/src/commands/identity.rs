@@ -5,8 +5,10 @@ use clap::{Args, ValueEnum};
 use ferrohub_model::connection_string::DeviceCredential;
 use ferrohub_model::{DeviceConnectionString, IdentityId, SharedAccessKey, Timestamp};
 use ferrohub_service::{Authentication, AuthenticationType, ConnectionState};
+use serde_json::json;
 
 use crate::login::Access;
+use crate::output::{Output, details, print_line};
 
 /// Authentication type of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -96,9 +98,40 @@ pub(crate) struct KeyChangeArgs {
     swap_keys: bool,
 }
 
+/// Which key to regenerate, by position or with `--key`.
+#[derive(Debug, Args)]
+#[group(id = "which-key", required = true, multiple = false, args = ["position", "key"])]
+pub(crate) struct KeyArg<K: ValueEnum + Send + Sync + 'static> {
+    /// Which key; the other one stays valid
+    #[arg(value_enum, value_name = "KEY")]
+    position: Option<K>,
+    /// The same as KEY
+    #[arg(long, value_enum, value_name = "KEY")]
+    key: Option<K>,
+}
+
+impl<K: ValueEnum + Send + Sync + 'static> KeyArg<K> {
+    pub(crate) fn get(self) -> anyhow::Result<K> {
+        self.position.or(self.key).context("give the key: primary or secondary")
+    }
+}
+
+/// Prints a connection string: as it is, or as a JSON object as the Azure CLI prints it.
+pub(crate) fn print_connection_string(output: Output, login: &DeviceConnectionString) -> anyhow::Result<()> {
+    match output {
+        Output::Table => print_line(&login.reveal()),
+        Output::Json => output.print(&json!({ "connectionString": login.reveal() }), |_| details([])),
+    }
+}
+
 impl KeyChangeArgs {
+    /// Returns whether no change is requested.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.regenerate_key.is_none() && !self.swap_keys
+    }
+
     pub(crate) fn apply(&self, authentication: Option<&mut Authentication>) -> anyhow::Result<()> {
-        if self.regenerate_key.is_none() && !self.swap_keys {
+        if self.is_empty() {
             return Ok(());
         }
         let keys = authentication.and_then(|authentication| authentication.symmetric_key.as_mut());

@@ -1,17 +1,18 @@
 //! `ferrohub module`: modules of devices in the registry.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use ferrohub_model::{DeviceId, IdentityId, ModuleId};
 use ferrohub_service::Module;
+use serde_json::json;
 
 use super::identity::{
-    CredentialArgs, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type, connection_state,
-    connection_string, connection_string_warning, time_or_never,
+    CredentialArgs, KeyArg, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type,
+    connection_state, connection_string, connection_string_warning, print_connection_string, time_or_never,
 };
 use crate::cli::Common;
 use crate::login::Login;
-use crate::output::{self, Output, details, table};
+use crate::output::{Output, details, one_line, table};
 
 /// Flags of `ferrohub module`.
 #[derive(Debug, Args)]
@@ -66,9 +67,8 @@ enum Action {
     RegenerateKey {
         #[command(flatten)]
         name: Name,
-        /// Which key; the other one stays valid
-        #[arg(long, value_enum)]
-        key: KeyOperation,
+        #[command(flatten)]
+        key: KeyArg<KeyOperation>,
         /// Change only if the etag matches
         #[arg(long)]
         etag: Option<String>,
@@ -114,18 +114,28 @@ impl ModuleCommand {
                     self.output.print(&client.get_module(&device, &module).await?, show)
                 }
                 Action::Update { name, keys, managed_by } => {
-                    let mut module = client.get_module(&name.device, &name.module).await?;
+                    if keys.is_empty() && managed_by.is_none() {
+                        bail!("nothing to change: give --regenerate-key, --swap-keys or --managed-by");
+                    }
+                    let old = client.get_module(&name.device, &name.module).await?;
+                    let mut module = old.clone();
                     keys.apply(module.authentication.as_mut())?;
                     module.managed_by = managed_by.or(module.managed_by);
+                    if module == old {
+                        self.output.note("nothing changed: the module has these values already");
+                        return self.output.print(&module, show);
+                    }
                     self.output.print(&client.update_module(&module).await?, show)
                 }
                 Action::Delete { name: Name { device, module }, etag } => {
                     client.delete_module(&device, &module, etag.as_deref()).await?;
-                    eprintln!("deleted the module {device}/{module}");
-                    Ok(())
+                    self.output.done(
+                        &json!({ "deviceId": device, "moduleId": module, "deleted": true }),
+                        &format!("deleted the module {device}/{module}"),
+                    )
                 }
                 Action::RegenerateKey { name: Name { device, module }, key, etag } => {
-                    let (key, etag) = (key.into(), etag.as_deref());
+                    let (key, etag) = (key.get()?.into(), etag.as_deref());
                     let module = client.regenerate_module_key(&device, &module, key, etag).await?;
                     self.output.print(&module, show)
                 }
@@ -138,7 +148,7 @@ impl ModuleCommand {
                             .context("the module id from the hub is not valid")?,
                     );
                     let login = connection_string(&access, identity, module.authentication, secondary)?;
-                    output::print_line(&login.reveal())
+                    print_connection_string(self.output, &login)
                 }
             }
         })
@@ -150,7 +160,7 @@ fn list(modules: &[Module]) -> comfy_table::Table {
     for module in modules {
         table.add_row([
             module.module_id.as_str(),
-            module.managed_by.as_deref().unwrap_or_default(),
+            &one_line(module.managed_by.as_deref().unwrap_or_default()),
             &connection_state(module.connection_state),
             authentication_type(module.authentication.as_ref()),
             &time_or_never(module.last_activity_time),
@@ -163,7 +173,7 @@ fn show(module: &Module) -> comfy_table::Table {
     let mut rows = vec![
         ("Device", module.device_id.clone()),
         ("ID", module.module_id.clone()),
-        ("Managed by", module.managed_by.clone().unwrap_or_default()),
+        ("Managed by", one_line(module.managed_by.as_deref().unwrap_or_default())),
         ("Connection", connection_state(module.connection_state)),
         ("Connection since", time_or_never(module.connection_state_updated_time)),
         ("Last activity", time_or_never(module.last_activity_time)),

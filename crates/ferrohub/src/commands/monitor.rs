@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::Common;
 use crate::login::Login;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Flags of `ferrohub monitor`.
 #[derive(Debug, Args)]
@@ -35,18 +35,20 @@ enum Action {
 impl MonitorCommand {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         super::block_on(async {
-            let client = self.login.access(common)?.client;
+            let access = self.login.access(common)?;
+            let client = &access.client;
             let watch = async {
                 match self.action {
-                    Action::Events(events) => events.run(&client, self.output).await,
-                    Action::Feedback(feedback) => feedback.run(&client, self.output).await,
-                    Action::Files(files) => files.run(&client, self.output).await,
+                    Action::Events(events) => events.run(client, self.output).await,
+                    Action::Feedback(feedback) => feedback.run(client, self.output).await,
+                    Action::Files(files) => files.run(&access, self.output).await,
                 }
             };
             // Ctrl-C is the normal way to stop, not a failure.
             tokio::select! {
                 result = watch => result,
                 received = tokio::signal::ctrl_c() => Ok(received?),
+                closed = output::closed() => Err(closed.into()),
             }
         })
     }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
 use ferrohub_service::{Policy, PolicyKey};
 
-use super::identity::KeyName;
+use super::identity::{KeyArg, KeyName};
 use crate::cli::Common;
 use crate::login::Login;
 use crate::output::{Output, details, table};
@@ -34,9 +34,8 @@ enum Action {
     RegenerateKey {
         /// The policy's name
         name: String,
-        /// Which key
-        #[arg(value_enum)]
-        key: KeyName,
+        #[command(flatten)]
+        key: KeyArg<KeyName>,
     },
 }
 
@@ -59,7 +58,7 @@ impl PolicyCommand {
                 }
                 Action::Show { name } => management.get_policy(&name).await?,
                 Action::RegenerateKey { name, key } => {
-                    let key = match key {
+                    let key = match key.get()? {
                         KeyName::Primary => PolicyKey::Primary,
                         KeyName::Secondary => PolicyKey::Secondary,
                     };

@@ -1,5 +1,7 @@
 //! `ferrohub serve`: runs the hub.
 
+mod detach;
+
 use clap::Args;
 
 use crate::cli::Common;
@@ -28,6 +30,9 @@ pub(crate) struct Serve {
     /// Log format: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// Run the hub in the background: return when it is ready, and write the log to hub.log in the data folder
+    #[arg(long)]
+    detach: bool,
 }
 
 impl Serve {
@@ -40,6 +45,7 @@ impl Serve {
             ("log.format", self.log_format),
         ];
         let flags = flags.into_iter().filter_map(|(path, value)| Some((path, value?))).collect();
-        serve::run(common.load(flags)?)
+        let config = common.load(flags)?;
+        if self.detach { detach::run(&config) } else { serve::run(config) }
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::Common;
 use crate::login::{Access, Login};
+use crate::output::{self, plural};
 
 use super::device_client;
 
@@ -83,9 +84,9 @@ impl Fleet {
     /// Prints to standard error, above the progress bar if it is visible.
     fn print(&self, text: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{text}");
+            output::note(text);
         } else {
-            self.bar.println(text);
+            self.bar.println(output::printable(text));
         }
     }
 }
@@ -148,7 +149,7 @@ impl Simulate {
             disconnecting.spawn(async move { device.disconnect().await });
         }
         disconnecting.join_all().await;
-        eprintln!("{}", fleet.summary(telemetry_interval.is_some()));
+        output::note(&fleet.summary(telemetry_interval.is_some()));
         Ok(())
     }
 
@@ -176,7 +177,7 @@ impl Simulate {
                         fleet.clone(),
                     ));
                 }
-                client.connect().await.with_context(|| id)?;
+                client.connect().await.with_context(|| format!("cannot connect the device {id}"))?;
                 fleet.connected.fetch_add(1, Ordering::Relaxed);
                 fleet.bar.inc(1);
                 anyhow::Ok(client)
@@ -188,12 +189,6 @@ impl Simulate {
         }
         Ok(clients)
     }
-}
-
-/// Formats a number with its noun in the singular or plural.
-fn plural(count: u64, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{ending}")
 }
 
 fn ready_text(devices: usize) -> String {

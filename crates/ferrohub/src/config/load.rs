@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use toml::{Table, Value};
 
+use super::addresses;
 use super::file::{Config, EventsConfig};
 use super::keys::{KEYS, RENAMED, environment_name};
 use super::nearest::nearest;
@@ -167,6 +168,8 @@ fn check(config: &Config) -> anyhow::Result<()> {
             "limits.https_write_timeout_seconds and limits.https_connections_per_caller must be at least 1"
         );
     }
+    addresses::check(&config.listen)?;
+    check_log_level(&config.log.level)?;
     check_files(&config.files)?;
     config.messages.check()?;
     let mut names: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
@@ -180,6 +183,28 @@ fn check(config: &Config) -> anyhow::Result<()> {
     let max_policies = ferrohub_core::limits::Limits::default().policies;
     if config.policies.len() > max_policies {
         bail!("{} policies are configured; at most {max_policies} are allowed", config.policies.len());
+    }
+    Ok(())
+}
+
+/// The levels, and the word that switches a target off.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// Checks a level, or a filter such as `ferrohub_core=debug,warn`. Without this check, a misspelled level is a filter that
+/// matches a target of this name, which no message has.
+fn check_log_level(filter: &str) -> anyhow::Result<()> {
+    for directive in filter.split(',').map(str::trim) {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            continue;
+        }
+        match nearest(&level.to_ascii_lowercase(), LEVELS) {
+            Some(near) => bail!("log.level: {level:?} is not a log level; did you mean {near}?"),
+            None => bail!(
+                "log.level: {level:?} is not a log level; use {} or a filter such as ferrohub_core=debug,warn",
+                LEVELS.join(", ")
+            ),
+        }
     }
     Ok(())
 }
@@ -285,6 +310,22 @@ mod tests {
             ("", &[("FERROHUB_LIMITS_DEVICES", "many")][..], "whole number"),
         ] {
             let error = format!("{:#}", load_text(text, environment, &vec![]).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_misspelled_log_level_is_an_error() {
+        for level in ["info", "WARN", "off", "ferrohub_core=debug,warn", "a::b=trace, error"] {
+            check_log_level(level).unwrap();
+        }
+        for (level, expected) in [
+            ("infoo", "did you mean info?"),
+            ("ferrohub_core=debg,warn", "did you mean debug?"),
+            ("", "is not a log level"),
+            ("ferrohub_core", "use error, warn"),
+        ] {
+            let error = load_text("", &[], &vec![("log.level", level.to_owned())]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

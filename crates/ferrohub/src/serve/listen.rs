@@ -14,9 +14,9 @@ const HTTPS_PORT: u16 = 443;
 /// The port that is used without the privilege for 443.
 const FALLBACK_HTTPS_PORT: u16 = 8443;
 
-/// Opens the listeners.
-pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
-    let mut addresses = ListenAddresses {
+/// Returns the addresses to listen on, before anything is created.
+pub(super) fn addresses(config: &Config) -> anyhow::Result<ListenAddresses> {
+    let addresses = ListenAddresses {
         mqtt: resolve("listen.mqtt", &config.listen.mqtt)?,
         https: resolve("listen.https", &config.listen.https)?,
         admin: resolve("listen.admin", &config.listen.admin)?,
@@ -29,6 +29,11 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Gateway> {
              listen there, set listen.admin_token, which also turns on TLS"
         );
     }
+    Ok(addresses)
+}
+
+/// Opens the listeners.
+pub(super) fn bind(mut addresses: ListenAddresses) -> anyhow::Result<Gateway> {
     loop {
         match Gateway::bind(&addresses) {
             Ok(gateway) => return Ok(gateway),

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderName, Uri};
 use axum::response::Response;
 use ferrohub_core::auth::Operation;
 use ferrohub_core::registry::IfMatch;
@@ -17,6 +17,9 @@ use super::server::Api;
 
 /// Maximum number of devices in one list, as in Azure.
 const MAX_TOP: usize = 1000;
+/// Number of registered devices, in the response to a list. Azure has no such header: a list that is cut off looks like a
+/// complete one.
+const TOTAL_COUNT: HeaderName = HeaderName::from_static("ferrohub-total-count");
 
 pub(super) async fn get(
     State(api): State<Api>,
@@ -39,7 +42,10 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -
         .and_then(|top| top.parse().ok())
         .filter(|top| (1..=MAX_TOP).contains(top));
     let devices = api.hub.list_devices(top.unwrap_or(MAX_TOP)).await.map_err(registry_error)?;
-    request::json(&devices).map_err(registry_error)
+    let total = api.hub.registry_statistics().await.map_err(registry_error)?.total_device_count;
+    let mut response = request::json(&devices).map_err(registry_error)?;
+    response.headers_mut().insert(TOTAL_COUNT, total.into());
+    Ok(response)
 }
 
 pub(super) async fn put(

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::commands::device_client;
 use crate::login::Access;
-use crate::output::{Output, print_line};
+use crate::output::{self, Output, one_line};
 
 /// How often an empty queue is polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,13 +60,11 @@ impl Receive {
                 tokio::select! {
                     () = sleep(POLL_INTERVAL) => continue,
                     _ = tokio::signal::ctrl_c() => return Ok(()),
+                    closed = output::closed() => return Err(closed.into()),
                 }
             };
             // Printed before it is settled, so that a failure to print does not lose the message.
-            print_line(&match output {
-                Output::Json => message_json(&message)?.to_string(),
-                Output::Table => message_text(&message),
-            })?;
+            output.print_each(&message_json(&message)?, |_| message_text(&message))?;
             match self.settle {
                 Settle::Complete => message.complete().await?,
                 Settle::Reject => message.reject().await?,
@@ -99,5 +97,6 @@ fn message_text(message: &LockedMessage) -> String {
     let properties: Vec<String> =
         message.properties().map(|(name, value)| format!("{name}={value}")).collect();
     let id = message.message_id().unwrap_or("-");
-    format!("{id}  {}  {}", properties.join(" "), String::from_utf8_lossy(message.body()))
+    let (id, properties) = (one_line(id), one_line(&properties.join(" ")));
+    format!("{id}  {properties}  {}", String::from_utf8_lossy(message.body()))
 }

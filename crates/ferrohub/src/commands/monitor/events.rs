@@ -1,12 +1,11 @@
 //! `ferrohub monitor events`: prints events.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 use clap::Args;
 use ferrohub_service::{Event, EventStart, ServiceClient, Timestamp};
 
-use crate::output::Output;
+use crate::output::{Output, one_line};
 
 /// Flags of `ferrohub monitor events`.
 #[derive(Debug, Args)]
@@ -45,22 +44,13 @@ impl Events {
             reader = reader.partition(partition);
         }
         let mut events = reader.open().await?;
-        eprintln!("waiting for events; press Ctrl-C to stop");
+        output.note("waiting for events; press Ctrl-C to stop");
         while let Some(event) = events.next().await {
             let event = event?;
             if !self.matches(&event) {
                 continue;
             }
-            let text = match output {
-                Output::Json => format!("{}\n", serde_json::to_string(&event)?),
-                Output::Table => format_event(&event),
-            };
-            let mut out = io::stdout().lock();
-            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-                // The reader of the pipe has ended.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written?,
-            }
+            output.print_each(&event, format_event)?;
         }
         Ok(())
     }
@@ -86,18 +76,13 @@ fn format_event(event: &Event) -> String {
     let system =
         event.system_properties.iter().filter(|(name, _)| is_shown(name) && *name != "iothub-enqueuedtime");
     for (name, value) in system.chain(&event.properties) {
-        let _ = writeln!(text, "  {}: {}", printable(name), printable(value));
+        let _ = writeln!(text, "  {}: {}", one_line(name), one_line(value));
     }
     let body = event.body.to_text();
     for line in body.lines() {
-        let _ = writeln!(text, "  {}", printable(line));
+        let _ = writeln!(text, "  {}", one_line(line));
     }
     text
-}
-
-/// Replaces control characters: devices can send any, and a terminal interprets them.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -105,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_of_events_are_replaced() {
+    fn control_characters_of_events_are_escaped() {
         let event = Event {
             partition: 1,
             sequence_number: 7,
@@ -124,7 +109,7 @@ mod tests {
         };
         assert_eq!(
             format_event(&event),
-            "1970-01-01T00:00:00Z d/m Telemetry (1:7)\n  message-id: 1\n  a: b\u{fffd}[2J\n  one\n  two\u{fffd}\n"
+            "1970-01-01T00:00:00Z d/m Telemetry (1:7)\n  message-id: 1\n  a: b\\u{1b}[2J\n  one\n  two\\u{7}\n"
         );
         let events = |device: &str| Events {
             device: Some(device.to_owned()),

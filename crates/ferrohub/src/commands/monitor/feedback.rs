@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use ferrohub_service::{FeedbackRecord, ServiceClient};
 
-use crate::output::{Output, print_line};
+use crate::output::{Output, one_line};
 
 /// How often the hub is polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,15 +21,12 @@ pub(crate) struct Feedback {
 impl Feedback {
     pub(crate) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
         let mut stream = client.feedback(POLL_INTERVAL);
+        output.note("waiting for feedback; press Ctrl-C to stop");
         let mut left = self.count.unwrap_or(usize::MAX);
         while left > 0 {
             let Some(records) = stream.next().await.transpose()? else { break };
             for record in &records {
-                match output {
-                    // One line per record, so that programs can read the output line by line.
-                    Output::Json => print_line(&serde_json::to_string(record)?)?,
-                    Output::Table => print_line(&text(record))?,
-                }
+                output.print_each(record, text)?;
             }
             left = left.saturating_sub(records.len());
         }
@@ -46,6 +43,6 @@ fn text(record: &FeedbackRecord) -> String {
         record.enqueued_time_utc,
         record.device_id,
         record.status_code.name(),
-        record.original_message_id
+        one_line(&record.original_message_id)
     )
 }

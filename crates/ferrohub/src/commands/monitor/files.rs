@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use ferrohub_service::{FileNotification, ServiceClient};
+use ferrohub_service::FileNotification;
 
-use crate::output::{Output, print_line};
+use crate::login::Access;
+use crate::output::{Output, one_line, plural};
 
 /// How long to wait if there is no notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,14 +20,24 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, access: &Access, output: Output) -> anyhow::Result<()> {
+        let client = &access.client;
+        if access.local.as_ref().is_some_and(|hub| !hub.file_notifications) {
+            output.warn(
+                "file notifications are off, so none will arrive: set files.notifications = true and restart the hub",
+            );
+        } else {
+            output.note(
+                "waiting for file notifications (the hub needs files.notifications); press Ctrl-C to stop",
+            );
+        }
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
             let Some(received) = client.receive_file_notification().await? else {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
-            print(&received.notification, output)?;
+            output.print_each(&received.notification, text)?;
             // Completed after it is printed: if printing fails, the notification is delivered again.
             received.complete().await?;
             left -= 1;
@@ -35,12 +46,7 @@ impl Files {
     }
 }
 
-fn print(notification: &FileNotification, output: Output) -> anyhow::Result<()> {
-    match output {
-        Output::Json => print_line(&serde_json::to_string(notification)?),
-        Output::Table => print_line(&format!(
-            "{}  {}  {} bytes",
-            notification.enqueued_time_utc, notification.blob_name, notification.blob_size_in_bytes
-        )),
-    }
+fn text(notification: &FileNotification) -> String {
+    let size = plural(notification.blob_size_in_bytes, "byte");
+    format!("{}  {}  {size}", notification.enqueued_time_utc, one_line(&notification.blob_name))
 }
