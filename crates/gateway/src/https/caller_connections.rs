@@ -148,7 +148,7 @@ mod tests {
                 .collect();
             claimed_caller(&headers, &path.parse().unwrap())
         };
-        let sas = |rest: &str| format!("SharedAccessSignature sig=x&se=1&{rest}");
+        let sas = |rest: &str| format!("SharedAccessSignature sig=AAAA&se=1&{rest}");
         let bearer = format!("Bearer h.{}.s", URL_SAFE_NO_PAD.encode(r#"{"oid":"o","sub":"s"}"#));
         for (authorization, path, expected) in [
             (Some(sas("sr=hub&skn=owner")), "/devices/d", Some("policy owner")),
