@@ -272,14 +272,14 @@ mod tests {
             folder.read(certificate.pem().as_bytes(), &own.serialize_pem(), Some(host)).unwrap().1
         };
         assert_eq!(concerns(params("hub.example"), "HUB.example"), []);
-        assert_eq!(concerns(params("*.example"), "hub.example"), []);
+        assert_eq!(concerns(params("*.fleet.example"), "hub.fleet.example"), []);
         assert_eq!(concerns(params("127.0.0.1"), "127.0.0.1"), []);
         let mut authority = params("hub.example");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         assert_eq!(concerns(authority, "hub.example"), [Concern::IsAuthority]);
         for (name, host, names) in [
             ("other.example", "hub.example", "other.example"),
-            ("*.example", "a.hub.example", "*.example"),
+            ("*.fleet.example", "a.hub.fleet.example", "*.fleet.example"),
             ("127.0.0.1", "127.0.0.2", "127.0.0.1"),
         ] {
             let expected = Concern::OtherNames { host: host.into(), names: names.into() };
