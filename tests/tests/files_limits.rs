@@ -49,6 +49,21 @@ fn an_upload_expires_with_its_url() {
 }
 
 #[test]
+fn one_device_cannot_fill_the_file_store() {
+    let (hub, service, storage, device) = start("bytes_per_device = 150000");
+    let url = device.storage_info("f").unwrap().url();
+    storage.upload(&url, 100_000, 1).unwrap();
+    let more = device.storage_info("g").unwrap();
+    assert_eq!(refused(storage.upload(&more.url(), 100_000, 1)).1, "InsufficientStorage");
+    device.notify_upload(&more.correlation_id, false).unwrap();
+    storage.upload(&device.storage_info("h").unwrap().url(), 50_000, 1).unwrap();
+    let failure = device.storage_info("i").unwrap_err();
+    assert!(failure.cause.contains("403"), "{failure:?}");
+    let other = Device::with_identity(&service.create_device("dev2")).start(&hub);
+    storage.upload(&other.storage_info("f").unwrap().url(), 100_000, 1).unwrap();
+}
+
+#[test]
 fn uploads_beyond_the_size_limits_are_refused() {
     let (hub, _service, storage, device) = start("blob_bytes = 100000\ntotal_bytes = 150000");
     let url = device.storage_info("f").unwrap().url();

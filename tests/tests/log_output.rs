@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::thread;
 
 use ferrohub_acceptance::{Device, Hub, Message, Method, Service};
 
-/// Capacity of a pipe.
+/// Default capacity of a pipe.
 const PIPE_BYTES: usize = 64 * 1024;
 const DROPPED: &str = "ferrohub_log_lines_dropped_total";
 
@@ -48,7 +48,10 @@ fn a_log_without_a_reader_does_not_stop_the_hub() {
 #[test]
 fn a_log_that_is_not_read_does_not_block_the_hub() {
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut hub = Hub::builder().config("[log]\nlevel = \"trace\"").log_to(writer).start();
+    // On a thread of its own, because the capacity may be smaller here.
+    let mut other = writer.try_clone().unwrap();
+    let filling = thread::spawn(move || other.write_all(&[b'\n'; PIPE_BYTES]).unwrap());
+    let mut hub = Hub::builder().config("[log]\nlevel = \"debug\"").log_to(writer).start();
     use_the_hub(&hub);
     // When the log is read again, the waiting lines and new ones arrive.
     let reading = thread::spawn(move || {
@@ -58,6 +61,7 @@ fn a_log_that_is_not_read_does_not_block_the_hub() {
     });
     assert!(hub.stop().success());
     let log = reading.join().unwrap();
-    assert!(log.len() > PIPE_BYTES, "{} bytes do not fill a pipe", log.len());
+    filling.join().unwrap();
+    assert!(log.len() > PIPE_BYTES);
     assert!(log.ends_with("the hub stopped\n"), "{}", log.lines().last().unwrap_or_default());
 }

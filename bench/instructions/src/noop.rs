@@ -184,7 +184,7 @@ impl Store for Noop {
     async fn delete_blob(&self, _: &BlobName, _: &Condition) -> Result<BlobWriteOutcome, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn blob_files(&self) -> Result<Vec<(String, BlobName)>, StoreError> {
         Ok(Vec::new())
     }
     async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::blobs::{BlobError, ByteStream};
 
+use crate::paths::DeviceKey;
 use crate::quota::Quota;
 use crate::temp_file::blocking;
 
@@ -121,7 +122,7 @@ pub(crate) fn discard(folder: &Path, block_stats: &BlockStatsCache, quota: &Quot
     block_stats.remove(folder);
     for (name, bytes) in uncommitted(folder)? {
         fs::remove_file(folder.join(name))?;
-        quota.release(bytes);
+        quota.release(DeviceKey::of_block_folder(folder), bytes);
     }
     match fs::remove_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

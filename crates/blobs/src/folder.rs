@@ -31,7 +31,7 @@ use crate::blocks::{
     self, BlockStats, BlockStatsCache, ConcatenatedFiles, FileRange, FolderLocks, MAX_BLOCKS,
     MAX_UNCOMMITTED_BLOCKS,
 };
-use crate::paths::{Paths, block_file_name, create_private_folder, random_name, sync_folder};
+use crate::paths::{DeviceKey, Paths, block_file_name, create_private_folder, random_name, sync_folder};
 use crate::quota::Quota;
 use crate::temp_file::{CompleteFile, TempFile, blocking};
 
@@ -42,6 +42,8 @@ pub struct FolderLimits {
     pub blob_bytes: u64,
     /// Maximum size of all blobs in bytes, including those that are being written.
     pub total_bytes: u64,
+    /// Maximum size of the blobs of one device in bytes, including those that are being written.
+    pub device_bytes: u64,
 }
 
 /// The blob store in the hub's own folder.
@@ -67,8 +69,8 @@ impl Folder {
         catalogue: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BlobError> {
-        let known: HashMap<String, u64> = catalogue.blob_files().await?.into_iter().collect();
-        let quota = Quota::new(limits.total_bytes);
+        let known: HashMap<String, BlobName> = catalogue.blob_files().await?.into_iter().collect();
+        let quota = Quota::new(limits.total_bytes, limits.device_bytes);
         let (folder, recovered_quota) = (path.to_path_buf(), quota.clone());
         let paths = blocking(move || {
             let paths = Paths::open(&folder)?;
@@ -91,7 +93,7 @@ impl Folder {
 }
 
 /// Removes incomplete files, sets files without a catalogue entry aside, and adds all other files to the quota.
-fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Result<()> {
+fn recover(paths: &Paths, known: &HashMap<String, BlobName>, quota: &Quota) -> io::Result<()> {
     let mut leftovers = 0;
     for entry in fs::read_dir(paths.temp())? {
         fs::remove_file(entry?.path())?;
@@ -101,8 +103,8 @@ fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Re
     for entry in fs::read_dir(paths.data())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if known.contains_key(&name) {
-            quota.add_existing(entry.metadata()?.len());
+        if let Some(blob) = known.get(&name) {
+            quota.add_existing(Some(DeviceKey::of(blob)), entry.metadata()?.len());
             found.insert(name);
         } else {
             create_private_folder(paths.set_aside())?;
@@ -111,7 +113,9 @@ fn recover(paths: &Paths, known: &HashMap<String, u64>, quota: &Quota) -> io::Re
         }
     }
     for entry in fs::read_dir(paths.blocks())? {
-        blocks::uncommitted(&entry?.path())?.values().for_each(|bytes| quota.add_existing(*bytes));
+        let folder = entry?.path();
+        let owner = DeviceKey::of_block_folder(&folder);
+        blocks::uncommitted(&folder)?.values().for_each(|bytes| quota.add_existing(owner, *bytes));
     }
     if leftovers > 0 {
         info!(files = leftovers, "removed files of unfinished uploads");
@@ -197,10 +201,10 @@ impl Inner {
     /// Removes the file of a blob that is no longer in the catalogue.
     async fn remove_file(&self, blob: &StoredBlob) {
         let Some(path) = self.paths.data_file(&blob.file) else { return };
-        let (quota, bytes) = (self.quota.clone(), blob.blob.bytes);
+        let (quota, bytes, owner) = (self.quota.clone(), blob.blob.bytes, DeviceKey::of(&blob.blob.name));
         let removed = blocking(move || Ok(fs::remove_file(path)?)).await;
         match removed {
-            Ok(()) => quota.release(bytes),
+            Ok(()) => quota.release(Some(owner), bytes),
             Err(error) => warn!(%error, "cannot remove a file from the data folder"),
         }
     }
@@ -265,7 +269,8 @@ impl BlobFolder for Folder {
     ) -> Result<Blob, BlobError> {
         let inner = &self.0;
         inner.check_condition(name, &options.condition).await?;
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, inner.limits.blob_bytes).await?;
+        let (owner, limit) = (DeviceKey::of(name), inner.limits.blob_bytes);
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
         temp.write_stream(stream).await?;
         let complete = temp.finish(options.md5).await?;
         inner.commit(name, complete, options).await
@@ -287,7 +292,8 @@ impl BlobFolder for Folder {
         })
         .await?;
         let limit = inner.max_block_bytes(&file, stats, replaced)?;
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, limit).await?;
+        let owner = DeviceKey::of(name);
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
         match temp.write_stream(stream).await {
             Err(BlobError::TooLarge(_)) => return Err(BlobError::TooLarge(inner.limits.blob_bytes)),
             result => result?,
@@ -313,7 +319,7 @@ impl BlobFolder for Folder {
                 return Err(BlobError::TooLarge(inner.limits.blob_bytes));
             }
             complete.persist(&path).await?;
-            inner.quota.release(old.unwrap_or(0));
+            inner.quota.release(Some(owner), old.unwrap_or(0));
             inner.block_stats.record_block(&folder, stats, file.len(), bytes, old);
             blocking(move || Ok(sync_folder(&folder)?)).await?;
             Ok(md5)
@@ -346,7 +352,8 @@ impl BlobFolder for Folder {
             }
             files.push(folder.join(file));
         }
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, inner.limits.blob_bytes).await?;
+        let (owner, limit) = (DeviceKey::of(name), inner.limits.blob_bytes);
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
         temp.write_stream(&mut ConcatenatedFiles::new(files)).await?;
         let complete = temp.finish(None).await?;
         inner.commit(name, complete, options).await
@@ -405,8 +412,8 @@ impl BlobFolder for Folder {
         Ok(self.0.catalogue.blobs(device, after, top).await?)
     }
 
-    fn has_room(&self) -> bool {
-        self.0.quota.has_room()
+    fn check_room(&self, name: &BlobName) -> Result<(), BlobError> {
+        self.0.quota.check_room(DeviceKey::of(name))
     }
 
     async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError> {

@@ -16,6 +16,27 @@ use ring::digest;
 /// Longest decoded block id in bytes, as in Azure.
 const MAX_BLOCK_ID: usize = 64;
 
+/// Identifies a device: the beginning of the SHA-256 digest of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct DeviceKey([u8; 16]);
+
+impl DeviceKey {
+    /// Returns the key of a blob's device.
+    pub(crate) fn of(blob: &BlobName) -> Self {
+        let digest = digest::digest(&digest::SHA256, blob.device().as_bytes());
+        let digest: &[u8] = digest.as_ref();
+        let mut key = [0; 16];
+        key.iter_mut().zip(digest).for_each(|(byte, from)| *byte = *from);
+        Self(key)
+    }
+
+    /// Returns the device that a folder of blocks belongs to; `None` for a folder of an older version.
+    pub(crate) fn of_block_folder(folder: &Path) -> Option<Self> {
+        let (_, key) = folder.file_name()?.to_str()?.split_once('-')?;
+        u128::from_str_radix(key, 16).ok().map(|key| Self(key.to_be_bytes()))
+    }
+}
+
 /// The subfolders of the folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
@@ -66,9 +87,11 @@ impl Paths {
         is_generated.then(|| self.data.join(name))
     }
 
-    /// Returns the folder for the uncommitted blocks of a blob.
+    /// Returns the folder for the uncommitted blocks of a blob. Its name also identifies the device, whose quota the
+    /// blocks count toward.
     pub(crate) fn block_folder(&self, blob: &BlobName) -> PathBuf {
-        self.blocks.join(hex(digest::digest(&digest::SHA256, blob.as_str().as_bytes()).as_ref()))
+        let name = hex(digest::digest(&digest::SHA256, blob.as_str().as_bytes()).as_ref());
+        self.blocks.join(format!("{name}-{}", hex(&DeviceKey::of(blob).0)))
     }
 }
 
@@ -134,7 +157,9 @@ mod tests {
                 prop_assert_eq!(first == second, one == two);
                 prop_assert_eq!(first.parent(), Some(Path::new("/b")));
                 let last = first.file_name().unwrap().to_str().unwrap();
-                prop_assert!(last.len() == 64 && last.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                let is_name_byte = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+                prop_assert!(last.len() == 97 && last.bytes().all(is_name_byte));
+                prop_assert_eq!(DeviceKey::of_block_folder(&first), Some(DeviceKey::of(&one)));
             }
         }
 

@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 use tokio::fs::{File, OpenOptions, rename};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::paths::{Paths, random_name};
+use crate::paths::{DeviceKey, Paths, random_name};
 use crate::quota::{Quota, Reservation};
 
 /// A temporary file. Dropping it removes the file, unless it was persisted.
@@ -29,14 +29,20 @@ pub(crate) struct CompleteFile {
 }
 
 impl TempFile {
-    /// Creates a file of at most `limit` bytes.
-    pub(crate) async fn create(paths: &Paths, quota: &Quota, limit: u64) -> Result<Self, BlobError> {
+    /// Creates a file of at most `limit` bytes, which counts toward the quota of the device `owner`.
+    pub(crate) async fn create(
+        paths: &Paths,
+        quota: &Quota,
+        owner: DeviceKey,
+        limit: u64,
+    ) -> Result<Self, BlobError> {
         let path = paths.temp().join(random_name());
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await;
+        let file = opened.map_err(io_or_full)?;
         Ok(Self {
             path,
             file,
-            reservation: quota.reservation(),
+            reservation: quota.reservation(owner),
             bytes: 0,
             limit,
             md5: Md5::new(),
@@ -75,10 +81,9 @@ impl CompleteFile {
     /// Renames the file to `path` and keeps its bytes in the quota. The rename survives a power loss only after the
     /// caller has synced the folder.
     pub(crate) async fn persist(mut self, path: &Path) -> Result<(), BlobError> {
-        rename(&self.temp.path, path).await?;
+        rename(&self.temp.path, path).await.map_err(io_or_full)?;
         self.temp.persisted = true;
-        let reservation = std::mem::replace(&mut self.temp.reservation, Quota::new(0).reservation());
-        reservation.commit();
+        self.temp.reservation.commit();
         Ok(())
     }
 }

@@ -54,6 +54,9 @@ pub enum BlobError {
     /// The file store has reached its size limit, or the disk is full.
     #[error("the file store is full (files.total_bytes), or the disk is full")]
     Full,
+    /// The files of the device would together be larger than this limit in bytes.
+    #[error("the files of the device are together larger than {0} bytes (files.bytes_per_device)")]
+    DeviceFull(u64),
     /// The maximum number of blocks is reached.
     #[error("the blob has too many blocks")]
     TooManyBlocks,
@@ -195,8 +198,11 @@ pub trait BlobFolder: BlobStore {
         top: usize,
     ) -> Result<Vec<Blob>, BlobError>;
 
-    /// Returns whether the folder accepts more data.
-    fn has_room(&self) -> bool;
+    /// Checks that the folder accepts more data for a blob.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], or [`BlobError::DeviceFull`] if only the blob's device has reached its limit.
+    fn check_room(&self, name: &BlobName) -> Result<(), BlobError>;
 
     /// Discards the uncommitted blocks of a blob.
     async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError>;

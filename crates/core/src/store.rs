@@ -408,8 +408,8 @@ pub trait Store: Send + Sync + 'static {
         condition: &Condition,
     ) -> Result<BlobWriteOutcome, StoreError>;
 
-    /// Returns the file names of all blobs and their sizes in bytes.
-    async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError>;
+    /// Returns the file names and the names of all blobs.
+    async fn blob_files(&self) -> Result<Vec<(String, BlobName)>, StoreError>;
 
     /// Returns the keys that sign blob URLs of the hub's own folder, newest first.
     async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError>;

@@ -272,7 +272,7 @@ pub(crate) fn authority(row: &Row<'_>) -> rusqlite::Result<StoredAuthority> {
     })
 }
 
-fn blob_name(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobName> {
+pub(crate) fn blob_name(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobName> {
     BlobName::parse(row.get_ref(column)?.as_str()?).map_err(|error| conversion_error(column, error))
 }
 

@@ -435,7 +435,7 @@ impl Store for SqliteStore {
         self.writer.write(move |db| statements::delete_blob(db, &name, &condition)).await
     }
 
-    async fn blob_files(&self) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn blob_files(&self) -> Result<Vec<(String, BlobName)>, StoreError> {
         self.readers.read(statements::blob_files).await
     }
 

@@ -117,12 +117,16 @@ impl Hub {
         let blob = BlobName::new(id.device_str(), name)
             .map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))?;
         if let FileStorage::Folder(folder) = files
-            && !folder.has_room()
+            && let Err(error) = folder.check_room(&blob)
         {
-            return Err(HubError::new(
-                ErrorCode::IotHubQuotaExceeded,
-                "The hub's file store is full (files.total_bytes).",
-            ));
+            let text = match error {
+                BlobError::DeviceFull(limit) => format!(
+                    "The files of the device have {limit} bytes together, which is the maximum \
+                     (files.bytes_per_device)."
+                ),
+                _ => "The hub's file store is full (files.total_bytes).".to_owned(),
+            };
+            return Err(HubError::new(ErrorCode::IotHubQuotaExceeded, text));
         }
         let key = match files {
             FileStorage::Folder(_) => self.url_signing_keys.current_key(),

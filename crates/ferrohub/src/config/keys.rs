@@ -76,6 +76,10 @@ pub(crate) const KEYS: &[Key] = &[
         "files.total_bytes",
         "Maximum size of the hub's folder for files, unfinished uploads included; more is refused with 507.",
     ),
+    key(
+        "files.bytes_per_device",
+        "Maximum size of the files of one device, unfinished uploads included; more is refused with 507.",
+    ),
     key("files.uploads_per_device", "Maximum number of unfinished uploads per device."),
     key(
         "files.url_lifetime_seconds",

@@ -64,7 +64,11 @@ pub(super) async fn set_up(
         container: BLOB_CONTAINER.to_owned(),
         https: true,
     };
-    let limits = FolderLimits { blob_bytes: files.blob_bytes, total_bytes: files.total_bytes };
+    let limits = FolderLimits {
+        blob_bytes: files.blob_bytes,
+        total_bytes: files.total_bytes,
+        device_bytes: files.bytes_per_device,
+    };
     let path = folder.context("the folder for files was not opened")?;
     let folder = Folder::open(&path, endpoint, limits, store.clone(), clock.clone())
         .await

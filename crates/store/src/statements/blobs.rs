@@ -69,9 +69,9 @@ pub(crate) fn delete_blob(
     Ok(BlobWriteOutcome::Done(Some(old)))
 }
 
-pub(crate) fn blob_files(db: &Connection) -> Result<Vec<(String, u64)>> {
-    db.prepare_cached("SELECT file, bytes FROM blob")?
-        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+pub(crate) fn blob_files(db: &Connection) -> Result<Vec<(String, BlobName)>> {
+    db.prepare_cached("SELECT file, name FROM blob")?
+        .query_map([], |row| Ok((row.get(0)?, rows::blob_name(row, 1)?)))?
         .collect()
 }
 

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use ferrohub_core::BlobDenied;
 use ferrohub_core::blobs::{BlobError, ConditionFailed};
 use ferrohub_model::HubError;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use super::super::error::CHALLENGE;
 use super::super::request::{REQUEST_ID, fresh_request_id};
@@ -202,6 +202,16 @@ impl From<BlobError> for BlobApiError {
             BlobError::Full => {
                 error!("the file store is full (files.total_bytes); an upload was refused");
                 let text = "The hub's file store is full (files.total_bytes).";
+                blob_api_error(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", text)
+            }
+            BlobError::DeviceFull(limit) => {
+                info!(
+                    limit,
+                    "the files of a device have reached their limit (files.bytes_per_device); an upload was refused"
+                );
+                let text = format!(
+                    "The files of a device may have at most {limit} bytes together (files.bytes_per_device)."
+                );
                 blob_api_error(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", text)
             }
             BlobError::TooManyBlocks => {
