@@ -187,8 +187,9 @@ fn with_id(name: &str, mut body: Value) -> Value {
 }
 
 fn new_keys() -> Value {
-    let key = SharedAccessKey::generate().to_base64();
-    json!({ "authentication": { "type": "sas", "symmetricKey": { "primaryKey": key, "secondaryKey": key } } })
+    let [primary, secondary] = [(); 2].map(|()| SharedAccessKey::generate().to_base64());
+    let keys = json!({ "primaryKey": primary, "secondaryKey": secondary });
+    json!({ "authentication": { "type": "sas", "symmetricKey": keys } })
 }
 
 fn thumbprint(certificate: &CertificateDer<'_>) -> Value {
