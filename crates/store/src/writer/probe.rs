@@ -29,7 +29,7 @@ impl Writer {
         let text = match &outcome {
             Err(StoreError::Closed) => return outcome,
             Err(StoreError::Failed(source)) => Err(source.to_string()),
-            other => other.as_ref().map(|()| ()).map_err(ToString::to_string),
+            other => other.as_ref().copied().map_err(ToString::to_string),
         };
         *last = Some((Instant::now(), text));
         outcome
