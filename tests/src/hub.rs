@@ -8,6 +8,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,9 @@ use tempfile::TempDir;
 
 use crate::Address;
 use process::Process;
+
+/// If the log does not grow for this time, it is complete.
+const LOG_DELAY: Duration = Duration::from_millis(150);
 
 /// The result of a finished command.
 #[derive(Debug)]
@@ -196,7 +200,18 @@ impl Hub {
     /// Returns the hub's log so far.
     #[must_use]
     pub fn log(&self) -> String {
-        self.process.as_ref().map(Process::log).unwrap_or_default()
+        let read = || self.process.as_ref().map(Process::log).unwrap_or_default();
+        // A thread of the hub writes the log, a moment after the event.
+        let mut log = read();
+        for _ in 0..20 {
+            sleep(LOG_DELAY);
+            let later = read();
+            if later.len() == log.len() {
+                break;
+            }
+            log = later;
+        }
+        log
     }
 
     /// Returns the metrics from the admin listener.

@@ -166,7 +166,7 @@ fn names_that_could_escape_the_folder_are_refused_or_encoded() {
         assert_eq!(about.permissions().mode() & 0o777, mode, "{}", path.display());
         if about.is_dir() {
             files.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else {
+        } else if path != hub.folder().join("data/blobs/instance") {
             let name = path.file_name().unwrap().to_str().unwrap();
             assert!(name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
         }

@@ -14,10 +14,13 @@ use tokio::time::Instant;
 /// How long a result is returned without asking the hub again: a flood of requests must not load the store.
 const READINESS_LIFETIME: Duration = Duration::from_secs(1);
 
+/// The reasons why the hub is not ready, or `Ok`.
+type Outcome = Result<(), Arc<[String]>>;
+
 /// Answers whether the hub is ready, and the reasons if it is not.
 pub(crate) struct Readiness {
     hub: Arc<Hub>,
-    last: Mutex<Option<(Instant, Result<(), Arc<[String]>>)>>,
+    last: Mutex<Option<(Instant, Outcome)>>,
 }
 
 impl Readiness {
@@ -30,7 +33,7 @@ impl Readiness {
     /// # Errors
     ///
     /// The reasons, for the operator.
-    async fn check(&self) -> Result<(), Arc<[String]>> {
+    async fn check(&self) -> Outcome {
         let mut last = self.last.lock().await;
         match &*last {
             Some((at, outcome)) if at.elapsed() < READINESS_LIFETIME => outcome.clone(),

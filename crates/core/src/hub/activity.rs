@@ -236,9 +236,10 @@ mod tests {
         };
         let entry = RecentEntry { activity: activity.clone(), written: false };
         recent.lock().insert(activity.id.clone(), entry);
-        assert_eq!(recent.unwritten(), [activity.clone()]);
-        assert_eq!(recent.unwritten(), [activity.clone()], "the write failed");
-        recent.mark_written(std::slice::from_ref(&activity));
+        let only = std::slice::from_ref(&activity);
+        assert_eq!(recent.unwritten(), only);
+        assert_eq!(recent.unwritten(), only, "the write failed");
+        recent.mark_written(only);
         assert!(!recent.lock().is_empty(), "a reader that read the row before the write finds the update");
         assert!(recent.unwritten().is_empty() && recent.lock().is_empty());
     }

@@ -11,11 +11,6 @@ use crate::store::StoreError;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Hub {
-    /// Returns whether the hub can serve requests.
-    pub async fn is_ready(&self) -> bool {
-        self.readiness().await.is_ok()
-    }
-
     /// Checks that the hub is not stopping, that no background task has failed, and that the store and the event log
     /// can be read and written.
     ///
