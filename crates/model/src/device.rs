@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::{self, serde_by_name};
 use crate::timestamp::Timestamp;
 
-/// Whether an identity may authenticate.
+/// Whether an identity may authenticate. The type `Status` of the device SDK is the state of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Status {
     /// It may authenticate.
@@ -65,7 +65,7 @@ pub enum AuthenticationType {
     Sas,
     /// With a certificate of one of two thumbprints.
     SelfSigned,
-    /// With a certificate that chains to a CA registered at the hub.
+    /// With a certificate that chains to a certificate authority registered at the hub.
     CertificateAuthority,
     /// It cannot authenticate, and so not connect.
     None,
@@ -145,7 +145,8 @@ impl Authentication {
         }
     }
 
-    /// Returns authentication with a certificate of a CA that is registered at the hub. Its common name must be the id.
+    /// Returns authentication with a certificate of a certificate authority that is registered at the hub. Its common
+    /// name must be the id.
     #[must_use]
     pub fn certificate_authority() -> Self {
         Self { kind: Some(AuthenticationType::CertificateAuthority), ..Self::default() }
@@ -192,7 +193,7 @@ pub struct Device {
     /// When `status` last changed.
     #[serde(deserialize_with = "names::read_only")]
     pub status_updated_time: Option<Timestamp>,
-    /// When the hub last heard from it.
+    /// When the hub last received a packet or request from it.
     #[serde(deserialize_with = "names::read_only")]
     pub last_activity_time: Option<Timestamp>,
     /// Number of messages in its queue.
@@ -228,8 +229,8 @@ impl Device {
         self.with_authentication(Authentication::thumbprints(primary, secondary))
     }
 
-    /// Sets authentication with a certificate of a CA that is registered at the hub. Its common name must be the device
-    /// id.
+    /// Sets authentication with a certificate of a certificate authority that is registered at the hub. Its common name
+    /// must be the device id.
     #[must_use]
     pub fn with_certificate_authority(self) -> Self {
         self.with_authentication(Authentication::certificate_authority())

@@ -1,10 +1,9 @@
 //! The kinds of error that both SDKs report.
 
-/// The kind of an SDK error: what an application can decide on.
+/// The kind of an SDK error, for an application to match.
 ///
-/// Both SDKs use this one list. Some kinds belong to one of them: [`CallEnded`](Self::CallEnded),
-/// [`QueueFull`](Self::QueueFull), [`Offline`](Self::Offline) and [`Closed`](Self::Closed) come from the device SDK
-/// only.
+/// Both SDKs use this one list. [`CallEnded`](Self::CallEnded), [`QueueFull`](Self::QueueFull) and
+/// [`Offline`](Self::Offline) come from the device SDK only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -12,14 +11,14 @@ pub enum ErrorKind {
     InvalidInput,
     /// The hub refused the request as invalid (400, 405, 415).
     BadRequest,
-    /// A payload is not the JSON or the text that was asked for.
+    /// A payload is not JSON of the requested type, or not UTF-8 text.
     InvalidPayload,
     /// The hub does not accept the credential, or the credential does not grant the operation (401, 403, CONNACK 4 or
     /// 5): wrong key, expired token, unknown or disabled device, missing right.
     Unauthorized,
     /// The device, module or resource does not exist, or the device is disabled (404).
     NotFound,
-    /// The device is not connected, or does not listen for method calls (404103).
+    /// The device is not connected, or has not subscribed to method calls (404103).
     DeviceNotOnline,
     /// The resource exists already (409).
     Conflict,
@@ -42,7 +41,7 @@ pub enum ErrorKind {
     BadDeviceResponse,
     /// The hub is starting, stopping or overloaded (503, CONNACK 3).
     Unavailable,
-    /// The hub failed (500).
+    /// The hub failed (500, and any other 5xx status).
     Server,
     /// The hub refused for another, lasting reason: protocol version, client id, subscription, any other status.
     Rejected,
@@ -51,19 +50,19 @@ pub enum ErrorKind {
     Tls,
     /// The peer could not be reached, or the connection was lost.
     Connection,
-    /// An operation took longer than its time-out.
+    /// An operation took longer than its time-out (also 408).
     Timeout,
     /// The token credential failed.
     Credential,
     /// The peer violated the protocol, or its response could not be read.
     Protocol,
-    /// The method call is over: its connection has ended or it has been answered, so no caller waits for a response.
+    /// The method call has ended: its connection has ended or a response was sent, so no caller waits for a response.
     CallEnded,
     /// The queue for outgoing events or requests is full.
     QueueFull,
-    /// There is no connection, and the offline policy is not to wait for one.
+    /// There is no connection, and `OfflinePolicy::Fail` is set.
     Offline,
-    /// The client is not connected, or was disconnected.
+    /// The client is not connected or was disconnected, or the stream was used after a panic.
     Closed,
 }
 
@@ -71,7 +70,8 @@ impl ErrorKind {
     /// Returns whether the same operation may succeed later without any change.
     ///
     /// The hub may have carried it out already, except after [`Throttled`](Self::Throttled),
-    /// [`DeviceNotOnline`](Self::DeviceNotOnline), [`QueueFull`](Self::QueueFull) and [`Offline`](Self::Offline).
+    /// [`DeviceNotOnline`](Self::DeviceNotOnline), [`Credential`](Self::Credential), [`QueueFull`](Self::QueueFull) and
+    /// [`Offline`](Self::Offline).
     #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {

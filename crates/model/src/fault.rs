@@ -46,11 +46,11 @@ fault_kinds! {
     LoseMethodResponse = "loseMethodResponse";
     /// Method responses of the device reach the caller late.
     DelayMethodResponse = "delayMethodResponse";
-    /// Twin requests of the device are executed, but not answered.
+    /// Twin requests of the device are executed, but get no response.
     LoseTwinResponse = "loseTwinResponse";
-    /// Twin requests of the device are answered late.
+    /// Twin requests of the device get a late response.
     DelayTwinResponse = "delayTwinResponse";
-    /// HTTPS requests are answered with an error.
+    /// HTTPS requests get an error as response.
     RefuseRequest = "refuseRequest";
 }
 
@@ -126,7 +126,7 @@ pub struct Fault {
     pub id: String,
     /// Number of hits.
     pub hits: u64,
-    /// When the fault ends or ended.
+    /// When the fault ends.
     pub ends: Timestamp,
     /// The request.
     pub fault: FaultRequest,

@@ -49,6 +49,10 @@ macro_rules! id {
 
         impl $name {
             /// Checks length and characters; ids are case-sensitive.
+            ///
+            /// # Errors
+            /// [`InvalidId`] if the text is empty, longer than 128 characters, or contains a character that is not
+            /// allowed.
             pub fn new(text: &str) -> Result<Self, InvalidId> {
                 check(text)?;
                 Ok(Self(text.into()))
@@ -96,7 +100,8 @@ macro_rules! id {
 }
 
 id! {
-    /// The name of a device in a hub: 1 to 128 ASCII characters, case-sensitive.
+    /// The name of a device in a hub: 1 to 128 ASCII characters, case-sensitive: letters, digits and
+    /// `- : . + % _ # * ? ! ( ) , = @ ; $ '`.
     DeviceId
 }
 id! {
@@ -125,6 +130,9 @@ impl IdentityId {
     }
 
     /// Parses the form of the MQTT client id: `device` or `device/module`.
+    ///
+    /// # Errors
+    /// [`InvalidId`] if an id is empty, longer than 128 characters, or contains a character that is not allowed.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         match text.split_once('/') {
             None => check(text)?,

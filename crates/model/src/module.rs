@@ -29,7 +29,7 @@ pub struct Module {
     /// When `connection_state` last changed.
     #[serde(deserialize_with = "names::read_only")]
     pub connection_state_updated_time: Option<Timestamp>,
-    /// When the hub last heard from it.
+    /// When the hub last received a packet or request from it.
     #[serde(deserialize_with = "names::read_only")]
     pub last_activity_time: Option<Timestamp>,
     /// Number of messages in its queue.

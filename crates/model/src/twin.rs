@@ -22,10 +22,10 @@ pub type Properties = Map<String, Value>;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TwinProperties {
-    /// The desired properties. In responses with [`METADATA`] and [`VERSION`].
+    /// The desired properties. In responses with `$metadata` and `$version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<Properties>,
-    /// The reported properties. In responses with [`METADATA`] and [`VERSION`]. Services cannot write them.
+    /// The reported properties. In responses with `$metadata` and `$version`. Services cannot write them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported: Option<Properties>,
 }
@@ -56,7 +56,7 @@ pub struct Twin {
     /// Whether it is connected now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<ConnectionState>,
-    /// When the hub last heard from it.
+    /// When the hub last received a packet or request from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_activity_time: Option<Timestamp>,
     /// Number of messages in its queue.
@@ -73,7 +73,7 @@ pub struct Twin {
     pub model_id: Option<String>,
     /// Counts every change of the twin.
     pub version: Option<u64>,
-    /// Notes of services about the device. The device cannot read them.
+    /// Properties that services store about the device. The device cannot read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Properties>,
     /// Desired and reported properties.

@@ -1,4 +1,4 @@
-//! Method calls as a stream: one loop receives every request, responds, and learns whether the hub has acknowledged the
+//! Method calls as a stream: one loop receives every request, responds, and waits until the hub has acknowledged the
 //! response.
 //!
 //! ```text

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = std::env::args().nth(1).map_or(Ok(20), |text| text.parse())?;
     let client = DeviceClient::from_connection_string(&std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?)?;
 
-    // The handler only accepts the call: a device that is down cannot respond.
+    // The handler only accepts the call: a device that is rebooting cannot respond.
     let (reboot, mut reboots) = mpsc::channel(1);
     client.on_method("rebootDevice", move |request: MethodRequest| {
         let reboot = reboot.clone();

@@ -1,5 +1,5 @@
-//! The same device with an X.509 certificate: self-signed and registered with its thumbprint, or signed by a
-//! certificate authority that is registered at the hub, with the device id as common name.
+//! A device that authenticates with an X.509 certificate: self-signed and registered with its thumbprint, or signed by
+//! a certificate authority that is registered at the hub, with the device id as common name.
 //!
 //! ```text
 //! cargo run --example reboot_device_x509 -- HOST DEVICE-ID CERTIFICATE.pem KEY.pem

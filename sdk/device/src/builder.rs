@@ -206,7 +206,7 @@ impl Builder {
         self
     }
 
-    /// Sets the MQTT keep-alive: 1 s to 1177 s, in whole seconds. Default 60 s.
+    /// Sets the MQTT keep-alive, 1 s to 1177 s. A fraction of a second is cut off. Default 60 s.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
@@ -231,7 +231,7 @@ impl Builder {
         self
     }
 
-    /// Sets how the client reconnects, and how it repeats failed parts of an upload.
+    /// Sets how the client reconnects, and the delays before it repeats failed parts of an upload.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
@@ -244,8 +244,8 @@ impl Builder {
     }
 
     /// Sets the limit of concurrent method calls, 1 to 1024, for handlers and
-    /// [`method_requests`](DeviceClient::method_requests) together. Default 32. Further calls are answered with status
-    /// 429 and `{"error":"TooManyCalls","message":…}`.
+    /// [`method_requests`](DeviceClient::method_requests) together. Default 32. Further calls get a response with
+    /// status 429 and `{"error":"TooManyCalls","message":…}`.
     pub fn max_concurrent_methods(mut self, limit: usize) -> Self {
         self.max_concurrent_methods = limit;
         self
@@ -263,12 +263,12 @@ impl Builder {
         self
     }
 
-    /// Checks the settings and builds the client, without connecting. Reads the system's certificates, unless
+    /// Checks the settings and builds the client. Nothing is sent. Reads the system's certificates, unless
     /// [`root_certificates_only`](Self::root_certificates_only) was called.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid setting;
-    /// [`ErrorKind::Tls`](crate::ErrorKind::Tls) if the system has no trusted certificates.
+    /// [`ErrorKind::Tls`](crate::ErrorKind::Tls) if the system has no trusted certificates and none are given.
     pub fn build(self) -> Result<DeviceClient, Error> {
         let (connector, https) = self.endpoints()?;
         self.build_with(Connector::Tls(connector), Some(https))

@@ -59,8 +59,8 @@ pub trait TokenCredential: Send + Sync {
     /// `{host}/devices/{device}` or `{host}/devices/{device}/modules/{module}`.
     ///
     /// # Errors
-    /// Any error. Its text must not contain a secret. The first connect reports it as [`ErrorKind::Credential`]; after
-    /// that the client tries again.
+    /// Any error. Its text must not contain a secret. The first connect reports it as [`ErrorKind::Credential`], or a
+    /// token that takes longer than the time limit as [`ErrorKind::Timeout`]; after that the client tries again.
     async fn token(&self, scopes: &[&str]) -> Result<AccessToken, BoxError>;
 }
 

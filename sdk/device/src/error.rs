@@ -14,9 +14,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// An operation failed.
 ///
-/// [`kind`](Self::kind) is what an application decides on; the text is for people. If the hub refused a request,
+/// [`kind`](Self::kind) is for programs, the text is for people. If the hub refused a request,
 /// [`status`](Self::status), [`code`](Self::code) and [`tracking_id`](Self::tracking_id) repeat its response. The
-/// source is the error below, if there is one. Never contains a secret. Cheap to clone.
+/// source is the underlying error, if there is one. Never contains a secret. Cheap to clone.
 #[derive(Clone)]
 pub struct Error(Arc<Details>);
 
@@ -29,7 +29,7 @@ struct Details {
 }
 
 /// Returns whether a client that was connected before stops to reconnect. A TLS failure is no reason: the operator of a
-/// hub renews an expired certificate, and devices that had given up would need a visit.
+/// hub renews an expired certificate, and devices that had given up would need manual work.
 pub(crate) fn ends_reconnecting(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unauthorized | ErrorKind::Rejected | ErrorKind::InvalidInput)
 }
@@ -73,7 +73,8 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns whether the same operation may succeed later without any change; see [`ErrorKind::is_retryable`].
+    /// Returns whether the same operation may succeed later without any change; see [`ErrorKind::is_retryable`]. The
+    /// hub may have carried it out already: consider that before you repeat a method call.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind().is_retryable()
@@ -85,7 +86,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Returns the status of the hub's response, as in HTTP.
+    /// Returns the status of the hub's response: an HTTP status code, also in responses over MQTT.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.response.as_ref().map(|response| response.status)

@@ -108,8 +108,8 @@ impl Event {
         self
     }
 
-    /// Sends the event with QoS 0: it is not acknowledged, and lost if the connection is lost. For readings that the
-    /// next one replaces.
+    /// Sends the event with QoS 0: it is not acknowledged, and lost if the connection is lost. For values that
+    /// are sent often, of which one may be lost.
     #[must_use]
     pub fn at_most_once(mut self) -> Self {
         self.qos = QoS::AtMostOnce;

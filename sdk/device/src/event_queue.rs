@@ -36,7 +36,7 @@ pub enum OfflinePolicy {
 impl OfflinePolicy {
     const MAX_MESSAGES: usize = 1024;
     const MAX_BYTES: usize = 8 * 1024 * 1024;
-    /// QueueSlot for any one event: its body, and the longest topic.
+    /// Space for any one event: its body, and the longest topic.
     pub(crate) const MIN_BYTES: usize = 320 * 1024;
 
     /// A queue with these limits: at least 1 event and 320 KiB.

@@ -1,8 +1,8 @@
 //! Device SDK for Azure IoT Hub and Ferrohub.
 //!
 //! A device connects with MQTT, over TLS or in a WebSocket. It authenticates with a shared access key, a SAS token or
-//! an X.509 certificate. It sends *events*, receives *messages*, responds to *direct methods*, reads and reports its
-//! *twin*, and uploads *files*.
+//! an X.509 certificate. It sends *events*, receives *messages*, responds to *method calls* (Azure: direct methods),
+//! reads and reports its *twin*, and uploads *files*.
 //!
 //! # Quick start
 //!
@@ -35,10 +35,14 @@
 //!   changes of the desired properties.
 //! * [`DeviceClient::upload_file`], and [`DeviceClient::invoke_method`] for modules: over HTTPS.
 //! * [`DeviceClient::status`]: the state of the connection. [`RetryPolicy`]: how the client reconnects.
-//! * [`Error`]: its [kind](ErrorKind) decides what to do.
+//! * [`Error`], and its [kind](ErrorKind), by which an application chooses what to do.
 //!
 //! The client subscribes to methods, messages and the twin when the application first uses them, before
-//! [`connect`](DeviceClient::connect) or later. Unused features cost nothing.
+//! [`connect`](DeviceClient::connect) or later. There is no subscription for an unused feature.
+//!
+//! "Those of any request" in a list of errors of a method that uses HTTPS means: [`ErrorKind::Unauthorized`],
+//! [`ErrorKind::Throttled`], [`ErrorKind::Unavailable`], [`ErrorKind::Server`], [`ErrorKind::Connection`],
+//! [`ErrorKind::Tls`], [`ErrorKind::Timeout`], [`ErrorKind::Credential`] and [`ErrorKind::Protocol`].
 //!
 //! # Guarantees
 //!
@@ -51,7 +55,7 @@
 //! * The desired properties converge to those of the hub, and never go back to an older version.
 //! * Tokens are renewed before they expire, if possible while no call is open, and without losing events, calls or
 //!   requests in flight.
-//! * Every queue is bounded. Excess method calls are answered with status 429; excess events are an error.
+//! * Every queue is bounded. Excess method calls get a response with status 429; excess events are an error.
 //! * No input from the network ends the process, and neither does a handler that panics.
 //!
 //! # Ending

@@ -47,8 +47,8 @@ impl Message {
     /// message once more.
     ///
     /// If the connection that delivered the message has ended, for example to renew a token, the hub delivers it again.
-    /// If it has a [message id](Self::message_id), the client then completes it, and the application does not see it
-    /// twice.
+    /// If it has a [message id](Self::message_id), the client then completes it without passing it to the
+    /// application again.
     ///
     /// # Errors
     /// [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) if that connection has ended and the message has no id: it

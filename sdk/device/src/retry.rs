@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// How a client reconnects after it lost its connection, and how it repeats failed parts of an upload.
+/// How a client reconnects after it lost its connection, and the delays before it repeats failed parts of an upload.
+/// Each request of an upload is sent at most five times; [`give_up_after`](Self::give_up_after) does not apply to it.
 ///
 /// The delay before attempt *n* (from 0) is at most `initial_delay · 2ⁿ`, and never more than `max_delay`. The first
 /// [`connect`](crate::DeviceClient::connect) is not repeated: it returns its error to the caller.
@@ -44,7 +45,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// No reconnects: the client ends when it loses its connection.
+    /// No reconnects: the client ends when it loses its connection. Failed parts of an upload are still repeated.
     pub fn never() -> Self {
         Self::default().give_up_after(Duration::ZERO)
     }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 
-/// The state of the connection.
+/// The state of the connection. The type `Status` of the service SDK is another: whether an identity is enabled.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Status {

@@ -1,4 +1,4 @@
-//! Calls `rebootDevice` on a device, signed in to Microsoft Entra with a client secret.
+//! Calls `rebootDevice` on a device, authenticated with Microsoft Entra by a client secret.
 //!
 //! ```text
 //! IOTHUB_HOSTNAME=… AZURE_TENANT_ID=… AZURE_CLIENT_ID=… AZURE_CLIENT_SECRET=… \

@@ -82,8 +82,8 @@ impl Builder {
         self
     }
 
-    /// Sets the time limit for a token of a [credential](Self::token_credential), and for TCP and TLS of a new
-    /// connection. Default 30 s.
+    /// Sets the time limit for a token of a [credential](Self::token_credential), and for the TCP connect of a new
+    /// connection. Default 30 s. The TLS handshake is part of the [request time-out](Self::request_timeout).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.http.connect_timeout = timeout;
         self
@@ -95,7 +95,7 @@ impl Builder {
         self
     }
 
-    /// Checks the settings and builds the client. Nothing is sent yet. Reads the system's certificates, unless
+    /// Checks the settings and builds the client. Nothing is sent. Reads the system's certificates, unless
     /// [`root_certificates_only`](Self::root_certificates_only) was called.
     ///
     /// # Errors

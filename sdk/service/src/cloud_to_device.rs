@@ -88,14 +88,15 @@ impl CloudToDeviceMessage {
         self.system_property(SystemProperty::Expiry, at.into().to_string())
     }
 
-    /// Sets the expiry relative to the time of sending.
+    /// Sets the expiry relative to the time of sending. Replaces [`expiry`](Self::expiry).
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
         self
     }
 
-    /// Adds an application property. Name and value may contain visible ASCII characters only. The name arrives in
-    /// lower case, because it is sent as an HTTP header.
+    /// Adds an application property. The name may contain the characters of an HTTP header name, and arrives in lower
+    /// case; the value may contain printable ASCII characters. [`send_message`](ServiceClient::send_message) returns
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for others; so it does for the other properties.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.application.insert(name.into(), value.into());
         self
@@ -145,6 +146,7 @@ impl ServiceClient {
     /// [`IdentityId`], or a [`Destination`] for an input of a module.
     ///
     /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a property that a header cannot carry;
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound);
     /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the queue is full or the expiry is past or too
     /// far away; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge); and those of any request.

@@ -36,16 +36,17 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// A source of tokens. Implement it for a credential of your own.
+/// A source of tokens. Implement it for a credential of your own. The device SDK has its own trait of this name.
 ///
 /// The client asks before each request, so an implementation should cache a token until it expires. The client waits
 /// for it up to [`connect_timeout`](crate::Builder::connect_timeout).
 #[async_trait]
 pub trait TokenCredential: Send + Sync {
-    /// Returns a token for all of `scopes`.
+    /// Returns a token for all of `scopes`. The service SDK asks with one scope: `https://iothubs.azure.net/.default`.
     ///
     /// # Errors
     /// Any error. Its text must not contain a secret. The request fails with
-    /// [`ErrorKind::Credential`](crate::ErrorKind::Credential).
+    /// [`ErrorKind::Credential`](crate::ErrorKind::Credential). A token that takes longer than the connect time-out is
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
     async fn token(&self, scopes: &[&str]) -> Result<AccessToken, BoxError>;
 }

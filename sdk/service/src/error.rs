@@ -14,9 +14,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// An operation failed.
 ///
-/// [`kind`](Self::kind) is what an application decides on; the text is for people. If the hub refused a request,
+/// [`kind`](Self::kind) is for programs, the text is for people. If the hub refused a request,
 /// [`status`](Self::status), [`code`](Self::code) and [`tracking_id`](Self::tracking_id) repeat its response. The
-/// source is the error below, if there is one. Never contains a secret. Cheap to clone.
+/// source is the underlying error, if there is one. Never contains a secret. Cheap to clone.
 #[derive(Clone)]
 pub struct Error(Arc<Details>);
 
@@ -67,7 +67,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Returns the HTTP status of the hub's response.
+    /// Returns the status of the hub's response: an HTTP status code.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.response.as_ref().map(|response| response.status)

@@ -1,4 +1,4 @@
-//! Feedback: what became of messages to devices.
+//! Feedback on messages to devices.
 
 use std::fmt;
 use std::pin::Pin;
@@ -95,6 +95,9 @@ pub struct FeedbackStream {
 impl FeedbackStream {
     /// Waits for the next batch, and completes the one before. Never returns `None`. The same as `StreamExt::next`,
     /// without the trait. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// Those of any request. The next call tries again.
     pub async fn next(&mut self) -> Option<Result<Vec<FeedbackRecord>, Error>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

@@ -146,7 +146,7 @@ pub struct FileQuery {
 }
 
 impl FileQuery {
-    /// All files, up to the limit of the hub, which is 1000.
+    /// All files, sorted by name; at most 1,000.
     pub fn new() -> Self {
         Self::default()
     }
@@ -163,7 +163,7 @@ impl FileQuery {
         self
     }
 
-    /// Sets the most files to return.
+    /// Sets the maximum number of files, from 1 to 1,000; another value means 1,000.
     pub fn top(mut self, count: usize) -> Self {
         self.top = Some(count);
         self
@@ -215,7 +215,8 @@ impl ServiceClient {
     /// Opens a file that a Ferrohub stores itself.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], and those of any request.
+    /// [`ErrorKind::InvalidInput`] if a part of the name is empty, `.` or `..`; [`ErrorKind::NotFound`]; and those of
+    /// any request.
     pub async fn open_file(&self, blob_name: &str) -> Result<FileStream, Error> {
         let response = self.request(Method::GET, &file_path(blob_name)?, "").send_streaming().await?;
         let timeout = self.request_timeout();
@@ -225,7 +226,8 @@ impl ServiceClient {
     /// Deletes a file that a Ferrohub stores itself.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], and those of any request.
+    /// [`ErrorKind::InvalidInput`] if a part of the name is empty, `.` or `..`; [`ErrorKind::NotFound`]; and those of
+    /// any request.
     pub async fn delete_file(&self, blob_name: &str) -> Result<(), Error> {
         self.request(Method::DELETE, &file_path(blob_name)?, "").send().await.map(drop)
     }

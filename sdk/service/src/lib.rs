@@ -29,13 +29,19 @@
 //!   Microsoft Entra instead of a shared access policy.
 //! * [`ServiceClient::builder`]: certificate authorities, addresses and time-outs.
 //! * [`ServiceClient::management`]: policies, certificate authorities and fault injection of a Ferrohub.
-//! * [`Error`]: its [kind](ErrorKind) decides what to do; it also has the code and the tracking id of the hub.
+//! * [`Error`], and its [kind](ErrorKind), by which an application chooses what to do; it also has the code and the
+//!   tracking id of the hub.
 //!
-//! Devices and modules are named by text, `"device"` or `"device/module"`, by a pair of ids, or by an [`IdentityId`].
-//! Ids are checked before anything is sent. "Those of any request" in a list of errors means:
+//! Methods with an argument `identity` or `to` accept a device or module as text, `"device"` or `"device/module"`, as a
+//! pair of ids, or as an [`IdentityId`], and check the ids before anything is sent. The methods that create, read,
+//! change and delete devices and modules accept ids as text; there only an empty id is refused before anything is sent.
+//! Either is [`ErrorKind::InvalidInput`].
+//!
+//! "Those of any request" in a list of errors means:
 //! [`ErrorKind::Unauthorized`], [`ErrorKind::Throttled`], [`ErrorKind::Unavailable`], [`ErrorKind::Server`],
 //! [`ErrorKind::Connection`], [`ErrorKind::Tls`], [`ErrorKind::Timeout`], [`ErrorKind::Credential`] and
-//! [`ErrorKind::Protocol`]. The client does not repeat requests; streams reconnect.
+//! [`ErrorKind::Protocol`]. The client does not repeat requests. An [`EventStream`] reconnects, a [`FeedbackStream`]
+//! continues at the next call after an error, and a [`FileStream`] ends with an error.
 //!
 //! A client needs no closing: dropping the last clone closes its connections. The SDK needs a tokio runtime with time
 //! and I/O enabled. TLS is rustls with ring, versions 1.2 and 1.3. The device SDK, `ferrohub_device`, uses the same

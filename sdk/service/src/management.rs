@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ServiceClient};
 
-/// The management API of a Ferrohub; from [`ServiceClient::management`]. Azure does not have it.
+/// The management API of a Ferrohub; from [`ServiceClient::management`]. Azure does not have it. Each operation
+/// needs a shared access policy with all four rights; otherwise it fails with
+/// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized).
 #[derive(Debug, Clone, Copy)]
 pub struct Management<'a>(&'a ServiceClient);
 
@@ -59,7 +61,7 @@ pub struct CertificateAuthority {
     pub name: String,
     /// The subject of the certificate.
     pub subject: String,
-    /// The SHA-256 thumbprint of the certificate.
+    /// The SHA-256 thumbprint of the certificate, in hexadecimal digits.
     pub thumbprint: String,
     /// The begin of the validity of the certificate.
     pub not_before: Timestamp,
@@ -67,7 +69,7 @@ pub struct CertificateAuthority {
     pub not_after: Timestamp,
     /// Whether proof of possession of the private key was given. Devices can connect only after that.
     pub verified: bool,
-    /// `config` or `store`, as for a policy.
+    /// `config` or `store`, as in [`Policy::source`].
     pub source: String,
 }
 
@@ -110,7 +112,7 @@ impl Management<'_> {
     /// Returns a shared access policy with its keys.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and those of any request.
     pub async fn get_policy(&self, name: &str) -> Result<Policy, Error> {
         self.0
             .request(Method::GET, &format!("/ferrohub/policies/{}", percent::encode(name)), "")
@@ -122,7 +124,8 @@ impl Management<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the policy is defined in the configuration.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the policy is defined in the configuration,
+    /// and those of any request.
     pub async fn regenerate_policy_key(&self, name: &str, key: PolicyKey) -> Result<Policy, Error> {
         let path = format!("/ferrohub/policies/{}/regenerate-key", percent::encode(name));
         self.0.request(Method::POST, &path, "").json(&serde_json::json!({ "key": key }))?.send_json().await
@@ -139,16 +142,18 @@ impl Management<'_> {
     /// Returns a certificate authority.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and those of any request.
     pub async fn get_certificate_authority(&self, name: &str) -> Result<CertificateAuthority, Error> {
         self.0.request(Method::GET, &authority_path(name), "").send_json().await
     }
 
-    /// Creates a certificate authority. Its devices can connect after it is verified.
+    /// Creates a certificate authority from the text of its certificate, not a path. Its devices can connect after it
+    /// is verified.
     ///
     /// # Errors
     /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the PEM text contains no certificate of a
-    /// certificate authority, [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the name exists.
+    /// certificate authority, [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the name exists, and those of any
+    /// request.
     pub async fn create_certificate_authority(
         &self,
         name: &str,
@@ -162,7 +167,7 @@ impl Management<'_> {
     /// by the certificate authority.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and those of any request.
     pub async fn create_verification_code(&self, name: &str) -> Result<String, Error> {
         let path = format!("{}/verification-code", authority_path(name));
         let code: VerificationCode = self.0.request(Method::POST, &path, "").send_json().await?;
@@ -172,7 +177,8 @@ impl Management<'_> {
     /// Verifies a certificate authority with the certificate that proves possession of its private key.
     ///
     /// # Errors
-    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the proof is not valid.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the proof is not valid, and those of any request.
     pub async fn verify_certificate_authority(
         &self,
         name: &str,
@@ -189,7 +195,7 @@ impl Management<'_> {
     /// Deletes a certificate authority. Devices that authenticated with it are disconnected.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and those of any request.
     pub async fn delete_certificate_authority(&self, name: &str) -> Result<(), Error> {
         self.0.request(Method::DELETE, &authority_path(name), "").send().await.map(drop)
     }

@@ -23,7 +23,7 @@ impl MethodInvocation {
         Self(MethodInvocationBody::new(name.into()))
     }
 
-    /// Sets the payload, written as JSON.
+    /// Sets the payload, written as JSON. The hub accepts at most 128 KiB by default.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if it cannot be written as JSON.
@@ -35,7 +35,7 @@ impl MethodInvocation {
         Ok(self)
     }
 
-    /// Sets the payload to this JSON text, which is sent unchanged.
+    /// Sets the payload to this JSON text, which is sent unchanged. The hub accepts at most 128 KiB by default.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if it is not JSON.
@@ -47,12 +47,14 @@ impl MethodInvocation {
     }
 
     /// Sets how long the device may take to respond: 5 to 300 seconds, rounded up to whole seconds.
+    /// The hub refuses other values with [`ErrorKind::BadRequest`].
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.0.set_response_timeout(timeout);
         self
     }
 
     /// Sets how long the hub waits for a device that is not connected: up to 300 seconds, rounded up to whole seconds.
+    /// The hub refuses other values with [`ErrorKind::BadRequest`].
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.0.set_connect_timeout(timeout);
         self

@@ -44,7 +44,8 @@ impl ServiceClient {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
     /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed),
-    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the module does not authenticate with keys.
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the module does not authenticate with keys, and
+    /// those of any request.
     pub async fn regenerate_module_key(
         &self,
         device_id: &str,

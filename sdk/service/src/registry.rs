@@ -54,7 +54,8 @@ impl ServiceClient {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
     /// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed),
-    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the device does not authenticate with keys.
+    /// [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if the device does not authenticate with keys, and
+    /// those of any request.
     pub async fn regenerate_device_key(
         &self,
         device_id: &str,
@@ -74,7 +75,7 @@ impl ServiceClient {
         self.request(Method::GET, &path(device_id)?, "").send_json().await
     }
 
-    /// Lists the first devices, sorted by id: at most `top`, and at most 1,000. See
+    /// Lists the first devices, sorted by id: at most `top`, from 1 to 1,000; another value means 1,000. See
     /// [`list_devices_with_total`](Self::list_devices_with_total) for whether there are more.
     ///
     /// # Errors
@@ -83,8 +84,8 @@ impl ServiceClient {
         self.request(Method::GET, "/devices", &format!("top={top}&")).send_json().await
     }
 
-    /// Lists the first devices, sorted by id, with the number of all devices of the hub. A list has at most 1,000 devices,
-    /// so it is cut off if the total is larger.
+    /// Lists the first devices as [`list_devices`](Self::list_devices) does, with the number of all devices of the hub.
+    /// The list is incomplete if the total is larger.
     ///
     /// # Errors
     /// Those of any request.

@@ -10,7 +10,7 @@ use crate::names::serde_by_name;
 /// Media type of a batch of feedback.
 pub const FEEDBACK_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
 
-/// The feedback that the sender of a message asks for.
+/// The feedback that the sender of a message requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Ack {
     /// No feedback.
@@ -18,7 +18,7 @@ pub enum Ack {
     None,
     /// Feedback when the device completes the message.
     Positive,
-    /// Feedback when the message expires, is rejected, purged or delivered too often.
+    /// Feedback when the message expires, is rejected or purged, or reaches the maximum delivery count.
     Negative,
     /// Feedback in either case.
     Full,
@@ -32,7 +32,7 @@ impl Ack {
         all.into_iter().find(|ack| ack.name().eq_ignore_ascii_case(name))
     }
 
-    /// The word as it is written in `iothub-ack`.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Ack {
         }
     }
 
-    /// Returns the feedback that a message asks for; none if it does not have the property. `Err` contains an unknown
+    /// Returns the feedback that a message requests; none if it does not have the property. `Err` contains an unknown
     /// value.
     pub fn of(properties: &MessageProperties) -> Result<Self, &str> {
         properties
@@ -51,7 +51,7 @@ impl Ack {
             .map_or(Ok(Self::default()), |name| Self::from_name(name).ok_or(name))
     }
 
-    /// Returns whether feedback is wanted for this status.
+    /// Returns whether feedback is requested for this status.
     #[must_use]
     pub fn wants(self, status: FeedbackStatus) -> bool {
         match status {
@@ -68,7 +68,7 @@ pub enum FeedbackStatus {
     Success,
     /// It expired.
     Expired,
-    /// The device abandoned it too often.
+    /// It was delivered as often as the hub allows, without being completed.
     DeliveryCountExceeded,
     /// The device rejected it.
     Rejected,

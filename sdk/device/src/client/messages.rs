@@ -8,7 +8,7 @@ impl DeviceClient {
     /// Returns a stream of the messages from the cloud; for a module, of those at its inputs.
     ///
     /// The hub keeps each message until [`Message::complete`](crate::Message::complete) and delivers it again if that
-    /// is not called. So a message is delivered at least once, and rarely more often; its
+    /// is not called. So a message is delivered at least once; its
     /// [id](crate::Message::message_id) identifies duplicates. A second stream ends the first and receives the unread
     /// messages.
     ///
@@ -34,8 +34,7 @@ impl DeviceClient {
     /// connected. Unlike over MQTT, the message can be rejected and abandoned.
     ///
     /// # Errors
-    /// Those of any request: [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized),
-    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    /// Those of any request.
     pub async fn receive_message(&self) -> Result<Option<LockedMessage>, Error> {
         message::receive(&self.inner.shared).await
     }

@@ -19,7 +19,7 @@ impl DeviceClient {
     ///
     /// Each call runs in its own task, up to [`max_concurrent_methods`](crate::Builder::max_concurrent_methods) at
     /// once. Use [`spawn_blocking`](tokio::task::spawn_blocking) in a handler that blocks. If a handler panics, the
-    /// call is answered with status 500.
+    /// call gets a response with status 500.
     ///
     /// ```no_run
     /// # use ferrohub_device::{DeviceClient, Error, MethodRequest, MethodResponse};
@@ -45,7 +45,7 @@ impl DeviceClient {
         self.inner.shared.handlers.remove(name)
     }
 
-    /// Sets the handler for calls of all other methods. Without it they are answered with status 404 and
+    /// Sets the handler for calls of all other methods. Without it they get a response with status 404 and
     /// `{"error":"MethodNotFound","message":…}`.
     pub fn on_unhandled_method<F, Fut>(&self, function: F)
     where
@@ -70,8 +70,8 @@ impl DeviceClient {
         requests
     }
 
-    /// Answers a call from [`method_requests`](Self::method_requests), and returns when the hub has acknowledged the
-    /// response.
+    /// Responds to a call from [`method_requests`](Self::method_requests), and returns when the hub has acknowledged
+    /// the response.
     ///
     /// # Errors
     /// As [`MethodRequest::respond`].

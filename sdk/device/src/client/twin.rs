@@ -16,8 +16,10 @@ impl DeviceClient {
     /// Waits for a reconnect, up to the builder's [`request_timeout`](crate::Builder::request_timeout) in total.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`]; [`ErrorKind::Throttled`]; [`ErrorKind::Closed`] if the client is not connected;
-    /// [`ErrorKind::QueueFull`] if too many requests are queued.
+    /// [`ErrorKind::Timeout`]; [`ErrorKind::Closed`] if [`connect`](Self::connect) was not called or the client was
+    /// disconnected; [`ErrorKind::QueueFull`] if too many requests are queued; [`ErrorKind::Throttled`], or another
+    /// kind by which the hub refused; [`ErrorKind::Rejected`] if it refused the subscription; [`ErrorKind::Protocol`]
+    /// if its response is not a twin; the error that ended the client.
     pub async fn get_twin(&self) -> Result<DeviceTwin, Error> {
         DeviceTwin::from_json(&self.send_twin_request(TwinOperation::Get).await?.payload)
     }

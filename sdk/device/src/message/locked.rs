@@ -78,7 +78,7 @@ impl LockedMessage {
         self.settle(Method::DELETE, "", "").await
     }
 
-    /// Rejects the message: the hub deletes it, and its sender receives negative feedback if it asked for it.
+    /// Rejects the message: the hub deletes it, and its sender receives negative feedback if it requested feedback.
     ///
     /// # Errors
     /// As for [`complete`](Self::complete).
@@ -86,7 +86,8 @@ impl LockedMessage {
         self.settle(Method::DELETE, "", "reject&").await
     }
 
-    /// Abandons the message: it returns to its old place in the queue, unless its delivery count has reached the limit.
+    /// Abandons the message: it returns to its place in the queue. If its delivery count has reached the hub's limit,
+    /// the hub deletes it instead, and its sender receives negative feedback if it requested that.
     ///
     /// # Errors
     /// As for [`complete`](Self::complete).

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 /// A method call to this device.
 ///
 /// The hub waits for the response for the time-out of the caller, 30 seconds by default. It delivers each call at most
-/// once. A request that is dropped without a response is answered with status 500.
+/// once. A request that is dropped without a response gets one with status 500.
 pub struct MethodRequest {
     name: String,
     request_id: String,
@@ -54,13 +54,13 @@ impl MethodRequest {
         })
     }
 
-    /// Answers the call, and returns when the hub has acknowledged the response.
+    /// Responds to the call, and returns when the hub has acknowledged the response.
     ///
     /// Meant for [`method_requests`](crate::DeviceClient::method_requests). A handler may call it, too, to respond
     /// before it has finished (and then reboot, for example). The return value of such a handler is not sent.
     ///
     /// # Errors
-    /// [`ErrorKind::CallEnded`] if the connection that delivered the call has ended or the call has been answered
+    /// [`ErrorKind::CallEnded`] if the connection that delivered the call has ended or a response was sent
     /// already; [`ErrorKind::Closed`] if the client was disconnected before the hub acknowledged the response.
     pub async fn respond(&self, response: impl Into<MethodResponse>) -> Result<(), Error> {
         let acknowledged = self.responder.send(response.into()).ok_or_else(Error::call_ended)?;

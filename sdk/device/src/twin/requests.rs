@@ -51,8 +51,8 @@ impl TwinRequest {
         matches!(&self.requester, Requester::Application(reply) if reply.is_closed())
     }
 
-    /// Whether it does no harm to operation again when it is not known what became of it. Changes can be merged twice;
-    /// that a version is still the same may be true only the first time.
+    /// Returns whether the request can be sent again if its outcome is unknown. A patch can be merged twice; the
+    /// condition on the version may hold only the first time.
     pub(crate) fn is_repeatable(&self) -> bool {
         !matches!(self.operation, TwinOperation::Report { if_version: Some(_), .. })
     }

@@ -35,7 +35,8 @@ enum Source {
 }
 
 impl FileUpload {
-    /// A file with these bytes. The name may contain slashes; the hub prefixes the device id.
+    /// A file with these bytes. The name has 1 to 1024 bytes and may contain slashes; the hub prefixes it with the
+    /// device id.
     #[must_use]
     pub fn new(name: impl Into<String>, content: impl Into<Bytes>) -> Self {
         Self::with_source(name.into(), Source::Bytes(content.into()))

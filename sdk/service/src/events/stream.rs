@@ -26,7 +26,8 @@ const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// A stream of events; from [`EventReader::open`]. It reconnects after a lost connection and continues after the last
-/// event: no event is lost or repeated. It never ends.
+/// event: no event is lost or repeated. It never ends; after an error the next call tries again. An event that cannot
+/// be read is an error, and is skipped.
 pub struct EventStream {
     /// `None` while a step owns it.
     connection: Option<Box<Connection>>,
@@ -48,8 +49,8 @@ struct Connection {
     retry_delay: Duration,
 }
 
-/// Returns whether an error ends the stream. A TLS failure does not: the operator of a hub renews an expired
-/// certificate. Without a token or with another protocol, an attempt with the same settings cannot succeed.
+/// Returns whether an error is returned instead of retried. A TLS failure is retried: the operator of a hub renews an
+/// expired certificate. Without a token or with another protocol, an attempt with the same settings cannot succeed.
 fn ends_stream(kind: ErrorKind) -> bool {
     kind != ErrorKind::Tls
         && (!kind.is_retryable() || matches!(kind, ErrorKind::Credential | ErrorKind::Protocol))
@@ -79,7 +80,9 @@ impl EventStream {
     /// future loses no event.
     ///
     /// # Errors
-    /// Errors that a retry cannot resolve. Lost connections and a hub that is unavailable are retried.
+    /// The error of a reconnect that the hub refused for a lasting reason, for example [`ErrorKind::Unauthorized`] or
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Credential`]; [`ErrorKind::Protocol`]. Lost connections, TLS failures,
+    /// throttling and a hub that is unavailable are retried.
     pub async fn next(&mut self) -> Option<Result<Event, Error>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
