@@ -97,18 +97,18 @@ fn the_count_limits_how_often_a_connection_drops() {
 }
 
 #[test]
-fn connects_are_refused_for_six_seconds_and_then_accepted() {
+fn connects_are_refused_for_three_seconds_and_then_accepted() {
     let hub = hub();
     let service = Service::owner(&hub);
     let identity = service.create_device("dev1");
     let device = Device::with_identity(&identity).option("connection_retry_interval", 1).listen(&hub);
     device.wait_until_connected(true, SOON);
     let begun = Instant::now();
-    add(&hub, &service, json!({ "kind": "refuseConnect", "target": "dev1", "durationSeconds": 6 }));
+    add(&hub, &service, json!({ "kind": "refuseConnect", "target": "dev1", "durationSeconds": 3 }));
     add(&hub, &service, json!({ "kind": "dropConnection", "target": "dev1" }));
     device.wait_until_connected(false, SOON);
     device.wait_until_connected(true, SOON);
-    assert!(begun.elapsed() >= Duration::from_secs(6));
+    assert!(begun.elapsed() >= Duration::from_secs(3));
     assert!(metric(&hub, "ferrohub_fault_hits_total{outcome=\"refuseConnect\"}").unwrap() >= 2);
     assert!(service.invoke("dev1", Method::new("echo").connect_timeout(10)).is_ok());
     device.shutdown();
@@ -122,7 +122,8 @@ fn connects_are_refused_for_six_seconds_and_then_accepted() {
     );
     let second = Device::with_identity(&identity).start(&hub);
     assert_eq!(second.connect().unwrap_err().exception, "CredentialError");
-    second.connect().unwrap();
+    // The client may take the end of the refused connection for that of the next one, and fails then.
+    eventually("the next connect is accepted", SOON, || second.connect().ok());
 }
 
 #[test]
