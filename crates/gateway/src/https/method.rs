@@ -65,7 +65,7 @@ async fn try_invoke(
     request: Request<Incoming>,
 ) -> Result<MethodReply, HubError> {
     let (head, body) = request.into_parts();
-    // Whatever the outcome is, the client can send the whole body.
+    // The client can send the whole body, also of a refused request.
     let body = RequestBody::new(body, &head.headers, api.limits.request_timeout);
     let target = match target {
         Ok(target) => {

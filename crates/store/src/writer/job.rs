@@ -76,7 +76,7 @@ where
             (Ok(()), Some(Err(WriteError::Panicked(error)))) => Err(error),
             (Ok(()), None) => Err(StoreError::Closed),
         };
-        // The write is on disk whatever the callback does.
+        // The write is on disk even if the callback panics.
         if let Ok(answer) = &answer
             && catch_unwind(AssertUnwindSafe(|| on_commit(answer))).is_err()
         {
