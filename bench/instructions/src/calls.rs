@@ -7,27 +7,20 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use ferrohub_core::MethodCall;
 use ferrohub_core::connections::{Answer, Connection, Credential, MethodReply, Outgoing};
-use ferrohub_core::registry;
 use ferrohub_core::session::{Session, Subscription};
-use ferrohub_model::device::Device;
 use ferrohub_model::method::MethodName;
-use ferrohub_model::{IdentityId, Timestamp};
 
-use crate::noop;
+use crate::noop::{self, Started};
 
 /// Runs method calls. Sockets, TLS, HTTP and MQTT are not included.
 pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
-        let (hub, connections, _) = noop::hub().await?;
-        let id = IdentityId::parse("bench-1")?;
-        let now = Timestamp::from_unix_seconds(1);
-        let identity =
-            registry::apply_device(&id, &Device::default(), None, now).ok().context("no identity")?;
+        let Started { hub, connections, device, .. } = noop::hub().await?;
         let session = Session::default().with(Subscription::Methods, false);
-        let connection = Arc::new(Connection::new(&identity, Credential::Thumbprint, None, session, now));
+        let connection = Arc::new(Connection::new(&device, Credential::Thumbprint, None, session, noop::NOW));
         connections.attach(&connection, false);
-        let device = tokio::spawn(async move {
+        let answering = tokio::spawn(async move {
             loop {
                 let Outgoing::Method(method) = poll_fn(|cx| connection.poll_outgoing(cx)).await else {
                     return;
@@ -45,10 +38,10 @@ pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
                 response_timeout: 30,
                 connect_timeout: 0,
             };
-            let reply = hub.invoke_method(&id, call).await.ok().context("no response")?;
+            let reply = hub.invoke_method(&device.id, call).await.ok().context("no response")?;
             ensure!(reply.status == 200, "unexpected status");
         }
-        device.abort();
+        answering.abort();
         Ok(())
     })
 }

@@ -7,6 +7,7 @@
 mod calls;
 mod mqtt;
 mod noop;
+mod requests;
 mod tokens;
 
 use anyhow::{Context as _, bail};
@@ -15,12 +16,15 @@ use anyhow::{Context as _, bail};
 type HotPath = fn(u32) -> anyhow::Result<()>;
 
 /// All paths, by name.
-const PATHS: [(&str, HotPath); 5] = [
+const PATHS: [(&str, HotPath); 8] = [
     ("mqtt_request_out", mqtt::request_out),
     ("mqtt_response_in", mqtt::response_in),
     ("mqtt_ping", mqtt::ping),
     ("token_cached", tokens::cached_token),
     ("method_call", calls::method_call),
+    ("rest_method_call", requests::method_call),
+    ("rest_twin_get", requests::twin_get),
+    ("mqtt_telemetry", requests::telemetry),
 ];
 
 fn main() -> anyhow::Result<()> {

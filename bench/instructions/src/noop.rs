@@ -1,7 +1,8 @@
-//! A hub with a store that stores nothing: the hot paths do not use the store.
+//! A hub whose store contains one device and forgets what is written: the counts leave the store out.
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use async_trait::async_trait;
 use ferrohub_bus::LocalBus;
 use ferrohub_core::auth::{Policy, PolicySource};
@@ -11,7 +12,7 @@ use ferrohub_core::connections::Connections;
 use ferrohub_core::events::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
 use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
-use ferrohub_core::registry::Identity;
+use ferrohub_core::registry::{self, Authentication, Identity};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
     AbandonOutcome, Activity, BlobWriteOutcome, DeviceCounts, EnqueueOutcome, ExpiredMessage,
@@ -21,6 +22,7 @@ use ferrohub_core::store::{
 };
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
+use ferrohub_model::device::Device;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
@@ -30,11 +32,25 @@ use tokio::sync::watch;
 /// The only policy of the hub.
 pub(crate) const POLICY: &str = "service";
 
-struct Noop;
+/// The id of the only device of the hub.
+pub(crate) const DEVICE: &str = "bench-1";
+/// The time of the hub's clock.
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+/// An expiry for tokens.
+pub(crate) const LATER: Timestamp = Timestamp::from_unix_seconds(4_000_000_000);
+
+/// Contains only the device.
+struct Noop(Identity);
+
+impl Noop {
+    fn find(&self, id: &IdentityId) -> Option<Identity> {
+        (*id == self.0.id).then(|| self.0.clone())
+    }
+}
 
 impl Clock for Noop {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_seconds(1_800_000_000)
+        NOW
     }
 }
 
@@ -63,14 +79,14 @@ impl Store for Noop {
     async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
         Ok(DeviceCounts { total: 0, disabled: 0 })
     }
-    async fn identity(&self, _: &IdentityId) -> Result<Option<Identity>, StoreError> {
-        Ok(None)
+    async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError> {
+        Ok(self.find(id))
     }
     async fn identity_and_session(
         &self,
-        _: &IdentityId,
+        id: &IdentityId,
     ) -> Result<Option<(Identity, Option<Session>)>, StoreError> {
-        Ok(None)
+        Ok(self.find(id).map(|identity| (identity, None)))
     }
     async fn devices(&self, _: usize) -> Result<Vec<Identity>, StoreError> {
         Ok(Vec::new())
@@ -78,8 +94,8 @@ impl Store for Noop {
     async fn modules(&self, _: &DeviceId) -> Result<Vec<Identity>, StoreError> {
         Ok(Vec::new())
     }
-    async fn twin(&self, _: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
-        Ok(None)
+    async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
+        Ok(self.find(id).map(|identity| (identity, TwinDocument::default())))
     }
     async fn change_twin(&self, _: &IdentityId, _: TwinChangeFn) -> Result<TwinChangeOutcome, StoreError> {
         Ok(TwinChangeOutcome::NotFound)
@@ -220,10 +236,10 @@ impl EventLog for Noop {
         4
     }
     async fn append(&self, _: Batch) -> Result<u64, StoreError> {
-        Err(StoreError::Closed)
+        Ok(0)
     }
     async fn append_all(&self, _: Vec<Batch>) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+        Ok(())
     }
     fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {
         None
@@ -237,7 +253,7 @@ impl EventLog for Noop {
     async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
-    async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+    async fn remove_oldest(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
         Ok(0)
     }
     async fn ping(&self) -> Result<(), StoreError> {
@@ -246,16 +262,30 @@ impl EventLog for Noop {
     async fn close(&self) {}
 }
 
-/// Starts a hub. Returns it with its connections and the key of its policy.
-pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccessKey)> {
+/// A hub with one policy and one device.
+pub(crate) struct Started {
+    pub(crate) hub: Hub,
+    pub(crate) connections: Arc<Connections>,
+    /// The key of the policy and of the device.
+    pub(crate) key: SharedAccessKey,
+    pub(crate) device: Identity,
+}
+
+/// Starts a hub.
+pub(crate) async fn hub() -> anyhow::Result<Started> {
+    // Fixed, because the length of a token depends on the key: its signature is percent-encoded.
+    let key = SharedAccessKey::from_bytes(&[1; 32])?;
+    let mut device = registry::apply_device(&IdentityId::parse(DEVICE)?, &Device::default(), None, NOW)
+        .ok()
+        .context("no identity")?;
+    device.authentication = Authentication::Sas { primary: key.clone(), secondary: key.clone() };
     let limits = Limits::default();
     let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
-    let key = SharedAccessKey::generate();
     let policy = Policy {
         name: POLICY.into(),
         rights: Rights::ALL,
         primary_key: key.clone(),
-        secondary_key: SharedAccessKey::generate(),
+        secondary_key: key.clone(),
         source: PolicySource::Configuration,
     };
     let settings = HubSettings {
@@ -267,14 +297,14 @@ pub(crate) async fn hub() -> anyhow::Result<(Hub, Arc<Connections>, SharedAccess
         events: EventSettings::default(),
     };
     let ports = HubPorts {
-        store: Arc::new(Noop),
-        events: Arc::new(Noop),
+        store: Arc::new(Noop(device.clone())),
+        events: Arc::new(Noop(device.clone())),
         bus: Arc::new(LocalBus::new(connections.clone())),
-        clock: Arc::new(Noop),
+        clock: Arc::new(Noop(device.clone())),
         connections: connections.clone(),
         files: None,
     };
     let metrics = Metrics::register(&mut Registry::default());
     let hub = Hub::start(settings, ports, metrics).await?;
-    Ok((hub, connections, key))
+    Ok(Started { hub, connections, key, device })
 }
