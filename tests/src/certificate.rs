@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SigningKey as _, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SigningKey as _, date_time_ymd,
 };
 use ring::digest;
 
@@ -76,6 +76,22 @@ fn write(folder: &Path, name: &str, chain: &str, key: &KeyPair, der: &[u8]) -> C
     fs::write(&files.certificate, chain).expect("a certificate file");
     fs::write(&files.key, key.serialize_pem()).expect("a key file");
     files
+}
+
+/// Issues a certificate for a server with the CA in `ca_folder` (`ca.pem`, `ca.key`), and writes it to `certificate` and
+/// `private_key`. Returns it, DER.
+#[must_use]
+pub fn issue_for_server(ca_folder: &Path, host: &str, certificate: &Path, private_key: &Path) -> Vec<u8> {
+    let read = |name: &str| fs::read_to_string(ca_folder.join(name)).expect("the CA of the hub");
+    let ca_key = KeyPair::from_pem(&read("ca.key")).expect("a key");
+    let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), ca_key).expect("a CA");
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+    params.use_authority_key_identifier_extension = true;
+    let issued = params.signed_by(&key, &issuer).expect("a certificate");
+    fs::write(private_key, key.serialize_pem()).expect("a key file");
+    fs::write(certificate, issued.pem()).expect("a certificate file");
+    issued.der().to_vec()
 }
 
 /// Creates a self-signed certificate with this common name.

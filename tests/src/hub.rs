@@ -67,6 +67,7 @@ pub struct HubBuilder {
     tables: String,
     localhost: bool,
     log: Option<OwnedFd>,
+    max_open_files: Option<u32>,
 }
 
 impl HubBuilder {
@@ -102,6 +103,12 @@ impl HubBuilder {
         self
     }
 
+    /// Limits the number of files that the process of the hub may have open: the soft and the hard limit.
+    pub fn max_open_files(mut self, limit: u32) -> Self {
+        self.max_open_files = Some(limit);
+        self
+    }
+
     /// Starts the hub and waits until it is ready.
     #[must_use]
     #[track_caller]
@@ -120,9 +127,10 @@ impl HubBuilder {
             self.tables
         );
         fs::write(&config, text).expect("cannot write the configuration file");
-        let process = match self.log {
-            Some(output) => Process::start_with_log(&config, &name, output),
-            None => Process::start(&config, &name),
+        let process = match (self.log, self.max_open_files) {
+            (Some(output), _) => Process::start_with_log(&config, &name, output),
+            (None, Some(limit)) => Process::start_with_max_open_files(&config, &name, limit),
+            (None, None) => Process::start(&config, &name),
         };
         let environment = environment::read(&config);
         Hub { process: Some(process), environment, name, folder: self.folder, _address: address }
@@ -153,6 +161,7 @@ impl Hub {
             tables: String::new(),
             localhost: false,
             log: None,
+            max_open_files: None,
         }
     }
 
@@ -287,8 +296,10 @@ impl Hub {
         line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB")
     }
 
+    /// Returns the process id of the hub.
+    #[must_use]
     #[track_caller]
-    fn process_id(&self) -> u32 {
+    pub fn process_id(&self) -> u32 {
         self.process.as_ref().expect("the hub is running").id()
     }
 
@@ -303,9 +314,15 @@ impl Hub {
     #[track_caller]
     pub fn stop_twice(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the hub is running");
-        process.signal();
+        process.signal("TERM");
         std::thread::sleep(Duration::from_millis(500));
         process.terminate(Duration::from_secs(30))
+    }
+
+    /// Sends a signal, such as `HUP`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        self.process.as_ref().expect("the hub is running").signal(name);
     }
 
     /// Kills the process (SIGKILL) to simulate a power failure.
@@ -320,6 +337,14 @@ impl Hub {
         assert!(self.process.is_none(), "the hub is still running");
         let config = self.folder.path().join("hub.toml");
         self.process = Some(Process::start(&config, &self.name));
+    }
+
+    /// Adds configuration, complete TOML tables, for the next start.
+    #[track_caller]
+    pub fn add_config(&self, tables: &str) {
+        let path = self.folder.path().join("hub.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        fs::write(&path, format!("{text}\n{tables}\n")).expect("cannot write the configuration file");
     }
 
     /// Stops the hub gracefully and starts it again.

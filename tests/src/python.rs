@@ -61,7 +61,7 @@ impl Script {
 
     /// The program of that file name under `tests/node`, in the same environment.
     #[must_use]
-    pub(crate) fn node(hub: &Hub, name: &str) -> Self {
+    pub fn node(hub: &Hub, name: &str) -> Self {
         let packages = target_dir().join("node/node_modules");
         assert!(packages.exists(), "{} is missing: run `cargo xtask clients` once", packages.display());
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("node");

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 use crate::Hub;
+use crate::certificate::CertificateFiles;
 
 /// Read and write time-out.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -43,27 +44,21 @@ impl RawTls {
 
     #[track_caller]
     fn connect(hub: &Hub, port: u16, protocols: &[&[u8]]) -> Self {
-        let ip: IpAddr = hub.name().parse().expect("the hub has its own IP address");
-        let stream = TcpStream::connect(SocketAddr::new(ip, port)).expect("the hub listens");
-        stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
-        stream.set_write_timeout(Some(LIMIT)).expect("a time limit");
-        stream.set_nodelay(true).expect("no delay");
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_file(hub.variable("SSL_CERT_FILE")).expect("the hub's CA");
-        roots.add(ca).expect("a root");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        let connection = ClientConnection::new(Arc::new(config), ServerName::from(ip)).expect("a TLS client");
-        let mut tls = StreamOwned::new(connection, stream);
-        while tls.conn.is_handshaking() {
-            tls.conn.complete_io(&mut tls.sock).expect("the TLS handshake");
-        }
-        Self(tls)
+        TlsClient::new(hub, None, protocols).connect(port)
+    }
+
+    /// Returns whether the session was resumed, so that no certificate was exchanged.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.0.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Returns the certificate that the hub presented, DER.
+    #[must_use]
+    #[track_caller]
+    pub fn server_certificate(&self) -> Vec<u8> {
+        let chain = self.0.conn.peer_certificates().expect("a certificate of the hub");
+        chain.first().expect("a leaf").to_vec()
     }
 
     /// Sends bytes. Write errors are ignored, because the hub may already have closed the connection; the bytes it sent
@@ -125,6 +120,62 @@ impl RawTls {
                 Err(_) => return bytes,
             }
         }
+    }
+}
+
+/// A client that resumes its TLS session when it connects again.
+#[derive(Debug, Clone)]
+pub struct TlsClient {
+    config: Arc<ClientConfig>,
+    ip: IpAddr,
+}
+
+impl TlsClient {
+    /// Creates a client with the certificate of a device.
+    #[must_use]
+    #[track_caller]
+    pub fn with_certificate(hub: &Hub, files: &CertificateFiles) -> Self {
+        Self::new(hub, Some(files), &[])
+    }
+
+    #[track_caller]
+    fn new(hub: &Hub, files: Option<&CertificateFiles>, protocols: &[&[u8]]) -> Self {
+        let ip: IpAddr = hub.name().parse().expect("the hub has its own IP address");
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_file(hub.variable("SSL_CERT_FILE")).expect("the hub's CA");
+        roots.add(ca).expect("a root");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let mut config = match files {
+            None => config.with_no_client_auth(),
+            Some(files) => {
+                let chain = CertificateDer::pem_file_iter(&files.certificate).expect("a certificate file");
+                let chain = chain.collect::<Result<_, _>>().expect("certificates");
+                let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+                config.with_client_auth_cert(chain, key).expect("a certificate with its key")
+            }
+        };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Self { config: Arc::new(config), ip }
+    }
+
+    /// Connects to this port of the hub.
+    #[must_use]
+    #[track_caller]
+    pub fn connect(&self, port: u16) -> RawTls {
+        let stream = TcpStream::connect(SocketAddr::new(self.ip, port)).expect("the hub listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+        stream.set_write_timeout(Some(LIMIT)).expect("a time limit");
+        stream.set_nodelay(true).expect("no delay");
+        let connection = ClientConnection::new(self.config.clone(), ServerName::from(self.ip));
+        let mut tls = StreamOwned::new(connection.expect("a TLS client"), stream);
+        while tls.conn.is_handshaking() {
+            tls.conn.complete_io(&mut tls.sock).expect("the TLS handshake");
+        }
+        RawTls(tls)
     }
 }
 

@@ -30,6 +30,7 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
     assert!(unknown.is_empty(), "not in tests/golden/metrics.txt: {unknown:#?}");
     // A family of counters appears with its first count; every other metric is always present.
     let families = [
+        "ferrohub_accept_failures",
         "ferrohub_disconnects",
         "ferrohub_event_log_failures",
         "ferrohub_events",

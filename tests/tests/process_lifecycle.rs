@@ -1,6 +1,7 @@
 //! The process of the hub: shutdown, logs and metrics.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use ferrohub_acceptance::{Device, Hub, Method, Service, eventually};
@@ -36,7 +37,9 @@ fn a_shutdown_does_not_wait_longer_than_its_timeout() {
 
 #[test]
 fn a_second_sigterm_ends_the_hub_at_once() {
-    let mut hub = Hub::builder().config("[limits]\nshutdown_timeout_seconds = 60").start();
+    let builder = Hub::builder().config("[limits]\nshutdown_timeout_seconds = 60");
+    let log = builder.folder().join("output");
+    let mut hub = builder.log_to(File::create(&log).unwrap()).start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
     let pending = service.begin_invoke("dev1", Method::new("silence").response_timeout(60));
@@ -45,6 +48,8 @@ fn a_second_sigterm_ends_the_hub_at_once() {
     let status = hub.stop_twice();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(status.code(), Some(130));
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.ends_with("received a second stop signal: exiting now\n"), "{log}");
     assert!(pending.wait().is_err());
 }
 

@@ -214,7 +214,7 @@ async fn a_message_can_be_completed_after_its_connection_ended() {
     tokio::time::sleep(Duration::from_secs(8)).await;
     zero.complete().unwrap();
     hub.restart();
-    client.status().wait_for(ferrohub_device::Status::is_connected).await.unwrap();
+    client.status().wait_for(ferrohub_device::ConnectionStatus::is_connected).await.unwrap();
     one.complete().unwrap();
     let two = next(&mut messages).await;
     assert_eq!(two.message_id(), Some("2"), "a message that the application has is not delivered again");

@@ -412,8 +412,8 @@ impl BlobFolder for Folder {
         Ok(self.0.catalogue.blobs(device, after, top).await?)
     }
 
-    fn check_room(&self, name: &BlobName) -> Result<(), BlobError> {
-        self.0.quota.check_room(DeviceKey::of(name))
+    fn check_quota(&self, name: &BlobName) -> Result<(), BlobError> {
+        self.0.quota.check_quota(DeviceKey::of(name))
     }
 
     async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError> {

@@ -73,7 +73,7 @@ impl Quota {
     }
 
     /// Checks that a device may store at least one more byte.
-    pub(crate) fn check_room(&self, owner: DeviceKey) -> Result<(), BlobError> {
+    pub(crate) fn check_quota(&self, owner: DeviceKey) -> Result<(), BlobError> {
         self.check(&self.lock(), owner, 1)
     }
 
@@ -159,13 +159,13 @@ mod tests {
         let mut reservation = quota.reservation(a);
         reservation.grow(10).unwrap();
         assert!(matches!(reservation.grow(1), Err(BlobError::DeviceFull(10))));
-        assert!(matches!(quota.check_room(a), Err(BlobError::DeviceFull(10))));
-        quota.check_room(b).unwrap();
+        assert!(matches!(quota.check_quota(a), Err(BlobError::DeviceFull(10))));
+        quota.check_quota(b).unwrap();
         reservation.commit();
         quota.release(Some(a), 10);
-        quota.check_room(a).unwrap();
+        quota.check_quota(a).unwrap();
         assert_eq!(quota.lock().devices.len(), 0, "devices without files need no memory");
         quota.add_existing(None, 100);
-        assert!(matches!(quota.check_room(b), Err(BlobError::Full)));
+        assert!(matches!(quota.check_quota(b), Err(BlobError::Full)));
     }
 }

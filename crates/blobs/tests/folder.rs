@@ -208,11 +208,11 @@ async fn the_folder_never_exceeds_its_limits() {
     assert_eq!(put(&folder, "d/1", b"12345678").await.unwrap(), 8);
     assert!(matches!(put(&folder, "d/2", b"123").await, Err(BlobError::Full)));
     folder.put_block(&name("d/3"), &id("1"), None, &mut complete_stream(&[b"12"])).await.unwrap();
-    assert!(folder.check_room(&name("d/new")).is_err());
+    assert!(folder.check_quota(&name("d/new")).is_err());
     assert!(matches!(put(&folder, "d/4", b"1").await, Err(BlobError::Full)));
     drop(folder);
     let folder = fixture.open(8, 10).await;
-    assert!(folder.check_room(&name("d/new")).is_err(), "stored files also count after a restart");
+    assert!(folder.check_quota(&name("d/new")).is_err(), "stored files also count after a restart");
     folder.discard_blocks(&name("d/3")).await.unwrap();
     assert_eq!(put(&folder, "d/4", b"12").await.unwrap(), 2);
     folder.delete(&name("d/1"), &Condition::default()).await.unwrap();
@@ -276,7 +276,7 @@ async fn a_block_that_is_put_concurrently_counts_once() {
         let other = name(&format!("d/{other}"));
         folder.put(&other, PutOptions::default(), &mut complete_stream(&[b"1234567890"])).await.unwrap();
     }
-    assert!(folder.check_room(&name("d/new")).is_err());
+    assert!(folder.check_quota(&name("d/new")).is_err());
     folder.discard_blocks(&f).await.unwrap();
     folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"1234567890"])).await.unwrap();
 }
@@ -297,17 +297,17 @@ async fn the_files_of_a_device_have_a_quota_which_is_exact_after_restarts_and_de
         assert!(matches!(put(&folder, "d/3", b"12").await, Err(BlobError::DeviceFull(10))));
         let block = folder.put_block(&name("d/2"), &id("2"), None, &mut complete_stream(&[b"12"])).await;
         assert!(matches!(block, Err(BlobError::DeviceFull(10))));
-        folder.check_room(&name("d/3")).unwrap();
+        folder.check_quota(&name("d/3")).unwrap();
         put(&folder, "e/1", b"12345").await.unwrap();
         drop(folder);
         folder = open().await;
     }
     put(&folder, "d/3", b"1").await.unwrap();
-    assert!(matches!(folder.check_room(&name("d/4")), Err(BlobError::DeviceFull(10))));
+    assert!(matches!(folder.check_quota(&name("d/4")), Err(BlobError::DeviceFull(10))));
     folder.discard_blocks(&name("d/2")).await.unwrap();
     put(&folder, "d/4", b"1234").await.unwrap();
-    assert!(folder.check_room(&name("d/5")).is_err());
+    assert!(folder.check_quota(&name("d/5")).is_err());
     folder.delete(&name("d/1"), &Condition::default()).await.unwrap();
     put(&folder, "d/5", b"12345").await.unwrap();
-    assert!(folder.check_room(&name("d/6")).is_err());
+    assert!(folder.check_quota(&name("d/6")).is_err());
 }

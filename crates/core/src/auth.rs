@@ -5,6 +5,7 @@ mod device;
 mod entra;
 mod operation;
 mod policies;
+mod remedy;
 mod service;
 
 pub use certificate::{
@@ -13,12 +14,13 @@ pub use certificate::{
 };
 pub use device::{DeviceAuthError, VerifiedCredential};
 pub use entra::{
-    AUDIENCE, Entra, EntraError, EntraSettings, InvalidKeySet, Issuer, KeySet, KeySource, KeySourceError,
-    Role, UnknownRole,
+    AUDIENCE, EntraError, EntraSettings, EntraTokenVerifier, InvalidKeySet, Issuer, KeySet, KeySource,
+    KeySourceError, Role, UnknownRole,
 };
 pub use operation::Operation;
 pub(crate) use policies::DEFAULT_POLICIES;
 pub use policies::{Policies, Policy, PolicySource};
+pub use remedy::remedy;
 pub use service::Principal;
 pub(crate) use service::{AuthorizationError, NO_POLICY, authorize};
 

@@ -202,7 +202,7 @@ pub trait BlobFolder: BlobStore {
     ///
     /// # Errors
     /// [`BlobError::Full`], or [`BlobError::DeviceFull`] if only the blob's device has reached its limit.
-    fn check_room(&self, name: &BlobName) -> Result<(), BlobError>;
+    fn check_quota(&self, name: &BlobName) -> Result<(), BlobError>;
 
     /// Discards the uncommitted blocks of a blob.
     async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError>;

@@ -1,8 +1,8 @@
 //! The event log: telemetry of devices, and events of the hub itself, such as the connect of a device. Services
 //! (back-end applications) read it, each from its own position.
 //!
-//! [`EventLog`] is the port that stores the events. `TelemetryLog` is what the hub uses: an [`EventLog`] with consumer
-//! groups, retention and metrics.
+//! [`EventLog`] is the port: it stores and reads events, and an adapter implements it. `ManagedEventLog` is what the
+//! hub uses: an [`EventLog`] with settings, consumer groups, retention and metrics.
 //!
 //! The log has partitions. All events of a device are in the same partition, in the order in which the hub accepted
 //! them. A reader can resume after any event that it has read. Reading removes nothing: retention removes events by age
@@ -16,14 +16,14 @@ mod consumer_groups;
 mod fake;
 mod hub_event;
 mod log;
+mod managed_event_log;
 mod position;
 mod reader;
 mod retention;
 mod settings;
-mod telemetry_log;
 
 pub use auth_method::AuthMethod;
-pub use log::{Batch, EVENT_OVERHEAD, EventLog, NewEvent, Origin, PartitionState, StoredEvent};
+pub use log::{Batch, EVENT_OVERHEAD, EventIdentity, EventLog, NewEvent, PartitionState, StoredEvent};
 pub use position::{Position, StartPosition};
 pub use reader::{EventReader, ReadError};
 pub use settings::{EventSettings, EventSource};
@@ -31,7 +31,7 @@ pub use settings::{EventSettings, EventSource};
 pub(crate) use connection_events::ConnectionEvents;
 pub(crate) use consumer_groups::ReaderSlotError;
 pub(crate) use hub_event::HubEvent;
-pub(crate) use telemetry_log::{OpenReaderError, TelemetryLog};
+pub(crate) use managed_event_log::{ManagedEventLog, OpenReaderError};
 
 /// Returns the partition of a device's events: FNV-1a of the device id, modulo the number of partitions.
 ///

@@ -31,13 +31,13 @@ impl Health {
         let health = self.clone();
         async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                let reason = panic_message(&*panic);
+                let error = panic_message(&*panic);
                 error!(
                     task = name,
-                    reason, "a background task ended; the hub is not ready until it is restarted"
+                    error, "a background task ended; the hub is not ready until it is restarted"
                 );
                 count(&health.metric, name);
-                health.lock().insert(name, reason.to_owned());
+                health.lock().insert(name, error.to_owned());
             }
         }
     }

@@ -28,7 +28,7 @@ pub use events::{DeviceMessage, ReadRequest};
 pub use faults::{Delivery, RefusedRequest};
 pub use files::{BlobDenied, BlobGrant, LockedNotification};
 pub use invoke_method::MethodCall;
-pub use management::WhichKey;
+pub use management::PolicyKey;
 
 use std::sync::Arc;
 
@@ -37,14 +37,15 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::auth::{Authorities, Authority, Entra, Policies, Policy, PolicySource};
+use crate::auth::{Authorities, Authority, EntraTokenVerifier, Policies, Policy, PolicySource};
 use crate::blobs::{FileStorage, UrlSigningKeys};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::connections::{CloseReason, Connections};
-use crate::events::{ConnectionEvents, EventLog, EventSettings, EventSource, TelemetryLog};
+use crate::events::{ConnectionEvents, EventLog, EventSettings, EventSource, ManagedEventLog};
 use crate::health::Health;
 use crate::limits::Limits;
+use crate::log_limited;
 use crate::messages::{Queues, run_expiry};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoredPolicy};
@@ -60,7 +61,7 @@ pub struct HubSettings {
     /// Certificate authorities from the configuration.
     pub authorities: Vec<Authority>,
     /// Verifier of Microsoft Entra bearer tokens, or `None` if they are not accepted.
-    pub entra: Option<Entra>,
+    pub entra: Option<EntraTokenVerifier>,
     /// Sources, retention and consumer groups of the event log.
     pub events: EventSettings,
 }
@@ -86,7 +87,7 @@ pub struct Hub {
     host: String,
     limits: Limits,
     store: Arc<dyn Store>,
-    events: Arc<TelemetryLog>,
+    events: Arc<ManagedEventLog>,
     /// `Some` if the event log includes connection state events.
     connection_events: Option<Arc<ConnectionEvents>>,
     bus: Arc<dyn Bus>,
@@ -94,7 +95,7 @@ pub struct Hub {
     connections: Arc<Connections>,
     policies: Policies,
     authorities: Authorities,
-    entra: Option<Entra>,
+    entra: Option<EntraTokenVerifier>,
     metrics: Metrics,
     files: Option<FileStorage>,
     url_signing_keys: UrlSigningKeys,
@@ -127,7 +128,7 @@ impl Hub {
         let health = Health::new(metrics.failed_tasks.clone());
         let expiry = health.supervise("message expiry", run_expiry(queues.clone()));
         let message_expiry_task = tokio::spawn(expiry).abort_handle();
-        let events = Arc::new(TelemetryLog::new(events, settings.events, &metrics));
+        let events = Arc::new(ManagedEventLog::new(events, settings.events, &metrics));
         events.check_clock(clock.now()).await?;
         let connection_events = if events.settings().sources.contains(&EventSource::ConnectionState) {
             let (partitions, now) = (events.state().await?, clock.now());
@@ -168,7 +169,7 @@ impl Hub {
             );
         }
         hub.load_policies(settings.policies).await?;
-        hub.load_authorities(settings.authorities).await?;
+        hub.authorities.replace(hub.read_authorities(settings.authorities).await?);
         hub.load_url_keys().await?;
         let retention = hub.events.run_retention(hub.clock.clone(), hub.stopping.subscribe());
         tokio::spawn(hub.health.supervise("event retention", retention));
@@ -201,20 +202,22 @@ impl Hub {
         Ok(())
     }
 
-    async fn load_authorities(&self, configured: Vec<Authority>) -> Result<(), StoreError> {
+    /// Returns the certificate authorities of the store and of the configuration, which override stored ones.
+    async fn read_authorities(&self, configured: Vec<Authority>) -> Result<Vec<Authority>, StoreError> {
+        let mut authorities = Vec::new();
         for stored in self.store.authorities().await? {
             match Authority::new(&stored.name, stored.certificate, stored.verified, false) {
                 Ok(mut authority) => {
                     authority.verification_code = stored.verification_code;
-                    self.authorities.insert(authority);
+                    authorities.push(authority);
                 }
-                Err(reason) => {
-                    error!(name = stored.name, %reason, "cannot use a stored certificate authority")
+                Err(error) => {
+                    error!(name = stored.name, %error, "cannot use a stored certificate authority")
                 }
             }
         }
-        configured.into_iter().for_each(|authority| self.authorities.insert(authority));
-        Ok(())
+        authorities.extend(configured);
+        Ok(authorities)
     }
 
     /// Returns the hub's host name.
@@ -291,7 +294,8 @@ fn store_failed(error: StoreError) -> HubError {
     if matches!(error, StoreError::Closed) {
         return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
     }
-    error!(%error, "a store operation failed");
+    // Requests that are not authorized read the store, too.
+    log_limited!(error, "a store operation failed", "store_failed", %error);
     if matches!(error, StoreError::DiskFull(_)) {
         return HubError::new(ErrorCode::ServiceUnavailable, "The hub's disk is full; its log says which.");
     }

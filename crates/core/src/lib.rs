@@ -11,7 +11,7 @@
 //!
 //! # Words
 //!
-//! The names are those of Azure IoT Hub's documentation.
+//! Most names are those of Azure IoT Hub's documentation.
 //!
 //! - **device**: a client with an id and credentials of its own, such as a sensor or a gateway.
 //! - **module**: a part of a device that has its own id, credentials, connection and twin.
@@ -25,8 +25,13 @@
 //!   writes.
 //! - **direct method**: a request of a service to a connected device; the service waits for the response.
 //! - **telemetry**: messages from a device, which services read from the event log.
-//! - **cloud-to-device message**: a message that a service queues for a device until the device acknowledges it.
+//! - **hub event**: a report of the hub about a device or module, such as its creation or connect.
+//! - **event log**: the persistent log of all telemetry and hub events. Reading removes nothing from it.
+//! - **partition**: a part of the event log with its own sequence numbers. All events of a device are in the same one.
 //! - **consumer group**: a name under which services read the event log; it limits the number of readers.
+//! - **cloud-to-device message**: a message that a service queues for a device until the device acknowledges it.
+//! - **fault**: an error that the hub causes on purpose, such as a lost connection or response, so that a test can
+//!   check how clients react. Azure IoT Hub has no faults.
 
 pub mod auth;
 pub mod blobs;
@@ -38,15 +43,17 @@ pub mod faults;
 pub mod health;
 mod hub;
 pub mod limits;
+pub mod log_limit;
 pub mod messages;
 pub mod metrics;
 pub mod registry;
+pub mod request_peer;
 pub mod session;
 pub mod store;
 pub mod twins;
 
 pub use hub::{
     BlobDenied, BlobGrant, ConnectRefusal, ConnectRequest, Connected, Delivery, DeviceCaller, DeviceMessage,
-    Hub, HubPorts, HubSettings, LockedNotification, MethodCall, ModuleCaller, ReadRequest, RefusedRequest,
-    WhichKey,
+    Hub, HubPorts, HubSettings, LockedNotification, MethodCall, ModuleCaller, PolicyKey, ReadRequest,
+    RefusedRequest,
 };

@@ -3,6 +3,9 @@
 //! The binary contains the configuration, the command line and the assembly of the other crates. The rules of the hub
 //! are in `ferrohub-core`.
 
+// `eprintln!` panics if standard error is closed; `output::note` does not.
+#![warn(clippy::print_stderr)]
+
 mod cli;
 mod commands;
 mod config;
@@ -10,6 +13,7 @@ mod endpoints;
 mod hints;
 mod logging;
 mod login;
+mod open_files;
 mod output;
 mod serve;
 mod starting;

@@ -1,14 +1,18 @@
 //! Assembles a hub from its configuration and runs it until it receives a stop signal.
 
 mod authorities;
+mod certificates;
 mod entra;
+mod file_budget;
 mod files;
 mod limits;
 mod listen;
+mod signals;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use ferrohub_bus::LocalBus;
@@ -18,21 +22,19 @@ use ferrohub_core::connections::Connections;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::store::Store;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
-use ferrohub_gateway::tls::{CertificateFiles, PrivateCa, RequiredHost, ServerCertificate};
+use ferrohub_gateway::tls::PrivateCa;
 use ferrohub_gateway::{AdminOptions, Gateway, GatewayMetrics, ServeOptions, SystemMetrics};
 use ferrohub_model::{Right, Rights, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tokio::sync::{Notify, watch};
+use tracing::info;
 
-use crate::config::Config;
+use crate::config::{AuthorityConfig, Config, LimitsConfig};
 use crate::endpoints::{self, Endpoints};
 use crate::logging;
-
-/// How often the server certificate is checked.
-const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+use certificates::CertificateFiles;
+use file_budget::FileBudget;
 
 /// The wall clock of the operating system.
 struct SystemClock;
@@ -44,40 +46,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// Runs a hub until SIGTERM or SIGINT.
-pub(crate) fn run(config: Config) -> anyhow::Result<()> {
-    let _flush = logging::start(&config.log)?;
+/// Runs a hub until SIGTERM or SIGINT. SIGHUP reloads certificates.
+/// `log_file` is the file that standard error is written to, if it is to be rotated.
+pub(crate) fn run(config: Config, log_file: Option<PathBuf>) -> anyhow::Result<()> {
+    let _flush = logging::start(&config.log, log_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (stop, stopping) = watch::channel(false);
-        tokio::spawn(stop_on_signal(stop)?);
-        serve(config, stopping).await
+        let signals = signals::handle()?;
+        Server::open(&config).await?.run(signals.stopping, signals.reload).await
     })
-}
-
-/// Returns a future that handles signals: the first one stops the hub, the second one ends the process immediately.
-fn stop_on_signal(stop: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        for is_second in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if is_second {
-                warn!("received a second stop signal: exiting now");
-                logging::flush();
-                std::process::exit(130);
-            }
-            info!("received a stop signal: waiting for calls in flight");
-            let _ = stop.send(true);
-        }
-    })
-}
-
-async fn serve(config: Config, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
-    Server::open(&config).await?.run(stopping).await
 }
 
 /// A hub that listens. It serves connections when [`Server::run`] is called.
@@ -86,12 +63,14 @@ pub(crate) struct Server {
     options: ServeOptions,
     endpoints: Endpoints,
     private_ca: Option<PrivateCa>,
+    device_cas: Vec<AuthorityConfig>,
 }
 
 impl Server {
     /// Opens the store and the listeners, and assembles the hub.
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
         let addresses = listen::addresses(config)?;
+        let file_budget = FileBudget::claim()?;
         let mut registry = Registry::default();
         logging::metrics().register(&mut registry);
         let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
@@ -100,7 +79,7 @@ impl Server {
         let events = SqliteEventLog::open(&store, config.events.partitions, log_metrics)?;
         let blobs =
             if files::are_in_folder(&config.files) { Some(store.claim_blobs_folder()?) } else { None };
-        let (certificate, private_ca) = certificate(config)?;
+        let (certificate, private_ca) = certificates::load(config)?;
         let authorities = authorities::read(&config.device_cas)?;
         let gateway = listen::bind(addresses)?;
         let local_addrs = gateway.local_addrs();
@@ -144,10 +123,11 @@ impl Server {
             pid: Some(std::process::id()),
         };
         endpoints.write(&config.data_dir)?;
+        let limits = limits::gateway_limits(&config.limits, &config.files);
         let options = ServeOptions {
             hub: Arc::new(hub),
             certificate: Arc::new(certificate),
-            limits: limits::gateway_limits(&config.limits, &config.files),
+            limits: file_budget.fit(limits, LimitsConfig::default().connections),
             metrics: gateway_metrics,
             admin: AdminOptions {
                 names: listen::admin_names(config),
@@ -157,7 +137,7 @@ impl Server {
             },
             extra_routes: entra.routes,
         };
-        Ok(Self { gateway, options, endpoints, private_ca })
+        Ok(Self { gateway, options, endpoints, private_ca, device_cas: config.device_cas.clone() })
     }
 
     /// Returns the addresses that the hub listens on.
@@ -165,12 +145,21 @@ impl Server {
         &self.endpoints
     }
 
-    /// Serves until `stopping` becomes true, then drains.
-    pub(crate) async fn run(self, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
-        let Self { gateway, options, endpoints, private_ca } = self;
+    /// Serves until `stopping` becomes true, then drains. `reload` makes it read the files with certificates again.
+    pub(crate) async fn run(
+        self,
+        stopping: watch::Receiver<bool>,
+        reload: Arc<Notify>,
+    ) -> anyhow::Result<()> {
+        let Self { gateway, options, endpoints, private_ca, device_cas } = self;
         let (hub, health) = (options.hub.clone(), options.hub.health().clone());
-        let renewal = renew_certificate(options.certificate.clone(), private_ca);
-        let renewal = tokio::spawn(health.supervise("certificate renewal", renewal));
+        let files = CertificateFiles {
+            server: options.certificate.clone(),
+            private_ca,
+            device_cas,
+            hub: hub.clone(),
+        };
+        let renewal = tokio::spawn(health.supervise("certificate renewal", files.keep_current(reload)));
         let activity = async move { hub.run_activity_writer().await };
         let activity = tokio::spawn(health.supervise("activity writer", activity));
         let maintenance = files::run_file_maintenance(options.hub.clone());
@@ -185,52 +174,6 @@ impl Server {
         file_maintenance.abort();
         info!("the hub stopped");
         Ok(())
-    }
-}
-
-/// Loads the configured certificate, or issues one with the hub's private CA.
-fn certificate(config: &Config) -> anyhow::Result<(ServerCertificate, Option<PrivateCa>)> {
-    if let (Some(certificate), Some(private_key)) = (&config.tls.certificate, &config.tls.private_key) {
-        let files = CertificateFiles { certificate: certificate.clone(), private_key: private_key.clone() };
-        let host =
-            RequiredHost { name: config.hostname.clone(), allow_other_names: config.tls.allow_other_names };
-        return Ok((ServerCertificate::load(files, Some(host))?, None));
-    }
-    let mut names = vec![config.hostname.clone()];
-    names.extend(config.tls.names.iter().cloned());
-    for name in ["localhost", "127.0.0.1", "::1"] {
-        names.push(name.to_owned());
-    }
-    let mut seen = std::collections::HashSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    let folder = std::path::absolute(config.data_dir.join("tls"))?;
-    let ca = PrivateCa::new(&folder, names);
-    let files = ca.ensure(SystemTime::now()).context("cannot create the hub's certificates")?;
-    Ok((ServerCertificate::load(files, None)?, Some(ca)))
-}
-
-/// Renews the certificate of the private CA before it expires, and reloads configured files that were replaced.
-async fn renew_certificate(certificate: Arc<ServerCertificate>, private_ca: Option<PrivateCa>) {
-    let mut known = std::fs::read(&certificate.files().certificate).ok();
-    loop {
-        tokio::time::sleep(CERTIFICATE_CHECK_INTERVAL).await;
-        if let Some(ca) = &private_ca
-            && let Err(error) = ca.ensure(SystemTime::now())
-        {
-            error!(%error, "cannot renew the server certificate");
-        }
-        let current = std::fs::read(&certificate.files().certificate).ok();
-        if current != known {
-            match certificate.reload() {
-                Ok(()) => {
-                    info!("loaded the renewed server certificate");
-                    known = current;
-                }
-                Err(error) => {
-                    error!(%error, "cannot load the new server certificate; the previous one stays in use")
-                }
-            }
-        }
     }
 }
 

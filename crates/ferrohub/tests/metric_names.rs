@@ -43,6 +43,7 @@ fn metric_descriptions() -> String {
         &metrics.file_notifications,
         &metrics.events.refused,
         &gateway.rejected,
+        &gateway.accept_failures,
     ] {
         count(family, "any");
     }

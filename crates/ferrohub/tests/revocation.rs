@@ -16,7 +16,7 @@ use ferrohub_core::events::EventSettings;
 use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::registry::IfMatch;
-use ferrohub_core::{ConnectRefusal, ConnectRequest, Hub, HubPorts, HubSettings, ModuleCaller, WhichKey};
+use ferrohub_core::{ConnectRefusal, ConnectRequest, Hub, HubPorts, HubSettings, ModuleCaller, PolicyKey};
 use ferrohub_model::{DeviceId, IdentityId, KeyChange, ModuleId, SharedAccessKey, Timestamp, sas};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
@@ -316,7 +316,7 @@ impl Revocation {
             ModuleTypeChanged => world.put_module("d", "m", by_certificate, Some(&IfMatch::Any)).await,
             ModuleDeleted => hub.delete_module(&d, &m, &IfMatch::Any).await.unwrap(),
             PolicyKeyRegenerated => {
-                hub.regenerate_key("device", WhichKey::Primary).await.map(drop).unwrap();
+                hub.regenerate_key("device", PolicyKey::Primary).await.map(drop).unwrap();
             }
             AuthorityRemoved => hub.remove_authority("fleet").await.unwrap(),
             ThumbprintChanged => {

@@ -23,11 +23,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
-use tracing::{debug, warn};
+use tracing::debug;
 
 pub(crate) use guard::Guard;
 
+use crate::accept_errors::AcceptErrors;
 use crate::health::{self, Audience, Readiness};
 use crate::listener::Accepted;
 use crate::system_metrics::SystemMetrics;
@@ -35,7 +37,11 @@ use crate::tls::ServerCertificate;
 use crate::write_timeout::WriteTimeout;
 
 const OPENMETRICS: &str = "application/openmetrics-text";
-/// How long a TLS connection of the admin listener may be idle.
+/// Maximum number of open connections without TLS: each takes a file from the hub.
+const PLAIN_CONNECTIONS: usize = 32;
+/// How long the listener waits after an error before it accepts again.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// How long a connection of the admin listener may be idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum size of the headers of one request, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -59,10 +65,41 @@ pub(crate) fn router(source: MetricsSource, readiness: Arc<Readiness>, guard: Ar
         .layer(from_fn_with_state(guard, guard::check))
 }
 
-/// Serves plain HTTP, on a loopback address.
-pub(crate) async fn serve_plain(listener: TcpListener, router: Router) {
-    if let Err(error) = axum::serve(listener, router).await {
-        warn!(%error, "the admin listener stopped");
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(HEADER_BYTES);
+    http
+}
+
+/// Serves plain HTTP, on a loopback address. Clients beyond [`PLAIN_CONNECTIONS`] wait until others have closed.
+pub(crate) async fn serve_plain(
+    listener: TcpListener,
+    router: Router,
+    write_timeout: Duration,
+    errors: Arc<AcceptErrors>,
+) {
+    let permits = Arc::new(Semaphore::new(PLAIN_CONNECTIONS));
+    while let Ok(permit) = permits.clone().acquire_owned().await {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                errors.record(&error);
+                tokio::time::sleep(RETRY_DELAY).await;
+                continue;
+            }
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            let service =
+                service_fn(|request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+            let served = http()
+                .serve_connection(TokioIo::new(WriteTimeout::new(socket, write_timeout)), service)
+                .await;
+            if let Err(error) = served {
+                debug!(%error, "admin connection closed");
+            }
+            drop(permit);
+        });
     }
 }
 
@@ -83,12 +120,8 @@ pub(crate) async fn serve_tls(accepted: Accepted, router: Router, write_timeout:
             response
         }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, write_timeout)), service)
-        .await;
+    let served =
+        http().serve_connection(TokioIo::new(WriteTimeout::new(stream, write_timeout)), service).await;
     if let Err(error) = served {
         debug!(peer = %peer.address, %error, "admin connection closed");
     }

@@ -4,7 +4,7 @@
 //! A flood of silent connections must not lock devices out. So when all slots are taken, a new connection gets the slot
 //! of the oldest unauthenticated connection, once that one has had its slot for a grace period. Until then new
 //! connections wait in the backlog of the operating system. If many devices reconnect at once, they are therefore
-//! served in order and not refused.
+//! served in order and not refused. The same connection is evicted if there is no socket or no file for a new one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,17 @@ struct SlotTable {
     /// The taken slots in order of arrival.
     by_arrival: BTreeMap<u64, (Instant, Arc<Eviction>)>,
     last_arrival: u64,
+}
+
+/// What became of an attempt to evict the oldest unauthenticated connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// It is evicted: its task ends.
+    Evicted,
+    /// Its grace period lasts until this instant.
+    TooEarly(Instant),
+    /// There is no unauthenticated connection.
+    NoneLeft,
 }
 
 /// The slot of one unauthenticated connection; released on drop.
@@ -77,6 +88,18 @@ impl Eviction {
     }
 }
 
+impl SlotTable {
+    fn evict_oldest(&mut self) -> Attempt {
+        let Some(oldest) = self.by_arrival.first_entry() else { return Attempt::NoneLeft };
+        let until = oldest.get().0 + AUTHENTICATION_GRACE;
+        if until > Instant::now() {
+            return Attempt::TooEarly(until);
+        }
+        oldest.remove().1.evict();
+        Attempt::Evicted
+    }
+}
+
 impl UnauthenticatedSlots {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit: limit.max(1), table: Mutex::default(), released: Notify::new() })
@@ -104,15 +127,28 @@ impl UnauthenticatedSlots {
     fn try_acquire(self: &Arc<Self>) -> Result<UnauthenticatedSlot, Instant> {
         let mut table = self.lock();
         if table.by_arrival.len() >= self.limit
-            && let Some(oldest) = table.by_arrival.first_entry()
+            && let Attempt::TooEarly(until) = table.evict_oldest()
         {
-            let until = oldest.get().0 + AUTHENTICATION_GRACE;
-            if until > Instant::now() {
-                return Err(until);
-            }
-            oldest.remove().1.evict();
+            return Err(until);
         }
         Ok(self.insert(&mut table, Arc::default()))
+    }
+
+    /// Evicts the oldest unauthenticated connection to free its socket, once its grace period is over. Returns false if
+    /// there is no unauthenticated connection. Cancel-safe.
+    pub(crate) async fn evict_oldest(&self) -> bool {
+        loop {
+            let released = self.released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            let attempt = self.lock().evict_oldest();
+            match attempt {
+                Attempt::Evicted => return true,
+                Attempt::NoneLeft => return false,
+                // A connection that authenticates or ends may be the oldest.
+                Attempt::TooEarly(until) => drop(timeout_at(until, released).await),
+            }
+        }
     }
 
     fn insert(self: &Arc<Self>, table: &mut SlotTable, eviction: Arc<Eviction>) -> UnauthenticatedSlot {
@@ -186,5 +222,19 @@ mod tests {
         drop(waiting.await.unwrap());
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert!(slots.lock().by_arrival.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_connection_gives_up_its_socket_after_its_grace_period() {
+        let slots = UnauthenticatedSlots::new(10);
+        assert!(!slots.evict_oldest().await, "there is none");
+        let began = Instant::now();
+        let oldest = slots.acquire().await;
+        let second = slots.acquire().await;
+        assert!(slots.evict_oldest().await);
+        assert_eq!(began.elapsed(), AUTHENTICATION_GRACE);
+        assert!(oldest.eviction().is_evicted() && !second.eviction().is_evicted());
+        assert!(second.release());
+        assert!(!slots.evict_oldest().await, "the other one has authenticated");
     }
 }

@@ -4,4 +4,4 @@ mod development;
 mod discovery;
 
 pub use development::{DevelopmentCredentials, DevelopmentIssuer};
-pub use discovery::{Discovery, DiscoveryError};
+pub use discovery::{DiscoveryError, OidcDiscovery};

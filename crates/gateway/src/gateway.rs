@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::accept_errors::AcceptErrors;
 use crate::admin::{self, Guard, MetricsSource};
 use crate::admission::UnauthenticatedSlots;
 use crate::health::{self, Audience, Readiness};
@@ -61,6 +62,30 @@ pub struct GatewayLimits {
     pub file_transfers_per_device: usize,
     /// Maximum time without progress of a file transfer.
     pub file_idle_timeout: Duration,
+}
+
+impl GatewayLimits {
+    pub(crate) fn http(&self) -> HttpLimits {
+        HttpLimits {
+            body_bytes: self.http_body_bytes,
+            request_timeout: self.http_request_timeout,
+            write_timeout: self.https_write_timeout,
+            connections_per_caller: self.https_connections_per_caller,
+            file_transfers: self.file_transfers,
+            file_transfers_per_device: self.file_transfers_per_device,
+            file_idle_timeout: self.file_idle_timeout,
+        }
+    }
+
+    pub(crate) fn listener_context(&self, metrics: GatewayMetrics) -> ListenerContext {
+        ListenerContext {
+            sockets: Arc::new(Semaphore::new(self.connections.min(Semaphore::MAX_PERMITS))),
+            unauthenticated_slots: UnauthenticatedSlots::new(self.unauthenticated_connections),
+            handshake_timeout: self.handshake_timeout,
+            accept_errors: Arc::new(AcceptErrors::new(metrics.accept_failures.clone())),
+            metrics,
+        }
+    }
 }
 
 /// A listener cannot be opened.
@@ -165,12 +190,7 @@ impl Gateway {
         let mqtt_tls = Arc::new(mqtt_tls);
         let https_tls = Arc::new(server_config(certificate.clone(), &[b"h2", b"http/1.1"])?);
         let admin_tls = Arc::new(server_config(certificate.clone(), &[b"http/1.1"])?);
-        let context = ListenerContext {
-            sockets: Arc::new(Semaphore::new(limits.connections)),
-            unauthenticated_slots: UnauthenticatedSlots::new(limits.unauthenticated_connections),
-            handshake_timeout: limits.handshake_timeout,
-            metrics: metrics.clone(),
-        };
+        let context = limits.listener_context(metrics.clone());
         let mut tasks = JoinSet::new();
         let health = hub.health().clone();
         for listener in self.mqtt {
@@ -181,19 +201,10 @@ impl Gateway {
             let accept = accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve);
             tasks.spawn(health.supervise("MQTT listener", accept));
         }
-        let http_limits = HttpLimits {
-            body_bytes: limits.http_body_bytes,
-            request_timeout: limits.http_request_timeout,
-            write_timeout: limits.https_write_timeout,
-            connections_per_caller: limits.https_connections_per_caller,
-            file_transfers: limits.file_transfers,
-            file_transfers_per_device: limits.file_transfers_per_device,
-            file_idle_timeout: limits.file_idle_timeout,
-        };
         let readiness = Readiness::new(hub.clone());
         let server = https::Server::new(
             hub.clone(),
-            http_limits,
+            limits.http(),
             limits.mqtt.clone(),
             metrics,
             extra_routes.merge(health::routes(readiness.clone(), Audience::Public)),
@@ -225,7 +236,13 @@ impl Gateway {
                 let accept = accept(listener, tls, "admin", context, never.clone(), serve);
                 admin_tasks.spawn(health.supervise("admin listener", accept));
             } else {
-                admin_tasks.spawn(health.supervise("admin listener", admin::serve_plain(listener, router)));
+                let serve = admin::serve_plain(
+                    listener,
+                    router,
+                    limits.https_write_timeout,
+                    context.accept_errors.clone(),
+                );
+                admin_tasks.spawn(health.supervise("admin listener", serve));
             }
         }
         let mut stopping = stop.clone();

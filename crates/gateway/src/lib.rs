@@ -5,12 +5,14 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod accept_errors;
 mod admin;
 mod admission;
 pub mod entra;
 mod gateway;
 mod health;
 mod https;
+mod in_memory;
 mod listener;
 mod metrics;
 mod mqtt;
@@ -21,6 +23,7 @@ mod write_timeout;
 
 pub use gateway::{AdminOptions, BindError, Gateway, GatewayLimits, ListenAddresses, ServeOptions};
 pub use https::BLOB_CONTAINER;
+pub use in_memory::InMemoryGateway;
 pub use metrics::GatewayMetrics;
 pub use mqtt::MqttLimits;
 pub use system_metrics::SystemMetrics;

@@ -7,18 +7,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrohub_core::auth::PeerCertificate;
+use ferrohub_core::log_limited;
 use ferrohub_core::metrics::count;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::admission::{UnauthenticatedSlot, UnauthenticatedSlots};
+use crate::accept_errors::{AcceptErrors, AcceptFailure};
+use crate::admission::{Eviction, UnauthenticatedSlot, UnauthenticatedSlots};
 use crate::metrics::GatewayMetrics;
 use crate::peer::Peer;
-use crate::tls::{self, TlsStream};
+use crate::tls::{self, HandshakeError, TlsStream};
+
+/// Number of bytes that tell TLS from other protocols.
+const FIRST_BYTES: usize = 16;
+
+/// How long a listener waits after an error before it accepts again: an evicted connection has closed its socket then.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
+/// How long a listener waits for the socket of an evicted connection.
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// State that all listeners share.
 #[derive(Debug, Clone)]
@@ -30,11 +40,57 @@ pub(crate) struct ListenerContext {
     /// Time-out of the TLS handshake.
     pub(crate) handshake_timeout: Duration,
     pub(crate) metrics: GatewayMetrics,
+    pub(crate) accept_errors: Arc<AcceptErrors>,
+}
+
+impl ListenerContext {
+    /// Admits a new connection once a slot for unauthenticated connections is free. `None` if the maximum number of
+    /// sockets is open and all belong to authenticated connections. Cancel-safe: dropping the future admits nothing.
+    pub(crate) async fn admit(&self) -> Option<ConnectionSlot> {
+        let Some(permit) = self.socket_permit().await else {
+            count(&self.metrics.rejected, "too_many_sockets");
+            return None;
+        };
+        let unauthenticated = self.unauthenticated_slots.acquire().await;
+        self.metrics.sockets.inc();
+        Some(ConnectionSlot { metrics: self.metrics.clone(), _permit: permit, unauthenticated })
+    }
+
+    /// Takes the permit of a socket. If all are in use, evicts the oldest unauthenticated connection. `None` if all
+    /// belong to authenticated connections. Cancel-safe.
+    async fn socket_permit(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(permit) = self.sockets.clone().try_acquire_owned() {
+                return Some(permit);
+            }
+            if !self.unauthenticated_slots.evict_oldest().await {
+                return None;
+            }
+            // Another listener may be faster.
+            let permit = tokio::time::timeout(EVICTION_TIMEOUT, self.sockets.clone().acquire_owned()).await;
+            if let Ok(Ok(permit)) = permit {
+                return Some(permit);
+            }
+        }
+    }
+
+    /// Does what is possible after an error of accept(2), so that the next attempt may succeed.
+    async fn recover(&self, error: &io::Error) {
+        match self.accept_errors.record(error) {
+            AcceptFailure::OutOfFiles => {
+                // Without an unauthenticated connection, files become free when others close theirs.
+                let _ = self.unauthenticated_slots.evict_oldest().await;
+            }
+            AcceptFailure::Other => {}
+            AcceptFailure::PeerGone => return,
+        }
+        tokio::time::sleep(RETRY_DELAY).await;
+    }
 }
 
 /// A connection after its TLS handshake.
-pub(crate) struct Accepted {
-    pub(crate) stream: TlsStream<TcpStream>,
+pub(crate) struct Accepted<S = TlsStream<TcpStream>> {
+    pub(crate) stream: S,
     pub(crate) peer: Peer,
     pub(crate) slot: ConnectionSlot,
 }
@@ -47,12 +103,22 @@ pub(crate) struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
+    /// Returns the handle that evicts the connection while it is unauthenticated.
+    pub(crate) fn eviction(&self) -> Arc<Eviction> {
+        self.unauthenticated.eviction()
+    }
+
     /// Marks the connection as authenticated, so that it can no longer be evicted. Call this before starting anything
     /// that must not be cancelled half-way. Returns false if the connection has already been evicted; the caller must
     /// then end it.
     #[must_use]
     pub(crate) fn mark_authenticated(&self) -> bool {
         self.unauthenticated.release()
+    }
+
+    /// Counts the end of the connection before its authentication.
+    pub(crate) fn count_rejection(&self, reason: &'static str) {
+        count(&self.metrics.rejected, reason);
     }
 
     /// Marks the connection as unauthenticated again, after a failed authentication.
@@ -94,30 +160,27 @@ pub(crate) async fn accept<F>(
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // The usual reason is a lack of file descriptors: wait until some are free instead of spinning.
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
+                tokio::select! {
+                    () = context.recover(&error) => continue,
+                    _ = stop.wait_for(|stop| *stop) => break,
+                }
             }
         };
-        let Ok(_permit) = context.sockets.clone().try_acquire_owned() else {
-            count(&context.metrics.rejected, "too_many_sockets");
-            continue;
-        };
-        let unauthenticated = tokio::select! {
-            unauthenticated = context.unauthenticated_slots.acquire() => unauthenticated,
+        let slot = tokio::select! {
+            slot = context.admit() => slot,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        context.metrics.sockets.inc();
-        let eviction = unauthenticated.eviction();
-        let slot = ConnectionSlot { metrics: context.metrics.clone(), _permit, unauthenticated };
+        let Some(slot) = slot else { continue };
+        let eviction = slot.eviction();
         let (tls, limit, serve) = (tls.clone(), context.handshake_timeout, serve.clone());
         // Each future is boxed separately: a connection in its handshake needs no memory for `serve` and vice versa,
         // and the task itself is little more than a pointer to the current future.
         let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
         let task = tasks.spawn(async move {
             let result = handshake.await;
-            let Some(stream) = handshake_stream(result, &slot.metrics, address, protocol) else { return };
+            let Some(stream) = handshake_stream(result, limit, &slot.metrics, address, protocol) else {
+                return;
+            };
             let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
             let peer = Peer { address, certificate, protocol };
             Box::pin(serve(Accepted { stream, peer, slot })).await;
@@ -128,35 +191,41 @@ pub(crate) async fn accept<F>(
     while tasks.join_next().await.is_some() {}
 }
 
-async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(
+    socket: TcpStream,
+    tls: Arc<ServerConfig>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
     socket.set_nodelay(true)?;
-    socket.readable().await?;
-    TlsStream::accept(socket, tls).await
+    let mut first = [0; FIRST_BYTES];
+    let length = socket.peek(&mut first).await?;
+    if length == 0 {
+        return Err(HandshakeError::NothingSent);
+    }
+    match tls::plaintext(first.get(..length).unwrap_or_default()) {
+        Some(plaintext) => Err(HandshakeError::Plaintext(plaintext)),
+        None => Ok(TlsStream::accept(socket, tls).await?),
+    }
 }
 
 /// Returns the stream of a successful handshake; counts and logs a failed one.
 fn handshake_stream<T>(
-    result: Result<io::Result<T>, Elapsed>,
+    result: Result<Result<T, HandshakeError>, Elapsed>,
+    limit: Duration,
     metrics: &GatewayMetrics,
     peer: SocketAddr,
     protocol: &str,
 ) -> Option<T> {
-    let (reason, error) = match result {
+    let error = match result {
         Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => (tls::refusal(&error).map_or("handshake_failed", |(reason, _)| reason), error),
-        Err(elapsed) => ("handshake_timeout", elapsed.into()),
+        Ok(Err(error)) => error,
+        Err(_) => HandshakeError::Timeout(limit),
     };
-    record_rejection(metrics, peer, protocol, reason, &error);
-    None
-}
-
-fn record_rejection(
-    metrics: &GatewayMetrics,
-    peer: SocketAddr,
-    protocol: &str,
-    reason: &'static str,
-    error: &io::Error,
-) {
+    let (reason, remedy) = error.explain();
     count(&metrics.rejected, reason);
-    debug!(%peer, protocol, reason, %error, "TLS handshake failed");
+    if matches!(error, HandshakeError::NothingSent) {
+        debug!(reason, %peer, protocol, %error, "TLS handshake failed");
+    } else {
+        log_limited!(info, "TLS handshake failed", reason, %peer, protocol, %error, remedy);
+    }
+    None
 }

@@ -14,6 +14,8 @@ pub struct GatewayMetrics {
     pub sockets: Gauge<i64, AtomicI64>,
     /// Sockets closed before authentication, by reason.
     pub rejected: Outcomes,
+    /// Connections that a listener could not accept, by reason.
+    pub accept_failures: Outcomes,
     /// HTTP requests by status class.
     pub requests: Requests,
 }
@@ -53,6 +55,11 @@ impl GatewayMetrics {
             "ferrohub_rejected_sockets",
             "Sockets closed before authentication, by reason",
             metrics.rejected.clone(),
+        );
+        registry.register(
+            "ferrohub_accept_failures",
+            "Connections that a listener could not accept, by reason",
+            metrics.accept_failures.clone(),
         );
         registry.register(
             "ferrohub_http_requests",

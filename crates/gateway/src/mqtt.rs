@@ -3,6 +3,9 @@
 //! One task per connection drives the socket, the sans-I/O protocol state machine, and the hub's side of
 //! the connection. An idle connection holds no buffer: input is read into a buffer that all connections of
 //! a thread share, and output is freed once it is written.
+//!
+//! In this module, `machine` is the protocol state machine ([`ferrohub_mqtt::server::Connection`]), and `connection` is
+//! the device's connection to the hub ([`ferrohub_core::connections::Connection`]). The socket is `stream`.
 
 mod connect;
 mod connection_handler;
@@ -10,6 +13,7 @@ mod driver;
 mod messages;
 mod telemetry;
 mod twin;
+mod violation;
 
 pub use driver::MqttLimits;
 pub(crate) use driver::serve;

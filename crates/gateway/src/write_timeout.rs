@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::tls::TlsStream;
@@ -18,6 +19,13 @@ pub(crate) trait Unsent {
 impl<T> Unsent for TlsStream<T> {
     fn unsent(&self) -> usize {
         self.unsent_bytes()
+    }
+}
+
+/// A socket does not buffer: a write that waits has sent nothing.
+impl Unsent for TcpStream {
+    fn unsent(&self) -> usize {
+        0
     }
 }
 

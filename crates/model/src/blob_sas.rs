@@ -72,7 +72,7 @@ impl BlobRights {
 
     /// Returns whether `right` is in the set.
     #[must_use]
-    pub fn has(self, right: BlobRight) -> bool {
+    pub fn contains(self, right: BlobRight) -> bool {
         self.0 & right.bit() != 0
     }
 
@@ -91,7 +91,7 @@ impl BlobRights {
 
 impl fmt::Display for BlobRights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let granted = BlobRight::ALL.iter().filter(|(right, _)| self.has(*right));
+        let granted = BlobRight::ALL.iter().filter(|(right, _)| self.contains(*right));
         granted.map(|(_, letter)| letter).try_for_each(|letter| write!(f, "{letter}"))
     }
 }
@@ -273,7 +273,7 @@ mod tests {
         assert!(sas.is_signed_by(&key(), BLOB));
         assert_eq!(sas.expiry(), Timestamp::from_unix_seconds(1_800_000_000));
         assert_eq!(sas.rights().to_string(), "rcw");
-        assert!(!sas.rights().has(BlobRight::Delete));
+        assert!(!sas.rights().contains(BlobRight::Delete));
         // Clients add fields of their own, and do not keep the order.
         let mut fields: Vec<String> =
             signed().trim_start_matches('?').split('&').map(str::to_owned).collect();

@@ -18,7 +18,7 @@ use crate::timestamp::Timestamp;
 /// Longest blob name in characters, including the device id and the slash.
 pub const MAX_BLOB_NAME_LENGTH: usize = 1024;
 /// Maximum number of segments (separated by slashes) in a blob name.
-pub const MAX_BLOB_NAME_PARTS: usize = 254;
+pub const MAX_BLOB_NAME_SEGMENTS: usize = 254;
 
 /// Why a text is not a valid blob name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +35,9 @@ pub enum InvalidBlobName {
     /// A segment is empty, `.` or `..`, or ends with a dot, or there are too many segments. Clients and proxies
     /// normalize such paths.
     #[error(
-        "the blob name may have at most {MAX_BLOB_NAME_PARTS} segments, and none may be empty or end with a dot"
+        "the blob name may have at most {MAX_BLOB_NAME_SEGMENTS} segments, and none may be empty or end with a dot"
     )]
-    Part,
+    Segment,
     /// A backslash, which clients turn into a slash, or a control character.
     #[error("the blob name contains {0:?}, which is not allowed")]
     Character(char),
@@ -67,9 +67,9 @@ impl BlobName {
             return Err(InvalidBlobName::Character(character));
         }
         if name.split('/').any(|part| part.is_empty() || part.ends_with('.'))
-            || name.split('/').count() >= MAX_BLOB_NAME_PARTS
+            || name.split('/').count() >= MAX_BLOB_NAME_SEGMENTS
         {
-            return Err(InvalidBlobName::Part);
+            return Err(InvalidBlobName::Segment);
         }
         Ok(Self(text.into()))
     }
@@ -203,12 +203,12 @@ mod tests {
             ("d", E::Empty),
             ("d/", E::Empty),
             ("/etc/passwd", E::Device(InvalidId::Empty)),
-            ("d/..", E::Part),
-            ("d/../e/f", E::Part),
-            ("d/./f", E::Part),
-            ("d//f", E::Part),
-            ("d/f/", E::Part),
-            ("d/f.", E::Part),
+            ("d/..", E::Segment),
+            ("d/../e/f", E::Segment),
+            ("d/./f", E::Segment),
+            ("d//f", E::Segment),
+            ("d/f/", E::Segment),
+            ("d/f.", E::Segment),
             ("d/a\\b", E::Character('\\')),
             ("d/a\0b", E::Character('\0')),
             ("d/a\nb", E::Character('\n')),
@@ -218,7 +218,7 @@ mod tests {
         }
         assert_eq!(BlobName::new("d", &"x".repeat(1023)), Err(E::TooLong));
         assert!(BlobName::new("d", &"é".repeat(1022)).is_ok());
-        assert_eq!(BlobName::new("d", &"x/".repeat(300)), Err(E::Part));
+        assert_eq!(BlobName::new("d", &"x/".repeat(300)), Err(E::Segment));
     }
 
     #[test]

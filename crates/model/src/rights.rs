@@ -63,7 +63,7 @@ impl Rights {
 
     /// Returns whether `right` is in the set.
     #[must_use]
-    pub fn has(self, right: Right) -> bool {
+    pub fn contains(self, right: Right) -> bool {
         self.0 & right as u8 != 0
     }
 
@@ -81,7 +81,7 @@ impl Rights {
 
     /// Iterates over the rights in the set, in Azure's order.
     pub fn iter(self) -> impl Iterator<Item = Right> {
-        Right::ALL.into_iter().filter(move |right| self.has(*right))
+        Right::ALL.into_iter().filter(move |right| self.contains(*right))
     }
 }
 

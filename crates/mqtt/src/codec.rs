@@ -21,7 +21,7 @@ pub(crate) use publish::{PublishHeader, publish};
 
 use crate::Packet;
 
-/// The largest Remaining Length that four bytes can encode (2.2.3).
+/// The largest Remaining Length that four bytes can encode (MQTT 3.1.1, section 2.2.3).
 pub const MAX_REMAINING_LENGTH: usize = 268_435_455;
 
 /// Limits of the decoder, in addition to the rules of the specification.

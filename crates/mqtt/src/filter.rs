@@ -1,4 +1,4 @@
-//! Topic filters (4.7).
+//! Topic filters (MQTT 3.1.1, section 4.7).
 
 /// Returns whether `filter` is valid: not empty, not too long, without U+0000, and with `+` only as a whole level and
 /// `#` only as the whole last level (MQTT-4.7.1-2, MQTT-4.7.1-3).
@@ -20,8 +20,8 @@ pub fn is_valid(filter: &str) -> bool {
 
 /// Returns whether `filter`, which must be valid, matches `topic`.
 ///
-/// `a/#` also matches `a` (4.7.1.2). A wildcard in the first level matches no topic that begins with `$`
-/// (MQTT-4.7.2-1).
+/// `a/#` also matches `a` (MQTT 3.1.1, section 4.7.1.2). A wildcard in the first level matches no topic that begins
+/// with `$` (MQTT-4.7.2-1).
 pub fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;

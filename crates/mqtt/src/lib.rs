@@ -9,11 +9,14 @@
 //! topics of an IoT hub. QoS 2 is decoded, but both state machines refuse it, as IoT Hub does. The server answers
 //! MQTT 5 with "unacceptable protocol version".
 //!
+//! Names such as MQTT-3.1.2-24 are the numbered statements of the MQTT 3.1.1 specification.
+//!
 //! # Where to start reading
 //!
 //! * [`Packet`] and its parts: the control packets. [`Utf8`] is a string that shares the buffer it arrived in.
 //! * [`decode`], [`decode_slice`], [`encode`]: the codec alone.
 //! * [`server::Connection`] and [`client::Connection`]: the two state machines, with the same interface.
+//! * [`websocket`]: the frames around MQTT over WebSocket.
 //! * [`filter`]: checks whether a topic filter is valid and whether it matches a topic.
 //!
 //! # How to drive a state machine
@@ -72,6 +75,7 @@ mod text;
 pub mod client;
 pub mod filter;
 pub mod server;
+pub mod websocket;
 
 pub use codec::{DecodeError, EncodeError, Limits, MAX_REMAINING_LENGTH, decode, decode_slice, encode};
 pub use error::{ProtocolError, SendError};

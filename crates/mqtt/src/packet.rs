@@ -10,7 +10,7 @@ pub use id::PacketId;
 pub use publish::{Publish, QoS};
 pub use subscribe::{SubAck, Subscribe, SubscribeCode, Unsubscribe};
 
-/// One control packet.
+/// One control packet. The numbers are sections of MQTT 3.1.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
     /// Client to server: the first packet of a connection (3.1).
@@ -43,7 +43,7 @@ pub enum Packet {
     Disconnect,
 }
 
-/// The type of a control packet; its value is the upper half of the packet's first byte (2.2.1).
+/// The type of a control packet; its value is the upper half of the packet's first byte (MQTT 3.1.1, section 2.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names are the specification's")]
@@ -108,7 +108,7 @@ impl PacketKind {
         })
     }
 
-    /// Returns the lower four bits that table 2.2 requires; `None` for PUBLISH, whose flags vary.
+    /// Returns the lower four bits that table 2.2 of MQTT 3.1.1 requires; `None` for PUBLISH, whose flags vary.
     pub(crate) fn fixed_flags(self) -> Option<u8> {
         match self {
             Self::Publish => None,

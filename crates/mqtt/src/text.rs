@@ -1,4 +1,4 @@
-//! MQTT strings (1.5.3): UTF-8 without U+0000, at most 65 535 bytes.
+//! MQTT strings (MQTT 3.1.1, section 1.5.3): UTF-8 without U+0000, at most 65 535 bytes.
 
 use std::{fmt, ops::Deref};
 

@@ -149,8 +149,8 @@ impl EventLog for SqliteEventLog {
         self.readers.read_inline(move |db| statements::first_since(db, partition, time)).await
     }
 
-    async fn trim(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError> {
-        self.writer.write(move |db| statements::trim(db, time, max_bytes)).await
+    async fn remove_oldest(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::remove_oldest_events(db, time, max_bytes)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use ferrohub_core::blobs::Blob;
-use ferrohub_core::events::{AuthMethod, EventSource, Origin, StoredEvent};
+use ferrohub_core::events::{AuthMethod, EventIdentity, EventSource, StoredEvent};
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
@@ -125,7 +125,7 @@ pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEven
         enqueued: time(row, 1)?,
         source: EventSource::from_number(source)
             .ok_or_else(|| conversion_error(2, "unknown event source"))?,
-        origin: Origin {
+        identity: EventIdentity {
             id: id(row, 3, 4)?,
             generation_id: row.get(5)?,
             auth: row.get::<_, Option<u8>>(6)?.map(auth).transpose()?,

@@ -220,8 +220,8 @@ impl FailureReport {
             condition == failure.condition && logged.elapsed() < FAILURE_LOG_INTERVAL
         });
         if !is_logged {
-            let reason = &failure.text;
-            error!(thread, writes, reason, "transaction failed; none of its writes were persisted");
+            let error = &failure.text;
+            error!(thread, writes, error, "transaction failed; none of its writes were persisted");
             self.0 = Some((failure.condition, Instant::now()));
         }
     }

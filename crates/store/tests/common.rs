@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code, missing_docs, reason = "a test ends by panicking")]
 
 use bytes::Bytes;
-use ferrohub_core::events::{AuthMethod, Batch, EventSource, NewEvent, Origin};
+use ferrohub_core::events::{AuthMethod, Batch, EventIdentity, EventSource, NewEvent};
 use ferrohub_core::registry::{Authentication, Identity};
 use ferrohub_model::device::Status;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
@@ -23,7 +23,11 @@ pub(crate) fn batch(partition: u16, from: &str, millis: i64, bodies: &[&[u8]]) -
     Batch {
         partition,
         source: EventSource::Telemetry,
-        origin: Origin { id: id(from), generation_id: "17".to_owned(), auth: Some(AuthMethod::Thumbprint) },
+        identity: EventIdentity {
+            id: id(from),
+            generation_id: "17".to_owned(),
+            auth: Some(AuthMethod::Thumbprint),
+        },
         now: Timestamp::from_unix_millis(millis),
         events: bodies.iter().map(event).collect(),
     }

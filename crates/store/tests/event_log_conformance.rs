@@ -38,7 +38,7 @@ async fn events_are_read_back_unchanged_in_the_order_of_their_partition() {
         assert_eq!(log.partitions(), 4);
         let mut first = batch(1, "dev/mod", 1000, &[b"a", b"\xff\x00", b""]);
         first.source = EventSource::TwinChange;
-        first.origin.auth = None;
+        first.identity.auth = None;
         let second = batch(1, "dev", 2000, &[b"b"]);
         assert_eq!(log.append(first.clone()).await.unwrap(), 3);
         assert_eq!(log.append(second.clone()).await.unwrap(), 4);
@@ -49,7 +49,7 @@ async fn events_are_read_back_unchanged_in_the_order_of_their_partition() {
             let (from, at) = if index < 3 { (&first, index) } else { (&second, 0) };
             assert_eq!(event.sequence, index as u64);
             assert_eq!((event.enqueued, event.source), (from.now, from.source));
-            assert_eq!(event.origin, from.origin);
+            assert_eq!(event.identity, from.identity);
             assert_eq!(event.properties, from.events[at].properties);
             assert_eq!(event.body, from.events[at].body);
         }
@@ -99,7 +99,7 @@ async fn an_event_is_found_by_its_time() {
         assert_eq!((find(0).await, find(1000).await, find(1001).await), (0, 0, 1));
         assert_eq!((find(2000).await, find(2001).await), (1, 4));
         assert_eq!((find(3000).await, find(3001).await), (4, 5));
-        log.trim(millis(2000), NO_LIMIT).await.unwrap();
+        log.remove_oldest(millis(2000), NO_LIMIT).await.unwrap();
         assert_eq!((find(0).await, find(2001).await), (1, 4));
     })
     .await;
@@ -111,22 +111,22 @@ async fn retention_removes_old_events_and_keeps_sequence_numbers_and_times() {
         log.append(batch(0, "dev", 1000, &[b"a", b"b"])).await.unwrap();
         log.append(batch(0, "dev", 2000, &[b"c"])).await.unwrap();
         log.append(batch(1, "dev", 1500, &[b"d"])).await.unwrap();
-        let trim = async |time| {
+        let remove_before = async |time| {
             let mut removed = 0;
             loop {
-                match log.trim(time, NO_LIMIT).await.unwrap() {
+                match log.remove_oldest(time, NO_LIMIT).await.unwrap() {
                     0 => return removed,
                     some => removed += some,
                 }
             }
         };
-        assert_eq!(trim(millis(1000)).await, 0, "only older events are removed");
-        assert_eq!(trim(millis(1001)).await, 2);
+        assert_eq!(remove_before(millis(1000)).await, 0, "only older events are removed");
+        assert_eq!(remove_before(millis(1001)).await, 2);
         assert_eq!(sequence_numbers(&*log, 0).await, [2]);
         let state = log.state().await.unwrap();
         assert_eq!((state[0].begin, state[0].next), (2, 3));
         assert_eq!((state[0].oldest, state[0].last_enqueued), (Some(millis(2000)), Some(millis(2000))));
-        assert_eq!(trim(millis(9000)).await, 2);
+        assert_eq!(remove_before(millis(9000)).await, 2);
         let state = log.state().await.unwrap();
         assert_eq!((state[0].begin, state[0].next, state[0].bytes, state[0].oldest), (3, 3, 0, None));
         log.append(batch(0, "dev", 0, &[b"e"])).await.unwrap();
@@ -146,7 +146,7 @@ async fn a_log_that_is_too_large_loses_its_oldest_events_first() {
         let total = async || log.state().await.unwrap().iter().map(|state| state.bytes).sum::<u64>();
         assert_eq!(total().await, 5 * one);
         let mut removed = 0;
-        while let some @ 1.. = log.trim(LONG_AGO, 2 * one + 10).await.unwrap() {
+        while let some @ 1.. = log.remove_oldest(LONG_AGO, 2 * one + 10).await.unwrap() {
             removed += some;
         }
         assert_eq!((removed, total().await), (3, 2 * one));
@@ -160,7 +160,7 @@ async fn a_log_that_is_too_large_loses_its_oldest_events_first() {
 async fn a_retention_step_removes_a_limited_number_of_events() {
     on_every_log(async |log| {
         log.append(batch(0, "dev", 1, &[&b"x"[..]; 2000])).await.unwrap();
-        let removed = log.trim(millis(2), NO_LIMIT).await.unwrap();
+        let removed = log.remove_oldest(millis(2), NO_LIMIT).await.unwrap();
         assert!((1..2000).contains(&removed), "{removed}");
         assert_eq!(log.state().await.unwrap()[0].begin, removed);
     })

@@ -21,7 +21,7 @@ async fn sequence_numbers_and_times_continue_after_a_restart_even_if_the_log_is_
     let store = open(folder.path());
     let log = open_events(&store, 2);
     log.append(batch(1, "dev", 9000, &[b"a", b"b"])).await.unwrap();
-    log.trim(Timestamp::from_unix_millis(i64::MAX), u64::MAX).await.unwrap();
+    log.remove_oldest(Timestamp::from_unix_millis(i64::MAX), u64::MAX).await.unwrap();
     log.close().await;
     store.close().await;
     let store = open(folder.path());

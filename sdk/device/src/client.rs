@@ -16,7 +16,7 @@ use crate::builder::Builder;
 use crate::config::Config;
 use crate::driver::{Command, Driver, Shared};
 use crate::error::Error;
-use crate::status::{DisconnectReason, Status, StatusWatch};
+use crate::status::{ConnectionStatus, ConnectionStatusWatcher, DisconnectReason};
 
 /// The client of a device or module. Cheap to clone; all clones share one connection.
 ///
@@ -84,22 +84,22 @@ impl DeviceClient {
                 Err(disconnecting) => disconnecting.closed().await,
             }
         };
-        let settled = |status: &Status| match status {
-            Status::Connected | Status::Disconnected { .. } => true,
+        let settled = |status: &ConnectionStatus| match status {
+            ConnectionStatus::Connected | ConnectionStatus::Disconnected { .. } => true,
             // A failed first attempt ends the task, so that attempt succeeded and the connection was lost since.
-            Status::WaitingToReconnect { .. } => started,
-            Status::Connecting => false,
+            ConnectionStatus::WaitingToReconnect { .. } => started,
+            ConnectionStatus::Connecting => false,
         };
         match status.wait_for(settled).await {
-            Some(Status::Connected | Status::WaitingToReconnect { .. }) => Ok(()),
-            Some(Status::Disconnected { reason: DisconnectReason::Failed(error) }) => Err(error),
+            Some(ConnectionStatus::Connected | ConnectionStatus::WaitingToReconnect { .. }) => Ok(()),
+            Some(ConnectionStatus::Disconnected { reason: DisconnectReason::Failed(error) }) => Err(error),
             _ => Err(Error::closed()),
         }
     }
 
     /// Starts the task if it does not run, and returns whether it was started. If a task is disconnecting, returns its
     /// channel, which is closed when it has ended.
-    fn start(&self) -> Result<(StatusWatch, bool), mpsc::Sender<Command>> {
+    fn start(&self) -> Result<(ConnectionStatusWatcher, bool), mpsc::Sender<Command>> {
         let mut slot = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slot {
             Some(task) if task.commands.is_closed() => {}
@@ -109,7 +109,7 @@ impl DeviceClient {
         }
         let (commands, receiver) = mpsc::channel(1);
         // Before the status is read: the previous task left another one.
-        self.inner.shared.status.send_replace(Status::Connecting);
+        self.inner.shared.status.send_replace(ConnectionStatus::Connecting);
         self.inner.shared.open();
         tokio::spawn(Driver::new(self.inner.shared.clone(), receiver).run());
         *slot = Some(Task { commands, disconnecting: Arc::default() });
@@ -134,10 +134,10 @@ impl DeviceClient {
         }
     }
 
-    /// Returns a watch of the connection state.
+    /// Returns a watcher of the connection status.
     #[must_use]
-    pub fn status(&self) -> StatusWatch {
-        StatusWatch { receiver: self.inner.shared.status.subscribe() }
+    pub fn status(&self) -> ConnectionStatusWatcher {
+        ConnectionStatusWatcher { receiver: self.inner.shared.status.subscribe() }
     }
 
     /// Returns the id of the device.

@@ -32,7 +32,7 @@ use crate::feature::{Feature, Features};
 use crate::message::{Message, UnacknowledgedMessages};
 use crate::method::Handlers;
 use crate::retry::Backoff;
-use crate::status::{DisconnectReason, Status};
+use crate::status::{ConnectionStatus, DisconnectReason};
 use crate::twin::{DesiredUpdate, TwinQueue};
 use calls::Calls;
 use connect::Connected;
@@ -45,7 +45,7 @@ use twin::TwinRequests;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) handlers: Handlers,
-    pub(crate) status: watch::Sender<Status>,
+    pub(crate) status: watch::Sender<ConnectionStatus>,
     /// One permit per open call, across connections: handlers outlive a connection.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) event_queue: Arc<EventQueue>,
@@ -62,7 +62,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let wake = Arc::new(Notify::new());
-        let (status, _) = watch::channel(Status::disconnected(DisconnectReason::NeverConnected));
+        let (status, _) = watch::channel(ConnectionStatus::disconnected(DisconnectReason::NeverConnected));
         Self {
             permits: Arc::new(Semaphore::new(config.max_concurrent_methods)),
             event_queue: Arc::new(EventQueue::new(config.offline.clone())),
@@ -180,7 +180,7 @@ impl Driver {
         // Before the status changes.
         self.close();
         info!(device = %self.shared.config.identity, ?reason, "disconnected");
-        self.set_status(Status::disconnected(reason));
+        self.set_status(ConnectionStatus::disconnected(reason));
     }
 
     async fn drive(&mut self) -> ExitReason {
@@ -191,7 +191,7 @@ impl Driver {
         };
         loop {
             info!(device = %self.shared.config.identity, "connected");
-            self.set_status(Status::Connected);
+            self.set_status(ConnectionStatus::Connected);
             let since = Instant::now();
             let error = match self.serve(&mut connected).await {
                 ExitReason::Requested => {
@@ -224,7 +224,7 @@ impl Driver {
                 return Err(ExitReason::Lost(cause));
             }
             warn!(device = %self.shared.config.identity, error = %cause, ?delay, "connection lost");
-            self.set_status(Status::WaitingToReconnect { delay, cause });
+            self.set_status(ConnectionStatus::WaitingToReconnect { delay, cause });
             self.wait(delay).await?;
             cause = match self.connect().await {
                 Ok(connected) => return Ok(connected),
@@ -257,7 +257,7 @@ impl Driver {
         self.shared.close(&self.final_error);
     }
 
-    fn set_status(&self, status: Status) {
+    fn set_status(&self, status: ConnectionStatus) {
         self.shared.status.send_replace(status);
     }
 }

@@ -102,7 +102,7 @@ pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, ModuleId, Timestamp};
 pub use message::{LockedMessage, Message, MessageStream};
 pub use method::{MethodInvocation, MethodRequest, MethodRequestStream, MethodResponse};
 pub use retry::{Jitter, RetryPolicy};
-pub use status::{DisconnectReason, Status, StatusWatch};
+pub use status::{ConnectionStatus, ConnectionStatusWatcher, DisconnectReason};
 pub use transport::Transport;
 pub use twin::{DesiredUpdate, DesiredUpdateStream, DeviceTwin, TwinSection};
 pub use upload::{FileUpload, UploadedFile};

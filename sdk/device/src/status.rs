@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 
-/// The state of the connection. The type `Status` of the service SDK is another: whether an identity is enabled.
+/// The state of the connection to the hub, as the client sees it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Status {
+pub enum ConnectionStatus {
     /// Not connected until [`connect`](crate::DeviceClient::connect) is called.
     Disconnected {
         /// The reason.
@@ -42,32 +42,36 @@ pub enum DisconnectReason {
     Failed(Error),
 }
 
-/// Watches the [`Status`] of a client. Returns the latest status; earlier ones that were not read are skipped.
+/// Watches the [`ConnectionStatus`] of a client. Returns the latest status; earlier ones that were not read are
+/// skipped. Each watcher is independent of the others.
 #[derive(Debug, Clone)]
-pub struct StatusWatch {
-    pub(crate) receiver: watch::Receiver<Status>,
+pub struct ConnectionStatusWatcher {
+    pub(crate) receiver: watch::Receiver<ConnectionStatus>,
 }
 
-impl StatusWatch {
+impl ConnectionStatusWatcher {
     /// Returns the current status.
     #[must_use]
-    pub fn current(&self) -> Status {
+    pub fn current(&self) -> ConnectionStatus {
         self.receiver.borrow().clone()
     }
 
     /// Waits for the next change. Returns `None` when the client is dropped.
-    pub async fn next(&mut self) -> Option<Status> {
+    pub async fn next(&mut self) -> Option<ConnectionStatus> {
         self.receiver.changed().await.ok()?;
         Some(self.receiver.borrow_and_update().clone())
     }
 
     /// Waits until `condition` holds for the status. Returns `None` when the client is dropped.
-    pub async fn wait_for(&mut self, mut condition: impl FnMut(&Status) -> bool) -> Option<Status> {
+    pub async fn wait_for(
+        &mut self,
+        mut condition: impl FnMut(&ConnectionStatus) -> bool,
+    ) -> Option<ConnectionStatus> {
         self.receiver.wait_for(|status| condition(status)).await.ok().map(|status| status.clone())
     }
 }
 
-impl Status {
+impl ConnectionStatus {
     /// Returns whether the client is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {

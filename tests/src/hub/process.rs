@@ -52,6 +52,13 @@ pub(super) fn command(name: &str, config: &Path) -> Command {
     command
 }
 
+/// Opens the log of the hub in the folder of its configuration.
+#[track_caller]
+fn log_file(config: &Path) -> OwnedFd {
+    let log = OpenOptions::new().create(true).append(true).open(config.with_extension("log"));
+    log.expect("cannot open the log file").into()
+}
+
 pub(super) struct Process {
     child: Child,
     log: PathBuf,
@@ -60,15 +67,32 @@ pub(super) struct Process {
 impl Process {
     #[track_caller]
     pub(super) fn start(config: &Path, host: &str) -> Self {
-        let open = || OpenOptions::new().create(true).append(true).open(config.with_extension("log"));
-        Self::start_with_log(config, host, open().expect("cannot open the log file").into())
+        Self::start_with_log(config, host, log_file(config))
     }
 
     /// Starts the hub with its log in `output`, which may be anything.
     #[track_caller]
     pub(super) fn start_with_log(config: &Path, host: &str, output: OwnedFd) -> Self {
+        Self::spawn(command("serve", config), config, host, output)
+    }
+
+    /// Starts the hub with this soft and hard limit of open files.
+    #[track_caller]
+    pub(super) fn start_with_max_open_files(config: &Path, host: &str, limit: u32) -> Self {
+        let serve = command("serve", config);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit} && exec \"$@\""), "sh"]);
+        shell.arg(serve.get_program()).args(serve.get_args());
+        for (name, _) in serve.get_envs() {
+            shell.env_remove(name);
+        }
+        Self::spawn(shell, config, host, log_file(config))
+    }
+
+    #[track_caller]
+    fn spawn(mut command: Command, config: &Path, host: &str, output: OwnedFd) -> Self {
         let log = config.with_extension("log");
-        let child = command("serve", config)
+        let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("another descriptor of the log"))
             .stderr(output)
@@ -92,17 +116,17 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Sends SIGTERM.
+    /// Sends the signal with this name.
     #[track_caller]
-    pub(super) fn signal(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
+    pub(super) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "cannot send SIGTERM");
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send SIG{name}");
     }
 
     #[track_caller]
     pub(super) fn terminate(&mut self, limit: Duration) -> ExitStatus {
-        self.signal();
+        self.signal("TERM");
         eventually("the hub stops", limit, || self.child.try_wait().expect("the hub's status"))
     }
 

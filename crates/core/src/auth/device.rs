@@ -153,7 +153,7 @@ fn authenticate_with_token(
             if !token.is_signed_by(&policy.primary_key) && !token.is_signed_by(&policy.secondary_key) {
                 return Err(DeviceAuthError::BadSignature);
             }
-            if !policy.rights.has(Right::DeviceConnect) {
+            if !policy.rights.contains(Right::DeviceConnect) {
                 return Err(DeviceAuthError::NoRight);
             }
             Credential::Policy { name: policy.name.clone() }

@@ -61,7 +61,7 @@ pub struct EntraSettings {
 
 /// Verifies Entra tokens.
 #[derive(Debug)]
-pub struct Entra {
+pub struct EntraTokenVerifier {
     issuers: Vec<(Issuer, KeyCache)>,
     audiences: Vec<String>,
     assignments: Vec<(String, Role)>,
@@ -156,7 +156,7 @@ enum Audiences {
     Many(Vec<String>),
 }
 
-impl Entra {
+impl EntraTokenVerifier {
     /// Creates a verifier for these settings that fetches the issuers' keys from `source`.
     pub fn new(settings: EntraSettings, source: Arc<dyn KeySource>) -> Self {
         let mut audiences = settings.audiences;

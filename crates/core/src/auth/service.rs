@@ -9,7 +9,7 @@ use ferrohub_model::sas::SasToken;
 use ferrohub_model::{ErrorCode, HubError, Timestamp};
 
 use super::policies::TokenDigest;
-use super::{Entra, Operation, Policies, Policy};
+use super::{EntraTokenVerifier, Operation, Policies, Policy};
 
 /// The authenticated sender of a service request.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub(crate) struct AuthorizationError {
     pub(crate) reason: &'static str,
     /// The response to the caller.
     pub(crate) error: HubError,
+    /// For the log: the subject of an Entra token, once it is verified.
+    pub(crate) subject: Option<String>,
 }
 
 /// The `reason` if the token names no policy, so it is the token of a device or module. The hub then checks whether the
@@ -40,7 +42,8 @@ pub(crate) const NO_POLICY: &str = "no_policy";
 
 impl AuthorizationError {
     pub(crate) fn new(reason: &'static str) -> Self {
-        Self { reason, error: HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized") }
+        let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized");
+        Self { reason, error, subject: None }
     }
 }
 
@@ -50,7 +53,7 @@ pub(crate) async fn authorize(
     operation: Operation,
     host: &str,
     policies: &Policies,
-    entra: Option<&Entra>,
+    entra: Option<&EntraTokenVerifier>,
     now: Timestamp,
 ) -> Result<Principal, AuthorizationError> {
     let header = header.ok_or_else(|| AuthorizationError::new("no_token"))?;
@@ -80,14 +83,21 @@ pub(crate) async fn authorize(
     let is_allowed = match &principal {
         Principal::Policy(policy) => {
             // All rights of one set are enough.
-            operation.rights().iter().any(|set| set.iter().all(|right| policy.rights.has(*right)))
+            operation.rights().iter().any(|set| set.iter().all(|right| policy.rights.contains(*right)))
         }
         // An operation without a data action is for policies only.
         Principal::Entra { actions, .. } => operation
             .data_action()
             .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),
     };
-    if is_allowed { Ok(principal) } else { Err(AuthorizationError::new("no_right")) }
+    if is_allowed {
+        return Ok(principal);
+    }
+    let subject = match principal {
+        Principal::Policy(_) => None,
+        Principal::Entra { subject, .. } => Some(subject),
+    };
+    Err(AuthorizationError { subject, ..AuthorizationError::new("no_right") })
 }
 
 fn digest(header: &str) -> TokenDigest {

@@ -118,7 +118,7 @@ pub struct Connection {
     /// When the token or certificate expires. `None` if it never does.
     pub expires: Option<Timestamp>,
     /// When it connected.
-    pub connected: Timestamp,
+    pub connected_at: Timestamp,
     /// The identity's generation id when it connected.
     pub(crate) generation_id: String,
     last_activity: AtomicI64,
@@ -189,7 +189,7 @@ impl Connection {
             id: identity.id.clone(),
             credential,
             expires,
-            connected: now,
+            connected_at: now,
             generation_id: identity.generation_id.clone(),
             last_activity: AtomicI64::new(now.unix_millis()),
             disconnect_counted: AtomicBool::new(false),
@@ -231,7 +231,7 @@ impl Connection {
         let mut state = self.lock();
         let Some(inherited) = &mut state.inherited else { return state.calls.answer(id, reply) };
         // A request id is unique in the process, so at most one connection has the call.
-        let owner = inherited.iter().find(|earlier| earlier.lock().calls.has(id)).cloned();
+        let owner = inherited.iter().find(|earlier| earlier.lock().calls.contains(id)).cloned();
         match owner {
             Some(owner) => {
                 let answer = owner.lock().calls.answer(id, reply);

@@ -199,7 +199,7 @@ impl InFlight {
     }
 
     /// Returns whether this call is in flight.
-    pub(super) fn has(&self, id: RequestId) -> bool {
+    pub(super) fn contains(&self, id: RequestId) -> bool {
         self.slots.get(id.slot()).and_then(Option::as_ref).is_some_and(|call| call.id == id)
     }
 

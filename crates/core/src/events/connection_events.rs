@@ -1,4 +1,4 @@
-//! Writes connection events (connected, disconnected) to the telemetry log.
+//! Writes connection events (connected, disconnected) to the event log.
 //!
 //! A connecting device does not wait for the write. Events that arrive during a write are written together by the next
 //! one, in order. If too many events are pending, only the latest event of each device is kept: it has the current
@@ -11,8 +11,8 @@ use ferrohub_model::Timestamp;
 use tracing::warn;
 
 use super::hub_event::{HubEvent, connection_event_body};
-use super::log::{Origin, PartitionState};
-use super::telemetry_log::{Entry, TelemetryLog};
+use super::log::{EventIdentity, PartitionState};
+use super::managed_event_log::{Entry, ManagedEventLog};
 
 /// Number of pending events at which outdated ones are dropped.
 const COMPACTION_THRESHOLD: usize = 65_536;
@@ -22,7 +22,7 @@ const BATCH_SIZE: usize = 256;
 /// The start or end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ConnectionEvent {
-    origin: Origin,
+    identity: EventIdentity,
     event: HubEvent,
     sequence_number: u64,
     now: Timestamp,
@@ -57,11 +57,16 @@ impl PendingEvents {
         }
     }
 
-    pub(crate) fn push(&mut self, origin: Origin, event: HubEvent, now: Timestamp) {
+    pub(crate) fn push(&mut self, identity: EventIdentity, event: HubEvent, now: Timestamp) {
         self.last_sequence_number =
             first_sequence_number(now.unix_millis()).max(self.last_sequence_number + 1);
-        let origin = Origin { auth: None, ..origin };
-        self.events.push(ConnectionEvent { origin, event, sequence_number: self.last_sequence_number, now });
+        let identity = EventIdentity { auth: None, ..identity };
+        self.events.push(ConnectionEvent {
+            identity,
+            event,
+            sequence_number: self.last_sequence_number,
+            now,
+        });
         if self.events.len() >= self.compact_at {
             self.compact();
         }
@@ -78,7 +83,7 @@ impl PendingEvents {
         let mut seen = HashSet::new();
         let mut kept: Vec<ConnectionEvent> = Vec::new();
         for event in std::mem::take(&mut self.events).into_iter().rev() {
-            if seen.insert(event.origin.id.clone()) {
+            if seen.insert(event.identity.id.clone()) {
                 kept.push(event);
             }
         }
@@ -99,7 +104,7 @@ fn first_sequence_number(millis: i64) -> u64 {
 
 /// Records connection events. Exists only if the log is configured to contain them.
 pub(crate) struct ConnectionEvents {
-    log: Arc<TelemetryLog>,
+    log: Arc<ManagedEventLog>,
     host: String,
     pending: Mutex<PendingEvents>,
     /// Serializes writers, which keeps the events in order.
@@ -108,7 +113,7 @@ pub(crate) struct ConnectionEvents {
 
 impl ConnectionEvents {
     pub(crate) fn new(
-        log: Arc<TelemetryLog>,
+        log: Arc<ManagedEventLog>,
         host: String,
         partitions: &[PartitionState],
         now: Timestamp,
@@ -145,14 +150,14 @@ impl ConnectionEvents {
     }
 
     async fn append(&self, batch: &[ConnectionEvent]) {
-        let entries = batch.iter().map(|ConnectionEvent { origin, event, sequence_number, now }| {
+        let entries = batch.iter().map(|ConnectionEvent { identity, event, sequence_number, now }| {
             let new_event =
-                event.to_event(&self.host, &origin.id, *now, &connection_event_body(*sequence_number));
-            Entry { source: event.source(), origin: origin.clone(), events: vec![new_event], now: *now }
+                event.to_event(&self.host, &identity.id, *now, &connection_event_body(*sequence_number));
+            Entry { source: event.source(), identity: identity.clone(), events: vec![new_event], now: *now }
         });
         if let Err(error) = self.log.append_all(entries.collect()).await {
-            for ConnectionEvent { origin, event, .. } in batch {
-                warn!(device = %origin.id, ?event, %error, "cannot write a connection event to the event log");
+            for ConnectionEvent { identity, event, .. } in batch {
+                warn!(device = %identity.id, ?event, %error, "cannot write a connection event to the event log");
             }
         }
     }
@@ -168,8 +173,8 @@ mod tests {
     use crate::events::fake::SlowLog;
     use crate::metrics::Metrics;
 
-    fn origin(id: &str) -> Origin {
-        Origin { id: IdentityId::parse(id).unwrap(), generation_id: String::new(), auth: None }
+    fn event_identity(id: &str) -> EventIdentity {
+        EventIdentity { id: IdentityId::parse(id).unwrap(), generation_id: String::new(), auth: None }
     }
 
     fn time(seconds: i64) -> Timestamp {
@@ -180,7 +185,7 @@ mod tests {
     fn sequence_numbers_increase_across_clock_changes_and_restarts() {
         let mut pending = PendingEvents::new(&[], time(100));
         for now in [100, 100, 50, 200, 10] {
-            pending.push(origin("d"), HubEvent::Connected, time(now));
+            pending.push(event_identity("d"), HubEvent::Connected, time(now));
         }
         let numbers: Vec<u64> = pending.events.iter().map(|event| event.sequence_number).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
@@ -202,9 +207,9 @@ mod tests {
             ("c", HubEvent::Connected),
             ("c", HubEvent::Disconnected),
         ] {
-            pending.push(origin(id), event, time(0));
+            pending.push(event_identity(id), event, time(0));
         }
-        let left: Vec<_> = pending.events.iter().map(|one| (one.origin.id.as_str(), one.event)).collect();
+        let left: Vec<_> = pending.events.iter().map(|one| (one.identity.id.as_str(), one.event)).collect();
         assert_eq!(
             left,
             [("b", HubEvent::Connected), ("a", HubEvent::Disconnected), ("c", HubEvent::Disconnected)]
@@ -215,7 +220,7 @@ mod tests {
     async fn one_task_writes_a_burst_of_events_in_order() {
         let slow_log = Arc::new(SlowLog::new());
         let settings = EventSettings::default();
-        let log = Arc::new(TelemetryLog::new(
+        let log = Arc::new(ManagedEventLog::new(
             slow_log.clone(),
             settings,
             &Metrics::register(&mut Registry::default()),
@@ -224,7 +229,7 @@ mod tests {
         let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         for number in 0..1000 {
             let event = if number % 2 == 0 { HubEvent::Connected } else { HubEvent::Disconnected };
-            events.lock().push(origin(&format!("d{number}")), event, time(1));
+            events.lock().push(event_identity(&format!("d{number}")), event, time(1));
             events.spawn_writer();
             tokio::task::yield_now().await;
         }
@@ -232,7 +237,7 @@ mod tests {
         slow_log.disk.add_permits(1000);
         events.flush().await;
         let ids: Vec<String> =
-            slow_log.written.lock().unwrap().iter().map(|batch| batch.origin.id.to_string()).collect();
+            slow_log.written.lock().unwrap().iter().map(|batch| batch.identity.id.to_string()).collect();
         assert_eq!(ids, (0..1000).map(|number| format!("d{number}")).collect::<Vec<_>>());
         assert!(!events.lock().has_writer, "the next event must start a writer");
     }

@@ -13,9 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 pub(crate) struct ConsumerGroups {
     names: Vec<String>,
     /// Maximum number of readers of one group on one partition.
-    readers_per_partition: usize,
-    /// Number of slots in use, by the group's index in `names` and the partition. A slot is the permission for one reader
-    /// on one partition.
+    readers_per_group: usize,
+    /// Number of slots in use, by the group's index in `names` and the partition. A slot is the permission for one
+    /// reader on one partition.
     used_slots: Mutex<HashMap<(usize, u16), usize>>,
     /// Metric: number of open readers.
     open_readers: Gauge<i64, AtomicI64>,
@@ -40,7 +40,7 @@ pub(super) struct ReaderSlot {
 impl ConsumerGroups {
     pub(crate) fn new(
         configured: &[String],
-        readers_per_partition: usize,
+        readers_per_group: usize,
         open_readers: Gauge<i64, AtomicI64>,
     ) -> Self {
         let mut names = vec![DEFAULT_CONSUMER_GROUP.to_owned()];
@@ -49,15 +49,15 @@ impl ConsumerGroups {
                 names.push(name.clone());
             }
         }
-        Self { names, readers_per_partition, used_slots: Mutex::default(), open_readers }
+        Self { names, readers_per_group, used_slots: Mutex::default(), open_readers }
     }
 
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
-    pub(crate) fn readers_per_partition(&self) -> usize {
-        self.readers_per_partition
+    pub(crate) fn readers_per_group(&self) -> usize {
+        self.readers_per_group
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(usize, u16), usize>> {
@@ -74,7 +74,7 @@ impl ConsumerGroups {
         let group_index = index.ok_or(ReaderSlotError::UnknownGroup)?;
         let mut used_slots = self.lock();
         let is_full = |partition: &u16| {
-            used_slots.get(&(group_index, *partition)).is_some_and(|used| *used >= self.readers_per_partition)
+            used_slots.get(&(group_index, *partition)).is_some_and(|used| *used >= self.readers_per_group)
         };
         if partitions.iter().any(is_full) {
             return Err(ReaderSlotError::Full);

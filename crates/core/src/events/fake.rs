@@ -51,7 +51,7 @@ impl EventLog for SlowLog {
     async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
-    async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+    async fn remove_oldest(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
         Ok(0)
     }
     async fn ping(&self) -> Result<(), StoreError> {

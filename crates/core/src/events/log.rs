@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use super::{AuthMethod, EventSource};
 use crate::store::StoreError;
 
-/// The identity that sent an event, or that a hub event is about.
+/// What an event records about its identity: the device or module that sent it, or that a hub event is about. What kind
+/// of event it is, is the [`EventSource`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct EventIdentity {
     /// The device, or the module: a part of a device that has its own id and credentials.
     pub id: IdentityId,
     /// The generation id of the identity. It distinguishes identities that had the same id one after the other.
@@ -32,7 +33,7 @@ pub struct NewEvent {
     pub body: Bytes,
 }
 
-/// Events of one origin that are appended atomically.
+/// Events of one identity and one source that are appended atomically.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The partition to append to.
@@ -40,7 +41,7 @@ pub struct Batch {
     /// What the events report: telemetry, a change of a twin (the hub's document about a device), and so on.
     pub source: EventSource,
     /// The identity that they belong to.
-    pub origin: Origin,
+    pub identity: EventIdentity,
     /// When the hub accepted the events.
     pub now: Timestamp,
     /// The events, in order.
@@ -59,7 +60,7 @@ pub struct StoredEvent {
     /// What the event reports.
     pub source: EventSource,
     /// The identity that it belongs to.
-    pub origin: Origin,
+    pub identity: EventIdentity,
     /// The properties, as a property bag.
     pub properties: String,
     /// The body.
@@ -94,18 +95,18 @@ impl StoredEvent {
             .into_iter()
             .map(|(property, value)| (property.event_name().to_owned(), value))
             .collect();
-        let module_id = self.origin.id.module_str();
+        let module_id = self.identity.id.module_str();
         // The names are those of Azure IoT Hub.
         let mut add = |name: &str, value: String| drop(system.insert(name.to_owned(), value));
-        add("iothub-connection-device-id", self.origin.id.device_str().to_owned());
+        add("iothub-connection-device-id", self.identity.id.device_str().to_owned());
         if let Some(module_id) = module_id {
             add("iothub-connection-module-id", module_id.to_owned());
         }
-        if let Some(auth) = self.origin.auth {
+        if let Some(auth) = self.identity.auth {
             let is_module = module_id.is_some();
             add("iothub-connection-auth-method", auth.to_json(is_module));
         }
-        add("iothub-connection-auth-generation-id", self.origin.generation_id);
+        add("iothub-connection-auth-generation-id", self.identity.generation_id);
         add("iothub-enqueuedtime", self.enqueued.to_string());
         add("iothub-message-source", self.source.name().to_owned());
         Event {
@@ -135,7 +136,7 @@ pub struct PartitionState {
     pub bytes: u64,
 }
 
-/// Approximate size of an event besides its body and properties, in bytes: the row and the origin.
+/// Approximate size of an event besides its body and properties, in bytes: the row and the identity.
 pub const EVENT_OVERHEAD: u64 = 128;
 
 /// A persistent log of events in partitions.
@@ -152,8 +153,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// the write.
     async fn append_all(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
 
-    /// Watches the sequence number of the partition's next event. It changes when appended events become readable.
-    /// `None` if there is no such partition.
+    /// Watches the head of a partition: the sequence number that its next event will get, one more than that of its
+    /// last event. It changes when appended events become readable. `None` if there is no such partition.
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>>;
 
     /// Reads the events of a partition from sequence number `from` on, or from the oldest one if `from` was removed.
@@ -173,10 +174,10 @@ pub trait EventLog: Send + Sync + 'static {
     /// such event, returns the number of the next event.
     async fn first_since(&self, partition: u16, time: Timestamp) -> Result<u64, StoreError>;
 
-    /// Removes events that were appended before `cutoff`, and the oldest events while the log is larger than `max_bytes`.
-    /// One call may remove only a part of them, so that writers are not blocked for long. Returns the number of removed
-    /// events; call again until it is 0. The sequence numbers of other events stay the same.
-    async fn trim(&self, cutoff: Timestamp, max_bytes: u64) -> Result<u64, StoreError>;
+    /// Removes the oldest events: those that were appended before `cutoff`, and more while the log is larger than
+    /// `max_bytes`. One call may remove only a part of them, so that writers are not blocked for long. Returns the
+    /// number of removed events; call again until it is 0. The sequence numbers of other events stay the same.
+    async fn remove_oldest(&self, cutoff: Timestamp, max_bytes: u64) -> Result<u64, StoreError>;
 
     /// Checks that the log works, with a small write that reaches the disk. Calls in quick succession may share one
     /// write.

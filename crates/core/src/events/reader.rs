@@ -41,6 +41,7 @@ pub(super) struct Cursor {
     pub(super) partition: u16,
     /// The sequence number of the next event to read.
     pub(super) next: u64,
+    /// Watches the partition's head: the sequence number that its next event will get. An append increases it.
     pub(super) head: watch::Receiver<u64>,
 }
 
@@ -86,6 +87,8 @@ impl EventReader {
         let count = self.cursors.len();
         for index in (self.next_cursor..).take(count) {
             let Some(cursor) = self.cursors.get_mut(index % count) else { continue };
+            // The end for this read: the head as it is now. Events that are appended from here on change the head
+            // again, and `wait_for_append` then returns at once.
             let end = *cursor.head.borrow_and_update();
             if cursor.next >= end {
                 continue;

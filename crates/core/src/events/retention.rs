@@ -124,7 +124,7 @@ async fn run_once(
     let target_bytes = if is_too_large { max_bytes - max_bytes / EXTRA_SPACE_DIVISOR } else { max_bytes };
     let mut removed = 0;
     loop {
-        match log.trim(cutoff, target_bytes).await? {
+        match log.remove_oldest(cutoff, target_bytes).await? {
             0 => break,
             count => removed += count,
         }
@@ -157,12 +157,12 @@ fn next_run(partitions: &[PartitionState], settings: &EventSettings, now: Timest
 mod tests {
     use super::*;
 
-    /// A log with one partition that counts how often its state is read and how often it is trimmed.
+    /// A log with one partition that counts how often its state is read and how often events are removed.
     #[derive(Default)]
     struct CountingLog {
         state_reads: AtomicU64,
         partition: std::sync::Mutex<PartitionState>,
-        trims: AtomicU64,
+        removals: AtomicU64,
     }
 
     #[async_trait::async_trait]
@@ -195,8 +195,8 @@ mod tests {
         async fn first_since(&self, _: u16, _: Timestamp) -> Result<u64, StoreError> {
             Ok(0)
         }
-        async fn trim(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
-            self.trims.fetch_add(1, Ordering::Relaxed);
+        async fn remove_oldest(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+            self.removals.fetch_add(1, Ordering::Relaxed);
             let mut partition = self.partition.lock().unwrap();
             let removed = partition.next - partition.begin;
             *partition = PartitionState { begin: partition.next, oldest: None, bytes: 0, ..*partition };
@@ -240,7 +240,7 @@ mod tests {
             PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
         retention.record_appended(300);
         tokio::time::sleep(max_age - Duration::from_secs(1)).await;
-        assert_eq!((log.state_reads.load(Ordering::Relaxed), log.trims.load(Ordering::Relaxed)), (2, 0));
+        assert_eq!((log.state_reads.load(Ordering::Relaxed), log.removals.load(Ordering::Relaxed)), (2, 0));
         tokio::time::sleep(Duration::from_secs(300)).await;
         assert_eq!(removed_events.get(), 3);
         let state_reads = log.state_reads.load(Ordering::Relaxed);

@@ -1,8 +1,10 @@
-//! Settings of the telemetry log.
+//! Settings of the event log, and the sources of events.
 
 use std::time::Duration;
 
-/// The source of an event. The numbers are stored; readers see the names as `iothub-message-source`.
+/// The source of an event, as Azure calls it: what kind of event it is. The numbers are stored; readers see the names
+/// as `iothub-message-source`. Which device or module the event belongs to is its
+/// [`EventIdentity`](super::EventIdentity).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventSource {
     /// A device or module sent it.

@@ -1,15 +1,17 @@
 //! Patterns that match identity ids and request paths.
 
-/// A pattern of segments separated by slashes. In a segment, `*` matches any characters.
+/// A pattern of segments separated by slashes. In a segment, `*` matches any number of characters, also none. The last
+/// segment may be `**`, which matches any number of segments, also none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     segments: Vec<String>,
-    /// The pattern ends with `**`, which matches any number of further segments, also none.
+    /// The pattern ended with `**`. It is not in `segments`.
     matches_rest: bool,
 }
 
 impl Pattern {
-    /// `a/*b*` matches texts with the same number of segments; `a/**` matches `a` and everything below it.
+    /// Parses a pattern. `a/*b*` matches texts of two segments, such as `a/xby`. `a/**` matches `a`, `a/x` and `a/x/y`.
+    /// `**` matches everything. Before the last segment, `**` is the same as `*`.
     pub(super) fn new(text: &str) -> Self {
         let mut segments: Vec<String> = text.split('/').map(str::to_owned).collect();
         let matches_rest = segments.last().is_some_and(|last| last == "**");
@@ -20,16 +22,19 @@ impl Pattern {
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
+        // Each pattern segment takes one segment of the text. What is then left needs the `**`.
         let mut segments = text.split('/');
-        let first_match =
+        let beginning_matches =
             self.segments.iter().all(|pattern| segments.next().is_some_and(|segment| glob(pattern, segment)));
-        first_match && (self.matches_rest || segments.next().is_none())
+        beginning_matches && (self.matches_rest || segments.next().is_none())
     }
 }
 
 /// Returns whether `text` matches `pattern`, in which `*` matches any characters.
 ///
-/// Does not backtrack: the work is at most the length of `text` for each `*`.
+/// The text must begin with the piece before the first `*` and end with the piece after the last one. Each piece
+/// between them is taken where it occurs first, which leaves the most text for the others. So there is no backtracking:
+/// the work is at most the length of `text` for each `*`.
 fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };

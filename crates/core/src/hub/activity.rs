@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ferrohub_model::IdentityId;
+use ferrohub_model::device::ConnectionState;
 use tracing::warn;
 
 use super::Hub;
@@ -147,16 +148,19 @@ impl Hub {
         else {
             return (current, false);
         };
-        let connected_at = connection.connected;
+        let connected_at = connection.connected_at;
         let identity = current.to_mut();
         identity.connection_state_updated = identity.connection_state_updated.max(connected_at);
         identity.last_activity = identity.last_activity.max(connection.last_activity());
         (current, connection.close_reason().is_none())
     }
 
-    /// Records that an identity connected (`connected`) or disconnected, with the time.
-    pub(super) fn record_presence(&self, connection: &Connection, connected: bool) {
-        let since = if connected { connection.connected } else { self.clock.now() };
+    /// Records that the identity of `connection` connected or disconnected, with the time.
+    pub(super) fn record_connection_state(&self, connection: &Connection, state: ConnectionState) {
+        let (connected, since) = match state {
+            ConnectionState::Connected => (true, connection.connected_at),
+            ConnectionState::Disconnected => (false, self.clock.now()),
+        };
         let activity = Activity {
             id: connection.id.clone(),
             generation_id: connection.generation_id.clone(),

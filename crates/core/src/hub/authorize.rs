@@ -2,7 +2,6 @@
 
 use ferrohub_model::sas::SasToken;
 use ferrohub_model::{DeviceId, HubError, IdentityId};
-use tracing::info;
 
 use super::Hub;
 use crate::auth::{
@@ -10,8 +9,10 @@ use crate::auth::{
     VerifiedCredential, Verifier,
 };
 use crate::connections::Credential;
+use crate::log_limit::excerpt;
 use crate::metrics::count;
 use crate::registry::Identity;
+use crate::{log_limited, request_peer};
 
 /// The refusal reason for a module that failed authentication or may not call the target. The response does not say
 /// which.
@@ -47,7 +48,9 @@ impl DeviceCaller {
 impl Hub {
     /// Authorizes a service request by its `Authorization` header.
     pub async fn authorize(&self, header: Option<&str>, operation: Operation) -> Result<Principal, HubError> {
-        self.try_authorize(header, operation).await.map_err(|refused| self.record_refusal(refused, operation))
+        self.try_authorize(header, operation)
+            .await
+            .map_err(|refused| self.record_refusal(refused, header, operation))
     }
 
     /// Authorizes a method call by its `Authorization` header.
@@ -74,7 +77,7 @@ impl Hub {
                 }
             }
         };
-        Err(self.record_refusal(refused, Operation::InvokeMethod))
+        Err(self.record_refusal(refused, header, Operation::InvokeMethod))
     }
 
     /// Authorizes a request about the modules of `device`: a service with the right, or the device itself with its own
@@ -95,14 +98,16 @@ impl Hub {
             None => certificate.is_some(),
         };
         if !is_device {
-            return Err(self.record_refusal(refused, operation));
+            return Err(self.record_refusal(refused, header, operation));
         }
         match self.authenticate_identity(&IdentityId::device(device), header, certificate).await? {
             Ok(caller) => {
                 self.record_activity(&caller.identity);
                 Ok(ModuleCaller::Device)
             }
-            Err(error) => Err(self.record_refusal(AuthorizationError::new(error.reason()), operation)),
+            Err(error) => {
+                Err(self.record_refusal(AuthorizationError::new(error.reason()), header, operation))
+            }
         }
     }
 
@@ -115,9 +120,25 @@ impl Hub {
         auth::authorize(header, operation, &self.host, &self.policies, entra, self.clock.now()).await
     }
 
-    fn record_refusal(&self, refused: AuthorizationError, operation: Operation) -> HubError {
+    fn record_refusal(
+        &self,
+        refused: AuthorizationError,
+        header: Option<&str>,
+        operation: Operation,
+    ) -> HubError {
         count(&self.metrics.unauthorized, refused.reason);
-        info!(reason = refused.reason, ?operation, "service request refused");
+        let token = header.and_then(|header| SasToken::parse(header).ok());
+        log_limited!(
+            info,
+            "service request refused",
+            refused.reason,
+            peer = request_peer::peer(),
+            // What the token claims; it need not be true.
+            policy = token.as_ref().and_then(|token| token.policy()).map(excerpt),
+            subject = refused.subject.as_deref().map(excerpt),
+            ?operation,
+            remedy = auth::remedy(refused.reason)
+        );
         refused.error
     }
 
@@ -135,9 +156,18 @@ impl Hub {
                 Ok(caller)
             }
             Err(error) => {
-                count(&self.metrics.unauthorized, error.reason());
-                info!(device = %id, %error, "device request refused");
-                Err(AuthorizationError::new(error.reason()).error)
+                let reason = error.reason();
+                count(&self.metrics.unauthorized, reason);
+                log_limited!(
+                    info,
+                    "device request refused",
+                    reason,
+                    device = %id,
+                    peer = request_peer::peer(),
+                    %error,
+                    remedy = auth::remedy(reason)
+                );
+                Err(AuthorizationError::new(reason).error)
             }
         }
     }

@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::Hub;
 use crate::connections::Connection;
-use crate::events::{EventSource, HubEvent, Origin};
+use crate::events::{EventIdentity, EventSource, HubEvent};
 use crate::registry::Identity;
 
 /// Runs `work` to completion even if the caller is cancelled, so that a change and its consequences are not separated.
@@ -53,9 +53,12 @@ impl Hub {
         }
         let now = self.clock.now();
         let new_event = event.to_event(&self.host, &identity.id, now, &body());
-        let origin =
-            Origin { id: identity.id.clone(), generation_id: identity.generation_id.clone(), auth: None };
-        if let Err(error) = self.events.append(event.source(), origin, vec![new_event], now).await {
+        let event_identity = EventIdentity {
+            id: identity.id.clone(),
+            generation_id: identity.generation_id.clone(),
+            auth: None,
+        };
+        if let Err(error) = self.events.append(event.source(), event_identity, vec![new_event], now).await {
             warn!(device = %identity.id, ?event, %error, "cannot write a hub event to the event log");
         }
     }
@@ -70,7 +73,7 @@ impl Hub {
         let mut emitted = false;
         let outcome = change(&mut |connection, event| {
             emitted = true;
-            pending.push(connection.origin(), event, self.clock.now());
+            pending.push(connection.event_identity(), event, self.clock.now());
         });
         drop(pending);
         if emitted {

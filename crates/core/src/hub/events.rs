@@ -8,7 +8,7 @@ use tracing::debug;
 use super::{DeviceCaller, Hub, store_failed};
 use crate::connections::Connection;
 use crate::events::{
-    EventReader, EventSource, NewEvent, OpenReaderError, Origin, PartitionState, ReaderSlotError,
+    EventIdentity, EventReader, EventSource, NewEvent, OpenReaderError, PartitionState, ReaderSlotError,
     StartPosition,
 };
 
@@ -41,10 +41,10 @@ pub struct ReadRequest<'a> {
 }
 
 impl Connection {
-    /// Returns the device or module as the origin of events.
+    /// Returns what the events of this device or module record about it.
     #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin {
+    pub fn event_identity(&self) -> EventIdentity {
+        EventIdentity {
             id: self.id.clone(),
             generation_id: self.generation_id.clone(),
             auth: Some((&self.credential).into()),
@@ -53,10 +53,10 @@ impl Connection {
 }
 
 impl DeviceCaller {
-    /// Returns the device or module as the origin of events.
+    /// Returns what the events of this device or module record about it.
     #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin {
+    pub fn event_identity(&self) -> EventIdentity {
+        EventIdentity {
             id: self.identity.id.clone(),
             generation_id: self.identity.generation_id.clone(),
             auth: Some((&self.credential).into()),
@@ -76,11 +76,15 @@ impl Hub {
     /// # Errors
     ///
     /// `MessageTooLarge` if a message exceeds [`max_event_bytes`](Self::max_event_bytes).
-    pub async fn send_events(&self, origin: Origin, messages: Vec<DeviceMessage>) -> Result<(), HubError> {
+    pub async fn send_events(
+        &self,
+        identity: EventIdentity,
+        messages: Vec<DeviceMessage>,
+    ) -> Result<(), HubError> {
         let limit = self.max_event_bytes();
         if let Some(message) = messages.iter().find(|message| message.size() > limit) {
             let bytes = message.size();
-            debug!(device = %origin.id, bytes, limit, "message rejected: too large");
+            debug!(device = %identity.id, bytes, limit, "message rejected: too large");
             let text = format!(
                 "The message with its properties has {bytes} bytes; the maximum is {limit} (events.message_bytes)."
             );
@@ -94,7 +98,7 @@ impl Hub {
             .map(|message| NewEvent { properties: message.properties.to_string(), body: message.body })
             .collect();
         self.events
-            .append(EventSource::Telemetry, origin, events, self.clock.now())
+            .append(EventSource::Telemetry, identity, events, self.clock.now())
             .await
             .map_err(store_failed)
     }
@@ -107,24 +111,32 @@ impl Hub {
         opened.map_err(|error| match error {
             OpenReaderError::NoPartition => HubError::new(
                 ErrorCode::GenericNotFound,
-                format!("There is no partition {}.", partition.unwrap_or_default()),
+                format!(
+                    "There is no partition {}. The event log has the partitions 0 to {}.",
+                    partition.unwrap_or_default(),
+                    self.events.partitions().saturating_sub(1)
+                ),
             ),
             OpenReaderError::NoSlot(ReaderSlotError::UnknownGroup) => HubError::new(
                 ErrorCode::GenericNotFound,
-                format!("There is no consumer group {consumer_group}."),
+                format!(
+                    "There is no consumer group {consumer_group}. Use $Default, or add the group to \
+                     events.consumer_groups in the configuration."
+                ),
             ),
             OpenReaderError::NoSlot(ReaderSlotError::Full) => HubError::new(
                 ErrorCode::ThrottlingException,
                 format!(
                     "The consumer group {consumer_group} has the maximum number of readers on a partition, {} \
-                     (events.readers_per_group).",
-                    self.events.groups().readers_per_partition()
+                     (events.readers_per_group). End one of them, or use another consumer group.",
+                    self.events.groups().readers_per_group()
                 ),
             ),
             OpenReaderError::PositionOutOfRange(partition) => HubError::new(
                 ErrorCode::ArgumentInvalid,
                 format!(
-                    "The position is after the end of partition {partition}; it belongs to another event log."
+                    "The position is after the end of partition {partition}; it belongs to another event log. Read \
+                     from start, end or a time."
                 ),
             ),
             OpenReaderError::Store(error) => store_failed(error),

@@ -7,12 +7,13 @@ use ferrohub_model::fault::{Fault, FaultRequest};
 use ferrohub_model::{ErrorCode, HubError, IdentityId};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Hub;
 use crate::connections::{Answer, CallEnd, CloseReason, Connection, MethodReply, OutgoingCall, RequestId};
 use crate::faults::{Effect, EndedFault, FaultHit, FaultPoint, Faults};
 use crate::limits::Limits;
+use crate::log_limited;
 use crate::metrics::count;
 
 /// How often expired faults are removed. A fault takes no effect and is not listed from the moment it expires.
@@ -163,7 +164,8 @@ impl Hub {
 
     fn record_hit(&self, hit: &FaultHit, target: &str) {
         count(&self.metrics.fault_hits, hit.kind.name());
-        info!(fault = hit.id, kind = hit.kind.name(), target, "fault hit");
+        // Requests that are not authorized hit faults, too.
+        log_limited!(info, "fault hit", hit.kind.name(), fault = hit.id, kind = hit.kind.name(), target);
     }
 
     fn hit_fault(&self, point: FaultPoint, id: &IdentityId) -> Option<Effect> {

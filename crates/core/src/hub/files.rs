@@ -18,8 +18,10 @@ use tracing::{error, info};
 use super::identities::not_found;
 use super::{DeviceCaller, Hub, store_failed};
 use crate::blobs::{Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, FileStorage};
+use crate::log_limit::excerpt;
 use crate::metrics::count;
 use crate::store::{QueuedNotification, StoreError, StoredSigningKey, Upload, WriteOutcome};
+use crate::{log_limited, request_peer};
 
 /// The rights of an upload URL. The device may also read the file back.
 const DEVICE_RIGHTS: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
@@ -117,7 +119,7 @@ impl Hub {
         let blob = BlobName::new(id.device_str(), name)
             .map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))?;
         if let FileStorage::Folder(folder) = files
-            && let Err(error) = folder.check_room(&blob)
+            && let Err(error) = folder.check_quota(&blob)
         {
             let text = match error {
                 BlobError::DeviceFull(limit) => format!(
@@ -274,7 +276,8 @@ impl Hub {
         };
         let denied = |reason| {
             count(&self.metrics.unauthorized, reason);
-            info!(device = blob.device(), reason, "file request refused");
+            let device = excerpt(blob.device());
+            log_limited!(info, "file request refused", reason, device, peer = request_peer::peer());
             BlobDenied::InvalidSignature(reason)
         };
         if !BlobSasToken::is_present(query) {
@@ -299,7 +302,7 @@ impl Hub {
         if device.status != Status::Enabled {
             return Err(denied("disabled"));
         }
-        if needed.iter().any(|right| sas.rights().has(*right)) {
+        if needed.iter().any(|right| sas.rights().contains(*right)) {
             Ok(BlobGrant { rights: sas.rights(), remaining })
         } else {
             Err(BlobDenied::MissingRight)

@@ -1,6 +1,7 @@
 //! Management of the hub: shared access policies and certificate authorities. Azure does this in its resource manager;
 //! here it is part of the hub's API.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ferrohub_model::random::random_bytes;
@@ -14,7 +15,7 @@ use crate::store::{StoredAuthority, StoredPolicy};
 
 /// Selects one of the two keys of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhichKey {
+pub enum PolicyKey {
     /// The primary key.
     Primary,
     /// The secondary key.
@@ -52,7 +53,7 @@ impl Hub {
     /// # Errors
     ///
     /// `GenericNotFound` for an unknown policy, `GenericConflict` if the policy is set in the configuration.
-    pub async fn regenerate_key(&self, name: &str, which: WhichKey) -> Result<Arc<Policy>, HubError> {
+    pub async fn regenerate_key(&self, name: &str, which: PolicyKey) -> Result<Arc<Policy>, HubError> {
         let _management_lock = self.management.lock().await;
         let old = self.policy(name)?;
         if old.source == PolicySource::Configuration {
@@ -63,8 +64,8 @@ impl Hub {
         }
         let mut new = (*old).clone();
         match which {
-            WhichKey::Primary => new.primary_key = SharedAccessKey::generate(),
-            WhichKey::Secondary => new.secondary_key = SharedAccessKey::generate(),
+            PolicyKey::Primary => new.primary_key = SharedAccessKey::generate(),
+            PolicyKey::Secondary => new.secondary_key = SharedAccessKey::generate(),
         }
         let stored = StoredPolicy {
             name: new.name.to_string(),
@@ -160,6 +161,30 @@ impl Hub {
             CloseReason::CredentialChanged,
             |c| matches!(&c.credential, Credential::Authority { name: used } if **used == *name),
         );
+        Ok(())
+    }
+
+    /// Replaces the certificate authorities of the configuration. Disconnects the devices that authenticated with a
+    /// certificate of an authority that is no longer there, or is another one now. After an error the previous ones stay.
+    pub async fn replace_configured_authorities(&self, configured: Vec<Authority>) -> Result<(), HubError> {
+        let _management_lock = self.management.lock().await;
+        let before = self.authorities.all();
+        let authorities = self.read_authorities(configured).await.map_err(store_failed)?;
+        self.authorities.replace(authorities);
+        let mut revoked = HashSet::new();
+        for old in before {
+            let new = self.authorities.get(&old.name);
+            if new.is_none_or(|new| !new.verified || new.certificate != old.certificate) {
+                info!(authority = %old.name, subject = old.subject, "certificate authority removed");
+                revoked.insert(old.name.clone());
+            }
+        }
+        if !revoked.is_empty() {
+            self.connections.close_where(
+                CloseReason::CredentialChanged,
+                |c| matches!(&c.credential, Credential::Authority { name } if revoked.contains(name)),
+            );
+        }
         Ok(())
     }
 

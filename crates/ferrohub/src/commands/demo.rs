@@ -36,7 +36,7 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let _flush = logging::start(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
+        let _flush = logging::start(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() }, None)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(self.run_async())
     }
@@ -50,7 +50,7 @@ impl Demo {
         let server = Server::open(&config).await?;
         let endpoints = server.endpoints().clone();
         let (stop, stopping) = watch::channel(false);
-        let hub = tokio::spawn(server.run(stopping));
+        let hub = tokio::spawn(server.run(stopping, Arc::default()));
         print_step(
             "hub",
             &format!(

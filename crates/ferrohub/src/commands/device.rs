@@ -127,7 +127,7 @@ impl DeviceCommand {
                     }
                     let device = client.create_device(&device).await?;
                     if let Some(warning) = connection_string_warning(&device.device_id) {
-                        eprintln!("{warning}");
+                        self.output.warn(&warning);
                     }
                     self.output.print(&device, show)
                 }

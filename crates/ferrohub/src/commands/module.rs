@@ -103,7 +103,7 @@ impl ModuleCommand {
                         Module { managed_by, authentication, ..Module::new(name.device, name.module) };
                     let module = client.create_module(&module).await?;
                     if let Some(warning) = connection_string_warning(&module.module_id) {
-                        eprintln!("{warning}");
+                        self.output.warn(&warning);
                     }
                     self.output.print(&module, show)
                 }

@@ -2,6 +2,8 @@
 
 mod detach;
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::Common;
@@ -30,9 +32,12 @@ pub(crate) struct Serve {
     /// Log format: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Run the hub in the background: return when it is ready, and write the log to hub.log in the data folder
+    /// Run the hub in the background: return when it is ready, and write the log to hub.log in the data folder, at most twice 16 MiB
     #[arg(long)]
     detach: bool,
+    /// The file that standard error is written to, which the hub rotates; for the process in the background
+    #[arg(long, hide = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 }
 
 impl Serve {
@@ -46,6 +51,6 @@ impl Serve {
         ];
         let flags = flags.into_iter().filter_map(|(path, value)| Some((path, value?))).collect();
         let config = common.load(flags)?;
-        if self.detach { detach::run(&config) } else { serve::run(config) }
+        if self.detach { detach::run(&config) } else { serve::run(config, self.log_file) }
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::Common;
 use crate::login::{Access, Login};
+use crate::open_files;
 use crate::output::{self, plural};
 
 use super::device_client;
@@ -93,6 +94,8 @@ impl Fleet {
 
 impl Simulate {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        // Every device has a connection.
+        let _ = open_files::raise_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(self.simulate(common))
     }

@@ -1,4 +1,8 @@
 //! The types of the configuration, with the names and nesting of the file.
+//!
+//! A field has the name of its key. `docs/configuration.md` describes each key for users. A key with one value gets
+//! that text from [`KEYS`](super::keys::KEYS), so its field has no comment here. Sizes are in bytes; the name of a
+//! duration ends with its unit. `Default` gives the values of keys that are not set.
 
 use std::path::PathBuf;
 
@@ -24,8 +28,10 @@ pub(crate) struct Config {
     pub(crate) events: EventsConfig,
     pub(crate) messages: MessagesConfig,
     pub(crate) entra: EntraConfig,
+    /// Shared access policies besides those in the data folder.
     #[serde(rename = "policy")]
     pub(crate) policies: Vec<PolicyConfig>,
+    /// Certificate authorities for devices, besides those that were added while the hub ran.
     #[serde(rename = "device_ca")]
     pub(crate) device_cas: Vec<AuthorityConfig>,
 }
@@ -50,7 +56,7 @@ impl Default for Config {
     }
 }
 
-/// `[listen]`.
+/// `[listen]`: the addresses of the listeners.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ListenConfig {
@@ -72,7 +78,7 @@ impl Default for ListenConfig {
     }
 }
 
-/// `[tls]`.
+/// `[tls]`: the certificate of the hub.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TlsConfig {
@@ -84,7 +90,7 @@ pub(crate) struct TlsConfig {
     pub(crate) allow_other_names: bool,
 }
 
-/// `log.format`.
+/// `log.format`: how a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
@@ -93,7 +99,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// `[log]`.
+/// `[log]`: what is logged, and in which format.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogConfig {
@@ -107,7 +113,7 @@ impl Default for LogConfig {
     }
 }
 
-/// `[events]`.
+/// `[events]`: the event log.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EventsConfig {
@@ -148,7 +154,7 @@ fn sources<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
     }
 }
 
-/// `[faults]`.
+/// `[faults]`: fault injection for tests.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FaultsConfig {
@@ -164,7 +170,7 @@ impl Default for FaultsConfig {
     }
 }
 
-/// `[files]`.
+/// `[files]`: files that devices upload, and the notifications about them.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FilesConfig {
@@ -225,7 +231,7 @@ fn storage_account<'de, D: serde::Deserializer<'de>>(
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// `[limits]`.
+/// `[limits]`: maximum numbers, sizes and times.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsConfig {
@@ -257,7 +263,7 @@ impl Default for LimitsConfig {
     /// The defaults of the other crates where they have any.
     fn default() -> Self {
         let core = ferrohub_core::limits::Limits::default();
-        let machine = ferrohub_mqtt::server::Config::default();
+        let mqtt = ferrohub_mqtt::server::Config::default();
         Self {
             devices: core.devices,
             modules_per_device: core.modules_per_device,
@@ -272,7 +278,7 @@ impl Default for LimitsConfig {
             handshake_timeout_seconds: 10,
             connect_timeout_seconds: 30,
             write_timeout_seconds: 30,
-            max_keep_alive_seconds: machine.max_keep_alive.as_secs(),
+            max_keep_alive_seconds: mqtt.max_keep_alive.as_secs(),
             mqtt_packet_bytes: 272 * 1024,
             http_body_bytes: 1024 * 1024,
             http_request_timeout_seconds: 30,
@@ -285,15 +291,19 @@ impl Default for LimitsConfig {
     }
 }
 
-/// `[[policy]]`.
+/// `[[policy]]`: a shared access policy, which is a named pair of keys with rights.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyConfig {
+    /// Replaces the policy of this name in the data folder, if there is one.
     pub(crate) name: String,
+    /// The names of the rights.
     #[serde(deserialize_with = "rights")]
     pub(crate) rights: Vec<&'static str>,
+    /// Base64 in the file.
     #[serde(serialize_with = "masked")]
     pub(crate) primary_key: SharedAccessKey,
+    /// Base64 in the file.
     #[serde(serialize_with = "masked")]
     pub(crate) secondary_key: SharedAccessKey,
 }
@@ -316,24 +326,28 @@ fn masked<T, S: Serializer>(_: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str("***")
 }
 
-/// `[[device_ca]]`.
+/// `[[device_ca]]`: certificate authorities for devices. They need no proof of possession.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuthorityConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `None`: the file name without extension.
     pub(crate) name: Option<String>,
+    /// PEM or DER. A PEM file may contain several certificates; each is an authority.
     pub(crate) file: PathBuf,
 }
 
-/// `[entra]`.
+/// `[entra]`: bearer tokens of Microsoft Entra and of other OpenID Connect issuers.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EntraConfig {
     pub(crate) development: bool,
     pub(crate) tenants: Vec<String>,
     pub(crate) audiences: Vec<String>,
+    /// Issuers besides those of `tenants`.
     #[serde(rename = "issuer", skip_serializing_if = "Vec::is_empty")]
     pub(crate) issuers: Vec<IssuerConfig>,
+    /// Roles besides those in the tokens.
     #[serde(rename = "assignment", skip_serializing_if = "Vec::is_empty")]
     pub(crate) assignments: Vec<AssignmentConfig>,
 }
@@ -342,9 +356,12 @@ pub(crate) struct EntraConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IssuerConfig {
+    /// The exact claim `iss` of its tokens.
     pub(crate) issuer: String,
+    /// The required claim `tid`. `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tenant: Option<String>,
+    /// PEM file with the authorities that its HTTPS certificate may come from. `None`: those of the operating system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,
 }
@@ -353,6 +370,8 @@ pub(crate) struct IssuerConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AssignmentConfig {
+    /// The claim `oid`, `appid`, `azp` or `sub` of its tokens.
     pub(crate) principal: String,
+    /// The name of the role, such as `IoT Hub Data Contributor`.
     pub(crate) role: String,
 }

@@ -65,7 +65,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("events.consumer_groups", "Consumer groups besides $Default."),
     key(
         "events.readers_per_group",
-        "Maximum readers per consumer group and partition; more are refused with 429001.",
+        "Maximum readers of one consumer group on each partition; more are refused with 429001.",
     ),
     key("faults.enabled", "Allows fault injection, for tests. Never in production."),
     key("faults.max_active", "Maximum number of active faults."),
@@ -157,7 +157,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("messages.max_deliveries", "Maximum deliveries of a message that the device abandons."),
     key("messages.feedback_time_to_live_seconds", "Time to live of feedback."),
     key("messages.feedback_lock_seconds", "Lock duration of a feedback batch."),
-    key("messages.feedback_max_deliveries", "Maximum deliveries of a feedback batch that is abandoned."),
+    key("messages.max_feedback_deliveries", "Maximum deliveries of a feedback batch that is abandoned."),
     key(
         "messages.feedback_delay_seconds",
         "How long a feedback batch waits for more records; 64 fill a batch.",
@@ -174,6 +174,7 @@ pub(crate) const RENAMED: &[(&str, &str)] = &[
     ("files.transfers_per_device", "files.max_transfers_per_device"),
     ("files.notification_ttl_seconds", "files.notification_time_to_live_seconds"),
     ("files.notification_max_deliveries", "files.max_notification_deliveries"),
+    ("messages.feedback_max_deliveries", "messages.max_feedback_deliveries"),
     ("limits.sockets", "limits.connections"),
     ("limits.strangers", "limits.unauthenticated_connections"),
     ("limits.keep_alive_cap_seconds", "limits.max_keep_alive_seconds"),

@@ -10,8 +10,8 @@ use super::file::{Config, EventsConfig};
 use super::keys::{KEYS, RENAMED, environment_name};
 use super::nearest::nearest;
 
-/// Variables that begin with `FERROHUB_` and are not configuration keys.
-const OTHER_VARIABLES: [&str; 2] = ["FERROHUB_CONFIG", "FERROHUB_LOGIN"];
+/// The variable that names the configuration file. The only one with the prefix `FERROHUB_` that is not a key.
+const FILE_VARIABLE: &str = "FERROHUB_CONFIG";
 
 /// A smaller log holds only a few messages of the maximum size.
 const MIN_RETENTION_BYTES: u64 = 1024 * 1024;
@@ -47,7 +47,7 @@ pub(crate) fn load(
         table = toml::from_str(&text)?;
     }
     for (name, value) in environment {
-        if !name.starts_with("FERROHUB_") || OTHER_VARIABLES.contains(&name.as_str()) {
+        if !name.starts_with("FERROHUB_") || name == FILE_VARIABLE {
             continue;
         }
         let Some(key) = KEYS.iter().find(|key| environment_name(key.path) == name) else {

@@ -1,4 +1,6 @@
 //! `[messages]`: cloud-to-device messages and their feedback.
+//!
+//! The texts of the keys are in [`KEYS`](super::keys::KEYS), and so in `docs/configuration.md`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The queue length is bounded because each delivery reads the whole queue.
 const QUEUE_LENGTHS: RangeInclusive<u32> = 1..=1000;
 
-/// `[messages]`.
+/// `[messages]`. Feedback tells a sender the outcome of its messages; the hub delivers it in batches.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MessagesConfig {
@@ -22,7 +24,7 @@ pub(crate) struct MessagesConfig {
     pub(crate) max_deliveries: u32,
     pub(crate) feedback_time_to_live_seconds: u64,
     pub(crate) feedback_lock_seconds: u64,
-    pub(crate) feedback_max_deliveries: u32,
+    pub(crate) max_feedback_deliveries: u32,
     pub(crate) feedback_delay_seconds: u64,
     pub(crate) feedback_records: u64,
 }
@@ -39,7 +41,7 @@ impl Default for MessagesConfig {
             max_deliveries: limits.max_deliveries,
             feedback_time_to_live_seconds: limits.feedback.time_to_live.as_secs(),
             feedback_lock_seconds: limits.feedback.lock.as_secs(),
-            feedback_max_deliveries: limits.feedback.max_deliveries,
+            max_feedback_deliveries: limits.feedback.max_deliveries,
             feedback_delay_seconds: limits.feedback.delay.as_secs(),
             feedback_records: limits.feedback.records,
         }
@@ -58,7 +60,7 @@ impl MessagesConfig {
             ("max_deliveries", self.max_deliveries.into()),
             ("feedback_time_to_live_seconds", self.feedback_time_to_live_seconds),
             ("feedback_lock_seconds", self.feedback_lock_seconds),
-            ("feedback_max_deliveries", self.feedback_max_deliveries.into()),
+            ("max_feedback_deliveries", self.max_feedback_deliveries.into()),
             ("feedback_records", self.feedback_records),
         ] {
             if value == 0 {
@@ -83,7 +85,7 @@ impl MessagesConfig {
             feedback: FeedbackLimits {
                 time_to_live: Duration::from_secs(self.feedback_time_to_live_seconds),
                 lock: Duration::from_secs(self.feedback_lock_seconds),
-                max_deliveries: self.feedback_max_deliveries,
+                max_deliveries: self.max_feedback_deliveries,
                 delay: Duration::from_secs(self.feedback_delay_seconds),
                 records: self.feedback_records,
                 ..FeedbackLimits::default()

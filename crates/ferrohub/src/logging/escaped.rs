@@ -9,10 +9,25 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::output::escape_log_line;
+use crate::output::{escape_json, escape_log_line};
 
-/// Formats events as `F` does, and escapes the result.
-pub(super) struct Escaped<F>(pub(super) F);
+/// Formats events as `format` does, and escapes the result.
+pub(super) struct Escaped<F> {
+    format: F,
+    escape: fn(&str) -> String,
+}
+
+impl<F> Escaped<F> {
+    /// For a format that is text.
+    pub(super) fn text(format: F) -> Self {
+        Self { format, escape: escape_log_line }
+    }
+
+    /// For a format that is JSON: the values stay the same for a program that parses the line.
+    pub(super) fn json(format: F) -> Self {
+        Self { format, escape: escape_json }
+    }
+}
 
 impl<S, N, F> FormatEvent<S, N> for Escaped<F>
 where
@@ -27,8 +42,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        writer.write_str(&escape_log_line(&line))
+        self.format.format_event(context, Writer::new(&mut line), event)?;
+        writer.write_str(&(self.escape)(&line))
     }
 }
 
@@ -60,7 +75,7 @@ mod tests {
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
             .with_ansi(true)
-            .map_event_format(|format| Escaped(format.with_ansi(true)))
+            .map_event_format(|format| Escaped::text(format.with_ansi(true)))
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(name = "a\u{202e}b\u{1b}[2J", other = %"c\u{2066}d", "an event");
@@ -69,5 +84,25 @@ mod tests {
         assert!(text.contains("a\\u{202e}b") && text.contains("c\\u{2066}d"), "{text:?}");
         assert!(!text.contains("\u{1b}[2J") && text.ends_with('\n'), "{text:?}");
         assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn names_in_a_json_log_are_escaped_and_keep_their_value() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || writer.clone())
+            .map_event_format(Escaped::json)
+            .finish();
+        let hostile = "a\u{202e}b\u{1b}[2J\u{9b}";
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(name = hostile, other = %hostile, "an event");
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.is_ascii() && text.lines().count() == 1, "{text:?}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["name"], &line["other"]), (&hostile.into(), &hostile.into()));
     }
 }

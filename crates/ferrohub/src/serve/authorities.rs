@@ -12,7 +12,7 @@ use crate::config::AuthorityConfig;
 
 /// Reads the files. Every certificate of a file becomes an authority: `name`, `name-2` and so on.
 pub(super) fn read(entries: &[AuthorityConfig]) -> anyhow::Result<Vec<Authority>> {
-    let mut authorities: Vec<Authority> = Vec::new();
+    let mut authorities = Vec::new();
     let mut names = HashSet::new();
     for entry in entries {
         let path = entry.file.display();
@@ -34,11 +34,15 @@ pub(super) fn read(entries: &[AuthorityConfig]) -> anyhow::Result<Vec<Authority>
             if !names.insert(name.clone()) {
                 bail!("{path}: there is another device_ca with the name {name}; give each a name of its own");
             }
-            info!(name, subject = authority.subject, file = %path, "trusting a certificate authority for devices");
-            authorities.push(authority);
+            authorities.push((authority, entry));
         }
     }
-    Ok(authorities)
+    let log = |(authority, entry): (Authority, &AuthorityConfig)| {
+        let (name, subject, file) = (&authority.name, &authority.subject, entry.file.display());
+        info!(%name, subject, %file, "trusting a certificate authority for devices");
+        authority
+    };
+    Ok(authorities.into_iter().map(log).collect())
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
-use ferrohub_core::auth::{Entra, EntraSettings, Issuer, KeySet, KeySource, KeySourceError, Role};
-use ferrohub_gateway::entra::{DevelopmentIssuer, Discovery};
+use ferrohub_core::auth::{
+    EntraSettings, EntraTokenVerifier, Issuer, KeySet, KeySource, KeySourceError, Role,
+};
+use ferrohub_gateway::entra::{DevelopmentIssuer, OidcDiscovery};
 use tracing::warn;
 
 use crate::config::{Config, EntraConfig};
@@ -23,7 +25,7 @@ const PUBLIC_CLOUD_ISSUERS: [(&str, &str); 2] =
 /// What the hub needs to accept Entra tokens.
 pub(super) struct EntraSetup {
     /// Verifies Entra tokens. `None` if no issuer is configured: the hub then accepts no Entra tokens.
-    pub(super) verifier: Option<Entra>,
+    pub(super) verifier: Option<EntraTokenVerifier>,
     /// The endpoints of the development issuer, if it is enabled.
     pub(super) routes: axum::Router,
 }
@@ -33,7 +35,7 @@ pub(super) struct EntraSetup {
 #[derive(Debug)]
 struct KeysByIssuer {
     development: Option<DevelopmentIssuer>,
-    discovery: Discovery,
+    discovery: OidcDiscovery,
 }
 
 #[async_trait]
@@ -50,7 +52,7 @@ impl KeySource for KeysByIssuer {
 pub(super) fn set_up(config: &Config, https_addresses: &[SocketAddr]) -> anyhow::Result<EntraSetup> {
     let entra = &config.entra;
     let mut issuers = tenant_issuers(entra);
-    let mut discovery = Discovery::new()?;
+    let mut discovery = OidcDiscovery::new()?;
     for configured in &entra.issuers {
         let issuer = &configured.issuer;
         if !issuer.starts_with("https://") {
@@ -61,7 +63,7 @@ pub(super) fn set_up(config: &Config, https_addresses: &[SocketAddr]) -> anyhow:
                 format!("cannot read {}, the ca_file of entra.issuer {issuer}", file.display())
             })?;
             // These certificates are for the TLS connection to the issuer only.
-            discovery.trust(issuer, &pem).with_context(|| {
+            discovery.add_issuer_ca(issuer, &pem).with_context(|| {
                 format!(
                     "cannot use {}, the ca_file of entra.issuer {issuer}; it must be a PEM file of CA certificates",
                     file.display()
@@ -82,7 +84,7 @@ pub(super) fn set_up(config: &Config, https_addresses: &[SocketAddr]) -> anyhow:
     }
     let settings =
         EntraSettings { issuers, audiences: entra.audiences.clone(), assignments: assignments(entra)? };
-    let verifier = Entra::new(settings, Arc::new(KeysByIssuer { development, discovery }));
+    let verifier = EntraTokenVerifier::new(settings, Arc::new(KeysByIssuer { development, discovery }));
     Ok(EntraSetup { verifier: Some(verifier), routes })
 }
 

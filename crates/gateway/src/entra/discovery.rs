@@ -38,7 +38,7 @@ pub enum DiscoveryError {
 }
 
 /// Fetches the keys of issuers over HTTPS.
-pub struct Discovery {
+pub struct OidcDiscovery {
     default_client: HttpsClient,
     /// Clients for issuers with a separate certificate authority.
     issuer_clients: HashMap<String, HttpsClient>,
@@ -51,21 +51,21 @@ struct Configuration {
     jwks_uri: String,
 }
 
-impl Discovery {
+impl OidcDiscovery {
     /// Creates a discovery that trusts the system's certificate authorities.
     pub fn new() -> Result<Self, DiscoveryError> {
         Ok(Self { default_client: client(None)?, issuer_clients: HashMap::new() })
     }
 
     /// Trusts the certificate authorities in this PEM text for one issuer, instead of the system's.
-    pub fn trust(&mut self, issuer: &str, pem: &[u8]) -> Result<(), DiscoveryError> {
+    pub fn add_issuer_ca(&mut self, issuer: &str, pem: &[u8]) -> Result<(), DiscoveryError> {
         self.issuer_clients.insert(issuer.to_owned(), client(Some(pem))?);
         Ok(())
     }
 }
 
 #[async_trait]
-impl KeySource for Discovery {
+impl KeySource for OidcDiscovery {
     async fn keys(&self, issuer: &str) -> Result<KeySet, KeySourceError> {
         let client = self.issuer_clients.get(issuer).unwrap_or(&self.default_client);
         let discover = async {
@@ -116,9 +116,9 @@ async fn get(client: &HttpsClient, url: &str) -> Result<Bytes, KeySourceError> {
     body.map(|body| body.to_bytes()).map_err(|error| failed(&error))
 }
 
-impl fmt::Debug for Discovery {
+impl fmt::Debug for OidcDiscovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Discovery")
+        f.debug_struct("OidcDiscovery")
             .field("issuer_clients", &self.issuer_clients.keys())
             .finish_non_exhaustive()
     }

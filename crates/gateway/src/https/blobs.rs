@@ -97,7 +97,7 @@ async fn handle_request(
     let permit = api.transfer_permits.acquire_for_device(name.device()).map_err(BlobApiError::server_busy)?;
     match (method, comp) {
         (&Method::PUT, comp) => {
-            condition.create_only = !grant.rights.has(BlobRight::Write);
+            condition.create_only = !grant.rights.contains(BlobRight::Write);
             match comp {
                 None => {
                     let (properties, md5) =

@@ -4,9 +4,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::upgrade::OnUpgrade;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller_connections::{CallerConnections, CallerPermit};
 use crate::listener::ConnectionSlot;
+
+/// Maximum number of bodies that are discarded at a time on a connection that is not authenticated.
+const MAX_UNAUTHENTICATED_DISCARDS: usize = 8;
+
+/// Permits discarding the body of a refused request. An authenticated connection needs no permit of the semaphore.
+pub(super) struct DiscardPermit(
+    #[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>,
+);
 
 /// The state of one connection, shared by the requests on it.
 #[derive(Clone)]
@@ -17,6 +26,8 @@ struct HttpConnectionInner {
     request_received: AtomicBool,
     /// Whether a request on it was successful: then the connection stays authenticated.
     authenticated: AtomicBool,
+    /// For bodies that are discarded.
+    discards: Arc<Semaphore>,
     state: Mutex<HttpConnectionState>,
 }
 
@@ -34,6 +45,7 @@ impl HttpConnection {
         Self(Arc::new(HttpConnectionInner {
             request_received: AtomicBool::new(false),
             authenticated: AtomicBool::new(false),
+            discards: Arc::new(Semaphore::new(MAX_UNAUTHENTICATED_DISCARDS)),
             state,
         }))
     }
@@ -44,6 +56,15 @@ impl HttpConnection {
 
     pub(super) fn is_authenticated(&self) -> bool {
         self.0.authenticated.load(Ordering::Relaxed)
+    }
+
+    /// Returns a permit to discard the body of a refused request in the background. `None` if the connection is not
+    /// authenticated and discards several bodies already.
+    pub(super) fn discard_permit(&self) -> Option<DiscardPermit> {
+        if self.is_authenticated() {
+            return Some(DiscardPermit(None));
+        }
+        self.0.discards.clone().try_acquire_owned().ok().map(|permit| DiscardPermit(Some(permit)))
     }
 
     /// Called when a request begins: the connection cannot be evicted during a request. Returns whether the connection
@@ -70,6 +91,13 @@ impl HttpConnection {
         } else if was_unauthenticated && let Some(slot) = &mut state.slot {
             // This includes a device that upgrades to WebSocket: it authenticates later, with CONNECT.
             slot.readmit();
+        }
+    }
+
+    /// Counts the end of the connection before its authentication.
+    pub(super) fn count_rejection(&self, reason: &'static str) {
+        if let Some(slot) = &self.lock().slot {
+            slot.count_rejection(reason);
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) async fn send(
             )));
         }
     }
-    api.hub.send_events(caller.origin(), messages).await.map_err(registry_error)?;
+    api.hub.send_events(caller.event_identity(), messages).await.map_err(registry_error)?;
     Ok(no_content())
 }
 

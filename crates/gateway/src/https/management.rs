@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use ferrohub_core::WhichKey;
+use ferrohub_core::PolicyKey;
 use ferrohub_core::auth::{Authority, Operation, Policy, PolicySource, thumbprint_sha256};
 use ferrohub_model::{ErrorCode, HubError, Timestamp, pem};
 use serde::{Deserialize, Serialize};
@@ -116,8 +116,8 @@ async fn regenerate_key(
     authorize_management(&api, &headers).await?;
     let request: RegenerateKey = read_json(body, &api.limits).await.map_err(registry_error)?;
     let which = match request.key.to_ascii_lowercase().as_str() {
-        "primary" => WhichKey::Primary,
-        "secondary" => WhichKey::Secondary,
+        "primary" => PolicyKey::Primary,
+        "secondary" => PolicyKey::Secondary,
         _ => {
             return Err(registry_error(HubError::new(
                 ErrorCode::ArgumentInvalid,

@@ -16,6 +16,7 @@ use ferrohub_model::{ErrorCode, HubError, IdentityId, percent};
 use hyper::Request;
 use hyper::body::Incoming;
 
+use super::connection::HttpConnection;
 use super::error::nested_error;
 use super::request::{
     authorization, check_api_version, device_id, from_object, json_bytes, module_id, read_body,
@@ -50,10 +51,11 @@ fn identity(device: &str, module: Option<&str>) -> Result<IdentityId, HubError> 
 /// Serves `POST` on the path of a method call.
 pub(super) async fn invoke(
     api: &Api,
+    connection: &HttpConnection,
     target: Result<IdentityId, HubError>,
     request: Request<Incoming>,
 ) -> Response {
-    match try_invoke(api, target, request).await {
+    match try_invoke(api, connection, target, request).await {
         Ok(reply) => json_bytes(render(&reply)),
         Err(error) => nested_error(error).into_response(),
     }
@@ -61,12 +63,13 @@ pub(super) async fn invoke(
 
 async fn try_invoke(
     api: &Api,
+    connection: &HttpConnection,
     target: Result<IdentityId, HubError>,
     request: Request<Incoming>,
 ) -> Result<MethodReply, HubError> {
     let (head, body) = request.into_parts();
     // The client can send the whole body, also of a refused request.
-    let body = RequestBody::new(body, &head.headers, api.limits.request_timeout);
+    let body = RequestBody::new(body, &head.headers, api.limits.request_timeout, connection.clone());
     let target = match target {
         Ok(target) => {
             let headers = &head.headers;

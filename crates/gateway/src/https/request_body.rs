@@ -16,6 +16,8 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::connection::HttpConnection;
+
 /// Maximum bytes that are discarded of one body.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 /// Discarding ends when the client sends nothing for this time: long enough for the response to arrive.
@@ -29,14 +31,20 @@ pub(super) struct RequestBody {
     awaits_continue: bool,
     /// Maximum time for discarding the rest.
     discard_timeout: Duration,
+    connection: HttpConnection,
 }
 
 impl RequestBody {
     /// Wraps the body of the request with these headers. The rest is discarded for at most `discard_timeout`.
-    pub(super) fn new(body: Incoming, headers: &HeaderMap, discard_timeout: Duration) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        headers: &HeaderMap,
+        discard_timeout: Duration,
+        connection: HttpConnection,
+    ) -> Self {
         let body = Some(body).filter(|body| !body.is_end_stream());
         let awaits_continue = body.is_some() && headers.contains_key(header::EXPECT);
-        Self { body, awaits_continue, discard_timeout }
+        Self { body, awaits_continue, discard_timeout, connection }
     }
 }
 
@@ -71,10 +79,14 @@ impl Drop for RequestBody {
         if let Some(body) = self.body.take()
             && !self.awaits_continue
             && let Ok(runtime) = Handle::try_current()
+            && let Some(permit) = self.connection.discard_permit()
         {
             let discard_timeout = self.discard_timeout;
             // The task ends with the connection: the body then returns an error.
-            runtime.spawn(async move { timeout(discard_timeout, discard(body)).await });
+            runtime.spawn(async move {
+                let _ = timeout(discard_timeout, discard(body)).await;
+                drop(permit);
+            });
         }
     }
 }

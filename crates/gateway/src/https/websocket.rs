@@ -1,28 +1,21 @@
 //! `GET /$iothub/websocket`: MQTT in binary WebSocket frames, for devices that can only use port 443.
 
-use std::io;
-use std::pin::Pin;
+mod stream;
+
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::{Buf as _, Bytes};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::Hub;
 use ferrohub_model::{ErrorCode, HubError};
-use futures_util::{Sink as _, Stream as _};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use ring::digest;
 use tracing::debug;
 
 use super::connection::HttpConnection;
@@ -31,12 +24,11 @@ use crate::listener::ConnectionSlot;
 use crate::mqtt::{self, MqttLimits};
 use crate::peer::Peer;
 
+use stream::WebSocketIo;
+
 const SUBPROTOCOL: &str = "mqtt";
-/// Maximum size of a frame: fits the largest MQTT packet.
-const MAX_FRAME: usize = 512 * 1024;
-/// Time-out for the peer's Close. Without waiting, the peer's Close arrives at a closed socket, which terminates the
-/// network thread of Microsoft's Python client.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Appended to the key of the client (RFC 6455, 1.3).
+const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 pub(super) async fn upgrade(
     Extension(connection): Extension<HttpConnection>,
@@ -67,24 +59,11 @@ pub(super) async fn serve(
     let peer = Peer { protocol: "mqtt-ws", ..peer };
     match upgrade.await {
         Ok(upgraded) => {
-            let config = WebSocketConfig::default()
-                .max_message_size(Some(MAX_FRAME))
-                .max_frame_size(Some(MAX_FRAME))
-                .read_buffer_size(4 * 1024)
-                .write_buffer_size(0)
-                .max_write_buffer_size(2 * MAX_FRAME);
-            let socket =
-                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-            mqtt::serve(
-                WebSocketIo { socket, input: Bytes::new(), close_deadline: None },
-                peer,
-                hub,
-                limits,
-                slot,
-            )
-            .await;
+            mqtt::serve(WebSocketIo::new(TokioIo::new(upgraded)), peer, hub, limits, slot).await;
         }
-        Err(error) => debug!(peer = %peer.address, %error, "WebSocket upgrade failed"),
+        Err(error) => {
+            debug!(reason = "upgrade_failed", peer = %peer.address, %error, "WebSocket upgrade failed")
+        }
     }
 }
 
@@ -117,73 +96,20 @@ fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HubError> {
         .map_err(|_| invalid_argument("Sec-WebSocket-Key is malformed."))
 }
 
-/// The contents of binary frames as a byte stream. Frame boundaries need not be packet boundaries.
-struct WebSocketIo<S> {
-    socket: WebSocketStream<S>,
-    input: Bytes,
-    /// Deadline for the peer's Close. Set once the hub's Close is sent.
-    close_deadline: Option<Pin<Box<Sleep>>>,
+/// Returns `Sec-WebSocket-Accept` for a key (RFC 6455, 4.2.2).
+fn derive_accept_key(key: &[u8]) -> String {
+    let mut sha1 = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    sha1.update(key);
+    sha1.update(KEY_SUFFIX);
+    STANDARD.encode(sha1.finish())
 }
 
-fn io_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::other(error)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketIo<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        while self.input.is_empty() {
-            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-                Some(Ok(Message::Binary(bytes))) => self.input = bytes,
-                // The socket answers pings itself with the next write.
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
-                Some(Ok(_)) => return Poll::Ready(Err(io_error("only binary frames carry MQTT"))),
-                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
-            }
-        }
-        let length = self.input.len().min(buffer.remaining());
-        if let Some(chunk) = self.input.get(..length) {
-            buffer.put_slice(chunk);
-        }
-        self.input.advance(length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketIo<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(io_error)?;
-        let chunk = bytes.get(..bytes.len().min(MAX_FRAME)).unwrap_or(bytes);
-        Pin::new(&mut self.socket)
-            .start_send(Message::Binary(Bytes::copy_from_slice(chunk)))
-            .map_err(io_error)?;
-        Poll::Ready(Ok(chunk.len()))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(io_error)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, close_deadline, .. } = &mut *self;
-        let close_deadline = match close_deadline {
-            Some(close_deadline) => close_deadline,
-            none => {
-                ready!(Pin::new(&mut *socket).poll_close(cx)).map_err(io_error)?;
-                none.insert(Box::pin(sleep(CLOSE_TIMEOUT)))
-            }
-        };
-        // Discard all other messages of the peer until its Close or the end of the stream.
-        while close_deadline.as_mut().poll(cx).is_pending() {
-            match ready!(Pin::new(&mut *socket).poll_next(cx)) {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                Some(Ok(_)) => {}
-            }
-        }
-        Poll::Ready(Ok(()))
+    #[test]
+    fn the_accept_key_is_that_of_the_specification() {
+        assert_eq!(derive_accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use ferrohub_core::connections::{
     Answer, CallEnd, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
 };
+use ferrohub_core::log_limit::excerpt;
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_core::store::StoredMessage;
-use ferrohub_core::{DeviceMessage, Hub};
+use ferrohub_core::{DeviceMessage, Hub, log_limited};
 use ferrohub_model::{IdentityId, topic};
 use ferrohub_mqtt::server::{Connection as Machine, Event};
 use ferrohub_mqtt::{PacketId, Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
@@ -19,6 +20,7 @@ use tracing::{debug, warn};
 
 use super::messages::{self, MessageSender};
 use super::telemetry::TelemetryBatch;
+use super::violation::{self, InvalidTopic};
 use super::{telemetry, twin};
 use crate::listener::ConnectionSlot;
 use crate::peer::Peer;
@@ -140,7 +142,7 @@ impl ConnectionHandler {
                 Err(_) if had_batch => break,
                 Err(error) => {
                     self.batch = None;
-                    return Err(telemetry::refuse(&self.hub, connection, publish, error));
+                    return Err(telemetry::refuse(&self.hub, &self.peer, connection, publish, error));
                 }
             }
         }
@@ -253,7 +255,15 @@ impl ConnectionHandler {
                     SubscribeCode::Granted(granted)
                 }
                 None => {
-                    debug!(device = %connection.id, filter = filter.as_str(), "subscription refused");
+                    let filter = excerpt(filter.as_str());
+                    log_limited!(
+                        info,
+                        "subscription refused",
+                        "unsupported_filter",
+                        device = %connection.id,
+                        filter,
+                        remedy = "subscribe only to the topics of IoT Hub that this device has"
+                    );
                     SubscribeCode::Failure
                 }
             });
@@ -283,22 +293,26 @@ impl ConnectionHandler {
         let connection = self.require_connection()?;
         let topic = publish.topic.as_str();
         if topic::is_twin_request(topic) {
-            self.work = Some(twin::begin(&self.hub, connection, publish)?);
+            self.work = Some(twin::begin(&self.hub, &self.peer, connection, publish)?);
             return Ok(());
         }
         if !topic::is_method_response(topic) {
-            // MQTT 3.1.1 has no negative acknowledgement: the only way to refuse a message is to close the connection.
-            debug!(device = %connection.id, topic, "PUBLISH to an unsupported topic");
-            return Err(CloseReason::ProtocolError);
+            return Err(violation::refuse_topic(&self.peer, connection, topic, InvalidTopic::Unsupported));
         }
         let Some((status, request_id)) = topic::parse_method_response(topic) else {
-            debug!(device = %connection.id, topic, "malformed method response topic");
-            return Err(CloseReason::ProtocolError);
+            return Err(violation::refuse_topic(&self.peer, connection, topic, InvalidTopic::MethodResponse));
         };
         let reply = match status {
             Some(status) => Ok(MethodReply { status, payload: publish.payload }),
             None => {
-                debug!(device = %connection.id, topic, "the status of a method response is not an integer");
+                log_limited!(
+                    info,
+                    "method response refused",
+                    "invalid_status",
+                    device = %connection.id,
+                    topic = excerpt(topic),
+                    remedy = "respond with an integer of 32 bits as status"
+                );
                 Err(CallEnd::InvalidStatus)
             }
         };

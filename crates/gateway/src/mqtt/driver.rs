@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
 use super::connection_handler::{ConnectionHandler, WorkOutput};
-use super::telemetry;
+use super::{telemetry, violation};
 use crate::listener::ConnectionSlot;
 use crate::peer::Peer;
 
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             match (outcome, input_error) {
                 (Err(reason), _) => return reason,
                 // Packets before the invalid one are still handled completely.
-                (Ok(()), Some(error)) if handler.is_idle() => return self.protocol_error(handler, &error),
+                (Ok(()), Some(error)) if handler.is_idle() => return violation::record(handler, &error),
                 (Ok(()), _) if self.machine.is_closed() && handler.is_idle() => {
                     return CloseReason::ProtocolError;
                 }
@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             if handler.accepts_input()
                 && self.machine.wants_read()
-                && let Poll::Ready(event) = self.poll_read(cx)
+                && let Poll::Ready(event) = self.poll_read(cx, handler)
                 // Write the batch before handling the end of the input, which the next read returns again.
                 && !(handler.has_batch() && matches!(event, DriverEvent::ReadClosed))
             {
@@ -265,15 +265,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Ready(DriverEvent::Timer)
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<DriverEvent> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, handler: &ConnectionHandler) -> Poll<DriverEvent> {
         READ_BUFFER.with_borrow_mut(|input| {
             let mut buffer = ReadBuf::new(input);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if buffer.filled().is_empty() => Poll::Ready(DriverEvent::ReadClosed),
+                Ok(()) if buffer.filled().is_empty() => {
+                    violation::record_end(handler, None);
+                    Poll::Ready(DriverEvent::ReadClosed)
+                }
                 Ok(()) => Poll::Ready(DriverEvent::Input(
                     self.machine.handle_input(buffer.filled(), Instant::now().into_std()),
                 )),
-                Err(_) => Poll::Ready(DriverEvent::ReadClosed),
+                Err(error) => {
+                    violation::record_end(handler, Some(&error));
+                    Poll::Ready(DriverEvent::ReadClosed)
+                }
             }
         })
     }
@@ -326,16 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         match self.machine.handle_timeout(now.into_std()) {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.protocol_error(handler, &error)),
-        }
-    }
-
-    fn protocol_error(&self, handler: &ConnectionHandler, error: &ProtocolError) -> CloseReason {
-        let device = handler.connection.as_ref().map(|connection| connection.id.as_str());
-        debug!(peer = %handler.peer.address, device, %error, "protocol error");
-        match error {
-            ProtocolError::KeepAliveTimeout | ProtocolError::ConnectTimeout => CloseReason::KeepAlive,
-            _ => CloseReason::ProtocolError,
+            Err(error) => Err(violation::record(handler, &error)),
         }
     }
 

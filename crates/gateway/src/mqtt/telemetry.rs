@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ferrohub_core::connections::{CloseReason, Connection};
 use ferrohub_core::faults::FaultPoint;
+use ferrohub_core::log_limit::excerpt;
 use ferrohub_core::metrics::count;
-use ferrohub_core::{Delivery, DeviceMessage, Hub};
+use ferrohub_core::{Delivery, DeviceMessage, Hub, log_limited};
 use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{ErrorCode, IdentityId, topic};
 use ferrohub_mqtt::{PacketId, Publish, Will};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::connection_handler::{Work, WorkOutput};
+use crate::peer::Peer;
 
 /// Maximum number of messages in a batch.
 const MAX_BATCH_MESSAGES: usize = 128;
@@ -37,6 +39,19 @@ impl InvalidMessage {
             Self::WrongTopic => "wrong_topic",
             Self::MalformedProperties => "malformed_properties",
             Self::TooLarge => "too_large",
+        }
+    }
+
+    /// Returns what to do, for the log.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Self::WrongTopic => {
+                "use devices/{device id}/messages/events/, with the id of this device or module"
+            }
+            Self::MalformedProperties => {
+                "encode properties as name=value, joined by &, with %XX for other characters"
+            }
+            Self::TooLarge => "send smaller messages, or raise events.message_bytes",
         }
     }
 }
@@ -107,15 +122,15 @@ impl TelemetryBatch {
 
     /// Starts writing the batch.
     pub(super) fn write(self, hub: &Arc<Hub>, connection: &Connection) -> Work {
-        let (hub, origin) = (hub.clone(), connection.origin());
+        let (hub, event_identity) = (hub.clone(), connection.event_identity());
         Box::pin(async move {
-            let id = origin.id.clone();
+            let id = event_identity.id.clone();
             match hub.await_delivery(FaultPoint::Telemetry, &id).await {
                 Delivery::Delivered => {}
                 Delivery::Lost { acknowledge: true } => return Ok(WorkOutput::Telemetry(self.packet_ids)),
                 Delivery::Lost { acknowledge: false } => return Ok(WorkOutput::Telemetry(Vec::new())),
             }
-            match hub.send_events(origin, self.messages).await {
+            match hub.send_events(event_identity, self.messages).await {
                 Ok(()) => Ok(WorkOutput::Telemetry(self.packet_ids)),
                 Err(error) => {
                     // The messages are not acknowledged, so the device sends them again after it reconnects.
@@ -132,12 +147,15 @@ impl TelemetryBatch {
 /// Counts and logs an invalid message. The connection must close: MQTT 3.1.1 has no negative acknowledgement.
 pub(super) fn refuse(
     hub: &Hub,
+    peer: &Peer,
     connection: &Connection,
     publish: &Publish,
     error: InvalidMessage,
 ) -> CloseReason {
-    count(&hub.metrics().events.refused, error.reason());
-    info!(device = %connection.id, topic = publish.topic.as_str(), %error, "message refused");
+    let reason = error.reason();
+    count(&hub.metrics().events.refused, reason);
+    let topic = excerpt(publish.topic.as_str());
+    log_limited!(info, "message refused", reason, device = %connection.id, peer = %peer.address, topic, %error, remedy = error.remedy());
     CloseReason::ProtocolError
 }
 
@@ -155,7 +173,7 @@ pub(super) async fn send_will(
         | CloseReason::Deleted
         | CloseReason::Disabled => {}
         _ => {
-            if let Err(error) = hub.send_events(connection.origin(), vec![*will]).await {
+            if let Err(error) = hub.send_events(connection.event_identity(), vec![*will]).await {
                 warn!(device = %connection.id, %error, "cannot store the will message of a device");
             }
         }

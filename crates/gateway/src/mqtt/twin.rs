@@ -10,10 +10,12 @@ use ferrohub_model::topic::{self, TwinRequest, TwinResponse};
 use ferrohub_model::{ErrorCode, HubError};
 use ferrohub_mqtt::server::Connection as Machine;
 use ferrohub_mqtt::{PacketId, Publish, QoS};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::connection_handler::{Work, WorkOutput};
+use super::violation::{self, InvalidTopic};
 use crate::https::error_details;
+use crate::peer::Peer;
 
 /// The response to a twin request.
 pub(super) struct TwinReply {
@@ -28,12 +30,13 @@ pub(super) struct TwinReply {
 /// Starts serving a request. A malformed topic ends the connection.
 pub(super) fn begin(
     hub: &Arc<Hub>,
+    peer: &Peer,
     connection: &Arc<Connection>,
     request: Publish,
 ) -> Result<Work, CloseReason> {
     if topic::parse_twin_request(request.topic.as_str()).is_none() {
-        debug!(device = %connection.id, topic = request.topic.as_str(), "malformed twin request topic");
-        return Err(CloseReason::ProtocolError);
+        let topic = request.topic.as_str();
+        return Err(violation::refuse_topic(peer, connection, topic, InvalidTopic::TwinRequest));
     }
     let (hub, connection) = (hub.clone(), connection.clone());
     Ok(Box::pin(async move {

@@ -42,32 +42,48 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Returns a fixed word and a sentence if `error` refuses a client's certificate in the handshake.
-pub(crate) fn refusal(error: &io::Error) -> Option<(&'static str, &'static str)> {
+/// Why a client's certificate is refused in the handshake, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CertificateRefusal {
+    /// A fixed word.
+    pub(super) reason: &'static str,
+    /// What is wrong.
+    pub(super) error: &'static str,
+    /// What to do.
+    pub(super) remedy: &'static str,
+}
+
+/// Returns why a client's certificate is refused in the handshake, if `error` is for that.
+pub(super) fn refusal(error: &io::Error) -> Option<CertificateRefusal> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     let Error::InvalidCertificate(error) = error else { return None };
-    match error {
+    let (reason, error, remedy) = match error {
         CertificateError::Other(other) => match other.0.downcast_ref::<Refusal>()? {
-            Refusal::UnsupportedKey => Some((
+            Refusal::UnsupportedKey => (
                 "certificate_key",
                 "the key of the client's certificate is of a kind that this hub cannot verify (RSA below 2048 bits, \
-                 P-521, DSA, Ed448); use P-256, P-384, Ed25519 or RSA of 2048 to 8192 bits",
-            )),
-            Refusal::ChainTooLong => Some((
+                 P-521, DSA, Ed448)",
+                "use P-256, P-384, Ed25519 or RSA of 2048 to 8192 bits",
+            ),
+            Refusal::ChainTooLong => (
                 "certificate_chain",
-                "the client presents more than 8 certificates; send the device's own and those between it and its \
-                 authority",
-            )),
+                "the client presents more than 8 certificates",
+                "send the device's own certificate and those between it and its authority",
+            ),
         },
-        CertificateError::BadSignature => Some((
+        CertificateError::BadSignature => (
             "certificate_key",
             "the client does not have the private key of the certificate that it presents",
-        )),
-        CertificateError::BadEncoding => {
-            Some(("certificate_unreadable", "the client's certificate is not DER of an X.509 certificate"))
-        }
-        _ => None,
-    }
+            "give the client the key that belongs to its certificate",
+        ),
+        CertificateError::BadEncoding => (
+            "certificate_unreadable",
+            "the client's certificate is not DER of an X.509 certificate",
+            "make the certificate again",
+        ),
+        _ => return None,
+    };
+    Some(CertificateRefusal { reason, error, remedy })
 }
 
 #[derive(Debug)]

@@ -40,10 +40,13 @@ impl ServerCertificate {
     }
 
     /// Reads the files again. New handshakes use the new content. After an error the previous certificate stays in use.
-    pub fn reload(&self) -> Result<(), PkiError> {
-        let key = Arc::new(read(&self.files, self.host.as_ref())?);
-        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
-        Ok(())
+    /// Returns whether the certificate is another one now.
+    pub fn reload(&self) -> Result<bool, PkiError> {
+        let new = Arc::new(read(&self.files, self.host.as_ref())?);
+        let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = key.cert != new.cert;
+        *key = new;
+        Ok(is_other)
     }
 
     /// Returns when the certificate in use expires, in Unix time. `None` if it cannot be parsed.
@@ -84,7 +87,7 @@ fn read(files: &CertificateFiles, host: Option<&RequiredHost>) -> Result<Certifi
                 ),
             });
         }
-        warn!(file = %files.certificate.display(), reason = %concern, "clients may refuse the server's certificate");
+        warn!(file = %files.certificate.display(), error = %concern, "clients may refuse the server's certificate");
     }
     Ok(key)
 }

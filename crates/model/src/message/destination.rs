@@ -16,7 +16,7 @@ pub struct Destination {
 impl Destination {
     /// Returns the destination of messages to a device or module.
     #[must_use]
-    pub fn of(identity: IdentityId) -> Self {
+    pub fn to_identity(identity: IdentityId) -> Self {
         Self { identity, input: None }
     }
 
@@ -37,7 +37,7 @@ impl Destination {
         let ends = |a: &str, b: &str| is(a, "messages") && is(b, "deviceBound");
         match *parts.as_slice() {
             [devices, device, a, b] if is(devices, "devices") && ends(a, b) => {
-                Some(Self::of(id(device, DeviceId::new)?.into()))
+                Some(Self::to_identity(id(device, DeviceId::new)?.into()))
             }
             [devices, device, modules, module, a, b] if is(devices, "devices") && is(modules, "modules") => {
                 let identity = IdentityId::module(&id(device, DeviceId::new)?, &id(module, ModuleId::new)?);
@@ -46,7 +46,7 @@ impl Destination {
                         let input = percent::decode(b).filter(|input| !input.is_empty())?;
                         Some(Self { identity, input: Some(input) })
                     }
-                    false => ends(a, b).then_some(Self::of(identity)),
+                    false => ends(a, b).then_some(Self::to_identity(identity)),
                 }
             }
             _ => None,
@@ -60,13 +60,13 @@ fn id<T, E>(text: &str, new: impl Fn(&str) -> Result<T, E>) -> Option<T> {
 
 impl From<IdentityId> for Destination {
     fn from(identity: IdentityId) -> Self {
-        Self::of(identity)
+        Self::to_identity(identity)
     }
 }
 
 impl From<&IdentityId> for Destination {
     fn from(identity: &IdentityId) -> Self {
-        Self::of(identity.clone())
+        Self::to_identity(identity.clone())
     }
 }
 
@@ -74,7 +74,7 @@ impl From<&IdentityId> for Destination {
 impl TryFrom<&str> for Destination {
     type Error = InvalidId;
     fn try_from(identity: &str) -> Result<Self, InvalidId> {
-        IdentityId::parse(identity).map(Self::of)
+        IdentityId::parse(identity).map(Self::to_identity)
     }
 }
 
@@ -82,7 +82,7 @@ impl TryFrom<&str> for Destination {
 impl TryFrom<&String> for Destination {
     type Error = InvalidId;
     fn try_from(identity: &String) -> Result<Self, InvalidId> {
-        IdentityId::parse(identity).map(Self::of)
+        IdentityId::parse(identity).map(Self::to_identity)
     }
 }
 
@@ -90,7 +90,7 @@ impl TryFrom<&String> for Destination {
 impl TryFrom<(&str, &str)> for Destination {
     type Error = InvalidId;
     fn try_from(identity: (&str, &str)) -> Result<Self, InvalidId> {
-        IdentityId::try_from(identity).map(Self::of)
+        IdentityId::try_from(identity).map(Self::to_identity)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The client state that outlives a connection (4.1).
+//! The client state that outlives a connection (MQTT 3.1.1, section 4.1).
 
 use std::collections::VecDeque;
 

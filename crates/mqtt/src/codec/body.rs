@@ -1,4 +1,5 @@
-//! Reads fields (1.5) from a packet's body, without panics, and without a copy if the source can be shared.
+//! Reads fields (MQTT 3.1.1, section 1.5) from a packet's body, without panics, and without a copy if the source can
+//! be shared.
 
 use std::ops::Range;
 

@@ -8,10 +8,11 @@ use crate::{PacketKind, Utf8Error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Packet type 0 or 15 (table 2.1).
+    /// Packet type 0 or 15 (MQTT 3.1.1, table 2.1).
     #[error("reserved packet type {0}")]
     ReservedType(u8),
-    /// Flags of the fixed header that table 2.2 does not allow (MQTT-2.2.2-2), including QoS 3 and DUP with QoS 0.
+    /// Flags of the fixed header that table 2.2 of MQTT 3.1.1 does not allow (MQTT-2.2.2-2), including QoS 3 and DUP
+    /// with QoS 0.
     #[error("invalid flags {flags:#06b} in {kind:?} packet")]
     Flags {
         /// The packet type.
@@ -19,7 +20,7 @@ pub enum DecodeError {
         /// The lower four bits of the first byte.
         flags: u8,
     },
-    /// A Remaining Length of more than four bytes (2.2.3).
+    /// A Remaining Length of more than four bytes (MQTT 3.1.1, section 2.2.3).
     #[error("malformed remaining length")]
     RemainingLength,
     /// The packet exceeds [`Limits::max_packet_size`](crate::Limits::max_packet_size).
@@ -66,7 +67,7 @@ pub enum DecodeError {
     /// Connect flags that exclude each other or are reserved (MQTT-3.1.2-3, -11, -13, -14, -15, -22).
     #[error("invalid connect flags {0:#010b}")]
     ConnectFlags(u8),
-    /// CONNACK flags or return code that are not in table 3.1.
+    /// CONNACK flags or return code that are not in table 3.1 of MQTT 3.1.1.
     #[error("invalid CONNACK {flags:#04x} {code:#04x}")]
     ConnAck {
         /// First byte.

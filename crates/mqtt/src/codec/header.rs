@@ -1,4 +1,4 @@
-//! The fixed header (2.2): type, flags and length.
+//! The fixed header (MQTT 3.1.1, section 2.2): type, flags and length.
 
 use bytes::{BufMut, BytesMut};
 

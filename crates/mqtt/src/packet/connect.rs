@@ -1,4 +1,4 @@
-//! CONNECT and CONNACK (3.1, 3.2).
+//! CONNECT and CONNACK (MQTT 3.1.1, sections 3.1, 3.2).
 
 use std::fmt;
 
@@ -23,7 +23,8 @@ pub struct Connect {
     pub will: Option<Will>,
 }
 
-/// The message that a server publishes if the connection of a client ends without DISCONNECT (3.1.2.5).
+/// The message that a server publishes if the connection of a client ends without DISCONNECT (MQTT 3.1.1, section
+/// 3.1.2.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Will {
     /// The topic.
@@ -48,7 +49,7 @@ pub enum ConnAck {
     Refused(Refusal),
 }
 
-/// The reason for which a server refuses a connection (table 3.1).
+/// The reason for which a server refuses a connection (MQTT 3.1.1, table 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Refusal {

@@ -1,4 +1,4 @@
-//! Packet identifiers (2.3.1).
+//! Packet identifiers (MQTT 3.1.1, section 2.3.1).
 
 use std::{fmt, num::NonZeroU16};
 

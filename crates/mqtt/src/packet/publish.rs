@@ -1,10 +1,10 @@
-//! PUBLISH (3.3).
+//! PUBLISH (MQTT 3.1.1, section 3.3).
 
 use bytes::Bytes;
 
 use crate::{PacketId, Utf8};
 
-/// The quality of service of a message (4.3).
+/// The quality of service of a message (MQTT 3.1.1, section 4.3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum QoS {

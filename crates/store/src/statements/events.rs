@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use crate::rows::{self, id_columns};
 
-/// Maximum number of events that one call of [`trim`] removes, so that other writes do not wait long.
-const MAX_TRIMMED_EVENTS: i64 = 500;
+/// Maximum number of events that one call of [`remove_oldest_events`] removes, so that other writes do not wait long.
+const MAX_REMOVED_EVENTS: i64 = 500;
 
 /// Returns the key of a partition's first event. Each partition has 2^56 keys, more than a hub can ever use. A log has
 /// at most 32 partitions, so keys are never negative.
@@ -54,7 +54,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
         .query_row([batch.partition], |row| Ok((column_u64(row, 0)?, row.get(1)?)))?;
     // After the clock was set back, new events must not look older than earlier ones.
     let enqueued = batch.now.unix_millis().max(last_enqueued.unwrap_or(i64::MIN));
-    let (device, module) = id_columns(&batch.origin.id);
+    let (device, module) = id_columns(&batch.identity.id);
     let mut insert = db.prepare_cached(
         "INSERT INTO event (key, enqueued, source, device_id, module_id, generation_id, auth, properties, body) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -67,8 +67,8 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
             batch.source as u8,
             device,
             module,
-            batch.origin.generation_id,
-            batch.origin.auth.map(|auth| auth as u8),
+            batch.identity.generation_id,
+            batch.identity.auth.map(|auth| auth as u8),
             event.properties,
             &event.body[..],
         ])?;
@@ -155,10 +155,10 @@ pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> R
     Ok(begin)
 }
 
-/// Removes events that were appended before `cutoff`, and the oldest events while the log is larger than `max_bytes`: at
-/// most [`MAX_TRIMMED_EVENTS`], and only from the partition with the oldest event. Returns their number. Sizes include
-/// [`EVENT_OVERHEAD`].
-pub(crate) fn trim(db: &Connection, cutoff: Timestamp, max_bytes: u64) -> Result<u64> {
+/// Removes events that were appended before `cutoff`, and the oldest events while the log is larger than `max_bytes`:
+/// at most [`MAX_REMOVED_EVENTS`], and only from the partition with the oldest event. Returns their number. Sizes
+/// include [`EVENT_OVERHEAD`].
+pub(crate) fn remove_oldest_events(db: &Connection, cutoff: Timestamp, max_bytes: u64) -> Result<u64> {
     let states = partition_states(db)?;
     let mut surplus_bytes = states.iter().map(|state| state.bytes).sum::<u64>().saturating_sub(max_bytes);
     let mut by_age: Vec<(i64, u16)> = (0..)
@@ -173,7 +173,7 @@ pub(crate) fn trim(db: &Connection, cutoff: Timestamp, max_bytes: u64) -> Result
         "SELECT key, enqueued, octet_length(properties) + octet_length(body) FROM event \
          WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
     )?;
-    let mut rows = select.query([first_key(partition), first_key(partition + 1), MAX_TRIMMED_EVENTS])?;
+    let mut rows = select.query([first_key(partition), first_key(partition + 1), MAX_REMOVED_EVENTS])?;
     let (mut last_key, mut removed_events, mut removed_bytes) = (None, 0, 0);
     while let Some(row) = rows.next()? {
         let (key, enqueued, size): (i64, i64, _) = (row.get(0)?, row.get(1)?, column_u64(row, 2)?);

@@ -8,7 +8,7 @@ use ferrohub_mqtt::Refusal;
 use tokio::time::Instant;
 
 use super::fake_hub::{FakeHub, KEY, connecting};
-use crate::{DeviceClient, DisconnectReason, ErrorKind, Status};
+use crate::{ConnectionStatus, DeviceClient, DisconnectReason, ErrorKind};
 
 #[tokio::test(start_paused = true)]
 async fn connect_carries_the_identity_and_the_token() {
@@ -58,7 +58,7 @@ async fn the_first_failure_is_reported_and_not_repeated() {
         assert_eq!((error.kind(), error.is_retryable()), (kind, retryable));
         assert!(matches!(
             client.status().current(),
-            Status::Disconnected { reason: DisconnectReason::Failed(_) }
+            ConnectionStatus::Disconnected { reason: DisconnectReason::Failed(_) }
         ));
         assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
         hub.connected(&client).await;

@@ -6,7 +6,7 @@ use ferrohub_mqtt::server::Event;
 use tokio::time::{Instant, sleep};
 
 use super::fake_hub::{FakeHub, connecting, within_limit};
-use crate::{DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse, Status};
+use crate::{ConnectionStatus, DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse};
 
 fn with_wait(client: DeviceClient) -> DeviceClient {
     client.on_method("wait", |request: MethodRequest| async move {
@@ -36,7 +36,7 @@ async fn handlers_finish_before_disconnect_is_sent() {
     assert_eq!(since.elapsed().as_millis(), 4990);
     assert!(matches!(
         client.status().current(),
-        Status::Disconnected { reason: DisconnectReason::Requested }
+        ConnectionStatus::Disconnected { reason: DisconnectReason::Requested }
     ));
     client.disconnect().await;
     hub.connected(&client).await;

@@ -6,7 +6,9 @@ use ferrohub_mqtt::Refusal;
 use tokio::time::{Instant, sleep};
 
 use super::fake_hub::{FakeHub, within_limit};
-use crate::{DisconnectReason, ErrorKind, Jitter, MethodRequest, MethodResponse, RetryPolicy, Status};
+use crate::{
+    ConnectionStatus, DisconnectReason, ErrorKind, Jitter, MethodRequest, MethodResponse, RetryPolicy,
+};
 
 fn steady() -> RetryPolicy {
     RetryPolicy::default().initial_delay(Duration::from_secs(1)).jitter(Jitter::None)
@@ -113,20 +115,26 @@ async fn the_client_retries_while_the_hub_is_unavailable_and_ends_when_unauthori
         hub.refuse(Refusal::ServerUnavailable).await;
         assert_eq!(since.elapsed().as_secs(), seconds);
     }
-    let waiting =
-        within_limit("a wait", status.wait_for(|status| matches!(status, Status::WaitingToReconnect { .. })))
-            .await
-            .unwrap();
-    let Status::WaitingToReconnect { delay, cause } = waiting else { unreachable!() };
+    let waiting = within_limit(
+        "a wait",
+        status.wait_for(|status| matches!(status, ConnectionStatus::WaitingToReconnect { .. })),
+    )
+    .await
+    .unwrap();
+    let ConnectionStatus::WaitingToReconnect { delay, cause } = waiting else { unreachable!() };
     assert_eq!((delay.as_secs(), cause.kind()), (8, ErrorKind::Unavailable));
     // A connection that is closed at once.
     drop(hub.incoming().await);
     hub.refuse(Refusal::NotAuthorized).await;
-    let end =
-        within_limit("the end", status.wait_for(|status| matches!(status, Status::Disconnected { .. })))
-            .await
-            .unwrap();
-    let Status::Disconnected { reason: DisconnectReason::Failed(error) } = end else { panic!("{end:?}") };
+    let end = within_limit(
+        "the end",
+        status.wait_for(|status| matches!(status, ConnectionStatus::Disconnected { .. })),
+    )
+    .await
+    .unwrap();
+    let ConnectionStatus::Disconnected { reason: DisconnectReason::Failed(error) } = end else {
+        panic!("{end:?}")
+    };
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
     hub.connected(&client).await;
@@ -140,8 +148,9 @@ async fn the_client_gives_up_after_the_configured_time() {
     for _ in 0..3 {
         hub.refuse(Refusal::ServerUnavailable).await;
     }
-    let ended =
-        |status: &Status| matches!(status, Status::Disconnected { reason: DisconnectReason::Failed(_) });
+    let ended = |status: &ConnectionStatus| {
+        matches!(status, ConnectionStatus::Disconnected { reason: DisconnectReason::Failed(_) })
+    };
     within_limit("the end", client.status().wait_for(ended)).await.unwrap();
 
     let client = hub.client_with(|b| b.retry(RetryPolicy::never()));
@@ -169,13 +178,14 @@ async fn disconnecting_ends_the_delay() {
     drop(hub.connected(&client).await);
     within_limit(
         "a wait",
-        client.status().wait_for(|status| matches!(status, Status::WaitingToReconnect { .. })),
+        client.status().wait_for(|status| matches!(status, ConnectionStatus::WaitingToReconnect { .. })),
     )
     .await
     .unwrap();
     client.disconnect().await;
-    let requested =
-        |status: &Status| matches!(status, Status::Disconnected { reason: DisconnectReason::Requested });
+    let requested = |status: &ConnectionStatus| {
+        matches!(status, ConnectionStatus::Disconnected { reason: DisconnectReason::Requested })
+    };
     assert!(requested(&client.status().current()));
     assert!(hub.has_no_connection_for(Duration::from_secs(3600)).await);
 }

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::fake_hub::{FakeHub, KEY, Peer};
 use crate::{
-    AccessToken, BoxError, DeviceClient, DisconnectReason, ErrorKind, MethodRequest, MethodResponse, Status,
-    token_fn,
+    AccessToken, BoxError, ConnectionStatus, DeviceClient, DisconnectReason, ErrorKind, MethodRequest,
+    MethodResponse, token_fn,
 };
 
 /// A client with tokens of 100 s: renewed from 85 s on, by 96.25 s at the latest.
@@ -52,7 +52,7 @@ async fn the_next_connection_takes_over_in_a_quiet_moment() {
     assert!((168..=174).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     let mut peer = take_over(&mut hub, peer).await;
     assert!(peer.is_quiet_for(Duration::from_secs(10)).await);
-    assert!(!matches!(status.current(), Status::WaitingToReconnect { .. }));
+    assert!(!matches!(status.current(), ConnectionStatus::WaitingToReconnect { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,8 +184,13 @@ async fn a_fixed_token_is_used_until_it_expires() {
     // Tokens expire by the system clock, which a test cannot set.
     std::thread::sleep(Duration::from_millis(2100));
     drop(peer);
-    let ended =
-        client.status().wait_for(|status| matches!(status, Status::Disconnected { .. })).await.unwrap();
-    let Status::Disconnected { reason: DisconnectReason::Failed(error) } = ended else { panic!("{ended:?}") };
+    let ended = client
+        .status()
+        .wait_for(|status| matches!(status, ConnectionStatus::Disconnected { .. }))
+        .await
+        .unwrap();
+    let ConnectionStatus::Disconnected { reason: DisconnectReason::Failed(error) } = ended else {
+        panic!("{ended:?}")
+    };
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
 }

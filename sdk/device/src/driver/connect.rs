@@ -13,7 +13,7 @@ use crate::credential::Token;
 use crate::error::{Error, ErrorKind};
 use crate::feature::{Feature, Features};
 use crate::renewal::Renewal;
-use crate::status::Status;
+use crate::status::ConnectionStatus;
 use crate::transport::BoxStream;
 
 /// More than a hub has in flight to one device.
@@ -125,7 +125,7 @@ impl Shared {
 impl Driver {
     /// Makes one attempt, which `disconnect` cancels.
     pub(super) async fn connect(&mut self) -> Result<Connected, ExitReason> {
-        self.set_status(Status::Connecting);
+        self.set_status(ConnectionStatus::Connecting);
         // Clones: a failed attempt leaves the session unchanged.
         let (shared, session, granted) =
             (self.shared.clone(), self.session.clone(), self.subscriptions.granted);

@@ -81,6 +81,13 @@ impl Authorities {
         self.change(|by_name| drop(by_name.remove(name)));
     }
 
+    /// Replaces all CAs in one step.
+    pub(crate) fn replace(&self, authorities: Vec<Authority>) {
+        let authorities =
+            authorities.into_iter().map(|authority| (authority.name.clone(), Arc::new(authority)));
+        self.change(|by_name| *by_name = authorities.collect());
+    }
+
     fn change(&self, change: impl FnOnce(&mut BTreeMap<Arc<str>, Arc<Authority>>)) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let known = Arc::make_mut(&mut known);

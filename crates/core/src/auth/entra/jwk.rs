@@ -13,12 +13,15 @@ use serde::Deserialize;
 use super::EntraError;
 use super::jwt::Algorithm;
 
-/// Maximum number of keys read from one set. Issuers publish a handful.
+/// Maximum number of keys read from one set; the others are ignored. An issuer usually publishes fewer than ten.
 const MAX_KEYS: usize = 64;
 
 /// The text is not a JSON Web Key Set.
 #[derive(Debug, thiserror::Error)]
-#[error("not a JSON Web Key Set: {0}")]
+#[error(
+    "not a JSON Web Key Set: {0}; check the URL of the issuer's keys, jwks_uri in its \
+     .well-known/openid-configuration"
+)]
 pub struct InvalidKeySet(#[from] serde_json::Error);
 
 /// The public keys of an issuer, by key id.
@@ -52,10 +55,11 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Parses a key set. Keys for other uses or of unsupported types are skipped.
+    /// Parses a key set. Skips a key that cannot sign tokens: its `use` is not `sig`, or the hub does not support its
+    /// type or algorithm. The hub supports RSA with RS256, and EC on the curve P-256 with ES256.
     ///
     /// # Errors
-    /// If the text is not a key set.
+    /// If the text is not a JSON object with an array `keys`.
     pub fn from_json(text: &[u8]) -> Result<Self, InvalidKeySet> {
         let set: JwkSet = serde_json::from_slice(text)?;
         let keys = set.keys.into_iter().take(MAX_KEYS);
@@ -90,7 +94,8 @@ impl PublicKey {
             }
             ("EC", None | Some("ES256")) if key.crv.as_deref() == Some("P-256") => {
                 let (x, y) = (bytes(&key.x)?, bytes(&key.y)?);
-                // Uncompressed point: the byte 4, then both coordinates at full length.
+                // `ring` reads a point in the uncompressed form of SEC 1: the byte 4, then both coordinates, with
+                // leading zeros. 32 bytes is the full length for P-256.
                 (x.len() == 32 && y.len() == 32)
                     .then(|| Self::P256 { point: [&[4], &x[..], &y[..]].concat() })
             }
@@ -98,11 +103,12 @@ impl PublicKey {
         }
     }
 
-    /// Verifies `signature` over `message` with this key. The token's algorithm must fit the key type, so that a key
-    /// of one type never verifies as another.
+    /// Verifies the signature of a token. `message` is the signed part of the token, and `algorithm` is the one that
+    /// the token names. The sender chooses that name, so it must be the algorithm of this key: RS256 for an RSA key,
+    /// ES256 for a P-256 key.
     ///
     /// # Errors
-    /// `Algorithm` or `Signature`.
+    /// `Algorithm` if the algorithm is not that of the key, `Signature` if the signature does not match.
     pub(super) fn verify(
         &self,
         algorithm: Algorithm,

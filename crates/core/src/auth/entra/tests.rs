@@ -55,13 +55,13 @@ impl FakeIssuer {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    fn entra(self: &Arc<Self>) -> Entra {
+    fn entra(self: &Arc<Self>) -> EntraTokenVerifier {
         let settings = EntraSettings {
             issuers: vec![Issuer { issuer: ISSUER.to_owned(), tenant: Some("tenant".to_owned()) }],
             audiences: vec!["api://hub".to_owned()],
             assignments: vec![("app-1".to_owned(), Role::DataReader)],
         };
-        Entra::new(settings, self.clone())
+        EntraTokenVerifier::new(settings, self.clone())
     }
 
     fn fetches(&self) -> usize {
@@ -102,7 +102,7 @@ fn with_member(mut value: Value, name: &str, changed: Value) -> Value {
     value
 }
 
-async fn verify(entra: &Entra, token: &str) -> Result<EntraPrincipal, EntraError> {
+async fn verify(entra: &EntraTokenVerifier, token: &str) -> Result<EntraPrincipal, EntraError> {
     entra.verify(token, Timestamp::from_unix_millis(NOW * 1000)).await
 }
 
@@ -246,7 +246,7 @@ impl KeySource for RsaIssuer {
 async fn a_token_signed_with_rsa_is_verified() {
     let issuer = Issuer { issuer: ISSUER.to_owned(), tenant: None };
     let settings = EntraSettings { issuers: vec![issuer], ..EntraSettings::default() };
-    let entra = Entra::new(settings, Arc::new(RsaIssuer));
+    let entra = EntraTokenVerifier::new(settings, Arc::new(RsaIssuer));
     assert_eq!(verify(&entra, RSA_TOKEN).await.unwrap().actions, ["*/read"]);
     let (message, _) = RSA_TOKEN.rsplit_once('.').unwrap();
     let forged = format!("{message}.{}", URL_SAFE_NO_PAD.encode([7; 256]));

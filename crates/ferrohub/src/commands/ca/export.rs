@@ -9,7 +9,7 @@ use ferrohub_model::pem;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::output::{Output, print_line};
+use crate::output::{Output, note, print_line};
 
 /// Prints the certificate to standard output, and its SHA-256 to standard error.
 pub(super) fn run(config: &Config, output: Output) -> anyhow::Result<()> {
@@ -50,7 +50,7 @@ pub(super) fn run(config: &Config, output: Output) -> anyhow::Result<()> {
         }
         Output::Table => {
             print_line(&text)?;
-            eprintln!("SHA-256 {sha256}");
+            note(&format!("SHA-256 {sha256}"));
             Ok(())
         }
     }

@@ -36,6 +36,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1).filter(|argument| argument != FLAG))
+        .arg("--log-file")
+        .arg(&path)
         .stdin(Stdio::null())
         .stdout(log.try_clone().with_context(cannot_write)?)
         .stderr(log)
@@ -76,6 +78,8 @@ fn read_log(path: &Path, begin: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let length = fs::metadata(path)?.len();
         let mut file = File::open(path)?;
+        // A file that was rotated meanwhile is shorter.
+        let begin = if begin > length { 0 } else { begin };
         file.seek(SeekFrom::Start(begin.max(length.saturating_sub(MAX_LOG_BYTES))))?;
         let mut bytes = Vec::new();
         file.take(MAX_LOG_BYTES).read_to_end(&mut bytes)?;

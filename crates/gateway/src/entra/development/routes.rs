@@ -12,11 +12,11 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::auth::AUDIENCE;
+use ferrohub_core::{log_limited, request_peer};
 use ferrohub_model::Timestamp;
 use ferrohub_model::random::random_bytes;
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
-use tracing::warn;
 
 use super::{DevelopmentIssuer, LIFETIME_SECONDS};
 
@@ -129,7 +129,13 @@ async fn token(
     let id_is_right = constant_time_eq(&id, &known.client_id);
     let secret_is_right = constant_time_eq(&secret, &known.client_secret);
     if !(id_is_right & secret_is_right) {
-        warn!("the development issuer rejected a client id or client secret");
+        log_limited!(
+            warn,
+            "the development issuer rejected a client id or client secret",
+            "wrong_client",
+            peer = request_peer::peer(),
+            remedy = "copy AZURE_CLIENT_ID and AZURE_CLIENT_SECRET from `ferrohub env`"
+        );
         return Err(WRONG_CLIENT);
     }
     let mut scopes = field("scope").unwrap_or_default().split_whitespace();

@@ -1,11 +1,15 @@
 //! Error responses of the blob endpoint, as in Azure Storage: a status, a code for clients, and an XML body.
 
+use std::io::ErrorKind;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ferrohub_core::BlobDenied;
 use ferrohub_core::blobs::{BlobError, ConditionFailed};
+use ferrohub_core::store::StoreError;
+use ferrohub_core::{BlobDenied, log_limited, request_peer};
 use ferrohub_model::HubError;
-use tracing::{debug, error, info};
+use rustix::io::Errno;
+use tracing::debug;
 
 use super::super::error::CHALLENGE;
 use super::super::request::{REQUEST_ID, fresh_request_id};
@@ -129,9 +133,17 @@ impl BlobApiError {
     }
 
     fn store_failed() -> Self {
-        let text = "The hub cannot access its store; its log says why. Retry the request.";
+        Self::retry_later("The hub cannot access its store; its log says why. Retry the request.")
+    }
+
+    fn retry_later(text: &str) -> Self {
         let error = blob_api_error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text);
         Self { retry_after: Some(RETRY_AFTER), ..error }
+    }
+
+    fn disk_full() -> Self {
+        let text = "The hub's disk is full; its log says which.";
+        blob_api_error(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", text)
     }
 
     /// For read requests: responds with 304 if the client already has the current version.
@@ -200,14 +212,22 @@ impl From<BlobError> for BlobApiError {
                 blob_api_error(StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge", text)
             }
             BlobError::Full => {
-                error!("the file store is full (files.total_bytes); an upload was refused");
+                log_limited!(
+                    error,
+                    "the file store is full (files.total_bytes); an upload was refused",
+                    "store_full",
+                    peer = request_peer::peer()
+                );
                 let text = "The hub's file store is full (files.total_bytes).";
                 blob_api_error(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", text)
             }
             BlobError::DeviceFull(limit) => {
-                info!(
-                    limit,
-                    "the files of a device have reached their limit (files.bytes_per_device); an upload was refused"
+                log_limited!(
+                    info,
+                    "the files of a device have reached their limit (files.bytes_per_device); an upload was refused",
+                    "device_full",
+                    peer = request_peer::peer(),
+                    limit
                 );
                 let text = format!(
                     "The files of a device may have at most {limit} bytes together (files.bytes_per_device)."
@@ -221,17 +241,32 @@ impl From<BlobError> for BlobApiError {
             BlobError::UnknownBlock => Self::invalid_block_list(),
             BlobError::InvalidBlockId => Self::invalid_block_id(),
             BlobError::Md5Mismatch => Self::md5_mismatch(),
-            BlobError::IncompleteBody(reason) => {
-                debug!(reason, "upload interrupted");
-                let text = format!("The body did not arrive completely: {reason}.");
+            BlobError::IncompleteBody(error) => {
+                debug!(error, "upload interrupted");
+                let text = format!("The body did not arrive completely: {error}.");
                 blob_api_error(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", text)
             }
             BlobError::Store(error) => {
-                error!(%error, "a store operation failed");
-                Self::store_failed()
+                log_limited!(error, "a store operation failed", "store_failed", %error);
+                match error {
+                    StoreError::DiskFull(_) => Self::disk_full(),
+                    _ => Self::store_failed(),
+                }
+            }
+            BlobError::Io(ref cause)
+                if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                log_limited!(error, "cannot write the stored files", "disk_full", %error);
+                Self::disk_full()
+            }
+            BlobError::Io(ref cause)
+                if matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE)) =>
+            {
+                log_limited!(error, "cannot open the stored files", "out_of_files", %error);
+                Self::retry_later("The hub has too many open files. Retry the request.")
             }
             BlobError::Io(_) | BlobError::Unavailable(_) => {
-                error!(%error, "cannot access the stored files");
+                log_limited!(error, "cannot access the stored files", "io_error", %error);
                 let text = "The hub cannot access its stored files; its log contains the reason.";
                 blob_api_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)
             }
@@ -275,5 +310,29 @@ impl IntoResponse for BlobApiError {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_lack_of_files_are_no_internal_errors() {
+        let answer = |error: BlobError| {
+            let error = BlobApiError::from(error);
+            (error.status.as_u16(), error.code)
+        };
+        let full = (507, "InsufficientStorage");
+        assert_eq!(answer(BlobError::Full), full);
+        assert_eq!(answer(StoreError::DiskFull("hub.db: the disk is full".to_owned()).into()), full);
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            assert_eq!(answer(BlobError::Io(errno.into())), full);
+        }
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            assert_eq!(answer(BlobError::Io(errno.into())), (503, "ServerBusy"));
+        }
+        assert_eq!(answer(StoreError::Closed.into()), (503, "ServerBusy"));
+        assert_eq!(answer(BlobError::Io(Errno::IO.into())), (500, "InternalError"));
     }
 }

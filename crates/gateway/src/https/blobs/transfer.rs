@@ -99,9 +99,9 @@ impl UploadBody {
 #[async_trait]
 impl ByteStream for UploadBody {
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
-        let (until, reason) = next_deadline(self.idle_timeout, self.deadline);
+        let (until, error) = next_deadline(self.idle_timeout, self.deadline);
         let chunk =
-            timeout_at(until, self.next_chunk()).await.map_err(|_| BlobError::IncompleteBody(reason))??;
+            timeout_at(until, self.next_chunk()).await.map_err(|_| BlobError::IncompleteBody(error))??;
         if let Some(chunk) = &chunk {
             self.received_bytes.inc_by(chunk.len() as u64);
         }
@@ -144,12 +144,12 @@ pub(crate) fn download_body(body: DownloadBody, api: &Api) -> ([(axum::http::Hea
                 Err(error) => Err(error),
             };
             let (ends, length) = (chunk.is_err(), chunk.as_ref().map_or(0, Bytes::len));
-            let (until, reason) = next_deadline(idle_timeout, deadline);
+            let (until, error) = next_deadline(idle_timeout, deadline);
             match timeout_at(until, sender.send(chunk)).await {
                 Ok(Ok(())) if !ends => sent_bytes.inc_by(length as u64),
                 Ok(_) => return,
                 Err(_) => {
-                    debug!(reason, "download aborted");
+                    debug!(error, "download aborted");
                     return;
                 }
             };

@@ -152,7 +152,7 @@ async fn a_client_without_the_private_key_of_its_certificate_is_refused() {
         for (kind, certificate) in certificates(&key) {
             for version in VERSIONS {
                 let error = handshake(version, std::slice::from_ref(&certificate), &other).await.unwrap_err();
-                let (reason, _) = refusal(&error).unwrap_or_else(|| panic!("{error}"));
+                let reason = refusal(&error).unwrap_or_else(|| panic!("{error}")).reason;
                 assert_eq!(reason, "certificate_key", "{kind}, {algorithm}, {version:?}: {error}");
             }
         }
@@ -165,9 +165,9 @@ async fn an_rsa_key_that_is_too_short_is_named() {
     let key = KeyPair::from_pem_and_sign_algo(RSA_2048, &PKCS_RSA_SHA256).unwrap();
     for version in VERSIONS {
         let error = handshake(version, std::slice::from_ref(&certificate), &key).await.unwrap_err();
-        let (reason, sentence) = refusal(&error).unwrap();
-        assert_eq!(reason, "certificate_key");
-        assert!(sentence.contains("RSA below 2048 bits"), "{sentence}");
+        let refusal = refusal(&error).unwrap();
+        assert_eq!(refusal.reason, "certificate_key");
+        assert!(refusal.error.contains("RSA below 2048 bits"), "{refusal:?}");
     }
 }
 
@@ -184,7 +184,7 @@ async fn what_is_no_certificate_is_refused() {
         for version in VERSIONS {
             let error = handshake(version, &[CertificateDer::from(der.clone())], &key).await.unwrap_err();
             // rustls itself refuses an empty certificate.
-            let reason = refusal(&error).map(|(reason, _)| reason);
+            let reason = refusal(&error).map(|refusal| refusal.reason);
             let expected = if kind == "nothing" { reason } else { Some("certificate_unreadable") };
             assert_eq!(reason, expected, "{kind}, {version:?}: {error}");
         }
@@ -199,6 +199,6 @@ async fn more_than_eight_certificates_are_refused() {
     for version in VERSIONS {
         assert_eq!(handshake(version, &chain[1..], &key).await.unwrap().len(), MAX_CHAIN);
         let error = handshake(version, &chain, &key).await.unwrap_err();
-        assert_eq!(refusal(&error).unwrap().0, "certificate_chain", "{error}");
+        assert_eq!(refusal(&error).unwrap().reason, "certificate_chain", "{error}");
     }
 }

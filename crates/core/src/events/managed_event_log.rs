@@ -1,4 +1,6 @@
-//! The telemetry log: the event log with its settings, consumer groups, retention and metrics.
+//! The event log as the hub uses it: the port [`EventLog`], which only stores and reads, together with the rules that
+//! are the same for every adapter. These are the choice of the partition, consumer groups, retention, the limit of
+//! events in flight, metrics, and the warning about a clock that is behind.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::clock_watch::ClockWatch;
 use super::consumer_groups::{ConsumerGroups, ReaderSlotError};
-use super::log::{Batch, EventLog, NewEvent, Origin, PartitionState};
+use super::log::{Batch, EventIdentity, EventLog, NewEvent, PartitionState};
 use super::partition_of;
 use super::position::StartPosition;
 use super::reader::{Cursor, EventReader};
@@ -36,11 +38,11 @@ pub(crate) enum OpenReaderError {
 /// Maximum size of the events whose write is in progress, in bytes. Beyond it, appends wait.
 const IN_FLIGHT_BYTES: u32 = 64 << 20;
 
-/// Events of one source and origin to append.
+/// Events of one identity and one source to append. The log adds the partition, which makes it a [`Batch`].
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) source: EventSource,
-    pub(crate) origin: Origin,
+    pub(crate) identity: EventIdentity,
     pub(crate) events: Vec<NewEvent>,
     pub(crate) now: Timestamp,
 }
@@ -78,8 +80,8 @@ impl<T: Send + 'static> Drop for RunUncancelled<T> {
     }
 }
 
-/// The event log with its consumer groups, retention and metrics.
-pub(crate) struct TelemetryLog {
+/// An [`EventLog`] with its settings, consumer groups, retention and metrics.
+pub(crate) struct ManagedEventLog {
     log: Arc<dyn EventLog>,
     settings: EventSettings,
     groups: Arc<ConsumerGroups>,
@@ -89,7 +91,7 @@ pub(crate) struct TelemetryLog {
     clock_watch: ClockWatch,
 }
 
-impl TelemetryLog {
+impl ManagedEventLog {
     pub(crate) fn new(log: Arc<dyn EventLog>, settings: EventSettings, metrics: &Metrics) -> Self {
         let metrics = metrics.events.clone();
         let groups = ConsumerGroups::new(
@@ -125,8 +127,12 @@ impl TelemetryLog {
         clock: Arc<dyn Clock>,
         stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let trimmed = self.metrics.removed.clone();
-        self.retention.clone().run(self.log.clone(), self.settings.clone(), clock, trimmed, stopping)
+        let removed_events = self.metrics.removed.clone();
+        self.retention.clone().run(self.log.clone(), self.settings.clone(), clock, removed_events, stopping)
+    }
+
+    pub(crate) fn partitions(&self) -> u16 {
+        self.log.partitions()
     }
 
     pub(crate) fn settings(&self) -> &EventSettings {
@@ -137,15 +143,15 @@ impl TelemetryLog {
         &self.groups
     }
 
-    /// Appends events of one origin atomically. They are persisted when this returns.
+    /// Appends events of one identity atomically. They are persisted when this returns.
     pub(crate) async fn append(
         self: &Arc<Self>,
         source: EventSource,
-        origin: Origin,
+        identity: EventIdentity,
         events: Vec<NewEvent>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let batch = self.batch(Entry { source, origin, events, now });
+        let batch = self.batch(Entry { source, identity, events, now });
         let (count, bytes) = (batch.events.len() as u64, batch.bytes());
         let this = self.clone();
         RunUncancelled::new(async move {
@@ -157,7 +163,7 @@ impl TelemetryLog {
         .await
     }
 
-    /// Appends events of several origins atomically, in order.
+    /// Appends events of several identities atomically, in order.
     pub(crate) async fn append_all(self: &Arc<Self>, entries: Vec<Entry>) -> Result<(), StoreError> {
         let batches: Vec<Batch> = entries.into_iter().map(|entry| self.batch(entry)).collect();
         let sizes: Vec<_> =
@@ -174,10 +180,10 @@ impl TelemetryLog {
         .await
     }
 
-    fn batch(&self, Entry { source, origin, events, now }: Entry) -> Batch {
+    fn batch(&self, Entry { source, identity, events, now }: Entry) -> Batch {
         self.clock_watch.check(now);
-        let partition = partition_of(origin.id.device_str(), self.log.partitions());
-        Batch { partition, source, origin, now, events }
+        let partition = partition_of(identity.id.device_str(), self.log.partitions());
+        Batch { partition, source, identity, now, events }
     }
 
     /// Waits until `bytes` more may be in flight. The permit is held during the write.
@@ -192,7 +198,8 @@ impl TelemetryLog {
         self.retention.record_appended(bytes);
     }
 
-    /// Opens a reader of one partition, or of all.
+    /// Opens a reader of one partition, or of all if `partition` is `None`. It starts at `from`, and takes one slot of
+    /// the consumer group on each of its partitions.
     pub(crate) async fn open_reader(
         &self,
         group: &str,
@@ -204,21 +211,24 @@ impl TelemetryLog {
             Some(partition) => vec![partition],
             None => (0..self.log.partitions()).collect(),
         };
-        // A position in a partition that does not exist is out of range, too.
-        if let StartPosition::After(seen) = from
-            && let Some(unknown) = seen.0.keys().find(|partition| **partition >= self.log.partitions())
+        // `After` holds a sequence number for each partition of which an earlier reader has read something. A number
+        // for a partition that does not exist is out of range, too.
+        if let StartPosition::After(position) = from
+            && let Some(unknown) = position.0.keys().find(|partition| **partition >= self.log.partitions())
         {
             return Err(OpenReaderError::PositionOutOfRange(*unknown));
         }
         let mut cursors = Vec::with_capacity(partitions.len());
         for partition in &partitions {
             let head = self.log.head(*partition).ok_or(OpenReaderError::NoPartition)?;
+            // The head now: the number after that of the last event. Later appends only increase it.
             let end = *head.borrow();
             let next = match from {
                 StartPosition::Start => 0,
                 StartPosition::End => end,
                 StartPosition::Time(time) => self.log.first_since(*partition, *time).await?,
-                StartPosition::After(seen) => seen.0.get(partition).copied().unwrap_or(0),
+                // No entry: nothing of this partition was read, so read it from its oldest event.
+                StartPosition::After(position) => position.0.get(partition).copied().unwrap_or(0),
             };
             // A position after the end was obtained from another log.
             if next > end {
@@ -230,14 +240,17 @@ impl TelemetryLog {
         Ok(EventReader::new(self.log.clone(), cursors, stopping, slot))
     }
 
+    /// Returns the state of each partition, in order.
     pub(crate) async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
         self.log.state().await
     }
 
+    /// Checks that the log can be written to, for readiness. See [`EventLog::ping`].
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         self.log.ping().await
     }
 
+    /// Completes the accepted writes and closes the log.
     pub(crate) async fn close(&self) {
         self.log.close().await;
     }
@@ -254,26 +267,26 @@ mod tests {
     use crate::events::fake::SlowLog;
     use crate::events::position::Position;
 
-    fn telemetry_log(slow_log: &Arc<SlowLog>) -> Arc<TelemetryLog> {
-        Arc::new(TelemetryLog::new(
+    fn managed_event_log(slow_log: &Arc<SlowLog>) -> Arc<ManagedEventLog> {
+        Arc::new(ManagedEventLog::new(
             slow_log.clone(),
             EventSettings::default(),
             &Metrics::register(&mut Registry::default()),
         ))
     }
 
-    async fn append(log: &Arc<TelemetryLog>, bytes: usize) -> Result<(), StoreError> {
+    async fn append(log: &Arc<ManagedEventLog>, bytes: usize) -> Result<(), StoreError> {
         let id = IdentityId::parse("d").unwrap();
-        let origin = Origin { id, generation_id: String::new(), auth: None };
+        let identity = EventIdentity { id, generation_id: String::new(), auth: None };
         let event = NewEvent { properties: String::new(), body: Bytes::from(vec![0; bytes]) };
         let now = Timestamp::from_unix_seconds(1);
-        log.append(EventSource::Telemetry, origin, vec![event], now).await
+        log.append(EventSource::Telemetry, identity, vec![event], now).await
     }
 
     #[tokio::test]
     async fn an_append_is_counted_even_if_the_caller_is_cancelled() {
         let slow_log = Arc::new(SlowLog::new());
-        let log = telemetry_log(&slow_log);
+        let log = managed_event_log(&slow_log);
         assert!(append(&log, 10).now_or_never().is_none());
         slow_log.disk.add_permits(1);
         while log.retention.appended() == 0 {
@@ -285,7 +298,7 @@ mod tests {
     #[tokio::test]
     async fn the_number_of_bytes_in_flight_is_limited() {
         let slow_log = Arc::new(SlowLog::new());
-        let log = telemetry_log(&slow_log);
+        let log = managed_event_log(&slow_log);
         let size = IN_FLIGHT_BYTES as usize / 4 * 3;
         for _ in 0..3 {
             let log = log.clone();
@@ -311,7 +324,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_position_in_an_unknown_partition_is_out_of_range() {
-        let log = telemetry_log(&Arc::new(SlowLog::new()));
+        let log = managed_event_log(&Arc::new(SlowLog::new()));
         let stopping = watch::Sender::new(false);
         let group = ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
         for (partition, fits) in [(1, true), (2, false), (9, false)] {
