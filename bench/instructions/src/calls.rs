@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use ferrohub_core::MethodCall;
-use ferrohub_core::connections::{Answer, Connection, Credential, MethodReply, Outgoing};
+use ferrohub_core::auth::Credential;
+use ferrohub_core::methods::MethodCall;
+use ferrohub_core::node::{Answer, Connection, MethodReply, Outgoing};
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_model::method::MethodName;
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use ferrohub_bus::LocalBus;
-use ferrohub_core::auth::{Policy, PolicySource};
-use ferrohub_core::blobs::{Blob, Condition};
 use ferrohub_core::clock::Clock;
-use ferrohub_core::connections::Connections;
-use ferrohub_core::events::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
+use ferrohub_core::files::{Blob, Condition};
 use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
+use ferrohub_core::node::Connections;
+use ferrohub_core::policies::{Policy, PolicySource};
 use ferrohub_core::registry::{self, Authentication, Identity};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
@@ -20,6 +19,7 @@ use ferrohub_core::store::{
     StoreError, StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey,
     TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
 };
+use ferrohub_core::telemetry::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_model::device::Device;

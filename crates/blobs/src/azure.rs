@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_core::blobs::{Blob, BlobEndpoint, BlobError, BlobProperties, BlobStore};
 use ferrohub_core::clock::Clock;
+use ferrohub_core::files::{Blob, BlobEndpoint, BlobError, BlobProperties, BlobStore};
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
 use ferrohub_model::file::BlobName;
 use ferrohub_model::{SharedAccessKey, Timestamp};

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_core::blobs::{BlobError, ByteStream};
+use ferrohub_core::files::{BlobError, ByteStream};
 
 use crate::paths::DeviceKey;
 use crate::quota::Quota;

@@ -16,11 +16,11 @@ use std::{fs, path};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferrohub_core::blobs::{
+use ferrohub_core::clock::Clock;
+use ferrohub_core::files::{
     Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob,
     PutOptions,
 };
-use ferrohub_core::clock::Clock;
 use ferrohub_core::store::{BlobWriteOutcome, Store, StoredBlob};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;

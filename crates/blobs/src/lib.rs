@@ -1,4 +1,4 @@
-//! The adapters of the [`BlobStore`](ferrohub_core::blobs::BlobStore) port: storage of the files that devices upload.
+//! The adapters of the [`BlobStore`](ferrohub_core::files::BlobStore) port: storage of the files that devices upload.
 //!
 //! [`Folder`] stores the files in the hub's data folder. [`AzureBlobStore`] looks up files in a container of Azure
 //! Storage. Each blob in the catalogue (the hub's store) has a complete file. Names that clients choose never become

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferrohub_core::blobs::BlobError;
+use ferrohub_core::files::BlobError;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::random::random_bytes;
 use ring::digest;

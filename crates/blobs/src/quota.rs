@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ferrohub_core::blobs::BlobError;
+use ferrohub_core::files::BlobError;
 
 use crate::paths::DeviceKey;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ferrohub_core::blobs::{BlobError, ByteStream};
+use ferrohub_core::files::{BlobError, ByteStream};
 use md5::{Digest as _, Md5};
 use tokio::fs::{File, OpenOptions, rename};
 use tokio::io::AsyncWriteExt as _;

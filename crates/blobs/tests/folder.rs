@@ -9,10 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ferrohub_blobs::{Folder, FolderLimits};
-use ferrohub_core::blobs::{
+use ferrohub_core::clock::Clock;
+use ferrohub_core::files::{
     BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob, PutOptions,
 };
-use ferrohub_core::clock::Clock;
 use ferrohub_core::store::Store;
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;

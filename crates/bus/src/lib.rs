@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ferrohub_core::bus::Bus;
-use ferrohub_core::connections::{
-    CallEnd, CloseReason, Connections, DesiredNotice, MethodReply, OutgoingCall,
-};
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::node::{CallEnd, Connections, DesiredNotice, MethodReply, OutgoingCall};
 use ferrohub_model::{IdentityId, KeyFingerprint};
 
 /// The bus for a single node.

@@ -1,10 +1,10 @@
 //! Authentication and authorization: devices by SAS token or certificate, services by SAS token or Microsoft Entra.
 
 mod certificate;
+mod credential;
 mod device;
 mod entra;
 mod operation;
-mod policies;
 mod remedy;
 mod service;
 
@@ -12,14 +12,13 @@ pub use certificate::{
     Authorities, Authority, CertificateError, PeerCertificate, certificate_subject_and_issuer,
     thumbprint_sha256,
 };
+pub use credential::Credential;
 pub use device::{DeviceAuthError, VerifiedCredential};
 pub use entra::{
     AUDIENCE, EntraError, EntraSettings, EntraTokenVerifier, InvalidKeySet, Issuer, KeySet, KeySource,
     KeySourceError, Role, UnknownRole,
 };
 pub use operation::Operation;
-pub(crate) use policies::DEFAULT_POLICIES;
-pub use policies::{Policies, Policy, PolicySource};
 pub use remedy::remedy;
 pub use service::Principal;
 pub(crate) use service::{AuthorizationError, NO_POLICY, authorize};

@@ -1,12 +1,13 @@
 //! The `Bus` port: reaches a device's connection on any node.
 //!
-//! On a single node the bus is the local [`Connections`](crate::connections::Connections) table. Between
+//! On a single node the bus is the local [`Connections`](crate::node::Connections) table. Between
 //! nodes it forwards the same operations to the node that has the connection.
 
 use async_trait::async_trait;
 use ferrohub_model::{IdentityId, KeyFingerprint};
 
-use crate::connections::{CallEnd, CloseReason, DesiredNotice, MethodReply, OutgoingCall};
+use crate::close_reason::CloseReason;
+use crate::node::{CallEnd, DesiredNotice, MethodReply, OutgoingCall};
 
 /// Reaches a device's connection on any node.
 #[async_trait]

@@ -1,14 +1,9 @@
-//! The connection table: the connections of this node and the method calls in flight on each.
+//! Connections of devices and modules: connect, session, disconnect, and the times of their activity.
 //!
-//! The table is authoritative. An identity has at most one connection: a newer one replaces the older one atomically
-//! and closes it (takeover). A call always goes to the connection that is in the table when the call is sent.
+//! The connections that this process has are in the connection table of [`node`](crate::node).
 
-mod connection;
-mod desired;
-mod in_flight;
-mod table;
+mod activity;
+mod connect;
 
-pub use connection::{CloseReason, Connection, Credential, Outgoing};
-pub use desired::DesiredNotice;
-pub use in_flight::{Answer, CallEnd, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
-pub use table::Connections;
+pub(crate) use activity::RecentActivity;
+pub use connect::{ConnectRefusal, ConnectRequest, Connected};

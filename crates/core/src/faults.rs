@@ -3,6 +3,7 @@
 //! Code at a [fault point](FaultPoint) calls [`Faults::hit`] and applies the returned [`Effect`]. While no fault is
 //! active for that point, the call costs one relaxed load. Every fault expires. The current time is always a parameter.
 
+mod inject;
 mod pattern;
 mod rule;
 mod table;
@@ -67,3 +68,5 @@ pub enum Effect {
         retry_after: Option<u32>,
     },
 }
+pub(crate) use inject::FaultInjector;
+pub use inject::{Delivery, RefusedRequest};

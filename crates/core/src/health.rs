@@ -1,5 +1,7 @@
 //! The health of the background tasks. A task that panics makes the hub unready, and `/readyz` names it.
 
+mod readiness;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

@@ -3,52 +3,27 @@
 //! [`Hub`] implements the rules on top of ports (traits for storage, event log, bus and clock). Protocol front ends
 //! call [`Hub`] only.
 
-mod activity;
-mod authorize;
-mod connect;
-mod devices;
-mod edge;
-mod emit;
-mod events;
-mod faults;
-mod files;
-mod identities;
-mod invoke_method;
-mod keys;
-mod management;
-mod messages;
-mod modules;
-mod readiness;
-mod statistics;
-mod twins;
-
-pub use authorize::{DeviceCaller, ModuleCaller};
-pub use connect::{ConnectRefusal, ConnectRequest, Connected};
-pub use events::{DeviceMessage, ReadRequest};
-pub use faults::{Delivery, RefusedRequest};
-pub use files::{BlobDenied, BlobGrant, LockedNotification};
-pub use invoke_method::MethodCall;
-pub use management::PolicyKey;
-
 use std::sync::Arc;
 
-use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
-use futures_util::future::try_join_all;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::info;
 
-use crate::auth::{Authorities, Authority, EntraTokenVerifier, Policies, Policy, PolicySource};
-use crate::blobs::{FileStorage, UrlSigningKeys};
+use crate::auth::{Authorities, Authority, EntraTokenVerifier};
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::connections::{CloseReason, Connections};
-use crate::events::{ConnectionEvents, EventLog, EventSettings, EventSource, ManagedEventLog};
+use crate::close_reason::CloseReason;
+use crate::cloud_to_device::{Queues, run_expiry};
+use crate::connections::RecentActivity;
+use crate::faults::FaultInjector;
+use crate::files::{FileStorage, UrlSigningKeys};
 use crate::health::Health;
 use crate::limits::Limits;
-use crate::log_limited;
-use crate::messages::{Queues, run_expiry};
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError, StoredPolicy};
+use crate::node::Connections;
+use crate::policies::{Policies, Policy};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{ConnectionEvents, EventLog, EventSettings, EventSource, ManagedEventLog};
+use crate::twins::IdentityLocks;
 
 /// Settings of a hub.
 pub struct HubSettings {
@@ -84,32 +59,32 @@ pub struct HubPorts {
 
 /// A running hub.
 pub struct Hub {
-    host: String,
-    limits: Limits,
-    store: Arc<dyn Store>,
-    events: Arc<ManagedEventLog>,
+    pub(crate) host: String,
+    pub(crate) limits: Limits,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) events: Arc<ManagedEventLog>,
     /// `Some` if the event log includes connection state events.
-    connection_events: Option<Arc<ConnectionEvents>>,
-    bus: Arc<dyn Bus>,
-    clock: Arc<dyn Clock>,
-    connections: Arc<Connections>,
-    policies: Policies,
-    authorities: Authorities,
-    entra: Option<EntraTokenVerifier>,
-    metrics: Metrics,
-    files: Option<FileStorage>,
-    url_signing_keys: UrlSigningKeys,
-    identity_locks: twins::IdentityLocks,
-    recent_activity: Arc<activity::RecentActivity>,
-    queues: Arc<Queues>,
+    pub(crate) connection_events: Option<Arc<ConnectionEvents>>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) policies: Policies,
+    pub(crate) authorities: Authorities,
+    pub(crate) entra: Option<EntraTokenVerifier>,
+    pub(crate) metrics: Metrics,
+    pub(crate) files: Option<FileStorage>,
+    pub(crate) url_signing_keys: UrlSigningKeys,
+    pub(crate) identity_locks: IdentityLocks,
+    pub(crate) recent_activity: Arc<RecentActivity>,
+    pub(crate) queues: Arc<Queues>,
     /// Expires messages and message locks.
-    message_expiry_task: tokio::task::AbortHandle,
-    health: Health,
-    fault_injector: faults::FaultInjector,
+    pub(crate) message_expiry_task: tokio::task::AbortHandle,
+    pub(crate) health: Health,
+    pub(crate) fault_injector: FaultInjector,
     /// Serializes changes of policies and certificate authorities, which are read-modify-write.
-    management: tokio::sync::Mutex<()>,
+    pub(crate) management: tokio::sync::Mutex<()>,
     /// `true` once shutdown has begun. Event readers subscribe to it.
-    stopping: watch::Sender<bool>,
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Hub {
@@ -138,7 +113,7 @@ impl Hub {
         };
         let hub = Self {
             host: settings.host,
-            fault_injector: faults::FaultInjector::new(&settings.limits),
+            fault_injector: FaultInjector::new(&settings.limits),
             limits: settings.limits,
             store,
             events,
@@ -152,7 +127,7 @@ impl Hub {
             metrics,
             files,
             url_signing_keys: UrlSigningKeys::default(),
-            identity_locks: twins::IdentityLocks::default(),
+            identity_locks: IdentityLocks::default(),
             recent_activity: Arc::default(),
             queues,
             message_expiry_task,
@@ -174,50 +149,6 @@ impl Hub {
         let retention = hub.events.run_retention(hub.clock.clone(), hub.stopping.subscribe());
         tokio::spawn(hub.health.supervise("event retention", retention));
         Ok(hub)
-    }
-
-    async fn load_policies(&self, configured: Vec<Policy>) -> Result<(), StoreError> {
-        let mut stored = self.store.policies().await?;
-        if stored.is_empty() {
-            stored.extend(crate::auth::DEFAULT_POLICIES.map(|(name, rights)| StoredPolicy {
-                name: name.to_owned(),
-                rights,
-                primary_key: SharedAccessKey::generate(),
-                secondary_key: SharedAccessKey::generate(),
-            }));
-            // Concurrently, so that they share a commit.
-            try_join_all(stored.iter().map(|policy| self.store.save_policy(policy))).await?;
-            info!("created the default shared access policies with new keys");
-        }
-        for policy in stored {
-            self.policies.insert(Policy {
-                name: policy.name.into(),
-                rights: policy.rights,
-                primary_key: policy.primary_key,
-                secondary_key: policy.secondary_key,
-                source: PolicySource::Store,
-            });
-        }
-        configured.into_iter().for_each(|policy| self.policies.insert(policy));
-        Ok(())
-    }
-
-    /// Returns the certificate authorities of the store and of the configuration, which override stored ones.
-    async fn read_authorities(&self, configured: Vec<Authority>) -> Result<Vec<Authority>, StoreError> {
-        let mut authorities = Vec::new();
-        for stored in self.store.authorities().await? {
-            match Authority::new(&stored.name, stored.certificate, stored.verified, false) {
-                Ok(mut authority) => {
-                    authority.verification_code = stored.verification_code;
-                    authorities.push(authority);
-                }
-                Err(error) => {
-                    error!(name = stored.name, %error, "cannot use a stored certificate authority")
-                }
-            }
-        }
-        authorities.extend(configured);
-        Ok(authorities)
     }
 
     /// Returns the hub's host name.
@@ -278,7 +209,7 @@ impl Hub {
         self.events.close().await;
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
 }
@@ -287,17 +218,4 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.message_expiry_task.abort();
     }
-}
-
-/// Maps a store error to the error for the caller, and logs the cause.
-fn store_failed(error: StoreError) -> HubError {
-    if matches!(error, StoreError::Closed) {
-        return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
-    }
-    // Requests that are not authorized read the store, too.
-    log_limited!(error, "a store operation failed", "store_failed", %error);
-    if matches!(error, StoreError::DiskFull(_)) {
-        return HubError::new(ErrorCode::ServiceUnavailable, "The hub's disk is full; its log says which.");
-    }
-    HubError::new(ErrorCode::ServerError, "The hub cannot access its store; its log says why.")
 }

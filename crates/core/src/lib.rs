@@ -34,26 +34,30 @@
 //!   check how clients react. Azure IoT Hub has no faults.
 
 pub mod auth;
-pub mod blobs;
+mod authorities;
 pub mod bus;
+mod callers;
 pub mod clock;
+pub mod close_reason;
+pub mod cloud_to_device;
 pub mod connections;
-pub mod events;
 pub mod faults;
+pub mod files;
 pub mod health;
 mod hub;
 pub mod limits;
 pub mod log_limit;
-pub mod messages;
+pub mod methods;
 pub mod metrics;
+pub mod node;
+pub mod policies;
 pub mod registry;
 pub mod request_peer;
 pub mod session;
 pub mod store;
+pub mod telemetry;
 pub mod twins;
+mod uncancelled;
 
-pub use hub::{
-    BlobDenied, BlobGrant, ConnectRefusal, ConnectRequest, Connected, Delivery, DeviceCaller, DeviceMessage,
-    Hub, HubPorts, HubSettings, LockedNotification, MethodCall, ModuleCaller, PolicyKey, ReadRequest,
-    RefusedRequest,
-};
+pub use callers::{DeviceCaller, ModuleCaller};
+pub use hub::{Hub, HubPorts, HubSettings};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::messages::MessageLimits;
+use crate::cloud_to_device::MessageLimits;
 use crate::twins::TwinLimits;
 
 /// Protocol-independent limits. Each protocol front end has its own limits in addition.

@@ -1,11 +1,17 @@
 //! The registry: devices and modules, and the rules for creating and changing them.
 
 mod authentication;
+mod change_key;
+mod check_parent;
 mod device;
 mod edge;
 mod etag;
 mod identity;
+mod manage_devices;
+mod manage_modules;
 mod module;
+mod statistics;
+mod write_identity;
 
 pub(crate) use authentication::{rotate_key, thumbprints};
 pub use device::{apply_device, to_device};
@@ -17,3 +23,4 @@ pub(crate) use etag::fresh_etag;
 pub(crate) use identity::close_reason_for_update;
 pub use identity::{Authentication, Identity, Thumbprint};
 pub(crate) use module::{apply_module, to_module};
+pub(crate) use write_identity::{CloseConnections, not_found, system_module_error, wrong_etag};

@@ -13,9 +13,10 @@ pub use messages::{
 use async_trait::async_trait;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
-use ferrohub_model::{DeviceId, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
+use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
 
-use crate::blobs::{Blob, Condition, ConditionFailed};
+use crate::files::{Blob, Condition, ConditionFailed};
+use crate::log_limited;
 use crate::registry::Identity;
 use crate::session::Session;
 use crate::twins::TwinDocument;
@@ -438,4 +439,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Completes all accepted writes and closes. Later calls return [`StoreError::Closed`].
     async fn close(&self);
+}
+
+/// Maps a store error to the error for the caller, and logs the cause.
+pub(crate) fn store_failed(error: StoreError) -> HubError {
+    if matches!(error, StoreError::Closed) {
+        return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
+    }
+    // Requests that are not authorized read the store, too.
+    log_limited!(error, "a store operation failed", "store_failed", %error);
+    if matches!(error, StoreError::DiskFull(_)) {
+        return HubError::new(ErrorCode::ServiceUnavailable, "The hub's disk is full; its log says which.");
+    }
+    HubError::new(ErrorCode::ServerError, "The hub cannot access its store; its log says why.")
 }

@@ -3,10 +3,12 @@
 //! A change of a [`TwinDocument`] is atomic: it is applied as a whole or not at all. A twin lives as long as its
 //! identity. A twin that was never changed equals [`TwinDocument::default`] and takes no space in the store.
 
+mod change;
 mod document;
 mod limits;
 mod section;
 
+pub(crate) use change::IdentityLocks;
 pub use document::{TwinDocument, UpdateMode};
 pub use limits::TwinLimits;
 pub use section::Section;

@@ -7,9 +7,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ferrohub_core::connections::{
-    Answer, CallEnd, CloseReason, Connection, Connections, Credential, DesiredNotice, MethodReply, Outgoing,
-    OutgoingCall, OutgoingMethod,
+use ferrohub_core::auth::Credential;
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::node::{
+    Answer, CallEnd, Connection, Connections, DesiredNotice, MethodReply, Outgoing, OutgoingCall,
+    OutgoingMethod,
 };
 use ferrohub_core::registry::{Authentication, Identity};
 use ferrohub_core::session::{Session, Subscription};

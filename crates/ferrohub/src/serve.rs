@@ -16,10 +16,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use ferrohub_bus::LocalBus;
-use ferrohub_core::auth::{Policy, PolicySource};
 use ferrohub_core::clock::Clock;
-use ferrohub_core::connections::Connections;
 use ferrohub_core::metrics::Metrics;
+use ferrohub_core::node::Connections;
+use ferrohub_core::policies::{Policy, PolicySource};
 use ferrohub_core::store::Store;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_gateway::tls::PrivateCa;

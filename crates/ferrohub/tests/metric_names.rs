@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use ferrohub_core::events::EventSource;
 use ferrohub_core::metrics::{LogMetrics, Metrics, count};
+use ferrohub_core::telemetry::EventSource;
 use ferrohub_gateway::{GatewayMetrics, SystemMetrics};
 use ferrohub_store::StoreMetrics;
 use prometheus_client::encoding::text::encode;

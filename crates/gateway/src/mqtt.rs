@@ -5,7 +5,7 @@
 //! a thread share, and output is freed once it is written.
 //!
 //! In this module, `machine` is the protocol state machine ([`ferrohub_mqtt::server::Connection`]), and `connection` is
-//! the device's connection to the hub ([`ferrohub_core::connections::Connection`]). The socket is `stream`.
+//! the device's connection to the hub ([`ferrohub_core::node::Connection`]). The socket is `stream`.
 
 mod connect;
 mod connection_handler;

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use ferrohub_core::events::{Batch, EventLog, PartitionState, StoredEvent};
 use ferrohub_core::store::StoreError;
+use ferrohub_core::telemetry::{Batch, EventLog, PartitionState, StoredEvent};
 use ferrohub_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;

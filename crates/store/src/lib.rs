@@ -1,4 +1,4 @@
-//! The [`Store`](ferrohub_core::store::Store) and [`EventLog`](ferrohub_core::events::EventLog) ports over SQLite.
+//! The [`Store`](ferrohub_core::store::Store) and [`EventLog`](ferrohub_core::telemetry::EventLog) ports over SQLite.
 //!
 //! The hub's data folder contains two databases, `hub.db` and `events.db`. One process at a time locks the folder, and
 //! one thread writes to each database. The thread runs all waiting writes in one transaction and answers them after the

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-use ferrohub_core::blobs::Blob;
-use ferrohub_core::events::{AuthMethod, EventIdentity, EventSource, StoredEvent};
+use ferrohub_core::files::Blob;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
     NewMessage, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey, Upload,
 };
+use ferrohub_core::telemetry::{AuthMethod, EventIdentity, EventSource, StoredEvent};
 use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
 use ferrohub_model::file::{BlobName, FileNotification};

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, dead_code, missing_docs, reason = "a test ends by panicking")]
 
 use bytes::Bytes;
-use ferrohub_core::events::{AuthMethod, Batch, EventIdentity, EventSource, NewEvent};
 use ferrohub_core::registry::{Authentication, Identity};
+use ferrohub_core::telemetry::{AuthMethod, Batch, EventIdentity, EventSource, NewEvent};
 use ferrohub_model::device::Status;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};

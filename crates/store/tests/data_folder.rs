@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{batch, open, open_events};
-use ferrohub_core::events::EventLog as _;
 use ferrohub_core::store::Store as _;
+use ferrohub_core::telemetry::EventLog as _;
 use ferrohub_store::{OpenError, SqliteEventLog, SqliteStore, StoreMetrics};
 use rusqlite::Connection;
 use tempfile::tempdir;

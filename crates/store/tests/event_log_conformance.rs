@@ -6,8 +6,8 @@ mod common;
 use std::sync::Arc;
 
 use common::{batch, open, open_events};
-use ferrohub_core::events::{EventLog, EventSource, StoredEvent};
 use ferrohub_core::store::StoreError;
+use ferrohub_core::telemetry::{EventLog, EventSource, StoredEvent};
 use ferrohub_model::Timestamp;
 
 const NO_LIMIT: u64 = u64::MAX;

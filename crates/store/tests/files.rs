@@ -4,7 +4,7 @@
 mod common;
 
 use common::{identity, open};
-use ferrohub_core::blobs::{Blob, Condition, ConditionFailed, EtagMatch};
+use ferrohub_core::files::{Blob, Condition, ConditionFailed, EtagMatch};
 use ferrohub_core::store::{
     BlobWriteOutcome, NotificationLock, QueuedNotification, Store, StoredBlob, StoredSigningKey, Upload,
     WriteOutcome,

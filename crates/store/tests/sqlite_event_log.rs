@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use common::{batch, open, open_events};
-use ferrohub_core::events::EventLog;
 use ferrohub_core::store::Store;
+use ferrohub_core::telemetry::EventLog;
 use ferrohub_model::Timestamp;
 use ferrohub_store::{OpenError, SqliteEventLog, SqliteStore, StoreMetrics};
 use rusqlite::Connection;

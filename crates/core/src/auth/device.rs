@@ -4,8 +4,9 @@ use ferrohub_model::device::Status;
 use ferrohub_model::sas::SasToken;
 use ferrohub_model::{Right, Timestamp};
 
-use super::{Authorities, CertificateError, PeerCertificate, Policies};
-use crate::connections::Credential;
+use super::{Authorities, CertificateError, PeerCertificate};
+use crate::auth::Credential;
+use crate::policies::Policies;
 use crate::registry::{Authentication, Identity};
 
 /// Why authentication of a device failed. For logs and metrics; the device only learns that it failed.

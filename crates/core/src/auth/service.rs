@@ -8,8 +8,8 @@ use std::sync::Arc;
 use ferrohub_model::sas::SasToken;
 use ferrohub_model::{ErrorCode, HubError, Timestamp};
 
-use super::policies::TokenDigest;
-use super::{EntraTokenVerifier, Operation, Policies, Policy};
+use super::{EntraTokenVerifier, Operation};
+use crate::policies::{Policies, Policy, TokenDigest};
 
 /// The authenticated sender of a service request.
 #[derive(Debug, Clone)]

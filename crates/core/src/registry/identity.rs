@@ -4,7 +4,7 @@ use ferrohub_model::device::{AuthenticationType, Status};
 use ferrohub_model::random::random_bytes;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 
-use crate::connections::CloseReason;
+use crate::close_reason::CloseReason;
 
 /// A device or module in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use ferrohub_core::events::EventSource;
+use ferrohub_core::telemetry::EventSource;
 use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
@@ -129,7 +129,7 @@ pub(crate) struct EventsConfig {
 
 impl Default for EventsConfig {
     fn default() -> Self {
-        let core = ferrohub_core::events::EventSettings::default();
+        let core = ferrohub_core::telemetry::EventSettings::default();
         Self {
             partitions: 4,
             retention_hours: core.retention.as_secs() / 3600,

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::bail;
-use ferrohub_core::messages::{FeedbackLimits, MessageLimits};
+use ferrohub_core::cloud_to_device::{FeedbackLimits, MessageLimits};
 use serde::{Deserialize, Serialize};
 
 /// The queue length is bounded because each delivery reads the whole queue.

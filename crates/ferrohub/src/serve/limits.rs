@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrohub_core::events::{EventSettings, EventSource};
 use ferrohub_core::limits::{FileLimits, Limits, NotificationLimits};
+use ferrohub_core::telemetry::{EventSettings, EventSource};
 use ferrohub_core::twins::TwinLimits;
 use ferrohub_gateway::{GatewayLimits, MqttLimits};
 

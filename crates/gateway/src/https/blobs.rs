@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferrohub_core::blobs::{Blob, BlobFolder, PutOptions};
+use ferrohub_core::files::{Blob, BlobFolder, PutOptions};
 use ferrohub_model::blob_sas::BlobRight;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::percent;

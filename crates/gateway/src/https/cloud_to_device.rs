@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use ferrohub_core::auth::Operation;
-use ferrohub_core::messages::Settlement;
+use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_model::HubError;
 use ferrohub_model::message::FEEDBACK_CONTENT_TYPE;
 

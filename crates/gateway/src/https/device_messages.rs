@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use ferrohub_core::messages::{LockToken, LockedMessage, Settlement};
+use ferrohub_core::cloud_to_device::{LockToken, LockedMessage, Settlement};
 use ferrohub_model::message::SystemProperty;
 use ferrohub_model::{HubError, Timestamp};
 use serde::Deserialize;

@@ -14,7 +14,7 @@ use axum::http::HeaderValue;
 use bytes::Bytes;
 use ferrohub_core::Hub;
 use ferrohub_core::auth::Operation;
-use ferrohub_core::events::{EventReader, Position, ReadError};
+use ferrohub_core::telemetry::{EventReader, Position, ReadError};
 use ferrohub_model::message::Event;
 use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use ferrohub_core::ReadRequest;
 use ferrohub_core::auth::Operation;
-use ferrohub_core::events::StartPosition;
+use ferrohub_core::telemetry::ReadRequest;
+use ferrohub_core::telemetry::StartPosition;
 use ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
 use ferrohub_model::{ErrorCode, HubError, percent};
 

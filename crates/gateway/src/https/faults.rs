@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get};
-use ferrohub_core::RefusedRequest;
 use ferrohub_core::auth::Operation;
+use ferrohub_core::faults::RefusedRequest;
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::{ErrorCode, HubError, percent};
 

@@ -191,7 +191,7 @@ async fn list(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Re
         .list_files(device.as_deref(), after.as_deref(), top.unwrap_or(MAX_TOP))
         .await
         .map_err(registry_error)?;
-    let to_json = |blob: &ferrohub_core::blobs::Blob| {
+    let to_json = |blob: &ferrohub_core::files::Blob| {
         json!({
             "blobName": blob.name.as_str(),
             "blobSizeInBytes": blob.bytes,

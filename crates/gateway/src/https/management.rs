@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use ferrohub_core::PolicyKey;
-use ferrohub_core::auth::{Authority, Operation, Policy, PolicySource, thumbprint_sha256};
+use ferrohub_core::auth::{Authority, Operation, thumbprint_sha256};
+use ferrohub_core::policies::PolicyKey;
+use ferrohub_core::policies::{Policy, PolicySource};
 use ferrohub_model::{ErrorCode, HubError, Timestamp, pem};
 use serde::{Deserialize, Serialize};
 

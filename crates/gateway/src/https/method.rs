@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use axum::http::HeaderName;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use ferrohub_core::MethodCall;
 use ferrohub_core::auth::Operation;
-use ferrohub_core::connections::MethodReply;
+use ferrohub_core::methods::MethodCall;
+use ferrohub_core::node::MethodReply;
 use ferrohub_model::method::{
     CONNECT_TIMEOUT_RANGE, DEFAULT_RESPONSE_TIMEOUT, MethodInvocation, MethodName, RESPONSE_TIMEOUT_RANGE,
     Seconds,

@@ -1,9 +1,10 @@
 //! Handles CONNECT: IoT Hub's rules for client id, user name, password and will.
 
-use ferrohub_core::connections::CloseReason;
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::connections::{ConnectRefusal, ConnectRequest};
 use ferrohub_core::log_limit::excerpt;
+use ferrohub_core::log_limited;
 use ferrohub_core::metrics::count;
-use ferrohub_core::{ConnectRefusal, ConnectRequest, log_limited};
 use ferrohub_model::IdentityId;
 use ferrohub_model::mqtt_username::{InvalidUsername, MqttUsername};
 use ferrohub_mqtt::server::Connection as Machine;

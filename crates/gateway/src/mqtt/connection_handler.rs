@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ferrohub_core::connections::{
-    Answer, CallEnd, CloseReason, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
-};
+use ferrohub_core::close_reason::CloseReason;
 use ferrohub_core::log_limit::excerpt;
+use ferrohub_core::node::{
+    Answer, CallEnd, Connection, DesiredNotice, MethodReply, OutgoingMethod, RequestId,
+};
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_core::store::StoredMessage;
-use ferrohub_core::{DeviceMessage, Hub, log_limited};
+use ferrohub_core::telemetry::DeviceMessage;
+use ferrohub_core::{Hub, log_limited};
 use ferrohub_model::{IdentityId, topic};
 use ferrohub_mqtt::server::{Connection as Machine, Event};
 use ferrohub_mqtt::{PacketId, Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use ferrohub_core::Hub;
-use ferrohub_core::connections::{CloseReason, Outgoing};
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::node::Outgoing;
 use ferrohub_core::store::StoredMessage;
 use ferrohub_mqtt::ProtocolError;
 use ferrohub_mqtt::server::{Config, Connection as Machine};

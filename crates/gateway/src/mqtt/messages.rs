@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ferrohub_core::Hub;
-use ferrohub_core::connections::{CloseReason, Connection};
-use ferrohub_core::messages::{Fetched, MessageFilter, Receiver, Settlement};
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::cloud_to_device::{Fetched, MessageFilter, Receiver, Settlement};
+use ferrohub_core::node::Connection;
 use ferrohub_core::session::Subscription;
 use ferrohub_core::store::{StoreError, StoredMessage};
 use ferrohub_model::topic::{MessageTopic, MessagesFilter};

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrohub_core::connections::{CloseReason, Connection};
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::faults::Delivery;
 use ferrohub_core::faults::FaultPoint;
 use ferrohub_core::log_limit::excerpt;
 use ferrohub_core::metrics::count;
-use ferrohub_core::{Delivery, DeviceMessage, Hub, log_limited};
+use ferrohub_core::node::Connection;
+use ferrohub_core::telemetry::DeviceMessage;
+use ferrohub_core::{Hub, log_limited};
 use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{ErrorCode, IdentityId, topic};
 use ferrohub_mqtt::{PacketId, Publish, Will};

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrohub_core::connections::{CloseReason, Connection};
+use ferrohub_core::Hub;
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::faults::Delivery;
 use ferrohub_core::faults::FaultPoint;
-use ferrohub_core::{Delivery, Hub};
+use ferrohub_core::node::Connection;
 use ferrohub_model::topic::{self, TwinRequest, TwinResponse};
 use ferrohub_model::{ErrorCode, HubError};
 use ferrohub_mqtt::server::Connection as Machine;

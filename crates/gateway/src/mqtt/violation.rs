@@ -2,9 +2,10 @@
 
 use std::io;
 
-use ferrohub_core::connections::{CloseReason, Connection};
+use ferrohub_core::close_reason::CloseReason;
 use ferrohub_core::log_limit::excerpt;
 use ferrohub_core::log_limited;
+use ferrohub_core::node::Connection;
 use ferrohub_mqtt::websocket::FrameError;
 use ferrohub_mqtt::{DecodeError, PacketKind, ProtocolError};
 

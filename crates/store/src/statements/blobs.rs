@@ -1,6 +1,6 @@
 //! The catalogue of the blob folder, and the keys that sign its URLs.
 
-use ferrohub_core::blobs::{Blob, Condition};
+use ferrohub_core::files::{Blob, Condition};
 use ferrohub_core::store::{BlobWriteOutcome, StoredBlob, StoredSigningKey};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;

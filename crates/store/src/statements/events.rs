@@ -1,6 +1,6 @@
 //! SQL statements of the event log: appending, reading, searching by time and removing old events.
 
-use ferrohub_core::events::{Batch, EVENT_OVERHEAD, PartitionState, StoredEvent};
+use ferrohub_core::telemetry::{Batch, EVENT_OVERHEAD, PartitionState, StoredEvent};
 use ferrohub_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 

@@ -4,9 +4,10 @@ use std::io::ErrorKind;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ferrohub_core::blobs::{BlobError, ConditionFailed};
+use ferrohub_core::files::BlobDenied;
+use ferrohub_core::files::{BlobError, ConditionFailed};
 use ferrohub_core::store::StoreError;
-use ferrohub_core::{BlobDenied, log_limited, request_peer};
+use ferrohub_core::{log_limited, request_peer};
 use ferrohub_model::HubError;
 use rustix::io::Errno;
 use tracing::debug;

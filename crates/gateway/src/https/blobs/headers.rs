@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferrohub_core::blobs::{Blob, BlobProperties, ByteRange, Condition, EtagMatch};
+use ferrohub_core::files::{Blob, BlobProperties, ByteRange, Condition, EtagMatch};
 use ferrohub_model::Timestamp;
 
 use super::error::BlobApiError;

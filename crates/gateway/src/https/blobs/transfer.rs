@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
-use ferrohub_core::blobs::{BlobError, ByteStream};
+use ferrohub_core::files::{BlobError, ByteStream};
 use ferrohub_core::metrics::counter;
 use futures_util::stream;
 use http_body_util::BodyExt as _;

@@ -1,0 +1,163 @@
+//! Operations on cloud-to-device messages and their feedback, for services and devices.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ferrohub_model::message::{
+    Ack, Destination, EnqueuedMessage, MessageProperties, PurgeResult, SystemProperty,
+};
+use ferrohub_model::topic::MessageTopic;
+use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
+
+use crate::cloud_to_device::{FeedbackBatch, LockToken, LockedMessage, Receiver, Settlement};
+use crate::hub::Hub;
+use crate::registry::not_found;
+use crate::store::store_failed;
+use crate::store::{EnqueueOutcome, NewMessage};
+use crate::uncancelled::run_uncancelled;
+
+impl Hub {
+    /// Adds a message to the queue of the device or module that its property `to` names, and notifies the connected
+    /// device.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidOperation` if `to` names no device, `MessageTooLarge`, `ArgumentInvalid` for an unknown `iothub-ack`,
+    /// `InvalidMessageExpiryTime`, `DeviceNotFound` or `ModuleNotFound`, and `DeviceMaximumQueueDepthExceeded` if the
+    /// queue is full.
+    pub async fn send_message(
+        self: &Arc<Self>,
+        properties: MessageProperties,
+        body: Bytes,
+    ) -> Result<EnqueuedMessage, HubError> {
+        let to = properties.get(SystemProperty::To).and_then(Destination::parse).ok_or_else(|| {
+            let text = "The property `to` must name a device: /devices/{id}/messages/deviceBound.";
+            HubError::new(ErrorCode::InvalidOperation, text)
+        })?;
+        let limits = &self.limits.messages;
+        if properties.size() + body.len() > limits.bytes {
+            let text = format!(
+                "The message with its properties must have at most {} bytes (messages.message_bytes).",
+                limits.bytes
+            );
+            return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+        }
+        let topic = MessageTopic { id: &to.identity, input: to.input.as_deref(), properties: &properties };
+        if !topic.fits() {
+            let text = "The encoded properties of the message do not fit into an MQTT topic.";
+            return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+        }
+        let ack = Ack::of(&properties).map_err(|word| {
+            let text = format!("iothub-ack must be none, positive, negative or full, not {word:?}.");
+            HubError::new(ErrorCode::ArgumentInvalid, text)
+        })?;
+        let enqueued = self.clock.now();
+        let expiry = self.message_expiry(properties.get(SystemProperty::Expiry), enqueued)?;
+        let Destination { identity: id, input } = to;
+        let message = NewMessage { id, input, enqueued, expiry, ack, properties, body };
+        let queues = self.queues.clone();
+        let (message, written) = run_uncancelled(async move {
+            let written = queues.enqueue(&message).await.map_err(store_failed)?;
+            Ok((message, written))
+        })
+        .await?;
+        let id = &message.id;
+        match written {
+            EnqueueOutcome::Done(sequence) => {
+                let message_id = message.properties.get(SystemProperty::MessageId);
+                Ok(EnqueuedMessage::new(id, message_id, sequence, enqueued, expiry))
+            }
+            EnqueueOutcome::NotFound => Err(not_found(id)),
+            EnqueueOutcome::Full => {
+                let text = format!(
+                    "The queue of {id} has the maximum number of messages, {} (messages.queue_length).",
+                    limits.queue_length
+                );
+                Err(HubError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text))
+            }
+        }
+    }
+
+    fn message_expiry(&self, text: Option<&str>, now: Timestamp) -> Result<Timestamp, HubError> {
+        let limits = &self.limits.messages;
+        let after =
+            |span: std::time::Duration| now.plus_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(after(limits.time_to_live)) };
+        let refused = |text: String| Err(HubError::new(ErrorCode::InvalidMessageExpiryTime, text));
+        match Timestamp::parse(text) {
+            None => refused(format!("The expiry {text:?} is not an ISO 8601 time.")),
+            Some(expiry) if expiry <= now => refused(format!("The expiry {expiry} is in the past.")),
+            Some(expiry) if expiry > after(limits.max_time_to_live) => {
+                let seconds = limits.max_time_to_live.as_secs();
+                refused(format!(
+                    "The expiry {expiry} is more than {seconds} seconds from now (messages.max_time_to_live_seconds)."
+                ))
+            }
+            Some(expiry) => Ok(expiry),
+        }
+    }
+
+    /// Returns the oldest unlocked message of a device, and locks it for
+    /// [`MessageLimits::lock`](crate::cloud_to_device::MessageLimits::lock). Returns `None` if there is none.
+    pub async fn receive_message(&self, id: &IdentityId) -> Result<Option<LockedMessage>, HubError> {
+        self.queues.receive(id).await.map_err(store_failed)
+    }
+
+    /// Settles a message that the device received.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceMessageLockLost` if the lock expired or `token` is unknown.
+    pub async fn settle_message(
+        &self,
+        id: &IdentityId,
+        token: &str,
+        settlement: Settlement,
+    ) -> Result<(), HubError> {
+        let settled = match LockToken::parse(token) {
+            Some(token) => {
+                self.queues.settle_with_token(id, token, settlement).await.map_err(store_failed)?
+            }
+            None => false,
+        };
+        if settled { Ok(()) } else { Err(lock_lost("message")) }
+    }
+
+    /// Returns the receiver with which a connection of this device fetches messages.
+    #[must_use]
+    pub fn message_receiver(&self, id: &IdentityId) -> Receiver {
+        self.queues.receiver(id)
+    }
+
+    /// Deletes all messages in the queue of a device, locked messages included.
+    pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
+        match self.queues.purge(id).await.map_err(store_failed)? {
+            Some(messages) => Ok(PurgeResult::new(id, messages)),
+            None => Err(not_found(id)),
+        }
+    }
+
+    /// Returns the oldest unlocked batch of message feedback, and locks it for
+    /// [`FeedbackLimits::lock`](crate::cloud_to_device::FeedbackLimits::lock). Returns `None` if there is none.
+    pub async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, HubError> {
+        self.queues.receive_feedback().await.map_err(store_failed)
+    }
+
+    /// Settles a feedback batch that a service received.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceMessageLockLost` if the lock expired or `token` is unknown.
+    pub async fn settle_feedback(&self, token: &str, settlement: Settlement) -> Result<(), HubError> {
+        let settled = match LockToken::parse(token) {
+            Some(token) => self.queues.settle_feedback(token, settlement).await.map_err(store_failed)?,
+            None => false,
+        };
+        if settled { Ok(()) } else { Err(lock_lost("feedback")) }
+    }
+}
+
+fn lock_lost(what: &str) -> HubError {
+    let text = format!("The lock of the {what} expired, or the lock token is unknown.");
+    HubError::new(ErrorCode::DeviceMessageLockLost, text)
+}

@@ -1,0 +1,18 @@
+//! Files that devices upload: upload URLs, upload outcomes, notifications of services, and access to the stored files.
+
+mod blob_store;
+mod condition;
+mod maintenance;
+mod notifications;
+mod signing_keys;
+mod stored_files;
+mod upload;
+
+pub use blob_store::{
+    Blob, BlobEndpoint, BlobError, BlobFolder, BlobProperties, BlobStore, ByteRange, ByteStream, FileStorage,
+    OpenBlob, PutOptions,
+};
+pub use condition::{Condition, ConditionFailed, EtagMatch};
+pub use notifications::LockedNotification;
+pub(crate) use signing_keys::UrlSigningKeys;
+pub use upload::{BlobDenied, BlobGrant};

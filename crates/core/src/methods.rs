@@ -1,0 +1,5 @@
+//! Direct methods: a service calls a method of a connected device or module and waits for the response.
+
+mod invoke_method;
+
+pub use invoke_method::MethodCall;

@@ -1,0 +1,224 @@
+//! `POST /twins/{id}/methods`: a method call, from its acceptance to its outcome.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ferrohub_model::device::Status;
+use ferrohub_model::json::{self, InvalidJson};
+use ferrohub_model::method::MethodName;
+use ferrohub_model::{ErrorCode, HubError, IdentityId};
+use tokio::time::Instant;
+use tracing::{debug, info, trace};
+
+use crate::faults::FaultPoint;
+use crate::hub::Hub;
+use crate::metrics::{Metrics, count};
+use crate::node::{CallEnd, MethodReply, OutgoingCall};
+use crate::registry::not_found;
+use crate::store::store_failed;
+
+/// A validated method call.
+#[derive(Debug, Clone)]
+pub struct MethodCall {
+    /// The method's name.
+    pub name: MethodName,
+    /// The payload as JSON text, or `None` if the caller sent none.
+    pub payload: Option<Bytes>,
+    /// How long to wait for the device's response, in seconds.
+    pub response_timeout: u32,
+    /// How long to wait for the device to connect, in seconds.
+    pub connect_timeout: u32,
+}
+
+/// The outcome of a successful call.
+const ANSWERED: &str = "answered";
+
+/// Counts a call exactly once. If the call's future is dropped, the caller has disconnected and the call counts as
+/// cancelled.
+struct CallMetrics<'a> {
+    metrics: &'a Metrics,
+    started: Instant,
+    finished: bool,
+}
+
+impl<'a> CallMetrics<'a> {
+    fn start(metrics: &'a Metrics) -> Self {
+        metrics.calls_in_flight.inc();
+        Self { metrics, started: Instant::now(), finished: false }
+    }
+
+    fn finish(&mut self, outcome: &'static str) -> Duration {
+        self.finished = true;
+        let elapsed = self.started.elapsed();
+        match outcome {
+            ANSWERED => drop(self.metrics.method_calls_answered.inc()),
+            other => count(&self.metrics.method_calls, other),
+        }
+        self.metrics.method_call_seconds.observe(elapsed.as_secs_f64());
+        elapsed
+    }
+}
+
+impl Drop for CallMetrics<'_> {
+    fn drop(&mut self) {
+        self.metrics.calls_in_flight.dec();
+        if !self.finished {
+            self.finish("cancelled");
+        }
+    }
+}
+
+impl Hub {
+    /// Calls a method on a device or module and waits for the response. Dropping the future cancels the call.
+    pub async fn invoke_method(
+        &self,
+        target: &IdentityId,
+        call: MethodCall,
+    ) -> Result<MethodReply, HubError> {
+        let mut call_metrics = CallMetrics::start(&self.metrics);
+        let name = call.name.clone();
+        trace!(device = %target, method = %name, payload = ?call.payload, "method request");
+        let result = self.try_invoke(target, call).await;
+        let outcome = match &result {
+            Ok(_) => ANSWERED,
+            Err((outcome, _)) => outcome,
+        };
+        let milliseconds = call_metrics.finish(outcome).as_millis() as u64;
+        // Successful calls are logged at debug level only: there may be many per second, and the metrics count them.
+        if result.is_ok() {
+            debug!(device = %target, method = %name, outcome, milliseconds, "method call");
+        } else {
+            info!(device = %target, method = %name, outcome, milliseconds, "method call");
+        }
+        if let Ok(reply) = &result {
+            trace!(device = %target, method = %name, status = reply.status, payload = ?reply.payload, "method response");
+        }
+        result.map_err(|(_, error)| error)
+    }
+
+    async fn try_invoke(
+        &self,
+        target: &IdentityId,
+        call: MethodCall,
+    ) -> Result<MethodReply, (&'static str, HubError)> {
+        if self.is_stopping() {
+            return Err(("refused", HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.")));
+        }
+        if call.payload.as_ref().is_some_and(|payload| payload.len() > self.limits.method_payload_bytes) {
+            let text = format!(
+                "The payload must have at most {} bytes (limits.method_payload_bytes).",
+                self.limits.method_payload_bytes
+            );
+            return Err(("refused", HubError::new(ErrorCode::MessageTooLarge, text)));
+        }
+        // A connected identity exists and is enabled. For any other the hub reads the registry: before it waits for
+        // the device to connect, or, if the caller does not wait, once the call has failed.
+        let waits_for_connect = call.connect_timeout > 0;
+        if waits_for_connect && !self.bus.is_connected(target).await {
+            self.require_callable(target).await.map_err(|error| ("refused", error))?;
+        }
+        let outgoing = OutgoingCall {
+            name: call.name,
+            payload: call.payload,
+            connect_deadline: Instant::now() + Duration::from_secs(call.connect_timeout.into()),
+            response_timeout: Duration::from_secs(call.response_timeout.into()),
+        };
+        let called = if self.has_fault(FaultPoint::MethodRequest) {
+            Box::pin(self.call_with_faults(target, outgoing)).await
+        } else {
+            self.bus.call(target, outgoing).await
+        };
+        let reply = match called {
+            Ok(reply) => reply,
+            Err(end) => {
+                if end == CallEnd::NotOnline && !waits_for_connect {
+                    self.require_callable(target).await.map_err(|error| ("refused", error))?;
+                }
+                return Err(call_error(end, call.connect_timeout, call.response_timeout));
+            }
+        };
+        self.check_reply(&reply).map_err(|error| ("bad_response", error))?;
+        Ok(reply)
+    }
+
+    async fn require_callable(&self, target: &IdentityId) -> Result<(), HubError> {
+        let identity = self.store.identity(target).await.map_err(store_failed)?;
+        match identity {
+            Some(identity) if identity.status == Status::Enabled => Ok(()),
+            Some(_) => Err(HubError::new(ErrorCode::DeviceNotFound, format!("Device {target} is disabled."))),
+            None if target.module_str().is_some() => Err(not_found(target)),
+            None => {
+                Err(HubError::new(ErrorCode::DeviceNotFound, format!("Device {target} is not registered.")))
+            }
+        }
+    }
+
+    fn check_reply(&self, reply: &MethodReply) -> Result<(), HubError> {
+        let bad_gateway = |text: String| Err(HubError::new(ErrorCode::GenericBadGateway, text));
+        if reply.payload.len() > self.limits.method_payload_bytes {
+            return bad_gateway(format!(
+                "The device's response has more than {} bytes.",
+                self.limits.method_payload_bytes
+            ));
+        }
+        // A device may answer without a payload.
+        if reply.payload.is_empty() {
+            return Ok(());
+        }
+        match json::check(&reply.payload) {
+            Ok(()) => Ok(()),
+            Err(InvalidJson::Syntax) => bad_gateway("The device's response is not JSON.".to_owned()),
+            Err(reason) => bad_gateway(format!("The device's response is not valid JSON: {reason}.")),
+        }
+    }
+}
+
+/// Returns the outcome for metrics and logs, and the error for the caller.
+fn call_error(end: CallEnd, connect_timeout: u32, response_timeout: u32) -> (&'static str, HubError) {
+    match end {
+        CallEnd::NotOnline | CallEnd::NotSent => (
+            "not_online",
+            HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
+                .with_timeout_seconds(connect_timeout),
+        ),
+        CallEnd::TimedOut => (
+            "timed_out",
+            HubError::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device.")
+                .with_timeout_seconds(response_timeout),
+        ),
+        CallEnd::Disconnected => {
+            ("disconnected", HubError::new(ErrorCode::DeviceNotOnline, "Device unavailable"))
+        }
+        CallEnd::TakenOver => (
+            "taken_over",
+            HubError::new(
+                ErrorCode::ConnectionForcefullyClosedOnNewConnection,
+                "Another connection of the device took over while the call was in flight.",
+            ),
+        ),
+        CallEnd::FaultInjected => (
+            "fault_injected",
+            HubError::new(
+                ErrorCode::ConnectionForcefullyClosedOnFaultInjection,
+                "An injected fault closed the connection while the call was in flight.",
+            ),
+        ),
+        CallEnd::TooManyInFlight => (
+            "refused",
+            HubError::new(
+                ErrorCode::DeviceMaximumInflightMethodExceeded,
+                "The device has the maximum number of method calls in flight (limits.in_flight_methods_per_device).",
+            ),
+        ),
+        CallEnd::InvalidStatus => (
+            "bad_response",
+            HubError::new(
+                ErrorCode::GenericBadGateway,
+                "The status of the device's response is not an integer of 32 bits.",
+            ),
+        ),
+        CallEnd::Stopping => {
+            ("refused", HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping."))
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The connection table: the connections of this node and the method calls in flight on each.
+//!
+//! The table is authoritative. An identity has at most one connection: a newer one replaces the older one atomically
+//! and closes it (takeover). A call always goes to the connection that is in the table when the call is sent.
+
+mod connection;
+mod desired;
+mod in_flight;
+mod table;
+
+pub use connection::{Connection, Outgoing};
+pub use desired::DesiredNotice;
+pub use in_flight::{Answer, CallEnd, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
+pub use table::Connections;

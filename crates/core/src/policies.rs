@@ -1,0 +1,9 @@
+//! Shared access policies: named pairs of keys with rights.
+
+mod load;
+mod manage;
+mod table;
+
+pub use manage::PolicyKey;
+pub(crate) use table::{DEFAULT_POLICIES, TokenDigest};
+pub use table::{Policies, Policy, PolicySource};

@@ -1,0 +1,56 @@
+//! Key rotation of devices and modules, in one operation.
+
+use std::sync::Arc;
+
+use ferrohub_model::device::Device;
+use ferrohub_model::module::Module;
+use ferrohub_model::{DeviceId, HubError, IdentityId, KeyChange, ModuleId};
+use tracing::info;
+
+use crate::hub::Hub;
+use crate::registry::CloseConnections;
+use crate::registry::{Identity, IfMatch, fresh_etag, rotate_key};
+
+impl Hub {
+    /// Replaces one of a device's two keys with a new key, or swaps the keys. Closes the device's connection if it
+    /// authenticated with a key that was removed.
+    pub async fn change_device_key(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        change: KeyChange,
+        if_match: &IfMatch,
+    ) -> Result<Device, HubError> {
+        let changed = self.change_key(&IdentityId::device(device), change, if_match).await?;
+        Ok(self.present_device(&changed))
+    }
+
+    /// Does the same as [`change_device_key`](Self::change_device_key) for a module.
+    pub async fn change_module_key(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        module: &ModuleId,
+        change: KeyChange,
+        if_match: &IfMatch,
+    ) -> Result<Module, HubError> {
+        let changed = self.change_key(&IdentityId::module(device, module), change, if_match).await?;
+        Ok(self.present_module(&changed))
+    }
+
+    async fn change_key(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        change: KeyChange,
+        if_match: &IfMatch,
+    ) -> Result<Identity, HubError> {
+        let apply = |old: &Identity| {
+            let (authentication, removed_key) = rotate_key(&old.authentication, change)?;
+            Ok((
+                Identity { authentication, etag: fresh_etag(), ..old.clone() },
+                removed_key.map(CloseConnections::UsingKey).into_iter().collect(),
+            ))
+        };
+        let new = self.replace_identity(id, if_match, apply).await?;
+        info!(device = %id, ?change, "key changed");
+        Ok(new)
+    }
+}

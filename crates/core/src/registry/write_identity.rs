@@ -1,0 +1,248 @@
+//! Identities, common to devices and modules: reading, creating, changing and deleting them.
+
+use std::sync::Arc;
+
+use ferrohub_model::{ErrorCode, HubError, IdentityId, KeyFingerprint, Timestamp};
+use tracing::info;
+
+use crate::close_reason::CloseReason;
+use crate::hub::Hub;
+use crate::registry::{
+    Identity, IfMatch, close_reason_for_update, is_system_module, system_module_ids, system_modules,
+};
+use crate::store::store_failed;
+use crate::store::{ModuleChange, WriteOutcome};
+use crate::telemetry::{EventSource, HubEvent};
+use crate::twins::TwinDocument;
+use crate::uncancelled::run_uncancelled;
+
+/// The maximum number of attempts of an update with `If-Match: *` when concurrent writes conflict with it.
+const MAX_TRIES: usize = 16;
+
+/// Returns the error for a device or module that does not exist.
+pub(crate) fn not_found(id: &IdentityId) -> HubError {
+    let device = id.device_str();
+    match id.module_str() {
+        Some(module) => HubError::new(
+            ErrorCode::ModuleNotFound,
+            format!("There is no module {module} on device {device}."),
+        ),
+        None => HubError::new(ErrorCode::DeviceNotFound, format!("There is no device {device}.")),
+    }
+}
+
+/// Returns the error for an identity that exists already.
+fn already_exists(id: &IdentityId) -> HubError {
+    let device = id.device_str();
+    match id.module_str() {
+        Some(module) => HubError::new(
+            ErrorCode::ModuleAlreadyExistsOnDevice,
+            format!("The module {module} already exists on device {device}."),
+        ),
+        None => HubError::new(ErrorCode::DeviceAlreadyExists, format!("The device {device} already exists.")),
+    }
+}
+
+/// Returns the error for an `If-Match` header that does not match the current etag.
+pub(crate) fn wrong_etag() -> HubError {
+    HubError::new(ErrorCode::PreconditionFailed, "Precondition failed: Invalid ETag")
+}
+
+/// Returns the error for a system module that cannot be created, deleted or changed in this way.
+pub(crate) fn system_module_error(id: &IdentityId) -> HubError {
+    let text = format!(
+        "{id} is a system module of an edge device; it cannot be created or deleted separately, and the device can \
+         replace only its keys."
+    );
+    HubError::new(ErrorCode::SystemModuleModifyUnauthorizedAccess, text)
+}
+
+/// Connections to close after a change of an identity.
+pub(crate) enum CloseConnections {
+    /// All connections of an identity.
+    OfIdentity(IdentityId, CloseReason),
+    /// The connection of the changed identity, if it authenticated with this key.
+    UsingKey(KeyFingerprint),
+}
+
+impl Hub {
+    pub(crate) async fn identity(&self, id: &IdentityId) -> Result<Identity, HubError> {
+        self.store.identity(id).await.map_err(store_failed)?.ok_or_else(|| not_found(id))
+    }
+
+    /// Creates an identity (`if_match` is `None`) or updates an existing one. `apply` builds the new identity from the
+    /// current one.
+    pub(crate) async fn put_identity(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        if_match: Option<&IfMatch>,
+        apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
+    ) -> Result<Identity, HubError> {
+        match if_match {
+            None => {
+                let identity = apply(None, self.clock.now())?;
+                self.check_parent(&identity, None).await?;
+                let hub = self.clone();
+                run_uncancelled(async move { hub.create_identity(identity).await }).await
+            }
+            Some(if_match) => self.update_identity(id, if_match, apply).await,
+        }
+    }
+
+    async fn create_identity(&self, identity: Identity) -> Result<Identity, HubError> {
+        let id = &identity.id;
+        let is_module = id.module_str().is_some();
+        let limit = if is_module { self.limits.modules_per_device } else { self.limits.devices };
+        if is_system_module(id) {
+            return Err(system_module_error(id));
+        }
+        let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
+        let written = if identity.iot_edge {
+            let modules = system_modules(id, self.clock.now());
+            self.store.create_device(&identity, &modules, limit).await
+        } else {
+            self.store.create_identity(&identity, limit).await
+        };
+        match written.map_err(store_failed)? {
+            WriteOutcome::Done => {
+                info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
+                self.emit(&identity, HubEvent::Created, || {
+                    self.twin_body(&identity, &TwinDocument::default())
+                })
+                .await;
+                Ok(identity)
+            }
+            WriteOutcome::Full if is_module => Err(HubError::new(
+                ErrorCode::TooManyModulesOnDevice,
+                format!("The device has the maximum number of modules, {limit} (limits.modules_per_device)."),
+            )),
+            WriteOutcome::Full => Err(HubError::new(
+                ErrorCode::TooManyDevices,
+                format!("The hub has the maximum number of devices, {limit} (limits.devices)."),
+            )),
+            WriteOutcome::NotFound => Err(HubError::new(
+                ErrorCode::DeviceNotFound,
+                format!("There is no device {}; create it before its modules.", id.device_str()),
+            )),
+            WriteOutcome::Conflict => Err(already_exists(id)),
+        }
+    }
+
+    async fn update_identity(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        if_match: &IfMatch,
+        apply: impl Fn(Option<&Identity>, Timestamp) -> Result<Identity, HubError>,
+    ) -> Result<Identity, HubError> {
+        let apply = |old: &Identity| {
+            let new = apply(Some(old), self.clock.now())?;
+            let of_identity = close_reason_for_update(old, &new)
+                .map(|reason| CloseConnections::OfIdentity(id.clone(), reason));
+            let mut to_close: Vec<CloseConnections> = of_identity.into_iter().collect();
+            if old.iot_edge && !new.iot_edge {
+                let of_module = |module| CloseConnections::OfIdentity(module, CloseReason::Deleted);
+                to_close.extend(system_module_ids(id).into_iter().map(of_module));
+            }
+            Ok((new, to_close))
+        };
+        let new = self.replace_identity(id, if_match, apply).await?;
+        info!(device = %id, status = new.status.name(), "identity changed");
+        Ok(new)
+    }
+
+    /// Replaces an identity by the result of `apply`, and closes the connections that `apply` lists. Both happen even
+    /// if the caller is cancelled in between.
+    pub(crate) async fn replace_identity(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        if_match: &IfMatch,
+        apply: impl Fn(&Identity) -> Result<(Identity, Vec<CloseConnections>), HubError>,
+    ) -> Result<Identity, HubError> {
+        for _ in 0..MAX_TRIES {
+            let old = self.identity(id).await?;
+            if !if_match.matches(&old.etag) {
+                return Err(wrong_etag());
+            }
+            let (new, to_close) = apply(&old)?;
+            self.check_parent(&new, Some(&old)).await?;
+            let hub = self.clone();
+            let (written, new) =
+                run_uncancelled(async move { hub.write_and_close_connections(&old, new, to_close).await })
+                    .await?;
+            match written {
+                WriteOutcome::Done => return Ok(new),
+                WriteOutcome::NotFound => return Err(not_found(id)),
+                // A concurrent write changed the identity: read it again.
+                WriteOutcome::Conflict | WriteOutcome::Full => {}
+            }
+        }
+        Err(wrong_etag())
+    }
+
+    async fn write_and_close_connections(
+        &self,
+        old: &Identity,
+        new: Identity,
+        to_close: Vec<CloseConnections>,
+    ) -> Result<(WriteOutcome, Identity), HubError> {
+        let written = if old.iot_edge == new.iot_edge {
+            self.store.update_identity(&new, &old.etag).await
+        } else {
+            let id = &new.id;
+            let modules = match new.iot_edge {
+                true => ModuleChange { added: system_modules(id, self.clock.now()), removed: Vec::new() },
+                false => ModuleChange { added: Vec::new(), removed: system_module_ids(id) },
+            };
+            self.store.update_device(&new, &old.etag, &modules).await
+        };
+        let written = written.map_err(store_failed)?;
+        if written == WriteOutcome::Done {
+            for close in to_close {
+                match close {
+                    CloseConnections::OfIdentity(id, reason) => self.bus.disconnect(&id, reason).await,
+                    CloseConnections::UsingKey(key) => self.bus.disconnect_using_key(&new.id, key).await,
+                }
+            }
+        }
+        Ok((written, new))
+    }
+
+    /// Deletes an identity with its modules and all their data, and closes their connections.
+    pub(crate) async fn delete_identity(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        if_match: &IfMatch,
+    ) -> Result<(), HubError> {
+        let (hub, id, if_match) = (self.clone(), id.clone(), if_match.clone());
+        run_uncancelled(async move { hub.delete_and_emit(&id, &if_match).await }).await
+    }
+
+    async fn delete_and_emit(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
+        if is_system_module(id) {
+            // If the module does not exist, the error is `ModuleNotFound`.
+            self.identity(id).await?;
+            return Err(system_module_error(id));
+        }
+        let etag = match if_match {
+            IfMatch::Any => None,
+            IfMatch::Etag(etag) => Some(etag.as_str()),
+        };
+        let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
+        let last_state = match self.emits(EventSource::DeviceLifecycle) {
+            true => self.store.twin(id).await.map_err(store_failed)?,
+            false => None,
+        };
+        match self.store.delete_identity(id, etag).await.map_err(store_failed)? {
+            WriteOutcome::Done => {
+                self.bus.disconnect(id, CloseReason::Deleted).await;
+                info!(device = %id, "identity deleted");
+                if let Some((identity, twin)) = last_state {
+                    self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
+                }
+                Ok(())
+            }
+            WriteOutcome::NotFound => Err(not_found(id)),
+            WriteOutcome::Conflict | WriteOutcome::Full => Err(wrong_etag()),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Telemetry messages from devices.
+
+use bytes::Bytes;
+use ferrohub_model::message::MessageProperties;
+use ferrohub_model::{ErrorCode, HubError};
+use tracing::debug;
+
+use crate::callers::DeviceCaller;
+use crate::hub::Hub;
+use crate::node::Connection;
+use crate::store::store_failed;
+use crate::telemetry::{EventIdentity, EventSource, NewEvent};
+
+/// A telemetry message from a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceMessage {
+    /// The message's properties.
+    pub properties: MessageProperties,
+    /// The message's body.
+    pub body: Bytes,
+}
+
+impl DeviceMessage {
+    /// Returns the size that counts toward the limit: properties and body, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.properties.size() + self.body.len()
+    }
+}
+
+impl Connection {
+    /// Returns what the events of this device or module record about it.
+    #[must_use]
+    pub fn event_identity(&self) -> EventIdentity {
+        EventIdentity {
+            id: self.id.clone(),
+            generation_id: self.generation_id.clone(),
+            auth: Some((&self.credential).into()),
+        }
+    }
+}
+
+impl DeviceCaller {
+    /// Returns what the events of this device or module record about it.
+    #[must_use]
+    pub fn event_identity(&self) -> EventIdentity {
+        EventIdentity {
+            id: self.identity.id.clone(),
+            generation_id: self.identity.generation_id.clone(),
+            auth: Some((&self.credential).into()),
+        }
+    }
+}
+
+impl Hub {
+    /// Returns the maximum size of a telemetry message, body and properties, in bytes.
+    #[must_use]
+    pub fn max_event_bytes(&self) -> usize {
+        self.events.settings().event_bytes
+    }
+
+    /// Appends telemetry messages of one device to the event log, all or none. They are persisted when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `MessageTooLarge` if a message exceeds [`max_event_bytes`](Self::max_event_bytes).
+    pub async fn send_events(
+        &self,
+        identity: EventIdentity,
+        messages: Vec<DeviceMessage>,
+    ) -> Result<(), HubError> {
+        let limit = self.max_event_bytes();
+        if let Some(message) = messages.iter().find(|message| message.size() > limit) {
+            let bytes = message.size();
+            debug!(device = %identity.id, bytes, limit, "message rejected: too large");
+            let text = format!(
+                "The message with its properties has {bytes} bytes; the maximum is {limit} (events.message_bytes)."
+            );
+            return Err(HubError::new(ErrorCode::MessageTooLarge, text));
+        }
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let events = messages
+            .into_iter()
+            .map(|message| NewEvent { properties: message.properties.to_string(), body: message.body })
+            .collect();
+        self.events
+            .append(EventSource::Telemetry, identity, events, self.clock.now())
+            .await
+            .map_err(store_failed)
+    }
+}

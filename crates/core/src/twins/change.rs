@@ -1,0 +1,202 @@
+//! Operations on twins, for services and devices.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use ferrohub_model::twin::{self, DeviceTwin, Properties, Twin, TwinChange};
+use ferrohub_model::{ErrorCode, HubError, IdentityId};
+use tokio::sync::Mutex;
+use tracing::{debug, error};
+
+use crate::hub::Hub;
+use crate::metrics::count;
+use crate::node::DesiredNotice;
+use crate::registry::{Identity, IfMatch};
+use crate::registry::{not_found, wrong_etag};
+use crate::store::TwinChangeOutcome;
+use crate::store::store_failed;
+use crate::telemetry::{EventSource, HubEvent};
+use crate::twins::{TwinDocument, UpdateMode};
+use crate::uncancelled::run_uncancelled;
+
+/// Enough that writers of different twins rarely wait for each other.
+const LOCK_STRIPES: usize = 1024;
+
+/// Locks by identity, in stripes. A writer of desired properties holds the lock until the device is notified, so that a
+/// device receives changes in the order in which they were made.
+#[derive(Debug)]
+pub(crate) struct IdentityLocks(Box<[Mutex<()>]>);
+
+impl Default for IdentityLocks {
+    fn default() -> Self {
+        Self((0..LOCK_STRIPES).map(|_| Mutex::new(())).collect())
+    }
+}
+
+impl IdentityLocks {
+    pub(crate) fn get(&self, id: &IdentityId) -> Option<&Mutex<()>> {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        self.0.get(hasher.finish() as usize % LOCK_STRIPES)
+    }
+}
+
+impl Hub {
+    /// Returns a twin for a service.
+    pub async fn get_twin(&self, id: &IdentityId) -> Result<Twin, HubError> {
+        let found = self.store.twin(id).await.map_err(store_failed)?;
+        let (identity, twin) = found.ok_or_else(|| not_found(id))?;
+        count(&self.metrics.twin_operations, "read_by_service");
+        Ok(self.present_twin(&identity, &twin))
+    }
+
+    /// Changes a twin for a service, and notifies the device if its desired properties change. Runs to completion even
+    /// if the caller is cancelled.
+    pub async fn change_twin(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        mode: UpdateMode,
+        change: TwinChange,
+        if_match: IfMatch,
+    ) -> Result<Twin, HubError> {
+        let (hub, id) = (self.clone(), id.clone());
+        run_uncancelled(async move { hub.change_and_emit(&id, mode, change, if_match).await }).await
+    }
+
+    async fn change_and_emit(
+        &self,
+        id: &IdentityId,
+        mode: UpdateMode,
+        change: TwinChange,
+        if_match: IfMatch,
+    ) -> Result<Twin, HubError> {
+        let _order_lock = match self.identity_locks.get(id) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        let (now, limits) = (self.clock.now(), self.limits.twins.clone());
+        let change = Arc::new(change);
+        // Which properties a cleared section had is known only inside the transaction.
+        let expanded = Arc::new(OnceLock::new());
+        let (identity, twin) = {
+            let (change, expanded) = (change.clone(), expanded.clone());
+            self.change_document(id, move |twin| {
+                if !if_match.matches(&twin.etag()) {
+                    return Err(wrong_etag());
+                }
+                let new = twin.with_change(mode, &change, now, &limits)?;
+                if let Cow::Owned(change) = twin.expanded(&change) {
+                    let _ = expanded.set(change);
+                }
+                Ok(new)
+            })
+            .await?
+        };
+        let change = expanded.get().unwrap_or(&change);
+        count(&self.metrics.twin_operations, "changed_by_service");
+        debug!(device = %id, version = twin.version(), "twin changed");
+        if let Some(patch) = twin.desired_notice(mode, change) {
+            let patch = serde_json::to_vec(&patch).unwrap_or_default().into();
+            self.bus.notify_desired(id, DesiredNotice { version: twin.desired.version, patch }).await;
+        }
+        match mode {
+            UpdateMode::Merge => {
+                self.emit(&identity, HubEvent::TwinUpdated, || twin.change_event_body(change).into()).await;
+            }
+            UpdateMode::Replace => {
+                self.emit(&identity, HubEvent::TwinReplaced, || self.twin_body(&identity, &twin)).await;
+            }
+        }
+        Ok(self.present_twin(&identity, &twin))
+    }
+
+    /// Returns a device's own twin as JSON text, and the version of its desired properties.
+    pub async fn read_own_twin(&self, id: &IdentityId) -> Result<(Bytes, u64), HubError> {
+        let found = self.store.twin(id).await.map_err(store_failed)?;
+        let (_, twin) = found.ok_or_else(|| not_found(id))?;
+        let view: DeviceTwin = twin.for_device();
+        let text = serde_json::to_vec(&view).map_err(|error| {
+            error!(%error, "cannot serialize a twin");
+            HubError::new(ErrorCode::ServerError, "The hub cannot serialize the twin; its log says why.")
+        })?;
+        count(&self.metrics.twin_operations, "read_by_device");
+        Ok((text.into(), twin.desired.version))
+    }
+
+    /// Merges a patch (JSON text) into a device's reported properties. With `if_version`, only if that is their current
+    /// version. Returns their new version.
+    pub async fn patch_reported(
+        self: &Arc<Self>,
+        id: &IdentityId,
+        patch: &[u8],
+        if_version: Option<u64>,
+    ) -> Result<u64, HubError> {
+        let patch = twin::parse_properties(patch).map_err(|error| {
+            HubError::new(ErrorCode::IotHubFormatError, format!("The patch is not a JSON object: {error}."))
+        })?;
+        if !self.emits(EventSource::TwinChange) {
+            return self.report_and_emit(id, patch, if_version).await;
+        }
+        let (hub, id) = (self.clone(), id.clone());
+        run_uncancelled(async move { hub.report_and_emit(&id, patch, if_version).await }).await
+    }
+
+    async fn report_and_emit(
+        &self,
+        id: &IdentityId,
+        patch: Properties,
+        if_version: Option<u64>,
+    ) -> Result<u64, HubError> {
+        let _order_lock = self.lock_event_order(EventSource::TwinChange, id).await;
+        let (now, limits) = (self.clock.now(), self.limits.twins.clone());
+        let patch = Arc::new(patch);
+        let (identity, twin) = {
+            let patch = patch.clone();
+            self.change_document(id, move |twin| twin.with_reported(&patch, if_version, now, &limits)).await?
+        };
+        count(&self.metrics.twin_operations, "reported_by_device");
+        debug!(device = %id, version = twin.reported.version, "reported properties updated");
+        self.emit(&identity, HubEvent::TwinUpdated, || twin.reported_event_body(&patch).into()).await;
+        Ok(twin.reported.version)
+    }
+
+    /// Records the model id that a device sent, if it is not the recorded one.
+    pub(crate) async fn record_model_id(&self, id: &IdentityId, model_id: &str) -> Result<(), HubError> {
+        let found = self.store.twin(id).await.map_err(store_failed)?;
+        if found.is_none_or(|(_, twin)| twin.model_id == model_id) {
+            return Ok(());
+        }
+        let model_id = model_id.to_owned();
+        let change =
+            move |twin: &TwinDocument| Ok(TwinDocument { model_id: model_id.clone(), ..twin.clone() });
+        self.change_document(id, change).await.map(drop)
+    }
+
+    async fn change_document(
+        &self,
+        id: &IdentityId,
+        change: impl Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send + 'static,
+    ) -> Result<(Identity, TwinDocument), HubError> {
+        match self.store.change_twin(id, Box::new(change)).await.map_err(store_failed)? {
+            TwinChangeOutcome::Done(changed) => Ok(*changed),
+            TwinChangeOutcome::NotFound => Err(not_found(id)),
+            TwinChangeOutcome::Refused(error) => {
+                count(&self.metrics.twin_operations, "refused");
+                debug!(device = %id, %error, "twin update rejected");
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the full twin as the body of an event.
+    pub(crate) fn twin_body(&self, identity: &Identity, twin: &TwinDocument) -> serde_json::Value {
+        serde_json::to_value(self.present_twin(identity, twin)).unwrap_or_default()
+    }
+
+    fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
+        let (identity, connected) = self.with_current_activity(identity);
+        twin.for_service(&identity, connected)
+    }
+}
