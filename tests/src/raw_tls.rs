@@ -42,6 +42,29 @@ impl RawTls {
         connection
     }
 
+    /// Connects to the hub's HTTPS listener and upgrades the connection to WebSocket.
+    #[must_use]
+    #[track_caller]
+    pub fn websocket(hub: &Hub) -> Self {
+        let mut peer = Self::https(hub);
+        peer.upgrade(hub);
+        peer
+    }
+
+    /// Upgrades an HTTP/1.1 connection to WebSocket.
+    #[track_caller]
+    pub fn upgrade(&mut self, hub: &Hub) {
+        let request = format!(
+            "GET /$iothub/websocket HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: mqtt\r\n\r\n",
+            hub.name()
+        );
+        self.send(request.as_bytes());
+        let head = self.read_until("\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    }
+
     #[track_caller]
     fn connect(hub: &Hub, port: u16, protocols: &[&[u8]]) -> Self {
         TlsClient::new(hub, None, protocols).connect(port)
@@ -205,5 +228,15 @@ pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
         }
     }
     bytes.extend(body);
+    bytes
+}
+
+/// Encodes a WebSocket frame of a client, whose mask is zero.
+#[must_use]
+pub fn websocket_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first, 0x80 | 127];
+    bytes.extend((payload.len() as u64).to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
     bytes
 }

@@ -286,3 +286,34 @@ fn a_changed_number_of_partitions_is_an_error() {
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("has 4 partitions, which cannot be changed"), "{}", refused.stderr);
 }
+
+#[test]
+fn a_stream_ends_at_once_when_the_keys_of_its_policy_change_or_its_token_expires() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    send(&hub, &service, &["dev1"], 1);
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let policy = service.http("GET", "/ferrohub/policies/service", Some(&owner), None).json();
+    let key = policy["primaryKey"].as_str().unwrap();
+    let token = |seconds| {
+        sas::Token { resource: hub.name(), key, expiry: sas::now() + seconds, policy: Some("service") }.sign()
+    };
+    let mut stream = follow(&hub, &token(600), "position=start", "*/*");
+    let mut short = follow(&hub, &token(4), "position=start", "*/*");
+    let mut other = follow(&hub, &owner, "position=start", "*/*");
+    for stream in [&mut stream, &mut short, &mut other] {
+        stream.read_until("\"body\":\"0\"");
+    }
+    let begun = Instant::now();
+    short.read_until("0\r\n\r\n");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+
+    let path = "/ferrohub/policies/service/regenerate-key";
+    assert_eq!(service.http("POST", path, Some(&owner), Some("{\"key\":\"primary\"}")).status, 200);
+    let begun = Instant::now();
+    stream.read_until("0\r\n\r\n");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // A stream of another policy goes on.
+    send(&hub, &service, &["dev2"], 1);
+    other.read_until("\"body\":\"0\"");
+}

@@ -262,7 +262,7 @@ fn a_refused_request_is_in_the_log_with_peer_and_policy() {
     let get = |token: Option<&str>| service.http("GET", "/devices/dev1", token, None).status;
     assert_eq!(get(None), 401);
     let line = expect_line(&hub, message, "no_token", "Authorization");
-    assert_eq!((&line["operation"], &line["policy"]), (&json!("ReadDevices"), &Value::Null));
+    assert_eq!((&line["operation"], &line["policy"]), (&json!("getDevice"), &Value::Null));
     assert_eq!(get(Some(&owner.replace("sig=", "sig=AAAA"))), 401);
     let line = expect_line(&hub, message, "bad_signature", "connection string");
     assert_eq!(line["policy"], "iothubowner");

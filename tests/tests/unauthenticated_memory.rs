@@ -4,7 +4,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use ferrohub_acceptance::raw_tls::{RawTls, packet};
+use ferrohub_acceptance::raw_tls::{RawTls, packet, websocket_frame as frame};
 use ferrohub_acceptance::{Hub, eventually};
 
 /// Maximum size of CONNECT.
@@ -14,30 +14,6 @@ const CONNECTIONS: usize = 200;
 const LIMIT_KIB: u64 = 96;
 /// hyper cannot limit HTTP/2 more before authentication than after it.
 const HTTP2_LIMIT_KIB: u64 = 500;
-
-/// Opens a WebSocket.
-#[track_caller]
-fn websocket(hub: &Hub) -> RawTls {
-    let mut peer = RawTls::https(hub);
-    let request = format!(
-        "GET /$iothub/websocket HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: mqtt\r\n\r\n",
-        hub.name()
-    );
-    peer.send(request.as_bytes());
-    peer.read_until("\r\n\r\n");
-    peer
-}
-
-/// Encodes a WebSocket frame of a client, whose mask is zero.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first, 0x80 | 127];
-    bytes.extend((payload.len() as u64).to_be_bytes());
-    bytes.extend([0; 4]);
-    bytes.extend(payload);
-    bytes
-}
 
 /// Returns the beginning of a valid CONNECT of the maximum size, without its last byte.
 fn almost_connect() -> Vec<u8> {
@@ -85,8 +61,16 @@ fn heavy_an_unauthenticated_peer_holds_little_memory_over_every_transport() {
     let head = format!("GET /devices HTTP/1.1\r\nHost: a\r\nX-A: {}", "a".repeat(31 * 1024));
     for (what, limit, held) in [
         ("MQTT", LIMIT_KIB, held_kib("MQTT", |hub| with(RawTls::mqtt(hub), &half))),
-        ("WebSocket", LIMIT_KIB, held_kib("WebSocket", |hub| with(websocket(hub), &frame(0x82, &half)))),
-        ("fragments", LIMIT_KIB, held_kib("WebSocket, fragments", |hub| with(websocket(hub), &fragments))),
+        (
+            "WebSocket",
+            LIMIT_KIB,
+            held_kib("WebSocket", |hub| with(RawTls::websocket(hub), &frame(0x82, &half))),
+        ),
+        (
+            "fragments",
+            LIMIT_KIB,
+            held_kib("WebSocket, fragments", |hub| with(RawTls::websocket(hub), &fragments)),
+        ),
         ("HTTP/1.1", LIMIT_KIB, held_kib("HTTP/1.1", |hub| with(RawTls::https(hub), head.as_bytes()))),
         ("HTTP/2", HTTP2_LIMIT_KIB, held_kib("HTTP/2", |hub| with(RawTls::http2(hub), &http2_requests()))),
     ] {
@@ -125,7 +109,7 @@ fn http2_requests() -> Vec<u8> {
 #[test]
 fn a_text_frame_is_refused_with_a_reason() {
     let hub = Hub::start();
-    let mut peer = websocket(&hub);
+    let mut peer = RawTls::websocket(&hub);
     peer.send(&frame(0x81, b"hello"));
     // Close with status code 1003.
     assert_eq!(peer.read_to_end(), [0x88, 2, 0x03, 0xEB]);
@@ -162,7 +146,7 @@ fn a_websocket_frame_larger_than_connect_may_be_is_refused() {
         bytes
     };
     for bytes in [frame(0x82, &large), [frame(0x02, &large[..1]), frame(0x80, &large[1..])].concat()] {
-        let mut peer = websocket(&hub);
+        let mut peer = RawTls::websocket(&hub);
         peer.send(&bytes);
         let answer = peer.read_to_end();
         // A Close frame, and no CONNACK.

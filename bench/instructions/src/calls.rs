@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use ferrohub_core::Operation;
 use ferrohub_core::auth::Credential;
 use ferrohub_core::methods::MethodCall;
 use ferrohub_core::node::{Answer, Connection, MethodReply, Outgoing};
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_model::method::MethodName;
+use ferrohub_model::sas;
 
 use crate::noop::{self, Started};
 
@@ -17,7 +19,10 @@ use crate::noop::{self, Started};
 pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
-        let Started { hub, connections, device, .. } = noop::hub().await?;
+        let Started { hub, connections, key, device } = noop::hub().await?;
+        let token = sas::sign("localhost", &key, Some(noop::POLICY), noop::LATER);
+        let authenticated = hub.authenticate_service(Some(&token), Operation::InvokeMethod).await;
+        let service = authenticated.ok().context("refused")?;
         let session = Session::default().with(Subscription::Methods, false);
         let connection = Arc::new(Connection::new(&device, Credential::Thumbprint, None, session, noop::NOW));
         connections.attach(&connection, false);
@@ -39,7 +44,7 @@ pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
                 response_timeout: 30,
                 connect_timeout: 0,
             };
-            let reply = hub.invoke_method(&device.id, call).await.ok().context("no response")?;
+            let reply = service.invoke_method(&device.id, call).await.ok().context("no response")?;
             ensure!(reply.status == 200, "unexpected status");
         }
         answering.abort();

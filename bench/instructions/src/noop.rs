@@ -264,7 +264,7 @@ impl EventLog for Noop {
 
 /// A hub with one policy and one device.
 pub(crate) struct Started {
-    pub(crate) hub: Hub,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) connections: Arc<Connections>,
     /// The key of the policy and of the device.
     pub(crate) key: SharedAccessKey,
@@ -306,5 +306,5 @@ pub(crate) async fn hub() -> anyhow::Result<Started> {
     };
     let metrics = Metrics::register(&mut Registry::default());
     let hub = Hub::start(settings, ports, metrics).await?;
-    Ok(Started { hub, connections, key, device })
+    Ok(Started { hub: Arc::new(hub), connections, key, device })
 }

@@ -76,7 +76,7 @@ impl Endpoints {
         Ok(Self {
             service_token: sas::sign("localhost", &key, Some(noop::POLICY), noop::LATER),
             device_token: sas::sign(&resource, &key, None, noop::LATER),
-            gateway: InMemoryGateway::new(Arc::new(hub), &limits(), GatewayMetrics::default()),
+            gateway: InMemoryGateway::new(hub, &limits(), GatewayMetrics::default()),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::ensure;
-use ferrohub_core::auth::Operation;
+use ferrohub_core::Operation;
 use ferrohub_model::sas;
 
 use crate::noop::{self, Started};
@@ -15,7 +15,7 @@ pub(crate) fn cached_token(count: u32) -> anyhow::Result<()> {
         let Started { hub, key, .. } = noop::hub().await?;
         let token = sas::sign("localhost", &key, Some(noop::POLICY), noop::LATER);
         for _ in 0..count {
-            let allowed = hub.authorize(black_box(Some(&token)), Operation::InvokeMethod).await;
+            let allowed = hub.authenticate_service(black_box(Some(&token)), Operation::InvokeMethod).await;
             ensure!(allowed.is_ok(), "refused");
         }
         Ok(())

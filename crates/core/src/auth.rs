@@ -4,7 +4,6 @@ mod certificate;
 mod credential;
 mod device;
 mod entra;
-mod operation;
 mod remedy;
 mod service;
 
@@ -18,9 +17,8 @@ pub use entra::{
     AUDIENCE, EntraError, EntraSettings, EntraTokenVerifier, InvalidKeySet, Issuer, KeySet, KeySource,
     KeySourceError, Role, UnknownRole,
 };
-pub use operation::Operation;
 pub use remedy::remedy;
 pub use service::Principal;
-pub(crate) use service::{AuthorizationError, NO_POLICY, authorize};
+pub(crate) use service::{AuthorizationError, NO_POLICY, authenticate_service};
 
 pub(crate) use device::{Claim, Verifier, authenticate};

@@ -9,8 +9,10 @@ use ferrohub_model::{ErrorCode, HubError};
 use tracing::{error, info};
 
 use crate::auth::{Authority, CertificateError, Credential};
+use crate::callers::ServiceCaller;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
+use crate::operations::Operation;
 use crate::store::{StoreError, StoredAuthority, store_failed};
 
 /// Returns 160 random bits in hexadecimal, so that a certificate for the code cannot be prepared in advance.
@@ -22,93 +24,96 @@ fn refused(error: CertificateError) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, format!("The certificate was rejected: {error}."))
 }
 
-impl Hub {
+impl ServiceCaller {
     /// Returns all certificate authorities.
-    #[must_use]
-    pub fn authorities(&self) -> Vec<Arc<Authority>> {
-        self.authorities.all()
+    pub fn list_authorities(&self) -> Result<Vec<Arc<Authority>>, HubError> {
+        let hub = self.permit(Operation::ListAuthorities)?;
+        Ok(hub.authorities.all())
     }
 
     /// Returns a certificate authority.
-    pub fn authority(&self, name: &str) -> Result<Arc<Authority>, HubError> {
-        self.authorities.get(name).ok_or_else(|| {
-            HubError::new(
-                ErrorCode::CertificateNotFound,
-                format!("There is no certificate authority {name}."),
-            )
-        })
+    pub fn get_authority(&self, name: &str) -> Result<Arc<Authority>, HubError> {
+        let hub = self.permit(Operation::GetAuthority)?;
+        hub.authority(name)
     }
 
     /// Adds a certificate authority. Device certificates that it issued are accepted once it is verified.
     pub async fn add_authority(&self, name: &str, certificate: Vec<u8>) -> Result<Arc<Authority>, HubError> {
-        let _management_lock = self.management.lock().await;
+        let hub = self.permit(Operation::PutAuthority)?;
+        let _management_lock = hub.management.lock().await;
         if ferrohub_model::DeviceId::new(name).is_err() {
             return Err(HubError::new(
                 ErrorCode::ArgumentInvalid,
                 "The name of a certificate authority must be 1 to 128 of the characters that a device id may have.",
             ));
         }
-        if self.authorities.get(name).is_some() {
+        if hub.authorities.get(name).is_some() {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
                 format!("The certificate authority {name} already exists."),
             ));
         }
-        if self.authorities.all().len() >= self.limits.certificate_authorities {
+        if hub.authorities.all().len() >= hub.limits.certificate_authorities {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
                 "The hub has reached its maximum of certificate authorities (limits.certificate_authorities).",
             ));
         }
         let authority = Authority::new(name, certificate, false, false).map_err(refused)?;
-        self.save_authority(authority).await
+        hub.save_authority(authority).await
     }
 
     /// Creates a verification code, which replaces an earlier one. The proof-of-possession certificate must have it as
     /// its common name.
     pub async fn challenge_authority(&self, name: &str) -> Result<String, HubError> {
-        let _management_lock = self.management.lock().await;
-        let mut authority = (*self.changeable_authority(name)?).clone();
+        let hub = self.permit(Operation::CreateVerificationCode)?;
+        let _management_lock = hub.management.lock().await;
+        let mut authority = (*hub.changeable_authority(name)?).clone();
         let code = random_code();
         authority.verification_code = Some(code.clone());
-        self.save_authority(authority).await?;
+        hub.save_authority(authority).await?;
         Ok(code)
     }
 
     /// Verifies a certificate authority: `proof` is a certificate that the authority issued for the verification code,
     /// and proves possession of the authority's private key.
     pub async fn verify_authority(&self, name: &str, proof: &[u8]) -> Result<Arc<Authority>, HubError> {
-        let _management_lock = self.management.lock().await;
-        let mut authority = (*self.changeable_authority(name)?).clone();
+        let hub = self.permit(Operation::VerifyAuthority)?;
+        let _management_lock = hub.management.lock().await;
+        let mut authority = (*hub.changeable_authority(name)?).clone();
         if authority.verification_code.is_none() {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
                 format!("No verification code was requested for {name}; request one first."),
             ));
         }
-        authority.verify_proof_of_possession(proof, self.clock.now()).map_err(refused)?;
+        authority.verify_proof_of_possession(proof, hub.clock.now()).map_err(refused)?;
         authority.verified = true;
         authority.verification_code = None;
         info!(authority = name, "certificate authority verified");
-        self.save_authority(authority).await
+        hub.save_authority(authority).await
     }
 
     /// Removes a certificate authority, and disconnects the devices that authenticated with a certificate it issued.
     pub async fn remove_authority(&self, name: &str) -> Result<(), HubError> {
-        let _management_lock = self.management.lock().await;
-        self.changeable_authority(name)?;
-        self.store.delete_authority(name).await.map_err(store_failed)?;
-        self.authorities.remove(name);
+        let hub = self.permit(Operation::DeleteAuthority)?;
+        let _management_lock = hub.management.lock().await;
+        hub.changeable_authority(name)?;
+        hub.store.delete_authority(name).await.map_err(store_failed)?;
+        hub.authorities.remove(name);
         info!(authority = name, "certificate authority removed");
-        self.connections.close_where(
+        hub.connections.close_where(
             CloseReason::CredentialChanged,
             |c| matches!(&c.credential, Credential::Authority { name: used } if **used == *name),
         );
         Ok(())
     }
+}
 
+impl Hub {
     /// Replaces the certificate authorities of the configuration. Disconnects the devices that authenticated with a
     /// certificate of an authority that is no longer there, or is another one now. After an error the previous ones stay.
+    /// For the program, which reads the configuration; no head calls it.
     pub async fn replace_configured_authorities(&self, configured: Vec<Authority>) -> Result<(), HubError> {
         let _management_lock = self.management.lock().await;
         let before = self.authorities.all();
@@ -129,6 +134,15 @@ impl Hub {
             );
         }
         Ok(())
+    }
+
+    fn authority(&self, name: &str) -> Result<Arc<Authority>, HubError> {
+        self.authorities.get(name).ok_or_else(|| {
+            HubError::new(
+                ErrorCode::CertificateNotFound,
+                format!("There is no certificate authority {name}."),
+            )
+        })
     }
 
     fn changeable_authority(&self, name: &str) -> Result<Arc<Authority>, HubError> {

@@ -15,6 +15,7 @@ mod limits;
 mod lock_token;
 mod locks;
 mod queues;
+mod receive;
 mod receiver;
 mod send;
 

@@ -6,4 +6,4 @@ mod activity;
 mod connect;
 
 pub(crate) use activity::RecentActivity;
-pub use connect::{ConnectRefusal, ConnectRequest, Connected};
+pub use connect::{AuthenticatedConnect, ConnectRefusal, ConnectRequest, Connected};

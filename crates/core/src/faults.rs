@@ -4,10 +4,12 @@
 //! active for that point, the call costs one relaxed load. Every fault expires. The current time is always a parameter.
 
 mod inject;
+mod manage;
 mod pattern;
 mod rule;
 mod table;
 
+pub use pattern::Pattern;
 pub use table::{AcceptedFault, EndedFault, FaultHit, Faults};
 
 use std::time::Duration;

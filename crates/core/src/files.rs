@@ -1,6 +1,7 @@
 //! Files that devices upload: upload URLs, upload outcomes, notifications of services, and access to the stored files.
 
 mod blob_store;
+mod blobs;
 mod condition;
 mod maintenance;
 mod notifications;
@@ -12,7 +13,7 @@ pub use blob_store::{
     Blob, BlobEndpoint, BlobError, BlobFolder, BlobProperties, BlobStore, ByteRange, ByteStream, FileStorage,
     OpenBlob, PutOptions,
 };
+pub use blobs::BlobOperationError;
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
 pub(crate) use signing_keys::UrlSigningKeys;
-pub use upload::{BlobDenied, BlobGrant};

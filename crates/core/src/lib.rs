@@ -50,6 +50,7 @@ pub mod log_limit;
 pub mod methods;
 pub mod metrics;
 pub mod node;
+pub mod operations;
 pub mod policies;
 pub mod registry;
 pub mod request_peer;
@@ -59,5 +60,8 @@ pub mod telemetry;
 pub mod twins;
 mod uncancelled;
 
-pub use callers::{DeviceCaller, ModuleCaller};
+pub use callers::{
+    BlobCaller, BlobDenied, Caller, ConnectedDevice, Credentials, DeviceCaller, ServiceCaller,
+};
 pub use hub::{Hub, HubPorts, HubSettings};
+pub use operations::Operation;

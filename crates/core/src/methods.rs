@@ -1,5 +1,6 @@
 //! Direct methods: a service calls a method of a connected device or module and waits for the response.
 
+mod answer_method;
 mod invoke_method;
 
 pub use invoke_method::MethodCall;

@@ -6,6 +6,7 @@
 mod change;
 mod document;
 mod limits;
+mod report;
 mod section;
 
 pub(crate) use change::IdentityLocks;

@@ -15,11 +15,11 @@ use ferrohub_core::connections::{ConnectRefusal, ConnectRequest};
 use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::node::{Connection, Connections};
-use ferrohub_core::policies::PolicyKey;
+use ferrohub_core::policies::{Policy, PolicyKey, PolicySource};
 use ferrohub_core::registry::IfMatch;
 use ferrohub_core::telemetry::EventSettings;
-use ferrohub_core::{Hub, HubPorts, HubSettings, ModuleCaller};
-use ferrohub_model::{DeviceId, IdentityId, KeyChange, ModuleId, SharedAccessKey, Timestamp, sas};
+use ferrohub_core::{Hub, HubPorts, HubSettings, Operation, ServiceCaller};
+use ferrohub_model::{DeviceId, IdentityId, KeyChange, ModuleId, Rights, SharedAccessKey, Timestamp, sas};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -71,6 +71,8 @@ enum Proof {
 /// A hub with a device `d` that has a module `m`, and devices with certificates: `signed` by a CA, `listed` by thumbprint.
 struct World {
     hub: Arc<Hub>,
+    /// A service with every right.
+    owner: ServiceCaller,
     connections: Arc<Connections>,
     signed: CertificateDer<'static>,
     listed: CertificateDer<'static>,
@@ -112,10 +114,11 @@ impl World {
         params.distinguished_name.push(DnType::CommonName, "Fleet Root");
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let authority = Authority::new("fleet", root.der().to_vec(), true, false).unwrap();
+        let owner_key = SharedAccessKey::generate();
         let settings = HubSettings {
             host: HOST.to_owned(),
             limits: Limits::default(),
-            policies: Vec::new(),
+            policies: vec![owner_policy(&owner_key)],
             authorities: vec![authority],
             entra: None,
             events: EventSettings::default(),
@@ -130,7 +133,10 @@ impl World {
         };
         let hub = Hub::start(settings, ports, Metrics::register(&mut Registry::default())).await.unwrap();
         let (signed, listed) = (certificate("signed", Some(&root)), certificate("listed", None));
-        let world = Self { hub: Arc::new(hub), connections, signed, listed, _folder: folder };
+        let hub = Arc::new(hub);
+        let token = sas::sign(HOST, &owner_key, Some("owner"), EXPIRY);
+        let owner = hub.authenticate_service(Some(&token), Operation::PutDevice).await.unwrap();
+        let world = Self { hub, owner, connections, signed, listed, _folder: folder };
         world.put("d", json!({}), None).await;
         world.put("other", json!({}), None).await;
         world.put("signed", json!({ "authentication": { "type": "certificateAuthority" } }), None).await;
@@ -141,7 +147,7 @@ impl World {
 
     async fn put(&self, name: &str, body: Value, if_match: Option<&IfMatch>) {
         let request = serde_json::from_value(with_id(name, body)).unwrap();
-        self.hub.put_device(&device(name), &request, if_match).await.unwrap();
+        self.owner.put_device(&device(name), &request, if_match).await.unwrap();
     }
 
     async fn update(&self, name: &str, body: Value) {
@@ -150,8 +156,7 @@ impl World {
 
     async fn put_module(&self, of: &str, name: &str, body: Value, if_match: Option<&IfMatch>) {
         let request = serde_json::from_value(body).unwrap();
-        let caller = ModuleCaller::Service;
-        self.hub.put_module(caller, &device(of), &module(name), &request, if_match).await.unwrap();
+        self.owner.put_module(&device(of), &module(name), &request, if_match).await.unwrap();
     }
 
     /// Returns a token of this identity, signed with the primary key of `signer`.
@@ -159,8 +164,8 @@ impl World {
         let signer = id(signer);
         let of = device(signer.device_str());
         let authentication = match signer.module_str() {
-            None => self.hub.get_device(&of).await.unwrap().authentication,
-            Some(name) => self.hub.get_module(&of, &module(name)).await.unwrap().authentication,
+            None => self.owner.get_device(&of).await.unwrap().authentication,
+            Some(name) => self.owner.get_module(&of, &module(name)).await.unwrap().authentication,
         };
         let key = authentication.unwrap().symmetric_key.unwrap().primary_key.unwrap();
         let resource = format!("{HOST}{}", id(identity).resource_path());
@@ -169,13 +174,23 @@ impl World {
     }
 
     fn policy_token(&self) -> Proof {
-        let key = &self.hub.policy("device").unwrap().primary_key;
+        let key = &self.owner.get_policy("device").unwrap().primary_key;
         Proof::Token(sas::sign(HOST, key, Some("device"), EXPIRY))
     }
 
     /// Returns the identity's connection, if it is open.
     fn open_connection(&self, identity: &str) -> Option<Arc<Connection>> {
         self.connections.get(&id(identity)).filter(|connection| connection.close_reason().is_none())
+    }
+}
+
+fn owner_policy(key: &SharedAccessKey) -> Policy {
+    Policy {
+        name: "owner".into(),
+        rights: Rights::ALL,
+        primary_key: key.clone(),
+        secondary_key: key.clone(),
+        source: PolicySource::Configuration,
     }
 }
 
@@ -199,7 +214,7 @@ fn thumbprint(certificate: &CertificateDer<'_>) -> Value {
     json!({ "authentication": { "type": "selfSigned", "x509Thumbprint": { "primaryThumbprint": thumbprint } } })
 }
 
-async fn connect(hub: &Hub, identity: &str, proof: &Proof) -> Result<Arc<Connection>, ConnectRefusal> {
+async fn connect(hub: &Arc<Hub>, identity: &str, proof: &Proof) -> Result<Arc<Connection>, ConnectRefusal> {
     let (token, certificate) = match proof {
         Proof::Token(token) => (Some(token.as_str()), None),
         Proof::Certificate(certificate) => (None, Some(certificate)),
@@ -213,7 +228,8 @@ async fn connect(hub: &Hub, identity: &str, proof: &Proof) -> Result<Arc<Connect
         protocol: "test",
         peer: ([127, 0, 0, 1], 1).into(),
     };
-    hub.connect(&request).await.map(|connected| connected.connection)
+    let connected = hub.authenticate_connect(&request).await?.attach().await?;
+    Ok(connected.device.connection().clone())
 }
 
 /// Everything that ends a connection, and the connection that it ends.
@@ -292,39 +308,43 @@ impl Revocation {
     }
 
     async fn run(self, world: &World) {
-        let (hub, d, m) = (&world.hub, device("d"), module("m"));
+        let (owner, d, m) = (&world.owner, device("d"), module("m"));
         let by_certificate = json!({ "authentication": { "type": "certificateAuthority" } });
         match self {
             DeviceKeyRegenerated | KeyOfModulesDeviceRegenerated => {
-                hub.change_device_key(&d, KeyChange::Primary, &IfMatch::Any).await.map(drop).unwrap();
+                owner.regenerate_device_key(&d, KeyChange::Primary, &IfMatch::Any).await.map(drop).unwrap();
             }
             DeviceKeysReplaced | KeysOfModulesDeviceReplaced => world.update("d", new_keys()).await,
             DeviceDisabled | ModuleDisabledWithDevice | ModulesDeviceDisabled => {
                 world.update("d", json!({ "status": "disabled" })).await;
             }
             DeviceDeleted | ModuleDeletedWithDevice | ModulesDeviceDeleted => {
-                hub.delete_device(&d, &IfMatch::Any).await.unwrap();
+                owner.delete_device(&d, &IfMatch::Any).await.unwrap();
             }
             DeviceRecreated => {
-                let keys = hub.get_device(&d).await.unwrap().authentication;
-                hub.delete_device(&d, &IfMatch::Any).await.unwrap();
+                let keys = owner.get_device(&d).await.unwrap().authentication;
+                owner.delete_device(&d, &IfMatch::Any).await.unwrap();
                 world.put("d", json!({ "authentication": keys }), None).await;
             }
             DeviceTypeChanged | TypeOfModulesDeviceChanged => world.update("d", by_certificate).await,
             ModuleKeyRegenerated => {
-                hub.change_module_key(&d, &m, KeyChange::Primary, &IfMatch::Any).await.map(drop).unwrap();
+                owner
+                    .regenerate_module_key(&d, &m, KeyChange::Primary, &IfMatch::Any)
+                    .await
+                    .map(drop)
+                    .unwrap();
             }
             ModuleKeysReplaced => world.put_module("d", "m", new_keys(), Some(&IfMatch::Any)).await,
             ModuleTypeChanged => world.put_module("d", "m", by_certificate, Some(&IfMatch::Any)).await,
-            ModuleDeleted => hub.delete_module(&d, &m, &IfMatch::Any).await.unwrap(),
+            ModuleDeleted => owner.delete_module(&d, &m, &IfMatch::Any).await.unwrap(),
             PolicyKeyRegenerated => {
-                hub.regenerate_key("device", PolicyKey::Primary).await.map(drop).unwrap();
+                owner.regenerate_policy_key("device", PolicyKey::Primary).await.map(drop).unwrap();
             }
-            AuthorityRemoved => hub.remove_authority("fleet").await.unwrap(),
+            AuthorityRemoved => owner.remove_authority("fleet").await.unwrap(),
             ThumbprintChanged => {
                 world.update("listed", thumbprint(&certificate("listed", None))).await;
             }
-            HubStopped => hub.drain().await,
+            HubStopped => world.hub.drain().await,
         }
     }
 }

@@ -29,12 +29,12 @@ use tracing::debug;
 
 pub(crate) use guard::Guard;
 
-use crate::accept_errors::AcceptErrors;
 use crate::health::{self, Audience, Readiness};
-use crate::listener::Accepted;
 use crate::system_metrics::SystemMetrics;
-use crate::tls::ServerCertificate;
-use crate::write_timeout::WriteTimeout;
+use crate::transport::accept_errors::AcceptErrors;
+use crate::transport::tcp::Accepted;
+use crate::transport::tls::ServerCertificate;
+use crate::transport::write_timeout::WriteTimeout;
 
 const OPENMETRICS: &str = "application/openmetrics-text";
 /// Maximum number of open connections without TLS: each takes a file from the hub.

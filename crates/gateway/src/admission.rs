@@ -82,7 +82,6 @@ impl Eviction {
         }
     }
 
-    #[cfg(test)]
     fn is_evicted(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).evicted
     }
@@ -166,22 +165,14 @@ impl UnauthenticatedSlot {
     }
 
     /// Releases the slot: the connection can no longer be evicted. Returns false if it has already been evicted; the
-    /// caller must then end it.
+    /// caller must then end it. A slot that is released stays so.
     #[must_use]
     pub(crate) fn release(&self) -> bool {
         let held = self.slots.lock().by_arrival.remove(&self.arrival).is_some();
         if held {
             self.slots.released.notify_one();
         }
-        held
-    }
-
-    /// Takes a slot again after a failed authentication, at once and even beyond the limit.
-    pub(crate) fn readmit(&mut self) {
-        let mut table = self.slots.lock();
-        let inserted = self.slots.insert(&mut table, self.eviction.clone());
-        drop(table);
-        *self = inserted;
+        held || !self.eviction.is_evicted()
     }
 }
 
@@ -234,7 +225,8 @@ mod tests {
         assert!(slots.evict_oldest().await);
         assert_eq!(began.elapsed(), AUTHENTICATION_GRACE);
         assert!(oldest.eviction().is_evicted() && !second.eviction().is_evicted());
-        assert!(second.release());
+        assert!(second.release() && second.release(), "once released, it stays so");
+        assert!(!oldest.release(), "it was evicted");
         assert!(!slots.evict_oldest().await, "the other one has authenticated");
     }
 }

@@ -12,16 +12,17 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::accept_errors::AcceptErrors;
 use crate::admin::{self, Guard, MetricsSource};
 use crate::admission::UnauthenticatedSlots;
+use crate::heads::mqtt::{self, MqttLimits};
 use crate::health::{self, Audience, Readiness};
-use crate::https::{self, HttpLimits};
-use crate::listener::{Accepted, ListenerContext, accept};
+use crate::http::HttpLimits;
+use crate::https;
 use crate::metrics::GatewayMetrics;
-use crate::mqtt::{self, MqttLimits};
 use crate::system_metrics::SystemMetrics;
-use crate::tls::{PkiError, ServerCertificate, server_config};
+use crate::transport::accept_errors::AcceptErrors;
+use crate::transport::tcp::{Accepted, ListenerContext, accept};
+use crate::transport::tls::{PkiError, ServerCertificate, server_config};
 
 /// Length of a listener's queue of connections that are not accepted yet.
 const BACKLOG: u32 = 4096;

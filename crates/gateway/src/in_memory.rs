@@ -9,13 +9,13 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::watch;
 
 use crate::gateway::GatewayLimits;
+use crate::heads::mqtt::{self, MqttLimits};
 use crate::health::{self, Audience, Readiness};
 use crate::https::Server;
-use crate::listener::{Accepted, ListenerContext};
 use crate::metrics::GatewayMetrics;
-use crate::mqtt::{self, MqttLimits};
-use crate::peer::Peer;
-use crate::write_timeout::Unsent;
+use crate::transport::peer::Peer;
+use crate::transport::tcp::{Accepted, ListenerContext};
+use crate::transport::write_timeout::Unsent;
 
 /// How many bytes one side of a connection may send before the other side reads.
 const BUFFER_SIZE: usize = 64 * 1024;

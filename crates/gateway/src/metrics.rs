@@ -1,9 +1,13 @@
 //! Metrics of the gateway.
 
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 
-use ferrohub_core::metrics::{Outcomes, counter};
+use ferrohub_core::Operation;
+use ferrohub_core::metrics::Outcomes;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -16,33 +20,58 @@ pub struct GatewayMetrics {
     pub rejected: Outcomes,
     /// Connections that a listener could not accept, by reason.
     pub accept_failures: Outcomes,
-    /// HTTP requests by status class.
+    /// HTTP requests by operation and status class.
     pub requests: Requests,
 }
 
-/// HTTP requests by status class; the counters are cached, so that counting needs no lookup.
+/// The labels of a counter of HTTP requests. All values are constants in the code.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    /// The name of the operation; `other` for health and for requests that are no operation of the hub.
+    operation: &'static str,
+    /// The class of the status, such as `2xx`.
+    outcome: &'static str,
+}
+
+/// The classes of statuses.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// HTTP requests by operation and status class. A counter is looked up once, when its first request is counted.
 #[derive(Debug, Clone)]
 pub struct Requests {
-    family: Outcomes,
-    classes: [Counter; 5],
+    family: Family<RequestLabels, Counter>,
+    counters: Arc<RequestCounters>,
+}
+
+#[derive(Debug)]
+struct RequestCounters {
+    /// By operation, in the order of the table of operations.
+    operations: [[OnceLock<Counter>; CLASSES.len()]; Operation::ALL.len()],
+    other: [OnceLock<Counter>; CLASSES.len()],
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        let family = Outcomes::default();
-        let class = |name| counter(&family, name);
-        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class);
-        Self { family, classes }
+        let counters = RequestCounters {
+            operations: [const { [const { OnceLock::new() }; CLASSES.len()] }; Operation::ALL.len()],
+            other: [const { OnceLock::new() }; CLASSES.len()],
+        };
+        Self { family: Family::default(), counters: Arc::new(counters) }
     }
 }
 
 impl Requests {
-    /// Increments the counter of this status's class.
-    pub fn count(&self, status: u16) {
-        let class = usize::from(status / 100).clamp(1, 5) - 1;
-        if let Some(counter) = self.classes.get(class) {
-            counter.inc();
-        }
+    /// Counts a request. `operation` is `None` if it is no operation of the hub.
+    pub fn count(&self, operation: Option<Operation>, status: u16) {
+        let RequestCounters { operations, other } = &*self.counters;
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        let counters = operation.and_then(|operation| operations.get(operation as usize)).unwrap_or(other);
+        let (Some(counter), Some(outcome)) = (counters.get(class), CLASSES.get(class)) else { return };
+        let create = || {
+            let operation = operation.map_or("other", Operation::name);
+            self.family.get_or_create(&RequestLabels { operation, outcome }).clone()
+        };
+        counter.get_or_init(create).inc();
     }
 }
 
@@ -63,7 +92,7 @@ impl GatewayMetrics {
         );
         registry.register(
             "ferrohub_http_requests",
-            "HTTP requests by status class",
+            "HTTP requests by operation and status class",
             metrics.requests.family.clone(),
         );
         metrics

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::tls::ServerCertificate;
+use crate::transport::tls::ServerCertificate;
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 type IntGauge = Gauge<i64, AtomicI64>;
@@ -134,8 +134,8 @@ impl SystemMetrics {
 
     /// Reads the current values. A value that cannot be read keeps its last one.
     pub(crate) async fn refresh(&self, hub: &Hub, certificate: &ServerCertificate) {
-        if let Ok(counts) = hub.registry_statistics().await {
-            self.0.devices.set(i64::try_from(counts.total_device_count).unwrap_or(i64::MAX));
+        if let Ok(devices) = hub.count_devices().await {
+            self.0.devices.set(i64::try_from(devices).unwrap_or(i64::MAX));
         }
         if let Some(expiry) = certificate.expiry() {
             self.0.certificate_expiry.set(expiry as f64);

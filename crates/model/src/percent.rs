@@ -1,5 +1,6 @@
 //! Percent-encoding (RFC 3986): `%XX` only; a plus sign is a plus sign.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Formats a text with all but the unreserved characters `A-Z a-z 0-9 - . _ ~` encoded.
@@ -88,6 +89,12 @@ pub fn decode(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(out).ok()
+}
+
+/// Does the same as [`decode`], but does not copy a text without escapes.
+#[must_use]
+pub fn decode_cow(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('%') { decode(text).map(Cow::Owned) } else { Some(Cow::Borrowed(text)) }
 }
 
 /// Decodes every `%XX`, keeps a `%` that encodes nothing, and replaces bytes that are not UTF-8 by U+FFFD.

@@ -126,6 +126,8 @@ impl EntraError {
 pub(crate) struct EntraPrincipal {
     pub(crate) subject: String,
     pub(crate) actions: Vec<&'static str>,
+    /// The expiry of the token.
+    pub(crate) expires: Timestamp,
 }
 
 /// The claims that the hub uses. Numbers are seconds since 1970; some issuers write fractions.
@@ -224,6 +226,8 @@ impl EntraTokenVerifier {
         actions.sort_unstable();
         actions.dedup();
         let subject = claims.oid.or(claims.sub).or(claims.appid).unwrap_or_default();
-        EntraPrincipal { subject, actions }
+        // A float that is out of range becomes the largest or smallest integer.
+        let expires = Timestamp::from_unix_millis((claims.exp * 1000.0) as i64);
+        EntraPrincipal { subject, actions, expires }
     }
 }

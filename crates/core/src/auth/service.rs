@@ -8,7 +8,8 @@ use std::sync::Arc;
 use ferrohub_model::sas::SasToken;
 use ferrohub_model::{ErrorCode, HubError, Timestamp};
 
-use super::{EntraTokenVerifier, Operation};
+use super::EntraTokenVerifier;
+use crate::operations::Operation;
 use crate::policies::{Policies, Policy, TokenDigest};
 
 /// The authenticated sender of a service request.
@@ -32,8 +33,6 @@ pub(crate) struct AuthorizationError {
     pub(crate) reason: &'static str,
     /// The response to the caller.
     pub(crate) error: HubError,
-    /// For the log: the subject of an Entra token, once it is verified.
-    pub(crate) subject: Option<String>,
 }
 
 /// The `reason` if the token names no policy, so it is the token of a device or module. The hub then checks whether the
@@ -43,61 +42,57 @@ pub(crate) const NO_POLICY: &str = "no_policy";
 impl AuthorizationError {
     pub(crate) fn new(reason: &'static str) -> Self {
         let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized");
-        Self { reason, error, subject: None }
+        Self { reason, error }
     }
 }
 
-/// Verifies the `Authorization` header and checks that the principal may perform `operation`.
-pub(crate) async fn authorize(
+/// Verifies the `Authorization` header of a service. Returns the principal and the expiry of its token.
+pub(crate) async fn authenticate_service(
     header: Option<&str>,
-    operation: Operation,
     host: &str,
     policies: &Policies,
     entra: Option<&EntraTokenVerifier>,
     now: Timestamp,
-) -> Result<Principal, AuthorizationError> {
+) -> Result<(Principal, Timestamp), AuthorizationError> {
     let header = header.ok_or_else(|| AuthorizationError::new("no_token"))?;
-    let principal = match header.split_once(' ') {
+    match header.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
             let entra = entra.ok_or_else(|| AuthorizationError::new("entra_disabled"))?;
-            let principal = entra
-                .verify(token.trim(), now)
+            // Boxed: a request with a SAS token needs no memory for the verification of Entra tokens.
+            let principal = Box::pin(entra.verify(token.trim(), now))
                 .await
                 .map_err(|error| AuthorizationError::new(error.reason()))?;
-            Principal::Entra { subject: principal.subject, actions: principal.actions }
+            let expires = principal.expires;
+            Ok((Principal::Entra { subject: principal.subject, actions: principal.actions }, expires))
         }
         // Everything else must be a SAS token.
         _ => {
             let digest = digest(header);
-            let policy = match policies.cached_policy(&digest, now) {
-                Some(policy) => policy,
-                None => {
-                    let (policy, expiry) = verify_sas_token(header, host, policies, now)?;
-                    policies.cache_token(digest, &policy, expiry, now);
-                    policy
-                }
-            };
-            Principal::Policy(policy)
+            if let Some((policy, expires)) = policies.cached_policy(&digest, now) {
+                return Ok((Principal::Policy(policy), expires));
+            }
+            let (policy, expires) = verify_sas_token(header, host, policies, now)?;
+            policies.cache_token(digest, &policy, expires, now);
+            Ok((Principal::Policy(policy), expires))
         }
-    };
-    let is_allowed = match &principal {
-        Principal::Policy(policy) => {
-            // All rights of one set are enough.
-            operation.rights().iter().any(|set| set.iter().all(|right| policy.rights.contains(*right)))
-        }
-        // An operation without a data action is for policies only.
-        Principal::Entra { actions, .. } => operation
-            .data_action()
-            .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),
-    };
-    if is_allowed {
-        return Ok(principal);
     }
-    let subject = match principal {
-        Principal::Policy(_) => None,
-        Principal::Entra { subject, .. } => Some(subject),
-    };
-    Err(AuthorizationError { subject, ..AuthorizationError::new("no_right") })
+}
+
+impl Principal {
+    /// Returns whether the principal has the right to perform `operation`.
+    #[must_use]
+    pub fn may(&self, operation: Operation) -> bool {
+        match self {
+            // All rights of one set are enough.
+            Self::Policy(policy) => {
+                operation.rights().iter().any(|set| set.iter().all(|right| policy.rights.contains(*right)))
+            }
+            // An operation without a data action is for policies only.
+            Self::Entra { actions, .. } => operation
+                .data_action()
+                .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),
+        }
+    }
 }
 
 fn digest(header: &str) -> TokenDigest {

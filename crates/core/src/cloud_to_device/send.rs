@@ -1,6 +1,4 @@
-//! Operations on cloud-to-device messages and their feedback, for services and devices.
-
-use std::sync::Arc;
+//! Messages that services send to devices and modules.
 
 use bytes::Bytes;
 use ferrohub_model::message::{
@@ -9,14 +7,14 @@ use ferrohub_model::message::{
 use ferrohub_model::topic::MessageTopic;
 use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
 
-use crate::cloud_to_device::{FeedbackBatch, LockToken, LockedMessage, Receiver, Settlement};
+use crate::callers::ServiceCaller;
 use crate::hub::Hub;
+use crate::operations::Operation;
 use crate::registry::not_found;
-use crate::store::store_failed;
-use crate::store::{EnqueueOutcome, NewMessage};
+use crate::store::{EnqueueOutcome, NewMessage, store_failed};
 use crate::uncancelled::run_uncancelled;
 
-impl Hub {
+impl ServiceCaller {
     /// Adds a message to the queue of the device or module that its property `to` names, and notifies the connected
     /// device.
     ///
@@ -26,15 +24,16 @@ impl Hub {
     /// `InvalidMessageExpiryTime`, `DeviceNotFound` or `ModuleNotFound`, and `DeviceMaximumQueueDepthExceeded` if the
     /// queue is full.
     pub async fn send_message(
-        self: &Arc<Self>,
+        &self,
         properties: MessageProperties,
         body: Bytes,
     ) -> Result<EnqueuedMessage, HubError> {
+        let hub = self.permit(Operation::SendMessage)?;
         let to = properties.get(SystemProperty::To).and_then(Destination::parse).ok_or_else(|| {
             let text = "The property `to` must name a device: /devices/{id}/messages/deviceBound.";
             HubError::new(ErrorCode::InvalidOperation, text)
         })?;
-        let limits = &self.limits.messages;
+        let limits = &hub.limits.messages;
         if properties.size() + body.len() > limits.bytes {
             let text = format!(
                 "The message with its properties must have at most {} bytes (messages.message_bytes).",
@@ -51,11 +50,11 @@ impl Hub {
             let text = format!("iothub-ack must be none, positive, negative or full, not {word:?}.");
             HubError::new(ErrorCode::ArgumentInvalid, text)
         })?;
-        let enqueued = self.clock.now();
-        let expiry = self.message_expiry(properties.get(SystemProperty::Expiry), enqueued)?;
+        let enqueued = hub.clock.now();
+        let expiry = hub.message_expiry(properties.get(SystemProperty::Expiry), enqueued)?;
         let Destination { identity: id, input } = to;
         let message = NewMessage { id, input, enqueued, expiry, ack, properties, body };
-        let queues = self.queues.clone();
+        let queues = hub.queues.clone();
         let (message, written) = run_uncancelled(async move {
             let written = queues.enqueue(&message).await.map_err(store_failed)?;
             Ok((message, written))
@@ -78,6 +77,17 @@ impl Hub {
         }
     }
 
+    /// Deletes all messages in the queue of a device, locked messages included.
+    pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
+        let hub = self.permit(Operation::PurgeMessages)?;
+        match hub.queues.purge(id).await.map_err(store_failed)? {
+            Some(messages) => Ok(PurgeResult::new(id, messages)),
+            None => Err(not_found(id)),
+        }
+    }
+}
+
+impl Hub {
     fn message_expiry(&self, text: Option<&str>, now: Timestamp) -> Result<Timestamp, HubError> {
         let limits = &self.limits.messages;
         let after =
@@ -96,68 +106,4 @@ impl Hub {
             Some(expiry) => Ok(expiry),
         }
     }
-
-    /// Returns the oldest unlocked message of a device, and locks it for
-    /// [`MessageLimits::lock`](crate::cloud_to_device::MessageLimits::lock). Returns `None` if there is none.
-    pub async fn receive_message(&self, id: &IdentityId) -> Result<Option<LockedMessage>, HubError> {
-        self.queues.receive(id).await.map_err(store_failed)
-    }
-
-    /// Settles a message that the device received.
-    ///
-    /// # Errors
-    ///
-    /// `DeviceMessageLockLost` if the lock expired or `token` is unknown.
-    pub async fn settle_message(
-        &self,
-        id: &IdentityId,
-        token: &str,
-        settlement: Settlement,
-    ) -> Result<(), HubError> {
-        let settled = match LockToken::parse(token) {
-            Some(token) => {
-                self.queues.settle_with_token(id, token, settlement).await.map_err(store_failed)?
-            }
-            None => false,
-        };
-        if settled { Ok(()) } else { Err(lock_lost("message")) }
-    }
-
-    /// Returns the receiver with which a connection of this device fetches messages.
-    #[must_use]
-    pub fn message_receiver(&self, id: &IdentityId) -> Receiver {
-        self.queues.receiver(id)
-    }
-
-    /// Deletes all messages in the queue of a device, locked messages included.
-    pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
-        match self.queues.purge(id).await.map_err(store_failed)? {
-            Some(messages) => Ok(PurgeResult::new(id, messages)),
-            None => Err(not_found(id)),
-        }
-    }
-
-    /// Returns the oldest unlocked batch of message feedback, and locks it for
-    /// [`FeedbackLimits::lock`](crate::cloud_to_device::FeedbackLimits::lock). Returns `None` if there is none.
-    pub async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, HubError> {
-        self.queues.receive_feedback().await.map_err(store_failed)
-    }
-
-    /// Settles a feedback batch that a service received.
-    ///
-    /// # Errors
-    ///
-    /// `DeviceMessageLockLost` if the lock expired or `token` is unknown.
-    pub async fn settle_feedback(&self, token: &str, settlement: Settlement) -> Result<(), HubError> {
-        let settled = match LockToken::parse(token) {
-            Some(token) => self.queues.settle_feedback(token, settlement).await.map_err(store_failed)?,
-            None => false,
-        };
-        if settled { Ok(()) } else { Err(lock_lost("feedback")) }
-    }
-}
-
-fn lock_lost(what: &str) -> HubError {
-    let text = format!("The lock of the {what} expired, or the lock token is unknown.");
-    HubError::new(ErrorCode::DeviceMessageLockLost, text)
 }

@@ -15,11 +15,12 @@
 
 use std::sync::Arc;
 
+use ferrohub_model::IdentityId;
 use ferrohub_model::device::ConnectionState;
-use ferrohub_model::{IdentityId, Timestamp};
 use tracing::info;
 
 use crate::auth::{DeviceAuthError, PeerCertificate, VerifiedCredential, remedy};
+use crate::callers::ConnectedDevice;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
 use crate::log_limited;
@@ -53,8 +54,8 @@ pub struct ConnectRequest<'a> {
 /// An accepted connection.
 #[derive(Debug)]
 pub struct Connected {
-    /// The connection, which the protocol front end must serve.
-    pub connection: Arc<Connection>,
+    /// The connected device, which the protocol head must serve.
+    pub device: ConnectedDevice,
     /// Whether the hub restored subscriptions of an earlier connection.
     pub session_present: bool,
 }
@@ -76,72 +77,152 @@ pub enum ConnectRefusal {
     },
 }
 
-impl Hub {
-    /// Connects a device or module: authenticates it, registers its connection and takes over from an older connection
-    /// of the same identity.
-    pub async fn connect(&self, request: &ConnectRequest<'_>) -> Result<Connected, ConnectRefusal> {
-        let result = self.try_connect(request).await;
-        match &result {
-            Ok(connected) => {
-                count(&self.metrics.connects, "accepted");
-                info!(
-                    device = %request.id, protocol = request.protocol, peer = %request.peer,
-                    session_present = connected.session_present, "connected"
-                );
-            }
-            Err(refusal) => {
-                let reason = match refusal {
-                    ConnectRefusal::NotAuthorized(error) => error.reason(),
-                    ConnectRefusal::Unavailable => "unavailable",
-                    ConnectRefusal::FaultInjected { .. } => "fault_injected",
-                };
-                count(&self.metrics.connects, reason);
-                log_limited!(
-                    info,
-                    "connect refused",
-                    reason,
-                    device = %request.id,
-                    protocol = request.protocol,
-                    peer = %request.peer,
-                    error = %refusal,
-                    remedy = remedy(reason)
-                );
+/// The session belongs to the connection itself, so these need no right.
+impl ConnectedDevice {
+    /// Changes its session, which is its subscriptions. With `durable`, the session is persisted for
+    /// later connections when this returns. Without it, the change ends with the connection.
+    pub async fn set_session(&self, session: Session, durable: bool) -> Result<(), StoreError> {
+        let (hub, connection) = (self.hub(), self.connection());
+        // Sessions are stored by id. The identity of a closed connection may be deleted, and its id may belong to a new
+        // identity, which must not get this session.
+        if connection.session() == session || connection.close_reason().is_some() {
+            return Ok(());
+        }
+        if durable {
+            let written = hub.store.save_session(&connection.id, Some(&session)).await?;
+            if written == WriteOutcome::NotFound {
+                connection.close(CloseReason::Deleted);
+                return Ok(());
             }
         }
-        result
+        hub.connections.set_session(connection, session);
+        Ok(())
     }
 
-    async fn try_connect(&self, request: &ConnectRequest<'_>) -> Result<Connected, ConnectRefusal> {
+    /// Records that the device sent something.
+    pub fn record_activity(&self) {
+        self.connection().touch(self.hub().clock.now());
+    }
+
+    /// Detaches the connection, whose transport has ended or is about to end, and ends its method calls. A connection
+    /// that was closed before keeps its first reason.
+    pub async fn disconnected(&self, reason: CloseReason) {
+        self.hub().disconnected(self.connection(), reason).await;
+    }
+}
+
+/// A connect request that is authenticated: the first of two steps. [`attach`](Self::attach) is the second.
+///
+/// Between them, a head marks its transport as authenticated. From `attach` on, its task must not be aborted.
+pub struct AuthenticatedConnect<'a> {
+    hub: Arc<Hub>,
+    request: &'a ConnectRequest<'a>,
+    identity: Identity,
+    stored_session: Option<Session>,
+    verified: VerifiedCredential,
+    /// The revocations that came before the identity and the policies were read.
+    revocations: u64,
+}
+
+impl Hub {
+    /// Authenticates a connect request of a device or module.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectRefusal`]; it is counted and logged.
+    pub async fn authenticate_connect<'a>(
+        self: &Arc<Self>,
+        request: &'a ConnectRequest<'a>,
+    ) -> Result<AuthenticatedConnect<'a>, ConnectRefusal> {
+        let authenticated = self.try_authenticate_connect(request).await;
+        authenticated.inspect_err(|refusal| self.record_connect_refusal(request, refusal))
+    }
+
+    async fn try_authenticate_connect<'a>(
+        self: &Arc<Self>,
+        request: &'a ConnectRequest<'a>,
+    ) -> Result<AuthenticatedConnect<'a>, ConnectRefusal> {
         if self.is_stopping() {
             return Err(ConnectRefusal::Unavailable);
         }
-        let unavailable = |error: StoreError| {
-            log_limited!(
-                warn,
-                "a store operation failed during a connect",
-                "store_failed",
-                device = %request.id,
-                %error
-            );
-            ConnectRefusal::Unavailable
-        };
-        // Read before the identity and the policies: see the check below.
+        // Read before the identity and the policies: see the check in `attach`.
         let revocations = self.connections.revocations();
         let (identity, stored_session) = self
             .store
             .identity_and_session(request.id)
             .await
-            .map_err(unavailable)?
+            .map_err(|error| unavailable(request, &error))?
             .ok_or(DeviceAuthError::UnknownIdentity)?;
         let verified = self.verify(request, &identity).await?;
         if let Some(retry) = self.injected_connect_refusal(request.id) {
             return Err(ConnectRefusal::FaultInjected { retry });
         }
+        let hub = self.clone();
+        Ok(AuthenticatedConnect { hub, request, identity, stored_session, verified, revocations })
+    }
+
+    fn record_connect_refusal(&self, request: &ConnectRequest<'_>, refusal: &ConnectRefusal) {
+        let reason = match refusal {
+            ConnectRefusal::NotAuthorized(error) => error.reason(),
+            ConnectRefusal::Unavailable => "unavailable",
+            ConnectRefusal::FaultInjected { .. } => "fault_injected",
+        };
+        count(&self.metrics.connects, reason);
+        log_limited!(
+            info,
+            "connect refused",
+            reason,
+            device = %request.id,
+            protocol = request.protocol,
+            peer = %request.peer,
+            error = %refusal,
+            remedy = remedy(reason)
+        );
+    }
+}
+
+fn unavailable(request: &ConnectRequest<'_>, error: &StoreError) -> ConnectRefusal {
+    log_limited!(
+        warn,
+        "a store operation failed during a connect",
+        "store_failed",
+        device = %request.id,
+        %error
+    );
+    ConnectRefusal::Unavailable
+}
+
+impl AuthenticatedConnect<'_> {
+    /// Registers the connection in the connection table, and takes over from an older connection of the same identity.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectRefusal`]; it is counted and logged.
+    pub async fn attach(self) -> Result<Connected, ConnectRefusal> {
+        let (hub, request) = (self.hub.clone(), self.request);
+        match self.try_attach().await {
+            Ok(connected) => {
+                count(&hub.metrics.connects, "accepted");
+                info!(
+                    device = %request.id, protocol = request.protocol, peer = %request.peer,
+                    session_present = connected.session_present, "connected"
+                );
+                Ok(connected)
+            }
+            Err(refusal) => {
+                hub.record_connect_refusal(request, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn try_attach(self) -> Result<Connected, ConnectRefusal> {
+        let Self { hub, request, identity, stored_session, verified, revocations } = self;
         if let Some(model_id) = request.model_id.filter(|model_id| !model_id.is_empty()) {
-            self.record_model_id(request.id, model_id).await.map_err(|_| ConnectRefusal::Unavailable)?;
+            hub.record_model_id(request.id, model_id).await.map_err(|_| ConnectRefusal::Unavailable)?;
         }
         if request.clean_session && stored_session.is_some() {
-            self.store.save_session(request.id, None).await.map_err(unavailable)?;
+            hub.store.save_session(request.id, None).await.map_err(|error| unavailable(request, &error))?;
         }
         let session = stored_session.filter(|_| !request.clean_session);
         let connection = Arc::new(Connection::new(
@@ -149,15 +230,15 @@ impl Hub {
             verified.credential,
             Some(verified.expires),
             session.unwrap_or_default(),
-            self.clock.now(),
+            hub.clock.now(),
         ));
         // The table changes and the events are queued under one lock, so that the events are in the order of the
         // changes.
-        let replaced = self.emit_connection_events(|emit| {
-            let replaced = self.connections.attach(&connection, !request.clean_session);
+        let replaced = hub.emit_connection_events(|emit| {
+            let replaced = hub.connections.attach(&connection, !request.clean_session);
             // `None` also if the replaced connection had ended already, and its end is recorded.
             let replaced =
-                replaced.filter(|replaced| self.record_disconnect(replaced, CloseReason::TakenOver));
+                replaced.filter(|replaced| hub.record_disconnect(replaced, CloseReason::TakenOver));
             if let Some(replaced) = &replaced {
                 emit(replaced, HubEvent::Disconnected);
             }
@@ -165,30 +246,33 @@ impl Hub {
             replaced
         });
         if let Some(replaced) = replaced {
-            self.log_disconnect(&replaced, CloseReason::TakenOver);
+            hub.log_disconnect(&replaced, CloseReason::TakenOver);
         }
-        self.metrics.connections.inc();
+        hub.metrics.connections.inc();
         // A revocation that came after the authentication above and before `attach` did not find this connection in the
         // table, so authenticate again if there was any. From here on, a revocation finds it.
-        if self.connections.revocations() != revocations
-            && let Err(error) = self.reauthenticate(request, &connection).await
+        if hub.connections.revocations() != revocations
+            && let Err(error) = hub.reauthenticate(request, &connection).await
         {
-            self.disconnected(&connection, CloseReason::CredentialChanged).await;
+            hub.disconnected(&connection, CloseReason::CredentialChanged).await;
             return Err(error);
         }
         // The same for a shutdown, which closes the connections in the table.
-        if self.is_stopping() {
-            self.disconnected(&connection, CloseReason::Stopping).await;
+        if hub.is_stopping() {
+            hub.disconnected(&connection, CloseReason::Stopping).await;
             return Err(ConnectRefusal::Unavailable);
         }
-        self.record_connection_state(&connection, ConnectionState::Connected);
+        hub.record_connection_state(&connection, ConnectionState::Connected);
         // For messages queued while the device was not connected. From now on, a new message notifies the connection.
         connection.notify_messages();
-        self.schedule_injected_disconnect(&connection);
-        self.bus.announce_connection(request.id).await;
-        Ok(Connected { connection, session_present: session.is_some() })
+        hub.schedule_injected_disconnect(&connection);
+        hub.bus.announce_connection(request.id).await;
+        let session_present = session.is_some();
+        Ok(Connected { device: ConnectedDevice::new(hub, connection), session_present })
     }
+}
 
+impl Hub {
     /// Authenticates the request of a connection again, which is in the table already. Fails if the request is not
     /// valid any more, or if it is valid in another way than before.
     async fn reauthenticate(
@@ -224,37 +308,13 @@ impl Hub {
         Ok(verified)
     }
 
-    /// Changes the session of a connection, which is its subscriptions. With `durable`, the session is persisted for
-    /// later connections when this returns. Without it, the change ends with the connection.
-    pub async fn set_session(
-        &self,
-        connection: &Arc<Connection>,
-        session: Session,
-        durable: bool,
-    ) -> Result<(), StoreError> {
-        // Sessions are stored by id. The identity of a closed connection may be deleted, and its id may belong to a new
-        // identity, which must not get this session.
-        if connection.session() == session || connection.close_reason().is_some() {
-            return Ok(());
-        }
-        if durable {
-            let written = self.store.save_session(&connection.id, Some(&session)).await?;
-            if written == WriteOutcome::NotFound {
-                connection.close(CloseReason::Deleted);
-                return Ok(());
-            }
-        }
-        self.connections.set_session(connection, session);
-        Ok(())
-    }
-
     /// Detaches a connection whose transport has ended or is about to end, and ends its method calls.
     ///
     /// If the device sent DISCONNECT, its calls end only after
     /// [`Limits::reconnect_grace`](crate::limits::Limits::reconnect_grace): Microsoft's clients disconnect and
     /// reconnect to renew a token, and send their responses then. The next connection of the device inherits the calls.
     /// A connection that was closed before keeps its first reason.
-    pub async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
+    pub(crate) async fn disconnected(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let reason = connection.close_reason().unwrap_or(reason);
         // Before `detach`: a reader sees either the connection in the table or the time of its disconnect.
         let is_first = self.emit_connection_events(|emit| {
@@ -298,11 +358,5 @@ impl Hub {
     fn log_disconnect(&self, connection: &Connection, reason: CloseReason) {
         let seconds = (self.clock.now().unix_millis() - connection.connected_at.unix_millis()) / 1000;
         info!(device = %connection.id, reason = reason.name(), seconds, "disconnected");
-    }
-
-    /// Returns whether the connection's token or certificate has expired.
-    #[must_use]
-    pub fn is_expired(&self, connection: &Connection, now: Timestamp) -> bool {
-        connection.expires.is_some_and(|expires| expires <= now)
     }
 }

@@ -1,24 +1,20 @@
-//! Fault injection in the hub: adding and removing faults, and applying their effects.
+//! Applies the effects of faults.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrohub_model::fault::{Fault, FaultRequest};
-use ferrohub_model::{ErrorCode, HubError, IdentityId};
+use ferrohub_model::fault::FaultRequest;
+use ferrohub_model::{HubError, IdentityId};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
 
 use crate::close_reason::CloseReason;
-use crate::faults::{Effect, EndedFault, FaultHit, FaultPoint, Faults};
+use crate::faults::{Effect, FaultHit, FaultPoint, Faults};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::log_limited;
 use crate::metrics::count;
-use crate::node::{Answer, CallEnd, Connection, MethodReply, OutgoingCall, RequestId};
-
-/// How often expired faults are removed. A fault takes no effect and is not listed from the moment it expires.
-const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
+use crate::node::{CallEnd, Connection, MethodReply, OutgoingCall};
 
 /// The maximum number of method responses that are delayed at once. Further responses are not delayed.
 const MAX_DELAYED_ANSWERS: usize = 1000;
@@ -50,8 +46,8 @@ pub struct RefusedRequest {
 /// The faults of a hub, and the permits for delayed method responses.
 #[derive(Debug)]
 pub(crate) struct FaultInjector {
-    faults: Faults,
-    delayed_answers: Arc<Semaphore>,
+    pub(super) faults: Faults,
+    pub(crate) delayed_answers: Arc<Semaphore>,
 }
 
 impl FaultInjector {
@@ -64,112 +60,19 @@ impl FaultInjector {
 }
 
 impl Hub {
-    /// Returns whether fault injection is enabled.
-    #[must_use]
-    pub fn faults_are_enabled(&self) -> bool {
-        self.fault_injector.faults.is_enabled()
-    }
-
     /// Returns whether a fault is active for this point.
     #[must_use]
     pub fn has_fault(&self, point: FaultPoint) -> bool {
         self.fault_injector.faults.has(point)
     }
 
-    /// Returns the active faults, the oldest first.
-    #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
-        self.fault_injector.faults.list(Instant::now())
-    }
-
-    /// Adds a fault. A `dropConnection` without a duration has taken effect and ended when this returns.
-    pub fn add_fault(self: &Arc<Self>, request: FaultRequest) -> Result<Fault, HubError> {
-        let mut accepted = self.fault_injector.faults.accept(request, self.clock.now())?;
-        let (id, requested) = (accepted.fault().id.clone(), &accepted.fault().fault);
-        warn!(
-            fault = id,
-            kind = requested.kind.name(),
-            target = requested.target,
-            path = requested.path,
-            seconds = requested.duration_seconds,
-            count = requested.count,
-            "fault added"
-        );
-        if accepted.drops_connections() {
-            let kind = requested.kind;
-            for connection in self.connections.select(|connection| connection.close_reason().is_none()) {
-                if accepted.try_hit(&connection.id) {
-                    self.record_hit(
-                        &FaultHit { id: id.clone(), kind, effect: Effect::Drop { after: Duration::ZERO } },
-                        connection.id.as_str(),
-                    );
-                    connection.close(CloseReason::FaultInjected);
-                }
-            }
-        }
-        let fault = accepted.fault().clone();
-        if accepted.is_one_shot() {
-            self.log_fault_ended(EndedFault { fault: fault.clone(), reason: "single use" });
-        } else {
-            self.metrics.faults_active.inc();
-            if self.fault_injector.faults.activate(accepted, Instant::now()) {
-                let hub = self.clone();
-                tokio::spawn(async move { hub.expire_faults().await });
-            }
-        }
-        Ok(fault)
-    }
-
-    /// Removes a fault.
-    pub fn remove_fault(&self, id: &str) -> Result<(), HubError> {
-        match self.remove_faults(|fault| fault.id == id) {
-            0 => Err(HubError::new(ErrorCode::GenericNotFound, format!("There is no fault {id}."))),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes all faults. Returns their number.
-    pub fn clear_faults(&self) -> usize {
-        self.remove_faults(|_| true)
-    }
-
-    fn remove_faults(&self, predicate: impl Fn(&Fault) -> bool) -> usize {
-        let removed = self.fault_injector.faults.remove(Instant::now(), predicate);
-        let count = removed.len();
-        for fault in removed {
-            self.metrics.faults_active.dec();
-            self.log_fault_ended(fault);
-        }
-        count
-    }
-
-    /// Removes expired faults periodically, until no fault is active.
-    async fn expire_faults(&self) {
-        loop {
-            sleep(EXPIRY_INTERVAL).await;
-            let (ended, more) = self.fault_injector.faults.expire(Instant::now());
-            for fault in ended {
-                self.metrics.faults_active.dec();
-                self.log_fault_ended(fault);
-            }
-            if !more {
-                return;
-            }
-        }
-    }
-
-    fn log_fault_ended(&self, ended: EndedFault) {
-        let EndedFault { fault, reason } = ended;
-        warn!(fault = fault.id, kind = fault.fault.kind.name(), hits = fault.hits, reason, "fault ended");
-    }
-
-    fn record_hit(&self, hit: &FaultHit, target: &str) {
+    pub(super) fn record_hit(&self, hit: &FaultHit, target: &str) {
         count(&self.metrics.fault_hits, hit.kind.name());
         // Requests that are not authorized hit faults, too.
         log_limited!(info, "fault hit", hit.kind.name(), fault = hit.id, kind = hit.kind.name(), target);
     }
 
-    fn hit_fault(&self, point: FaultPoint, id: &IdentityId) -> Option<Effect> {
+    pub(crate) fn hit_fault(&self, point: FaultPoint, id: &IdentityId) -> Option<Effect> {
         // Checked first because reading the clock costs more than this check.
         if !self.has_fault(point) {
             return None;
@@ -179,11 +82,16 @@ impl Hub {
         Some(hit.effect)
     }
 
-    /// Returns the injected refusal of an HTTPS request, if there is one.
+    /// Returns the injected refusal of a request, if there is one. `matches` returns whether a fault of requests applies to
+    /// it; `target` names the request in the log.
     #[must_use]
-    pub fn injected_refusal(&self, verb: &str, path: &str) -> Option<RefusedRequest> {
-        let hit = self.fault_injector.faults.hit_request(verb, path, Instant::now())?;
-        self.record_hit(&hit, path);
+    pub fn injected_refusal(
+        &self,
+        target: &str,
+        matches: impl Fn(&FaultRequest) -> bool,
+    ) -> Option<RefusedRequest> {
+        let hit = self.fault_injector.faults.hit_request(matches, Instant::now())?;
+        self.record_hit(&hit, target);
         match hit.effect {
             Effect::Refuse { code, retry_after } => {
                 Some(RefusedRequest { error: HubError::new(code, FAULT_MESSAGE), retry_after })
@@ -245,33 +153,5 @@ impl Hub {
             return Err(CallEnd::TimedOut);
         }
         self.bus.call(target, call).await
-    }
-
-    /// Forwards a device's method response to its call, unless a fault loses or delays it.
-    pub fn answer(
-        &self,
-        connection: &Arc<Connection>,
-        id: RequestId,
-        reply: Result<MethodReply, CallEnd>,
-    ) -> Answer {
-        match self.hit_fault(FaultPoint::MethodResponse, &connection.id) {
-            None => connection.answer(id, reply),
-            Some(Effect::Delay(delay)) => {
-                match self.fault_injector.delayed_answers.clone().try_acquire_owned() {
-                    Ok(permit) => {
-                        let connection = connection.clone();
-                        tokio::spawn(async move {
-                            sleep(delay).await;
-                            connection.answer(id, reply);
-                            drop(permit);
-                        });
-                        Answer::Delivered
-                    }
-                    Err(_) => connection.answer(id, reply),
-                }
-            }
-            // The response is lost, but the device must not notice.
-            Some(_) => Answer::Delivered,
-        }
     }
 }

@@ -1,18 +1,37 @@
 //! Patterns that match identity ids and request paths.
 
+use ferrohub_model::{ErrorCode, HubError};
+
 /// A pattern of segments separated by slashes. In a segment, `*` matches any number of characters, also none. The last
 /// segment may be `**`, which matches any number of segments, also none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub struct Pattern {
     segments: Vec<String>,
     /// The pattern ended with `**`. It is not in `segments`.
     matches_rest: bool,
 }
 
+/// The longest pattern, in characters: long enough for two ids and a slash.
+const MAX_LENGTH: usize = 512;
+
 impl Pattern {
+    /// Checks the length of a pattern that a client sent.
+    ///
+    /// # Errors
+    ///
+    /// `ArgumentInvalid` if it has more than 512 characters.
+    pub fn check_length(text: &str) -> Result<(), HubError> {
+        if text.chars().count() <= MAX_LENGTH {
+            return Ok(());
+        }
+        let text = format!("a pattern must have at most {MAX_LENGTH} characters");
+        Err(HubError::new(ErrorCode::ArgumentInvalid, text))
+    }
+
     /// Parses a pattern. `a/*b*` matches texts of two segments, such as `a/xby`. `a/**` matches `a`, `a/x` and `a/x/y`.
     /// `**` matches everything. Before the last segment, `**` is the same as `*`.
-    pub(super) fn new(text: &str) -> Self {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
         let mut segments: Vec<String> = text.split('/').map(str::to_owned).collect();
         let matches_rest = segments.last().is_some_and(|last| last == "**");
         if matches_rest {
@@ -21,7 +40,9 @@ impl Pattern {
         Self { segments, matches_rest }
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    /// Returns whether the pattern matches the whole text.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
         // Each pattern segment takes one segment of the text. What is then left needs the `**`.
         let mut segments = text.split('/');
         let beginning_matches =

@@ -10,8 +10,6 @@ use super::{Effect, FaultPoint};
 
 /// The longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(60);
-/// The longest pattern, in characters: long enough for two ids and a slash.
-const MAX_PATTERN: usize = 512;
 
 /// A validated fault.
 #[derive(Debug, Clone)]
@@ -21,9 +19,8 @@ pub(super) struct Rule {
     /// Zero means that the fault only applies at the moment it is added.
     pub(super) duration: Duration,
     pub(super) count: Option<u32>,
-    pattern: Pattern,
-    /// The HTTP verb that the fault is limited to, in upper case. Only for HTTPS requests.
-    verb: Option<String>,
+    /// The identities that the fault applies to. `None` for a fault of requests, which the protocol head matches.
+    pattern: Option<Pattern>,
 }
 
 fn invalid(text: impl Into<std::borrow::Cow<'static, str>>) -> HubError {
@@ -53,44 +50,24 @@ impl Rule {
         };
         reject_inapplicable_fields(request)?;
         let pattern = if point == FaultPoint::Request {
-            let path = request.path.as_deref().unwrap_or_default();
-            if !path.starts_with('/') {
-                return Err(invalid(
-                    "refuseRequest requires an operation, or a path that begins with a slash",
-                ));
-            }
-            path
+            None
         } else {
-            request
+            let target = request
                 .target
                 .as_deref()
                 .filter(|target| !target.is_empty())
-                .ok_or_else(|| invalid(format!("{} requires a target", kind.name())))?
+                .ok_or_else(|| invalid(format!("{} requires a target", kind.name())))?;
+            Pattern::check_length(target)?;
+            Some(Pattern::new(target))
         };
-        if pattern.chars().count() > MAX_PATTERN {
-            return Err(invalid(format!("a pattern must have at most {MAX_PATTERN} characters")));
-        }
         if request.count == Some(0) {
             return Err(invalid("count must be at least 1"));
         }
-        Ok(Self {
-            point,
-            effect,
-            duration: duration(request, max_duration)?,
-            count: request.count,
-            pattern: Pattern::new(pattern),
-            verb: request.method.as_ref().map(|verb| verb.to_ascii_uppercase()),
-        })
+        Ok(Self { point, effect, duration: duration(request, max_duration)?, count: request.count, pattern })
     }
 
     pub(super) fn matches_identity(&self, id: &IdentityId) -> bool {
-        self.point != FaultPoint::Request && self.pattern.matches(id.as_str())
-    }
-
-    pub(super) fn matches_request(&self, verb: &str, path: &str) -> bool {
-        self.point == FaultPoint::Request
-            && self.verb.as_deref().is_none_or(|only| only == verb)
-            && self.pattern.matches(path)
+        self.pattern.as_ref().is_some_and(|pattern| pattern.matches(id.as_str()))
     }
 }
 
@@ -257,10 +234,6 @@ mod tests {
             (
                 json!({ "kind": "refuseRequest", "path": "/a", "durationSeconds": 1, "error": "Nope" }),
                 "unknown error \"Nope\"",
-            ),
-            (
-                json!({ "kind": "refuseRequest", "durationSeconds": 1, "error": "ServerError" }),
-                "begins with a slash",
             ),
             (
                 json!({ "kind": "refuseRequest", "path": "/a", "target": "x", "durationSeconds": 1, "error": "ServerError" }),

@@ -169,25 +169,26 @@ impl Faults {
     /// Returns the hit of the oldest active fault for this identity at this point, and counts it.
     pub fn hit(&self, point: FaultPoint, id: &IdentityId, now: Instant) -> Option<FaultHit> {
         if self.has(point) {
-            self.find_hit(now, |rule| rule.point == point && rule.matches_identity(id))
+            self.find_hit(now, |active| active.rule.point == point && active.rule.matches_identity(id))
         } else {
             None
         }
     }
 
-    /// Returns the hit of the oldest active fault for this HTTPS request, and counts it.
-    pub fn hit_request(&self, verb: &str, path: &str, now: Instant) -> Option<FaultHit> {
+    /// Returns the hit of the oldest active fault of requests that `matches`, and counts it.
+    pub fn hit_request(&self, matches: impl Fn(&FaultRequest) -> bool, now: Instant) -> Option<FaultHit> {
         if self.has(FaultPoint::Request) {
-            self.find_hit(now, |rule| rule.matches_request(verb, path))
+            self.find_hit(now, |active| {
+                active.rule.point == FaultPoint::Request && matches(&active.fault.fault)
+            })
         } else {
             None
         }
     }
 
-    fn find_hit(&self, now: Instant, predicate: impl Fn(&Rule) -> bool) -> Option<FaultHit> {
+    fn find_hit(&self, now: Instant, predicate: impl Fn(&ActiveFault) -> bool) -> Option<FaultHit> {
         let mut state = self.lock();
-        let active =
-            state.active.iter_mut().find(|active| !active.has_ended(now) && predicate(&active.rule))?;
+        let active = state.active.iter_mut().find(|active| !active.has_ended(now) && predicate(active))?;
         active.fault.hits += 1;
         Some(FaultHit {
             id: active.fault.id.clone(),
@@ -322,11 +323,10 @@ mod tests {
             "error": "ThrottlingException", "retryAfterSeconds": 2,
         });
         let _ = faults.activate(accept(&faults, request).unwrap(), now);
-        let hit = faults.hit_request("GET", "/devices/a", now).unwrap();
+        let hit = faults.hit_request(|fault| fault.method.as_deref() == Some("get"), now).unwrap();
         let expected = Effect::Refuse { code: ErrorCode::ThrottlingException, retry_after: Some(2) };
         assert_eq!(hit.effect, expected);
-        assert_eq!(faults.hit_request("PUT", "/devices/a", now), None);
-        assert_eq!(faults.hit_request("GET", "/devices", now), None);
+        assert_eq!(faults.hit_request(|_| false, now), None);
         assert_eq!(faults.hit(FaultPoint::Connect, &id("a"), now), None);
     }
 }

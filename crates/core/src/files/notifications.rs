@@ -5,10 +5,12 @@ use ferrohub_model::file::FileNotification;
 use ferrohub_model::{ErrorCode, HubError};
 
 use super::upload::plus;
+use crate::callers::ServiceCaller;
 use crate::cloud_to_device::LockToken;
 use crate::hub::Hub;
 use crate::limits::NotificationLimits;
 use crate::metrics::count;
+use crate::operations::Operation;
 use crate::store::store_failed;
 use crate::store::{NotificationLock, WriteOutcome};
 
@@ -21,20 +23,21 @@ pub struct LockedNotification {
     pub notification: FileNotification,
 }
 
-impl Hub {
+impl ServiceCaller {
     /// Locks and returns the next notification. Returns `None` if there is none or notifications are disabled.
     pub async fn receive_file_notification(&self) -> Result<Option<LockedNotification>, HubError> {
-        let limits = self.limits.files.notifications.clone();
+        let hub = self.permit(Operation::ReceiveFileNotification)?;
+        let limits = hub.limits.files.notifications.clone();
         let NotificationLimits { lock_duration, max_deliveries, .. } = limits.unwrap_or_default();
-        let now = self.clock.now();
+        let now = hub.clock.now();
         let lock = NotificationLock {
             token: LockToken::generate().to_string(),
             until: plus(now, lock_duration),
             max_deliveries,
         };
-        let next = self.store.lock_next_file_notification(now, &lock).await.map_err(store_failed)?;
+        let next = hub.store.lock_next_file_notification(now, &lock).await.map_err(store_failed)?;
         Ok(next.map(|notification| {
-            count(&self.metrics.file_notifications, "delivered");
+            count(&hub.metrics.file_notifications, "delivered");
             LockedNotification { lock_token: lock.token, notification }
         }))
     }
@@ -45,9 +48,10 @@ impl Hub {
     ///
     /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn complete_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
-        let now = self.clock.now();
-        let written = self.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
-        self.record_settlement(written, "completed")
+        let hub = self.permit(Operation::CompleteFileNotification)?;
+        let now = hub.clock.now();
+        let written = hub.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
+        hub.record_settlement(written, "completed")
     }
 
     /// Abandons a notification, so that it can be received again.
@@ -56,11 +60,14 @@ impl Hub {
     ///
     /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn abandon_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
-        let now = self.clock.now();
-        let written = self.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
-        self.record_settlement(written, "abandoned")
+        let hub = self.permit(Operation::AbandonFileNotification)?;
+        let now = hub.clock.now();
+        let written = hub.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
+        hub.record_settlement(written, "abandoned")
     }
+}
 
+impl Hub {
     fn record_settlement(&self, written: WriteOutcome, outcome: &'static str) -> Result<(), HubError> {
         if written != WriteOutcome::Done {
             return Err(HubError::new(

@@ -5,8 +5,10 @@ use ferrohub_model::{ErrorCode, HubError};
 use tracing::info;
 
 use super::upload::blob_failed;
+use crate::callers::ServiceCaller;
 use crate::files::{Blob, BlobFolder, Condition, OpenBlob};
 use crate::hub::Hub;
+use crate::operations::Operation;
 
 impl Hub {
     fn folder(&self) -> Result<&dyn BlobFolder, HubError> {
@@ -17,7 +19,9 @@ impl Hub {
             )
         })
     }
+}
 
+impl ServiceCaller {
     /// Returns at most `top` files ordered by name, of one device or of all, starting after the name `after`.
     pub async fn list_files(
         &self,
@@ -25,17 +29,20 @@ impl Hub {
         after: Option<&str>,
         top: usize,
     ) -> Result<Vec<Blob>, HubError> {
-        self.folder()?.list(device, after, top).await.map_err(blob_failed)
+        let hub = self.permit(Operation::ListFiles)?;
+        hub.folder()?.list(device, after, top).await.map_err(blob_failed)
     }
 
     /// Opens a file for reading.
     pub async fn open_file(&self, name: &BlobName) -> Result<OpenBlob, HubError> {
-        self.folder()?.open(name, None).await.map_err(blob_failed)
+        let hub = self.permit(Operation::GetFile)?;
+        hub.folder()?.open(name, None).await.map_err(blob_failed)
     }
 
     /// Deletes a file.
     pub async fn delete_file(&self, name: &BlobName) -> Result<(), HubError> {
-        self.folder()?.delete(name, &Condition::default()).await.map_err(blob_failed)?;
+        let hub = self.permit(Operation::DeleteFile)?;
+        hub.folder()?.delete(name, &Condition::default()).await.map_err(blob_failed)?;
         info!(device = name.device(), "file deleted");
         Ok(())
     }

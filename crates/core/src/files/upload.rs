@@ -3,46 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights, BlobSasToken};
-use ferrohub_model::device::Status;
+use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
 use ferrohub_model::file::{BlobName, FileNotification, FileUpload, FileUploadOutcome, FileUploadRequest};
-use ferrohub_model::{DeviceId, ErrorCode, HubError, SharedAccessKey, Timestamp};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, SharedAccessKey, Timestamp};
 use tracing::{error, info};
 
 use crate::callers::DeviceCaller;
 use crate::files::{Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, FileStorage};
 use crate::hub::Hub;
-use crate::log_limit::excerpt;
 use crate::metrics::count;
+use crate::operations::Operation;
+use crate::registry::Identity;
 use crate::registry::not_found;
 use crate::store::store_failed;
 use crate::store::{QueuedNotification, StoreError, StoredSigningKey, Upload, WriteOutcome};
-use crate::{log_limited, request_peer};
 
 /// The rights of an upload URL. The device may also read the file back.
 const DEVICE_RIGHTS: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
-
-/// The grant of an authorized blob request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlobGrant {
-    /// The rights that the URL's signature grants.
-    pub rights: BlobRights,
-    /// The time until the URL expires.
-    pub remaining: Duration,
-}
-
-/// Why a request on a blob is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlobDenied {
-    /// The request has no signature.
-    NoSignature,
-    /// The signature is invalid. The value is the reason, a constant for logs; it is not sent to the caller.
-    InvalidSignature(&'static str),
-    /// The signature is valid but does not grant the required right.
-    MissingRight,
-    /// The store failed, so the hub does not know whether the signature is valid.
-    StoreFailed,
-}
 
 impl FileStorage {
     fn store(&self) -> &dyn BlobStore {
@@ -50,6 +27,22 @@ impl FileStorage {
             Self::Folder(folder) => &**folder,
             Self::Account(store, _) => &**store,
         }
+    }
+}
+
+impl DeviceCaller {
+    /// Begins an upload. Returns a signed URL that is valid for this file only, for
+    /// [`FileLimits::url_lifetime`](crate::limits::FileLimits::url_lifetime).
+    pub async fn begin_upload(&self, request: &FileUploadRequest) -> Result<FileUpload, HubError> {
+        let hub = self.permit(Operation::CreateUpload)?;
+        let begun = hub.begin_upload(self.identity(), request).await;
+        count(&hub.metrics.file_uploads, if begun.is_ok() { "begun" } else { "refused" });
+        begun
+    }
+
+    /// Ends an upload with the outcome that the device reports: the file was uploaded, or the upload failed.
+    pub async fn end_upload(&self, outcome: &FileUploadOutcome) -> Result<(), HubError> {
+        self.permit(Operation::CompleteUpload)?.end_upload(self.id(), outcome).await
     }
 }
 
@@ -72,8 +65,7 @@ impl Hub {
     }
 
     /// Returns the hub's own folder for files, or `None` if uploads are disabled or go to a storage account.
-    #[must_use]
-    pub fn blob_folder(&self) -> Option<&Arc<dyn BlobFolder>> {
+    pub(super) fn blob_folder(&self) -> Option<&Arc<dyn BlobFolder>> {
         match &self.files {
             Some(FileStorage::Folder(folder)) => Some(folder),
             _ => None,
@@ -89,25 +81,13 @@ impl Hub {
         })
     }
 
-    /// Begins an upload. Returns a signed URL that is valid for this file only, for
-    /// [`FileLimits::url_lifetime`](crate::limits::FileLimits::url_lifetime).
-    pub async fn begin_upload(
+    async fn begin_upload(
         &self,
-        caller: &DeviceCaller,
-        request: &FileUploadRequest,
-    ) -> Result<FileUpload, HubError> {
-        let begun = self.try_begin_upload(caller, request).await;
-        count(&self.metrics.file_uploads, if begun.is_ok() { "begun" } else { "refused" });
-        begun
-    }
-
-    async fn try_begin_upload(
-        &self,
-        caller: &DeviceCaller,
+        identity: &Identity,
         request: &FileUploadRequest,
     ) -> Result<FileUpload, HubError> {
         let files = self.files()?;
-        let id = &caller.identity.id;
+        let id = &identity.id;
         let name = request
             .blob_name
             .as_deref()
@@ -153,7 +133,7 @@ impl Hub {
         }
         let endpoint = files.store().endpoint();
         let account = match files {
-            FileStorage::Folder(_) => account_of(endpoint, &caller.identity.generation_id),
+            FileStorage::Folder(_) => account_of(endpoint, &identity.generation_id),
             FileStorage::Account(..) => endpoint.account.clone(),
         };
         let address = BlobAddress { account: &account, container: &endpoint.container, blob: blob.as_str() };
@@ -169,12 +149,7 @@ impl Hub {
         })
     }
 
-    /// Ends an upload with the outcome that the device reports: the file was uploaded, or the upload failed.
-    pub async fn end_upload(
-        &self,
-        caller: &DeviceCaller,
-        outcome: &FileUploadOutcome,
-    ) -> Result<(), HubError> {
+    async fn end_upload(&self, id: &IdentityId, outcome: &FileUploadOutcome) -> Result<(), HubError> {
         let files = self.files()?;
         let invalid = || {
             HubError::new(
@@ -182,12 +157,12 @@ impl Hub {
                 "The device has no open upload with this correlation id.",
             )
         };
-        let id = outcome
+        let correlation_id = outcome
             .correlation_id
             .as_deref()
             .ok_or_else(|| HubError::new(ErrorCode::ArgumentNull, "correlationId is required."))?;
-        let device = caller.identity.id.device_str();
-        let upload = self.store.upload(id).await.map_err(store_failed)?;
+        let device = id.device_str();
+        let upload = self.store.upload(correlation_id).await.map_err(store_failed)?;
         // An upload of another device is treated as unknown, so that the error does not reveal that it exists.
         let upload = upload.filter(|upload| upload.blob.device() == device).ok_or_else(invalid)?;
         let now = self.clock.now();
@@ -200,7 +175,7 @@ impl Hub {
         let blob =
             if outcome.is_success { Some(self.uploaded_blob(files, &upload.blob).await?) } else { None };
         let notification = blob.as_ref().and_then(|blob| self.notification(files, device, blob, now));
-        match self.store.end_upload(id, notification.as_ref()).await.map_err(store_failed)? {
+        match self.store.end_upload(correlation_id, notification.as_ref()).await.map_err(store_failed)? {
             WriteOutcome::Done => {}
             WriteOutcome::NotFound | WriteOutcome::Full | WriteOutcome::Conflict => return Err(invalid()),
         }
@@ -210,11 +185,11 @@ impl Hub {
         match &blob {
             Some(blob) => {
                 count(&self.metrics.file_uploads, "finished");
-                info!(device, correlation_id = id, bytes = blob.bytes, "file uploaded");
+                info!(device, correlation_id, bytes = blob.bytes, "file uploaded");
             }
             None => {
                 count(&self.metrics.file_uploads, "failed");
-                info!(device, correlation_id = id, status = outcome.status_code, "file upload failed");
+                info!(device, correlation_id, status = outcome.status_code, "file upload failed");
                 self.discard_blocks(&upload.blob).await;
             }
         }
@@ -256,55 +231,6 @@ impl Hub {
         })
     }
 
-    /// Authorizes a request for a blob of the hub's own folder by the signature in its query. `needed` lists
-    /// alternative rights: one of them suffices.
-    ///
-    /// A valid URL is refused if its device is disabled or deleted, also if the device was created again with the same
-    /// id.
-    pub async fn authorize_blob(
-        &self,
-        query: &str,
-        blob: &BlobName,
-        needed: &[BlobRight],
-    ) -> Result<BlobGrant, BlobDenied> {
-        let Some(FileStorage::Folder(folder)) = &self.files else {
-            return Err(BlobDenied::InvalidSignature("no_folder"));
-        };
-        let denied = |reason| {
-            count(&self.metrics.unauthorized, reason);
-            let device = excerpt(blob.device());
-            log_limited!(info, "file request refused", reason, device, peer = request_peer::peer());
-            BlobDenied::InvalidSignature(reason)
-        };
-        if !BlobSasToken::is_present(query) {
-            return Err(BlobDenied::NoSignature);
-        }
-        let sas = BlobSasToken::parse(query).map_err(|_| denied("malformed"))?;
-        let remaining = sas.expiry().unix_millis().saturating_sub(self.clock.now().unix_millis());
-        let remaining = u64::try_from(remaining).ok().filter(|millis| *millis > 0);
-        let remaining = Duration::from_millis(remaining.ok_or_else(|| denied("expired"))?);
-        let device = DeviceId::new(blob.device()).map_err(|_| denied("unknown_device"))?;
-        let device = self.store.identity(&device.into()).await.map_err(|error| {
-            store_failed(error);
-            BlobDenied::StoreFailed
-        })?;
-        let device = device.ok_or_else(|| denied("unknown_device"))?;
-        let endpoint = folder.endpoint();
-        let account = account_of(endpoint, &device.generation_id);
-        let address = BlobAddress { account: &account, container: &endpoint.container, blob: blob.as_str() };
-        if !self.url_signing_keys.verify(&sas, address) {
-            return Err(denied("bad_signature"));
-        }
-        if device.status != Status::Enabled {
-            return Err(denied("disabled"));
-        }
-        if needed.iter().any(|right| sas.rights().contains(*right)) {
-            Ok(BlobGrant { rights: sas.rights(), remaining })
-        } else {
-            Err(BlobDenied::MissingRight)
-        }
-    }
-
     async fn discard_blocks(&self, blob: &BlobName) {
         if let Some(folder) = self.blob_folder()
             && let Err(error) = folder.discard_blocks(blob).await
@@ -338,7 +264,7 @@ pub(super) fn plus(now: Timestamp, duration: Duration) -> Timestamp {
 
 /// Returns the account name in signatures of the hub's own folder. Clients do not see it. It contains the generation
 /// id, so that URLs become invalid when the device is deleted and created again.
-fn account_of(endpoint: &BlobEndpoint, generation_id: &str) -> String {
+pub(super) fn account_of(endpoint: &BlobEndpoint, generation_id: &str) -> String {
     format!("{}/{generation_id}", endpoint.account)
 }
 

@@ -6,8 +6,10 @@ use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
 use tracing::info;
 
 use crate::auth::Credential;
+use crate::callers::ServiceCaller;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
+use crate::operations::Operation;
 use crate::policies::{Policy, PolicySource};
 use crate::store::StoredPolicy;
 use crate::store::store_failed;
@@ -21,18 +23,15 @@ pub enum PolicyKey {
     Secondary,
 }
 
-impl Hub {
+impl ServiceCaller {
     /// Returns all policies, including their keys.
-    #[must_use]
-    pub fn policies(&self) -> Vec<Arc<Policy>> {
-        self.policies.all()
+    pub fn list_policies(&self) -> Result<Vec<Arc<Policy>>, HubError> {
+        Ok(self.permit(Operation::ListPolicies)?.policies.all())
     }
 
     /// Returns a policy, including its keys.
-    pub fn policy(&self, name: &str) -> Result<Arc<Policy>, HubError> {
-        self.policies
-            .get(name)
-            .ok_or_else(|| HubError::new(ErrorCode::GenericNotFound, format!("There is no policy {name}.")))
+    pub fn get_policy(&self, name: &str) -> Result<Arc<Policy>, HubError> {
+        self.permit(Operation::GetPolicy)?.policy(name)
     }
 
     /// Replaces one of the two keys of a policy with a new key. Disconnects devices that authenticated with a token of
@@ -41,9 +40,10 @@ impl Hub {
     /// # Errors
     ///
     /// `GenericNotFound` for an unknown policy, `GenericConflict` if the policy is set in the configuration.
-    pub async fn regenerate_key(&self, name: &str, which: PolicyKey) -> Result<Arc<Policy>, HubError> {
-        let _management_lock = self.management.lock().await;
-        let old = self.policy(name)?;
+    pub async fn regenerate_policy_key(&self, name: &str, which: PolicyKey) -> Result<Arc<Policy>, HubError> {
+        let hub = self.permit(Operation::RegeneratePolicyKey)?;
+        let _management_lock = hub.management.lock().await;
+        let old = hub.policy(name)?;
         if old.source == PolicySource::Configuration {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
@@ -61,13 +61,21 @@ impl Hub {
             primary_key: new.primary_key.clone(),
             secondary_key: new.secondary_key.clone(),
         };
-        self.store.save_policy(&stored).await.map_err(store_failed)?;
-        self.policies.insert(new);
+        hub.store.save_policy(&stored).await.map_err(store_failed)?;
+        hub.policies.insert(new);
         info!(policy = name, key = ?which, "key regenerated");
-        self.connections.close_where(
+        hub.connections.close_where(
             CloseReason::CredentialChanged,
             |c| matches!(&c.credential, Credential::Policy { name: used } if **used == *name),
         );
-        self.policy(name)
+        hub.policy(name)
+    }
+}
+
+impl Hub {
+    fn policy(&self, name: &str) -> Result<Arc<Policy>, HubError> {
+        self.policies
+            .get(name)
+            .ok_or_else(|| HubError::new(ErrorCode::GenericNotFound, format!("There is no policy {name}.")))
     }
 }

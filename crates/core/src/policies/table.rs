@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ferrohub_model::{Right, Rights, SharedAccessKey, Timestamp};
+use tokio::sync::watch;
 
 /// Where a policy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,11 @@ pub(crate) const DEFAULT_POLICIES: [(&str, Rights); 5] = [
 
 /// The active policies, and a cache of verified tokens.
 #[derive(Debug, Default)]
-pub struct Policies(RwLock<Inner>);
+pub struct Policies {
+    inner: RwLock<Inner>,
+    /// Notified after every change of a policy.
+    changes: watch::Sender<()>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -79,12 +84,34 @@ impl Policies {
         let mut inner = self.write();
         inner.token_cache.clear();
         inner.by_name.insert(policy.name.clone(), Arc::new(policy));
+        drop(inner);
+        self.changes.send_replace(());
     }
 
-    /// Returns the policy of a cached token that has not expired.
-    pub(crate) fn cached_policy(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Policy>> {
+    /// Returns whether the policy is still the current one of its name.
+    pub(crate) fn is_current(&self, policy: &Arc<Policy>) -> bool {
+        self.read().by_name.get(&policy.name).is_some_and(|current| Arc::ptr_eq(current, policy))
+    }
+
+    /// Returns once the policy is not the current one of its name any more. Cancel-safe.
+    pub(crate) async fn replaced(&self, policy: &Arc<Policy>) {
+        let mut changes = self.changes.subscribe();
+        while self.is_current(policy) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns the policy and the expiry of a cached token that has not expired.
+    pub(crate) fn cached_policy(
+        &self,
+        token: &TokenDigest,
+        now: Timestamp,
+    ) -> Option<(Arc<Policy>, Timestamp)> {
         let inner = self.read();
-        inner.token_cache.get(token).filter(|cached| cached.expiry > now).map(|cached| cached.policy.clone())
+        let cached = inner.token_cache.get(token).filter(|cached| cached.expiry > now)?;
+        Some((cached.policy.clone(), cached.expiry))
     }
 
     /// Caches a verified token, unless its policy has changed since the verification.
@@ -109,11 +136,11 @@ impl Policies {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,8 @@ use ferrohub_model::message::{EventLogInfo, Partition};
 use ferrohub_model::{ErrorCode, HubError};
 
 use super::{EventReader, OpenReaderError, PartitionState, ReaderSlotError, StartPosition};
-use crate::hub::Hub;
+use crate::callers::ServiceCaller;
+use crate::operations::Operation;
 use crate::store::store_failed;
 
 /// A request to read events.
@@ -18,19 +19,19 @@ pub struct ReadRequest<'a> {
     pub partition: Option<u16>,
 }
 
-impl Hub {
+impl ServiceCaller {
     /// Opens a reader of the event log.
     pub async fn read_events(&self, request: ReadRequest<'_>) -> Result<EventReader, HubError> {
+        let hub = self.permit(Operation::ReadEvents)?;
         let ReadRequest { consumer_group, from, partition } = request;
-        let opened =
-            self.events.open_reader(consumer_group, &from, partition, self.stopping.subscribe()).await;
+        let opened = hub.events.open_reader(consumer_group, &from, partition, hub.stopping.subscribe()).await;
         opened.map_err(|error| match error {
             OpenReaderError::NoPartition => HubError::new(
                 ErrorCode::GenericNotFound,
                 format!(
                     "There is no partition {}. The event log has the partitions 0 to {}.",
                     partition.unwrap_or_default(),
-                    self.events.partitions().saturating_sub(1)
+                    hub.events.partitions().saturating_sub(1)
                 ),
             ),
             OpenReaderError::NoSlot(ReaderSlotError::UnknownGroup) => HubError::new(
@@ -45,7 +46,7 @@ impl Hub {
                 format!(
                     "The consumer group {consumer_group} has the maximum number of readers on a partition, {} \
                      (events.readers_per_group). End one of them, or use another consumer group.",
-                    self.events.groups().readers_per_group()
+                    hub.events.groups().readers_per_group()
                 ),
             ),
             OpenReaderError::PositionOutOfRange(partition) => HubError::new(
@@ -60,11 +61,12 @@ impl Hub {
     }
 
     /// Returns the consumer groups of the event log and the current state of its partitions.
-    pub async fn event_log(&self) -> Result<EventLogInfo, HubError> {
-        let states = self.events.state().await.map_err(store_failed)?;
+    pub async fn get_event_log(&self) -> Result<EventLogInfo, HubError> {
+        let hub = self.permit(Operation::GetEventLog)?;
+        let states = hub.events.state().await.map_err(store_failed)?;
         let partitions =
             (0..).zip(states).map(|(partition, state)| partition_info(partition, &state)).collect();
-        Ok(EventLogInfo { consumer_groups: self.events.groups().names().to_vec(), partitions })
+        Ok(EventLogInfo { consumer_groups: hub.events.groups().names().to_vec(), partitions })
     }
 }
 

@@ -5,9 +5,11 @@ use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{ErrorCode, HubError};
 use tracing::debug;
 
-use crate::callers::DeviceCaller;
+use crate::callers::{ConnectedDevice, DeviceCaller};
+use crate::faults::{Delivery, FaultPoint};
 use crate::hub::Hub;
 use crate::node::Connection;
+use crate::operations::Operation;
 use crate::store::store_failed;
 use crate::telemetry::{EventIdentity, EventSource, NewEvent};
 
@@ -28,25 +30,49 @@ impl DeviceMessage {
     }
 }
 
-impl Connection {
-    /// Returns what the events of this device or module record about it.
-    #[must_use]
-    pub fn event_identity(&self) -> EventIdentity {
-        EventIdentity {
-            id: self.id.clone(),
-            generation_id: self.generation_id.clone(),
-            auth: Some((&self.credential).into()),
-        }
+impl ConnectedDevice {
+    /// Appends its telemetry messages to the event log, all or none. They are persisted when this returns, unless a fault
+    /// loses them.
+    ///
+    /// # Errors
+    ///
+    /// `MessageTooLarge` if a message exceeds [`Hub::max_event_bytes`].
+    pub async fn send_events(&self, messages: Vec<DeviceMessage>) -> Result<Delivery, HubError> {
+        let hub = self.permit(Operation::SendEvent)?;
+        hub.send_events(self.connection().event_identity(), messages).await
+    }
+
+    /// Appends its will message to the event log. Faults have no effect on it.
+    pub async fn send_will(&self, will: DeviceMessage) -> Result<(), HubError> {
+        let hub = self.permit(Operation::SendEvent)?;
+        hub.append_events(self.connection().event_identity(), vec![will]).await
     }
 }
 
 impl DeviceCaller {
+    /// Appends its telemetry messages to the event log, all or none. They are persisted when this returns, unless a fault
+    /// loses them.
+    ///
+    /// # Errors
+    ///
+    /// `MessageTooLarge` if a message exceeds [`Hub::max_event_bytes`].
+    pub async fn send_events(&self, messages: Vec<DeviceMessage>) -> Result<Delivery, HubError> {
+        let hub = self.permit(Operation::SendEvent)?;
+        let identity = EventIdentity {
+            id: self.id().clone(),
+            generation_id: self.identity().generation_id.clone(),
+            auth: Some(self.credential().into()),
+        };
+        hub.send_events(identity, messages).await
+    }
+}
+
+impl Connection {
     /// Returns what the events of this device or module record about it.
-    #[must_use]
-    pub fn event_identity(&self) -> EventIdentity {
+    pub(crate) fn event_identity(&self) -> EventIdentity {
         EventIdentity {
-            id: self.identity.id.clone(),
-            generation_id: self.identity.generation_id.clone(),
+            id: self.id.clone(),
+            generation_id: self.generation_id.clone(),
             auth: Some((&self.credential).into()),
         }
     }
@@ -59,12 +85,19 @@ impl Hub {
         self.events.settings().event_bytes
     }
 
-    /// Appends telemetry messages of one device to the event log, all or none. They are persisted when this returns.
-    ///
-    /// # Errors
-    ///
-    /// `MessageTooLarge` if a message exceeds [`max_event_bytes`](Self::max_event_bytes).
-    pub async fn send_events(
+    async fn send_events(
+        &self,
+        identity: EventIdentity,
+        messages: Vec<DeviceMessage>,
+    ) -> Result<Delivery, HubError> {
+        let delivery = self.await_delivery(FaultPoint::Telemetry, &identity.id).await;
+        if delivery == Delivery::Delivered {
+            self.append_events(identity, messages).await?;
+        }
+        Ok(delivery)
+    }
+
+    async fn append_events(
         &self,
         identity: EventIdentity,
         messages: Vec<DeviceMessage>,

@@ -1,22 +1,23 @@
-//! Operations on twins, for services and devices.
+//! Reading and changing twins, for services.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-use ferrohub_model::twin::{self, DeviceTwin, Properties, Twin, TwinChange};
-use ferrohub_model::{ErrorCode, HubError, IdentityId};
+use ferrohub_model::twin::{Twin, TwinChange};
+use ferrohub_model::{HubError, IdentityId};
 use tokio::sync::Mutex;
-use tracing::{debug, error};
+use tracing::debug;
 
+use crate::callers::ServiceCaller;
 use crate::hub::Hub;
 use crate::metrics::count;
 use crate::node::DesiredNotice;
+use crate::operations::Operation;
 use crate::registry::{Identity, IfMatch};
 use crate::registry::{not_found, wrong_etag};
 use crate::store::TwinChangeOutcome;
 use crate::store::store_failed;
-use crate::telemetry::{EventSource, HubEvent};
+use crate::telemetry::HubEvent;
 use crate::twins::{TwinDocument, UpdateMode};
 use crate::uncancelled::run_uncancelled;
 
@@ -43,18 +44,47 @@ impl IdentityLocks {
     }
 }
 
-impl Hub {
-    /// Returns a twin for a service.
+impl ServiceCaller {
+    /// Returns a twin.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceNotFound` or `ModuleNotFound`.
     pub async fn get_twin(&self, id: &IdentityId) -> Result<Twin, HubError> {
-        let found = self.store.twin(id).await.map_err(store_failed)?;
+        let hub = self.permit(Operation::GetTwin)?;
+        let found = hub.store.twin(id).await.map_err(store_failed)?;
         let (identity, twin) = found.ok_or_else(|| not_found(id))?;
-        count(&self.metrics.twin_operations, "read_by_service");
-        Ok(self.present_twin(&identity, &twin))
+        count(&hub.metrics.twin_operations, "read_by_service");
+        Ok(hub.present_twin(&identity, &twin))
     }
 
-    /// Changes a twin for a service, and notifies the device if its desired properties change. Runs to completion even
-    /// if the caller is cancelled.
-    pub async fn change_twin(
+    /// Merges a change into a twin, and notifies the device if its desired properties change. Runs to completion even if
+    /// the caller is cancelled.
+    pub async fn patch_twin(
+        &self,
+        id: &IdentityId,
+        change: TwinChange,
+        if_match: IfMatch,
+    ) -> Result<Twin, HubError> {
+        let hub = self.permit(Operation::PatchTwin)?;
+        hub.change_twin(id, UpdateMode::Merge, change, if_match).await
+    }
+
+    /// Replaces the tags and desired properties of a twin, and notifies the device. Runs to completion even if the caller
+    /// is cancelled.
+    pub async fn put_twin(
+        &self,
+        id: &IdentityId,
+        change: TwinChange,
+        if_match: IfMatch,
+    ) -> Result<Twin, HubError> {
+        let hub = self.permit(Operation::PutTwin)?;
+        hub.change_twin(id, UpdateMode::Replace, change, if_match).await
+    }
+}
+
+impl Hub {
+    async fn change_twin(
         self: &Arc<Self>,
         id: &IdentityId,
         mode: UpdateMode,
@@ -112,56 +142,6 @@ impl Hub {
         Ok(self.present_twin(&identity, &twin))
     }
 
-    /// Returns a device's own twin as JSON text, and the version of its desired properties.
-    pub async fn read_own_twin(&self, id: &IdentityId) -> Result<(Bytes, u64), HubError> {
-        let found = self.store.twin(id).await.map_err(store_failed)?;
-        let (_, twin) = found.ok_or_else(|| not_found(id))?;
-        let view: DeviceTwin = twin.for_device();
-        let text = serde_json::to_vec(&view).map_err(|error| {
-            error!(%error, "cannot serialize a twin");
-            HubError::new(ErrorCode::ServerError, "The hub cannot serialize the twin; its log says why.")
-        })?;
-        count(&self.metrics.twin_operations, "read_by_device");
-        Ok((text.into(), twin.desired.version))
-    }
-
-    /// Merges a patch (JSON text) into a device's reported properties. With `if_version`, only if that is their current
-    /// version. Returns their new version.
-    pub async fn patch_reported(
-        self: &Arc<Self>,
-        id: &IdentityId,
-        patch: &[u8],
-        if_version: Option<u64>,
-    ) -> Result<u64, HubError> {
-        let patch = twin::parse_properties(patch).map_err(|error| {
-            HubError::new(ErrorCode::IotHubFormatError, format!("The patch is not a JSON object: {error}."))
-        })?;
-        if !self.emits(EventSource::TwinChange) {
-            return self.report_and_emit(id, patch, if_version).await;
-        }
-        let (hub, id) = (self.clone(), id.clone());
-        run_uncancelled(async move { hub.report_and_emit(&id, patch, if_version).await }).await
-    }
-
-    async fn report_and_emit(
-        &self,
-        id: &IdentityId,
-        patch: Properties,
-        if_version: Option<u64>,
-    ) -> Result<u64, HubError> {
-        let _order_lock = self.lock_event_order(EventSource::TwinChange, id).await;
-        let (now, limits) = (self.clock.now(), self.limits.twins.clone());
-        let patch = Arc::new(patch);
-        let (identity, twin) = {
-            let patch = patch.clone();
-            self.change_document(id, move |twin| twin.with_reported(&patch, if_version, now, &limits)).await?
-        };
-        count(&self.metrics.twin_operations, "reported_by_device");
-        debug!(device = %id, version = twin.reported.version, "reported properties updated");
-        self.emit(&identity, HubEvent::TwinUpdated, || twin.reported_event_body(&patch).into()).await;
-        Ok(twin.reported.version)
-    }
-
     /// Records the model id that a device sent, if it is not the recorded one.
     pub(crate) async fn record_model_id(&self, id: &IdentityId, model_id: &str) -> Result<(), HubError> {
         let found = self.store.twin(id).await.map_err(store_failed)?;
@@ -174,7 +154,7 @@ impl Hub {
         self.change_document(id, change).await.map(drop)
     }
 
-    async fn change_document(
+    pub(super) async fn change_document(
         &self,
         id: &IdentityId,
         change: impl Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send + 'static,

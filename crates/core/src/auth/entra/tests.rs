@@ -111,7 +111,9 @@ async fn a_valid_token_yields_its_subject_and_actions() {
     let issuer = FakeIssuer::new();
     let entra = issuer.entra();
     let verified = verify(&entra, &issuer.sign(&header(), &claims())).await.unwrap();
-    assert_eq!(verified, EntraPrincipal { subject: "robot".to_owned(), actions: vec!["devices/*"] });
+    let expires = Timestamp::from_unix_seconds(NOW + 10);
+    let expected = EntraPrincipal { subject: "robot".to_owned(), actions: vec!["devices/*"], expires };
+    assert_eq!(verified, expected);
     for audience in [json!("https://iothubs.azure.net/"), json!(["x", "api://hub"])] {
         let token = issuer.sign(&header(), &with_member(claims(), "aud", audience));
         assert!(verify(&entra, &token).await.is_ok());

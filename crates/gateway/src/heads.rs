@@ -1,0 +1,5 @@
+//! The heads: one per protocol. Each translates bytes into operations of callers, and back.
+
+pub(crate) mod blob;
+pub(crate) mod mqtt;
+pub(crate) mod rest;

@@ -1,0 +1,204 @@
+//! What a device did wrong, and what to do about it, for the log.
+
+use std::io;
+
+use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::log_limit::excerpt;
+use ferrohub_core::log_limited;
+use ferrohub_model::IdentityId;
+use ferrohub_mqtt::websocket::FrameError;
+use ferrohub_mqtt::{DecodeError, PacketKind, ProtocolError};
+
+use super::connection_handler::ConnectionHandler;
+use crate::transport::peer::Peer;
+
+/// Returns a fixed word for log and metrics, and what to do.
+fn explain(error: &ProtocolError) -> (&'static str, &'static str) {
+    match error {
+        ProtocolError::Decode(error) => explain_decode(error),
+        ProtocolError::Unexpected(PacketKind::Connect) => {
+            ("second_connect", "send CONNECT once per connection (MQTT-3.1.0-2)")
+        }
+        ProtocolError::Unexpected(_) => (
+            "unexpected_packet",
+            "begin with CONNECT, then send only packets that a client may send; use a client for MQTT 3.1.1",
+        ),
+        ProtocolError::ExactlyOnce => ("qos2", "publish with QoS 0 or 1: IoT Hub does not support QoS 2"),
+        ProtocolError::HeldInputOverflow => {
+            ("too_much_before_connack", "wait for CONNACK before sending much more than CONNECT")
+        }
+        ProtocolError::ConnectTimeout => ("connect_timeout", "send CONNECT right after the TLS handshake"),
+        ProtocolError::KeepAliveTimeout => {
+            ("keep_alive", "send PINGREQ within the keep-alive interval; check the network")
+        }
+        _ => ("protocol_error", "use a client for MQTT 3.1.1"),
+    }
+}
+
+fn explain_decode(error: &DecodeError) -> (&'static str, &'static str) {
+    match error {
+        DecodeError::ProtocolLevel(5) => {
+            ("mqtt_version", "the client uses MQTT 5: set its protocol version to MQTT 3.1.1")
+        }
+        DecodeError::ProtocolLevel(3) => {
+            ("mqtt_version", "the client uses MQTT 3.1: set its protocol version to MQTT 3.1.1")
+        }
+        DecodeError::ProtocolLevel(_) => ("mqtt_version", "set the client's protocol version to MQTT 3.1.1"),
+        DecodeError::ProtocolName => ("protocol_name", "use a client for MQTT 3.1.1"),
+        DecodeError::TooLarge { .. } => {
+            ("packet_too_large", "send smaller messages; a message has at most events.message_bytes")
+        }
+        DecodeError::TooManyFilters { .. } => ("too_many_filters", "use several SUBSCRIBE packets"),
+        DecodeError::Wildcard => ("wildcard_in_topic", "publish to a topic without # and +"),
+        DecodeError::EmptyTopic => ("empty_topic", "set a topic"),
+        DecodeError::Utf8(_) => ("invalid_utf8", "encode texts in UTF-8, without U+0000"),
+        _ => (
+            "malformed_packet",
+            "use a client for MQTT 3.1.1 (also the cause: HTTP on the port of listen.mqtt)",
+        ),
+    }
+}
+
+fn explain_frame(error: FrameError) -> (&'static str, &'static str) {
+    match error {
+        FrameError::Text => ("websocket_text_frame", "send MQTT packets in binary frames (MQTT-6.0.0-1)"),
+        _ => ("websocket_error", "use a WebSocket client that follows RFC 6455"),
+    }
+}
+
+/// Logs a violation of the protocol, and counts it if CONNECT was not accepted yet. Returns the reason to close.
+pub(super) fn record(handler: &ConnectionHandler, error: &ProtocolError) -> CloseReason {
+    let (reason, remedy) = explain(error);
+    let (peer, protocol) = (handler.peer.address, handler.peer.protocol);
+    match handler.device() {
+        Some(device) => {
+            log_limited!(info, "protocol error", reason, device = %device.id(), %peer, protocol, %error, remedy);
+        }
+        None => {
+            handler.slot.count_rejection(reason);
+            log_limited!(info, "connect refused", reason, %peer, protocol, %error, remedy);
+        }
+    }
+    match error {
+        ProtocolError::KeepAliveTimeout | ProtocolError::ConnectTimeout => CloseReason::KeepAlive,
+        _ => CloseReason::ProtocolError,
+    }
+}
+
+/// Logs and counts the end of the input if CONNECT has not been accepted.
+///
+/// This is how a client that verifies the hub's certificate after the handshake refuses it; Node.js may do so.
+pub(super) fn record_end(handler: &ConnectionHandler, error: Option<&io::Error>) {
+    let (peer, protocol) = (handler.peer.address, handler.peer.protocol);
+    let frame_error = error.and_then(|error| error.get_ref()?.downcast_ref::<FrameError>());
+    match (handler.device(), frame_error, error) {
+        (Some(device), Some(error), _) => {
+            let (reason, remedy) = explain_frame(*error);
+            log_limited!(info, "protocol error", reason, device = %device.id(), %peer, protocol, %error, remedy);
+        }
+        (Some(_), None, _) => {}
+        (None, Some(error), _) => {
+            let (reason, remedy) = explain_frame(*error);
+            handler.slot.count_rejection(reason);
+            log_limited!(info, "connect refused", reason, %peer, protocol, %error, remedy);
+        }
+        (None, None, error) => {
+            handler.slot.count_rejection("closed_before_connect");
+            log_limited!(
+                info,
+                "connection closed before CONNECT",
+                "closed_before_connect",
+                %peer,
+                protocol,
+                error = error.map(tracing::field::display),
+                remedy = "see the log of the client: Node.js does this if it does not trust the CA of the hub \
+                          (`ferrohub ca export`), or connects to a name that the hub's certificate does not have"
+            );
+        }
+    }
+}
+
+/// What is wrong with the topic of a PUBLISH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidTopic {
+    #[error("PUBLISH to a topic that IoT Hub does not have")]
+    Unsupported,
+    #[error("PUBLISH to a malformed topic of a twin request")]
+    TwinRequest,
+    #[error("PUBLISH to a malformed topic of a method response")]
+    MethodResponse,
+}
+
+impl InvalidTopic {
+    fn explain(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unsupported => (
+                "unsupported_topic",
+                "telemetry goes to devices/{device id}/messages/events/, see Azure's MQTT guide",
+            ),
+            Self::TwinRequest => (
+                "malformed_twin_topic",
+                "use $iothub/twin/GET/?$rid={id} or $iothub/twin/PATCH/properties/reported/?$rid={id}",
+            ),
+            Self::MethodResponse => (
+                "malformed_method_topic",
+                "use $iothub/methods/res/{status}/?$rid={id} with the id of the request",
+            ),
+        }
+    }
+}
+
+/// Logs a PUBLISH to an invalid topic. The connection must close: MQTT 3.1.1 has no negative acknowledgement, and IoT Hub
+/// closes it, too.
+pub(super) fn refuse_topic(
+    peer: &Peer,
+    device: &IdentityId,
+    topic: &str,
+    error: InvalidTopic,
+) -> CloseReason {
+    let (reason, remedy) = error.explain();
+    let topic = excerpt(topic);
+    log_limited!(info, "protocol error", reason, %device, peer = %peer.address, topic, %error, remedy);
+    CloseReason::ProtocolError
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_in_the_guide() {
+        let guide = include_str!("../../../../../docs/how-to/troubleshoot-clients.md");
+        let errors = [
+            ProtocolError::Unexpected(PacketKind::Connect),
+            ProtocolError::Unexpected(PacketKind::ConnAck),
+            ProtocolError::ExactlyOnce,
+            ProtocolError::HeldInputOverflow,
+            ProtocolError::ConnectTimeout,
+            ProtocolError::KeepAliveTimeout,
+            ProtocolError::PingTimeout,
+            DecodeError::ProtocolLevel(4).into(),
+            DecodeError::ProtocolName.into(),
+            DecodeError::TooLarge { size: 2, limit: 1 }.into(),
+            DecodeError::TooManyFilters { limit: 1 }.into(),
+            DecodeError::Wildcard.into(),
+            DecodeError::EmptyTopic.into(),
+            DecodeError::RemainingLength.into(),
+        ];
+        let topics = [InvalidTopic::Unsupported, InvalidTopic::TwinRequest, InvalidTopic::MethodResponse];
+        let frames = [FrameError::Text, FrameError::Length];
+        let reasons = errors.iter().map(explain).chain(topics.map(InvalidTopic::explain));
+        for (reason, remedy) in reasons.chain(frames.map(explain_frame)) {
+            assert!(guide.contains(&format!("`{reason}`")) && !remedy.is_empty(), "the guide lacks {reason}");
+        }
+    }
+
+    #[test]
+    fn an_old_or_new_version_of_mqtt_is_named() {
+        for (level, name) in [(5, "MQTT 5"), (3, "MQTT 3.1:")] {
+            let (reason, remedy) = explain(&DecodeError::ProtocolLevel(level).into());
+            assert_eq!(reason, "mqtt_version");
+            assert!(remedy.contains(name) && remedy.ends_with("MQTT 3.1.1"), "{remedy}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Messages to devices, and feedback on them.
+
+pub(super) mod device;
+pub(super) mod service;

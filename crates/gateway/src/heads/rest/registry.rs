@@ -1,0 +1,6 @@
+//! Devices and modules.
+
+pub(super) mod devices;
+pub(super) mod keys;
+pub(super) mod modules;
+pub(super) mod statistics;

@@ -1,0 +1,39 @@
+//! Builds responses.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ferrohub_model::{ErrorCode, HubError};
+use serde::Serialize;
+
+use crate::http::{REQUEST_ID, fresh_request_id};
+
+/// Builds a JSON response with status 200.
+pub(super) fn json(value: &impl Serialize) -> Result<Response, HubError> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => Ok(json_bytes(bytes)),
+        Err(_) => Err(HubError::new(ErrorCode::ServerError, "The response cannot be serialised.")),
+    }
+}
+
+/// Builds a JSON response with status 200 and an `ETag` header. `etag` is without quotes.
+pub(super) fn json_with_etag(value: &impl Serialize, etag: Option<&str>) -> Result<Response, HubError> {
+    let mut response = json(value)?;
+    if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// Builds a response with status 204.
+pub(super) fn no_content() -> Response {
+    (StatusCode::NO_CONTENT, [(REQUEST_ID, fresh_request_id())]).into_response()
+}
+
+/// Builds a response with status 200 from JSON text.
+pub(super) fn json_bytes(bytes: Vec<u8>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+        (REQUEST_ID, fresh_request_id()),
+    ];
+    (headers, bytes).into_response()
+}

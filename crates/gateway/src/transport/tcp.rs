@@ -1,0 +1,226 @@
+//! Accepts connections and runs their TLS handshakes, with limits on number and time. Nothing is allocated for TLS
+//! before the peer has sent its first byte.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrohub_core::auth::PeerCertificate;
+use ferrohub_core::log_limited;
+use ferrohub_core::metrics::count;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
+use tracing::debug;
+
+use crate::admission::{Eviction, UnauthenticatedSlot, UnauthenticatedSlots};
+use crate::metrics::GatewayMetrics;
+use crate::transport::accept_errors::{AcceptErrors, AcceptFailure};
+use crate::transport::peer::Peer;
+use crate::transport::tls::{self, HandshakeError, TlsStream};
+
+/// Number of bytes that tell TLS from other protocols.
+const FIRST_BYTES: usize = 16;
+
+/// How long a listener waits after an error before it accepts again: an evicted connection has closed its socket then.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
+/// How long a listener waits for the socket of an evicted connection.
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// State that all listeners share.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerContext {
+    /// One permit per open socket.
+    pub(crate) sockets: Arc<Semaphore>,
+    /// Slots for unauthenticated connections.
+    pub(crate) unauthenticated_slots: Arc<UnauthenticatedSlots>,
+    /// Time-out of the TLS handshake.
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) metrics: GatewayMetrics,
+    pub(crate) accept_errors: Arc<AcceptErrors>,
+}
+
+impl ListenerContext {
+    /// Admits a new connection once a slot for unauthenticated connections is free. `None` if the maximum number of
+    /// sockets is open and all belong to authenticated connections. Cancel-safe: dropping the future admits nothing.
+    pub(crate) async fn admit(&self) -> Option<ConnectionSlot> {
+        let Some(permit) = self.socket_permit().await else {
+            count(&self.metrics.rejected, "too_many_sockets");
+            return None;
+        };
+        let unauthenticated = self.unauthenticated_slots.acquire().await;
+        self.metrics.sockets.inc();
+        Some(ConnectionSlot { metrics: self.metrics.clone(), _permit: permit, unauthenticated })
+    }
+
+    /// Takes the permit of a socket. If all are in use, evicts the oldest unauthenticated connection. `None` if all
+    /// belong to authenticated connections. Cancel-safe.
+    async fn socket_permit(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(permit) = self.sockets.clone().try_acquire_owned() {
+                return Some(permit);
+            }
+            if !self.unauthenticated_slots.evict_oldest().await {
+                return None;
+            }
+            // Another listener may be faster.
+            let permit = tokio::time::timeout(EVICTION_TIMEOUT, self.sockets.clone().acquire_owned()).await;
+            if let Ok(Ok(permit)) = permit {
+                return Some(permit);
+            }
+        }
+    }
+
+    /// Does what is possible after an error of accept(2), so that the next attempt may succeed.
+    async fn recover(&self, error: &io::Error) {
+        match self.accept_errors.record(error) {
+            AcceptFailure::OutOfFiles => {
+                // Without an unauthenticated connection, files become free when others close theirs.
+                let _ = self.unauthenticated_slots.evict_oldest().await;
+            }
+            AcceptFailure::Other => {}
+            AcceptFailure::PeerGone => return,
+        }
+        tokio::time::sleep(RETRY_DELAY).await;
+    }
+}
+
+/// A connection after its TLS handshake.
+pub(crate) struct Accepted<S = TlsStream<TcpStream>> {
+    pub(crate) stream: S,
+    pub(crate) peer: Peer,
+    pub(crate) slot: ConnectionSlot,
+}
+
+/// The permit of an open socket and its slot for unauthenticated connections. Keep it as long as the socket.
+pub(crate) struct ConnectionSlot {
+    metrics: GatewayMetrics,
+    _permit: OwnedSemaphorePermit,
+    unauthenticated: UnauthenticatedSlot,
+}
+
+impl ConnectionSlot {
+    /// Returns the handle that evicts the connection while it is unauthenticated.
+    pub(crate) fn eviction(&self) -> Arc<Eviction> {
+        self.unauthenticated.eviction()
+    }
+
+    /// Marks the connection as authenticated, so that it can no longer be evicted. Call this before starting anything
+    /// that must not be cancelled half-way. Marking it again has no effect. Returns false if the connection has already
+    /// been evicted; the caller must then end it.
+    #[must_use]
+    pub(crate) fn mark_authenticated(&self) -> bool {
+        self.unauthenticated.release()
+    }
+
+    /// Counts the end of the connection before its authentication.
+    pub(crate) fn count_rejection(&self, reason: &'static str) {
+        count(&self.metrics.rejected, reason);
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.metrics.sockets.dec();
+    }
+}
+
+/// Accepts connections until `stop` is true, and runs `serve` for each. Returns when the last connection has ended.
+pub(crate) async fn accept<F>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    protocol: &'static str,
+    context: ListenerContext,
+    mut stop: watch::Receiver<bool>,
+    serve: impl Fn(Accepted) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+            // Join tasks as they finish, not only when the listener stops.
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                if ended.is_err_and(|error| error.is_cancelled()) {
+                    count(&context.metrics.rejected, "evicted");
+                }
+                continue;
+            }
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tokio::select! {
+                    () = context.recover(&error) => continue,
+                    _ = stop.wait_for(|stop| *stop) => break,
+                }
+            }
+        };
+        let slot = tokio::select! {
+            slot = context.admit() => slot,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Some(slot) = slot else { continue };
+        let eviction = slot.eviction();
+        let (tls, limit, serve) = (tls.clone(), context.handshake_timeout, serve.clone());
+        // Each future is boxed separately: a connection in its handshake needs no memory for `serve` and vice versa,
+        // and the task itself is little more than a pointer to the current future.
+        let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
+        let task = tasks.spawn(async move {
+            let result = handshake.await;
+            let Some(stream) = handshake_stream(result, limit, &slot.metrics, address, protocol) else {
+                return;
+            };
+            let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
+            let peer = Peer { address, certificate, protocol };
+            Box::pin(serve(Accepted { stream, peer, slot })).await;
+        });
+        eviction.set_task(task);
+    }
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn handshake(
+    socket: TcpStream,
+    tls: Arc<ServerConfig>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    socket.set_nodelay(true)?;
+    let mut first = [0; FIRST_BYTES];
+    let length = socket.peek(&mut first).await?;
+    if length == 0 {
+        return Err(HandshakeError::NothingSent);
+    }
+    match tls::plaintext(first.get(..length).unwrap_or_default()) {
+        Some(plaintext) => Err(HandshakeError::Plaintext(plaintext)),
+        None => Ok(TlsStream::accept(socket, tls).await?),
+    }
+}
+
+/// Returns the stream of a successful handshake; counts and logs a failed one.
+fn handshake_stream<T>(
+    result: Result<Result<T, HandshakeError>, Elapsed>,
+    limit: Duration,
+    metrics: &GatewayMetrics,
+    peer: SocketAddr,
+    protocol: &str,
+) -> Option<T> {
+    let error = match result {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => error,
+        Err(_) => HandshakeError::Timeout(limit),
+    };
+    let (reason, remedy) = error.explain();
+    count(&metrics.rejected, reason);
+    if matches!(error, HandshakeError::NothingSent) {
+        debug!(reason, %peer, protocol, %error, "TLS handshake failed");
+    } else {
+        log_limited!(info, "TLS handshake failed", reason, %peer, protocol, %error, remedy);
+    }
+    None
+}
