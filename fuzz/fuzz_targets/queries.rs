@@ -1,0 +1,23 @@
+//! Fuzzes the query language: no text may cause a panic, and a query that is written from its plan must be parsed to
+//! the same plan.
+#![no_main]
+
+use ferrohub_query::{Dialect, Filter, Limits, Query};
+use libfuzzer_sys::fuzz_target;
+
+/// The written text has more parentheses and is longer than the text that was parsed.
+const LIMITS: Limits = Limits { characters: usize::MAX, depth: 512, ..Limits::QUERY };
+
+fuzz_target!(|text: &str| {
+    match Query::parse(text, Dialect::Twins, &Limits::QUERY) {
+        Ok(query) => {
+            let written = query.to_string();
+            assert_eq!(Query::parse(&written, Dialect::Twins, &LIMITS), Ok(query), "{written}");
+        }
+        Err(error) => assert!(error.position.offset <= text.len(), "{error}"),
+    }
+    if let Ok(filter) = Filter::parse(text, Dialect::Twins, &Limits::QUERY) {
+        let written = filter.to_string();
+        assert_eq!(Filter::parse(&written, Dialect::Twins, &LIMITS), Ok(filter), "{written}");
+    }
+});
