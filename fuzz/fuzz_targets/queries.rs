@@ -1,9 +1,10 @@
-//! Fuzzes the query language: no text may cause a panic, and a query that is written from its plan must be parsed to
-//! the same plan.
+//! Fuzzes the query language: no text may cause a panic, a query that is written from its plan must be parsed to the
+//! same plan, and every query can be run.
 #![no_main]
 
 use ferrohub_query::{Dialect, Filter, Limits, Query};
 use libfuzzer_sys::fuzz_target;
+use serde_json::json;
 
 /// The written text has more parentheses and is longer than the text that was parsed.
 const LIMITS: Limits = Limits { characters: usize::MAX, depth: 512, ..Limits::QUERY };
@@ -12,6 +13,13 @@ fuzz_target!(|text: &str| {
     match Query::parse(text, Dialect::Twins, &Limits::QUERY) {
         Ok(query) => {
             let written = query.to_string();
+            let twins = [
+                json!({ "deviceId": "a", "tags": { "a": 1, "b": [null, { "a": "a" }] }, "version": i64::MAX }),
+                json!({ "deviceId": "b", "properties": { "desired": { "a": 0.5, "b": true } } }),
+                json!({}),
+            ];
+            let rows = query.run(&twins);
+            assert!(rows.len() <= twins.len(), "{written}");
             assert_eq!(Query::parse(&written, Dialect::Twins, &LIMITS), Ok(query), "{written}");
         }
         Err(error) => assert!(error.position.offset <= text.len(), "{error}"),

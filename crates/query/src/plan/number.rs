@@ -40,15 +40,24 @@ impl Number {
         }
     }
 
-    /// Returns the number as JSON. A double without fraction below 2^53 becomes an integer, so `4.0` is written `4`.
+    /// Returns the number as JSON.
     #[must_use]
     pub fn to_json(self) -> serde_json::Value {
         match self {
             Self::Integer(integer) => integer.into(),
-            Self::Float(float) if float.fract() == 0.0 && float.abs() < EXACT_INTEGERS_END => {
-                (float as i64).into()
-            }
             Self::Float(float) => float.into(),
+        }
+    }
+
+    /// Returns the same number as integer, if it is a double without fraction below 2^53. Results of aggregates have this
+    /// form: 2 and not `2.0`.
+    #[must_use]
+    pub fn normalized(self) -> Self {
+        match self {
+            Self::Float(float) if float.fract() == 0.0 && float.abs() < EXACT_INTEGERS_END => {
+                Self::Integer(float as i64)
+            }
+            other => other,
         }
     }
 
@@ -141,7 +150,7 @@ mod tests {
             (Float(1e300), "1e+300"),
             (Integer(i64::MIN), "-9223372036854775808"),
         ] {
-            assert_eq!(number.to_json().to_string(), text);
+            assert_eq!(number.normalized().to_json().to_string(), text);
         }
     }
 

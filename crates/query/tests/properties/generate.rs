@@ -5,10 +5,11 @@ use ferrohub_query::plan::{
     Member, Number, Operand, Output, Path, Root, StringTest, ValueType,
 };
 use ferrohub_query::{Filter, Query};
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use serde_json::Value;
 
 /// Names of members: few, so that rows have them, and with all that needs quotes.
 fn name() -> impl Strategy<Value = String> {
@@ -197,5 +198,41 @@ pub(crate) fn query() -> impl Strategy<Value = Query> {
             output,
             top,
         })
+    })
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        number().prop_map(Number::to_json),
+        select(vec!["", "a", "ab", "it's"]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Value::from),
+            btree_map(name(), inner, 0..4).prop_map(Value::from_iter),
+        ]
+    })
+}
+
+/// A row that has some of the members of the collection, of any type.
+pub(crate) fn row(collection: Collection) -> impl Strategy<Value = Value> {
+    let roots = Root::of(collection).iter().filter(|root| !root.as_str().contains('.'));
+    let names: Vec<_> = roots.map(|root| root.as_str().to_owned()).collect();
+    let sections = btree_map(select(vec!["desired".to_owned(), "reported".to_owned()]), value(), 0..3);
+    (btree_map(select(names), value(), 0..20), sections).prop_map(|(mut members, sections)| {
+        if members.contains_key("properties") {
+            members.insert("properties".to_owned(), Value::from_iter(sections));
+        }
+        Value::from_iter(members)
+    })
+}
+
+/// A query and rows of its collection.
+pub(crate) fn query_and_rows() -> impl Strategy<Value = (Query, Vec<Value>)> {
+    query().prop_flat_map(|query| {
+        let rows = vec(row(query.filter.collection), 0..8);
+        (Just(query), rows)
     })
 }

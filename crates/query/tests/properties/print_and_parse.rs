@@ -1,9 +1,9 @@
 //! A plan that is written in the query language is parsed to the same plan, and no text causes a panic.
 
-mod generate;
-
 use ferrohub_query::{Dialect, Filter, Limits, Query};
 use proptest::prelude::*;
+
+use crate::generate;
 
 /// The written text has more parentheses than the limits of queries allow.
 const LIMITS: Limits = Limits { characters: usize::MAX, depth: 256, ..Limits::QUERY };
