@@ -23,6 +23,10 @@ pub(crate) enum Expected {
     /// The ids of whole documents.
     Ids(Vec<String>),
     Rows(Vec<Value>),
+    /// The type of the rows and the written plan.
+    Plan(String),
+    /// The result of a condition; `None` is undefined.
+    Truth(Option<bool>),
     Error(String),
 }
 
@@ -55,6 +59,13 @@ pub(crate) fn parse(file: &str) -> Vec<Case> {
                 Expected::Rows(vec![row])
             }
             "no rows" => Expected::Rows(Vec::new()),
+            "plan" => Expected::Plan(value),
+            "truth" => Expected::Truth(match value.as_str() {
+                "true" => Some(true),
+                "false" => Some(false),
+                "undefined" => None,
+                other => panic!("line {}: unknown truth {other}", index + 1),
+            }),
             "error" => Expected::Error(value),
             other => panic!("line {}: unknown key {other}", index + 1),
         };
