@@ -12,6 +12,7 @@ mod literal;
 mod number;
 mod operand;
 mod path;
+mod paths;
 mod print;
 mod query;
 mod root;

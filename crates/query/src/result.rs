@@ -92,10 +92,7 @@ fn groups<'a>(
     columns: &[Column<GroupValue>],
     documents: impl Iterator<Item = &'a Value>,
 ) -> impl Iterator<Item = Map<String, Value>> {
-    let aggregates = columns.iter().filter_map(|column| match &column.value {
-        GroupValue::Key => None,
-        GroupValue::Aggregate(aggregate) => Some(aggregate),
-    });
+    let aggregates = columns.iter().filter_map(|column| column.value.aggregate());
     let mut groups: BTreeMap<SortKey<'a>, Group<'a>> = BTreeMap::new();
     for document in documents {
         let value = document.value_at(by);

@@ -25,7 +25,7 @@ impl Condition {
             }
             Self::In { value, list } => {
                 let value = value.evaluate(row);
-                value.is_defined().then(|| list.contain(value))
+                value.is_defined().then(|| list.contains(value))
             }
             Self::IsDefined(operand) => Some(operand.evaluate(row).is_defined()),
             Self::HasType(value_type, operand) => Some(operand.evaluate(row).has_type(*value_type)),
@@ -96,7 +96,7 @@ fn contains(array: Item<'_>, value: Item<'_>) -> Option<bool> {
     }
     match array {
         Item::Array(elements) => Some(elements.iter().any(|element| Item::from(element).equals(value))),
-        Item::List(list) => Some(list.contain(value)),
+        Item::List(list) => Some(list.contains(value)),
         _ => None,
     }
 }

@@ -144,7 +144,7 @@ impl<'a> Item<'a> {
 impl Literals {
     /// Returns whether one element equals the value.
     #[must_use]
-    pub fn contain(&self, value: Item<'_>) -> bool {
+    pub fn contains(&self, value: Item<'_>) -> bool {
         let type_of = |item: Item<'_>| match item {
             Item::Null => 0,
             Item::Bool(_) => 1,

@@ -27,6 +27,17 @@ pub enum Aggregate {
     Maximum(Path),
 }
 
+impl GroupValue {
+    /// Returns the aggregate; `None` for the value of the group.
+    #[must_use]
+    pub fn aggregate(&self) -> Option<&Aggregate> {
+        match self {
+            Self::Key => None,
+            Self::Aggregate(aggregate) => Some(aggregate),
+        }
+    }
+}
+
 impl Aggregate {
     /// Returns the name in the query language.
     #[must_use]
