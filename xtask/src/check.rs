@@ -47,7 +47,11 @@ const LAYERS: &[Layer] = &[
         allowed: Only(&["ferrohub-model", "ferrohub-query"]),
         banned: &[NO_PROTOCOL_NO_DATABASE],
     },
-    Layer { name: "ferrohub-store", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer {
+        name: "ferrohub-store",
+        allowed: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-query"]),
+        banned: &[],
+    },
     Layer { name: "ferrohub-blobs", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer {

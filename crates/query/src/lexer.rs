@@ -1,6 +1,6 @@
 //! Text → tokens.
 //!
-//! Three rules depend on what precedes: a dot directly after a name is not the begin of a number, `[[` always begins a
+//! Three rules depend on what precedes: a dot directly after a name is not the start of a number, `[[` always begins a
 //! quoted name, and a hyphen inside a name belongs to it.
 
 mod number;

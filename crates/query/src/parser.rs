@@ -55,7 +55,7 @@ struct Parser<'t> {
     next: Parse<Lexeme<'t>>,
     /// Offset after the last token before the current one.
     previous_end: usize,
-    /// Begin and end of the last path that is a single word: possibly a string without quotes.
+    /// Start and end of the last path that is a single unknown word: possibly a string without quotes.
     bare_word: Option<(usize, usize)>,
     /// Levels of nesting around the current token.
     depth: usize,

@@ -25,9 +25,12 @@ pub trait Row {
 
 impl Row for Map<String, Value> {
     fn value(&self, root: Root, members: &[Member]) -> Item<'_> {
-        let mut names = root.as_str().split('.');
-        let first = names.next().and_then(|name| self.get(name));
-        let value = names.fold(first, |value, name| value?.get(name));
+        let section = |name| self.get(Root::Properties.as_str())?.get(name);
+        let value = match root {
+            Root::Desired => section("desired"),
+            Root::Reported => section("reported"),
+            _ => self.get(root.as_str()),
+        };
         Item::from(value).at(members)
     }
 }

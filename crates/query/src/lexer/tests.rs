@@ -35,7 +35,7 @@ fn a_hyphen_belongs_to_a_name_and_a_minus_needs_a_blank_or_a_digit_before_it() {
 }
 
 #[test]
-fn a_dot_after_a_name_is_not_the_begin_of_a_number() {
+fn a_dot_after_a_name_is_not_the_start_of_a_number() {
     let dot = || Token::Symbol(Symbol::Dot);
     assert_eq!(tokens(".5 1.5"), [Token::Float(0.5), Token::Float(1.5)]);
     assert_eq!(tokens("a.5"), [Token::Word("a"), dot(), Token::Integer(5)]);

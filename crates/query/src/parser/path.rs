@@ -3,7 +3,7 @@
 use super::{Parser, limit};
 use crate::error::{Failure, Hint, Parse, Reason};
 use crate::limits::LimitName;
-use crate::plan::{Member, Path, PathBuilder};
+use crate::plan::{Member, Path, PathBuilder, Root};
 use crate::token::{Symbol, Token};
 
 /// Words that cannot begin a path. After a dot every word is a name.
@@ -60,7 +60,7 @@ impl Parser<'_> {
             }
             members.push(member);
         }
-        if members.is_empty() && plain == 1 {
+        if members.is_empty() && plain == 1 && Root::named(first, self.collection).is_none() {
             self.bare_word = Some((offset, self.previous_end));
         }
         Ok(PathBuilder { offset, first: first.to_owned(), members, plain })

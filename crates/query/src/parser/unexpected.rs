@@ -63,15 +63,16 @@ impl Parser<'_> {
         if before.next() == Some('-') && before.next().is_some_and(continues_name) {
             return Some(Hint::BlankBeforeMinus);
         }
+        if !follows_expression(expected) {
+            return None;
+        }
         match (self.bare_word, &self.current.token) {
             (Some((start, end)), Token::Word(_) | Token::Integer(_) | Token::Float(_))
                 if end == self.previous_end =>
             {
                 Some(Hint::QuoteString(self.excerpt(start, self.current.end)))
             }
-            (_, Token::Symbol(symbol)) if symbol.is_comparison() && expected.starts_with("AND") => {
-                Some(Hint::ChainedComparison)
-            }
+            (_, Token::Symbol(symbol)) if symbol.is_comparison() => Some(Hint::ChainedComparison),
             _ => None,
         }
     }
@@ -89,6 +90,11 @@ impl Parser<'_> {
             None => text.to_owned(),
         }
     }
+}
+
+/// Returns whether what is expected follows a complete expression.
+fn follows_expression(expected: &str) -> bool {
+    expected.starts_with("AND") || expected.starts_with("an operator")
 }
 
 /// Returns the expected word that is similar to the found one.

@@ -95,7 +95,7 @@ pub(crate) struct PathBuilder {
     pub(crate) first: String,
     /// The members below it.
     pub(crate) members: Vec<Member>,
-    /// Number of members at the begin that are written without quotes, so that they may be the name of a collection.
+    /// Number of members at the start that are written without quotes, so that they may be the name of a collection.
     pub(crate) plain: usize,
 }
 

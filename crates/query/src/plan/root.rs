@@ -27,7 +27,7 @@ impl Collection {
     }
 }
 
-/// The begin of a path: a member of the row that the hub defines. Its name may be written in any case.
+/// The start of a path: a member of the row that the hub defines. Its name may be written in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
     /// `deviceId`, also written `id`.

@@ -1,7 +1,7 @@
 //! The corpus: a fixed fleet, and queries on it with results that were written by hand.
 //!
 //! `fleet.json` has 40 twins with missing, null, wrongly typed, nested, hyphenated and quoted members, and rows of jobs.
-//! The comment at the begin of `devices.txt` describes the form of the cases.
+//! The comment at the start of `devices.txt` describes the form of the cases.
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 mod case;

@@ -82,6 +82,8 @@ fn an_error_in_a_query_names_position_reason_and_remedy() {
                 "8: expected *, a path or an aggregate, but found \"IS_DEFINED\". The aggregates are COUNT, SUM, AVG, MIN and \
              MAX; other functions are allowed after WHERE.",
             ),
+            ("SELECT kind floor FROM devices", r#"13: expected FROM, but found "floor"."#),
+            ("SELECT TOP -1 * FROM devices", r#"12: expected FROM, but found "-"."#),
             ("SELECT SUM(1) FROM devices", r#"12: expected a path, but found "1"."#),
             ("SELECT tags.a AS 'x' FROM devices", r#"18: expected a name, but found "'x'"."#),
             (
