@@ -132,6 +132,11 @@ fn an_error_in_a_condition_names_position_reason_and_remedy() {
              of them with AND.",
             ),
             (
+                "NOT tags.a = 1 = true",
+                "16: expected AND, OR or the end of the condition, but found \"=\". Comparisons cannot be chained: combine \
+                 two of them with AND.",
+            ),
+            (
                 "true = NOT tags.a",
                 "8: expected a value, but found \"NOT\". NOT binds weaker than this operator: put NOT and its condition in \
              parentheses.",

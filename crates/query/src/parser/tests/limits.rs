@@ -22,7 +22,7 @@ fn a_text_has_at_most_8192_characters() {
 #[test]
 fn expressions_are_nested_at_most_64_levels_deep() {
     type Nest = fn(usize) -> String;
-    let nests: [(&str, Nest); 6] = [
+    let nests: [(&str, Nest); 7] = [
         ("parentheses", |depth| format!("{}true{}", "(".repeat(depth), ")".repeat(depth))),
         ("calls", |depth| format!("{}tags.a{}", "is_defined(".repeat(depth), ")".repeat(depth))),
         ("negations", |depth| format!("{}true", "NOT ".repeat(depth))),
@@ -30,6 +30,9 @@ fn expressions_are_nested_at_most_64_levels_deep() {
         ("sums", |depth| format!("tags.a{} = 1", " + 1".repeat(depth))),
         ("nested sums", |depth| {
             format!("({}1{}){} = 1", "(".repeat(20), ")".repeat(20), " * 2".repeat(depth - 21))
+        }),
+        ("sums with calls", |depth| {
+            format!("is_defined({}1{}){} = 1", "(".repeat(20), ")".repeat(20), " * 2".repeat(depth - 21))
         }),
     ];
     for (name, nest) in nests {
