@@ -41,8 +41,17 @@ use AllowedCrates::{Anything, Only};
 const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-model", allowed: Only(&[]), banned: &[NO_IO] },
     Layer { name: "ferrohub-mqtt", allowed: Only(&[]), banned: &[NO_IO] },
-    Layer { name: "ferrohub-core", allowed: Only(&["ferrohub-model"]), banned: &[NO_PROTOCOL_NO_DATABASE] },
-    Layer { name: "ferrohub-store", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer { name: "ferrohub-query", allowed: Only(&["ferrohub-model"]), banned: &[NO_IO] },
+    Layer {
+        name: "ferrohub-core",
+        allowed: Only(&["ferrohub-model", "ferrohub-query"]),
+        banned: &[NO_PROTOCOL_NO_DATABASE],
+    },
+    Layer {
+        name: "ferrohub-store",
+        allowed: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-query"]),
+        banned: &[],
+    },
     Layer { name: "ferrohub-blobs", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer {
@@ -157,6 +166,7 @@ mod tests {
     fn a_dependency_on_a_higher_or_equal_layer_is_a_violation() {
         for (name, dependency) in [
             ("ferrohub-core", "ferrohub-gateway"),
+            ("ferrohub-query", "ferrohub-core"),
             ("ferrohub-model", "ferrohub-mqtt"),
             ("ferrohub-store", "ferrohub-bus"),
             ("ferrohub-service", "ferrohub-core"),

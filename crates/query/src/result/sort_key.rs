@@ -1,0 +1,30 @@
+//! The order of rows and groups.
+
+use crate::evaluate::Item;
+use crate::plan::Number;
+
+/// A value as part of an order: by type first, then by value. Arrays and objects are ordered by their JSON text.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SortKey<'a> {
+    Undefined,
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(&'a str),
+    Json(String),
+}
+
+impl<'a> SortKey<'a> {
+    pub(super) fn new(item: Item<'a>) -> Self {
+        match item {
+            Item::Undefined => Self::Undefined,
+            Item::Null => Self::Null,
+            Item::Bool(value) => Self::Bool(value),
+            Item::Number(number) => Self::Number(number),
+            Item::String(text) => Self::String(text),
+            Item::Array(_) | Item::Object(_) | Item::List(_) => {
+                Self::Json(item.to_json().map(|value| value.to_string()).unwrap_or_default())
+            }
+        }
+    }
+}
