@@ -102,10 +102,11 @@ impl ServiceCaller {
         hub.store.delete_authority(name).await.map_err(store_failed)?;
         hub.authorities.remove(name);
         info!(authority = name, "certificate authority removed");
-        hub.connections.close_where(
-            CloseReason::CredentialChanged,
-            |c| matches!(&c.credential, Credential::Authority { name: used } if **used == *name),
-        );
+        hub.connections.close_where(CloseReason::CredentialChanged, |c| {
+            c.authenticated_with(
+                |used| matches!(used, Credential::Authority { name: used } if **used == *name),
+            )
+        });
         Ok(())
     }
 }
@@ -128,10 +129,11 @@ impl Hub {
             }
         }
         if !revoked.is_empty() {
-            self.connections.close_where(
-                CloseReason::CredentialChanged,
-                |c| matches!(&c.credential, Credential::Authority { name } if revoked.contains(name)),
-            );
+            self.connections.close_where(CloseReason::CredentialChanged, |c| {
+                c.authenticated_with(
+                    |used| matches!(used, Credential::Authority { name } if revoked.contains(name)),
+                )
+            });
         }
         Ok(())
     }

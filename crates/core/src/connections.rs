@@ -4,6 +4,8 @@
 
 mod activity;
 mod connect;
+mod renew;
 
 pub(crate) use activity::RecentActivity;
 pub use connect::{AuthenticatedConnect, ConnectRefusal, ConnectRequest, Connected};
+pub use renew::RenewalError;

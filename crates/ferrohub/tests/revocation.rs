@@ -11,14 +11,14 @@ use std::sync::mpsc;
 use ferrohub_bus::LocalBus;
 use ferrohub_core::auth::{Authority, PeerCertificate};
 use ferrohub_core::clock::Clock;
-use ferrohub_core::connections::{ConnectRefusal, ConnectRequest};
+use ferrohub_core::connections::{ConnectRefusal, ConnectRequest, RenewalError};
 use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::node::{Connection, Connections};
 use ferrohub_core::policies::{Policy, PolicyKey, PolicySource};
 use ferrohub_core::registry::IfMatch;
 use ferrohub_core::telemetry::EventSettings;
-use ferrohub_core::{Hub, HubPorts, HubSettings, Operation, ServiceCaller};
+use ferrohub_core::{ConnectedDevice, Credentials, Hub, HubPorts, HubSettings, Operation, ServiceCaller};
 use ferrohub_model::{DeviceId, IdentityId, KeyChange, ModuleId, Rights, SharedAccessKey, Timestamp, sas};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
@@ -215,10 +215,22 @@ fn thumbprint(certificate: &CertificateDer<'_>) -> Value {
 }
 
 async fn connect(hub: &Arc<Hub>, identity: &str, proof: &Proof) -> Result<Arc<Connection>, ConnectRefusal> {
-    let (token, certificate) = match proof {
-        Proof::Token(token) => (Some(token.as_str()), None),
-        Proof::Certificate(certificate) => (None, Some(certificate)),
-    };
+    Ok(connect_device(hub, identity, proof).await?.connection().clone())
+}
+
+fn credentials(proof: &Proof) -> Credentials<'_> {
+    match proof {
+        Proof::Token(token) => Credentials { token: Some(token), certificate: None },
+        Proof::Certificate(certificate) => Credentials { token: None, certificate: Some(certificate) },
+    }
+}
+
+async fn connect_device(
+    hub: &Arc<Hub>,
+    identity: &str,
+    proof: &Proof,
+) -> Result<ConnectedDevice, ConnectRefusal> {
+    let Credentials { token, certificate } = credentials(proof);
     let request = ConnectRequest {
         id: &id(identity),
         token,
@@ -228,8 +240,7 @@ async fn connect(hub: &Arc<Hub>, identity: &str, proof: &Proof) -> Result<Arc<Co
         protocol: "test",
         peer: ([127, 0, 0, 1], 1).into(),
     };
-    let connected = hub.authenticate_connect(&request).await?.attach().await?;
-    Ok(connected.device.connection().clone())
+    Ok(hub.authenticate_connect(&request).await?.attach().await?.device)
 }
 
 /// Everything that ends a connection, and the connection that it ends.
@@ -481,5 +492,51 @@ async fn no_connection_survives_a_race_with_a_revocation() {
                 assert!(world.open_connection(name).is_none(), "round {round}, {revocation:?}, {name}");
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_with_a_renewed_credential_ends_with_the_new_one() {
+    let world = World::new().await;
+    let device = connect_device(&world.hub, "d", &world.policy_token()).await.unwrap();
+    let is_open = || device.connection().close_reason().is_none();
+    let own = world.token("d", "d").await;
+    assert_eq!(device.renew(credentials(&own)).await.unwrap(), EXPIRY);
+    PolicyKeyRegenerated.run(&world).await;
+    assert!(is_open(), "the old credential does not matter any more");
+    // What is not valid for this device changes nothing.
+    let wrong_key = sas::sign(&format!("{HOST}/devices/d"), &SharedAccessKey::generate(), None, EXPIRY);
+    for wrong in [world.token("other", "other").await, Proof::Token(wrong_key), of_certificate(&world.listed)]
+    {
+        let refused = device.renew(credentials(&wrong)).await;
+        assert!(matches!(refused, Err(RenewalError::NotAuthorized(_))), "{refused:?}");
+        assert!(is_open());
+    }
+    DeviceKeyRegenerated.run(&world).await;
+    assert!(!is_open(), "the new credential was revoked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_of_a_deleted_device_cannot_renew_its_credential_with_that_of_its_successor() {
+    let world = World::new().await;
+    let device = connect_device(&world.hub, "d", &world.token("d", "d").await).await.unwrap();
+    DeviceRecreated.run(&world).await;
+    let successor = world.token("d", "d").await;
+    assert!(connect(&world.hub, "d", &successor).await.is_ok());
+    assert!(device.renew(credentials(&successor)).await.is_err());
+}
+
+/// A renewal and the revocation of the new credential at the same time: the connection does not survive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_connection_survives_a_race_of_its_renewal_with_a_revocation() {
+    let world = World::new().await;
+    for round in 0..200 {
+        let device = connect_device(&world.hub, "d", &world.policy_token()).await.unwrap();
+        let own = world.token("d", "d").await;
+        let renewing = device.clone();
+        let renewal = tokio::spawn(async move { renewing.renew(credentials(&own)).await.is_ok() });
+        DeviceKeyRegenerated.run(&world).await;
+        let renewed = renewal.await.unwrap();
+        assert!(!renewed || device.connection().close_reason().is_some(), "round {round}");
     }
 }

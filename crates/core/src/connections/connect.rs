@@ -287,8 +287,8 @@ impl Hub {
         // revocation finds it by its credential. If one of them is another one now, the device must connect again.
         // Examples: the identity was deleted and created again, or the token now verifies with another key.
         let is_same = identity.generation_id == connection.generation_id
-            && verified.credential == connection.credential
-            && Some(verified.expires) == connection.expires;
+            && verified.credential == connection.credential()
+            && Some(verified.expires) == connection.expires();
         if is_same { Ok(()) } else { Err(ConnectRefusal::Unavailable) }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::desired::{DesiredNotice, DesiredOutbox};
 use super::in_flight::{Answer, CallEnd, InFlight, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
-use crate::auth::Credential;
+use crate::auth::{Credential, VerifiedCredential};
 use crate::close_reason::CloseReason;
 use crate::session::{Session, Subscription};
 
@@ -42,10 +42,6 @@ pub enum Outgoing {
 pub struct Connection {
     /// The connected device or module.
     pub id: IdentityId,
-    /// The credential with which it authenticated.
-    pub credential: Credential,
-    /// When the token or certificate expires. `None` if it never does.
-    pub expires: Option<Timestamp>,
     /// When it connected.
     pub connected_at: Timestamp,
     /// The identity's generation id when it connected.
@@ -55,8 +51,10 @@ pub struct Connection {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    credential: Credential,
+    expires: Option<Timestamp>,
     session: Session,
     calls: InFlight,
     /// Earlier connections that the device closed with calls in flight. The device may answer those calls here.
@@ -116,19 +114,51 @@ impl Connection {
     ) -> Self {
         Self {
             id: identity.id.clone(),
-            credential,
-            expires,
             connected_at: now,
             generation_id: identity.generation_id.clone(),
             last_activity: AtomicI64::new(now.unix_millis()),
             disconnect_counted: AtomicBool::new(false),
-            state: Mutex::new(State { session, ..State::default() }),
+            state: Mutex::new(State {
+                credential,
+                expires,
+                session,
+                calls: InFlight::default(),
+                inherited: None,
+                desired_outbox: None,
+                messages_pending: false,
+                close_reason: None,
+                waker: None,
+            }),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic cannot leave the state half changed, so a poisoned mutex is still usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the credential with which it authenticated last.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        self.lock().credential.clone()
+    }
+
+    /// Returns whether it authenticated last with a credential for which `matches` returns true.
+    pub(crate) fn authenticated_with(&self, matches: impl Fn(&Credential) -> bool) -> bool {
+        matches(&self.lock().credential)
+    }
+
+    /// Returns when the token or certificate expires. `None` if it never does.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.lock().expires
+    }
+
+    /// Replaces the credential after it was verified.
+    pub(crate) fn set_credential(&self, verified: VerifiedCredential) {
+        let mut state = self.lock();
+        state.credential = verified.credential;
+        state.expires = Some(verified.expires);
     }
 
     /// Returns the next instruction to the protocol handler, or wakes it when there is one.

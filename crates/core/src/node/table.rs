@@ -160,15 +160,18 @@ impl Connections {
     /// of its modules that authenticated with this key of the device.
     pub fn close_using_key(&self, id: &IdentityId, key: KeyFingerprint, reason: CloseReason) {
         self.revocations.fetch_add(1, Ordering::SeqCst);
-        let used_key = |connection: &Arc<Connection>| connection.credential == Credential::DeviceKey(key);
+        let used_key = |connection: &Arc<Connection>| {
+            connection.authenticated_with(|credential| *credential == Credential::DeviceKey(key))
+        };
         if let Some(connection) = self.get(id).filter(used_key) {
             connection.close(reason);
         }
         if id.module_str().is_none() {
             let device = id.as_str();
             self.close_where(reason, |connection| {
-                connection.credential == Credential::ParentDeviceKey(key)
-                    && connection.id.device_str() == device
+                connection.id.device_str() == device
+                    && connection
+                        .authenticated_with(|credential| *credential == Credential::ParentDeviceKey(key))
             });
         }
     }

@@ -64,10 +64,9 @@ impl ServiceCaller {
         hub.store.save_policy(&stored).await.map_err(store_failed)?;
         hub.policies.insert(new);
         info!(policy = name, key = ?which, "key regenerated");
-        hub.connections.close_where(
-            CloseReason::CredentialChanged,
-            |c| matches!(&c.credential, Credential::Policy { name: used } if **used == *name),
-        );
+        hub.connections.close_where(CloseReason::CredentialChanged, |c| {
+            c.authenticated_with(|used| matches!(used, Credential::Policy { name: used } if **used == *name))
+        });
         hub.policy(name)
     }
 }

@@ -73,7 +73,7 @@ impl Connection {
         EventIdentity {
             id: self.id.clone(),
             generation_id: self.generation_id.clone(),
-            auth: Some((&self.credential).into()),
+            auth: Some((&self.credential()).into()),
         }
     }
 }

@@ -137,7 +137,7 @@ impl ConnectionHandler {
             return Err(Refusal::ServerUnavailable);
         }
         let connected = authenticated.attach().await.map_err(refused)?;
-        self.expires = connected.device.connection().expires.and_then(|expires| self.to_instant(expires));
+        self.expires = connected.device.connection().expires().and_then(|expires| self.to_instant(expires));
         self.durable = !connect.clean_session;
         self.will = will;
         self.client = Client::Device(connected.device);
