@@ -1,7 +1,6 @@
-//! The hub: all operations that devices, services and the operator can perform, independent of protocol and storage.
+//! The hub: assembles the features and the ports, starts and stops. It knows no rule of a feature.
 //!
-//! [`Hub`] implements the rules on top of ports (traits for storage, event log, bus and clock). Protocol front ends
-//! call [`Hub`] only.
+//! What a feature does to the hub is in `impl Hub` in the folder of the feature.
 
 use std::sync::Arc;
 

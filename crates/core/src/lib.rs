@@ -1,13 +1,18 @@
-//! The hub's core logic: authentication, authorization, connections, messages, twins and method calls.
+//! The rules of the hub: who may do what, and what happens then. No sockets, no HTTP, no SQL.
 //!
-//! This crate contains no sockets, no HTTP and no SQL. Protocol handlers (in the gateway) translate bytes into calls on
-//! [`Hub`], and results back into bytes. Adapters implement four ports: [`store::Store`] (persistent state),
-//! [`events::EventLog`] (telemetry and hub events), [`bus::Bus`] (access to a device's connection) and
-//! [`clock::Clock`].
+//! * [`operations`]: the table of all operations, and the rights that permit each.
+//! * [`ServiceCaller`], [`DeviceCaller`], [`ConnectedDevice`], [`BlobCaller`]: who asks. A protocol head proves it once, with
+//!   [`Hub::authenticate_service`] and the like. Operations are methods of these, and check their right themselves.
+//! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`telemetry`],
+//!   [`cloud_to_device`], [`files`], [`policies`], [`faults`], [`connections`].
+//! * [`node`]: what this process holds, the connections and the calls in flight.
+//! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
+//!   events), [`files::BlobStore`] (uploaded files), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
+//! * [`Hub`]: assembles these, starts and stops.
 //!
-//! Path of a method call: [`Hub::invoke_method`] → [`bus::Bus::call`] →
-//! [`connections::Connections::call`] → the connection's outbox, which its protocol handler drains →
-//! the device → [`connections::Connection::answer`] → back to the waiting caller.
+//! Path of a method call: [`ServiceCaller::invoke_method`] → [`bus::Bus::call`] → [`node::Connections::call`] → the
+//! connection's outbox, which its protocol head drains → the device → [`ConnectedDevice::answer_method`] → back to the
+//! waiting caller.
 //!
 //! # Words
 //!
