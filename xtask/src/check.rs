@@ -32,7 +32,7 @@ const NO_PROTOCOL_NO_DATABASE: (&str, &[&str]) = (
     "core must not depend on protocols, sockets or databases",
     &["tokio-rustls", "tokio-tungstenite", "axum", "http", "hyper", "hyper-util", "rusqlite", "rustls"],
 );
-const NO_DATABASE: (&str, &[&str]) = ("the gateway must reach data through core", &["rusqlite"]);
+const NO_DATABASE: (&str, &[&str]) = ("protocol heads reach data through core", &["rusqlite"]);
 const NO_SERVER: (&str, &[&str]) = ("an SDK is not a server", &["axum", "rusqlite"]);
 
 use AllowedCrates::{Anything, Only};
@@ -54,6 +54,11 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "ferrohub-blobs", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer {
+        name: "ferrohub-development-issuer",
+        allowed: Only(&["ferrohub-core", "ferrohub-model"]),
+        banned: &[NO_DATABASE],
+    },
     Layer {
         name: "ferrohub-gateway",
         allowed: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
