@@ -41,13 +41,14 @@ use AllowedCrates::{Anything, Only};
 const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-model", allowed: Only(&[]), banned: &[NO_IO] },
     Layer { name: "ferrohub-mqtt", allowed: Only(&[]), banned: &[NO_IO] },
+    Layer { name: "ferrohub-amqp", allowed: Only(&[]), banned: &[NO_IO] },
     Layer { name: "ferrohub-core", allowed: Only(&["ferrohub-model"]), banned: &[NO_PROTOCOL_NO_DATABASE] },
     Layer { name: "ferrohub-store", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer { name: "ferrohub-blobs", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer {
         name: "ferrohub-gateway",
-        allowed: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
+        allowed: Only(&["ferrohub-amqp", "ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
         banned: &[NO_DATABASE],
     },
     Layer {

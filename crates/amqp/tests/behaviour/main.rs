@@ -1,0 +1,8 @@
+//! Tests of the codec and the state machines through the public interface. One test binary, so that it links once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
+mod captures;
+mod every_captured_frame_decodes;
+mod every_value_survives_a_round_trip;
+mod hostile_values_are_refused;
+mod values;
