@@ -17,8 +17,8 @@ pub use compound::{Array, Items, List, Map, Pairs};
 pub use decode::{MAX_DEPTH, MAX_EMPTY_ELEMENTS};
 pub use encode::Encoder;
 pub use error::DecodeError;
-pub use field::{Field, Symbols};
+pub use field::{Field, Symbols, Timestamp};
 pub use value::{Described, Descriptor, Symbol, Value};
 
 pub(crate) use composite::composite;
-pub(crate) use decode::described;
+pub(crate) use decode::{described, section};

@@ -4,9 +4,10 @@
 
 mod codec;
 pub mod frame;
+pub mod message;
 pub mod performative;
 
 pub use codec::{
     Array, Composite, DecodeError, Described, Descriptor, Encoder, Field, Items, List, MAX_DEPTH,
-    MAX_EMPTY_ELEMENTS, Map, Owned, Pairs, Symbol, Symbols, Value, View,
+    MAX_EMPTY_ELEMENTS, Map, Owned, Pairs, Symbol, Symbols, Timestamp, Value, View,
 };

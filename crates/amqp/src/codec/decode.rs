@@ -37,8 +37,20 @@ pub(super) fn shallow<'a>(input: &mut &'a [u8]) -> Result<Value<'a>, DecodeError
     body(constructor, input)
 }
 
+/// Reads the descriptor of a described value and advances `input` past the value, without looking into it. Returns the
+/// descriptor and all bytes of the value.
+pub(crate) fn section<'a>(input: &mut &'a [u8]) -> Result<(Descriptor<'a>, &'a [u8]), DecodeError> {
+    let start = *input;
+    if byte(input)? != c::DESCRIBED {
+        return Err(DecodeError::NotComposite);
+    }
+    let descriptor = descriptor(input)?;
+    skip(input)?;
+    Ok((descriptor, start.get(..start.len() - input.len()).unwrap_or_default()))
+}
+
 /// Advances `input` past one value, without looking into it.
-pub(crate) fn skip(input: &mut &[u8]) -> Result<(), DecodeError> {
+fn skip(input: &mut &[u8]) -> Result<(), DecodeError> {
     // Each level of description uses at least two bytes of input, so the loop ends.
     let mut values = 1_u32;
     while values > 0 {

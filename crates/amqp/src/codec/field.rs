@@ -56,6 +56,7 @@ field! {
     &'a str: Value::String(value) | Value::Symbol(Symbol(value)) => value, |value, encoder| encoder.string(value);
     Symbol<'a>: Value::String(value) | Value::Symbol(Symbol(value)) => Symbol(value),
         |value, encoder| encoder.symbol(value.0);
+    Timestamp: Value::Timestamp(value) => Timestamp(value), |value, encoder| encoder.timestamp(value.0);
     List<'a>: Value::List(value) => value, |value, encoder| encoder.value(&Value::List(*value));
     Map<'a>: Value::Map(value) => value, |value, encoder| encoder.value(&Value::Map(*value));
     Array<'a>: Value::Array(value) => value, |value, encoder| encoder.value(&Value::Array(*value));
@@ -71,6 +72,10 @@ impl<'a> Field<'a> for Value<'a> {
         encoder.value(self);
     }
 }
+
+/// Milliseconds since 1970-01-01 UTC (AMQP 1.6.17); may be negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
 
 /// One symbol or an array of them: a field with `multiple="true"` (AMQP 1.4).
 #[derive(Debug, Clone, Copy, PartialEq)]

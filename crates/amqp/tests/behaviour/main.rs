@@ -5,4 +5,5 @@ mod captures;
 mod every_captured_frame_decodes;
 mod every_value_survives_a_round_trip;
 mod hostile_values_are_refused;
+mod messages;
 mod values;
