@@ -2,8 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod captures;
+mod client_and_server;
 mod every_captured_frame_decodes;
 mod every_value_survives_a_round_trip;
 mod hostile_values_are_refused;
+mod idle_memory;
+mod limits;
 mod messages;
+mod pair;
+mod raw;
+mod transfers;
 mod values;
