@@ -11,7 +11,8 @@ use crate::{
     performative::{AmqpError, Attach, Detach, Role, SenderSettleMode, condition},
 };
 
-/// How the application accepts a link that the peer asks for. All else is repeated from the peer's attach.
+/// How the application accepts a link that the peer asks for. Name, modes, source, target and properties are repeated
+/// from the peer's attach.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Grant {
     /// If we receive: messages that may be under way or unsettled at a time. The machine renews credit by itself, as
@@ -104,6 +105,7 @@ impl Session {
             // go-amqp takes an attach without a source or target as a refusal.
             source: Some(asked.source.unwrap_or_default()),
             target: Some(asked.target.unwrap_or_default()),
+            properties: asked.properties,
             ..link.bare_answer(&asked, grant.max_message_size)
         };
         shared.output.frame(id.channel, answer)?;
@@ -189,7 +191,8 @@ impl Session {
             return;
         };
         let id = link.id;
-        let answer = Detach { handle: id.handle.into(), closed: true, error: None };
+        // A detach that closes would be no answer to one that does not (AMQP 2.6.6). We keep nothing in either case.
+        let answer = Detach { handle: id.handle.into(), closed: detach.closed, error: None };
         let answered = match &link.stage {
             LinkStage::Requested(requested) => {
                 let attach = link.bare_answer(&requested.get(), 0);

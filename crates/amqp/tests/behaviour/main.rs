@@ -1,6 +1,8 @@
 //! Tests of the codec and the state machines through the public interface. One test binary, so that it links once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
+mod any_split_gives_the_same_events;
+mod captured_sessions_replay;
 mod captures;
 mod client_and_server;
 mod every_captured_frame_decodes;
