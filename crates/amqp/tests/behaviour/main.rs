@@ -5,6 +5,7 @@ mod any_split_gives_the_same_events;
 mod captured_sessions_replay;
 mod captures;
 mod client_and_server;
+mod codec_agrees_with_serde_amqp;
 mod every_captured_frame_decodes;
 mod every_value_survives_a_round_trip;
 mod hostile_values_are_refused;
