@@ -63,7 +63,8 @@ pub enum SendError {
     /// The peer has [`Config::max_unsettled`](crate::Config::max_unsettled) deliveries of this link to settle.
     #[error("too many unsettled deliveries")]
     TooManyUnsettled,
-    /// More than [`Config::max_transmit`](crate::Config::max_transmit) bytes wait for the transport or a session window.
+    /// More than [`Config::max_transmit`](crate::Config::max_transmit) bytes wait for the transport or a session window. Try again
+    /// after output was polled or input has arrived.
     #[error("too much output is pending")]
     BufferFull,
     /// A delivery tag of more than 32 bytes (AMQP 2.8.7).

@@ -67,6 +67,13 @@ impl Connection {
         session.and_then(|session| session.link(link).ok()).map_or(0, session::Link::credit)
     }
 
+    /// Returns the session of a link, unless the link is detached.
+    #[must_use]
+    pub fn session_of(&self, link: LinkId) -> Option<SessionId> {
+        let session = self.position(link.channel).ok().and_then(|at| self.sessions.get(at))?;
+        session.link(link).ok().map(|_| session.id())
+    }
+
     /// Changes how many messages of a link on which we receive may be under way or unsettled at a time. Credit that was
     /// given is not taken back: 0 stops a sender only after it has used its credit.
     pub fn set_max_credit(&mut self, link: LinkId, max_credit: u32) -> Result<(), SendError> {

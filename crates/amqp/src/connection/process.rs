@@ -88,8 +88,14 @@ impl Connection {
     }
 
     fn handle_begin(&mut self, channel: u16, begin: &Begin<'_>) -> Result<(), ProtocolError> {
-        if channel > self.config.channel_max || self.by_remote_channel(channel).is_some() {
+        // A client that does not answer our end may begin on the channel again.
+        let known = self.by_remote_channel(channel);
+        let ended = known.filter(|&at| self.sessions.get(at).is_some_and(Session::is_ending));
+        if channel > self.config.channel_max || known != ended {
             return Err(ProtocolError::Channel(channel));
+        }
+        if let Some(at) = ended {
+            self.sessions.remove(at);
         }
         if let Some(ours) = begin.remote_channel {
             // The answer to our begin.

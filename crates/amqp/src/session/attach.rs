@@ -37,7 +37,11 @@ impl Session {
         else {
             return Err(ProtocolError::Handle(attach.handle).into());
         };
-        if self.by_remote_handle(attach.handle).is_some() {
+        let known = self.by_remote_handle(attach.handle).map(|link| (link.id, link.is_gone()));
+        if let Some((id, true)) = known {
+            // A client that does not answer our detach, and uses the handle again.
+            self.remove(id, shared);
+        } else if known.is_some() {
             return Err(Violation::Session(condition::HANDLE_IN_USE, "the handle is in use"));
         }
         if let Some(link) = self.links.iter_mut().find(|link| link.is_answered_by(attach)) {
@@ -204,14 +208,7 @@ impl Session {
         let report = link.stage != LinkStage::Detaching { report: false };
         // Only an attach with a name that does not fit into the peer's frames cannot be sent; the link ends regardless.
         let _ = answered;
-        self.forget_deliveries(id, shared);
-        if let Ok(at) = self.position(id.handle) {
-            self.links.remove(at);
-            shared.counters.links -= 1;
-            if self.links.is_empty() {
-                self.links = Vec::new();
-            }
-        }
+        self.remove(id, shared);
         if report {
             let error: Reason = detach.error.as_ref().map(Owned::encoded);
             shared.output.event(Event::Detach { link: id, error });
@@ -238,6 +235,17 @@ impl Session {
         if let Err(at) = self.position(link.id.handle) {
             self.links.insert(at, link);
             shared.counters.links += 1;
+        }
+    }
+
+    fn remove(&mut self, id: LinkId, shared: &mut Shared<'_>) {
+        self.forget_deliveries(id, shared);
+        if let Ok(at) = self.position(id.handle) {
+            self.links.remove(at);
+            shared.counters.links -= 1;
+            if self.links.is_empty() {
+                self.links = Vec::new();
+            }
         }
     }
 

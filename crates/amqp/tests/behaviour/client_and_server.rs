@@ -1,10 +1,13 @@
 //! A client and a server together: connections, links and their ends.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ferrohub_amqp::{
-    Config, Credentials, Event, Outbound, ProtocolError, SendError,
+    Config, Connection, Credentials, Event, Outbound, ProtocolError, SendError,
     performative::{AmqpError, Outcome, Role, SaslCode},
 };
 
@@ -209,6 +212,38 @@ fn a_peer_that_sends_nothing_is_given_up_after_twice_the_idle_time_out() {
     assert_eq!(pair.client_error, Some(ProtocolError::IdleTimeout));
     assert_eq!(pair.server_error, Some(ProtocolError::IdleTimeout));
     assert_eq!(pair.elapsed(), Duration::from_secs(480));
+}
+
+#[test]
+fn a_slow_handshake_does_not_shorten_the_idle_time_out() {
+    let mut pair = Pair::new(Config::default(), Config::default(), plain());
+    pair.now += Duration::from_secs(59);
+    pair.drive();
+    assert!(pair.client.is_open() && pair.server.is_open());
+    pair.network_down = true;
+    while pair.step() {}
+    assert_eq!(
+        (pair.client_error, pair.server_error),
+        (Some(ProtocolError::IdleTimeout), Some(ProtocolError::IdleTimeout))
+    );
+    assert_eq!(pair.elapsed(), Duration::from_secs(59 + 480));
+}
+
+#[test]
+fn a_client_that_is_not_authenticated_in_time_is_given_up() {
+    let now = Instant::now();
+    let mut server = Connection::accept(Arc::default(), now);
+    let mut client = Connection::connect(Arc::default(), None, now);
+    let mut bytes = BytesMut::new();
+    client.poll_transmit(&mut bytes);
+    server.handle_input(&bytes, now).unwrap();
+    assert!(server.is_open());
+    // Heartbeats do not help.
+    let heartbeat = b"\0\0\0\x08\x02\0\0\0";
+    server.handle_input(heartbeat, now + Duration::from_secs(59)).unwrap();
+    let timeout = now + Duration::from_secs(60);
+    assert_eq!(server.poll_timeout(), Some(timeout));
+    assert_eq!(server.handle_timeout(timeout), Err(ProtocolError::HandshakeTimeout));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::BytesMut;
 use ferrohub_amqp::{
     Config, Connection, DecodeError, Event, Grant, Outbound, ProtocolError, SendError, Symbol,
     Unauthenticated,
@@ -260,6 +259,23 @@ fn transfers_that_break_the_rules_end_the_session() {
 }
 
 #[test]
+fn a_client_that_does_not_answer_a_detach_or_end_can_use_the_handle_and_channel_again() {
+    let (mut server, now, links) = server_with_links(Config::default(), 1, &GRANT);
+    let session = server.session_of(links[0]).unwrap();
+    server.detach(links[0], None).unwrap();
+    assert_eq!(server.session_of(links[0]), None);
+    server.handle_input(&frame(0, Attach { handle: 0, ..attach("again", Role::Sender) }), now).unwrap();
+    let Some(Event::Attach { link, .. }) = server.poll_event() else { panic!() };
+    server.accept_link(link, &GRANT).unwrap();
+    server.handle_input(&transfer(0, Some(0), false, b""), now).unwrap();
+    assert!(matches!(&events(&mut server)[..], [Event::Delivery(delivery)] if delivery.link == link));
+
+    server.end(session, None).unwrap();
+    server.handle_input(&frame(0, begin()), now).unwrap();
+    assert!(matches!(&events(&mut server)[..], [Event::Begin(again)] if *again != session));
+}
+
+#[test]
 fn what_arrives_for_an_ended_session_or_a_detached_link_is_ignored() {
     let (mut server, now, _) = server_with_links(Config::default(), 1, &GRANT);
     let detach = |handle| frame(0, Detach { handle, closed: true, error: None });
@@ -357,13 +373,61 @@ fn output_is_limited_while_the_window_or_the_transport_is_stalled() {
     assert!(server.send(link, &message).is_ok() && server.send(link, &message).is_ok());
     assert_eq!(server.send(link, &message), Err(SendError::BufferFull));
     assert!(!server.wants_read());
-    // What waits for a link is dropped with it.
-    let detach = frame(0, Detach { handle: 0, closed: true, error: None });
-    server.handle_input(&detach, now).unwrap();
     sent(&mut server);
-    let mut out = BytesMut::new();
-    server.poll_transmit(&mut out);
-    assert!(out.is_empty() && server.wants_read());
+    assert!(server.wants_read());
+}
+
+#[test]
+fn what_waits_for_a_link_is_dropped_with_it() {
+    let (mut server, now) = open_server(Config { max_transmit: 1000, ..Config::default() });
+    let begin = Begin { incoming_window: 1, ..begin() };
+    server.handle_input(&frame(0, begin), now).unwrap();
+    let mut links = Vec::new();
+    for handle in 0..2 {
+        let name = handle.to_string();
+        server.handle_input(&frame(0, Attach { handle, ..attach(&name, Role::Receiver) }), now).unwrap();
+        let Some(Event::Attach { link, .. }) = events(&mut server).pop() else { panic!() };
+        server.accept_link(link, &GRANT).unwrap();
+        links.push(link);
+        let flow = Flow {
+            next_incoming_id: Some(1),
+            incoming_window: 1,
+            handle: Some(handle),
+            link_credit: Some(100),
+            ..Flow::default()
+        };
+        server.handle_input(&frame(0, flow), now).unwrap();
+    }
+    sent(&mut server);
+    let idle = server.heap_size();
+    let message = Outbound { payload: &[7; 600], ..Outbound::default() };
+    for _ in 0..3 {
+        server.send(links[0], &message).unwrap();
+        sent(&mut server);
+    }
+    assert_eq!(server.send(links[1], &message), Err(SendError::BufferFull));
+    server.handle_input(&frame(0, Detach { handle: 0, closed: true, error: None }), now).unwrap();
+    sent(&mut server);
+    assert!(server.heap_size() <= idle);
+    assert!(server.send(links[1], &message).is_ok());
+    // The first frame was sent before the detach; a disposition for it comes too late and reaches nobody.
+    let late =
+        Disposition { role: Role::Receiver, first: 0, last: None, settled: true, ..Disposition::default() };
+    server.handle_input(&frame(0, late), now).unwrap();
+    let left = events(&mut server);
+    assert!(matches!(&left[..], [Event::Credit { .. }, Event::Detach { .. }]), "{left:?}");
+    // The next message takes the next delivery-id, without a gap for those that were dropped.
+    server
+        .handle_input(
+            &frame(0, Flow { next_incoming_id: Some(2), incoming_window: 9, ..Flow::default() }),
+            now,
+        )
+        .unwrap();
+    let bytes = sent(&mut server);
+    assert!(matches!(
+        &performatives(&bytes)[..],
+        [(0, Performative::Transfer(Transfer { delivery_id: Some(1), .. }))]
+    ));
 }
 
 #[test]

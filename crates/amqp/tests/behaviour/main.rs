@@ -13,6 +13,7 @@ mod idle_memory;
 mod limits;
 mod messages;
 mod pair;
+mod random_operations;
 mod raw;
 mod transfers;
 mod values;
