@@ -206,6 +206,35 @@ fn bytes_in_assembly_are_limited_over_all_links() {
 }
 
 #[test]
+fn a_session_that_ends_makes_room_for_links_and_output() {
+    let config = Config { max_links: 1, max_transmit: 1000, ..Config::default() };
+    let (mut server, now) = open_server(config);
+    let attach = frame(0, Attach { handle: 0, ..attach("r", Role::Receiver) });
+    let flow = Flow { next_incoming_id: Some(1), handle: Some(0), link_credit: Some(9), ..Flow::default() };
+    for _ in 0..3 {
+        server.handle_input(&[frame(0, begin()), attach.clone()].concat(), now).unwrap();
+        let Some(Event::Attach { link, .. }) = events(&mut server).pop() else { panic!() };
+        server.accept_link(link, &GRANT).unwrap();
+        // The flow takes the window away, so that everything waits.
+        server.handle_input(&frame(0, flow), now).unwrap();
+        sent(&mut server);
+        let message = Outbound { payload: &[0; 600], ..Outbound::default() };
+        assert!(server.send(link, &message).is_ok() && server.send(link, &message).is_ok());
+        assert_eq!(server.send(link, &message), Err(SendError::BufferFull));
+        server.handle_input(&frame(0, End::default()), now).unwrap();
+        assert!(matches!(events(&mut server).pop(), Some(Event::End { .. })));
+    }
+}
+
+#[test]
+fn a_message_is_settled_if_any_of_its_transfers_says_so() {
+    let (mut server, now, _) = server_with_links(Config::default(), 1, &GRANT);
+    let first = Transfer { delivery_id: Some(0), settled: Some(true), more: true, ..Transfer::default() };
+    server.handle_input(&[frame(0, first), transfer(0, None, false, b"x")].concat(), now).unwrap();
+    assert!(matches!(&events(&mut server)[..], [Event::Delivery(delivery)] if delivery.unsettled.is_none()));
+}
+
+#[test]
 fn more_messages_than_credit_detach_the_link() {
     let grant = Grant { credit: 2, ..GRANT };
     let (mut server, now, _) = server_with_links(Config::default(), 1, &grant);
