@@ -8,6 +8,7 @@ mod client_and_server;
 mod codec_agrees_with_serde_amqp;
 mod every_captured_frame_decodes;
 mod every_value_survives_a_round_trip;
+mod flows;
 mod hostile_values_are_refused;
 mod idle_memory;
 mod limits;

@@ -38,7 +38,7 @@ pub(crate) struct Application {
     pub(crate) sasl: Option<SaslCode>,
     /// How links are accepted; `None` refuses them.
     pub(crate) grant: Option<Grant>,
-    /// Whether messages are accepted as they arrive. Otherwise they are kept.
+    /// Whether messages are accepted as they arrive, by the client as well. Otherwise the server's are kept.
     pub(crate) settles: bool,
     pub(crate) kept: Vec<Unsettled>,
 }
@@ -159,7 +159,13 @@ impl Pair {
             if let Err(error) = self.client.handle_input(chunk, self.now) {
                 self.client_error = Some(error);
             }
-            while let Some(event) = self.client.poll_event() {
+            while let Some(mut event) = self.client.poll_event() {
+                if let Event::Delivery(delivery) = &mut event
+                    && self.application.settles
+                    && let Some(unsettled) = delivery.unsettled.take()
+                {
+                    self.client.settle(unsettled, &DeliveryState::Accepted).unwrap();
+                }
                 self.client_events.push(event);
             }
         }

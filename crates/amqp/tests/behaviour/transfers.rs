@@ -173,11 +173,12 @@ fn every_outcome_reaches_the_sender() {
 #[test]
 fn a_receiver_that_settles_second_waits_for_the_sender() {
     let mut pair = Pair::open(Config::default(), Config::default());
+    pair.application.settles = false;
     let session = pair.session();
     let (_, link) = pair.receiver(session, 5);
     let sent = pair.server.send(link, &Outbound { tag: b"lock", ..Outbound::default() }).unwrap();
     pair.drive();
-    // The client's machine always settles: write the disposition that .NET writes, twice.
+    // Our machine always settles: write the disposition that .NET writes, twice.
     let accepted = raw::frame(
         0,
         Disposition {
