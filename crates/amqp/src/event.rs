@@ -60,11 +60,12 @@ pub enum Event {
         /// Whether the receiver has settled. If not, it waits for [`settle_sent`](crate::Connection::settle_sent).
         settled: bool,
     },
-    /// The peer has detached a link, or has answered our detach. It is answered already.
+    /// The peer has detached a link, or has answered our detach; it is answered already. Or the machine has detached the
+    /// link, because the peer exceeded one of its limits.
     Detach {
         /// The link.
         link: LinkId,
-        /// The reason, if the peer gave one.
+        /// The reason: that of the peer, if it gave one, or ours.
         error: Reason,
     },
     /// A session has ended: by the peer, in answer to our end, or by us because the peer violated the protocol. It is

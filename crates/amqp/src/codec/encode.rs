@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Array, Descriptor, List, Map, Symbol, Value, constructor as c};
 
-/// Writes values to the end of a buffer, each in its shortest form.
+/// Writes values to the end of a buffer: strings, compound values and unsigned numbers in their shortest form.
 ///
 /// A compound value is written by a closure that gets an encoder for its elements, which counts them:
 ///
@@ -85,8 +85,7 @@ impl<'b> Encoder<'b> {
         }
     }
 
-    /// Writes an int in its full form: some clients read `status-code` only in this one or in the short one, and all
-    /// read this one.
+    /// Writes an int in its full form, as Azure writes the `status-code` of an answer.
     pub fn int(&mut self, value: i32) {
         self.constructor(c::INT);
         self.out.put_i32(value);

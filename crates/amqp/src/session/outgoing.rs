@@ -132,9 +132,9 @@ impl Session {
                 more,
                 ..Transfer::default()
             };
-            // The room was computed so that the frame fits.
             let payload = rest.chunk().get(..len).unwrap_or_default();
-            let _ = output.frame_with_payload(self.id.channel, Performative::Transfer(transfer), payload);
+            let sent = output.frame_with_payload(self.id.channel, Performative::Transfer(transfer), payload);
+            debug_assert!(sent.is_ok(), "the room was computed so that the frame fits");
             rest.advance(len);
             self.remote_window = window;
             self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
@@ -176,6 +176,6 @@ impl Session {
     }
 }
 
-/// Bytes of a transfer frame without payload, at most: 8 of the header, 3 of the descriptor, 3 of the list, 10 fields of
-/// which the largest is the tag with 34.
-const MAX_TRANSFER_FRAME: usize = 80;
+/// Bytes of a transfer frame without payload, at most: 8 of the header, 3 of the descriptor, 3 of the list, 34 of the tag,
+/// 15 of handle, delivery-id and format, 7 of the other fields.
+const MAX_TRANSFER_FRAME: usize = 70;
