@@ -1,6 +1,7 @@
 //! Tests of the codec and the state machines through the public interface. One test binary, so that it links once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
+mod another_implementation;
 mod any_split_gives_the_same_events;
 mod captured_sessions_replay;
 mod captures;
