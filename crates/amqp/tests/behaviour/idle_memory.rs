@@ -52,3 +52,10 @@ fn traffic_leaves_no_memory_behind() {
     pair.drive();
     assert_eq!((pair.server.heap_size(), pair.client.heap_size()), (0, 0));
 }
+
+#[test]
+fn a_connection_can_move_between_threads() {
+    fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Connection>();
+    is_send_and_sync::<Event>();
+}
