@@ -105,7 +105,9 @@ impl Connection {
             };
             session.begun(channel, begin);
             let id = session.id();
-            self.output.event(Event::Begin(id));
+            if !session.is_ending() {
+                self.output.event(Event::Begin(id));
+            }
             return Ok(());
         }
         // The same channel in both directions, as Azure does. Only a client that also begins sessions can have taken it.

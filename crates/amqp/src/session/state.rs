@@ -83,7 +83,10 @@ impl Session {
     /// Takes over what the peer's begin says.
     pub(crate) fn begun(&mut self, channel: u16, begin: &Begin<'_>) {
         self.remote_channel = Some(channel);
-        self.stage = Stage::Active;
+        // We may have sent end already.
+        if self.stage == Stage::Beginning {
+            self.stage = Stage::Active;
+        }
         self.next_incoming_id = begin.next_outgoing_id;
         self.remote_window = begin.incoming_window;
         self.remote_handle_max = begin.handle_max;

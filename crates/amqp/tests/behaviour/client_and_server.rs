@@ -189,6 +189,21 @@ fn a_session_that_ends_takes_its_links_with_it() {
 }
 
 #[test]
+fn a_session_that_is_ended_before_its_answer_arrives_ends_quietly() {
+    let mut pair = Pair::open(Config::default(), Config::default());
+    let session = pair.client.begin().unwrap();
+    pair.client.attach(session, &attach("x", Role::Sender), 0).unwrap();
+    pair.client.end(session, None).unwrap();
+    pair.drive();
+    assert!(
+        matches!(&pair.client_events[..], [Event::End { session: ended, error: None }] if *ended == session)
+    );
+    assert!(matches!(&pair.server_events[..], [Event::Begin(_), Event::Attach { .. }, Event::End { .. }]));
+    assert!(pair.to_server.is_empty(), "{:02x?}", pair.to_server);
+    assert_ne!(pair.session(), session);
+}
+
+#[test]
 fn an_idle_connection_only_sends_heartbeats() {
     let mut pair = Pair::open(Config::default(), Config::default());
     let week = Duration::from_secs(7 * 24 * 3600);
