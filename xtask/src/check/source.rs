@@ -1,37 +1,92 @@
 //! Reads Rust source text, as far as the checks need it.
 
-/// Replaces comments, the contents of strings, and everything from a test module on by spaces. Lines stay.
+/// Replaces comments, literals and test modules by spaces. Lines stay.
 pub(super) fn without_comments_strings_and_tests(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if first == '"' {
-            string_length(rest)
-        } else {
+        let Some(length) = length_of_skipped(rest) else {
             out.push(first);
             rest = rest.get(first.len_utf8()..).unwrap_or_default();
             continue;
         };
         let (skipped, tail) = rest.split_at(length);
-        out.extend(skipped.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+        blank(skipped, &mut out);
         rest = tail;
     }
-    out
+    without_tests(&out)
 }
 
-/// Returns the length of the string literal at the beginning of the text, with its quotes.
-fn string_length(text: &str) -> usize {
+fn blank(text: &str, out: &mut String) {
+    out.extend(text.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+}
+
+/// Returns the length of the comment or literal at the beginning of the text, if there is one.
+fn length_of_skipped(text: &str) -> Option<usize> {
+    if text.starts_with("//") {
+        return Some(text.find('\n').unwrap_or(text.len()));
+    }
+    if text.starts_with("/*") {
+        return Some(text.find("*/").map_or(text.len(), |end| end + 2));
+    }
+    if text.starts_with('"') {
+        return Some(end_of_literal(text, '"'));
+    }
+    if text.starts_with('\'') {
+        // Not a lifetime: it is closed after one character or one escape.
+        let inner = text.get(1..)?;
+        let is_literal = inner.starts_with('\\') || inner.chars().nth(1) == Some('\'');
+        return is_literal.then(|| end_of_literal(text, '\''));
+    }
+    let hashes = text.strip_prefix('r')?.bytes().take_while(|byte| *byte == b'#').count();
+    let body = text.get(1 + hashes..)?.strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(hashes));
+    Some(body.find(&end).map_or(text.len(), |at| 2 + hashes + at + end.len()))
+}
+
+/// Returns the length of the literal at the beginning of the text, with its quotes.
+fn end_of_literal(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            '"' => return at + 1,
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Replaces test modules by spaces. `text` has no comments and literals.
+fn without_tests(text: &str) -> String {
+    const MARK: &str = "#[cfg(test)]\nmod ";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, module)) = rest.split_once(MARK) {
+        out.push_str(before);
+        blank(MARK, &mut out);
+        let length = match module.find(['{', ';']) {
+            Some(at) if module.as_bytes().get(at) == Some(&b'{') => end_of_block(module),
+            Some(at) => at,
+            None => module.len(),
+        };
+        let (skipped, tail) = module.split_at(length);
+        blank(skipped, &mut out);
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Returns the position behind the first block of the text.
+fn end_of_block(text: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' if depth <= 1 => return at + 1,
+            b'}' => depth -= 1,
             _ => {}
         }
     }
@@ -81,18 +136,30 @@ mod tests {
 
     #[test]
     fn the_first_name_of_each_path_is_found_with_its_line() {
-        let text = "use crate::a::{b, c};\nuse crate::{\n    d::{e, f},\n    g,\n    self as h,\n};\ncrate::i!(crate::j::K)";
-        let found: Vec<(usize, String)> = crate_paths(text);
-        let expected = [(1, "a"), (2, "d"), (2, "g"), (2, "self"), (7, "i"), (7, "j")];
-        assert_eq!(found, expected.map(|(line, name)| (line, name.to_owned())));
+        let text = "use crate::a::{b, c};\nuse crate::{\n    d::{e, f},\n    g,\n};\ncrate::i!(crate::j::K)";
+        let expected = [(1, "a"), (2, "d"), (2, "g"), (6, "i"), (6, "j")];
+        assert_eq!(crate_paths(text), expected.map(|(line, name)| (line, name.to_owned())));
     }
 
     #[test]
-    fn comments_and_strings_become_spaces() {
-        assert_eq!(
-            without_comments_strings_and_tests("a // b\n\"c \\\" d\" /* e\n */ f"),
-            "a     \n                \n    f".replace("                \n", "             \n")
-        );
-        assert_eq!(without_comments_strings_and_tests("a\n#[cfg(test)]\nmod tests { b }"), "a\n");
+    fn comments_literals_and_test_modules_become_spaces() {
+        let words = |text: &str| {
+            let left = without_comments_strings_and_tests(text);
+            assert_eq!(left.matches('\n').count(), text.matches('\n').count(), "{text}");
+            left.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        for (text, left) in [
+            ("a // b\nc", "a c"),
+            ("a /* b\n */ c", "a c"),
+            ("a \"b \\\" c\" d", "a d"),
+            ("a '\"' b \" c \"", "a b"),
+            ("a '\\'' b", "a b"),
+            ("&'a b '{'", "&'a b"),
+            ("a r#\"b \" c\"# d", "a d"),
+            ("a\n#[cfg(test)]\nmod tests {\n fn b() { \"}\"; }\n}\nc", "a c"),
+            ("a\n#[cfg(test)]\nmod fake;\nb", "a ; b"),
+        ] {
+            assert_eq!(words(text), left, "{text}");
+        }
     }
 }
