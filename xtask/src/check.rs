@@ -1,7 +1,11 @@
 //! `cargo xtask check`: checks the layers. A crate depends only on crates below it, and model and protocol crates do no
-//! I/O.
+//! I/O. In core and gateway, a module uses only modules below it.
 //!
 //! The dependencies come from `cargo metadata`. Normal and build dependencies count; development dependencies do not.
+
+mod bans;
+mod modules;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::command::{cargo, run_quietly};
+use crate::workspace;
 
 /// The rules for one crate of the workspace.
 struct Layer {
@@ -89,9 +94,17 @@ pub(crate) fn layers() -> Result<String> {
     let metadata = run_quietly(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("`cargo metadata` did not print JSON")?;
     let crates = dependencies(&metadata)?;
-    let violations = violations(&crates);
+    let mut violations = violations(&crates);
+    for modules in modules::CRATES {
+        let sources = modules::read(&workspace::root(), modules)?;
+        violations.extend(modules::violations(modules, &sources));
+    }
+    violations.extend(bans::violations(&workspace::root())?);
     if violations.is_empty() {
-        return Ok(format!("the layers of {} crates are correct", crates.len()));
+        let (crates, modules) = (crates.len(), modules::CRATES.len());
+        return Ok(format!(
+            "the layers of {crates} crates, and of the modules of {modules} of them, are correct"
+        ));
     }
     bail!("dependencies violate the layers:\n  {}", violations.join("\n  "));
 }
