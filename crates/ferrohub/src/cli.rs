@@ -41,31 +41,31 @@ enum Command {
     /// Print the effective configuration, with secrets masked
     Config(commands::config::ConfigCommand),
     /// Manage devices
-    Device(commands::device::DeviceCommand),
+    Device(commands::registry::DeviceCommand),
     /// Manage modules of devices
-    Module(commands::module::ModuleCommand),
+    Module(commands::registry::ModuleCommand),
     /// Read and change twins of devices and modules
-    Twin(commands::twin::TwinCommand),
+    Twin(commands::twins::TwinCommand),
     /// List, download and delete the files that devices uploaded
     Files(commands::files::FilesCommand),
     /// Call a method on a device
-    Invoke(commands::invoke::Invoke),
+    Invoke(commands::methods::Invoke),
     /// Send, receive and purge cloud-to-device messages
-    C2d(commands::c2d::C2dCommand),
+    C2d(commands::cloud_to_device::C2dCommand),
     /// Print events, message feedback and file notifications as they arrive
     Monitor(commands::monitor::MonitorCommand),
     /// Send telemetry as a device or module
-    SendEvent(commands::send_event::SendEvent),
+    SendEvent(commands::telemetry::SendEvent),
     /// Upload a file as a device
-    Upload(commands::upload::Upload),
+    Upload(commands::files::Upload),
     /// Simulate devices: respond to methods, report desired properties, send telemetry
     Simulate(commands::simulate::Simulate),
     /// Manage the hub's shared access policies
-    Policy(commands::policy::PolicyCommand),
+    Policy(commands::policies::PolicyCommand),
     /// Manage the certificate authorities that devices may authenticate with
-    Ca(commands::ca::CaCommand),
+    Ca(commands::authorities::CaCommand),
     /// Inject faults, for tests (needs faults.enabled)
-    Fault(commands::fault::FaultCommand),
+    Fault(commands::faults::FaultCommand),
     /// Print the completion script for a shell
     Completions(commands::completions::Completions),
 }

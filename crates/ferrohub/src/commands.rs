@@ -1,25 +1,22 @@
-//! The commands, one module each.
+//! The commands. Those of a feature are in the module of that feature; the others are named as on the command line.
 
-pub(crate) mod c2d;
-pub(crate) mod ca;
+pub(crate) mod authorities;
+pub(crate) mod cloud_to_device;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
-pub(crate) mod device;
 mod device_client;
 pub(crate) mod env;
-pub(crate) mod fault;
+pub(crate) mod faults;
 pub(crate) mod files;
-mod identity;
-pub(crate) mod invoke;
-pub(crate) mod module;
+pub(crate) mod methods;
 pub(crate) mod monitor;
-pub(crate) mod policy;
-pub(crate) mod send_event;
+pub(crate) mod policies;
+pub(crate) mod registry;
 pub(crate) mod serve;
 pub(crate) mod simulate;
-pub(crate) mod twin;
-pub(crate) mod upload;
+pub(crate) mod telemetry;
+pub(crate) mod twins;
 pub(crate) mod wait;
 
 /// Runs an asynchronous command on one thread.

@@ -5,8 +5,7 @@ use ferrohub_device::{DeviceClient, Transport};
 use ferrohub_model::IdentityId;
 use ferrohub_service::{Authentication, Device};
 
-use super::device::device_identity;
-use super::identity::connection_string;
+use super::registry::{connection_string, device_identity};
 use crate::login::Access;
 
 /// Creates a client for a registered device.

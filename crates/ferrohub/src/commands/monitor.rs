@@ -1,8 +1,8 @@
 //! `ferrohub monitor`: prints events, message feedback and file notifications as they arrive.
 
-mod events;
 mod feedback;
 mod files;
+mod telemetry;
 
 use clap::{Args, Subcommand};
 
@@ -25,7 +25,7 @@ pub(crate) struct MonitorCommand {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print events from devices and from the hub
-    Events(events::Events),
+    Events(telemetry::Events),
     /// Print feedback about cloud-to-device messages, and complete it
     Feedback(feedback::Feedback),
     /// Print and complete file notifications, so that no other receiver gets them (needs files.notifications)

@@ -1,7 +1,7 @@
 //! `ferrohub simulate`: simulates devices that respond to methods, report desired properties and send telemetry.
 
 mod telemetry;
-mod twin;
+mod twins;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -174,7 +174,7 @@ impl Simulate {
                 let client = device_client::from_device(&access, &device, websocket)?;
                 install_method_handler(&client, &fleet);
                 if twin {
-                    tokio::spawn(twin::report_desired(
+                    tokio::spawn(twins::report_desired(
                         client.clone(),
                         client.desired_updates(),
                         fleet.clone(),

@@ -8,7 +8,6 @@ mod authorities;
 mod cloud_to_device;
 mod described;
 mod error;
-mod fault_matching;
 mod faults;
 mod files;
 mod message_headers;
@@ -25,7 +24,7 @@ mod telemetry;
 mod twins;
 
 pub(crate) use error::{ApiError, ErrorFormat};
-pub(crate) use fault_matching::injected_response;
+pub(crate) use faults::injected_response;
 pub(crate) use openapi::routes as description_routes;
 pub(crate) use routes::{Found, find};
 pub(crate) use serve::{method_not_allowed, serve};

@@ -1,10 +1,13 @@
 //! `/ferrohub/faults`: manages injected faults.
 
+mod matching;
+
 use ferrohub_core::ServiceCaller;
 use ferrohub_model::fault::FaultRequest;
 
+pub(crate) use self::matching::injected_response;
+use self::matching::resolve_operation;
 use super::RestResult;
-use super::fault_matching::resolve_operation;
 use super::request::RestRequest;
 use super::response::{json, no_content};
 

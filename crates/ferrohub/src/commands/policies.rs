@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
 use ferrohub_service::{Policy, PolicyKey};
 
-use super::identity::{KeyArg, KeyName};
+use super::registry::{KeyArg, KeyName};
 use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details, table};

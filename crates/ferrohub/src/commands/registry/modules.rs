@@ -93,7 +93,7 @@ struct Name {
 
 impl ModuleCommand {
     pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
-        super::block_on(async {
+        crate::commands::block_on(async {
             let access = self.login.access(global)?;
             let client = &access.client;
             match self.action {

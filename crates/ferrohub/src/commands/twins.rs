@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use ferrohub_service::{Properties, SectionChange, Twin, TwinChange};
 
-use super::identity::{connection_state, time_or_never};
+use super::registry::{connection_state, time_or_never};
 use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details};

@@ -10,9 +10,9 @@ use ferrohub_core::faults::{Pattern, RefusedRequest};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::{ErrorCode, HubError, percent};
 
-use super::error::{ApiError, ErrorFormat};
-use super::routes::Route;
-use super::table::ROUTES;
+use crate::heads::rest::error::{ApiError, ErrorFormat};
+use crate::heads::rest::routes::Route;
+use crate::heads::rest::table::ROUTES;
 
 /// Requests below this path are exempt, so that faults can always be managed.
 const EXEMPT: &str = "/ferrohub/";

@@ -8,7 +8,7 @@ use ferrohub_device::Event;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use super::c2d::property;
+use super::cloud_to_device::property;
 use super::device_client;
 use crate::global_flags::GlobalFlags;
 use crate::login::Login;

@@ -8,7 +8,7 @@ use ferrohub_device::FileUpload;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::device_client;
+use crate::commands::device_client;
 use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details};
@@ -42,7 +42,7 @@ struct Uploaded {
 
 impl Upload {
     pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
-        let uploaded = super::block_on(async {
+        let uploaded = crate::commands::block_on(async {
             let client = device_client::from_id(&self.login.access(global)?, &self.device, false).await?;
             let name = match (&self.name, self.file.file_name()) {
                 (Some(name), _) => name.clone(),

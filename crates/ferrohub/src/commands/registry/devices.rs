@@ -116,7 +116,7 @@ struct Update {
 
 impl DeviceCommand {
     pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
-        super::block_on(async {
+        crate::commands::block_on(async {
             let access = self.login.access(global)?;
             let client = &access.client;
             match self.action {
