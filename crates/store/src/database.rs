@@ -18,7 +18,7 @@ pub(crate) struct DatabaseSpec {
     /// SQLite's `application_id`, which marks the file as a Ferrohub database.
     pub(crate) application_id: u32,
     /// The migration at index `n` takes the schema from version `n` to `n + 1`. `user_version` is the current version.
-    /// Never edit a released migration: append a new one.
+    /// Never edit a released migration: append a new one, as `docs/how-to/add-a-migration.md` describes.
     pub(crate) migrations: &'static [&'static str],
 }
 
