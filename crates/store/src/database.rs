@@ -75,9 +75,14 @@ impl<'a> Database<'a> {
         OpenError::Database { file: self.file(), source }
     }
 
+    /// Returns whether the file is missing or empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        std::fs::metadata(self.file()).map_or(0, |file| file.len()) == 0
+    }
+
     /// Returns whether the file is missing or has no tables.
     pub(crate) fn is_new(&self) -> bool {
-        if std::fs::metadata(self.file()).map_or(0, |file| file.len()) == 0 {
+        if self.is_empty() {
             return true;
         }
         // Errors are reported when the file is opened for writing.

@@ -3,7 +3,6 @@
 //! A new migration needs a fixture: [`fixture`] says how it is made.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
-#[path = "schema_versions/fixture.rs"]
 mod fixture;
 
 use std::fs;
