@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
+use tempfile::TempDir;
+
 use crate::Random;
 use content::Content;
 use names::{Entry, Names};
@@ -107,10 +109,11 @@ impl Survival {
     pub const ALL: [Self; 4] = [Self::Nothing, Self::Torn, Self::Random, Self::Everything];
 }
 
-/// A simulated disk below a folder.
+/// A simulated disk in a temporary folder.
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
+    _folder: TempDir,
     state: Mutex<State>,
     /// Signals that [`State::hold_syncs`] or [`State::syncs_held`] changed.
     changed: Condvar,
@@ -134,9 +137,14 @@ struct State {
 }
 
 impl Disk {
-    /// Makes the folder `root` a simulated disk. What it contains is safe.
-    #[must_use]
-    pub fn new(root: &Path, seed: u64) -> Self {
+    /// Makes an empty disk.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn new(seed: u64) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // SQLite resolves symbolic links.
+        let root = folder.path().canonicalize()?;
         let state = State {
             names: Names::default(),
             contents: HashMap::new(),
@@ -149,7 +157,7 @@ impl Disk {
             hold_syncs: false,
             syncs_held: 0,
         };
-        Self { root: root.to_path_buf(), state: Mutex::new(state), changed: Condvar::new() }
+        Ok(Self { root, _folder: folder, state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// The folder.

@@ -7,12 +7,14 @@
 //!
 //! Everything follows from the seed of a test ([`seeds`]), so a failure can be repeated.
 
+mod commit;
 mod disk;
 mod random;
 mod seeds;
 #[allow(unsafe_code, reason = "SQLite calls a VFS through C function pointers")]
 mod vfs;
 
+pub use commit::share_commit;
 pub use disk::{Change, Disk, Failure, Fault, Survival};
 pub use random::Random;
 pub use seeds::{each_seed, seeds};

@@ -1,15 +1,13 @@
 //! One life of the store: from its start until the power is cut.
 //!
-//! The workload runs in rounds. A round holds back the `fsync` of a first write until more writes wait, so that these
-//! share one commit. Which writes share one does not depend on the speed of threads, so a seed is always the same test.
+//! The workload runs in rounds of one write and a group of writes that share a commit.
 
 use std::sync::Arc;
 
 use ferrohub_core::store::{Store, StoreError};
-use ferrohub_power_loss::{Disk, Fault, Random};
+use ferrohub_power_loss::{Disk, Fault, Random, share_commit};
 use ferrohub_store::{OpenError, SqliteStore, StoreMetrics};
 use rusqlite::Connection;
-use tokio::task::{JoinHandle, yield_now};
 
 use crate::model::Model;
 use crate::operation::{Answer, Operation};
@@ -35,8 +33,6 @@ pub(crate) struct Life<'a> {
     db: Option<Connection>,
     faults: u64,
 }
-
-type Write = JoinHandle<Result<Answer, StoreError>>;
 
 impl<'a> Life<'a> {
     pub(crate) fn new(disk: Arc<Disk>, candidates: Vec<Model>, random: &'a mut Random) -> Self {
@@ -98,27 +94,26 @@ impl<'a> Life<'a> {
 
     /// Runs one write, and then several in one commit.
     async fn round(&mut self, store: &Arc<SqliteStore>) {
-        self.disk.hold_syncs();
-        let number = self.number();
-        let first = vec![spawn(store, Operation::SavePolicy { key: number })];
-        while !first[0].1.is_finished() && !self.disk.is_sync_held() {
-            yield_now().await;
-        }
+        let first = Operation::SavePolicy { key: self.number() };
         let mut group = Vec::new();
-        if self.disk.is_sync_held() {
-            for _ in 0..self.random.below(MAX_GROUP + 1) {
-                let number = self.number();
-                group.push(spawn(store, Operation::random(self.random, number, &self.candidates[0])));
-            }
-            // Each write is in the queue when its task has run once.
-            for _ in 0..3 {
-                yield_now().await;
-            }
-            self.nothing_is_visible_before_it_is_safe();
+        for _ in 0..self.random.below(MAX_GROUP + 1) {
+            let number = self.number();
+            group.push(Operation::random(self.random, number, &self.candidates[0]));
         }
-        self.disk.release_syncs();
-        self.finish(first).await;
-        self.finish(group).await;
+        let run = |operation: &Operation| operation.clone().run(store.clone());
+        let nothing_is_visible = async || {
+            assert_eq!(
+                &Model::read(self.db.as_ref().unwrap()),
+                self.state(),
+                "a write is visible before it is safe"
+            );
+        };
+        let writes = group.iter().map(run).collect();
+        let (answer, answers) = share_commit(&self.disk, run(&first), writes, nothing_is_visible).await;
+        self.apply(&[first], vec![answer]);
+        if let Some(answers) = answers {
+            self.apply(&group, answers);
+        }
     }
 
     /// A number that no other operation of the test has.
@@ -126,33 +121,20 @@ impl<'a> Life<'a> {
         self.random.bits() >> 16
     }
 
-    fn nothing_is_visible_before_it_is_safe(&self) {
-        assert_eq!(&Model::read(self.db.as_ref().unwrap()), self.state());
-    }
-
-    /// Waits for the writes of one commit.
-    async fn finish(&mut self, group: Vec<(Operation, Write)>) {
-        let (mut done, mut with_failed) = (self.state().clone(), self.state().clone());
-        let (mut failed, count) = (0, group.len());
-        for (operation, write) in group {
-            let expected = operation.apply(&mut with_failed);
-            match write.await.unwrap() {
-                Ok(answer) => {
-                    assert_eq!(answer, operation.apply(&mut done), "{operation:?}");
-                    assert_eq!(answer, expected, "{operation:?}");
-                }
-                Err(_) => failed += 1,
-            }
+    /// Applies the writes of one commit to the model, if the store has acknowledged them.
+    fn apply(&mut self, group: &[Operation], answers: Vec<Result<Answer, StoreError>>) {
+        let mut after = self.state().clone();
+        let expected: Vec<Answer> = group.iter().map(|operation| operation.apply(&mut after)).collect();
+        if answers.iter().any(Result::is_err) {
+            assert!(answers.iter().all(Result::is_err), "a group of writes fails as a whole: {answers:?}");
+            self.candidates.push(after);
+            return;
         }
-        if failed == 0 {
-            // What a failed group left in the WAL is overwritten, unless this one wrote nothing.
-            let is_changed = done != *self.state();
-            if is_changed {
-                self.candidates = vec![done];
-            }
-        } else {
-            assert_eq!(failed, count, "a group of writes fails as a whole");
-            self.candidates.push(with_failed);
+        let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, expected, "{group:?}");
+        // What a failed group left in the WAL is overwritten, unless this group wrote nothing.
+        if after != *self.state() {
+            self.candidates = vec![after];
         }
     }
 
@@ -180,8 +162,4 @@ impl<'a> Life<'a> {
             assert!(self.disk.is_off(), "{error}");
         }
     }
-}
-
-fn spawn(store: &Arc<SqliteStore>, operation: Operation) -> (Operation, Write) {
-    (operation.clone(), tokio::spawn(operation.run(store.clone())))
 }

@@ -12,21 +12,19 @@ use ferrohub_power_loss::{Disk, Fault, Random, Survival, each_seed, install_vfs}
 use life::Life;
 use model::Model;
 
-/// A simulated disk in a new folder.
+/// A disk with the database of a hub.
 struct Fixture {
     disk: Arc<Disk>,
-    /// The states that the hub's database may have.
+    /// The states that the database may have.
     candidates: Vec<Model>,
     random: Random,
-    _folder: tempfile::TempDir,
 }
 
 impl Fixture {
     fn new(seed: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Arc::new(Disk::new(&folder.path().canonicalize().unwrap(), seed));
+        let disk = Arc::new(Disk::new(seed).unwrap());
         install_vfs(&disk);
-        Self { disk, candidates: vec![Model::default()], random: Random::new(seed), _folder: folder }
+        Self { disk, candidates: vec![Model::default()], random: Random::new(seed) }
     }
 
     /// Runs the hub's store until the power is cut, and restores what is left.
