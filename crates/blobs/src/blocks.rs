@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::files::{BlobError, ByteStream};
 
+use crate::file_system::FileSystem;
 use crate::paths::DeviceKey;
 use crate::quota::Quota;
 use crate::temp_file::blocking;
@@ -118,13 +119,18 @@ impl BlockStatsCache {
 }
 
 /// Removes a folder of blocks and releases its bytes. The caller must hold the folder's lock.
-pub(crate) fn discard(folder: &Path, block_stats: &BlockStatsCache, quota: &Quota) -> io::Result<()> {
+pub(crate) fn discard(
+    folder: &Path,
+    files: &dyn FileSystem,
+    block_stats: &BlockStatsCache,
+    quota: &Quota,
+) -> io::Result<()> {
     block_stats.remove(folder);
     for (name, bytes) in uncommitted(folder)? {
-        fs::remove_file(folder.join(name))?;
+        files.remove_file(&folder.join(name))?;
         quota.release(DeviceKey::of_block_folder(folder), bytes);
     }
-    match fs::remove_dir(folder) {
+    match files.remove_folder(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

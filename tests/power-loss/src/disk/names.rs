@@ -1,6 +1,6 @@
 //! The names of files and folders: those that are safe, and the changes since the last sync of their folders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::{Random, Survival};
@@ -21,6 +21,8 @@ pub(super) struct Names {
     current: Tree,
     safe: Tree,
     pending: Vec<Pending>,
+    /// Every folder that ever was.
+    folders: BTreeSet<PathBuf>,
     next_file: u64,
 }
 
@@ -39,7 +41,8 @@ impl Names {
             Entry::Folder => None,
         });
         let next_file = files.max().unwrap_or(0);
-        Self { current: tree.clone(), safe: tree, pending: Vec::new(), next_file }
+        let folders = tree.iter().filter(|(_, entry)| **entry == Entry::Folder).map(|(path, _)| path.clone());
+        Self { folders: folders.collect(), current: tree.clone(), safe: tree, pending: Vec::new(), next_file }
     }
 
     pub(super) fn get(&self, path: &Path) -> Option<Entry> {
@@ -75,6 +78,7 @@ impl Names {
 
     pub(super) fn create_folder(&mut self, path: &Path) {
         if self.get(path).is_none() {
+            self.folders.insert(path.to_path_buf());
             self.add(path, Entry::Folder);
         }
     }
@@ -132,10 +136,10 @@ impl Names {
                 change.apply(&mut tree);
             }
         }
-        let folders: Tree = self.all().into_iter().filter(|(_, entry)| *entry == Entry::Folder).collect();
-        let lost: Vec<PathBuf> =
-            folders.into_keys().filter(|folder| tree.get(folder) != Some(&Entry::Folder)).collect();
-        tree.retain(|path, _| !lost.iter().any(|folder| path.starts_with(folder)));
+        let lost: Vec<&PathBuf> =
+            self.folders.iter().filter(|folder| tree.get(*folder) != Some(&Entry::Folder)).collect();
+        let is_lost = |path: &Path| lost.iter().any(|folder| path.starts_with(folder));
+        tree.retain(|path, _| !is_lost(path));
         tree
     }
 }
