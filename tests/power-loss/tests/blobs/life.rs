@@ -1,5 +1,7 @@
 //! One life of a blob folder and its catalogue: from their start until the power is cut.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,11 +27,13 @@ pub(crate) struct Known {
     candidates: Vec<Blobs>,
     /// The acknowledged blocks.
     blocks: Blocks,
+    /// The files without an entry that were moved out of the way. They must not be lost.
+    set_aside: BTreeSet<OsString>,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { candidates: vec![Blobs::new()], blocks: Blocks::new() }
+        Self { candidates: vec![Blobs::new()], blocks: Blocks::new(), set_aside: BTreeSet::new() }
     }
 }
 
@@ -128,6 +132,10 @@ impl<'a> Life<'a> {
         assert!(index.is_some(), "the power loss left {:?}, not one of {expected:?}", sizes(&left));
         let count = |folder: &str| std::fs::read_dir(path.join(folder)).unwrap().count();
         assert_eq!((count("data"), count("parts")), (left.len(), 0), "files that belong to no blob");
+        let set_aside = std::fs::read_dir(path.join("set-aside")).into_iter().flatten();
+        let set_aside = set_aside.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(self.known.set_aside.is_subset(&set_aside), "files that were set aside are lost");
+        self.known.set_aside = set_aside;
         self.known.candidates = vec![left];
     }
 }
