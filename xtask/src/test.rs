@@ -13,7 +13,7 @@ use privileged_ports::PrivilegedPorts;
 use steps::Steps;
 
 /// Number of seeds of each test in `tests/power-loss` with `--full`. The gate runs about a hundred.
-const FULL_POWER_LOSS_SEEDS: &str = "5000";
+const FULL_POWER_LOSS_SEEDS: &str = "3000";
 
 struct Options {
     quick: bool,
