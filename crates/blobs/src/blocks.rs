@@ -1,7 +1,7 @@
 //! Uncommitted blocks: one folder for each blob, one file for each block.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
 use std::io::{self, Read as _};
@@ -26,10 +26,10 @@ pub(crate) const MAX_UNCOMMITTED_BLOCKS: usize = 100_000;
 const CHUNK_SIZE: usize = 256 * 1024;
 
 /// Returns the file names and sizes of the uncommitted blocks in a folder.
-pub(crate) fn uncommitted(folder: &Path) -> io::Result<HashMap<String, u64>> {
+pub(crate) fn uncommitted(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error),
     };
     let one = |entry: io::Result<fs::DirEntry>| {

@@ -191,7 +191,10 @@ impl Disk {
         self.remove_shared_memory()?;
         let names = state.names.surviving(survival, &mut state.random);
         let mut contents = HashMap::new();
-        for (path, entry) in &names {
+        // In the order of creation: names may be random, and a seed must always be the same test.
+        let mut by_age: Vec<(&PathBuf, &Entry)> = names.iter().collect();
+        by_age.sort_by_key(|(_, entry)| **entry);
+        for (path, entry) in by_age {
             match entry {
                 Entry::Folder => fs::create_dir_all(path)?,
                 Entry::File(file) => {

@@ -24,8 +24,8 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
 }
 
-/// Runs a test with each of its seeds. A failure prints its seed, and how to repeat it.
-pub fn each_seed(in_gate: u64, test: impl Fn(u64)) {
+/// Runs a test with each of its seeds, and drops its results. A failure prints its seed, and how to repeat it.
+pub fn each_seed<T>(in_gate: u64, test: impl Fn(u64) -> T) {
     for seed in seeds(in_gate) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
             eprintln!("failed with seed {seed}; set {ONLY}={seed} to repeat it");

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::{Random, Survival};
 
 /// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Entry {
+    Folder,
     /// A file, with a number that stays the same when it is renamed.
     File(u64),
-    Folder,
 }
 
 type Tree = BTreeMap<PathBuf, Entry>;

@@ -24,11 +24,11 @@ const ROOM: FolderLimits = FolderLimits { blob_bytes: 1 << 20, total_bytes: 1 <<
 #[derive(Debug)]
 pub(crate) struct Known {
     /// The acknowledged blobs, and those after an operation that failed, which a power loss may leave.
-    candidates: Vec<Blobs>,
+    pub(crate) candidates: Vec<Blobs>,
     /// The acknowledged blocks.
-    blocks: Blocks,
+    pub(crate) blocks: Blocks,
     /// The files without an entry that were moved out of the way. They must not be lost.
-    set_aside: BTreeSet<OsString>,
+    pub(crate) set_aside: BTreeSet<OsString>,
 }
 
 impl Default for Known {

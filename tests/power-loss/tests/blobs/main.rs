@@ -11,7 +11,8 @@ use ferrohub_power_loss::{Disk, Fault, Random, Survival, each_seed, install_vfs}
 use life::{Known, Life};
 
 /// Runs several lives of a blob folder on one disk. The power is cut after `cuts.0` to `cuts.0 + cuts.1` changes.
-fn lives(seed: u64, cuts: (u64, u64), faults: &[Fault]) {
+/// Returns the number of changes, and what is known then.
+fn lives(seed: u64, cuts: (u64, u64), faults: &[Fault]) -> (u64, Known) {
     let disk = Arc::new(Disk::new(seed).unwrap());
     install_vfs(&disk);
     let (mut known, mut random) = (Known::default(), Random::new(seed));
@@ -22,6 +23,7 @@ fn lives(seed: u64, cuts: (u64, u64), faults: &[Fault]) {
         drop(runtime);
         disk.lose_power(*random.pick(&Survival::ALL)).unwrap();
     }
+    (disk.changes(), known)
 }
 
 #[test]
@@ -32,4 +34,16 @@ fn acknowledged_blobs_and_blocks_survive_power_losses() {
 #[test]
 fn blobs_that_a_failing_disk_refused_change_nothing_and_later_ones_survive_a_power_loss() {
     each_seed(150, |seed| lives(seed, (100, 300), &[Fault::Write, Fault::Full, Fault::Sync]));
+}
+
+#[test]
+fn a_seed_is_always_the_same_test() {
+    for seed in 0..5 {
+        let run = || {
+            let (changes, known) = lives(seed, (100, 300), &[Fault::Write, Fault::Full, Fault::Sync]);
+            // The names of files are random.
+            (changes, known.candidates, known.blocks, known.set_aside.len())
+        };
+        assert!(run() == run(), "seed {seed}");
+    }
 }

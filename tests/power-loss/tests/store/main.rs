@@ -63,6 +63,21 @@ fn writes_on_a_failing_disk_are_refused_whole_and_later_ones_survive_a_power_los
 }
 
 #[test]
+fn a_seed_is_always_the_same_test() {
+    for seed in 0..5 {
+        let run = || {
+            let mut fixture = Fixture::new(seed);
+            for _ in 0..3 {
+                fixture.disk.cut_power_after(200);
+                fixture.life(&[Fault::Write, Fault::Full, Fault::Sync]);
+            }
+            (fixture.disk.changes(), fixture.candidates)
+        };
+        assert_eq!(run(), run());
+    }
+}
+
+#[test]
 fn a_power_loss_at_any_change_of_the_first_start_leaves_a_folder_that_opens() {
     let (mut cut, mut is_complete) = (1, false);
     while !is_complete {
