@@ -1,9 +1,10 @@
 //! `cargo xtask check`: checks the layers. A crate depends only on crates below it, and model and protocol crates do no
-//! I/O. In core and gateway, a module uses only modules below it.
+//! I/O. In core and gateway, a module uses only modules below it. All crates have the lints of the workspace.
 //!
 //! The dependencies come from `cargo metadata`. Normal and build dependencies count; development dependencies do not.
 
 mod bans;
+mod lints;
 mod modules;
 mod source;
 
@@ -39,6 +40,9 @@ const NO_PROTOCOL_NO_DATABASE: (&str, &[&str]) = (
 );
 const NO_DATABASE: (&str, &[&str]) = ("protocol heads reach data through core", &["rusqlite"]);
 const NO_SERVER: (&str, &[&str]) = ("an SDK is not a server", &["axum", "rusqlite"]);
+
+/// The crates that are only tests. The program must not depend on them.
+const TESTS: (&str, &[&str]) = ("it is only for tests", &["ferrohub-acceptance", "ferrohub-power-loss"]);
 
 use AllowedCrates::{Anything, Only};
 
@@ -76,8 +80,13 @@ const LAYERS: &[Layer] = &[
         banned: &[NO_SERVER],
     },
     Layer { name: "ferrohub-service", allowed: Only(&["ferrohub-model"]), banned: &[NO_SERVER] },
-    Layer { name: "ferrohub", allowed: Anything, banned: &[] },
+    Layer { name: "ferrohub", allowed: Anything, banned: &[TESTS] },
     Layer { name: "ferrohub-acceptance", allowed: Anything, banned: &[] },
+    Layer {
+        name: "ferrohub-power-loss",
+        allowed: Only(&["ferrohub-blobs", "ferrohub-core", "ferrohub-model", "ferrohub-store"]),
+        banned: &[],
+    },
     Layer { name: "ferrohub-bench", allowed: Anything, banned: &[] },
     Layer { name: "ferrohub-instructions", allowed: Anything, banned: &[] },
     Layer { name: "xtask", allowed: Only(&[]), banned: &[] },
@@ -100,6 +109,7 @@ pub(crate) fn layers() -> Result<String> {
         violations.extend(modules::violations(modules, &sources));
     }
     violations.extend(bans::violations(&workspace::root())?);
+    violations.extend(lints::violations(&metadata)?);
     if violations.is_empty() {
         let (crates, modules) = (crates.len(), modules::CRATES.len());
         return Ok(format!(
@@ -189,6 +199,7 @@ mod tests {
             ("ferrohub-model", "ferrohub-mqtt"),
             ("ferrohub-store", "ferrohub-bus"),
             ("ferrohub-service", "ferrohub-core"),
+            ("ferrohub", "ferrohub-power-loss"),
         ] {
             assert_eq!(with(name, dependency).len(), 1, "{name} -> {dependency}");
         }

@@ -17,9 +17,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 Developer commands of Ferrohub
 
-  cargo xtask test [--quick] [-- FILTER...]
+  cargo xtask test [--quick | --full] [-- FILTER...]
         The gate: clients, format, layers, lints, tests, instruction counts, fuzzing,
-        documentation. --quick stops after the tests; FILTER is passed to nextest.
+        documentation. --quick stops after the tests; --full adds thousands of power losses;
+        FILTER is passed to nextest.
 
   cargo xtask check
         Checks the layers: which crate may depend on which (from `cargo metadata`).

@@ -12,22 +12,30 @@ use crate::{check, clients, fuzz, instructions};
 use privileged_ports::PrivilegedPorts;
 use steps::Steps;
 
+/// Number of seeds of each test in `tests/power-loss` with `--full`. The gate runs about a hundred.
+const FULL_POWER_LOSS_SEEDS: &str = "3000";
+
 struct Options {
     quick: bool,
+    full: bool,
     /// Arguments for nextest, as given after `--`.
     filter: Vec<String>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options = Self { quick: false, filter: Vec::new() };
+        let mut options = Self { quick: false, full: false, filter: Vec::new() };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--quick" => options.quick = true,
+                "--full" => options.full = true,
                 "--" => options.filter = arguments.by_ref().cloned().collect(),
                 other => bail!("unknown argument `{other}` of `cargo xtask test`; see `cargo xtask help`"),
             }
+        }
+        if options.quick && options.full {
+            bail!("`--quick` and `--full` exclude each other");
         }
         Ok(options)
     }
@@ -66,6 +74,15 @@ fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     steps.step("instructions of the hot paths", || instructions::count(false))?;
     steps.step("fuzzing", || fuzz::fuzz(fuzz::GATE_DURATION, None))?;
+    if options.full {
+        steps.step("many power losses", || {
+            // Each test runs for minutes, which the profile of the gate does not allow.
+            run(cargo()
+                .args(["nextest", "run", "--package", "ferrohub-power-loss", "--cargo-quiet"])
+                .args(["--profile", "long"])
+                .env("POWER_LOSS_SEEDS", FULL_POWER_LOSS_SEEDS))
+        })?;
+    }
     steps.step("examples in the documentation", || {
         run(cargo().args(["test", "--quiet", "--doc", "--workspace"]))
     })?;

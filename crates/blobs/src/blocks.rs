@@ -1,7 +1,7 @@
 //! Uncommitted blocks: one folder for each blob, one file for each block.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
 use std::io::{self, Read as _};
@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::files::{BlobError, ByteStream};
 
+use crate::file_system::FileSystem;
 use crate::paths::DeviceKey;
 use crate::quota::Quota;
 use crate::temp_file::blocking;
@@ -25,10 +26,10 @@ pub(crate) const MAX_UNCOMMITTED_BLOCKS: usize = 100_000;
 const CHUNK_SIZE: usize = 256 * 1024;
 
 /// Returns the file names and sizes of the uncommitted blocks in a folder.
-pub(crate) fn uncommitted(folder: &Path) -> io::Result<HashMap<String, u64>> {
+pub(crate) fn uncommitted(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error),
     };
     let one = |entry: io::Result<fs::DirEntry>| {
@@ -118,13 +119,18 @@ impl BlockStatsCache {
 }
 
 /// Removes a folder of blocks and releases its bytes. The caller must hold the folder's lock.
-pub(crate) fn discard(folder: &Path, block_stats: &BlockStatsCache, quota: &Quota) -> io::Result<()> {
+pub(crate) fn discard(
+    folder: &Path,
+    files: &dyn FileSystem,
+    block_stats: &BlockStatsCache,
+    quota: &Quota,
+) -> io::Result<()> {
     block_stats.remove(folder);
     for (name, bytes) in uncommitted(folder)? {
-        fs::remove_file(folder.join(name))?;
+        files.remove_file(&folder.join(name))?;
         quota.release(DeviceKey::of_block_folder(folder), bytes);
     }
-    match fs::remove_dir(folder) {
+    match files.remove_folder(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

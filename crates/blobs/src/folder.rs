@@ -31,7 +31,8 @@ use crate::blocks::{
     self, BlockStats, BlockStatsCache, ConcatenatedFiles, FileRange, FolderLocks, MAX_BLOCKS,
     MAX_UNCOMMITTED_BLOCKS,
 };
-use crate::paths::{DeviceKey, Paths, block_file_name, create_private_folder, random_name, sync_folder};
+use crate::file_system::{FileSystem, SystemFiles};
+use crate::paths::{DeviceKey, Paths, block_file_name, random_name};
 use crate::quota::Quota;
 use crate::temp_file::{CompleteFile, TempFile, blocking};
 
@@ -69,11 +70,26 @@ impl Folder {
         catalogue: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BlobError> {
+        Self::open_in(Arc::new(SystemFiles), path, endpoint, limits, catalogue, clock).await
+    }
+
+    /// Like [`Folder::open`], in another file system than that of the operating system.
+    ///
+    /// # Errors
+    /// Those of the file system and of the catalogue.
+    pub async fn open_in(
+        files: Arc<dyn FileSystem>,
+        path: &Path,
+        endpoint: BlobEndpoint,
+        limits: FolderLimits,
+        catalogue: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, BlobError> {
         let known: HashMap<String, BlobName> = catalogue.blob_files().await?.into_iter().collect();
         let quota = Quota::new(limits.total_bytes, limits.device_bytes);
         let (folder, recovered_quota) = (path.to_path_buf(), quota.clone());
         let paths = blocking(move || {
-            let paths = Paths::open(&folder)?;
+            let paths = Paths::open(&folder, files)?;
             recover(&paths, &known, &recovered_quota)?;
             Ok(paths)
         })
@@ -96,7 +112,7 @@ impl Folder {
 fn recover(paths: &Paths, known: &HashMap<String, BlobName>, quota: &Quota) -> io::Result<()> {
     let mut leftovers = 0;
     for entry in fs::read_dir(paths.temp())? {
-        fs::remove_file(entry?.path())?;
+        paths.files().remove_file(&entry?.path())?;
         leftovers += 1;
     }
     let (mut found, mut set_aside) = (HashSet::new(), 0);
@@ -107,8 +123,8 @@ fn recover(paths: &Paths, known: &HashMap<String, BlobName>, quota: &Quota) -> i
             quota.add_existing(Some(DeviceKey::of(blob)), entry.metadata()?.len());
             found.insert(name);
         } else {
-            create_private_folder(paths.set_aside())?;
-            fs::rename(entry.path(), paths.set_aside().join(&name))?;
+            paths.create_set_aside()?;
+            paths.files().rename(&entry.path(), &paths.set_aside().join(&name))?;
             set_aside += 1;
         }
     }
@@ -169,8 +185,8 @@ impl Inner {
         };
         complete.persist(&path).await?;
         let stored = StoredBlob { blob, file };
-        let data = self.paths.data().to_path_buf();
-        if let Err(error) = blocking(move || Ok(sync_folder(&data)?)).await {
+        let paths = self.paths.clone();
+        if let Err(error) = blocking(move || Ok(paths.files().sync_folder(paths.data())?)).await {
             self.remove_file(&stored).await;
             return Err(error);
         }
@@ -202,7 +218,8 @@ impl Inner {
     async fn remove_file(&self, blob: &StoredBlob) {
         let Some(path) = self.paths.data_file(&blob.file) else { return };
         let (quota, bytes, owner) = (self.quota.clone(), blob.blob.bytes, DeviceKey::of(&blob.blob.name));
-        let removed = blocking(move || Ok(fs::remove_file(path)?)).await;
+        let files = self.paths.files().clone();
+        let removed = blocking(move || Ok(files.remove_file(&path)?)).await;
         match removed {
             Ok(()) => quota.release(Some(owner), bytes),
             Err(error) => warn!(%error, "cannot remove a file from the data folder"),
@@ -211,12 +228,12 @@ impl Inner {
 
     async fn discard_blocks(&self, name: &BlobName) -> Result<(), BlobError> {
         let (folder, block_stats) = (self.paths.block_folder(name), self.block_stats.clone());
-        let quota = self.quota.clone();
+        let (quota, files) = (self.quota.clone(), self.paths.files().clone());
         let lock = self.folder_locks.get(&folder).lock_owned().await;
         blocking(move || {
             // Keep the lock until the end, even if the caller is cancelled.
             let _guard = lock;
-            Ok(blocks::discard(&folder, &block_stats, &quota)?)
+            Ok(blocks::discard(&folder, &*files, &block_stats, &quota)?)
         })
         .await
     }
@@ -270,7 +287,7 @@ impl BlobFolder for Folder {
         let inner = &self.0;
         inner.check_condition(name, &options.condition).await?;
         let (owner, limit) = (DeviceKey::of(name), inner.limits.blob_bytes);
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit);
         temp.write_stream(stream).await?;
         let complete = temp.finish(options.md5).await?;
         inner.commit(name, complete, options).await
@@ -293,7 +310,7 @@ impl BlobFolder for Folder {
         .await?;
         let limit = inner.max_block_bytes(&file, stats, replaced)?;
         let owner = DeviceKey::of(name);
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit);
         match temp.write_stream(stream).await {
             Err(BlobError::TooLarge(_)) => return Err(BlobError::TooLarge(inner.limits.blob_bytes)),
             result => result?,
@@ -303,12 +320,12 @@ impl BlobFolder for Folder {
         let inner = inner.clone();
         let place_block = async move {
             let _guard = inner.folder_locks.get(&folder).lock_owned().await;
-            let (path, blocks) = (folder.join(&file), inner.paths.blocks().to_path_buf());
+            let (path, paths) = (folder.join(&file), inner.paths.clone());
             let (stats, old) = blocking({
                 let (path, folder, block_stats) = (path.clone(), folder.clone(), inner.block_stats.clone());
                 move || {
-                    create_private_folder(&folder)?;
-                    sync_folder(&blocks)?;
+                    paths.files().create_folder(&folder)?;
+                    paths.files().sync_folder(paths.blocks())?;
                     Ok((block_stats.get(&folder)?, fs::metadata(&path).ok().map(|old| old.len())))
                 }
             })
@@ -321,7 +338,8 @@ impl BlobFolder for Folder {
             complete.persist(&path).await?;
             inner.quota.release(Some(owner), old.unwrap_or(0));
             inner.block_stats.record_block(&folder, stats, file.len(), bytes, old);
-            blocking(move || Ok(sync_folder(&folder)?)).await?;
+            let files = inner.paths.files().clone();
+            blocking(move || Ok(files.sync_folder(&folder)?)).await?;
             Ok(md5)
         };
         tokio::spawn(place_block).await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
@@ -353,7 +371,7 @@ impl BlobFolder for Folder {
             files.push(folder.join(file));
         }
         let (owner, limit) = (DeviceKey::of(name), inner.limits.blob_bytes);
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit);
         temp.write_stream(&mut ConcatenatedFiles::new(files)).await?;
         let complete = temp.finish(None).await?;
         inner.commit(name, complete, options).await
@@ -431,7 +449,7 @@ impl BlobFolder for Folder {
                 let lock = folder_locks.get(&folder);
                 let _guard = lock.blocking_lock();
                 if blocks::last_modified(&folder)? < before {
-                    blocks::discard(&folder, &block_stats, &quota)?;
+                    blocks::discard(&folder, &**paths.files(), &block_stats, &quota)?;
                     info!("removed the blocks of an abandoned upload");
                 }
             }

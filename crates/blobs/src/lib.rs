@@ -8,10 +8,12 @@
 
 mod azure;
 mod blocks;
+mod file_system;
 mod folder;
 mod paths;
 mod quota;
 mod temp_file;
 
 pub use azure::AzureBlobStore;
+pub use file_system::{FileSystem, SystemFiles};
 pub use folder::{Folder, FolderLimits};

@@ -1,10 +1,9 @@
 //! The paths in the folder. Their file names consist of hexadecimal digits that are generated here; names that clients
 //! choose never become part of a path.
 
-use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +12,8 @@ use ferrohub_core::files::BlobError;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::random::random_bytes;
 use ring::digest;
+
+use crate::file_system::FileSystem;
 
 /// Longest decoded block id in bytes, as in Azure.
 const MAX_BLOCK_ID: usize = 64;
@@ -38,9 +39,11 @@ impl DeviceKey {
     }
 }
 
-/// The subfolders of the folder.
-#[derive(Debug, Clone)]
+/// The subfolders of the folder, and the file system that they are in.
+#[derive(Clone)]
 pub(crate) struct Paths {
+    files: Arc<dyn FileSystem>,
+    folder: PathBuf,
     /// Files with the bytes of blobs.
     data: PathBuf,
     /// Files that are being written.
@@ -53,17 +56,31 @@ pub(crate) struct Paths {
 
 impl Paths {
     /// Creates missing subfolders, accessible only to the owner.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path, files: Arc<dyn FileSystem>) -> io::Result<Self> {
         let paths = Self {
+            folder: folder.to_path_buf(),
             data: folder.join("data"),
             temp: folder.join("parts"),
             blocks: folder.join("blocks"),
             set_aside: folder.join("set-aside"),
+            files,
         };
         for path in [&paths.data, &paths.temp, &paths.blocks] {
-            create_private_folder(path)?;
+            paths.files.create_folder(path)?;
         }
+        // If the power was cut before, even existing folders may not be safe.
+        paths.files.sync_folder(folder)?;
         Ok(paths)
+    }
+
+    /// Creates the folder for files without a catalogue entry.
+    pub(crate) fn create_set_aside(&self) -> io::Result<()> {
+        self.files.create_folder(&self.set_aside)?;
+        self.files.sync_folder(&self.folder)
+    }
+
+    pub(crate) fn files(&self) -> &Arc<dyn FileSystem> {
+        &self.files
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -110,25 +127,17 @@ pub(crate) fn block_file_name(id: &str) -> Result<String, BlobError> {
     Ok(HEXLOWER.encode(&bytes))
 }
 
-pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Syncs a folder, so that created and renamed files survive a power loss.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::file_system::SystemFiles;
 
     #[test]
     fn names_that_clients_choose_never_become_paths() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = Paths::open(folder.path()).unwrap();
+        let paths = Paths::open(folder.path(), Arc::new(SystemFiles)).unwrap();
         for name in ["..", "../../etc/passwd", "", "a/b", "0123456789abcdef0123456789abcde/"] {
             assert_eq!(paths.data_file(name), None, "{name}");
         }
@@ -142,7 +151,14 @@ mod tests {
     proptest! {
         #[test]
         fn each_blob_has_its_own_folder_for_blocks(one in ".{1,40}", two in ".{1,40}") {
-            let paths = Paths { data: "d".into(), temp: "p".into(), blocks: "/b".into(), set_aside: "s".into() };
+            let paths = Paths {
+                files: Arc::new(SystemFiles),
+                folder: "/".into(),
+                data: "d".into(),
+                temp: "p".into(),
+                blocks: "/b".into(),
+                set_aside: "s".into(),
+            };
             let names = [BlobName::new("d", &one), BlobName::new("d", &two)];
             if let [Ok(one), Ok(two)] = names {
                 let (first, second) = (paths.block_folder(&one), paths.block_folder(&two));

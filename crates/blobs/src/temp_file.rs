@@ -1,19 +1,25 @@
 //! A file that is being written: it has a temporary name until it is complete and synced.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use ferrohub_core::files::{BlobError, ByteStream};
 use md5::{Digest as _, Md5};
-use tokio::fs::{File, OpenOptions, rename};
-use tokio::io::AsyncWriteExt as _;
+use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::file_system::FileSystem;
 use crate::paths::{DeviceKey, Paths, random_name};
 use crate::quota::{Quota, Reservation};
 
 /// A temporary file. Dropping it removes the file, unless it was persisted.
 pub(crate) struct TempFile {
+    files: Arc<dyn FileSystem>,
     path: PathBuf,
-    file: File,
+    /// The creation or last write, which runs while the next chunk arrives, and returns the file. `None` after an error.
+    write: Option<JoinHandle<io::Result<File>>>,
     reservation: Reservation,
     bytes: u64,
     limit: u64,
@@ -29,25 +35,31 @@ pub(crate) struct CompleteFile {
 }
 
 impl TempFile {
-    /// Creates a file of at most `limit` bytes, which counts toward the quota of the device `owner`.
-    pub(crate) async fn create(
-        paths: &Paths,
-        quota: &Quota,
-        owner: DeviceKey,
-        limit: u64,
-    ) -> Result<Self, BlobError> {
-        let path = paths.temp().join(random_name());
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await;
-        let file = opened.map_err(io_or_full)?;
-        Ok(Self {
+    /// Starts to create a file of at most `limit` bytes, which counts toward the quota of the device `owner`. The first
+    /// write, or [`Self::finish`], returns an error of the creation.
+    pub(crate) fn create(paths: &Paths, quota: &Quota, owner: DeviceKey, limit: u64) -> Self {
+        let (files, path) = (paths.files().clone(), paths.temp().join(random_name()));
+        let create = {
+            let (files, path) = (files.clone(), path.clone());
+            spawn_blocking(move || files.create_file(&path))
+        };
+        Self {
+            files,
             path,
-            file,
+            write: Some(create),
             reservation: quota.reservation(owner),
             bytes: 0,
             limit,
             md5: Md5::new(),
             persisted: false,
-        })
+        }
+    }
+
+    /// Waits for the last write.
+    async fn written(&mut self) -> Result<File, BlobError> {
+        let failed = || BlobError::Io(io::Error::other("an earlier write failed"));
+        let write = self.write.take().ok_or_else(failed)?;
+        write.await.map_err(|error| BlobError::Io(io::Error::other(error)))?.map_err(io_or_full)
     }
 
     /// Writes the whole stream.
@@ -60,8 +72,16 @@ impl TempFile {
             self.reservation.grow(more)?;
             self.bytes += more;
             self.md5.update(&chunk);
-            self.file.write_all(&chunk).await.map_err(io_or_full)?;
+            self.append(chunk).await?;
         }
+        Ok(())
+    }
+
+    /// Starts to write a chunk after the last one.
+    async fn append(&mut self, chunk: Bytes) -> Result<(), BlobError> {
+        let mut file = self.written().await?;
+        let (files, path) = (self.files.clone(), self.path.clone());
+        self.write = Some(spawn_blocking(move || files.append(&path, &mut file, &chunk).map(|()| file)));
         Ok(())
     }
 
@@ -71,8 +91,9 @@ impl TempFile {
         if expected.is_some_and(|expected| expected != md5) {
             return Err(BlobError::Md5Mismatch);
         }
-        self.file.flush().await.map_err(io_or_full)?;
-        self.file.sync_all().await.map_err(io_or_full)?;
+        let file = self.written().await?;
+        let (files, path) = (self.files.clone(), self.path.clone());
+        blocking(move || files.sync_file(&path, &file).map_err(io_or_full)).await?;
         Ok(CompleteFile { bytes: self.bytes, md5, temp: self })
     }
 }
@@ -81,7 +102,8 @@ impl CompleteFile {
     /// Renames the file to `path` and keeps its bytes in the quota. The rename survives a power loss only after the
     /// caller has synced the folder.
     pub(crate) async fn persist(mut self, path: &Path) -> Result<(), BlobError> {
-        rename(&self.temp.path, path).await.map_err(io_or_full)?;
+        let (files, from, to) = (self.temp.files.clone(), self.temp.path.clone(), path.to_path_buf());
+        blocking(move || files.rename(&from, &to).map_err(io_or_full)).await?;
         self.temp.persisted = true;
         self.temp.reservation.commit();
         Ok(())
@@ -92,7 +114,7 @@ impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.persisted {
             // If this fails, the next start removes the file.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.files.remove_file(&self.path);
         }
     }
 }

@@ -34,12 +34,42 @@ impl DataFolder {
     }
 }
 
-/// Creates a folder with mode 0700 if it does not exist.
+/// Creates a folder with mode 0700, and those above it, if they do not exist. Syncs their names: otherwise a power loss
+/// could remove the folder with all that is in it, however well the files are synced.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
+/// Syncs the names in a folder. A folder that may be written but not read cannot be synced.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder) {
+        Ok(folder) => folder.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens a file, and creates it with mode 0600 if it does not exist.
 pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_created_with_those_above_it_whatever_the_form_of_its_path() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["a/b/c", "a/b/c", "d/", "e/../f"] {
+            let path = root.path().join(path);
+            create_private_folder(&path).unwrap();
+            assert!(path.is_dir(), "{}", path.display());
+        }
+    }
 }

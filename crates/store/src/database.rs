@@ -18,7 +18,7 @@ pub(crate) struct DatabaseSpec {
     /// SQLite's `application_id`, which marks the file as a Ferrohub database.
     pub(crate) application_id: u32,
     /// The migration at index `n` takes the schema from version `n` to `n + 1`. `user_version` is the current version.
-    /// Never edit a released migration: append a new one.
+    /// Never edit a released migration: append a new one, as `docs/how-to/add-a-migration.md` describes.
     pub(crate) migrations: &'static [&'static str],
 }
 
@@ -75,9 +75,14 @@ impl<'a> Database<'a> {
         OpenError::Database { file: self.file(), source }
     }
 
+    /// Returns whether the file is missing or empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        std::fs::metadata(self.file()).map_or(0, |file| file.len()) == 0
+    }
+
     /// Returns whether the file is missing or has no tables.
     pub(crate) fn is_new(&self) -> bool {
-        if std::fs::metadata(self.file()).map_or(0, |file| file.len()) == 0 {
+        if self.is_empty() {
             return true;
         }
         // Errors are reported when the file is opened for writing.

@@ -21,9 +21,10 @@ const ID_FILE: &str = "instance";
 /// Checks that a data folder without a store contains no data of an earlier hub.
 pub(crate) fn check_new(folder: &Path) -> Result<(), OpenError> {
     let refused = |found| Err(OpenError::OldData { folder: folder.to_path_buf(), found });
-    // SQLite would delete the WAL of a missing database.
+    // SQLite would delete the WAL of a missing or empty database. If the database has no tables although it is not
+    // empty, the WAL has no complete transaction: the power was cut during the first start.
     let wal = folder.join(format!("{}-wal", HUB_DATABASE.file_name));
-    if fs::metadata(wal).is_ok_and(|wal| wal.len() > 0) {
+    if Database::new(folder, &HUB_DATABASE).is_empty() && fs::metadata(wal).is_ok_and(|wal| wal.len() > 0) {
         return refused("a write-ahead log (hub.db-wal)");
     }
     if has_events(folder) {
@@ -39,7 +40,7 @@ pub(crate) fn check_new(folder: &Path) -> Result<(), OpenError> {
 /// Returns whether there is an event log that had an event. A file that cannot be read counts as one.
 fn has_events(folder: &Path) -> bool {
     let database = Database::new(folder, &EVENTS_DATABASE);
-    if fs::metadata(database.file()).map_or(0, |file| file.len()) == 0 {
+    if database.is_empty() {
         return false;
     }
     let Ok(events) = database.reader() else { return true };

@@ -59,8 +59,8 @@ impl SqliteStore {
         let connection = database.open_for_writing()?;
         let instance = instance::of_hub(&connection, &database)?;
         let messages_waiting = metrics.messages_waiting.clone();
-        with_message_gauge(&connection, &messages_waiting, |_| Ok(()))
-            .map_err(|source| database.open_error(source))?;
+        let waiting = statements::message_count(&connection).map_err(|source| database.open_error(source))?;
+        messages_waiting.set(waiting);
         let readers = database.readers(READERS)?;
         let failures = Failures::new(database.file(), metrics.failures.clone());
         let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
@@ -99,17 +99,20 @@ impl SqliteStore {
     pub(crate) fn folder(&self) -> Option<Arc<DataFolder>> {
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-/// Runs `work`, which may change the number of messages, and updates the gauge.
-fn with_message_gauge<T>(
-    db: &Connection,
-    waiting: &MessagesWaiting,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let result = work(db)?;
-    waiting.set(statements::message_count(db)?);
-    Ok(result)
+    /// Runs a write that may change the number of messages, and sets the gauge once it is on disk.
+    async fn write_messages<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let waiting = self.messages_waiting.clone();
+        let counted = move |db: &Connection| Ok((work(db)?, statements::message_count(db)?));
+        let on_commit = move |(_, count): &(T, i64)| {
+            waiting.set(*count);
+        };
+        Ok(self.writer.write_with_callback(counted, on_commit).await?.0)
+    }
 }
 
 /// Reads the policies in a data folder, whether a hub is running on it or not. The owner of the folder uses their keys
@@ -172,14 +175,7 @@ impl Store for SqliteStore {
         expected_etag: Option<&str>,
     ) -> Result<WriteOutcome, StoreError> {
         let (id, expected) = (id.clone(), expected_etag.map(str::to_owned));
-        let waiting = self.messages_waiting.clone();
-        self.writer
-            .write(move |db| {
-                with_message_gauge(db, &waiting, |db| {
-                    statements::delete_identity(db, &id, expected.as_deref())
-                })
-            })
-            .await
+        self.write_messages(move |db| statements::delete_identity(db, &id, expected.as_deref())).await
     }
 
     async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
@@ -240,12 +236,8 @@ impl Store for SqliteStore {
     }
 
     async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome, StoreError> {
-        let (message, waiting) = (message.clone(), self.messages_waiting.clone());
-        self.writer
-            .write(move |db| {
-                with_message_gauge(db, &waiting, |db| statements::enqueue_message(db, &message, limit))
-            })
-            .await
+        let message = message.clone();
+        self.write_messages(move |db| statements::enqueue_message(db, &message, limit)).await
     }
 
     async fn queued_messages(&self, id: &IdentityId) -> Result<Vec<QueueEntry>, StoreError> {
@@ -264,14 +256,8 @@ impl Store for SqliteStore {
         status: FeedbackStatus,
         options: FeedbackOptions,
     ) -> Result<u64, StoreError> {
-        let (sequences, waiting) = (sequences.to_vec(), self.messages_waiting.clone());
-        self.writer
-            .write(move |db| {
-                with_message_gauge(db, &waiting, |db| {
-                    statements::settle_messages(db, &sequences, status, options)
-                })
-            })
-            .await
+        let sequences = sequences.to_vec();
+        self.write_messages(move |db| statements::settle_messages(db, &sequences, status, options)).await
     }
 
     async fn abandon_message(
@@ -280,13 +266,7 @@ impl Store for SqliteStore {
         max_deliveries: u32,
         options: FeedbackOptions,
     ) -> Result<AbandonOutcome, StoreError> {
-        let waiting = self.messages_waiting.clone();
-        self.writer
-            .write(move |db| {
-                with_message_gauge(db, &waiting, |db| {
-                    statements::abandon_message(db, sequence, max_deliveries, options)
-                })
-            })
+        self.write_messages(move |db| statements::abandon_message(db, sequence, max_deliveries, options))
             .await
     }
 
@@ -295,12 +275,8 @@ impl Store for SqliteStore {
         id: &IdentityId,
         options: FeedbackOptions,
     ) -> Result<Option<u64>, StoreError> {
-        let (id, waiting) = (id.clone(), self.messages_waiting.clone());
-        self.writer
-            .write(move |db| {
-                with_message_gauge(db, &waiting, |db| statements::purge_messages(db, &id, options))
-            })
-            .await
+        let id = id.clone();
+        self.write_messages(move |db| statements::purge_messages(db, &id, options)).await
     }
 
     async fn expired_messages(

@@ -1,0 +1,195 @@
+//! Every version of a database that was ever released can be opened, and its rows are found.
+//!
+//! A new migration needs a fixture: [`fixture`] says how it is made.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+
+use ferrohub_core::registry::Authentication;
+use ferrohub_core::session::Session;
+use ferrohub_core::store::{DeviceCounts, NotificationLock, Store};
+use ferrohub_core::telemetry::EventLog;
+use ferrohub_model::file::BlobName;
+use ferrohub_model::{DeviceId, IdentityId, Rights, Timestamp};
+use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
+use fixture::{EVENTS, HUB, KINDS, Kind, row_count, schema, tables};
+use rusqlite::{Connection, OpenFlags};
+use tempfile::tempdir;
+
+fn id(text: &str) -> IdentityId {
+    IdentityId::parse(text).unwrap()
+}
+
+fn time(millis: i64) -> Timestamp {
+    Timestamp::from_unix_millis(millis)
+}
+
+fn read_only(file: &Path) -> Connection {
+    // The file is in WAL mode. `immutable` reads it without one.
+    let uri = format!("file:{}?immutable=1", file.display());
+    Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI).unwrap()
+}
+
+/// Copies a fixture into a data folder.
+fn copy(kind: Kind, version: usize, folder: &Path) {
+    fs::copy(kind.fixture(version), folder.join(kind.file_name)).unwrap();
+}
+
+#[test]
+fn every_migration_has_a_fixture() {
+    let missing: Vec<String> = KINDS.into_iter().flat_map(Kind::missing).collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+#[ignore = "makes the fixtures of new migrations"]
+fn make_missing_fixtures() {
+    for kind in KINDS {
+        for version in kind.versions().filter(|version| !kind.fixture(*version).exists()) {
+            kind.make(version);
+        }
+    }
+}
+
+#[test]
+fn a_fixture_has_the_schema_of_its_migrations_and_rows_in_every_table() {
+    for kind in KINDS {
+        for version in kind.versions() {
+            let db = read_only(&kind.fixture(version));
+            let changed = "a released migration must not change: append a new one";
+            assert_eq!(
+                schema(&db),
+                kind.schema_of(version),
+                "{} version {version}: {changed}",
+                kind.file_name
+            );
+            let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(found, version as i64);
+            for table in tables(&db) {
+                assert!(row_count(&db, &table) > 0, "{} version {version}: {table} is empty", kind.file_name);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows() {
+    for hub in HUB.versions() {
+        for events in EVENTS.versions() {
+            let folder = tempdir().unwrap();
+            copy(HUB, hub, folder.path());
+            copy(EVENTS, events, folder.path());
+            let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
+            let log = SqliteEventLog::open(&store, 2, StoreMetrics::default()).unwrap();
+            identities_are_found(&store, hub).await;
+            twins_are_found(&store, hub).await;
+            messages_are_found(&store, hub).await;
+            files_are_found(&store, hub).await;
+            events_are_found(&log).await;
+            store.close().await;
+            log.close().await;
+            for kind in KINDS {
+                nothing_is_lost(
+                    kind,
+                    if kind.file_name == HUB.file_name { hub } else { events },
+                    folder.path(),
+                );
+            }
+        }
+    }
+}
+
+/// Checks that the migrations left a sound database with as many rows as the fixture.
+fn nothing_is_lost(kind: Kind, version: usize, folder: &Path) {
+    let (before, after) = (read_only(&kind.fixture(version)), read_only(&folder.join(kind.file_name)));
+    let sound: String = after.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
+    assert_eq!(sound, "ok");
+    let newest = *kind.versions().end();
+    assert_eq!(schema(&after), kind.schema_of(newest), "{} from version {version}", kind.file_name);
+    for table in tables(&before) {
+        assert_eq!(row_count(&after, &table), row_count(&before, &table), "{table} from version {version}");
+    }
+}
+
+async fn identities_are_found(store: &SqliteStore, version: usize) {
+    let (pump, session) = store.identity_and_session(&id("pump-1")).await.unwrap().unwrap();
+    assert_eq!((pump.generation_id.as_str(), pump.iot_edge), ("638000000000000001", true));
+    assert_eq!(pump.parent_scopes, ["ms-azure-iot-edge://site-2"]);
+    assert!(matches!(pump.authentication, Authentication::Sas { .. }));
+    assert_eq!(session, Some(Session::from_bits(5)));
+    assert_eq!(pump.messages, u32::from(version >= 3));
+    let modules = store.modules(&DeviceId::new("pump-1").unwrap()).await.unwrap();
+    assert_eq!(
+        modules.iter().map(|module| module.managed_by.as_deref()).collect::<Vec<_>>(),
+        [Some("IotEdge")]
+    );
+    let repaired = store.identity(&id("pump-2")).await.unwrap().unwrap();
+    assert_eq!(repaired.status_reason.as_deref(), Some("in repair"));
+    assert!(matches!(repaired.authentication, Authentication::SelfSigned { .. }));
+    assert_eq!(store.device_counts().await.unwrap(), DeviceCounts { total: 2, disabled: 1 });
+    let policies = store.policies().await.unwrap();
+    assert_eq!((policies.len(), policies[0].rights), (1, Rights::ALL));
+    let authorities = store.authorities().await.unwrap();
+    assert_eq!((authorities.len(), authorities[0].verification_code.as_deref()), (1, Some("7A6F")));
+    let connected = store.mark_all_disconnected(time(1_800_000_000_000)).await.unwrap();
+    assert_eq!(connected, u64::from(version >= 5));
+}
+
+async fn twins_are_found(store: &SqliteStore, version: usize) {
+    let (_, twin) = store.twin(&id("pump-1")).await.unwrap().unwrap();
+    let (_, module) = store.twin(&id("pump-1/filter")).await.unwrap().unwrap();
+    if version < 2 {
+        assert_eq!((twin.desired.values.len(), module.desired.values.len()), (0, 0));
+        return;
+    }
+    assert_eq!(twin.model_id, "dtmi:com:example:Pump;1");
+    assert_eq!((twin.desired.version, twin.reported.version, twin.updates), (2, 3, 4));
+    assert_eq!(serde_json::to_string(&twin.desired.values).unwrap(), r#"{"speed":3}"#);
+    assert_eq!(serde_json::to_string(&module.desired.values).unwrap(), r#"{"mesh":0.5}"#);
+}
+
+async fn messages_are_found(store: &SqliteStore, version: usize) {
+    let queue = store.queued_messages(&id("pump-1")).await.unwrap();
+    let input = store.queued_messages(&id("pump-1/filter")).await.unwrap();
+    let feedback = store.feedback(&[], 10).await.unwrap();
+    if version < 3 {
+        assert_eq!((queue.len(), input.len(), feedback.len()), (0, 0, 0));
+        return;
+    }
+    assert_eq!((queue[0].sequence, input[0].sequence, input[0].is_input), (7, 8, true));
+    let messages = store.messages(&[7, 8]).await.unwrap();
+    assert_eq!((&messages[0].message.body[..], messages[0].delivery_count), (&b"start"[..], 2));
+    assert_eq!(messages[1].message.input.as_deref(), Some("rinse"));
+    assert_eq!((feedback.len(), feedback[0].sequence, feedback[0].delivery_count), (1, 3, 1));
+}
+
+async fn files_are_found(store: &SqliteStore, version: usize) {
+    if version < 4 {
+        assert!(store.blob_files().await.unwrap().is_empty());
+        return;
+    }
+    let upload = store.upload("upload-1").await.unwrap().unwrap();
+    assert_eq!(upload.blob, BlobName::parse("pump-1/log.txt").unwrap());
+    let blob = store.blob(&BlobName::parse("pump-1/photo.png").unwrap()).await.unwrap().unwrap();
+    assert_eq!((blob.file.as_str(), blob.blob.bytes), ("0123456789abcdef0123456789abcdef", 5));
+    assert_eq!(blob.blob.properties.get("content-type").map(String::as_str), Some("image/png"));
+    assert_eq!(store.signing_keys().await.unwrap().len(), 1);
+    let lock =
+        NotificationLock { token: "lock".to_owned(), until: time(1_800_000_100_000), max_deliveries: 10 };
+    let notification =
+        store.lock_next_file_notification(time(1_800_000_000_000), &lock).await.unwrap().unwrap();
+    assert_eq!((notification.blob_name.as_str(), notification.blob_size_in_bytes), ("pump-1/photo.png", 5));
+}
+
+async fn events_are_found(log: &SqliteEventLog) {
+    let first = log.read(0, 0, 10, usize::MAX).await.unwrap();
+    assert_eq!((first.len(), &first[0].body[..]), (1, &br#"{"speed":2}"#[..]));
+    let second = log.read(1, 0, 10, usize::MAX).await.unwrap();
+    assert_eq!(second.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
+    let states = log.state().await.unwrap();
+    assert_eq!((states[0].bytes, states[1].bytes), (142, 270));
+    assert_eq!((*log.head(0).unwrap().borrow(), *log.head(1).unwrap().borrow()), (1, 3));
+}
