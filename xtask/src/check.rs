@@ -41,6 +41,7 @@ use AllowedCrates::{Anything, Only};
 const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-model", allowed: Only(&[]), banned: &[NO_IO] },
     Layer { name: "ferrohub-mqtt", allowed: Only(&[]), banned: &[NO_IO] },
+    Layer { name: "ferrohub-amqp", allowed: Only(&[]), banned: &[NO_IO] },
     Layer { name: "ferrohub-query", allowed: Only(&["ferrohub-model"]), banned: &[NO_IO] },
     Layer {
         name: "ferrohub-core",
@@ -56,7 +57,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer {
         name: "ferrohub-gateway",
-        allowed: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
+        allowed: Only(&["ferrohub-amqp", "ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
         banned: &[NO_DATABASE],
     },
     Layer {
