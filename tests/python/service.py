@@ -176,6 +176,12 @@ def main():
     def abandon_feedback(lock_token):
         runtime().abandon_feedback_notification(lock_token)
 
+    def send_c2d_message(device_id, message, properties=None, size=None):
+        """Sends a message over AMQP. With `size`, the message is repeated up to that number of bytes."""
+        if size is not None:
+            message = (message * (size // len(message) + 1))[:size]
+        manager.send_c2d_message(device_id, message, properties or {})
+
     def purge(device_id):
         result = manager.protocol.cloud_to_device_messages.purge_cloud_to_device_message_queue(device_id)
         return result.serialize(keep_readonly=True)
@@ -288,6 +294,7 @@ def main():
             "receive_feedback": receive_feedback,
             "complete_feedback": complete_feedback,
             "abandon_feedback": abandon_feedback,
+            "send_c2d_message": send_c2d_message,
             "purge": purge,
             "create_until_failure": create_until_failure,
             "send_until_failure": send_until_failure,

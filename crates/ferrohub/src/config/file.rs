@@ -61,6 +61,7 @@ impl Default for Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ListenConfig {
     pub(crate) mqtt: String,
+    pub(crate) amqp: String,
     pub(crate) https: String,
     pub(crate) admin: String,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked")]
@@ -71,6 +72,7 @@ impl Default for ListenConfig {
     fn default() -> Self {
         Self {
             mqtt: "[::]:8883".to_owned(),
+            amqp: "[::]:5671".to_owned(),
             https: "[::]:443".to_owned(),
             admin: "127.0.0.1:9464".to_owned(),
             admin_token: None,

@@ -1,0 +1,108 @@
+//! Reads a message to a device out of an AMQP message.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use ferrohub_amqp::message::{Body, Message, STANDARD_FORMAT};
+use ferrohub_amqp::{Delivery, Value};
+use ferrohub_model::message::{MessageProperties, SystemProperty};
+use ferrohub_model::{ErrorCode, HubError, Timestamp};
+
+/// The application property that is a system property: clients send it by this name.
+const ACK: &str = "iothub-ack";
+
+/// Reads the properties and the body.
+///
+/// # Errors
+///
+/// `ArgumentInvalid` for what cannot be a message to a device.
+pub(super) fn read(delivery: &Delivery) -> Result<(MessageProperties, Bytes), HubError> {
+    if delivery.message_format != STANDARD_FORMAT {
+        return Err(invalid("The message format must be 0: a batch cannot be sent to a device."));
+    }
+    let malformed = |error| invalid(format!("The message is malformed: {error}."));
+    let message = Message::parse(&delivery.payload).map_err(malformed)?;
+    let properties = read_properties(&message)?;
+    let body = match message.body().map_err(malformed)? {
+        Body::Absent => Cow::Borrowed(&b""[..]),
+        Body::Data(data) => data.concat(),
+        Body::Value(Value::String(text)) => Cow::Borrowed(text.as_bytes()),
+        Body::Value(Value::Binary(bytes)) => Cow::Borrowed(bytes),
+        Body::Value(_) | Body::Sequences(_) => {
+            return Err(invalid("The body of the message must be data."));
+        }
+    };
+    let body = match body {
+        Cow::Borrowed(bytes) if bytes.is_empty() => Bytes::new(),
+        Cow::Borrowed(bytes) => delivery.payload.slice_ref(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    Ok((properties, body))
+}
+
+fn read_properties(message: &Message<'_>) -> Result<MessageProperties, HubError> {
+    let malformed = |error| invalid(format!("The properties of the message are malformed: {error}."));
+    let sent = message.properties().map_err(malformed)?;
+    let time = |millis| Value::Timestamp(millis);
+    let system = [
+        (SystemProperty::MessageId, sent.message_id),
+        (SystemProperty::CorrelationId, sent.correlation()),
+        (SystemProperty::UserId, sent.user_id.map(Value::Binary)),
+        (SystemProperty::To, sent.to.map(Value::String)),
+        (SystemProperty::ContentType, sent.content_type.map(Value::Symbol)),
+        (SystemProperty::ContentEncoding, sent.content_encoding.map(Value::Symbol)),
+        (SystemProperty::Expiry, sent.expires_at().map(time)),
+        (SystemProperty::CreationTime, sent.creation_time.map(|created| time(created.0))),
+    ];
+    let mut properties = MessageProperties::default();
+    for (property, value) in system {
+        let Some(value) = value.filter(|value| *value != Value::Null) else { continue };
+        properties.system.insert(property, text(property.event_name(), value)?);
+    }
+    for (name, value) in message.application_properties().map_err(malformed)? {
+        let name = name.as_str().ok_or_else(|| invalid("The name of an application property is not text."))?;
+        let value = text(name, value)?;
+        match name {
+            "" => return Err(invalid("The name of an application property is empty.")),
+            ACK => properties.system.insert(SystemProperty::Ack, value),
+            name => properties.application.insert(name.to_owned(), value),
+        };
+    }
+    Ok(properties)
+}
+
+/// Returns a value as text: a device gets the properties in an MQTT topic or in headers, which have no types.
+fn text(name: &str, value: Value<'_>) -> Result<String, HubError> {
+    Ok(match value {
+        Value::Null => String::new(),
+        Value::Boolean(value) => value.to_string(),
+        Value::Ulong(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::Char(character) => character.to_string(),
+        Value::Timestamp(millis) => Timestamp::from_unix_millis(millis).to_string(),
+        Value::Uuid(bytes) => uuid(bytes),
+        Value::Binary(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => return Err(invalid(format!("The property {name} is not UTF-8."))),
+        },
+        value => match (value.as_str(), value.as_i64()) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(number)) => number.to_string(),
+            (None, None) => return Err(invalid(format!("The property {name} has a type that is not supported."))),
+        },
+    })
+}
+
+/// Formats a UUID with its hyphens.
+fn uuid(bytes: [u8; 16]) -> String {
+    let mut digits = format!("{:032x}", u128::from_be_bytes(bytes));
+    for at in [20, 16, 12, 8] {
+        digits.insert(at, '-');
+    }
+    digits
+}
+
+fn invalid(message: impl Into<Cow<'static, str>>) -> HubError {
+    HubError::new(ErrorCode::ArgumentInvalid, message)
+}

@@ -1,0 +1,77 @@
+//! Operations of a client that wait for the hub. A connection runs one at a time, so messages stay in order.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ferrohub_amqp::performative::SaslInit;
+use ferrohub_amqp::{Delivery, Owned, SessionId, Unsettled};
+use ferrohub_core::auth::Principal;
+use ferrohub_core::request_peer::{self, with_peer};
+use ferrohub_core::{Hub, Operation, ServiceCaller, log_limited};
+use ferrohub_model::{ErrorCode, HubError};
+
+use super::sasl::PlainCredentials;
+use super::{cbs, message};
+
+/// The operation that connections are for, in the log.
+const PURPOSE: Operation = Operation::SendMessage;
+
+pub(super) type Work = Pin<Box<dyn Future<Output = WorkOutput> + Send>>;
+
+/// The result of an operation.
+pub(super) enum WorkOutput {
+    /// A client sent credentials in the SASL layer.
+    Sasl(Result<ServiceCaller, HubError>),
+    /// A client sent a token to `$cbs`, as `request`.
+    Token { session: SessionId, request: Bytes, result: Result<ServiceCaller, HubError> },
+    /// A message was sent to a device.
+    Message { unsettled: Option<Unsettled>, result: Result<(), HubError> },
+}
+
+/// Verifies the credentials of SASL PLAIN.
+pub(super) fn verify_plain(hub: Arc<Hub>, peer: SocketAddr, init: Owned<SaslInit<'static>>) -> Work {
+    Box::pin(with_peer(peer, async move {
+        let response = init.get().initial_response.unwrap_or_default().to_owned();
+        let credentials = PlainCredentials::parse(&response);
+        let token = credentials.as_ref().map(|credentials| credentials.token);
+        let caller = hub.authenticate_service_connection(token, PURPOSE).await;
+        let policy = credentials.map(|credentials| credentials.policy);
+        WorkOutput::Sasl(caller.and_then(|caller| match caller.principal() {
+            Principal::Policy(own) if policy == Some(&*own.name) => Ok(caller),
+            _ => {
+                log_limited!(
+                    info,
+                    "connect refused",
+                    "other_policy",
+                    peer = request_peer::peer(),
+                    remedy = "the user of SASL PLAIN is {policy}@sas.root.{hub}, with the policy of the token"
+                );
+                Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized"))
+            }
+        }))
+    }))
+}
+
+/// Verifies a token that was sent to `$cbs`.
+pub(super) fn verify_token(hub: Arc<Hub>, peer: SocketAddr, session: SessionId, request: Bytes) -> Work {
+    Box::pin(with_peer(peer, async move {
+        let result = match cbs::read_token(&request) {
+            Ok(token) => hub.authenticate_service_connection(Some(&token), PURPOSE).await,
+            Err(error) => Err(HubError::new(ErrorCode::ArgumentInvalid, error.to_string())),
+        };
+        WorkOutput::Token { session, request, result }
+    }))
+}
+
+/// Sends a message to a device.
+pub(super) fn send_message(caller: Arc<ServiceCaller>, peer: SocketAddr, delivery: Delivery) -> Work {
+    Box::pin(with_peer(peer, async move {
+        let result = match message::read(&delivery) {
+            Ok((properties, body)) => caller.send_message(properties, body).await.map(drop),
+            Err(error) => Err(error),
+        };
+        WorkOutput::Message { unsettled: delivery.unsettled, result }
+    }))
+}
