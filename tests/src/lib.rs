@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod address;
+mod amqp_client;
 mod azurite;
 pub mod certificate;
 mod device;
@@ -34,6 +35,7 @@ mod storage;
 mod wait;
 
 pub use address::Address;
+pub use amqp_client::{AmqpClient, Refused};
 pub use azurite::Azurite;
 pub use device::{Client, Device, DeviceBuilder, Message, MethodRequest, ReceivedMessage, UploadInfo};
 pub use events::{Event, Events};

@@ -26,6 +26,13 @@ impl RawTls {
         Self::connect(hub, 8883, &[])
     }
 
+    /// Connects to the hub's AMQP listener.
+    #[must_use]
+    #[track_caller]
+    pub fn amqp(hub: &Hub) -> Self {
+        Self::connect(hub, 5671, &[])
+    }
+
     /// Connects to the hub's HTTPS listener.
     #[must_use]
     #[track_caller]
@@ -103,6 +110,26 @@ impl RawTls {
         let mut bytes = vec![0; count];
         self.0.read_exact(&mut bytes).expect("more bytes from the hub");
         bytes
+    }
+
+    /// Reads what there is, at least one byte; `None` at the end of the connection.
+    ///
+    /// # Panics
+    /// If the hub sends nothing within the time-out.
+    #[track_caller]
+    pub fn read_some(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 4096];
+        match self.0.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(count) => {
+                buffer.truncate(count);
+                Some(buffer)
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                panic!("the hub sends nothing")
+            }
+            Err(_) => None,
+        }
     }
 
     /// Reads until the received bytes contain `text`.

@@ -32,3 +32,81 @@ fn a_message_with_its_properties_arrives() {
     }
     assert_eq!(message.field("properties"), &json!({ "color": "red", "number": "5" }));
 }
+
+/// The error of a message that the hub rejects: the client knows no reason.
+const SEND_FAILURE: &str = "C2D message send failure";
+
+#[track_caller]
+fn send(service: &Service, device_id: &str, message: &str) -> Result<(), String> {
+    let arguments = json!({ "device_id": device_id, "message": message });
+    service.call("send_c2d_message", &arguments).map(drop).map_err(|error| error.message)
+}
+
+#[test]
+fn messages_of_a_service_with_an_entra_token_arrive_in_order() {
+    let hub = Hub::builder().with_development_issuer().on_localhost().start();
+    let service = Service::with_entra(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
+    device.listen_for_messages(true);
+    for number in 0..10 {
+        send(&service, "dev1", &number.to_string()).unwrap();
+    }
+    for number in 0..10 {
+        assert_eq!(device.next_message().body_text(), number.to_string());
+    }
+}
+
+#[test]
+fn a_rejected_message_does_not_end_the_connection() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
+    device.listen_for_messages(true);
+    assert_eq!(send(&service, "none", "x").unwrap_err(), SEND_FAILURE);
+    let huge = json!({ "device_id": "dev1", "message": "x", "size": 200 * 1024 });
+    assert_eq!(service.call("send_c2d_message", &huge).unwrap_err().message, SEND_FAILURE);
+    let large = json!({ "device_id": "dev1", "message": "ab", "size": 60 * 1024 });
+    service.call("send_c2d_message", &large).unwrap();
+    assert_eq!(device.next_message().body(), b"ab".repeat(30 * 1024));
+}
+
+#[test]
+fn a_wrong_key_is_an_authentication_error() {
+    let hub = Hub::start();
+    let wrong = format!(
+        "HostName={};SharedAccessKeyName=service;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
+        hub.name()
+    );
+    let service = Service::with_connection_string(&hub, &wrong);
+    let arguments = json!({ "device_id": "dev1", "message": "x" });
+    let error = service.call("send_c2d_message", &arguments).unwrap_err();
+    assert_eq!(error.exception, "TokenAuthFailure", "{error:?}");
+    let log = hub.log();
+    let line =
+        log.lines().find(|line| line.contains("service request refused")).unwrap_or_else(|| panic!("{log}"));
+    for text in [
+        "reason=\"bad_signature\"",
+        "peer=127.",
+        "policy=\"service\"",
+        "operation=\"sendMessage\"",
+        "remedy=",
+    ] {
+        assert!(line.contains(text), "{text}: {line}");
+    }
+}
+
+#[test]
+fn a_policy_without_the_right_cannot_send() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let hub = Hub::builder()
+        .config(&format!(
+            "[[policy]]\nname = \"reader\"\nrights = [\"RegistryRead\"]\nprimary_key = \"{key}\"\n\
+             secondary_key = \"{key}\""
+        ))
+        .start();
+    let string = format!("HostName={};SharedAccessKeyName=reader;SharedAccessKey={key}", hub.name());
+    let service = Service::with_connection_string(&hub, &string);
+    let arguments = json!({ "device_id": "dev1", "message": "x" });
+    let error = service.call("send_c2d_message", &arguments).unwrap_err();
+    assert!(error.message.contains("unauthorized-access"), "{error:?}");
+}

@@ -124,7 +124,10 @@ pub(crate) const KEYS: &[Key] = &[
         "Maximum number of connections that have not authenticated; when it is reached, a new connection evicts the oldest of them.",
     ),
     key("limits.handshake_timeout_seconds", "Time-out of the TLS handshake."),
-    key("limits.connect_timeout_seconds", "Time-out from the end of the handshake to CONNECT, or to the token of an AMQP client."),
+    key(
+        "limits.connect_timeout_seconds",
+        "Time-out from the end of the handshake to CONNECT, or to the token of an AMQP client.",
+    ),
     key("limits.write_timeout_seconds", "Time-out for writing to an MQTT or AMQP client that does not read."),
     key("limits.max_keep_alive_seconds", "Upper limit for the keep-alive interval of a device."),
     key("limits.mqtt_packet_bytes", "Maximum size of an MQTT packet."),

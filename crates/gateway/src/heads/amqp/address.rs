@@ -69,7 +69,9 @@ mod tests {
         }
         assert_eq!(of(Role::Sender, "$cbs"), Some(Purpose::Tokens));
         assert_eq!(of(Role::Receiver, "$cbs"), Some(Purpose::TokenAnswers));
-        for text in ["", "/", "//messages/devicebound", "amqps://hub.local", "messages/devicebound/x", "messages"] {
+        for text in
+            ["", "/", "//messages/devicebound", "amqps://hub.local", "messages/devicebound/x", "messages"]
+        {
             assert_eq!(of(Role::Sender, text), None, "{text}");
         }
         assert_eq!(Purpose::of(&Attach::default()), None, "no source, no target");

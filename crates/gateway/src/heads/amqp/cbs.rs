@@ -106,6 +106,8 @@ mod tests {
         let properties = message.application_properties().unwrap();
         assert_eq!(properties.get("status-code"), Some(Value::Int(200)));
         assert_eq!(properties.get("status-description"), Some(Value::String("OK")));
-        assert!(Message::parse(&answer(b"", 401, "no")).unwrap().properties().unwrap().correlation_id.is_none());
+        assert!(
+            Message::parse(&answer(b"", 401, "no")).unwrap().properties().unwrap().correlation_id.is_none()
+        );
     }
 }

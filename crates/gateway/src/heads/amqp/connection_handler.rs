@@ -191,7 +191,11 @@ impl ConnectionHandler {
     }
 
     /// PLAIN proves who the client is. The other mechanisms prove nothing: a token for `$cbs` follows.
-    fn choose_sasl(&mut self, machine: &mut Machine, init: Owned<SaslInit<'static>>) -> Result<(), ProtocolError> {
+    fn choose_sasl(
+        &mut self,
+        machine: &mut Machine,
+        init: Owned<SaslInit<'static>>,
+    ) -> Result<(), ProtocolError> {
         if init.get().mechanism.0 == "PLAIN" {
             self.work = Some(work::verify_plain(self.hub.clone(), self.peer.address, init));
             return Ok(());
@@ -202,8 +206,7 @@ impl ConnectionHandler {
     fn attach(&mut self, machine: &mut Machine, link: LinkId, attach: &Attach<'_>) {
         let accepted = match self.check_attach(attach) {
             Ok(purpose) => {
-                let grant =
-                    if purpose == Purpose::Messages { message_grant() } else { token_grant() };
+                let grant = if purpose == Purpose::Messages { message_grant() } else { token_grant() };
                 machine.accept_link(link, &grant).map(|()| {
                     // The link was accepted, so it has a session.
                     if let Some(session) = machine.session_of(link) {
@@ -216,7 +219,8 @@ impl ConnectionHandler {
         if let Err(error) = accepted {
             debug!(peer = %self.peer.address, %error, "cannot answer an attach");
             // An answer that does not fit into the client's frames, because of its own names.
-            let _ = machine.refuse_link(link, &ferrohub_amqp::performative::AmqpError::new(condition::INVALID_FIELD));
+            let _ = machine
+                .refuse_link(link, &ferrohub_amqp::performative::AmqpError::new(condition::INVALID_FIELD));
         }
         self.send_answers(machine);
     }
@@ -261,7 +265,9 @@ impl ConnectionHandler {
             (Purpose::Messages, Some(proven)) => {
                 self.work = Some(work::send_message(proven.caller.clone(), peer, delivery));
             }
-            (Purpose::Messages, None) => reject(machine, delivery.unsettled, &ErrorText::unauthorized(TOKEN_INVALID)),
+            (Purpose::Messages, None) => {
+                reject(machine, delivery.unsettled, &ErrorText::unauthorized(TOKEN_INVALID))
+            }
             (Purpose::Tokens, _) if self.answers.len() < MAX_PENDING_ANSWERS => {
                 // Python repeats a token that is answered but not settled.
                 if let Some(unsettled) = delivery.unsettled {
@@ -272,7 +278,9 @@ impl ConnectionHandler {
             (Purpose::Tokens, _) => reject(
                 machine,
                 delivery.unsettled,
-                &ErrorText::too_many("Too many answers wait: give credit on the link that receives from $cbs."),
+                &ErrorText::too_many(
+                    "Too many answers wait: give credit on the link that receives from $cbs.",
+                ),
             ),
             // The hub sends on this link.
             (Purpose::TokenAnswers, _) => {}

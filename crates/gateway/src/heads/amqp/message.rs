@@ -60,7 +60,8 @@ fn read_properties(message: &Message<'_>) -> Result<MessageProperties, HubError>
         properties.system.insert(property, text(property.event_name(), value)?);
     }
     for (name, value) in message.application_properties().map_err(malformed)? {
-        let name = name.as_str().ok_or_else(|| invalid("The name of an application property is not text."))?;
+        let name =
+            name.as_str().ok_or_else(|| invalid("The name of an application property is not text."))?;
         let value = text(name, value)?;
         match name {
             "" => return Err(invalid("The name of an application property is empty.")),
@@ -89,7 +90,9 @@ fn text(name: &str, value: Value<'_>) -> Result<String, HubError> {
         value => match (value.as_str(), value.as_i64()) {
             (Some(text), _) => text.to_owned(),
             (None, Some(number)) => number.to_string(),
-            (None, None) => return Err(invalid(format!("The property {name} has a type that is not supported."))),
+            (None, None) => {
+                return Err(invalid(format!("The property {name} has a type that is not supported.")));
+            }
         },
     })
 }

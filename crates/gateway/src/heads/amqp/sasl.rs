@@ -32,7 +32,9 @@ mod tests {
     fn a_policy_and_its_token_are_read() {
         let parsed = PlainCredentials::parse(b"\0service@sas.root.hub\0SharedAccessSignature sr=h");
         assert_eq!(parsed, Some(PlainCredentials { policy: "service", token: "SharedAccessSignature sr=h" }));
-        for other in [&b""[..], b"\0service\0t", b"\0a@sas.root.h", b"\0a@sas.root.h\0t\0x", b"\0a@sas.root.h\0\xff"] {
+        for other in
+            [&b""[..], b"\0service\0t", b"\0a@sas.root.h", b"\0a@sas.root.h\0t\0x", b"\0a@sas.root.h\0\xff"]
+        {
             assert_eq!(PlainCredentials::parse(other), None, "{other:?}");
         }
     }

@@ -41,10 +41,9 @@ fn explain(error: &ProtocolError) -> (&'static str, &'static str) {
         ProtocolError::IdleTimeout => {
             ("amqp_idle_timeout", "send empty frames within the idle time-out of the hub; check the network")
         }
-        ProtocolError::UnauthenticatedInput | ProtocolError::HeldInputOverflow => (
-            "amqp_too_much_before_token",
-            "send a token to $cbs, or use SASL PLAIN, before anything else",
-        ),
+        ProtocolError::UnauthenticatedInput | ProtocolError::HeldInputOverflow => {
+            ("amqp_too_much_before_token", "send a token to $cbs, or use SASL PLAIN, before anything else")
+        }
         _ => ("amqp_protocol_error", "use a client for AMQP 1.0"),
     }
 }
@@ -106,7 +105,13 @@ mod tests {
             ProtocolError::Unexpected("begin"),
         ];
         let reasons = errors.iter().map(|error| explain(error).0);
-        let links = ["link_before_token", "unknown_address", "closed_before_token", "credential_ended", "other_policy"];
+        let links = [
+            "link_before_token",
+            "unknown_address",
+            "closed_before_token",
+            "credential_ended",
+            "other_policy",
+        ];
         for reason in reasons.chain(links) {
             assert!(guide.contains(&format!("`{reason}`")), "the guide lacks {reason}");
         }

@@ -46,7 +46,8 @@ pub(super) fn verify_plain(hub: Arc<Hub>, peer: SocketAddr, init: Owned<SaslInit
                     "connect refused",
                     "other_policy",
                     peer = request_peer::peer(),
-                    remedy = "the user of SASL PLAIN is {policy}@sas.root.{hub}, with the policy of the token"
+                    remedy =
+                        "the user of SASL PLAIN is {policy}@sas.root.{hub}, with the policy of the token"
                 );
                 Err(HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized"))
             }
