@@ -70,12 +70,10 @@ impl AmqpClient {
         let machine = Connection::connect(Arc::new(Config::default()), credentials, Instant::now());
         let tls = RawTls::amqp(hub);
         let mut client = Self { tls, machine, session: None, one_byte_at_a_time, tokens: None, sent: 0 };
-        loop {
-            match client.next_event() {
-                Event::Open(_) => break,
-                Event::SaslRefused(_) => return None,
-                other => panic!("unexpected {other:?}"),
-            }
+        match client.next_event() {
+            Event::Open(_) => {}
+            Event::SaslRefused(_) => return None,
+            other => panic!("unexpected {other:?}"),
         }
         client.session = Some(client.machine.begin().expect("a session"));
         assert!(matches!(client.next_event(), Event::Begin(_)));

@@ -108,5 +108,5 @@ fn a_policy_without_the_right_cannot_send() {
     let service = Service::with_connection_string(&hub, &string);
     let arguments = json!({ "device_id": "dev1", "message": "x" });
     let error = service.call("send_c2d_message", &arguments).unwrap_err();
-    assert!(error.message.contains("unauthorized-access"), "{error:?}");
+    assert!(error.message.contains("UnauthorizedAccess"), "{error:?}");
 }

@@ -33,7 +33,6 @@ pub(super) fn read(delivery: &Delivery) -> Result<(MessageProperties, Bytes), Hu
         }
     };
     let body = match body {
-        Cow::Borrowed(bytes) if bytes.is_empty() => Bytes::new(),
         Cow::Borrowed(bytes) => delivery.payload.slice_ref(bytes),
         Cow::Owned(bytes) => bytes.into(),
     };
@@ -108,4 +107,113 @@ fn uuid(bytes: [u8; 16]) -> String {
 
 fn invalid(message: impl Into<Cow<'static, str>>) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use ferrohub_amqp::message::{MessageEncoder, Properties};
+    use ferrohub_amqp::{Encoder, Symbol, Timestamp as AmqpTimestamp};
+
+    use super::*;
+
+    fn properties_of(
+        properties: &Properties<'_>,
+        application: impl FnOnce(&mut Encoder<'_>),
+    ) -> Result<MessageProperties, HubError> {
+        let mut bytes = BytesMut::new();
+        MessageEncoder::new(&mut bytes).properties(properties).application_properties(application);
+        read_properties(&Message::parse(&bytes).unwrap())
+    }
+
+    #[test]
+    fn system_properties_become_text() {
+        let sent = Properties {
+            message_id: Some(Value::Ulong(7)),
+            correlation_id: Some(Value::Uuid(*b"0123456789abcdef")),
+            user_id: Some(b"me"),
+            to: Some("/devices/d/messages/devicebound"),
+            content_type: Some(Symbol("application/json")),
+            content_encoding: Some(Symbol("utf-8")),
+            absolute_expiry_time: Some(AmqpTimestamp(1_800_000_000_000)),
+            creation_time: Some(AmqpTimestamp(1_700_000_000_001)),
+            ..Properties::default()
+        };
+        let read = properties_of(&sent, |_| {}).unwrap();
+        let text: Vec<_> =
+            read.system.iter().map(|(name, value)| (name.event_name(), value.as_str())).collect();
+        assert_eq!(
+            text,
+            [
+                ("message-id", "7"),
+                ("correlation-id", "30313233-3435-3637-3839-616263646566"),
+                ("user-id", "me"),
+                ("to", "/devices/d/messages/devicebound"),
+                ("absolute-expiry-time", "2027-01-15T08:00:00Z"),
+                ("content-type", "application/json"),
+                ("content-encoding", "utf-8"),
+                ("iothub-creation-time-utc", "2023-11-14T22:13:20.001Z"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_go_writes_for_nothing_is_absent() {
+        let sent = Properties {
+            correlation_id: Some(Value::String("")),
+            absolute_expiry_time: Some(AmqpTimestamp(-6_795_364_578_871)),
+            ..Properties::default()
+        };
+        assert_eq!(properties_of(&sent, |_| {}), Ok(MessageProperties::default()));
+    }
+
+    #[test]
+    fn application_properties_of_every_simple_type_become_text() {
+        let read = properties_of(&Properties::default(), |map| {
+            let values: [(&str, Value<'_>); 8] = [
+                ("iothub-ack", Value::String("full")),
+                ("text", Value::String("é")),
+                ("number", Value::Int(-5)),
+                ("fraction", Value::Double(1.5)),
+                ("flag", Value::Boolean(true)),
+                ("time", Value::Timestamp(0)),
+                ("bytes", Value::Binary(b"b")),
+                ("null", Value::Null),
+            ];
+            for (name, value) in values {
+                map.string(name);
+                map.value(&value);
+            }
+        })
+        .unwrap();
+        assert_eq!(read.get(SystemProperty::Ack), Some("full"));
+        let expected = [
+            ("bytes", "b"),
+            ("flag", "true"),
+            ("fraction", "1.5"),
+            ("null", ""),
+            ("number", "-5"),
+            ("text", "é"),
+            ("time", "1970-01-01T00:00:00Z"),
+        ];
+        assert_eq!(
+            read.application,
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        );
+    }
+
+    #[test]
+    fn properties_that_have_no_text_are_refused() {
+        for (name, value) in
+            [("", Value::Null), ("a", Value::Binary(b"\xff")), ("a", Value::List(Default::default()))]
+        {
+            let read = properties_of(&Properties::default(), |map| {
+                map.string(name);
+                map.value(&value);
+            });
+            assert_eq!(read.unwrap_err().code, ErrorCode::ArgumentInvalid, "{value:?}");
+        }
+        let sent = Properties { user_id: Some(b"\xff"), ..Properties::default() };
+        assert!(properties_of(&sent, |_| {}).is_err());
+    }
 }
