@@ -3,6 +3,7 @@
 // Argument: {"connection_string": ...}
 'use strict';
 
+const { Message } = require('azure-iot-common');
 const { Client, Registry } = require('azure-iothub');
 const { serve } = require('./json_lines');
 
@@ -30,6 +31,14 @@ serve({
   async patch_twin({ device_id, patch }) {
     const twin = body(await registry.updateTwin(device_id, patch, '*'));
     return JSON.parse(JSON.stringify(twin, (name, value) => (name === '_registry' ? undefined : value)));
+  },
+
+  /** Sends a message over AMQP. The fields of `message` are those of the SDK's class. */
+  async send_message({ device_id, body, message, properties }) {
+    await client.open();
+    const sent = Object.assign(new Message(body), message);
+    Object.entries(properties || {}).forEach(([name, value]) => sent.properties.add(name, value));
+    await client.send(device_id, sent);
   },
 
   async invoke({ device_id, module_id, method }) {

@@ -1,7 +1,7 @@
 //! Cloud-to-device messages that Microsoft's service client sends over AMQP.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
-use ferrohub_acceptance::{Device, Hub, Service};
+use ferrohub_acceptance::{Device, Hub, NodeClient, Service};
 use serde_json::json;
 
 #[test]
@@ -109,4 +109,46 @@ fn a_policy_without_the_right_cannot_send() {
     let arguments = json!({ "device_id": "dev1", "message": "x" });
     let error = service.call("send_c2d_message", &arguments).unwrap_err();
     assert!(error.message.contains("UnauthorizedAccess"), "{error:?}");
+}
+
+#[test]
+fn a_node_service_sends_messages_and_learns_why_one_is_rejected() {
+    let hub = Hub::builder().config("[messages]\nqueue_length = 1").start();
+    let service = NodeClient::service(&hub);
+    let device = Device::with_identity(&Service::owner(&hub).create_device("dev:1")).start(&hub);
+    let message =
+        json!({ "messageId": "m1", "correlationId": "c1", "ack": "full", "contentType": "text/plain" });
+    let send = |device_id: &str| {
+        let arguments = json!({
+            "device_id": device_id, "body": "from Node", "message": message, "properties": { "color": "red" },
+        });
+        service.call("send_message", &arguments)
+    };
+    send("dev:1").unwrap();
+    assert_eq!(send("none").unwrap_err().exception, "DeviceNotFoundError");
+    assert_eq!(send("dev:1").unwrap_err().exception, "DeviceMaximumQueueDepthExceededError");
+    device.listen_for_messages(true);
+    let message = device.next_message();
+    assert_eq!(message.body_text(), "from Node");
+    for (field, value) in
+        [("message_id", "m1"), ("correlation_id", "c1"), ("ack", "full"), ("content_type", "text/plain")]
+    {
+        assert_eq!(message.text(field), value, "{field}");
+    }
+    assert_eq!(message.field("properties"), &json!({ "color": "red" }));
+}
+
+#[test]
+fn a_node_service_sends_again_after_a_restart_of_the_hub() {
+    let mut hub = Hub::start();
+    let service = NodeClient::service(&hub);
+    let identity = Service::owner(&hub).create_device("dev1");
+    let arguments = |body: &str| json!({ "device_id": "dev1", "body": body });
+    service.ok("send_message", &arguments("before"));
+    hub.restart();
+    service.ok("send_message", &arguments("after"));
+    let device = Device::with_identity(&identity).start(&hub);
+    device.listen_for_messages(true);
+    assert_eq!(device.next_message().body_text(), "before");
+    assert_eq!(device.next_message().body_text(), "after");
 }
