@@ -162,14 +162,7 @@ impl AmqpClient {
                 *self.tokens.insert(sender)
             }
         };
-        let mut request = BytesMut::new();
-        MessageEncoder::new(&mut request)
-            .properties(&Properties { message_id: Some(Value::Ulong(7)), ..Properties::default() })
-            .application_properties(|map| {
-                map.string("operation");
-                map.string("put-token");
-            })
-            .value(|value| value.string(token));
+        let request = token_request(token);
         let mut outcome = self.send_encoded(sender, &request);
         // Either order is right.
         loop {
@@ -188,6 +181,13 @@ impl AmqpClient {
         }
     }
 
+    /// Sends a token on a link to `$cbs` and returns its outcome. The answer is not read.
+    #[track_caller]
+    pub fn put_token_only(&mut self, link: LinkId, token: &str) -> Result<(), Refused> {
+        let _ = self.send_encoded(link, &token_request(token));
+        self.next_outcome()
+    }
+
     /// Sends a message to a device and returns the outcome.
     #[track_caller]
     pub fn send(&mut self, link: LinkId, to: &str, body: &[u8]) -> Result<(), Refused> {
@@ -196,6 +196,11 @@ impl AmqpClient {
             .properties(&Properties { to: Some(to), ..Properties::default() })
             .data(body);
         let _ = self.send_encoded(link, &message);
+        self.next_outcome()
+    }
+
+    #[track_caller]
+    fn next_outcome(&mut self) -> Result<(), Refused> {
         match self.next_event() {
             Event::Outcome { outcome: Some(Outcome::Accepted), settled: true, .. } => Ok(()),
             Event::Outcome { outcome: Some(Outcome::Rejected(error)), settled: true, .. } => {
@@ -225,4 +230,17 @@ impl AmqpClient {
             other => panic!("unexpected {other:?}"),
         }
     }
+}
+
+/// Encodes a put-token request.
+fn token_request(token: &str) -> BytesMut {
+    let mut request = BytesMut::new();
+    MessageEncoder::new(&mut request)
+        .properties(&Properties { message_id: Some(Value::Ulong(7)), ..Properties::default() })
+        .application_properties(|map| {
+            map.string("operation");
+            map.string("put-token");
+        })
+        .value(|value| value.string(token));
+    request
 }

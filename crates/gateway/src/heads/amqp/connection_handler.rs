@@ -158,7 +158,10 @@ impl ConnectionHandler {
                 self.authenticate(machine, caller)?;
                 return Ok(machine.accept_sasl()?);
             }
-            WorkOutput::Sasl(Err(_)) => machine.refuse_sasl(SaslCode::Auth),
+            WorkOutput::Sasl(Err(_)) => {
+                machine.refuse_sasl(SaslCode::Auth);
+                return Err(End::Refused);
+            }
             WorkOutput::Token { session, request, result } => {
                 let answer = match result {
                     Ok(caller) => {
@@ -214,7 +217,10 @@ impl ConnectionHandler {
                     }
                 })
             }
-            Err(reason) => machine.refuse_link(link, &reason.get()),
+            // Without the text if the client's frames are too small for it.
+            Err(reason) => machine
+                .refuse_link(link, &reason.get())
+                .or_else(|_| machine.refuse_link(link, &reason.without_text())),
         };
         if let Err(error) = accepted {
             debug!(peer = %self.peer.address, %error, "cannot answer an attach");

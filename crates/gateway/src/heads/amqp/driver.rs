@@ -166,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Returns the next event: output first, then the pending operation, then input. While output is pending, nothing
+    /// Returns the next event: output first, then the pending operation, then the end of the credential, then input. While output is pending, nothing
     /// more is read from the client.
     fn poll_next_event(
         &mut self,
@@ -184,13 +184,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Poll::Ready(output) = handler.poll_work(cx) {
                 return Poll::Ready(DriverEvent::WorkDone(output));
             }
+            // Before input, so that a client cannot delay it by sending.
+            if handler.poll_revoked(cx).is_ready() {
+                return Poll::Ready(DriverEvent::Revoked);
+            }
             if self.is_reading(handler)
                 && let Poll::Ready(event) = self.poll_read(cx)
             {
                 return Poll::Ready(event);
-            }
-            if handler.poll_revoked(cx).is_ready() {
-                return Poll::Ready(DriverEvent::Revoked);
             }
         }
         ready!(timer.poll(cx));

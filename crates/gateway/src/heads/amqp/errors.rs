@@ -41,6 +41,11 @@ impl ErrorText {
         Self { condition: RESOURCE_LIMIT_EXCEEDED, description: description.to_owned() }
     }
 
+    /// The condition alone, for a client with small frames.
+    pub(super) fn without_text(&self) -> AmqpError<'_> {
+        AmqpError::new(self.condition)
+    }
+
     pub(super) fn get(&self) -> AmqpError<'_> {
         AmqpError::new(self.condition).with_description(&self.description)
     }

@@ -17,6 +17,8 @@ pub(super) enum End {
     Lost,
     #[error("the client violated the protocol: {0}")]
     Protocol(#[from] ProtocolError),
+    #[error("the hub refused the credentials")]
+    Refused,
     #[error("the client does not read")]
     SlowReader,
     #[error("the credential is no longer valid")]
@@ -74,6 +76,8 @@ pub(super) fn record(handler: &ConnectionHandler, end: End, error: Option<&io::E
                           the hub (`ferrohub ca export`)"
             );
         }
+        // The reason is in the log already.
+        (End::Refused, _) => handler.slot.count_rejection("sasl_refused"),
         (End::Revoked, _) => {
             log_limited!(
                 info,
@@ -111,6 +115,7 @@ mod tests {
             "closed_before_token",
             "credential_ended",
             "other_policy",
+            "sasl_refused",
         ];
         for reason in reasons.chain(links) {
             assert!(guide.contains(&format!("`{reason}`")), "the guide lacks {reason}");
