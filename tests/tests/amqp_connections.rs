@@ -285,3 +285,17 @@ fn accepted_messages_survive_a_crash_in_their_order() {
         device.acknowledge(&delivery);
     }
 }
+
+#[test]
+fn silent_clients_do_not_lock_others_out() {
+    let hub = Hub::builder().config("[limits]\nunauthenticated_connections = 4").start();
+    let mut proven = AmqpClient::connect(&hub);
+    assert_eq!(proven.put_token(&token(&hub)), 200);
+    let mut silent: Vec<_> = (0..3).map(|_| RawTls::amqp(&hub)).collect();
+    // Open, but without a token.
+    let _opened = AmqpClient::connect(&hub);
+    let mut client = AmqpClient::connect(&hub);
+    assert_eq!(client.put_token(&token(&hub)), 200);
+    assert_eq!(silent[0].read_to_end(), b"", "the oldest one is evicted");
+    proven.attach_sender(MESSAGES).unwrap();
+}

@@ -267,3 +267,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::transport::tls::TlsStream;
+
+    /// Returns the size of the future that the function returns, without calling it.
+    fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A service may have many of them open: the size must not grow unnoticed.
+    #[test]
+    fn a_connection_is_small() {
+        type Parts<S> = (S, Peer, Arc<Hub>, AmqpLimits, ConnectionSlot, watch::Receiver<bool>);
+        let whole = size_of_future(|(stream, peer, hub, limits, slot, stop): Parts<TlsStream<TcpStream>>| {
+            serve(stream, peer, hub, limits, slot, stop)
+        });
+        let tls = size_of::<TlsStream<TcpStream>>();
+        assert!(whole - tls <= 1600, "everything but TLS: {}", whole - tls);
+    }
+}
