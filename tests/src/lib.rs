@@ -24,6 +24,7 @@ mod hub;
 mod identity;
 mod manual_ack_device;
 mod node_client;
+mod openapi;
 mod paho_device;
 mod python;
 pub mod raw_connect;

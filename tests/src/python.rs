@@ -4,13 +4,16 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
 use crate::Hub;
+
+/// Lines of a script that no test has read. A script that prints more waits.
+const MAX_LINES: usize = 10_000;
 
 /// Returns Cargo's target directory, which contains the running test program.
 ///
@@ -129,7 +132,7 @@ impl Script {
             .stderr(to)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(MAX_LINES);
         let stdout = child.stdout.take().expect("a piped stdout");
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -195,7 +198,7 @@ impl RunningScript {
 
     /// Takes the channel of output lines, to read them elsewhere.
     pub(crate) fn take_lines(&mut self) -> Receiver<String> {
-        std::mem::replace(&mut self.lines, channel().1)
+        std::mem::replace(&mut self.lines, sync_channel(0).1)
     }
 }
 

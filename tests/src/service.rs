@@ -4,6 +4,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::certificate::CertificateFiles;
+use crate::openapi::{self, Exchange};
 use crate::script_process::{Failure, Pending, ScriptProcess};
 use crate::{Hub, Identity, Script};
 
@@ -266,13 +267,7 @@ impl Service {
     pub fn try_send(&self, address: &str, mut headers: Value, body: &[u8]) -> HttpResponse {
         headers["iothub-to"] = address.into();
         headers["Authorization"] = self.token.clone().into();
-        let request = json!({
-            "method": "POST",
-            "url": format!("{}/messages/deviceBound?api-version=2021-04-12", self.url),
-            "headers": headers,
-            "body_base64": base64::engine::general_purpose::STANDARD.encode(body),
-        });
-        HttpResponse::from_value(&self.process.call("http", &request).expect("the program sends the request"))
+        self.request("POST", "/messages/deviceBound?api-version=2021-04-12", &headers, body, None)
     }
 
     /// Calls `invoke_device_method` and waits for the response.
@@ -316,7 +311,7 @@ impl Service {
         if body.is_some() && headers["Content-Type"].is_null() {
             headers["Content-Type"] = "application/json; charset=utf-8".into();
         }
-        self.request(verb, path, &headers, body, None)
+        self.request(verb, path, &headers, body.unwrap_or_default().as_bytes(), None)
     }
 
     /// Sends a plain HTTP request with a client certificate instead of a token.
@@ -329,26 +324,43 @@ impl Service {
         certificate: &CertificateFiles,
         body: Option<&str>,
     ) -> HttpResponse {
-        self.request(verb, path, &json!({}), body, Some(certificate))
+        self.request(verb, path, &json!({}), body.unwrap_or_default().as_bytes(), Some(certificate))
     }
 
+    /// Sends a request, and compares both bodies with the description of the API.
     #[track_caller]
     fn request(
         &self,
         verb: &str,
         path: &str,
         headers: &Value,
-        body: Option<&str>,
+        body: &[u8],
         certificate: Option<&CertificateFiles>,
     ) -> HttpResponse {
         let request = json!({
             "method": verb,
             "url": format!("{}{path}", self.url),
             "headers": headers,
-            "body": body,
+            "body_base64": base64::engine::general_purpose::STANDARD.encode(body),
             "certificate": certificate.map(|files| [&files.certificate, &files.key]),
         });
         let response = self.process.call("http", &request).expect("the program sends the request");
-        HttpResponse::from_value(&response)
+        let response = HttpResponse::from_value(&response);
+        let exchange = Exchange {
+            verb,
+            path,
+            sent_type: headers["Content-Type"].as_str().unwrap_or_default(),
+            sent: body,
+            status: response.status,
+            received_type: response.header("content-type"),
+            received: &response.body,
+        };
+        if let Err(mismatch) = openapi::check(&exchange) {
+            panic!(
+                "{verb} {path} is not as tests/golden/openapi.json describes it: {mismatch}: {}",
+                response.body
+            );
+        }
+        response
     }
 }

@@ -1,7 +1,11 @@
 //! `cargo xtask check`: checks the layers. A crate depends only on crates below it, and model and protocol crates do no
-//! I/O.
+//! I/O. In core and gateway, a module uses only modules below it.
 //!
 //! The dependencies come from `cargo metadata`. Normal and build dependencies count; development dependencies do not.
+
+mod bans;
+mod modules;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::command::{cargo, run_quietly};
+use crate::workspace;
 
 /// The rules for one crate of the workspace.
 struct Layer {
@@ -32,7 +37,7 @@ const NO_PROTOCOL_NO_DATABASE: (&str, &[&str]) = (
     "core must not depend on protocols, sockets or databases",
     &["tokio-rustls", "tokio-tungstenite", "axum", "http", "hyper", "hyper-util", "rusqlite", "rustls"],
 );
-const NO_DATABASE: (&str, &[&str]) = ("the gateway must reach data through core", &["rusqlite"]);
+const NO_DATABASE: (&str, &[&str]) = ("protocol heads reach data through core", &["rusqlite"]);
 const NO_SERVER: (&str, &[&str]) = ("an SDK is not a server", &["axum", "rusqlite"]);
 
 use AllowedCrates::{Anything, Only};
@@ -55,6 +60,11 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "ferrohub-blobs", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer {
+        name: "ferrohub-development-issuer",
+        allowed: Only(&["ferrohub-core", "ferrohub-model"]),
+        banned: &[NO_DATABASE],
+    },
     Layer {
         name: "ferrohub-gateway",
         allowed: Only(&["ferrohub-amqp", "ferrohub-core", "ferrohub-model", "ferrohub-mqtt"]),
@@ -84,9 +94,17 @@ pub(crate) fn layers() -> Result<String> {
     let metadata = run_quietly(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("`cargo metadata` did not print JSON")?;
     let crates = dependencies(&metadata)?;
-    let violations = violations(&crates);
+    let mut violations = violations(&crates);
+    for modules in modules::CRATES {
+        let sources = modules::read(&workspace::root(), modules)?;
+        violations.extend(modules::violations(modules, &sources));
+    }
+    violations.extend(bans::violations(&workspace::root())?);
     if violations.is_empty() {
-        return Ok(format!("the layers of {} crates are correct", crates.len()));
+        let (crates, modules) = (crates.len(), modules::CRATES.len());
+        return Ok(format!(
+            "the layers of {crates} crates, and of the modules of {modules} of them, are correct"
+        ));
     }
     bail!("dependencies violate the layers:\n  {}", violations.join("\n  "));
 }

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::server::{Environment, Server};
 
 /// Open files besides the sockets of devices.
-const RESERVED_FILES: u64 = 200;
+const RESERVED_FILES: u64 = 2000;
 
 async fn measure(
     server: &Server,

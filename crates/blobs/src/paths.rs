@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use ferrohub_core::files::BlobError;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::random::random_bytes;
@@ -90,14 +91,14 @@ impl Paths {
     /// Returns the folder for the uncommitted blocks of a blob. Its name also identifies the device, whose quota the
     /// blocks count toward.
     pub(crate) fn block_folder(&self, blob: &BlobName) -> PathBuf {
-        let name = hex(digest::digest(&digest::SHA256, blob.as_str().as_bytes()).as_ref());
-        self.blocks.join(format!("{name}-{}", hex(&DeviceKey::of(blob).0)))
+        let name = HEXLOWER.encode(digest::digest(&digest::SHA256, blob.as_str().as_bytes()).as_ref());
+        self.blocks.join(format!("{name}-{}", HEXLOWER.encode(&DeviceKey::of(blob).0)))
     }
 }
 
 /// Returns a random name for a new file.
 pub(crate) fn random_name() -> String {
-    format!("{:032x}", u128::from_le_bytes(random_bytes()))
+    HEXLOWER.encode(&random_bytes::<16>())
 }
 
 /// Returns the file name of a block: its decoded id in hexadecimal digits.
@@ -106,16 +107,7 @@ pub(crate) fn block_file_name(id: &str) -> Result<String, BlobError> {
     if bytes.is_empty() || bytes.len() > MAX_BLOCK_ID {
         return Err(BlobError::InvalidBlockId);
     }
-    Ok(hex(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use data_encoding::HEXUPPER;
 use ferrohub_model::random::random_bytes;
 use ferrohub_model::{ErrorCode, HubError};
 use tracing::{error, info};
@@ -17,7 +18,7 @@ use crate::store::{StoreError, StoredAuthority, store_failed};
 
 /// Returns 160 random bits in hexadecimal, so that a certificate for the code cannot be prepared in advance.
 fn random_code() -> String {
-    random_bytes::<20>().iter().map(|byte| format!("{byte:02X}")).collect()
+    HEXUPPER.encode(&random_bytes::<20>())
 }
 
 fn refused(error: CertificateError) -> HubError {

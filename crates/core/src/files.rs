@@ -16,4 +16,5 @@ pub use blob_store::{
 pub use blobs::BlobOperationError;
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
+pub use signing_keys::StoredSigningKey;
 pub(crate) use signing_keys::UrlSigningKeys;

@@ -61,6 +61,7 @@ pub mod registry;
 pub mod request_peer;
 pub mod session;
 pub mod store;
+mod store_error;
 pub mod telemetry;
 pub mod twins;
 mod uncancelled;

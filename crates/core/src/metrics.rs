@@ -9,8 +9,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::telemetry::EventSource;
-
 /// A label `outcome`. Its values are constants in the code, never input, so their number is bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
@@ -78,9 +76,9 @@ pub struct EventMetrics {
 }
 
 impl EventMetrics {
-    /// Counts events that were written to the event log.
-    pub fn record_appended(&self, source: EventSource, count: u64, bytes: u64) {
-        self.events.get_or_create(&SourceLabel { source: source.name() }).inc_by(count);
+    /// Counts events of a source that were written to the event log.
+    pub fn record_appended(&self, source: &'static str, count: u64, bytes: u64) {
+        self.events.get_or_create(&SourceLabel { source }).inc_by(count);
         self.bytes.inc_by(bytes);
     }
 

@@ -59,6 +59,19 @@ pub enum OperationGroup {
 }
 
 impl OperationGroup {
+    /// All groups.
+    pub const ALL: [Self; 9] = [
+        Self::Registry,
+        Self::Twins,
+        Self::Methods,
+        Self::Telemetry,
+        Self::CloudToDevice,
+        Self::Files,
+        Self::Policies,
+        Self::Authorities,
+        Self::Faults,
+    ];
+
     /// Returns the name in lower case, as in paths of the source code.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -72,6 +85,22 @@ impl OperationGroup {
             Self::Policies => "policies",
             Self::Authorities => "authorities",
             Self::Faults => "faults",
+        }
+    }
+
+    /// Returns what the operations of the group are about, as a sentence.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Registry => "Devices and modules.",
+            Self::Twins => "Twins.",
+            Self::Methods => "Direct methods.",
+            Self::Telemetry => "Telemetry and the event log.",
+            Self::CloudToDevice => "Messages to devices and their feedback.",
+            Self::Files => "Uploaded files.",
+            Self::Policies => "Shared access policies.",
+            Self::Authorities => "Certificate authorities.",
+            Self::Faults => "Fault injection.",
         }
     }
 }

@@ -10,33 +10,19 @@ pub use messages::{
     StoredMessage,
 };
 
+pub use crate::files::StoredSigningKey;
+pub use crate::store_error::StoreError;
+pub(crate) use crate::store_error::store_failed;
+
 use async_trait::async_trait;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
-use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
+use ferrohub_model::{DeviceId, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
 
 use crate::files::{Blob, Condition, ConditionFailed};
-use crate::log_limited;
 use crate::registry::Identity;
 use crate::session::Session;
 use crate::twins::TwinDocument;
-
-/// Why a store operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The store is closing or closed; nothing was written.
-    #[error("the store is closed")]
-    Closed,
-    /// The disk is full; nothing was written. The text names the file and the remedy.
-    #[error("{0}")]
-    DiskFull(String),
-    /// The disk or the database failed; nothing was written.
-    #[error("the store operation failed: {0}")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A stored value cannot be decoded.
-    #[error("the store contains an unreadable value: {0}")]
-    Corrupt(String),
-}
 
 /// The outcome of a conditional write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,15 +144,6 @@ pub enum BlobWriteOutcome {
     Done(Option<StoredBlob>),
     /// The condition is not met; nothing was written.
     Refused(ConditionFailed),
-}
-
-/// A key that signs blob URLs of the hub's own folder, as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSigningKey {
-    /// The key.
-    pub key: SharedAccessKey,
-    /// When it was created.
-    pub created: Timestamp,
 }
 
 /// A file notification to enqueue for services.
@@ -439,17 +416,4 @@ pub trait Store: Send + Sync + 'static {
 
     /// Completes all accepted writes and closes. Later calls return [`StoreError::Closed`].
     async fn close(&self);
-}
-
-/// Maps a store error to the error for the caller, and logs the cause.
-pub(crate) fn store_failed(error: StoreError) -> HubError {
-    if matches!(error, StoreError::Closed) {
-        return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
-    }
-    // Requests that are not authorized read the store, too.
-    log_limited!(error, "a store operation failed", "store_failed", %error);
-    if matches!(error, StoreError::DiskFull(_)) {
-        return HubError::new(ErrorCode::ServiceUnavailable, "The hub's disk is full; its log says which.");
-    }
-    HubError::new(ErrorCode::ServerError, "The hub cannot access its store; its log says why.")
 }

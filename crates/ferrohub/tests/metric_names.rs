@@ -48,7 +48,7 @@ fn metric_descriptions() -> String {
         count(family, "any");
     }
     gateway.requests.count(None, 200);
-    metrics.events.record_appended(EventSource::Telemetry, 1, 1);
+    metrics.events.record_appended(EventSource::Telemetry.name(), 1, 1);
 
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();

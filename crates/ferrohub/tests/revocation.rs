@@ -367,7 +367,7 @@ async fn connect_during(
     proof: Proof,
     meanwhile: impl Future<Output = ()>,
 ) -> Result<Arc<Connection>, ConnectRefusal> {
-    let ((reached, is_reached), (resume, resumed)) = (oneshot::channel(), mpsc::channel());
+    let ((reached, is_reached), (resume, resumed)) = (oneshot::channel(), mpsc::sync_channel(1));
     let pause = Pause { reads: Cell::new(0), reached: Cell::new(Some(reached)), resume: resumed };
     let hub = world.hub.clone();
     let connecting = tokio::spawn(PAUSE.scope(pause, async move { connect(&hub, identity, &proof).await }));

@@ -1,7 +1,5 @@
-//! Network part of Entra authentication: discovery of issuer keys, and a development issuer inside the hub.
+//! The network part of Entra authentication: discovery of issuers' keys.
 
-mod development;
 mod discovery;
 
-pub use development::{DevelopmentCredentials, DevelopmentIssuer};
 pub use discovery::{DiscoveryError, OidcDiscovery};

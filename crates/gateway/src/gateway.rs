@@ -16,6 +16,7 @@ use crate::admin::{self, Guard, MetricsSource};
 use crate::admission::UnauthenticatedSlots;
 use crate::heads::amqp::{self, AmqpLimits};
 use crate::heads::mqtt::{self, MqttLimits};
+use crate::heads::rest::description_routes;
 use crate::health::{self, Audience, Readiness};
 use crate::http::HttpLimits;
 use crate::https;
@@ -225,7 +226,9 @@ impl Gateway {
             limits.http(),
             limits.mqtt.clone(),
             metrics,
-            extra_routes.merge(health::routes(readiness.clone(), Audience::Public)),
+            extra_routes
+                .merge(health::routes(readiness.clone(), Audience::Public))
+                .merge(description_routes()),
             stop.clone(),
         );
         for listener in self.https {

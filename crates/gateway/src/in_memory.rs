@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::gateway::GatewayLimits;
 use crate::heads::mqtt::{self, MqttLimits};
+use crate::heads::rest::description_routes;
 use crate::health::{self, Audience, Readiness};
 use crate::https::Server;
 use crate::metrics::GatewayMetrics;
@@ -40,7 +41,7 @@ impl InMemoryGateway {
     pub fn new(hub: Arc<Hub>, limits: &GatewayLimits, metrics: GatewayMetrics) -> Self {
         let (stop, stopped) = watch::channel(false);
         let health = health::routes(Readiness::new(hub.clone()), Audience::Public);
-        let routes = Router::new().merge(health);
+        let routes = Router::new().merge(health).merge(description_routes());
         let server =
             Server::new(hub.clone(), limits.http(), limits.mqtt.clone(), metrics.clone(), routes, stopped);
         let context = limits.listener_context(metrics);

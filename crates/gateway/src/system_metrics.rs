@@ -57,6 +57,7 @@ struct Values {
 
 impl SystemMetrics {
     /// Creates the metrics and registers them in `registry`. `version` is the version of the program.
+    #[expect(clippy::disallowed_methods, reason = "the start time of the process, once")]
     pub fn register(registry: &mut Registry, version: &'static str, data_dir: &Path) -> Self {
         let values = Values {
             data_dir: data_dir.to_path_buf(),

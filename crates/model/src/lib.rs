@@ -14,6 +14,7 @@ pub mod error_kind;
 pub mod error_response;
 pub mod fault;
 pub mod file;
+mod guid;
 pub mod host_port;
 pub mod identity;
 pub mod json;
@@ -38,6 +39,7 @@ pub use connection_string::{ConnectionStringError, DeviceConnectionString, Servi
 pub use error::{ErrorCode, HubError};
 pub use error_kind::ErrorKind;
 pub use error_response::ErrorResponse;
+pub use guid::Guid;
 pub use host_port::{HostPort, InvalidHostPort};
 pub use identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 pub use key::{InvalidKey, KeyChange, KeyFingerprint, SharedAccessKey};

@@ -43,6 +43,7 @@ impl Readers {
     }
 
     /// Runs a query that reads a few rows by key, inline unless a recent read was slow.
+    #[expect(clippy::disallowed_methods, reason = "the duration of one read, on a thread")]
     pub(crate) async fn read_inline<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -130,6 +130,7 @@ impl Writer {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread of its own; the duration is only for metrics")]
 fn run(
     db: Connection,
     mut messages: mpsc::Receiver<Message>,
@@ -215,6 +216,7 @@ impl Commit {
 struct FailureReport(Option<(Condition, Instant)>);
 
 impl FailureReport {
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own; limits log lines")]
     fn failed(&mut self, thread: &str, writes: usize, failure: &Failure) {
         let is_logged = self.0.is_some_and(|(condition, logged)| {
             condition == failure.condition && logged.elapsed() < FAILURE_LOG_INTERVAL

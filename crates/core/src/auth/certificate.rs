@@ -9,6 +9,7 @@ mod chain;
 mod error;
 mod name;
 
+use data_encoding::HEXUPPER;
 use std::sync::Arc;
 
 use ferrohub_model::Timestamp;
@@ -52,7 +53,7 @@ impl PeerCertificate {
             40 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             _ => &digest::SHA256,
         };
-        hex(digest::digest(algorithm, self.leaf()).as_ref()) == thumbprint.as_str()
+        HEXUPPER.encode(digest::digest(algorithm, self.leaf()).as_ref()) == thumbprint.as_str()
     }
 
     /// Returns the end of the leaf's validity period if it is valid at `now`.
@@ -67,7 +68,7 @@ impl PeerCertificate {
 /// Returns the SHA-256 digest of a certificate's DER: 64 hexadecimal digits, upper case.
 #[must_use]
 pub fn thumbprint_sha256(der: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, der).as_ref())
+    HEXUPPER.encode(digest::digest(&digest::SHA256, der).as_ref())
 }
 
 /// Returns the subject and the issuer of a certificate as text.
@@ -77,14 +78,6 @@ pub fn thumbprint_sha256(der: &[u8]) -> String {
 pub fn certificate_subject_and_issuer(der: &[u8]) -> Result<(String, String), CertificateError> {
     let certificate = parse(der)?;
     Ok((certificate.subject().to_string(), certificate.issuer().to_string()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
 }
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {

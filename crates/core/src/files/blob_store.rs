@@ -14,7 +14,7 @@ use ferrohub_model::file::BlobName;
 use ferrohub_model::{SharedAccessKey, Timestamp};
 
 use super::condition::{Condition, ConditionFailed};
-use crate::store::StoreError;
+use crate::store_error::StoreError;
 
 /// The properties and metadata of a blob: response headers by lower-case name, such as `content-type` or `x-ms-meta-…`.
 pub type BlobProperties = BTreeMap<String, String>;

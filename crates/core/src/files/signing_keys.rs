@@ -5,7 +5,14 @@ use std::sync::{PoisonError, RwLock};
 use ferrohub_model::blob_sas::{BlobAddress, BlobSasToken};
 use ferrohub_model::{SharedAccessKey, Timestamp};
 
-use crate::store::StoredSigningKey;
+/// A key that signs blob URLs of the hub's own folder, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSigningKey {
+    /// The key.
+    pub key: SharedAccessKey,
+    /// When it was created.
+    pub created: Timestamp,
+}
 
 /// The URL signing keys, newest first. The newest signs; signatures of all of them are valid.
 #[derive(Debug, Default)]

@@ -1,8 +1,7 @@
 //! Hub events: events that the hub itself emits, with Azure's schemas.
 
 use ferrohub_model::message::{MessageProperties, SystemProperty};
-use ferrohub_model::random::random_bytes;
-use ferrohub_model::{IdentityId, Timestamp};
+use ferrohub_model::{Guid, IdentityId, Timestamp};
 use serde_json::{Value, json};
 
 use super::log::NewEvent;
@@ -52,7 +51,8 @@ impl HubEvent {
 
     /// Creates the event for the log.
     pub(crate) fn to_event(self, hub: &str, id: &IdentityId, now: Timestamp, body: &Value) -> NewEvent {
-        let correlation = uuid(random_bits());
+        // Azure's schema requires a correlation id in each event.
+        let correlation = Guid::random().to_string();
         let system = [
             (SystemProperty::ContentType, "application/json"),
             (SystemProperty::ContentEncoding, "utf-8"),
@@ -80,17 +80,6 @@ impl HubEvent {
 /// Returns the body of a connection event.
 pub(crate) fn connection_event_body(sequence_number: u64) -> Value {
     json!({ "sequenceNumber": format!("{sequence_number:064x}") })
-}
-
-/// Returns random bits for the correlation id, which Azure's schema requires in each event.
-fn random_bits() -> u128 {
-    u128::from_be_bytes(random_bytes())
-}
-
-fn uuid(bits: u128) -> String {
-    let digits = format!("{bits:032x}");
-    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ impl ManagedEventLog {
     }
 
     fn record_appended(&self, source: EventSource, count: u64, bytes: u64) {
-        self.metrics.record_appended(source, count, bytes);
+        self.metrics.record_appended(source.name(), count, bytes);
         self.retention.record_appended(bytes);
     }
 

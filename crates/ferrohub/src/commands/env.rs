@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
-use ferrohub_gateway::entra::DevelopmentCredentials;
+use ferrohub_development_issuer::DevelopmentCredentials;
 
 use crate::cli::Common;
 use crate::login;

@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_stalled_log_drops_lines_instead_of_blocking() {
-        let (resume, stalled) = std::sync::mpsc::channel();
+        let (resume, stalled) = std::sync::mpsc::sync_channel(1);
         let metrics = LogMetrics::default();
         let log = LogWriter::start(Stalled(stalled), metrics.clone()).unwrap();
         let line = [&[b'x'; 1023][..], b"\n"].concat();

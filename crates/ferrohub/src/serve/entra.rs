@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use ferrohub_core::auth::{
     EntraSettings, EntraTokenVerifier, Issuer, KeySet, KeySource, KeySourceError, Role,
 };
-use ferrohub_gateway::entra::{DevelopmentIssuer, OidcDiscovery};
+use ferrohub_development_issuer::DevelopmentIssuer;
+use ferrohub_gateway::entra::OidcDiscovery;
 use tracing::warn;
 
 use crate::config::{Config, EntraConfig};

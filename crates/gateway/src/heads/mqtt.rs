@@ -14,6 +14,7 @@ mod messages;
 mod telemetry;
 mod twin;
 mod violation;
+mod work;
 
 pub use driver::MqttLimits;
 pub(crate) use driver::serve;

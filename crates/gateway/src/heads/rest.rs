@@ -6,12 +6,14 @@
 
 mod authorities;
 mod cloud_to_device;
+mod described;
 mod error;
 mod fault_matching;
 mod faults;
 mod files;
 mod message_headers;
 mod methods;
+mod openapi;
 mod policies;
 mod registry;
 mod request;
@@ -24,6 +26,7 @@ mod twins;
 
 pub(crate) use error::{ApiError, ErrorFormat};
 pub(crate) use fault_matching::injected_response;
+pub(crate) use openapi::routes as description_routes;
 pub(crate) use routes::{Found, find};
 pub(crate) use serve::{method_not_allowed, serve};
 

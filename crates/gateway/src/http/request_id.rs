@@ -1,6 +1,7 @@
 //! Ids of requests, for the logs of both sides.
 
 use axum::http::{HeaderName, HeaderValue};
+use ferrohub_model::Guid;
 
 /// Identifies one request in the logs of both sides.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
@@ -13,14 +14,5 @@ pub(crate) fn random_hex() -> String {
 
 /// Returns a new request id, a GUID; random as [`random_hex`].
 pub(crate) fn fresh_request_id() -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut bits = rand::random::<u128>();
-    let mut guid = [b'-'; 36];
-    for (index, digit) in guid.iter_mut().enumerate() {
-        if !matches!(index, 8 | 13 | 18 | 23) {
-            *digit = DIGITS.get((bits & 0xf) as usize).copied().unwrap_or(b'0');
-            bits >>= 4;
-        }
-    }
-    HeaderValue::from_bytes(&guid).unwrap_or(HeaderValue::from_static("0"))
+    HeaderValue::from_bytes(&Guid(rand::random()).encode()).unwrap_or(HeaderValue::from_static("0"))
 }

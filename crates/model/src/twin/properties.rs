@@ -181,4 +181,12 @@ mod tests {
             assert!(parse_properties(invalid.as_bytes()).is_err(), "{invalid}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_number_is_written_as_it_was_read(number in proptest::num::f64::NORMAL) {
+            let text = json!({ "a": number }).to_string();
+            proptest::prop_assert_eq!(parse(&text).to_string(), text);
+        }
+    }
 }

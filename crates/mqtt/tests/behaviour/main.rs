@@ -1,4 +1,5 @@
 //! Tests of the codec and the state machines through the public interface. One test binary, so that it links once.
+#![expect(clippy::disallowed_methods, reason = "the origin of the virtual clock")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod any_split_gives_the_same_events;

@@ -17,6 +17,7 @@ pub(super) struct LastProbe(Mutex<Option<(Instant, Result<(), String>)>>);
 
 impl Writer {
     /// Checks that a write reaches the disk, or returns the outcome of a check less than a second ago.
+    #[expect(clippy::disallowed_methods, reason = "limits how often the disk is probed")]
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
         // Concurrent callers wait for one probe.
         let mut last = self.last_probe.0.lock().await;

@@ -1,6 +1,5 @@
 //! Handles the MQTT packets of a device by calling the hub.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,45 +13,17 @@ use ferrohub_core::telemetry::DeviceMessage;
 use ferrohub_core::{ConnectedDevice, Hub, log_limited};
 use ferrohub_model::{IdentityId, topic};
 use ferrohub_mqtt::server::{Connection as Machine, Event};
-use ferrohub_mqtt::{PacketId, Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
+use ferrohub_mqtt::{Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::messages::{self, MessageSender};
 use super::telemetry::TelemetryBatch;
 use super::violation::{self, InvalidTopic};
+use super::work::{Work, WorkOutput};
 use super::{telemetry, twin};
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
-
-/// An asynchronous operation for the device, such as a write that must be persisted.
-pub(super) type Work = Pin<Box<dyn Future<Output = Result<WorkOutput, CloseReason>> + Send>>;
-
-/// The response to send to the device when work is done.
-pub(super) enum WorkOutput {
-    /// Messages are persisted; acknowledge them.
-    Telemetry(Vec<PacketId>),
-    /// A twin request was served.
-    Twin(twin::TwinReply),
-    /// A twin request was served, but an injected fault drops the response.
-    TwinResponseLost(Option<PacketId>),
-}
-
-impl WorkOutput {
-    pub(super) fn respond(self, machine: &mut Machine) -> Result<(), CloseReason> {
-        match self {
-            Self::Telemetry(packet_ids) => {
-                packet_ids.into_iter().for_each(|packet_id| machine.puback(packet_id));
-                Ok(())
-            }
-            Self::Twin(reply) => reply.respond(machine),
-            Self::TwinResponseLost(packet_id) => {
-                twin::acknowledge(machine, packet_id);
-                Ok(())
-            }
-        }
-    }
-}
 
 /// The client of a connection.
 pub(super) enum Client {
@@ -254,7 +225,7 @@ impl ConnectionHandler {
             && let Ok(output) = work.await
         {
             // The connection ends anyway, so an error has no effect.
-            let _ = output.respond(machine);
+            let _ = output.send(machine);
         }
         while let Some(event) = machine.poll_event() {
             if let (Event::PubAck(packet_id), Some(messages)) = (event, &mut self.messages) {

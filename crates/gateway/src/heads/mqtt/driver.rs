@@ -19,7 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
-use super::connection_handler::{Client, ConnectionHandler, WorkOutput};
+use super::connection_handler::{Client, ConnectionHandler};
+use super::work::WorkOutput;
 use super::{telemetry, violation};
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
@@ -161,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     Ok(true)
                 }
                 DriverEvent::WorkDone(result) => {
-                    result.and_then(|output| output.respond(&mut self.machine)).map(|()| true)
+                    result.and_then(|output| output.send(&mut self.machine)).map(|()| true)
                 }
                 event => self.handle_event(event, handler, write_deadline).map(|()| false),
             };

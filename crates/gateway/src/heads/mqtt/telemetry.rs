@@ -12,7 +12,7 @@ use ferrohub_model::{ErrorCode, IdentityId, topic};
 use ferrohub_mqtt::{PacketId, Publish, Will};
 use tracing::warn;
 
-use super::connection_handler::{Work, WorkOutput};
+use super::work::{Work, WorkOutput};
 use crate::transport::peer::Peer;
 
 /// Maximum number of messages in a batch.
@@ -120,9 +120,9 @@ impl TelemetryBatch {
         Box::pin(async move {
             match device.send_events(self.messages).await {
                 Ok(Delivery::Delivered | Delivery::Lost { acknowledge: true }) => {
-                    Ok(WorkOutput::Telemetry(self.packet_ids))
+                    Ok(WorkOutput { acknowledge: self.packet_ids, response: None })
                 }
-                Ok(Delivery::Lost { acknowledge: false }) => Ok(WorkOutput::Telemetry(Vec::new())),
+                Ok(Delivery::Lost { acknowledge: false }) => Ok(WorkOutput::default()),
                 Err(error) => {
                     // The messages are not acknowledged, so the device sends them again after it reconnects.
                     if error.code != ErrorCode::ServiceUnavailable {

@@ -6,24 +6,13 @@ use ferrohub_core::close_reason::CloseReason;
 use ferrohub_core::faults::{Delivery, FaultPoint};
 use ferrohub_model::topic::{self, TwinRequest, TwinResponse};
 use ferrohub_model::{ErrorCode, HubError};
-use ferrohub_mqtt::server::Connection as Machine;
-use ferrohub_mqtt::{PacketId, Publish, QoS};
+use ferrohub_mqtt::Publish;
 use tracing::warn;
 
-use super::connection_handler::{Work, WorkOutput};
 use super::violation::{self, InvalidTopic};
+use super::work::{Response, Work, WorkOutput};
 use crate::error_details::error_details;
 use crate::transport::peer::Peer;
-
-/// The response to a twin request.
-pub(super) struct TwinReply {
-    /// The request, whose topic contains the request id.
-    request: Publish,
-    status: u16,
-    /// The new version of the reported properties.
-    version: Option<u64>,
-    payload: Bytes,
-}
 
 /// Starts serving a request. A malformed topic ends the connection.
 pub(super) fn begin(peer: &Peer, device: &ConnectedDevice, request: Publish) -> Result<Work, CloseReason> {
@@ -33,20 +22,25 @@ pub(super) fn begin(peer: &Peer, device: &ConnectedDevice, request: Publish) -> 
     }
     let device = device.clone();
     Ok(Box::pin(async move {
-        let reply = serve(&device, request).await?;
-        Ok(match device.hub().await_delivery(FaultPoint::TwinResponse, device.id()).await {
-            Delivery::Delivered => WorkOutput::Twin(reply),
-            Delivery::Lost { .. } => WorkOutput::TwinResponseLost(reply.request.packet_id),
+        let response = serve(&device, &request).await?;
+        let delivery = device.hub().await_delivery(FaultPoint::TwinResponse, device.id()).await;
+        Ok(WorkOutput {
+            acknowledge: request.packet_id.into_iter().collect(),
+            response: Some(response).filter(|_| delivery == Delivery::Delivered),
         })
     }))
 }
 
-async fn serve(device: &ConnectedDevice, request: Publish) -> Result<TwinReply, CloseReason> {
-    match topic::parse_twin_request(request.topic.as_str()) {
-        Some(TwinRequest::Get { .. }) => match device.get_own_twin().await {
+async fn serve(device: &ConnectedDevice, request: &Publish) -> Result<Response, CloseReason> {
+    let Some(requested) = topic::parse_twin_request(request.topic.as_str()) else {
+        return Err(CloseReason::ProtocolError);
+    };
+    let request_id = requested.request_id();
+    match requested {
+        TwinRequest::Get { .. } => match device.get_own_twin().await {
             Ok((payload, version)) => {
                 device.connection().mark_desired_read(version);
-                Ok(TwinReply { request, status: 200, version: None, payload })
+                Ok(response(200, request_id, None, payload))
             }
             // Close instead of sending an error: Microsoft's Python client repeats the request immediately after an
             // error response, but waits before it reconnects.
@@ -55,46 +49,24 @@ async fn serve(device: &ConnectedDevice, request: Publish) -> Result<TwinReply, 
                 Err(CloseReason::StoreFailed)
             }
         },
-        Some(TwinRequest::Report { if_version, .. }) => {
+        TwinRequest::Report { if_version, .. } => {
             Ok(match device.patch_reported(&request.payload, if_version).await {
-                Ok(version) => {
-                    TwinReply { request, status: 204, version: Some(version), payload: Bytes::new() }
-                }
-                Err(error) => error_reply(request, &error),
+                Ok(version) => response(204, request_id, Some(version), Bytes::new()),
+                Err(error) => error_response(request_id, &error),
             })
         }
-        Some(TwinRequest::InvalidVersion { version, .. }) => {
+        TwinRequest::InvalidVersion { version, .. } => {
             let text = format!("$version must be a version of the reported properties, not {version:?}.");
-            let error = HubError::new(ErrorCode::ArgumentInvalid, text);
-            Ok(error_reply(request, &error))
+            Ok(error_response(request_id, &HubError::new(ErrorCode::ArgumentInvalid, text)))
         }
-        None => Err(CloseReason::ProtocolError),
     }
 }
 
-fn error_reply(request: Publish, error: &HubError) -> TwinReply {
-    let payload = error_details(error).to_string().into();
-    TwinReply { request, status: error.code.http_status(), version: None, payload }
+/// Builds the response to a request. `version` is the new version of the reported properties.
+fn response(status: u16, request_id: &str, version: Option<u64>, payload: Bytes) -> Response {
+    Response { topic: TwinResponse { status, request_id, version }.to_string(), payload }
 }
 
-impl TwinReply {
-    /// Acknowledges the request, then responds with QoS 0: a device that loses its connection repeats the request.
-    pub(super) fn respond(self, machine: &mut Machine) -> Result<(), CloseReason> {
-        let Some(request) = topic::parse_twin_request(self.request.topic.as_str()) else {
-            return Err(CloseReason::ProtocolError);
-        };
-        let request_id = request.request_id();
-        acknowledge(machine, self.request.packet_id);
-        let topic = TwinResponse { status: self.status, request_id, version: self.version };
-        machine.publish(topic, QoS::AtMostOnce, &self.payload).map(|_| ()).map_err(|error| {
-            warn!(%error, "cannot send a twin response");
-            CloseReason::ProtocolError
-        })
-    }
-}
-
-pub(super) fn acknowledge(machine: &mut Machine, packet_id: Option<PacketId>) {
-    if let Some(packet_id) = packet_id {
-        machine.puback(packet_id);
-    }
+fn error_response(request_id: &str, error: &HubError) -> Response {
+    response(error.code.http_status(), request_id, None, error_details(error).to_string().into())
 }

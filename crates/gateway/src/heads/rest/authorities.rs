@@ -44,7 +44,7 @@ pub(super) async fn list(caller: ServiceCaller, _: RestRequest) -> RestResult {
 }
 
 pub(super) async fn get(caller: ServiceCaller, request: RestRequest) -> RestResult {
-    json(&AuthorityJson::from(&*caller.get_authority(&request.parameter("name")?)?))
+    json(&AuthorityJson::from(&*caller.get_authority(&request.parameter("authority")?)?))
 }
 
 #[derive(Deserialize)]
@@ -68,7 +68,7 @@ fn der(text: &str) -> Result<Vec<u8>, HubError> {
 
 pub(super) async fn put(caller: ServiceCaller, mut request: RestRequest) -> RestResult {
     let body: CertificateBody = request.read_json().await?;
-    let authority = caller.add_authority(&request.parameter("name")?, der(&body.certificate)?).await?;
+    let authority = caller.add_authority(&request.parameter("authority")?, der(&body.certificate)?).await?;
     json(&AuthorityJson::from(&*authority))
 }
 
@@ -79,17 +79,18 @@ struct VerificationCode {
 }
 
 pub(super) async fn create_verification_code(caller: ServiceCaller, request: RestRequest) -> RestResult {
-    let verification_code = caller.challenge_authority(&request.parameter("name")?).await?;
+    let verification_code = caller.challenge_authority(&request.parameter("authority")?).await?;
     json(&VerificationCode { verification_code })
 }
 
 pub(super) async fn verify(caller: ServiceCaller, mut request: RestRequest) -> RestResult {
     let body: CertificateBody = request.read_json().await?;
-    let authority = caller.verify_authority(&request.parameter("name")?, &der(&body.certificate)?).await?;
+    let authority =
+        caller.verify_authority(&request.parameter("authority")?, &der(&body.certificate)?).await?;
     json(&AuthorityJson::from(&*authority))
 }
 
 pub(super) async fn delete(caller: ServiceCaller, request: RestRequest) -> RestResult {
-    caller.remove_authority(&request.parameter("name")?).await?;
+    caller.remove_authority(&request.parameter("authority")?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

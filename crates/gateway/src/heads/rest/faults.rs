@@ -21,7 +21,7 @@ pub(super) async fn add(caller: ServiceCaller, mut request: RestRequest) -> Rest
 }
 
 pub(super) async fn remove(caller: ServiceCaller, request: RestRequest) -> RestResult {
-    caller.remove_fault(&request.parameter("id")?)?;
+    caller.remove_fault(&request.parameter("fault")?)?;
     Ok(no_content())
 }
 

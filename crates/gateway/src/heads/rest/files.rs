@@ -88,7 +88,7 @@ pub(super) async fn list(caller: ServiceCaller, request: RestRequest) -> RestRes
 }
 
 fn blob_name(request: &RestRequest) -> Result<BlobName, HubError> {
-    BlobName::parse(&request.parameter("name")?)
+    BlobName::parse(&request.parameter("file")?)
         .map_err(|error| HubError::new(ErrorCode::ArgumentInvalid, format!("{error}.")))
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn list(caller: ServiceCaller, _: RestRequest) -> RestResult {
 }
 
 pub(super) async fn get(caller: ServiceCaller, request: RestRequest) -> RestResult {
-    json(&PolicyJson::from(&*caller.get_policy(&request.parameter("name")?)?))
+    json(&PolicyJson::from(&*caller.get_policy(&request.parameter("policy")?)?))
 }
 
 #[derive(Deserialize)]
@@ -55,6 +55,6 @@ pub(super) async fn regenerate_key(caller: ServiceCaller, mut request: RestReque
         "secondary" => PolicyKey::Secondary,
         _ => return Err(HubError::new(ErrorCode::ArgumentInvalid, "key must be primary or secondary.")),
     };
-    let policy = caller.regenerate_policy_key(&request.parameter("name")?, which).await?;
+    let policy = caller.regenerate_policy_key(&request.parameter("policy")?, which).await?;
     json(&PolicyJson::from(&*policy))
 }

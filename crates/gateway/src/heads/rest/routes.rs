@@ -8,6 +8,7 @@ use ferrohub_model::IdentityId;
 use matchit::{Params, Router};
 
 use super::RestResult;
+use super::described::Described;
 use super::error::ErrorFormat;
 use super::request::RestRequest;
 use super::table::ROUTES;
@@ -76,6 +77,8 @@ pub(crate) struct Route {
     pub(super) errors: ErrorFormat,
     /// Whether requests have a query parameter `api-version`, which the hub checks.
     pub(super) versioned: bool,
+    /// What only the description of the API uses.
+    pub(super) described: Described,
 }
 
 /// The routes of one path.
@@ -208,7 +211,7 @@ mod tests {
         for route in ROUTES {
             assert!(operations.insert(route.operation), "{:?} has two rows", route.operation);
             for path in route.paths {
-                let path = path.replace("{*name}", "d/f").replace(['{', '}'], "");
+                let path = path.replace("{*file}", "d/f").replace(['{', '}'], "");
                 let method = Method::from_bytes(route.verb.name().as_bytes()).unwrap();
                 let Some(Found::Route(found, _)) = find(&method, &path) else { panic!("{path}") };
                 assert_eq!(found.operation, route.operation, "{path}");

@@ -1,7 +1,9 @@
 //! The table of the REST API: the requests for each operation.
 
 use ferrohub_core::Operation as Op;
+use ferrohub_model::message::FEEDBACK_CONTENT_TYPE;
 
+use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
 use super::{authorities, cloud_to_device, faults, files, methods, policies, registry, telemetry, twins};
@@ -35,7 +37,8 @@ macro_rules! service_or_device {
 
 impl Route {
     const fn new(operation: Op, verb: Verb, paths: &'static [&'static str], handler: Handler) -> Self {
-        Self { operation, verb, paths, handler, errors: ErrorFormat::Registry, versioned: true }
+        let (errors, described) = (ErrorFormat::Registry, Described::NOTHING);
+        Self { operation, verb, paths, handler, errors, versioned: true, described }
     }
 
     /// Errors are in the nested format, as of twins and methods.
@@ -72,56 +75,162 @@ const FEEDBACK: &[&str] = &["/messages/serviceBound/feedback", "/messages/servic
 const FILE_NOTIFICATIONS: &[&str] =
     &["/messages/serviceBound/filenotifications", "/messages/servicebound/filenotifications"];
 
+/// Media types of bodies that are any bytes.
+const BYTES: &[(&str, &str)] = &[("application/octet-stream", "Bytes")];
+const ANY_TYPE: (&str, &str) = ("*/*", "Bytes");
+
+/// Headers of the properties of a message.
+const PROPERTIES: &[&str] = &[
+    "iothub-messageid",
+    "iothub-correlationid",
+    "iothub-userid",
+    "iothub-contenttype",
+    "iothub-contentencoding",
+    "iothub-creationtimeutc",
+];
+const DESTINATION: &[&str] = &[
+    "iothub-to",
+    "iothub-ack",
+    "iothub-expiry",
+    "iothub-messageid",
+    "iothub-correlationid",
+    "iothub-userid",
+    "iothub-contenttype",
+    "iothub-contentencoding",
+];
+/// Headers of a message, or of a batch of feedback, that is locked for its receiver.
+const LOCKED: &[&str] = &["ETag", "iothub-sequencenumber", "iothub-enqueuedtime", "iothub-deliverycount"];
+
 pub(super) static ROUTES: &[Route] = &[
-    Route::new(Op::ListDevices, Get, &["/devices"], service!(devices::list)),
-    Route::new(Op::GetDevice, Get, &["/devices/{id}"], service!(devices::get)),
-    Route::new(Op::PutDevice, Put, &["/devices/{id}"], service!(devices::put)),
-    Route::new(Op::DeleteDevice, Delete, &["/devices/{id}"], service!(devices::delete)),
+    Route::new(Op::ListDevices, Get, &["/devices"], service!(devices::list))
+        .takes(&["top"])
+        .returns("Devices")
+        .with(&["ferrohub-total-count"]),
+    Route::new(Op::GetDevice, Get, &["/devices/{id}"], service!(devices::get))
+        .returns("Device")
+        .with(&["ETag"])
+        .fails(&[404]),
+    Route::new(Op::PutDevice, Put, &["/devices/{id}"], service!(devices::put))
+        .takes(&["If-Match"])
+        .body("DeviceRequest")
+        .returns("Device")
+        .with(&["ETag"])
+        .fails(&[404, 409, 412, 413]),
+    Route::new(Op::DeleteDevice, Delete, &["/devices/{id}"], service!(devices::delete))
+        .takes(&["If-Match"])
+        .returns_nothing()
+        .fails(&[404, 412]),
     Route::new(
         Op::RegenerateDeviceKey,
         Post,
         &["/ferrohub/devices/{id}/regenerate-key"],
         service!(keys::regenerate_device_key),
-    ),
+    )
+    .takes(&["If-Match"])
+    .body("KeyChangeRequest")
+    .returns("Device")
+    .with(&["ETag"])
+    .fails(&[404, 412]),
     Route::new(
         Op::ListModules,
         Get,
         &["/devices/{id}/modules"],
         service_or_device!(modules::list, modules::device),
-    ),
-    Route::new(Op::GetModule, Get, MODULE, service_or_device!(modules::get, modules::device)),
-    Route::new(Op::PutModule, Put, MODULE, service_or_device!(modules::put, modules::device)),
-    Route::new(Op::DeleteModule, Delete, MODULE, service_or_device!(modules::delete, modules::device)),
+    )
+    .returns("Modules")
+    .fails(&[404]),
+    Route::new(Op::GetModule, Get, MODULE, service_or_device!(modules::get, modules::device))
+        .returns("Module")
+        .with(&["ETag"])
+        .fails(&[404]),
+    Route::new(Op::PutModule, Put, MODULE, service_or_device!(modules::put, modules::device))
+        .takes(&["If-Match"])
+        .body("ModuleRequest")
+        .returns("Module")
+        .with(&["ETag"])
+        .fails(&[404, 409, 412, 413]),
+    Route::new(Op::DeleteModule, Delete, MODULE, service_or_device!(modules::delete, modules::device))
+        .takes(&["If-Match"])
+        .returns_nothing()
+        .fails(&[404, 412]),
     Route::new(
         Op::RegenerateModuleKey,
         Post,
         &["/ferrohub/devices/{id}/modules/{module}/regenerate-key"],
         service!(keys::regenerate_module_key),
-    ),
-    Route::new(Op::GetRegistryStatistics, Get, &["/statistics/devices"], service!(statistics::devices)),
-    Route::new(Op::GetServiceStatistics, Get, &["/statistics/service"], service!(statistics::service)),
-    Route::new(Op::GetTwin, Get, TWIN, service!(twins::get)).nested(),
-    Route::new(Op::PatchTwin, Patch, TWIN, service!(twins::patch)).nested(),
-    Route::new(Op::PutTwin, Put, TWIN, service!(twins::put)).nested(),
+    )
+    .takes(&["If-Match"])
+    .body("KeyChangeRequest")
+    .returns("Module")
+    .with(&["ETag"])
+    .fails(&[404, 412]),
+    Route::new(Op::GetRegistryStatistics, Get, &["/statistics/devices"], service!(statistics::devices))
+        .returns("RegistryStatistics"),
+    Route::new(Op::GetServiceStatistics, Get, &["/statistics/service"], service!(statistics::service))
+        .returns("ServiceStatistics"),
+    Route::new(Op::GetTwin, Get, TWIN, service!(twins::get))
+        .nested()
+        .returns("Twin")
+        .with(&["ETag"])
+        .fails(&[404]),
+    Route::new(Op::PatchTwin, Patch, TWIN, service!(twins::patch))
+        .nested()
+        .takes(&["If-Match"])
+        .body("TwinChange")
+        .returns("Twin")
+        .with(&["ETag"])
+        .fails(&[404, 412]),
+    Route::new(Op::PutTwin, Put, TWIN, service!(twins::put))
+        .nested()
+        .takes(&["If-Match"])
+        .body("TwinChange")
+        .returns("Twin")
+        .with(&["ETag"])
+        .fails(&[404, 412]),
     Route::new(Op::InvokeMethod, Post, METHOD, service_or_device!(methods::invoke, methods::calling_module))
-        .nested(),
-    Route::new(Op::SendEvent, Post, EVENTS, device!(telemetry::send::send)),
-    Route::new(Op::ReadEvents, Get, &["/messages/events"], service!(telemetry::read::read)),
-    Route::new(Op::GetEventLog, Get, &["/messages/events/partitions"], service!(telemetry::read::partitions)),
-    Route::new(Op::SendMessage, Post, DEVICE_BOUND, service!(service_messages::send)),
+        .nested()
+        .takes(&["x-ms-edge-moduleId"])
+        .body("MethodInvocation")
+        .returns("MethodResult")
+        .fails(&[403, 404, 413, 502, 504]),
+    Route::new(Op::SendEvent, Post, EVENTS, device!(telemetry::send::send))
+        .takes(PROPERTIES)
+        .body_of(&[ANY_TYPE, (telemetry::send::BATCH_CONTENT_TYPE, "EventBatch")])
+        .returns_nothing()
+        .fails(&[413]),
+    Route::new(Op::ReadEvents, Get, &["/messages/events"], service!(telemetry::read::read))
+        .takes(&["consumerGroup", "position", "partition", "max", "wait", "Last-Event-ID"])
+        .returns_one_of(&[("application/x-ndjson", "EventLines"), ("text/event-stream", "EventStream")])
+        .with(&["ferrohub-position"])
+        .fails(&[404, 429]),
+    Route::new(Op::GetEventLog, Get, &["/messages/events/partitions"], service!(telemetry::read::partitions))
+        .returns("EventLog"),
+    Route::new(Op::SendMessage, Post, DEVICE_BOUND, service!(service_messages::send))
+        .takes(DESTINATION)
+        .body_of(&[ANY_TYPE])
+        .returns("EnqueuedMessage")
+        .fails(&[403, 404, 413]),
     Route::new(
         Op::PurgeMessages,
         Delete,
         &["/devices/{id}/commands", "/devices/{id}/modules/{module}/commands"],
         service!(service_messages::purge),
-    ),
-    Route::new(Op::ReceiveFeedback, Get, FEEDBACK, service!(service_messages::receive_feedback)),
+    )
+    .returns("PurgeResult")
+    .fails(&[404]),
+    Route::new(Op::ReceiveFeedback, Get, FEEDBACK, service!(service_messages::receive_feedback))
+        .returns_one_of(&[(FEEDBACK_CONTENT_TYPE, "FeedbackRecords")])
+        .returns_nothing()
+        .with(LOCKED),
     Route::new(
         Op::CompleteFeedback,
         Delete,
         &["/messages/serviceBound/feedback/{token}", "/messages/servicebound/feedback/{token}"],
         service!(service_messages::complete_feedback),
-    ),
+    )
+    .takes(&["reject"])
+    .returns_nothing()
+    .fails(&[412]),
     Route::new(
         Op::AbandonFeedback,
         Post,
@@ -130,9 +239,17 @@ pub(super) static ROUTES: &[Route] = &[
             "/messages/servicebound/feedback/{token}/abandon",
         ],
         service!(service_messages::abandon_feedback),
-    ),
-    Route::new(Op::ReceiveMessage, Get, DEVICE_QUEUE, device!(device_messages::receive)),
-    Route::new(Op::CompleteMessage, Delete, DEVICE_MESSAGE, device!(device_messages::complete)),
+    )
+    .returns_nothing()
+    .fails(&[412]),
+    Route::new(Op::ReceiveMessage, Get, DEVICE_QUEUE, device!(device_messages::receive))
+        .returns_one_of(&[ANY_TYPE])
+        .returns_nothing()
+        .with(LOCKED),
+    Route::new(Op::CompleteMessage, Delete, DEVICE_MESSAGE, device!(device_messages::complete))
+        .takes(&["reject"])
+        .returns_nothing()
+        .fails(&[412]),
     Route::new(
         Op::AbandonMessage,
         Post,
@@ -143,16 +260,26 @@ pub(super) static ROUTES: &[Route] = &[
             "/devices/{id}/modules/{module}/messages/devicebound/{token}/abandon",
         ],
         device!(device_messages::abandon),
-    ),
-    Route::new(Op::CreateUpload, Post, &["/devices/{id}/files"], device!(files::create_upload)),
+    )
+    .returns_nothing()
+    .fails(&[412]),
+    Route::new(Op::CreateUpload, Post, &["/devices/{id}/files"], device!(files::create_upload))
+        .body("FileUploadRequest")
+        .returns("FileUpload")
+        .fails(&[403]),
     Route::new(
         Op::CompleteUpload,
         Post,
         // Older clients send the correlation id in the path.
         &["/devices/{id}/files/notifications", "/devices/{id}/files/notifications/{correlation}"],
         device!(files::complete_upload),
-    ),
-    Route::new(Op::ReceiveFileNotification, Get, FILE_NOTIFICATIONS, service!(files::receive_notification)),
+    )
+    .body("FileUploadOutcome")
+    .returns_nothing(),
+    Route::new(Op::ReceiveFileNotification, Get, FILE_NOTIFICATIONS, service!(files::receive_notification))
+        .returns("FileNotification")
+        .returns_nothing()
+        .with(&["ETag"]),
     Route::new(
         Op::CompleteFileNotification,
         Delete,
@@ -161,7 +288,9 @@ pub(super) static ROUTES: &[Route] = &[
             "/messages/servicebound/filenotifications/{token}",
         ],
         service!(files::complete_notification),
-    ),
+    )
+    .returns_nothing()
+    .fails(&[412]),
     Route::new(
         Op::AbandonFileNotification,
         Post,
@@ -170,58 +299,103 @@ pub(super) static ROUTES: &[Route] = &[
             "/messages/servicebound/filenotifications/{token}/abandon",
         ],
         service!(files::abandon_notification),
-    ),
-    Route::new(Op::ListFiles, Get, &["/ferrohub/files"], service!(files::list)).unversioned(),
-    Route::new(Op::GetFile, Get, &["/ferrohub/files/{*name}"], service!(files::read)).unversioned(),
-    Route::new(Op::DeleteFile, Delete, &["/ferrohub/files/{*name}"], service!(files::remove)).unversioned(),
-    Route::new(Op::ListPolicies, Get, &["/ferrohub/policies"], service!(policies::list)).unversioned(),
-    Route::new(Op::GetPolicy, Get, &["/ferrohub/policies/{name}"], service!(policies::get)).unversioned(),
+    )
+    .returns_nothing()
+    .fails(&[412]),
+    Route::new(Op::ListFiles, Get, &["/ferrohub/files"], service!(files::list))
+        .unversioned()
+        .takes(&["deviceId", "after", "top"])
+        .returns("Files"),
+    Route::new(Op::GetFile, Get, &["/ferrohub/files/{*file}"], service!(files::read))
+        .unversioned()
+        .returns_one_of(BYTES)
+        .fails(&[404]),
+    Route::new(Op::DeleteFile, Delete, &["/ferrohub/files/{*file}"], service!(files::remove))
+        .unversioned()
+        .returns_nothing()
+        .fails(&[404]),
+    Route::new(Op::ListPolicies, Get, &["/ferrohub/policies"], service!(policies::list))
+        .unversioned()
+        .returns("Policies"),
+    Route::new(Op::GetPolicy, Get, &["/ferrohub/policies/{policy}"], service!(policies::get))
+        .unversioned()
+        .returns("Policy")
+        .fails(&[404]),
     Route::new(
         Op::RegeneratePolicyKey,
         Post,
-        &["/ferrohub/policies/{name}/regenerate-key"],
+        &["/ferrohub/policies/{policy}/regenerate-key"],
         service!(policies::regenerate_key),
     )
-    .unversioned(),
+    .unversioned()
+    .body("PolicyKeyRequest")
+    .returns("Policy")
+    .fails(&[404, 409]),
     Route::new(Op::ListAuthorities, Get, &["/ferrohub/certificate-authorities"], service!(authorities::list))
-        .unversioned(),
+        .unversioned()
+        .returns("Authorities"),
     Route::new(
         Op::GetAuthority,
         Get,
-        &["/ferrohub/certificate-authorities/{name}"],
+        &["/ferrohub/certificate-authorities/{authority}"],
         service!(authorities::get),
     )
-    .unversioned(),
+    .unversioned()
+    .returns("Authority")
+    .fails(&[404]),
     Route::new(
         Op::PutAuthority,
         Put,
-        &["/ferrohub/certificate-authorities/{name}"],
+        &["/ferrohub/certificate-authorities/{authority}"],
         service!(authorities::put),
     )
-    .unversioned(),
+    .unversioned()
+    .body("CertificateRequest")
+    .returns("Authority")
+    .fails(&[409]),
     Route::new(
         Op::DeleteAuthority,
         Delete,
-        &["/ferrohub/certificate-authorities/{name}"],
+        &["/ferrohub/certificate-authorities/{authority}"],
         service!(authorities::delete),
     )
-    .unversioned(),
+    .unversioned()
+    .returns_nothing()
+    .fails(&[404, 409]),
     Route::new(
         Op::CreateVerificationCode,
         Post,
-        &["/ferrohub/certificate-authorities/{name}/verification-code"],
+        &["/ferrohub/certificate-authorities/{authority}/verification-code"],
         service!(authorities::create_verification_code),
     )
-    .unversioned(),
+    .unversioned()
+    .returns("VerificationCode")
+    .fails(&[404, 409]),
     Route::new(
         Op::VerifyAuthority,
         Post,
-        &["/ferrohub/certificate-authorities/{name}/verify"],
+        &["/ferrohub/certificate-authorities/{authority}/verify"],
         service!(authorities::verify),
     )
-    .unversioned(),
-    Route::new(Op::ListFaults, Get, &["/ferrohub/faults"], service!(faults::list)).unversioned(),
-    Route::new(Op::AddFault, Post, &["/ferrohub/faults"], service!(faults::add)).unversioned(),
-    Route::new(Op::ClearFaults, Delete, &["/ferrohub/faults"], service!(faults::clear)).unversioned(),
-    Route::new(Op::RemoveFault, Delete, &["/ferrohub/faults/{id}"], service!(faults::remove)).unversioned(),
+    .unversioned()
+    .body("CertificateRequest")
+    .returns("Authority")
+    .fails(&[404, 409]),
+    Route::new(Op::ListFaults, Get, &["/ferrohub/faults"], service!(faults::list))
+        .unversioned()
+        .returns("Faults")
+        .fails(&[404]),
+    Route::new(Op::AddFault, Post, &["/ferrohub/faults"], service!(faults::add))
+        .unversioned()
+        .body("FaultRequest")
+        .returns("Fault")
+        .fails(&[404, 409, 429]),
+    Route::new(Op::ClearFaults, Delete, &["/ferrohub/faults"], service!(faults::clear))
+        .unversioned()
+        .returns_nothing()
+        .fails(&[404]),
+    Route::new(Op::RemoveFault, Delete, &["/ferrohub/faults/{fault}"], service!(faults::remove))
+        .unversioned()
+        .returns_nothing()
+        .fails(&[404]),
 ];

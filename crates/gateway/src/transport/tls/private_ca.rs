@@ -177,6 +177,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the validity of a new certificate")]
     fn a_certificate_is_kept_until_it_is_about_to_expire_or_the_names_change() {
         let folder = tempfile::tempdir().unwrap();
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();

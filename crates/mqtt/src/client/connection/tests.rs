@@ -1,4 +1,5 @@
 //! Tests of the client state machine alone; `tests/behaviour/client_and_server.rs` tests it together with a server.
+#![expect(clippy::disallowed_methods, reason = "the origin of the virtual clock")]
 
 use super::*;
 use crate::{Refusal, SubscribeCode};

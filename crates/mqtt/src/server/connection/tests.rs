@@ -1,4 +1,5 @@
 //! Tests of the server state machine alone; `tests/behaviour/client_and_server.rs` tests it together with a client.
+#![expect(clippy::disallowed_methods, reason = "the origin of the virtual clock")]
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use crate::heads::rest::request::RestRequest;
 use crate::heads::rest::response::no_content;
 
 /// Media type of a batch.
-const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.json";
+pub(in crate::heads::rest) const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.json";
 /// Maximum number of messages in a batch, as in Azure.
 const MAX_BATCH_MESSAGES: usize = 500;
 

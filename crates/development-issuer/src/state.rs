@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ferrohub_model::Guid;
 use ferrohub_model::random::random_bytes;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde::{Deserialize, Serialize};
 
-use super::DevelopmentCredentials;
+use crate::DevelopmentCredentials;
 
 #[derive(Serialize, Deserialize)]
 struct Document {
@@ -50,8 +51,8 @@ impl State {
         let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| io::Error::other("the operating system provides no random numbers"))?;
         let document = Document {
-            tenant: guid(),
-            client_id: guid(),
+            tenant: Guid::random().version_4().to_string(),
+            client_id: Guid::random().version_4().to_string(),
             client_secret: URL_SAFE_NO_PAD.encode(random_bytes::<32>()),
             signing_key: STANDARD.encode(key.as_ref()),
         };
@@ -77,15 +78,6 @@ impl State {
     }
 }
 
-/// A random GUID, version 4.
-fn guid() -> String {
-    let random = u128::from_le_bytes(random_bytes());
-    let versioned = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{versioned:032x}");
-    let part = |from, to| hex.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -103,6 +95,5 @@ mod tests {
         assert_eq!(made.document.client_secret, again.document.client_secret);
         assert_eq!(made.key, again.key);
         assert_ne!(made.document.tenant, made.document.client_id);
-        assert_eq!(made.document.tenant.as_bytes()[14], b'4');
     }
 }

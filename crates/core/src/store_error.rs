@@ -1,0 +1,35 @@
+//! Why an operation of the store or of the event log failed.
+
+use ferrohub_model::{ErrorCode, HubError};
+
+use crate::log_limited;
+
+/// Why a store operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store is closing or closed; nothing was written.
+    #[error("the store is closed")]
+    Closed,
+    /// The disk is full; nothing was written. The text names the file and the remedy.
+    #[error("{0}")]
+    DiskFull(String),
+    /// The disk or the database failed; nothing was written.
+    #[error("the store operation failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A stored value cannot be decoded.
+    #[error("the store contains an unreadable value: {0}")]
+    Corrupt(String),
+}
+
+/// Maps a store error to the error for the caller, and logs the cause.
+pub(crate) fn store_failed(error: StoreError) -> HubError {
+    if matches!(error, StoreError::Closed) {
+        return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
+    }
+    // Requests that are not authorized read the store, too.
+    log_limited!(error, "a store operation failed", "store_failed", %error);
+    if matches!(error, StoreError::DiskFull(_)) {
+        return HubError::new(ErrorCode::ServiceUnavailable, "The hub's disk is full; its log says which.");
+    }
+    HubError::new(ErrorCode::ServerError, "The hub cannot access its store; its log says why.")
+}
