@@ -193,6 +193,7 @@ fn limits() -> GatewayLimits {
         http_request_timeout: Duration::from_secs(60),
         https_write_timeout: Duration::from_secs(60),
         https_connections_per_caller: 100,
+        amqp_connections_per_caller: 100,
         file_transfers: 100,
         file_transfers_per_device: 100,
         file_idle_timeout: Duration::from_secs(60),

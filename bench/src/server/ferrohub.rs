@@ -32,7 +32,7 @@ impl Hub {
              data_dir = \"data\"\n\
              listen = {{ mqtt = \"{mqtt}\", amqp = \"{amqp}\", https = \"{https}\", admin = \"{admin}\" }}\n\
              tls = {{ certificate = {:?}, private_key = {:?} }}\n\
-             limits = {{ https_connections_per_caller = 4096 }}\n\
+             limits = {{ https_connections_per_caller = 4096, amqp_connections_per_caller = 4096 }}\n\
              [[policy]]\n\
              name = \"{POLICY}\"\n\
              primary_key = \"{}\"\n\

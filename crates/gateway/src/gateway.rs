@@ -63,6 +63,8 @@ pub struct GatewayLimits {
     pub https_write_timeout: Duration,
     /// Maximum number of open HTTPS connections of one policy, principal or device.
     pub https_connections_per_caller: usize,
+    /// Maximum number of open AMQP connections of one policy or principal.
+    pub amqp_connections_per_caller: usize,
     /// Maximum number of concurrent file transfers of devices; services have the same number again.
     pub file_transfers: usize,
     /// Maximum number of concurrent file transfers of one device.
@@ -202,6 +204,13 @@ impl Gateway {
         let https_tls = Arc::new(server_config(certificate.clone(), &[b"h2", b"http/1.1"])?);
         let admin_tls = Arc::new(server_config(certificate.clone(), &[b"http/1.1"])?);
         let context = limits.listener_context(metrics.clone());
+        let amqp_server = amqp::Server::new(
+            hub.clone(),
+            limits.amqp.clone(),
+            limits.amqp_connections_per_caller,
+            metrics.clone(),
+            stop.clone(),
+        );
         let mut tasks = JoinSet::new();
         let health = hub.health().clone();
         for listener in self.mqtt {
@@ -213,10 +222,8 @@ impl Gateway {
             tasks.spawn(health.supervise("MQTT listener", accept));
         }
         for listener in self.amqp {
-            let (hub, limits, stopping) = (hub.clone(), limits.amqp.clone(), stop.clone());
-            let serve = move |Accepted { stream, peer, slot }: Accepted| {
-                amqp::serve(stream, peer, hub.clone(), limits.clone(), slot, stopping.clone())
-            };
+            let server = amqp_server.clone();
+            let serve = move |accepted: Accepted| server.clone().serve(accepted);
             let accept = accept(listener, amqp_tls.clone(), "amqp", context.clone(), stop.clone(), serve);
             tasks.spawn(health.supervise("AMQP listener", accept));
         }

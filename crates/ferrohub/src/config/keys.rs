@@ -142,6 +142,10 @@ pub(crate) const KEYS: &[Key] = &[
         "Maximum open HTTPS connections of one policy, Entra principal or device; more are refused with 429001.",
     ),
     key(
+        "limits.amqp_connections_per_caller",
+        "Maximum open AMQP connections of one policy or Entra principal; the token on a further one is refused.",
+    ),
+    key(
         "limits.reconnect_grace_seconds",
         "How long a method call waits for a device that sent DISCONNECT to reconnect and respond.",
     ),

@@ -88,6 +88,7 @@ pub(super) fn gateway_limits(config: &LimitsConfig, files: &FilesConfig) -> Gate
         http_request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
         https_write_timeout: Duration::from_secs(config.https_write_timeout_seconds),
         https_connections_per_caller: config.https_connections_per_caller,
+        amqp_connections_per_caller: config.amqp_connections_per_caller,
         file_transfers: files.max_transfers,
         file_transfers_per_device: files.max_transfers_per_device,
         file_idle_timeout: Duration::from_secs(files.idle_timeout_seconds),

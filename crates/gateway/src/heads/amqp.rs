@@ -8,15 +8,18 @@
 //! after anything else. It ends the transport instead.
 
 mod address;
+mod callers;
 mod cbs;
 mod connection_handler;
 mod driver;
 mod errors;
+mod faults;
 mod limits;
 mod message;
 mod sasl;
+mod server;
 mod violation;
 mod work;
 
-pub(crate) use driver::serve;
 pub use limits::AmqpLimits;
+pub(crate) use server::Server;

@@ -3,14 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::caller_connections::{CallerConnections, CallerName, CallerPermit, TooManyConnections};
+use crate::admission::{CallerConnections, CallerName, CallerPermit, TooManyConnections};
 use crate::transport::tcp::ConnectionSlot;
 
 /// Maximum number of bodies that are discarded at a time on a connection that is not authenticated.
 const MAX_UNAUTHENTICATED_DISCARDS: usize = 8;
+
+/// Seconds after which a caller with too many connections may retry.
+const RETRY_AFTER: u64 = 5;
 
 /// Permits discarding the body of a refused request. An authenticated connection needs no permit of the semaphore.
 pub(crate) struct DiscardPermit(
@@ -24,6 +29,15 @@ pub(crate) enum NotAdmitted {
     TooManyConnections(TooManyConnections),
     /// The connection was evicted for a new one; its task ends.
     Evicted,
+}
+
+impl TooManyConnections {
+    /// Completes the error response: the client may retry later, and the connection closes.
+    pub(crate) fn close_connection(self, response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// The state of one connection, shared by the requests on it.

@@ -1,6 +1,7 @@
 //! Addresses of links.
 
 use ferrohub_amqp::performative::{Attach, Role};
+use ferrohub_core::Operation;
 
 /// What a client attaches a link for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,14 @@ impl Purpose {
             Role::Receiver if is("$cbs") => Some(Self::TokenAnswers),
             Role::Sender if is("messages/devicebound") => Some(Self::Messages),
             _ => None,
+        }
+    }
+
+    /// Returns the operation for which a caller needs the right; `None` for `$cbs`, which everybody may use.
+    pub(super) fn operation(self) -> Option<Operation> {
+        match self {
+            Self::Tokens | Self::TokenAnswers => None,
+            Self::Messages => Some(Operation::SendMessage),
         }
     }
 }

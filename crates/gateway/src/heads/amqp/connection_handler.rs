@@ -1,8 +1,6 @@
 //! Handles what a client does: calls the hub, and answers.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
@@ -12,17 +10,21 @@ use ferrohub_amqp::{
     Unsettled,
 };
 use ferrohub_core::log_limit::excerpt;
-use ferrohub_core::{Hub, Operation, ServiceCaller, log_limited};
+use ferrohub_core::metrics::count;
+use ferrohub_core::{Operation, ServiceCaller, log_limited};
 use ferrohub_model::HubError;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::address::{Purpose, address};
+use super::callers::Callers;
 use super::cbs;
-use super::errors::ErrorText;
+use super::errors::{self, ErrorText};
 use super::limits::{MAX_PENDING_ANSWERS, REVOKED_TIMEOUT, message_grant, token_grant};
+use super::server::AmqpContext;
 use super::violation::End;
 use super::work::{self, Work, WorkOutput};
+use crate::admission::CallerName;
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
 
@@ -34,6 +36,8 @@ struct Link {
     id: LinkId,
     session: SessionId,
     purpose: Purpose,
+    /// Who may use it; `None` for the links of `$cbs`.
+    caller: Option<CallerName>,
 }
 
 /// An answer of `$cbs` that waits until the client gives credit: Python and C send a token before that.
@@ -42,19 +46,12 @@ struct Answer {
     message: BytesMut,
 }
 
-/// The service that a client has proved to be.
-struct Proven {
-    caller: Arc<ServiceCaller>,
-    /// Ready once the caller may no longer act.
-    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
 /// The hub's side of one connection.
 pub(super) struct ConnectionHandler {
-    hub: Arc<Hub>,
+    context: AmqpContext,
     pub(super) peer: Peer,
     pub(super) slot: ConnectionSlot,
-    proven: Option<Proven>,
+    callers: Callers,
     /// Whether the client has ever proved who it is.
     authenticated: bool,
     /// When the connection ends because the client's credential is no longer valid.
@@ -67,12 +64,12 @@ pub(super) struct ConnectionHandler {
 }
 
 impl ConnectionHandler {
-    pub(super) fn new(hub: Arc<Hub>, peer: Peer, slot: ConnectionSlot) -> Self {
+    pub(super) fn new(context: AmqpContext, peer: Peer, slot: ConnectionSlot) -> Self {
         Self {
-            hub,
+            context,
             peer,
             slot,
-            proven: None,
+            callers: Callers::default(),
             authenticated: false,
             deadline: None,
             links: Vec::new(),
@@ -108,23 +105,30 @@ impl ConnectionHandler {
         }
     }
 
-    /// Ready when the credential is no longer valid.
-    pub(super) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.proven.as_mut().map_or(Poll::Pending, |proven| proven.revoked.as_mut().poll(cx))
+    /// Ready when a credential is no longer valid.
+    pub(super) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<CallerName> {
+        self.callers.poll_revoked(cx)
     }
 
-    /// The credential has expired or was revoked. One link is detached with the reason: of the detached links of a client
-    /// of one identity, Node survives only one. The client may renew the credential, and else is disconnected.
-    pub(super) fn revoke(&mut self, machine: &mut Machine) {
-        self.proven = None;
-        self.deadline = Some(Instant::now() + REVOKED_TIMEOUT);
+    /// The credential of a caller has expired or was revoked: its links end.
+    ///
+    /// If it was the only caller, one link is detached with the reason: of the detached links of a client of one identity,
+    /// Node survives only one. On the others the client can do nothing. It may renew the credential, and else is
+    /// disconnected.
+    pub(super) fn revoke(&mut self, machine: &mut Machine, name: &CallerName) {
+        let detached = if self.callers.is_empty() {
+            self.deadline = Some(Instant::now() + REVOKED_TIMEOUT);
+            1
+        } else {
+            usize::MAX
+        };
         let reason = ErrorText::unauthorized(TOKEN_INVALID);
-        if let Some(at) = self.links.iter().position(|link| link.purpose == Purpose::Messages) {
-            let link = self.links.swap_remove(at);
+        let of_caller = self.links.extract_if(.., |link| link.caller.as_ref() == Some(name));
+        for link in of_caller.take(detached) {
             // If the link is detached already, the client does not expect a reason.
             let _ = machine.detach(link.id, Some(&reason.get()));
         }
-        debug!(peer = %self.peer.address, "credential of an AMQP connection is no longer valid");
+        debug!(peer = %self.peer.address, "a credential of an AMQP connection is no longer valid");
     }
 
     /// Handles events until one starts an operation.
@@ -135,7 +139,13 @@ impl ConnectionHandler {
                 Event::SaslInit(init) => self.choose_sasl(machine, init)?,
                 Event::Attach { link, attach } => self.attach(machine, link, &attach.get()),
                 Event::Delivery(delivery) => self.receive(machine, delivery),
-                Event::Credit { .. } => self.send_answers(machine),
+                Event::Credit { link, drain, .. } => {
+                    self.send_answers(machine);
+                    if drain {
+                        // Nothing is left to send at once. An error means that the link is detached.
+                        let _ = machine.drained(link);
+                    }
+                }
                 Event::Detach { link, .. } => self.links.retain(|known| known.id != link),
                 Event::End { session, .. } => {
                     self.links.retain(|known| known.session != session);
@@ -155,7 +165,10 @@ impl ConnectionHandler {
     pub(super) fn respond(&mut self, machine: &mut Machine, output: WorkOutput) -> Result<(), End> {
         match output {
             WorkOutput::Sasl(Ok(caller)) => {
-                self.authenticate(machine, caller)?;
+                if self.authenticate(machine, caller)?.is_err() {
+                    machine.refuse_sasl(SaslCode::SysTemp);
+                    return Err(End::Refused);
+                }
                 return Ok(machine.accept_sasl()?);
             }
             WorkOutput::Sasl(Err(_)) => {
@@ -163,34 +176,70 @@ impl ConnectionHandler {
                 return Err(End::Refused);
             }
             WorkOutput::Token { session, request, result } => {
+                let result = match result {
+                    Ok(caller) => self.authenticate(machine, caller)?,
+                    Err(error) => Err(error),
+                };
                 let answer = match result {
-                    Ok(caller) => {
-                        self.authenticate(machine, caller)?;
-                        cbs::answer(&request, 200, "OK")
-                    }
+                    Ok(()) => cbs::answer(&request, 200, "OK"),
                     Err(error) => cbs::answer(&request, error.code.http_status(), &error.message),
                 };
                 self.answers.push_back(Answer { session, message: answer });
                 self.send_answers(machine);
             }
-            WorkOutput::Message { unsettled, result } => settle(machine, unsettled, result),
+            WorkOutput::Message { unsettled, result } => {
+                self.record(Operation::SendMessage, result.as_ref().err());
+                settle(machine, unsettled, result);
+            }
         }
         Ok(())
     }
 
-    /// The client has proved who it is, for the first time or again.
-    fn authenticate(&mut self, machine: &mut Machine, caller: ServiceCaller) -> Result<(), End> {
+    /// The client has proved who it is, for the first time or again. Returns an error if the hub does not admit it.
+    fn authenticate(
+        &mut self,
+        machine: &mut Machine,
+        caller: ServiceCaller,
+    ) -> Result<Result<(), HubError>, End> {
+        if let Err(error) = self.callers.add(caller, &self.context.caller_connections) {
+            log_limited!(
+                info,
+                "connect refused",
+                "too_many_connections",
+                peer = %self.peer.address,
+                protocol = self.peer.protocol,
+                error = &*error.message,
+                remedy = "close idle connections, or raise limits.amqp_connections_per_caller"
+            );
+            return Ok(Err(error));
+        }
         if !self.slot.mark_authenticated() {
             return Err(End::Evicted);
         }
         machine.set_authenticated();
-        let caller = Arc::new(caller);
-        let watched = caller.clone();
-        let revoked = Box::pin(async move { watched.revoked().await });
-        self.proven = Some(Proven { caller, revoked });
         self.authenticated = true;
         self.deadline = None;
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    /// Counts an operation, and logs why it failed: Python's client does not say.
+    fn record(&self, operation: Operation, error: Option<&HubError>) {
+        let status = error.map_or(200, |error| error.code.http_status());
+        self.context.metrics.amqp_operations.count(Some(operation), status);
+        if let Some(error) = error
+            && let Some((reason, remedy)) = errors::explain(error.code)
+        {
+            log_limited!(
+                info,
+                "operation failed",
+                reason,
+                peer = %self.peer.address,
+                protocol = self.peer.protocol,
+                operation = operation.name(),
+                error = excerpt(&error.message),
+                remedy
+            );
+        }
     }
 
     /// PLAIN proves who the client is. The other mechanisms prove nothing: a token for `$cbs` follows.
@@ -200,7 +249,7 @@ impl ConnectionHandler {
         init: Owned<SaslInit<'static>>,
     ) -> Result<(), ProtocolError> {
         if init.get().mechanism.0 == "PLAIN" {
-            self.work = Some(work::verify_plain(self.hub.clone(), self.peer.address, init));
+            self.work = Some(work::verify_plain(self.context.hub.clone(), self.peer.address, init));
             return Ok(());
         }
         machine.accept_sasl()
@@ -208,12 +257,12 @@ impl ConnectionHandler {
 
     fn attach(&mut self, machine: &mut Machine, link: LinkId, attach: &Attach<'_>) {
         let accepted = match self.check_attach(attach) {
-            Ok(purpose) => {
+            Ok((purpose, caller)) => {
                 let grant = if purpose == Purpose::Messages { message_grant() } else { token_grant() };
                 machine.accept_link(link, &grant).map(|()| {
                     // The link was accepted, so it has a session.
                     if let Some(session) = machine.session_of(link) {
-                        self.links.push(Link { id: link, session, purpose });
+                        self.links.push(Link { id: link, session, purpose, caller });
                     }
                 })
             }
@@ -231,32 +280,39 @@ impl ConnectionHandler {
         self.send_answers(machine);
     }
 
-    /// Decides about a link by its address and the right of the caller.
-    fn check_attach(&self, attach: &Attach<'_>) -> Result<Purpose, ErrorText> {
-        let purpose = Purpose::of(attach);
+    /// Decides about a link by its address and the rights of the callers.
+    fn check_attach(&self, attach: &Attach<'_>) -> Result<(Purpose, Option<CallerName>), ErrorText> {
         let refuse = |reason: &'static str, remedy: &'static str| {
+            count(&self.context.metrics.refused_links, reason);
             let address = excerpt(address(attach));
             log_limited!(info, "link refused", reason, peer = %self.peer.address, address, remedy);
         };
-        match (purpose, &self.proven) {
-            (Some(purpose @ (Purpose::Tokens | Purpose::TokenAnswers)), _) => Ok(purpose),
-            (_, None) => {
-                refuse(
-                    "link_before_token",
-                    "send a SAS token to $cbs first, or use SASL PLAIN; devices cannot use AMQP, only services",
-                );
-                Err(ErrorText::unauthorized("Unauthorized"))
-            }
-            (Some(Purpose::Messages), Some(proven)) => {
-                let checked = proven.caller.check(Operation::SendMessage);
-                checked.map(|()| Purpose::Messages).map_err(|error| ErrorText::of(&error))
-            }
-            (None, Some(_)) => {
-                refuse(
-                    "unknown_address",
-                    "the hub has $cbs and /messages/devicebound; read feedback and events over HTTPS",
-                );
-                Err(ErrorText::unknown_address(excerpt(address(attach))))
+        let purpose = Purpose::of(attach);
+        if let Some(purpose @ (Purpose::Tokens | Purpose::TokenAnswers)) = purpose {
+            return Ok((purpose, None));
+        }
+        if self.callers.is_empty() {
+            refuse(
+                "link_before_token",
+                "send a token to $cbs first, or use SASL PLAIN; devices cannot use AMQP, only services",
+            );
+            return Err(ErrorText::unauthorized("Unauthorized"));
+        }
+        let Some((purpose, operation)) =
+            purpose.and_then(|purpose| purpose.operation().map(|operation| (purpose, operation)))
+        else {
+            refuse(
+                "unknown_address",
+                "the hub has $cbs and /messages/devicebound; read feedback and events over HTTPS",
+            );
+            return Err(ErrorText::unknown_address(excerpt(address(attach))));
+        };
+        match self.callers.for_link(operation) {
+            Ok(caller) => Ok((purpose, Some(caller))),
+            // The core logs it.
+            Err(error) => {
+                count(&self.context.metrics.refused_links, "no_right");
+                Err(ErrorText::of(&error))
             }
         }
     }
@@ -266,12 +322,14 @@ impl ConnectionHandler {
             // The link was detached meanwhile.
             return;
         };
-        let peer = self.peer.address;
-        match (link.purpose, &self.proven) {
-            (Purpose::Messages, Some(proven)) => {
-                self.work = Some(work::send_message(proven.caller.clone(), peer, delivery));
+        let (hub, peer) = (&self.context.hub, self.peer.address);
+        let caller = link.caller.as_ref().and_then(|name| self.callers.get(name));
+        match (link.purpose, caller) {
+            (Purpose::Messages, Some(caller)) => {
+                self.work = Some(work::send_message(hub.clone(), caller.clone(), peer, delivery));
             }
             (Purpose::Messages, None) => {
+                self.context.metrics.amqp_operations.count(Some(Operation::SendMessage), 401);
                 reject(machine, delivery.unsettled, &ErrorText::unauthorized(TOKEN_INVALID))
             }
             (Purpose::Tokens, _) if self.answers.len() < MAX_PENDING_ANSWERS => {
@@ -279,7 +337,7 @@ impl ConnectionHandler {
                 if let Some(unsettled) = delivery.unsettled {
                     let _ = machine.settle(unsettled, &DeliveryState::Accepted);
                 }
-                self.work = Some(work::verify_token(self.hub.clone(), peer, link.session, delivery.payload));
+                self.work = Some(work::verify_token(hub.clone(), peer, link.session, delivery.payload));
             }
             (Purpose::Tokens, _) => reject(
                 machine,

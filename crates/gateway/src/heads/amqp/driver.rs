@@ -4,21 +4,20 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use ferrohub_amqp::{Connection as Machine, ProtocolError};
-use ferrohub_core::Hub;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::AmqpLimits;
 use super::connection_handler::ConnectionHandler;
+use super::server::AmqpContext;
 use super::violation::{self, End};
 use super::work::WorkOutput;
+use crate::admission::CallerName;
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
 
@@ -42,8 +41,8 @@ enum DriverEvent {
     WriteFailed,
     /// The pending operation has finished.
     WorkDone(WorkOutput),
-    /// The client's credential is no longer valid.
-    Revoked,
+    /// The credential of this caller is no longer valid.
+    Revoked(CallerName),
     /// The hub stops.
     Stopping,
     /// A deadline passed.
@@ -66,11 +65,10 @@ struct Driver<S> {
 }
 
 /// Serves one connection until it ends.
-pub(crate) fn serve<S>(
+pub(super) fn serve<S>(
     stream: S,
     peer: Peer,
-    hub: Arc<Hub>,
-    limits: AmqpLimits,
+    context: AmqpContext,
     slot: ConnectionSlot,
     mut stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()>
@@ -79,14 +77,14 @@ where
 {
     let mut driver = Driver {
         stream,
-        machine: Machine::accept(limits.protocol, Instant::now().into_std()),
+        machine: Machine::accept(context.limits.protocol.clone(), Instant::now().into_std()),
         output: BytesMut::new(),
         unflushed: false,
         write_failed: false,
-        write_timeout: limits.write_timeout,
+        write_timeout: context.limits.write_timeout,
         read_error: None,
     };
-    let mut handler = ConnectionHandler::new(hub, peer, slot);
+    let mut handler = ConnectionHandler::new(context, peer, slot);
     async move {
         let end = {
             let stopped = pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
@@ -135,8 +133,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     Ok(())
                 }
                 DriverEvent::WorkDone(output) => handler.respond(&mut self.machine, output),
-                DriverEvent::Revoked => {
-                    handler.revoke(&mut self.machine);
+                DriverEvent::Revoked(caller) => {
+                    handler.revoke(&mut self.machine, &caller);
                     Ok(())
                 }
                 DriverEvent::Timer => self.handle_timeout(handler, write_deadline),
@@ -166,8 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Returns the next event: output first, then the pending operation, then the end of the credential, then input. While output is pending, nothing
-    /// more is read from the client.
+    /// Returns the next event: output first, then the pending operation, then the end of a credential, then input. While
+    /// output is pending, nothing more is read from the client.
     fn poll_next_event(
         &mut self,
         cx: &mut Context<'_>,
@@ -185,8 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Ready(DriverEvent::WorkDone(output));
             }
             // Before input, so that a client cannot delay it by sending.
-            if handler.poll_revoked(cx).is_ready() {
-                return Poll::Ready(DriverEvent::Revoked);
+            if let Poll::Ready(caller) = handler.poll_revoked(cx) {
+                return Poll::Ready(DriverEvent::Revoked(caller));
             }
             if self.is_reading(handler)
                 && let Poll::Ready(event) = self.poll_read(cx)
@@ -283,9 +281,9 @@ mod tests {
     /// A service may have many of them open: the size must not grow unnoticed.
     #[test]
     fn a_connection_is_small() {
-        type Parts<S> = (S, Peer, Arc<Hub>, AmqpLimits, ConnectionSlot, watch::Receiver<bool>);
-        let whole = size_of_future(|(stream, peer, hub, limits, slot, stop): Parts<TlsStream<TcpStream>>| {
-            serve(stream, peer, hub, limits, slot, stop)
+        type Parts<S> = (S, Peer, AmqpContext, ConnectionSlot, watch::Receiver<bool>);
+        let whole = size_of_future(|(stream, peer, context, slot, stop): Parts<TlsStream<TcpStream>>| {
+            serve(stream, peer, context, slot, stop)
         });
         let tls = size_of::<TlsStream<TcpStream>>();
         assert!(whole - tls <= 1600, "everything but TLS: {}", whole - tls);

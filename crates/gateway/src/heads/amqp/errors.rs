@@ -70,6 +70,31 @@ fn condition(code: ErrorCode) -> &'static str {
     }
 }
 
+/// Returns a fixed word for the log, and what to do. `None` if the core logs the error.
+pub(super) fn explain(code: ErrorCode) -> Option<(&'static str, &'static str)> {
+    Some(match code {
+        ErrorCode::IotHubUnauthorizedAccess => return None,
+        ErrorCode::DeviceNotFound | ErrorCode::ModuleNotFound => {
+            ("unknown_identity", "create the device: `ferrohub device create`")
+        }
+        ErrorCode::DeviceMaximumQueueDepthExceeded => {
+            ("queue_full", "the device must receive its messages, or raise messages.queue_length")
+        }
+        ErrorCode::MessageTooLarge => ("too_large", "send a smaller message, see messages.message_bytes"),
+        ErrorCode::InvalidOperation => {
+            ("no_target", "set the property `to` to /devices/{id}/messages/devicebound")
+        }
+        ErrorCode::InvalidMessageExpiryTime => {
+            ("invalid_expiry", "set an expiry in the future, see messages.max_time_to_live_seconds")
+        }
+        ErrorCode::DeviceMessageLockLost => ("lock_lost", "settle within the lock duration"),
+        code => match code.http_status() {
+            400..500 => ("invalid_message", "see `error`"),
+            _ => ("unavailable", "see the errors of the store in this log; the client may send again"),
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +112,10 @@ mod tests {
             (ErrorCode::ServerError, "amqp:internal-error"),
         ] {
             assert_eq!(condition(code), expected, "{code}");
+        }
+        let guide = include_str!("../../../../../docs/how-to/troubleshoot-clients.md");
+        for (reason, _) in ErrorCode::ALL.iter().filter_map(|code| explain(*code)) {
+            assert!(guide.contains(&format!("`{reason}`")), "the guide lacks {reason}");
         }
         let error = ErrorText::of(&HubError::new(ErrorCode::DeviceNotFound, "no device"));
         assert!(error.get().description.unwrap().contains("404001"));

@@ -20,6 +20,8 @@ const MESSAGE_CREDIT: u32 = 100;
 const TOKEN_CREDIT: u32 = 16;
 /// Largest message with a token, in bytes.
 const MAX_TOKEN_SIZE: u64 = 64 * 1024;
+/// Callers whose tokens are valid at a time on a connection.
+pub(super) const MAX_CALLERS: usize = 8;
 /// Answers to tokens that wait until the client gives credit for them. The client is not authenticated by more.
 pub(super) const MAX_PENDING_ANSWERS: usize = 16;
 /// Time for a client whose credential is no longer valid to send a new one, or to close the connection.

@@ -116,6 +116,8 @@ mod tests {
             "credential_ended",
             "other_policy",
             "sasl_refused",
+            "too_many_connections",
+            "no_right",
         ];
         for reason in reasons.chain(links) {
             assert!(guide.contains(&format!("`{reason}`")), "the guide lacks {reason}");

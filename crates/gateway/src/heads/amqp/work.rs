@@ -10,10 +10,11 @@ use ferrohub_amqp::{Delivery, Owned, SessionId, Unsettled};
 use ferrohub_core::auth::Principal;
 use ferrohub_core::request_peer::{self, with_peer};
 use ferrohub_core::{Hub, Operation, ServiceCaller, log_limited};
+use ferrohub_model::message::{Destination, MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError};
 
 use super::sasl::PlainCredentials;
-use super::{cbs, message};
+use super::{cbs, faults, message};
 
 /// The operation that connections are for, in the log.
 const PURPOSE: Operation = Operation::SendMessage;
@@ -67,12 +68,25 @@ pub(super) fn verify_token(hub: Arc<Hub>, peer: SocketAddr, session: SessionId, 
 }
 
 /// Sends a message to a device.
-pub(super) fn send_message(caller: Arc<ServiceCaller>, peer: SocketAddr, delivery: Delivery) -> Work {
+pub(super) fn send_message(
+    hub: Arc<Hub>,
+    caller: Arc<ServiceCaller>,
+    peer: SocketAddr,
+    delivery: Delivery,
+) -> Work {
     Box::pin(with_peer(peer, async move {
         let result = match message::read(&delivery) {
-            Ok((properties, body)) => caller.send_message(properties, body).await.map(drop),
+            Ok((properties, body)) => match injected_error(&hub, &properties) {
+                Some(error) => Err(error),
+                None => caller.send_message(properties, body).await.map(drop),
+            },
             Err(error) => Err(error),
         };
         WorkOutput::Message { unsettled: delivery.unsettled, result }
     }))
+}
+
+fn injected_error(hub: &Hub, properties: &MessageProperties) -> Option<HubError> {
+    let to = properties.get(SystemProperty::To).and_then(Destination::parse);
+    faults::injected_error(hub, Operation::SendMessage, to.as_ref().map(|to| to.identity.as_str()))
 }
