@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use ferrohub_amqp::message::{Message, MessageEncoder, Properties};
+use ferrohub_amqp::message::Message;
 use ferrohub_amqp::performative::{Attach, Outcome, Role, Source, Target};
 use ferrohub_amqp::{Config, Connection, Credentials, Event, LinkId, Outbound, Owned, SessionId, Value};
 
 use crate::Hub;
+use crate::raw_amqp::{message, token_request};
 use crate::raw_tls::RawTls;
 
 /// A link that the hub refused or detached: condition and description.
@@ -191,11 +192,7 @@ impl AmqpClient {
     /// Sends a message to a device and returns the outcome.
     #[track_caller]
     pub fn send(&mut self, link: LinkId, to: &str, body: &[u8]) -> Result<(), Refused> {
-        let mut message = BytesMut::new();
-        MessageEncoder::new(&mut message)
-            .properties(&Properties { to: Some(to), ..Properties::default() })
-            .data(body);
-        let _ = self.send_encoded(link, &message);
+        let _ = self.send_encoded(link, &message(to, body));
         self.next_outcome()
     }
 
@@ -230,17 +227,4 @@ impl AmqpClient {
             other => panic!("unexpected {other:?}"),
         }
     }
-}
-
-/// Encodes a put-token request.
-fn token_request(token: &str) -> BytesMut {
-    let mut request = BytesMut::new();
-    MessageEncoder::new(&mut request)
-        .properties(&Properties { message_id: Some(Value::Ulong(7)), ..Properties::default() })
-        .application_properties(|map| {
-            map.string("operation");
-            map.string("put-token");
-        })
-        .value(|value| value.string(token));
-    request
 }

@@ -27,6 +27,7 @@ mod node_client;
 mod openapi;
 mod paho_device;
 mod python;
+pub mod raw_amqp;
 pub mod raw_connect;
 pub mod raw_tls;
 pub mod sas;

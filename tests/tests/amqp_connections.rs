@@ -110,6 +110,7 @@ fn an_address_that_the_hub_does_not_have_is_refused() {
         assert!(refused.description.contains("did not match any of the expected formats"), "{refused:?}");
     }
     client.attach_sender(MESSAGES).unwrap();
+    assert_eq!(hub.metric("ferrohub_refused_links_total", "unknown_address"), 3.0);
 }
 
 #[test]
@@ -174,6 +175,10 @@ fn a_message_that_cannot_be_sent_is_rejected_with_its_reason() {
     client.send(link, TO, b"1").unwrap();
     client.send(link, TO, b"2").unwrap();
     assert_eq!(client.send(link, TO, b"3").unwrap_err().condition, "amqp:resource-limit-exceeded");
+    let log = hub.log();
+    for reason in ["unknown_identity", "no_target", "too_large", "queue_full"] {
+        assert!(log.contains(&format!("operation failed reason=\"{reason}\"")), "{reason}: {log}");
+    }
     // No message but a section that does not exist.
     let _ = client.send_encoded(link, b"\x00\x53\x01\x40");
     let event = format!("{:?}", client.next_event());
@@ -284,6 +289,90 @@ fn accepted_messages_survive_a_crash_in_their_order() {
         assert_eq!(delivery.body, number.to_string());
         device.acknowledge(&delivery);
     }
+}
+
+#[test]
+fn a_connection_has_a_caller_for_each_token_and_its_links_end_with_it() {
+    let key = "AAECAwQFBgcICQoLDA0ODw==";
+    let hub = Hub::builder()
+        .config(&format!(
+            "[[policy]]\nname = \"reader\"\nrights = [\"RegistryRead\"]\nprimary_key = \"{key}\"\n\
+             secondary_key = \"{key}\"\n[[policy]]\nname = \"other\"\nrights = [\"ServiceConnect\"]\n\
+             primary_key = \"{key}\"\nsecondary_key = \"{key}\""
+        ))
+        .start();
+    let _ = Service::owner(&hub).create_device("dev1");
+    let of = |policy: &'static str, seconds: i64| {
+        Token { resource: hub.name(), key, expiry: sas::now() + seconds, policy: Some(policy) }.sign()
+    };
+    let mut client = AmqpClient::connect(&hub);
+    assert_eq!(client.put_token(&of("other", 4)), 200);
+    let short = client.attach_sender(MESSAGES).unwrap();
+    assert_eq!(client.put_token(&token(&hub)), 200);
+    let long = client.attach_sender("/messages/deviceBound").unwrap();
+    // The latest token has no right; the link belongs to an earlier one that has it.
+    assert_eq!(client.put_token(&of("reader", 60)), 200);
+    let longer = client.attach_sender("/messages/devicebound/").unwrap();
+    client.send(short, TO, b"1").unwrap();
+    assert_eq!(client.next_detach().condition, UNAUTHORIZED, "the token of `other` expires");
+    client.send(long, TO, b"2").unwrap();
+    client.send(longer, TO, b"3").unwrap();
+    hub.command(["policy", "regenerate-key", "service", "--key", "primary"]).success();
+    for _ in 0..2 {
+        assert_eq!(client.next_detach().condition, UNAUTHORIZED);
+    }
+    // The connection stays: `reader` is still valid.
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(client.put_token(&of("other", 60)), 200);
+    let again = client.attach_sender(MESSAGES).unwrap();
+    client.send(again, TO, b"4").unwrap();
+}
+
+#[test]
+fn one_caller_has_a_limited_number_of_connections() {
+    let hub = Hub::builder().config("[limits]\namqp_connections_per_caller = 2").start();
+    let mut clients: Vec<_> = (0..2).map(|_| AmqpClient::connect(&hub)).collect();
+    for client in &mut clients {
+        assert_eq!(client.put_token(&token(&hub)), 200);
+        assert_eq!(client.put_token(&token(&hub)), 200, "a new token is no new connection");
+    }
+    let mut third = AmqpClient::connect(&hub);
+    assert_eq!(third.put_token(&token(&hub)), 429);
+    assert_eq!(third.attach_sender(MESSAGES).unwrap_err().condition, UNAUTHORIZED);
+    let response = format!("\0service@sas.root.hub\0{}", token(&hub)).into_bytes();
+    assert!(AmqpClient::with_sasl(&hub, "PLAIN", &response).is_none());
+    let log = hub.log();
+    assert!(log.contains("too_many_connections") && log.contains("amqp_connections_per_caller"), "{log}");
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
+    assert_eq!(third.put_token(&owner), 200, "another policy");
+    drop(clients.pop());
+    eventually("a place is free", Duration::from_secs(10), || {
+        (AmqpClient::connect(&hub).put_token(&token(&hub)) == 200).then_some(())
+    });
+}
+
+#[test]
+fn an_injected_fault_rejects_messages_to_the_device_that_it_names() {
+    let hub = Hub::builder().config("[faults]\nenabled = true").start();
+    let service = Service::owner(&hub);
+    let _ = service.create_device("dev1");
+    let _ = service.create_device("other");
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let fault = "{\"kind\":\"refuseRequest\",\"operation\":\"sendMessage\",\"target\":\"dev*\",\
+                 \"durationSeconds\":60,\"count\":1,\"error\":\"ThrottlingException\"}";
+    assert_eq!(service.http("POST", "/ferrohub/faults", Some(&owner), Some(fault)).status, 200);
+    let mut client = AmqpClient::connect(&hub);
+    assert_eq!(client.put_token(&token(&hub)), 200);
+    let link = client.attach_sender(MESSAGES).unwrap();
+    client.send(link, "/devices/other/messages/devicebound", b"x").unwrap();
+    let refused = client.send(link, TO, b"x").unwrap_err();
+    assert_eq!(refused.condition, "com.microsoft:device-container-throttled");
+    client.send(link, TO, b"x").unwrap();
+    let operations = |class: &str| {
+        let label = format!("operation=\"sendMessage\",outcome=\"{class}\"");
+        hub.metric("ferrohub_amqp_operations_total", &label)
+    };
+    assert_eq!((operations("2xx"), operations("4xx")), (2.0, 1.0));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use ferrohub_acceptance::raw_amqp::RawAmqp;
 use ferrohub_acceptance::raw_tls::{RawTls, packet, websocket_frame as frame};
 use ferrohub_acceptance::{Hub, eventually};
 
@@ -71,11 +72,23 @@ fn heavy_an_unauthenticated_peer_holds_little_memory_over_every_transport() {
             LIMIT_KIB,
             held_kib("WebSocket, fragments", |hub| with(RawTls::websocket(hub), &fragments)),
         ),
+        ("AMQP", LIMIT_KIB, held_kib("AMQP", half_a_token)),
         ("HTTP/1.1", LIMIT_KIB, held_kib("HTTP/1.1", |hub| with(RawTls::https(hub), head.as_bytes()))),
         ("HTTP/2", HTTP2_LIMIT_KIB, held_kib("HTTP/2", |hub| with(RawTls::http2(hub), &http2_requests()))),
     ] {
         assert!(held <= limit, "{what}: {held} KiB per connection");
     }
+}
+
+/// Opens an AMQP connection and sends as much of a token as it may.
+fn half_a_token(hub: &Hub) -> RawTls {
+    let mut peer = RawAmqp::open(hub);
+    peer.send(0, RawAmqp::sender_frame("to", 0, "$cbs"));
+    let _ = peer.expect("amqp:flow:list");
+    for _ in 0..4 {
+        peer.transfer(0, 0, &vec![b'x'; 15_500], true);
+    }
+    peer.into_tls()
 }
 
 /// Encodes HTTP/2 requests with large headers and unfinished bodies, on as many streams as the hub allows.

@@ -89,6 +89,19 @@ pub(super) fn record(handler: &ConnectionHandler, end: End, error: Option<&io::E
                           `ferrohub policy list`"
             );
         }
+        (End::SlowReader, authenticated) => {
+            if !authenticated {
+                handler.slot.count_rejection("slow_reader");
+            }
+            log_limited!(
+                info,
+                "connection closed",
+                "slow_reader",
+                %peer,
+                protocol,
+                remedy = "the client must read what the hub sends within limits.write_timeout_seconds"
+            );
+        }
         (end, _) => debug!(%peer, protocol, reason = %end, "AMQP connection closed"),
     }
 }
@@ -114,6 +127,7 @@ mod tests {
             "unknown_address",
             "closed_before_token",
             "credential_ended",
+            "slow_reader",
             "other_policy",
             "sasl_refused",
             "too_many_connections",
