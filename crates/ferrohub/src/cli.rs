@@ -1,12 +1,11 @@
-//! The command line: commands, common flags and exit codes.
+//! The command line: all commands, and exit codes.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands;
-use crate::config::{self, Config};
+use crate::global_flags::GlobalFlags;
 use crate::hints;
 use crate::output::{self, Output, OutputClosed};
 
@@ -24,36 +23,9 @@ const EXIT_USAGE: u8 = 2;
 #[command(version, name = "ferrohub", max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
-    common: Common,
+    global: GlobalFlags,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Flags of all commands.
-#[derive(Debug, Args)]
-pub(crate) struct Common {
-    /// Configuration file [default: ferrohub.toml in the current folder, if it exists]
-    #[arg(long, global = true, env = "FERROHUB_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Data folder: databases, certificates and files
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data_dir: Option<PathBuf>,
-    /// Host name of the hub
-    #[arg(long, global = true, value_name = "NAME")]
-    hostname: Option<String>,
-}
-
-impl Common {
-    /// Loads the configuration. `flags` of the command override file and environment.
-    pub(crate) fn load(&self, mut flags: config::Overrides) -> anyhow::Result<Config> {
-        if let Some(folder) = &self.data_dir {
-            // A path on the command line is relative to the current folder, not to the configuration file.
-            flags.push(("data_dir", std::path::absolute(folder)?.to_string_lossy().into_owned()));
-        }
-        flags.extend(self.hostname.clone().map(|name| ("hostname", name)));
-        let file = self.config.clone().or_else(config::default_file);
-        config::load(file.as_deref(), std::env::vars(), &flags)
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,14 +70,9 @@ enum Command {
     Completions(commands::completions::Completions),
 }
 
-/// Returns the definition of the command line, for completions.
-pub(crate) fn command() -> clap::Command {
-    Cli::command()
-}
-
 pub(crate) fn run() -> ExitCode {
     let output = hints::requested_output(std::env::args());
-    let Cli { common, command } = match Cli::try_parse() {
+    let Cli { global, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && output == Output::Json => {
             let text = error.to_string();
@@ -117,25 +84,25 @@ pub(crate) fn run() -> ExitCode {
     };
     let result = match command {
         Command::Demo(demo) => demo.run(),
-        Command::Serve(serve) => serve.run(&common),
-        Command::Wait(wait) => wait.run(&common),
-        Command::Env(env) => env.run(&common),
-        Command::Config(config) => config.run(&common),
-        Command::Device(device) => device.run(&common),
-        Command::Module(module) => module.run(&common),
-        Command::Twin(twin) => twin.run(&common),
-        Command::C2d(c2d) => c2d.run(&common),
-        Command::Files(files) => files.run(&common),
-        Command::Monitor(monitor) => monitor.run(&common),
-        Command::SendEvent(send) => send.run(&common),
-        Command::Upload(upload) => upload.run(&common),
-        Command::Simulate(simulate) => simulate.run(&common),
-        Command::Policy(policy) => policy.run(&common),
-        Command::Ca(ca) => ca.run(&common),
-        Command::Fault(fault) => fault.run(&common),
-        Command::Completions(completions) => completions.run(),
+        Command::Serve(serve) => serve.run(&global),
+        Command::Wait(wait) => wait.run(&global),
+        Command::Env(env) => env.run(&global),
+        Command::Config(config) => config.run(&global),
+        Command::Device(device) => device.run(&global),
+        Command::Module(module) => module.run(&global),
+        Command::Twin(twin) => twin.run(&global),
+        Command::C2d(c2d) => c2d.run(&global),
+        Command::Files(files) => files.run(&global),
+        Command::Monitor(monitor) => monitor.run(&global),
+        Command::SendEvent(send) => send.run(&global),
+        Command::Upload(upload) => upload.run(&global),
+        Command::Simulate(simulate) => simulate.run(&global),
+        Command::Policy(policy) => policy.run(&global),
+        Command::Ca(ca) => ca.run(&global),
+        Command::Fault(fault) => fault.run(&global),
+        Command::Completions(completions) => completions.run(Cli::command()),
         // Its exit code depends on the status that the device returned.
-        Command::Invoke(invoke) => match invoke.run(&common) {
+        Command::Invoke(invoke) => match invoke.run(&global) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
@@ -168,6 +135,6 @@ mod tests {
 
     #[test]
     fn the_definition_of_the_command_line_is_valid() {
-        command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

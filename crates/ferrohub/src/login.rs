@@ -8,9 +8,9 @@ use clap::Args;
 use ferrohub_model::{HostPort, ServiceConnectionString};
 use ferrohub_service::ServiceClient;
 
-use crate::cli::Common;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
+use crate::global_flags::GlobalFlags;
 use crate::starting;
 
 /// The policy that has all rights.
@@ -63,8 +63,8 @@ pub(crate) struct LocalHub {
 
 impl Login {
     /// Finds the hub, and waits for a hub on this machine that is starting. Sends nothing.
-    pub(crate) fn access(&self, common: &Common) -> anyhow::Result<Access> {
-        let config = common.load(Vec::new())?;
+    pub(crate) fn access(&self, global: &GlobalFlags) -> anyhow::Result<Access> {
+        let config = global.load(Vec::new())?;
         match self.connection_string()? {
             Some(login) => {
                 starting::wait_while_starting(&config.data_dir);

@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod endpoints;
+mod global_flags;
 mod hints;
 mod logging;
 mod login;

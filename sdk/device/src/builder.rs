@@ -14,9 +14,9 @@ use crate::client::DeviceClient;
 use crate::config::Config;
 use crate::credential::{Credential, TokenCredential};
 use crate::error::{BoxError, Error};
-use crate::event_queue::OfflinePolicy;
 use crate::https::HttpsEndpoints;
 use crate::retry::RetryPolicy;
+use crate::telemetry::OfflinePolicy;
 use crate::transport::{
     ClientCertificate, Connector, Endpoint, MqttConnector, RootCertificates, Transport, client_config,
     root_store,

@@ -1,10 +1,10 @@
 //! The client: the handle of the application.
 
-mod events;
+mod cloud_to_device;
 mod files;
-mod messages;
 mod methods;
-mod twin;
+mod telemetry;
+mod twins;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

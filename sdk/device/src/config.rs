@@ -9,9 +9,9 @@ use ferrohub_mqtt::{Connect, Limits, client};
 
 use crate::credential::{Credential, Token};
 use crate::error::Error;
-use crate::event_queue::OfflinePolicy;
 use crate::https::HttpsEndpoints;
 use crate::retry::RetryPolicy;
+use crate::telemetry::OfflinePolicy;
 use crate::transport::Connector;
 
 /// The API version. Model ids need 2020-09-30 or later.

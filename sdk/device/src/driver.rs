@@ -3,17 +3,17 @@
 //! Invariant: a response is sent on the connection that delivered the call, or not at all. The hub ends a call together
 //! with its connection, and may use the same request id for another call on a later connection.
 
-mod calls;
+mod cloud_to_device;
 mod connect;
 mod desired;
 mod disconnect;
-mod events;
 mod link;
-mod messages;
+mod methods;
 mod renew;
 mod serve;
 mod subscribe;
-mod twin;
+mod telemetry;
+mod twins;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -25,21 +25,21 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::channel::Channel;
+use crate::cloud_to_device::{Message, UnacknowledgedMessages};
 use crate::config::Config;
 use crate::error::{Error, ends_reconnecting};
-use crate::event_queue::EventQueue;
 use crate::feature::{Feature, Features};
-use crate::message::{Message, UnacknowledgedMessages};
-use crate::method::Handlers;
+use crate::methods::Handlers;
 use crate::retry::Backoff;
 use crate::status::{ConnectionStatus, DisconnectReason};
-use crate::twin::{DesiredUpdate, TwinQueue};
-use calls::Calls;
+use crate::telemetry::EventQueue;
+use crate::twins::{DesiredUpdate, TwinQueue};
 use connect::Connected;
 use desired::DesiredTracker;
-use events::Events;
+use methods::Calls;
 use subscribe::Subscriptions;
-use twin::TwinRequests;
+use telemetry::Events;
+use twins::TwinRequests;
 
 /// The state that the client and its task share.
 pub(crate) struct Shared {

@@ -49,31 +49,29 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod authorities;
 mod authorization;
 mod builder;
 mod client;
 mod cloud_to_device;
 mod credential;
 mod error;
-mod events;
 mod faults;
-mod feedback;
-mod file_notifications;
+mod files;
 mod http_client;
 mod management;
-mod method;
-mod modules;
+mod methods;
+mod policies;
 mod registry;
-mod statistics;
-mod twin;
+mod telemetry;
+mod twins;
 
+pub use authorities::CertificateAuthority;
 pub use builder::Builder;
 pub use client::ServiceClient;
-pub use cloud_to_device::CloudToDeviceMessage;
+pub use cloud_to_device::{CloudToDeviceMessage, FeedbackStream, LockedFeedback};
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
 pub use error::{BoxError, Error, ErrorKind};
-pub use events::{EventPosition, EventReader, EventStart, EventStream};
-pub use feedback::{FeedbackStream, LockedFeedback};
 pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
@@ -88,7 +86,9 @@ pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, SectionChange, Twin, TwinChange, TwinProperties};
 pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, KeyChange, ModuleId, Timestamp};
-pub use file_notifications::{FileQuery, FileStream, LockedFileNotification, StoredFile};
-pub use management::{CertificateAuthority, Management, Policy, PolicyKey};
-pub use method::{MethodInvocation, MethodResponse};
+pub use files::{FileQuery, FileStream, LockedFileNotification, StoredFile};
+pub use management::Management;
+pub use methods::{MethodInvocation, MethodResponse};
+pub use policies::{Policy, PolicyKey};
 pub use registry::DeviceList;
+pub use telemetry::{EventPosition, EventReader, EventStart, EventStream};

@@ -11,7 +11,7 @@ use super::source::{crate_paths, without_comments_strings_and_tests};
 
 /// The order of the top-level modules of a crate.
 pub(super) struct Modules {
-    /// The folder with `lib.rs`, from the root of the workspace.
+    /// The folder with `lib.rs` or `main.rs`, from the root of the workspace.
     pub(super) folder: &'static str,
     /// From the bottom up. Modules of one layer do not use each other.
     pub(super) layers: &'static [&'static [&'static str]],
@@ -63,6 +63,18 @@ pub(super) const CRATES: &[Modules] = &[
             &["https"],
             &["gateway"],
             &["in_memory"],
+        ],
+        extended: &[],
+    },
+    Modules {
+        folder: "crates/ferrohub/src",
+        layers: &[
+            &["config", "endpoints", "open_files", "output"],
+            &["global_flags", "logging", "starting"],
+            &["login", "serve"],
+            &["hints"],
+            &["commands"],
+            &["cli"],
         ],
         extended: &[],
     },

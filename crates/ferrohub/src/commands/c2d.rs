@@ -13,7 +13,7 @@ use ferrohub_service::{
 };
 
 use self::receive::Receive;
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details};
 
@@ -99,9 +99,9 @@ pub(super) fn property(text: &str) -> Result<(String, String), String> {
 }
 
 impl C2dCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
-            let access = self.login.access(common)?;
+            let access = self.login.access(global)?;
             let client = &access.client;
             match self.action {
                 Action::Receive(receive) => receive.run(&access, self.output).await,

@@ -10,7 +10,7 @@ use ferrohub_model::pem;
 use ferrohub_service::CertificateAuthority;
 use serde_json::json;
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details, one_line, table};
 
@@ -54,12 +54,12 @@ enum Action {
 }
 
 impl CaCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         if matches!(self.action, Action::Export) {
-            return export::run(&common.load(Vec::new())?, self.output);
+            return export::run(&global.load(Vec::new())?, self.output);
         }
         super::block_on(async {
-            let access = self.login.access(common)?;
+            let access = self.login.access(global)?;
             let management = access.client.management();
             match self.action {
                 Action::Add { name, certificate } => {

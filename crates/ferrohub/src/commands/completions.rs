@@ -14,9 +14,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    /// Prints the script for `command`, the definition of the command line.
+    pub(crate) fn run(self, mut command: clap::Command) -> anyhow::Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::cli::command(), "ferrohub", &mut script);
+        clap_complete::generate(self.shell, &mut command, "ferrohub", &mut script);
         output::print_bytes(&script)
     }
 }

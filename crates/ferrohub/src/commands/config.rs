@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::Args;
 use toml::Value;
 
-use crate::cli::Common;
 use crate::config::{Config, KEYS, environment_name};
+use crate::global_flags::GlobalFlags;
 use crate::output;
 
 /// Flags of `ferrohub config`.
@@ -18,8 +18,8 @@ pub(crate) struct ConfigCommand {
 }
 
 impl ConfigCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let text = if self.sample { sample()? } else { toml::to_string(&common.load(Vec::new())?)? };
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
+        let text = if self.sample { sample()? } else { toml::to_string(&global.load(Vec::new())?)? };
         output::print_bytes(text.as_bytes())
     }
 }

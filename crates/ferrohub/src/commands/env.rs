@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use ferrohub_development_issuer::DevelopmentCredentials;
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login;
 use crate::output;
 use crate::starting;
@@ -16,8 +16,8 @@ use crate::starting;
 pub(crate) struct Env {}
 
 impl Env {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = common.load(Vec::new())?;
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
+        let config = global.load(Vec::new())?;
         let endpoints = starting::endpoints(&config.data_dir)?;
         let mut exports: Vec<(&str, String)> = Vec::new();
         if let Some(ca) = &endpoints.ca_certificate {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ferrohub_service::{Fault, FaultKind, FaultRequest};
 use serde_json::json;
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, one_line, table};
 
@@ -139,9 +139,9 @@ impl Add {
 }
 
 impl FaultCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
-            let access = self.login.access(common)?;
+            let access = self.login.access(global)?;
             let management = access.client.management();
             match self.action {
                 Action::Add(add) => {

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use ferrohub_service::{FileQuery, StoredFile};
 use serde_json::json;
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{self, Output, plural, table};
 
@@ -54,9 +54,9 @@ enum Action {
 }
 
 impl FilesCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
-            let client = self.login.access(common)?.client;
+            let client = self.login.access(global)?.client;
             match self.action {
                 Action::List { device, after, top } => {
                     let mut query = FileQuery::new().top(top.into());

@@ -9,7 +9,7 @@ use ferrohub_service::MethodInvocation;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details};
 
@@ -47,7 +47,7 @@ struct MethodResult {
 }
 
 impl Invoke {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<ExitCode> {
         let mut method = MethodInvocation::new(&self.method)
             .response_timeout(Duration::from_secs(self.timeout))
             .connect_timeout(Duration::from_secs(self.connect_timeout));
@@ -57,7 +57,7 @@ impl Invoke {
                 .context("--payload is not JSON; put a text in double quotes: --payload '\"text\"'")?;
         }
         let result = super::block_on(async {
-            let client = self.login.access(common)?.client;
+            let client = self.login.access(global)?.client;
             let begun = Instant::now();
             let response = client.invoke_method(&self.device, &method).await?;
             let milliseconds = begun.elapsed().as_millis() as u64;

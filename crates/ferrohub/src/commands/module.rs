@@ -10,7 +10,7 @@ use super::identity::{
     CredentialArgs, KeyArg, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type,
     connection_state, connection_string, connection_string_warning, print_connection_string, time_or_never,
 };
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details, one_line, table};
 
@@ -92,9 +92,9 @@ struct Name {
 }
 
 impl ModuleCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
-            let access = self.login.access(common)?;
+            let access = self.login.access(global)?;
             let client = &access.client;
             match self.action {
                 Action::Create { name, credentials, managed_by } => {

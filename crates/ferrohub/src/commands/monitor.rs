@@ -6,7 +6,7 @@ mod files;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{self, Output};
 
@@ -33,9 +33,9 @@ enum Action {
 }
 
 impl MonitorCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
-            let access = self.login.access(common)?;
+            let access = self.login.access(global)?;
             let client = &access.client;
             let watch = async {
                 match self.action {

@@ -5,7 +5,7 @@ use ferrohub_model::{ServiceConnectionString, SharedAccessKey};
 use ferrohub_service::{Policy, PolicyKey};
 
 use super::identity::{KeyArg, KeyName};
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details, table};
 
@@ -40,9 +40,9 @@ enum Action {
 }
 
 impl PolicyCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
-            let access = self.login.access(common)?;
+            let access = self.login.access(global)?;
             let management = access.client.management();
             let policy = match self.action {
                 Action::List => {

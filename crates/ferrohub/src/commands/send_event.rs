@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::c2d::property;
 use super::device_client;
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details};
 
@@ -56,12 +56,12 @@ struct Sent {
 }
 
 impl SendEvent {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         let interval = Duration::try_from_secs_f64(self.interval)
             .context("--interval must be a number of seconds, zero or more")?;
         let sent = super::block_on(async {
             let client =
-                device_client::from_id(&self.login.access(common)?, &self.device, self.websocket).await?;
+                device_client::from_id(&self.login.access(global)?, &self.device, self.websocket).await?;
             client.connect().await?;
             let begun = Instant::now();
             let mut sent = 0;

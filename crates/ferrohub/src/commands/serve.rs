@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::serve;
 
 /// Flags of `ferrohub serve`.
@@ -43,7 +43,7 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         let flags = [
             ("listen.mqtt", self.listen_mqtt),
             ("listen.amqp", self.listen_amqp),
@@ -53,7 +53,7 @@ impl Serve {
             ("log.format", self.log_format),
         ];
         let flags = flags.into_iter().filter_map(|(path, value)| Some((path, value?))).collect();
-        let config = common.load(flags)?;
+        let config = global.load(flags)?;
         if self.detach { detach::run(&config) } else { serve::run(config, self.log_file) }
     }
 }

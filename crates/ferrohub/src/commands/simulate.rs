@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::{Access, Login};
 use crate::open_files;
 use crate::output::{self, plural};
@@ -93,19 +93,19 @@ impl Fleet {
 }
 
 impl Simulate {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         // Every device has a connection.
         let _ = open_files::raise_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.simulate(common))
+        runtime.block_on(self.simulate(global))
     }
 
-    async fn simulate(self, common: &Common) -> anyhow::Result<()> {
+    async fn simulate(self, global: &GlobalFlags) -> anyhow::Result<()> {
         let seconds = |name: &str, seconds: f64| {
             Duration::try_from_secs_f64(seconds)
                 .with_context(|| format!("--{name} must be a number of seconds, zero or more"))
         };
-        let access = Arc::new(self.login.access(common)?);
+        let access = Arc::new(self.login.access(global)?);
         let ids: Vec<String> = match self.count {
             Some(count) => (1..=count).map(|number| format!("{}{number}", self.prefix)).collect(),
             None => self.device.clone(),

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use ferrohub_service::{Properties, SectionChange, Twin, TwinChange};
 
 use super::identity::{connection_state, time_or_never};
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details};
 
@@ -56,9 +56,9 @@ struct Change {
 }
 
 impl TwinCommand {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
-            let client = self.login.access(common)?.client;
+            let client = self.login.access(global)?.client;
             let twin = match self.action {
                 Action::Show { id } => client.get_twin(&id).await?,
                 Action::Update(change) => {

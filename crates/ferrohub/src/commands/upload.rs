@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::device_client;
-use crate::cli::Common;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details};
 
@@ -41,9 +41,9 @@ struct Uploaded {
 }
 
 impl Upload {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         let uploaded = super::block_on(async {
-            let client = device_client::from_id(&self.login.access(common)?, &self.device, false).await?;
+            let client = device_client::from_id(&self.login.access(global)?, &self.device, false).await?;
             let name = match (&self.name, self.file.file_name()) {
                 (Some(name), _) => name.clone(),
                 (None, Some(name)) => name.to_string_lossy().into_owned(),

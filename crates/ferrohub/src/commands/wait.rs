@@ -6,8 +6,8 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use ferrohub_service::ErrorKind;
 
-use crate::cli::Common;
 use crate::config::Config;
+use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 
 /// Time between two attempts.
@@ -24,8 +24,8 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = common.load(Vec::new())?;
+    pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
+        let config = global.load(Vec::new())?;
         // A malformed connection string is an error at once.
         self.login.connection_string()?;
         let limit = Duration::from_secs(self.timeout);

@@ -7,12 +7,13 @@
 //! In this module, `machine` is the protocol state machine ([`ferrohub_mqtt::server::Connection`]), and `connection` is
 //! the device's connection to the hub ([`ferrohub_core::node::Connection`]). The socket is `stream`.
 
+mod cloud_to_device;
 mod connect;
 mod connection_handler;
 mod driver;
-mod messages;
+mod invalid_topic;
 mod telemetry;
-mod twin;
+mod twins;
 mod violation;
 mod work;
 

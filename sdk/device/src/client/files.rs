@@ -2,7 +2,7 @@
 
 use super::DeviceClient;
 use crate::error::Error;
-use crate::upload::{FileUpload, UploadedFile};
+use crate::files::{FileUpload, UploadedFile};
 
 impl DeviceClient {
     /// Uploads a file to the storage that the hub names, and reports the outcome to the hub. Uses HTTPS: the client
@@ -31,6 +31,6 @@ impl DeviceClient {
     /// [`ErrorKind::Connection`](crate::ErrorKind::Connection) and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if
     /// all attempts failed; and those of any request.
     pub async fn upload_file(&self, upload: FileUpload) -> Result<UploadedFile, Error> {
-        crate::upload::run(self.inner.shared.clone(), upload).await
+        crate::files::run(self.inner.shared.clone(), upload).await
     }
 }

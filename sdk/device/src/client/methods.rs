@@ -9,7 +9,7 @@ use super::DeviceClient;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::https;
-use crate::method::{
+use crate::methods::{
     self, MethodInvocation, MethodRequest, MethodRequestStream, MethodResponse, MethodResponseBody, handler,
 };
 
@@ -108,7 +108,7 @@ impl DeviceClient {
         invocation: &MethodInvocation,
     ) -> Result<MethodResponse, Error> {
         let config = &self.inner.shared.config;
-        let path = method::path(&identity.try_into().map_err(Into::into)?);
+        let path = methods::path(&identity.try_into().map_err(Into::into)?);
         let mut headers = HeaderMap::new();
         if config.identity.module_str().is_some() {
             let id = https::header_value(config.identity.as_str())?;

@@ -11,12 +11,12 @@ use ferrohub_mqtt::{Publish, QoS};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::calls::FinishedCall;
 use super::connect::{Connected, send_error};
 use super::link::Link;
+use super::methods::FinishedCall;
 use super::{Driver, ExitReason, Mode};
 use crate::feature::Feature;
-use crate::method::{MethodRequest, MethodResponse, MethodRoute, Responder};
+use crate::methods::{MethodRequest, MethodResponse, MethodRoute, Responder};
 
 /// Packet identifiers that are reserved for SUBSCRIBE and UNSUBSCRIBE.
 pub(super) const RESERVED_PACKET_IDS: usize = 4;

@@ -17,11 +17,11 @@ use ferrohub_mqtt::{Publish, QoS, Subscribe, SubscribeCode, Unsubscribe};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::messages::{self, MessageSender};
+use super::cloud_to_device::{self, MessageSender};
+use super::invalid_topic::{self, InvalidTopic};
 use super::telemetry::TelemetryBatch;
-use super::violation::{self, InvalidTopic};
 use super::work::{Work, WorkOutput};
-use super::{telemetry, twin};
+use super::{telemetry, twins};
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
 
@@ -293,19 +293,14 @@ impl ConnectionHandler {
         let device = self.require_device()?;
         let topic = publish.topic.as_str();
         if topic::is_twin_request(topic) {
-            self.work = Some(twin::begin(&self.peer, device, publish)?);
+            self.work = Some(twins::begin(&self.peer, device, publish)?);
             return Ok(());
         }
         if !topic::is_method_response(topic) {
-            return Err(violation::refuse_topic(&self.peer, device.id(), topic, InvalidTopic::Unsupported));
+            return Err(invalid_topic::refuse(&self.peer, device.id(), topic, InvalidTopic::Unsupported));
         }
         let Some((status, request_id)) = topic::parse_method_response(topic) else {
-            return Err(violation::refuse_topic(
-                &self.peer,
-                device.id(),
-                topic,
-                InvalidTopic::MethodResponse,
-            ));
+            return Err(invalid_topic::refuse(&self.peer, device.id(), topic, InvalidTopic::MethodResponse));
         };
         let reply = match status {
             Some(status) => Ok(MethodReply { status, payload: publish.payload }),
@@ -386,6 +381,6 @@ fn subscriptions(filter: &str, id: &IdentityId) -> Option<&'static [Subscription
         topic::METHODS_FILTER => &[Subscription::Methods],
         topic::TWIN_RESPONSES_FILTER => &[Subscription::TwinResponses],
         topic::DESIRED_FILTER => &[Subscription::DesiredProperties],
-        _ => messages::subscriptions(topic::parse_messages_filter(filter, id)?),
+        _ => cloud_to_device::subscriptions(topic::parse_messages_filter(filter, id)?),
     })
 }

@@ -3,14 +3,11 @@
 use std::io;
 
 use ferrohub_core::close_reason::CloseReason;
-use ferrohub_core::log_limit::excerpt;
 use ferrohub_core::log_limited;
-use ferrohub_model::IdentityId;
 use ferrohub_mqtt::websocket::FrameError;
 use ferrohub_mqtt::{DecodeError, PacketKind, ProtocolError};
 
 use super::connection_handler::ConnectionHandler;
-use crate::transport::peer::Peer;
 
 /// Returns a fixed word for log and metrics, and what to do.
 fn explain(error: &ProtocolError) -> (&'static str, &'static str) {
@@ -118,50 +115,6 @@ pub(super) fn record_end(handler: &ConnectionHandler, error: Option<&io::Error>)
     }
 }
 
-/// What is wrong with the topic of a PUBLISH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidTopic {
-    #[error("PUBLISH to a topic that IoT Hub does not have")]
-    Unsupported,
-    #[error("PUBLISH to a malformed topic of a twin request")]
-    TwinRequest,
-    #[error("PUBLISH to a malformed topic of a method response")]
-    MethodResponse,
-}
-
-impl InvalidTopic {
-    fn explain(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Unsupported => (
-                "unsupported_topic",
-                "telemetry goes to devices/{device id}/messages/events/, see Azure's MQTT guide",
-            ),
-            Self::TwinRequest => (
-                "malformed_twin_topic",
-                "use $iothub/twin/GET/?$rid={id} or $iothub/twin/PATCH/properties/reported/?$rid={id}",
-            ),
-            Self::MethodResponse => (
-                "malformed_method_topic",
-                "use $iothub/methods/res/{status}/?$rid={id} with the id of the request",
-            ),
-        }
-    }
-}
-
-/// Logs a PUBLISH to an invalid topic. The connection must close: MQTT 3.1.1 has no negative acknowledgement, and IoT Hub
-/// closes it, too.
-pub(super) fn refuse_topic(
-    peer: &Peer,
-    device: &IdentityId,
-    topic: &str,
-    error: InvalidTopic,
-) -> CloseReason {
-    let (reason, remedy) = error.explain();
-    let topic = excerpt(topic);
-    log_limited!(info, "protocol error", reason, %device, peer = %peer.address, topic, %error, remedy);
-    CloseReason::ProtocolError
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,9 +138,8 @@ mod tests {
             DecodeError::EmptyTopic.into(),
             DecodeError::RemainingLength.into(),
         ];
-        let topics = [InvalidTopic::Unsupported, InvalidTopic::TwinRequest, InvalidTopic::MethodResponse];
         let frames = [FrameError::Text, FrameError::Length];
-        let reasons = errors.iter().map(explain).chain(topics.map(InvalidTopic::explain));
+        let reasons = errors.iter().map(explain);
         for (reason, remedy) in reasons.chain(frames.map(explain_frame)) {
             assert!(guide.contains(&format!("`{reason}`")) && !remedy.is_empty(), "the guide lacks {reason}");
         }

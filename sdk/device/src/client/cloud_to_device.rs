@@ -1,8 +1,8 @@
 //! Messages from the cloud.
 
 use super::DeviceClient;
+use crate::cloud_to_device::{self, LockedMessage, MessageStream};
 use crate::error::Error;
-use crate::message::{self, LockedMessage, MessageStream};
 
 impl DeviceClient {
     /// Returns a stream of the messages from the cloud; for a module, of those at its inputs.
@@ -36,6 +36,6 @@ impl DeviceClient {
     /// # Errors
     /// Those of any request.
     pub async fn receive_message(&self) -> Result<Option<LockedMessage>, Error> {
-        message::receive(&self.inner.shared).await
+        cloud_to_device::receive(&self.inner.shared).await
     }
 }

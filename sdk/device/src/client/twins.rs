@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::DeviceClient;
 use crate::error::{Error, ErrorKind};
 use crate::feature::Feature;
-use crate::twin::{DesiredUpdateStream, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest};
+use crate::twins::{DesiredUpdateStream, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest};
 
 impl DeviceClient {
     /// Reads the twin of the device.

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::method::PendingResponse;
+use crate::methods::PendingResponse;
 
 type Acknowledged = oneshot::Sender<Result<(), Error>>;
 

@@ -15,7 +15,7 @@ use super::link::Link;
 use super::serve::RESERVED_PACKET_IDS;
 use crate::config::MAX_EVENTS_IN_FLIGHT;
 use crate::error::{Error, ErrorKind};
-use crate::event_queue::{DeliverySender, QueueSlot};
+use crate::telemetry::{DeliverySender, QueueSlot};
 
 /// A connection that ends within this time after events were sent may have ended because of them.
 const SUSPECT_WINDOW: Duration = Duration::from_secs(10);

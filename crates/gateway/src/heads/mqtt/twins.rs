@@ -9,7 +9,7 @@ use ferrohub_model::{ErrorCode, HubError};
 use ferrohub_mqtt::Publish;
 use tracing::warn;
 
-use super::violation::{self, InvalidTopic};
+use super::invalid_topic::{self, InvalidTopic};
 use super::work::{Response, Work, WorkOutput};
 use crate::error_details::error_details;
 use crate::transport::peer::Peer;
@@ -18,7 +18,7 @@ use crate::transport::peer::Peer;
 pub(super) fn begin(peer: &Peer, device: &ConnectedDevice, request: Publish) -> Result<Work, CloseReason> {
     if topic::parse_twin_request(request.topic.as_str()).is_none() {
         let topic = request.topic.as_str();
-        return Err(violation::refuse_topic(peer, device.id(), topic, InvalidTopic::TwinRequest));
+        return Err(invalid_topic::refuse(peer, device.id(), topic, InvalidTopic::TwinRequest));
     }
     let device = device.clone();
     Ok(Box::pin(async move {

@@ -18,7 +18,9 @@ use super::link::Link;
 use super::{Driver, Mode};
 use crate::error::{Error, ErrorKind};
 use crate::feature::Feature;
-use crate::twin::{DesiredUpdate, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest, TwinSection};
+use crate::twins::{
+    DesiredUpdate, DeviceTwin, Requester, TwinOperation, TwinReply, TwinRequest, TwinSection,
+};
 
 /// The most requests without a response.
 const MAX_IN_FLIGHT: usize = 16;

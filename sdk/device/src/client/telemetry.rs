@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use super::DeviceClient;
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
-use crate::event_queue::QueuedEvent;
+use crate::telemetry::Event;
+use crate::telemetry::QueuedEvent;
 
 /// How many events `send_events` tracks at once.
 const MAX_IN_FLIGHT: usize = 1024;

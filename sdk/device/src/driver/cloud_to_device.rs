@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::Driver;
 use super::link::Link;
-use crate::message::{MAX_UNREAD, Message, MessageContent};
+use crate::cloud_to_device::{MAX_UNREAD, Message, MessageContent};
 
 impl Driver {
     /// Queues the message even if no stream is open: a session may deliver messages that an earlier process subscribed
