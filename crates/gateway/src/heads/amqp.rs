@@ -1,4 +1,4 @@
-//! The AMQP 1.0 endpoint: services send messages to devices.
+//! The AMQP 1.0 endpoint: services send messages to devices, and receive feedback and file notifications.
 //!
 //! One task per connection drives the socket and the sans-I/O protocol state machine. A client proves who it is with SASL
 //! PLAIN or with a token that it sends to the node `$cbs` (claims-based security); each link that it attaches is then
@@ -14,8 +14,10 @@ mod connection_handler;
 mod driver;
 mod errors;
 mod faults;
+mod feed;
 mod limits;
 mod message;
+mod receivers;
 mod sasl;
 mod server;
 mod violation;

@@ -3,6 +3,8 @@
 use ferrohub_amqp::performative::{Attach, Role};
 use ferrohub_core::Operation;
 
+use super::feed::Feed;
+
 /// What a client attaches a link for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -12,6 +14,8 @@ pub(super) enum Purpose {
     TokenAnswers,
     /// Sends messages to devices.
     Messages,
+    /// Receives feedback or file notifications.
+    Feed(Feed),
 }
 
 impl Purpose {
@@ -22,6 +26,10 @@ impl Purpose {
             Role::Sender if is("$cbs") => Some(Self::Tokens),
             Role::Receiver if is("$cbs") => Some(Self::TokenAnswers),
             Role::Sender if is("messages/devicebound") => Some(Self::Messages),
+            Role::Receiver if is("messages/servicebound/feedback") => Some(Self::Feed(Feed::Feedback)),
+            Role::Receiver if is("messages/servicebound/filenotifications") => {
+                Some(Self::Feed(Feed::FileNotifications))
+            }
             _ => None,
         }
     }
@@ -31,6 +39,7 @@ impl Purpose {
         match self {
             Self::Tokens | Self::TokenAnswers => None,
             Self::Messages => Some(Operation::SendMessage),
+            Self::Feed(feed) => Some(feed.receive_operation()),
         }
     }
 }
@@ -78,6 +87,13 @@ mod tests {
         }
         assert_eq!(of(Role::Sender, "$cbs"), Some(Purpose::Tokens));
         assert_eq!(of(Role::Receiver, "$cbs"), Some(Purpose::TokenAnswers));
+        let feedback = Some(Purpose::Feed(Feed::Feedback));
+        for text in ["/messages/serviceBound/feedback", "amqps://h/messages/servicebound/feedback"] {
+            assert_eq!(of(Role::Receiver, text), feedback);
+            assert_eq!(of(Role::Sender, text), None);
+        }
+        let files = of(Role::Receiver, "/messages/serviceBound/filenotifications");
+        assert_eq!(files, Some(Purpose::Feed(Feed::FileNotifications)));
         for text in
             ["", "/", "//messages/devicebound", "amqps://hub.local", "messages/devicebound/x", "messages"]
         {

@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use ferrohub_amqp::performative::{Attach, DeliveryState, Rejected, SaslCode, SaslInit, condition};
+use ferrohub_amqp::performative::{
+    Attach, DeliveryState, Rejected, SaslCode, SaslInit, SenderSettleMode, condition,
+};
 use ferrohub_amqp::{
     Connection as Machine, Delivery, Event, LinkId, Outbound, Owned, ProtocolError, SendError, SessionId,
     Unsettled,
 };
+use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_core::log_limit::excerpt;
 use ferrohub_core::metrics::count;
 use ferrohub_core::{Operation, ServiceCaller, log_limited};
@@ -20,10 +23,13 @@ use super::address::{Purpose, address};
 use super::callers::Callers;
 use super::cbs;
 use super::errors::{self, ErrorText};
-use super::limits::{MAX_PENDING_ANSWERS, REVOKED_TIMEOUT, message_grant, token_grant};
+use super::faults;
+use super::feed::{self, Item};
+use super::limits::{MAX_PENDING_ANSWERS, REVOKED_TIMEOUT, feed_grant, message_grant, token_grant};
+use super::receivers::{ReceiverInfo, Receivers};
 use super::server::AmqpContext;
 use super::violation::End;
-use super::work::{self, Work, WorkOutput};
+use super::work::{self, Confirm, Work, WorkOutput};
 use crate::admission::CallerName;
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
@@ -57,6 +63,7 @@ pub(super) struct ConnectionHandler {
     /// When the connection ends because the client's credential is no longer valid.
     pub(super) deadline: Option<Instant>,
     links: Vec<Link>,
+    receivers: Receivers,
     answers: VecDeque<Answer>,
     /// Numbers the answers, for their delivery tags.
     answered: u128,
@@ -73,6 +80,7 @@ impl ConnectionHandler {
             authenticated: false,
             deadline: None,
             links: Vec::new(),
+            receivers: Receivers::default(),
             answers: VecDeque::new(),
             answered: 0,
             work: None,
@@ -105,6 +113,16 @@ impl ConnectionHandler {
         }
     }
 
+    /// Gives back what the client has received and not settled, when the connection has ended.
+    pub(super) async fn release_items(&mut self) {
+        self.receivers.release_all().await;
+    }
+
+    /// Ready when there is an item for a receiving link.
+    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<(LinkId, Result<Item, HubError>)> {
+        if self.is_idle() { self.receivers.poll(cx) } else { Poll::Pending }
+    }
+
     /// Ready when a credential is no longer valid.
     pub(super) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<CallerName> {
         self.callers.poll_revoked(cx)
@@ -123,10 +141,12 @@ impl ConnectionHandler {
             usize::MAX
         };
         let reason = ErrorText::unauthorized(TOKEN_INVALID);
+        self.receivers.stop(name);
         let of_caller = self.links.extract_if(.., |link| link.caller.as_ref() == Some(name));
         for link in of_caller.take(detached) {
             // If the link is detached already, the client does not expect a reason.
             let _ = machine.detach(link.id, Some(&reason.get()));
+            self.receivers.remove(|ended| ended == link.id);
         }
         debug!(peer = %self.peer.address, "a credential of an AMQP connection is no longer valid");
     }
@@ -142,23 +162,86 @@ impl ConnectionHandler {
                 Event::Credit { link, drain, .. } => {
                     self.send_answers(machine);
                     if drain {
-                        // Nothing is left to send at once. An error means that the link is detached.
-                        let _ = machine.drained(link);
+                        self.drain(machine, link);
                     }
                 }
-                Event::Detach { link, .. } => self.links.retain(|known| known.id != link),
+                Event::Detach { link, .. } => {
+                    self.links.retain(|known| known.id != link);
+                    self.receivers.remove(|ended| ended == link);
+                }
                 Event::End { session, .. } => {
-                    self.links.retain(|known| known.session != session);
+                    let ended: Vec<LinkId> = self
+                        .links
+                        .extract_if(.., |link| link.session == session)
+                        .map(|link| link.id)
+                        .collect();
+                    self.receivers.remove(|link| ended.contains(&link));
                     self.answers.retain(|answer| answer.session != session);
                 }
-                Event::SaslRefused(_)
-                | Event::Open(_)
-                | Event::Begin(_)
-                | Event::Outcome { .. }
-                | Event::Close { .. } => {}
+                Event::Outcome { link, delivery, outcome, settled } => {
+                    let settlement = feed::settlement(outcome.as_ref());
+                    let confirm = Confirm { link, delivery, settlement };
+                    self.settle_item(machine, confirm, settled);
+                }
+                Event::SaslRefused(_) | Event::Open(_) | Event::Begin(_) | Event::Close { .. } => {}
             }
         }
+        if self.is_idle() {
+            self.receivers.start(machine, &self.callers, &self.context, &self.peer);
+        }
         Ok(())
+    }
+
+    /// Sends an item on a receiving link.
+    pub(super) fn send_item(&mut self, machine: &mut Machine, link: LinkId, item: Result<Item, HubError>) {
+        let Some(ReceiverInfo { feed, caller, settled }) = self.receivers.info(link) else { return };
+        self.record(feed.receive_operation(), item.as_ref().err());
+        let (Ok(item), Some(caller)) = (item, self.callers.get(&caller)) else { return };
+        let tag = item.token.guid().to_dotnet_bytes();
+        let message = Outbound { tag: &tag, message_format: 0, settled, payload: &item.message };
+        let (hub, peer) = (&self.context.hub, self.peer.address);
+        match machine.send(link, &message) {
+            Ok(_) if settled => {
+                let settling = (feed, item.token, Settlement::Complete);
+                self.work = Some(work::settle_item(hub.clone(), caller.clone(), peer, settling, None));
+            }
+            Ok(delivery) => self.receivers.lock(link, delivery, item.token, caller.clone()),
+            // The link was detached, or its credit taken back, meanwhile.
+            Err(error) => {
+                debug!(peer = %peer, %error, "an item cannot be sent and is given back");
+                let caller = caller.clone();
+                tokio::spawn(async move { feed.release(&caller, item.token).await });
+            }
+        }
+    }
+
+    /// Sends what there is for a link, then gives its credit back.
+    fn drain(&mut self, machine: &mut Machine, link: LinkId) {
+        let info = self.receivers.drain(link).filter(|_| self.is_idle() && machine.credit(link) > 0);
+        let caller = info.as_ref().and_then(|info| self.callers.get(&info.caller));
+        if let (Some(info), Some(caller)) = (&info, caller) {
+            let (hub, peer) = (self.context.hub.clone(), self.peer.address);
+            self.work = Some(work::drain(hub, caller.clone(), peer, info.feed, link));
+        } else {
+            // An error means that the link is detached.
+            let _ = machine.drained(link);
+        }
+    }
+
+    /// Settles an item as its receiver has decided.
+    fn settle_item(&mut self, machine: &mut Machine, confirm: Confirm, settled: bool) {
+        let Confirm { link, delivery, settlement } = confirm;
+        let Some((ReceiverInfo { feed, caller, .. }, token)) = self.receivers.unlock(link, delivery) else {
+            return;
+        };
+        let confirm = (!settled).then_some(confirm);
+        let Some(caller) = self.callers.get(&caller) else {
+            let error = ErrorText::unauthorized(TOKEN_INVALID);
+            confirm_settlement(machine, confirm, Some(&error));
+            return;
+        };
+        let (hub, peer) = (self.context.hub.clone(), self.peer.address);
+        self.work = Some(work::settle_item(hub, caller.clone(), peer, (feed, token, settlement), confirm));
     }
 
     /// Answers an operation that is done.
@@ -191,6 +274,23 @@ impl ConnectionHandler {
                 self.record(Operation::SendMessage, result.as_ref().err());
                 settle(machine, unsettled, result);
             }
+            WorkOutput::Drained { link, result } => match result.transpose() {
+                Some(item) => {
+                    let failed = item.is_err();
+                    self.send_item(machine, link, item);
+                    if failed {
+                        let _ = machine.drained(link);
+                    } else {
+                        self.drain(machine, link);
+                    }
+                }
+                None => drop(machine.drained(link)),
+            },
+            WorkOutput::Settled { operation, confirm, result } => {
+                let error = result.err();
+                self.record(operation, error.as_ref());
+                confirm_settlement(machine, confirm, error.as_ref().map(ErrorText::of).as_ref());
+            }
         }
         Ok(())
     }
@@ -219,7 +319,26 @@ impl ConnectionHandler {
         machine.set_authenticated();
         self.authenticated = true;
         self.deadline = None;
+        self.end_links_without_right(machine);
         Ok(Ok(()))
+    }
+
+    /// Detaches links whose caller has put a token without the right.
+    fn end_links_without_right(&mut self, machine: &mut Machine) {
+        let callers = &self.callers;
+        let has_right = |link: &Link| {
+            let caller = link.caller.as_ref().and_then(|name| callers.get(name));
+            match (caller, link.purpose.operation()) {
+                (Some(caller), Some(operation)) => caller.principal().may(operation),
+                _ => true,
+            }
+        };
+        let reason = ErrorText::unauthorized(TOKEN_INVALID);
+        for link in self.links.extract_if(.., |link| !has_right(link)) {
+            // If the link is detached already, the client does not expect a reason.
+            let _ = machine.detach(link.id, Some(&reason.get()));
+            self.receivers.remove(|ended| ended == link.id);
+        }
     }
 
     /// Counts an operation, and logs why it failed: Python's client does not say.
@@ -258,10 +377,18 @@ impl ConnectionHandler {
     fn attach(&mut self, machine: &mut Machine, link: LinkId, attach: &Attach<'_>) {
         let accepted = match self.check_attach(attach) {
             Ok((purpose, caller)) => {
-                let grant = if purpose == Purpose::Messages { message_grant() } else { token_grant() };
+                let grant = match purpose {
+                    Purpose::Messages => message_grant(),
+                    Purpose::Feed(_) => feed_grant(),
+                    Purpose::Tokens | Purpose::TokenAnswers => token_grant(),
+                };
                 machine.accept_link(link, &grant).map(|()| {
                     // The link was accepted, so it has a session.
                     if let Some(session) = machine.session_of(link) {
+                        if let (Purpose::Feed(feed), Some(caller)) = (purpose, caller.clone()) {
+                            let settled = attach.snd_settle_mode == Some(SenderSettleMode::Settled);
+                            self.receivers.add(link, ReceiverInfo { feed, caller, settled });
+                        }
                         self.links.push(Link { id: link, session, purpose, caller });
                     }
                 })
@@ -303,12 +430,22 @@ impl ConnectionHandler {
         else {
             refuse(
                 "unknown_address",
-                "the hub has $cbs and /messages/devicebound; read feedback and events over HTTPS",
+                "the hub has $cbs, /messages/devicebound, /messages/serviceBound/feedback and \
+                 /messages/serviceBound/filenotifications; read events over HTTPS",
             );
             return Err(ErrorText::unknown_address(excerpt(address(attach))));
         };
         match self.callers.for_link(operation) {
-            Ok(caller) => Ok((purpose, Some(caller))),
+            Ok(caller) => {
+                let injected = match purpose {
+                    Purpose::Feed(_) => faults::injected_error(&self.context.hub, operation, None),
+                    _ => None,
+                };
+                injected.map_or(Ok((purpose, Some(caller))), |error| {
+                    count(&self.context.metrics.refused_links, "fault_injected");
+                    Err(ErrorText::of(&error))
+                })
+            }
             // The core logs it.
             Err(error) => {
                 count(&self.context.metrics.refused_links, "no_right");
@@ -347,7 +484,7 @@ impl ConnectionHandler {
                 ),
             ),
             // The hub sends on this link.
-            (Purpose::TokenAnswers, _) => {}
+            (Purpose::TokenAnswers | Purpose::Feed(_), _) => {}
         }
     }
 
@@ -368,6 +505,19 @@ impl ConnectionHandler {
             matches!(machine.send(link.id, &message), Err(SendError::BufferFull))
         });
     }
+}
+
+/// Settles a delivery whose receiver waits for that, with the receiver's decision or with the error.
+fn confirm_settlement(machine: &mut Machine, confirm: Option<Confirm>, error: Option<&ErrorText>) {
+    let Some(Confirm { link, delivery, settlement }) = confirm else { return };
+    let state = match (error, settlement) {
+        (Some(error), _) => DeliveryState::Rejected(Rejected { error: Some(error.get()) }),
+        (None, Settlement::Complete) => DeliveryState::Accepted,
+        (None, Settlement::Reject) => DeliveryState::Rejected(Rejected { error: None }),
+        (None, Settlement::Abandon) => DeliveryState::Released,
+    };
+    // An error means that the link is detached.
+    let _ = machine.settle_sent(link, delivery, &state);
 }
 
 /// Tells the sender of a message what became of it.

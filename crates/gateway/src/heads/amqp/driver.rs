@@ -8,12 +8,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use ferrohub_amqp::{Connection as Machine, ProtocolError};
+use ferrohub_amqp::{Connection as Machine, LinkId, ProtocolError};
+use ferrohub_model::HubError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection_handler::ConnectionHandler;
+use super::feed::Item;
 use super::server::AmqpContext;
 use super::violation::{self, End};
 use super::work::WorkOutput;
@@ -41,6 +43,8 @@ enum DriverEvent {
     WriteFailed,
     /// The pending operation has finished.
     WorkDone(WorkOutput),
+    /// There is an item for a receiving link.
+    Item(LinkId, Result<Item, HubError>),
     /// The credential of this caller is no longer valid.
     Revoked(CallerName),
     /// The hub stops.
@@ -98,6 +102,7 @@ where
         }
         // The remaining output may be the answer that refuses the client. No AMQP close follows: see the module.
         let _ = tokio::time::timeout(timeout, driver.finish()).await;
+        handler.release_items().await;
     }
 }
 
@@ -133,6 +138,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     Ok(())
                 }
                 DriverEvent::WorkDone(output) => handler.respond(&mut self.machine, output),
+                DriverEvent::Item(link, item) => {
+                    handler.send_item(&mut self.machine, link, item);
+                    Ok(())
+                }
                 DriverEvent::Revoked(caller) => {
                     handler.revoke(&mut self.machine, &caller);
                     Ok(())
@@ -185,6 +194,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             // Before input, so that a client cannot delay it by sending.
             if let Poll::Ready(caller) = handler.poll_revoked(cx) {
                 return Poll::Ready(DriverEvent::Revoked(caller));
+            }
+            if let Poll::Ready((link, item)) = handler.poll_item(cx) {
+                return Poll::Ready(DriverEvent::Item(link, item));
             }
             if self.is_reading(handler)
                 && let Poll::Ready(event) = self.poll_read(cx)

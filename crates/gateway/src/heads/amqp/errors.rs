@@ -58,6 +58,7 @@ fn condition(code: ErrorCode) -> &'static str {
             RESOURCE_LIMIT_EXCEEDED
         }
         ErrorCode::MessageTooLarge => MESSAGE_SIZE_EXCEEDED,
+        ErrorCode::DeviceMessageLockLost => "com.microsoft:message-lock-lost",
         ErrorCode::ThrottlingException => "com.microsoft:device-container-throttled",
         ErrorCode::ServiceUnavailable => "com.microsoft:timeout",
         code => match code.http_status() {
@@ -110,6 +111,7 @@ mod tests {
             (ErrorCode::InvalidOperation, "com.microsoft:argument-error"),
             (ErrorCode::MessageTooLarge, "amqp:link:message-size-exceeded"),
             (ErrorCode::ServerError, "amqp:internal-error"),
+            (ErrorCode::DeviceMessageLockLost, "com.microsoft:message-lock-lost"),
         ] {
             assert_eq!(condition(code), expected, "{code}");
         }

@@ -22,6 +22,8 @@ const TOKEN_CREDIT: u32 = 16;
 const MAX_TOKEN_SIZE: u64 = 64 * 1024;
 /// Callers whose tokens are valid at a time on a connection.
 pub(super) const MAX_CALLERS: usize = 8;
+/// Items of a receiving link that the client has not settled. It gets no more, whatever its credit.
+pub(super) const MAX_LOCKED: usize = 100;
 /// Answers to tokens that wait until the client gives credit for them. The client is not authenticated by more.
 pub(super) const MAX_PENDING_ANSWERS: usize = 16;
 /// Time for a client whose credential is no longer valid to send a new one, or to close the connection.
@@ -55,6 +57,11 @@ impl AmqpLimits {
 /// What the hub grants on a link that it receives on.
 pub(super) fn message_grant() -> ferrohub_amqp::Grant {
     ferrohub_amqp::Grant { credit: MESSAGE_CREDIT, max_message_size: MAX_MESSAGE_SIZE, snd_settle_mode: None }
+}
+
+/// What the hub grants on a link on which it sends. The size is that of Azure.
+pub(super) fn feed_grant() -> ferrohub_amqp::Grant {
+    ferrohub_amqp::Grant { credit: 0, max_message_size: 256 * 1024, snd_settle_mode: None }
 }
 
 /// What the hub grants on the links of `$cbs`.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ferrohub_amqp::performative::SaslInit;
-use ferrohub_amqp::{Delivery, Owned, SessionId, Unsettled};
+use ferrohub_amqp::{Delivery, DeliveryId, LinkId, Owned, SessionId, Unsettled};
 use ferrohub_core::auth::Principal;
+use ferrohub_core::cloud_to_device::{LockToken, Settlement};
 use ferrohub_core::request_peer::{self, with_peer};
 use ferrohub_core::{Hub, Operation, ServiceCaller, log_limited};
 use ferrohub_model::message::{Destination, MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError};
 
+use super::feed::{Feed, Item};
 use super::sasl::PlainCredentials;
 use super::{cbs, faults, message};
 
@@ -29,6 +31,19 @@ pub(super) enum WorkOutput {
     Token { session: SessionId, request: Bytes, result: Result<ServiceCaller, HubError> },
     /// A message was sent to a device.
     Message { unsettled: Option<Unsettled>, result: Result<(), HubError> },
+    /// The client of a receiving link asked for what there is, at once.
+    Drained { link: LinkId, result: Result<Option<Item>, HubError> },
+    /// An item was settled by the client of a receiving link. `confirm` is set if the client waits for the hub to settle,
+    /// too.
+    Settled { operation: Operation, confirm: Option<Confirm>, result: Result<(), HubError> },
+}
+
+/// A delivery that the hub has to settle.
+#[derive(Debug)]
+pub(super) struct Confirm {
+    pub(super) link: LinkId,
+    pub(super) delivery: DeliveryId,
+    pub(super) settlement: Settlement,
 }
 
 /// Verifies the credentials of SASL PLAIN.
@@ -83,6 +98,37 @@ pub(super) fn send_message(
             Err(error) => Err(error),
         };
         WorkOutput::Message { unsettled: delivery.unsettled, result }
+    }))
+}
+
+/// Locks the next item for a receiving link whose client does not want to wait.
+pub(super) fn drain(
+    hub: Arc<Hub>,
+    caller: Arc<ServiceCaller>,
+    peer: SocketAddr,
+    feed: Feed,
+    link: LinkId,
+) -> Work {
+    Box::pin(with_peer(peer, async move {
+        WorkOutput::Drained { link, result: feed.try_next(&caller, hub.host()).await }
+    }))
+}
+
+/// Settles an item of a receiving link.
+pub(super) fn settle_item(
+    hub: Arc<Hub>,
+    caller: Arc<ServiceCaller>,
+    peer: SocketAddr,
+    (feed, token, settlement): (Feed, LockToken, Settlement),
+    confirm: Option<Confirm>,
+) -> Work {
+    Box::pin(with_peer(peer, async move {
+        let operation = feed.settle_operation(settlement);
+        let result = match faults::injected_error(&hub, operation, None) {
+            Some(error) => Err(error),
+            None => feed.settle(&caller, token, settlement).await,
+        };
+        WorkOutput::Settled { operation, confirm, result }
     }))
 }
 
