@@ -36,7 +36,7 @@ pub struct ListenAddresses {
     pub mqtt: Vec<SocketAddr>,
     /// AMQP over TLS.
     pub amqp: Vec<SocketAddr>,
-    /// HTTPS and MQTT over WebSocket.
+    /// HTTPS, and MQTT and AMQP over WebSocket.
     pub https: Vec<SocketAddr>,
     /// Health and metrics: without TLS, or with TLS and a token.
     pub admin: Vec<SocketAddr>,
@@ -232,6 +232,7 @@ impl Gateway {
             hub.clone(),
             limits.http(),
             limits.mqtt.clone(),
+            amqp_server,
             metrics,
             extra_routes
                 .merge(health::routes(readiness.clone(), Audience::Public))

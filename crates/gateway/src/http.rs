@@ -28,7 +28,7 @@ pub(crate) use request_body::RequestBody;
 pub(crate) use request_id::{REQUEST_ID, fresh_request_id, random_hex};
 pub(crate) use request_path::without_trailing_slash;
 pub(crate) use transfer_permits::{TransferLimitReached, TransferPermit, TransferPermits};
-pub(crate) use websocket_upgrade::accept_upgrade;
+pub(crate) use websocket_upgrade::{Subprotocol, accept_upgrade};
 
 /// The challenge of a response with status 401 (RFC 9110, 11.6.1): the scheme of the tokens that the hub accepts.
 pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("SharedAccessSignature");

@@ -8,6 +8,7 @@ use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Subprotocol;
 use crate::admission::{CallerConnections, CallerName, CallerPermit, TooManyConnections};
 use crate::transport::tcp::ConnectionSlot;
 
@@ -57,7 +58,7 @@ struct HttpConnectionInner {
 struct HttpConnectionState {
     slot: Option<ConnectionSlot>,
     /// Set once a request has asked for an upgrade to WebSocket.
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<(OnUpgrade, Subprotocol)>,
     /// Counts the connection as one of its caller.
     permit: Option<CallerPermit>,
 }
@@ -132,8 +133,8 @@ impl HttpConnection {
     }
 
     /// Upgrades the connection once the response to this request is written.
-    pub(crate) fn set_upgrade(&self, upgrade: OnUpgrade) {
-        self.lock().upgrade = Some(upgrade);
+    pub(crate) fn set_upgrade(&self, upgrade: OnUpgrade, subprotocol: Subprotocol) {
+        self.lock().upgrade = Some((upgrade, subprotocol));
     }
 
     /// Returns whether a request has arrived.
@@ -142,8 +143,9 @@ impl HttpConnection {
     }
 
     /// Returns the upgrade to WebSocket, if a request asked for one, and the slot of the connection.
-    pub(crate) fn take_upgrade(&self) -> Option<(OnUpgrade, ConnectionSlot)> {
+    pub(crate) fn take_upgrade(&self) -> Option<(OnUpgrade, Subprotocol, ConnectionSlot)> {
         let mut state = self.lock();
-        Some((state.upgrade.take()?, state.slot.take()?))
+        let (upgrade, subprotocol) = state.upgrade.take()?;
+        Some((upgrade, subprotocol, state.slot.take()?))
     }
 }

@@ -4,9 +4,11 @@ use std::io;
 
 use ferrohub_amqp::ProtocolError;
 use ferrohub_core::log_limited;
+use ferrohub_mqtt::websocket::FrameError;
 use tracing::debug;
 
 use super::connection_handler::ConnectionHandler;
+use crate::transport::websocket;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +52,11 @@ fn explain(error: &ProtocolError) -> (&'static str, &'static str) {
     }
 }
 
+/// Returns what is wrong with the WebSocket frames of a client, if the connection ended because of that.
+fn frame_error(error: Option<&io::Error>) -> Option<FrameError> {
+    error?.get_ref()?.downcast_ref().copied()
+}
+
 /// Logs the end of a connection, and counts it if the client had not authenticated.
 pub(super) fn record(handler: &ConnectionHandler, end: End, error: Option<&io::Error>) {
     let (peer, protocol) = (handler.peer.address, handler.peer.protocol);
@@ -62,6 +69,17 @@ pub(super) fn record(handler: &ConnectionHandler, end: End, error: Option<&io::E
             let (reason, remedy) = explain(&error);
             handler.slot.count_rejection(reason);
             log_limited!(info, "connect refused", reason, %peer, protocol, %error, remedy);
+        }
+        (End::Lost, authenticated) if frame_error(error).is_some() => {
+            let error = frame_error(error);
+            let (reason, remedy) = error.map_or(("websocket_error", ""), websocket::explain);
+            let error = error.map(tracing::field::display);
+            if authenticated {
+                log_limited!(info, "protocol error", reason, %peer, protocol, error, remedy);
+            } else {
+                handler.slot.count_rejection(reason);
+                log_limited!(info, "connect refused", reason, %peer, protocol, error, remedy);
+            }
         }
         (End::Lost | End::Closed, false) => {
             handler.slot.count_rejection("closed_before_token");
