@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use ferrohub_amqp::message::Message;
-use ferrohub_amqp::performative::{Attach, Outcome, Role, Source, Target};
-use ferrohub_amqp::{Config, Connection, Credentials, Event, LinkId, Outbound, Owned, SessionId, Value};
+use ferrohub_amqp::performative::{Attach, DeliveryState, Outcome, Role, Source, Target};
+use ferrohub_amqp::{
+    Config, Connection, Credentials, Delivery, Event, LinkId, Outbound, Owned, SessionId, Unsettled, Value,
+};
 
 use crate::Hub;
 use crate::raw_amqp::{message, token_request};
@@ -27,6 +29,32 @@ impl Refused {
         Self {
             condition: error.condition.0.to_owned(),
             description: error.description.unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// A batch of feedback or a file notification.
+#[derive(Debug)]
+pub struct ReceivedItem {
+    /// The delivery tag.
+    pub tag: Vec<u8>,
+    /// The media type.
+    pub content_type: String,
+    /// The body.
+    pub body: serde_json::Value,
+    unsettled: Option<Unsettled>,
+}
+
+impl ReceivedItem {
+    #[track_caller]
+    fn new(delivery: Delivery) -> Self {
+        let message = Message::parse(&delivery.payload).expect("a message");
+        let properties = message.properties().expect("properties");
+        Self {
+            tag: delivery.tag.as_bytes().to_vec(),
+            content_type: properties.content_type.expect("a media type").0.to_owned(),
+            body: serde_json::from_slice(&message.data().concat()).expect("JSON"),
+            unsettled: delivery.unsettled,
         }
     }
 }
@@ -124,6 +152,36 @@ impl AmqpClient {
             self.read();
         }
         Ok(link)
+    }
+
+    /// Attaches a link on which the client receives, with credit for 100 messages.
+    #[track_caller]
+    pub fn attach_receiver(&mut self, address: &str) -> Result<LinkId, Refused> {
+        self.attach(address, Role::Receiver)
+    }
+
+    /// Returns the next message, with its body as JSON.
+    #[track_caller]
+    pub fn next_item(&mut self) -> ReceivedItem {
+        match self.next_event() {
+            Event::Delivery(delivery) => ReceivedItem::new(delivery),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// Settles a message that was received.
+    #[track_caller]
+    pub fn settle(&mut self, item: ReceivedItem, state: &DeliveryState<'_>) {
+        let unsettled = item.unsettled.expect("an unsettled message");
+        self.machine.settle(unsettled, state).expect("the link is attached");
+        self.transmit();
+    }
+
+    /// Detaches a link and waits for the answer.
+    #[track_caller]
+    pub fn detach(&mut self, link: LinkId) {
+        self.machine.detach(link, None).expect("the link is attached");
+        assert!(matches!(self.next_event(), Event::Detach { error: None, .. }));
     }
 
     #[track_caller]

@@ -37,7 +37,7 @@ mod storage;
 mod wait;
 
 pub use address::Address;
-pub use amqp_client::{AmqpClient, Refused};
+pub use amqp_client::{AmqpClient, ReceivedItem, Refused};
 pub use azurite::Azurite;
 pub use device::{Client, Device, DeviceBuilder, Message, MethodRequest, ReceivedMessage, UploadInfo};
 pub use events::{Event, Events};

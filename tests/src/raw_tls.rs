@@ -61,15 +61,21 @@ impl RawTls {
     /// Upgrades an HTTP/1.1 connection to WebSocket.
     #[track_caller]
     pub fn upgrade(&mut self, hub: &Hub) {
+        let head = self.try_upgrade(hub, "/$iothub/websocket", "mqtt");
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    }
+
+    /// Asks for WebSocket at a path, and returns the head of the response. `subprotocols` is the list that is offered.
+    #[track_caller]
+    pub fn try_upgrade(&mut self, hub: &Hub, path: &str, subprotocols: &str) -> String {
         let request = format!(
-            "GET /$iothub/websocket HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: mqtt\r\n\r\n",
+             Sec-WebSocket-Protocol: {subprotocols}\r\n\r\n",
             hub.name()
         );
         self.send(request.as_bytes());
-        let head = self.read_until("\r\n\r\n");
-        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        self.read_until("\r\n\r\n")
     }
 
     #[track_caller]

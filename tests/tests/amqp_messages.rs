@@ -152,3 +152,63 @@ fn a_node_service_sends_again_after_a_restart_of_the_hub() {
     received.sort_unstable();
     assert_eq!(received, ["after", "before"]);
 }
+
+#[test]
+fn messages_arrive_over_websocket() {
+    let hub = Hub::builder().with_development_issuer().start();
+    let device = Device::with_identity(&Service::owner(&hub).create_device("dev1")).start(&hub);
+    device.listen_for_messages(true);
+    for (with_entra, body) in [(false, "a SAS token"), (true, "an Entra token")] {
+        let service = Service::over_websocket(&hub, with_entra);
+        send(&service, "dev1", body).unwrap();
+        assert_eq!(device.next_message().body_text(), body);
+        assert_eq!(send(&service, "none", body).unwrap_err(), SEND_FAILURE);
+        // Larger than one frame of AMQP.
+        let large = json!({ "device_id": "dev1", "message": "ab", "size": 60 * 1024 });
+        service.call("send_c2d_message", &large).unwrap();
+        assert_eq!(device.next_message().body(), b"ab".repeat(30 * 1024));
+    }
+    let node = NodeClient::service_over(&hub, "amqp_ws");
+    node.ok("send_message", &json!({ "device_id": "dev1", "body": "from Node" }));
+    assert_eq!(device.next_message().body_text(), "from Node");
+}
+
+#[test]
+fn a_wrong_key_is_an_authentication_error_over_websocket_and_for_node() {
+    let hub = Hub::start();
+    let wrong = format!(
+        "HostName={};SharedAccessKeyName=service;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
+        hub.name()
+    );
+    for transport in ["amqp", "amqp_ws"] {
+        let node =
+            NodeClient::service_with(&hub, &json!({ "connection_string": wrong, "transport": transport }));
+        let error = node.call("send_message", &json!({ "device_id": "dev1", "body": "x" })).unwrap_err();
+        assert!(error.cause.contains("UnauthorizedError"), "{transport} {error:?}");
+    }
+    assert!(hub.metric("ferrohub_unauthorized_total", "bad_signature") >= 2.0);
+}
+
+#[test]
+fn a_node_service_with_an_entra_token_sends_and_receives() {
+    let hub =
+        Hub::builder().with_development_issuer().config("[messages]\nfeedback_delay_seconds = 0").start();
+    let service = Service::with_entra(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
+    let token = service.call("entra_token", &json!({})).unwrap();
+    let config = json!({ "connection_string": hub.variable("IOTHUB_CONNECTION_STRING"),
+        "entra": { "host": hub.name(), "token": token } });
+    let node = NodeClient::service_with(&hub, &config);
+    node.ok("receive", &json!({ "kind": "feedback", "settle": ["complete"] }));
+    let message = json!({ "messageId": "m1", "ack": "full" });
+    node.ok("send_message", &json!({ "device_id": "dev1", "body": "x", "message": message }));
+    device.listen_for_messages(true);
+    assert_eq!(device.next_message().body_text(), "x");
+    let _ = node.event("feedback", |event| event["body"][0]["originalMessageId"] == "m1");
+    // A wrong token.
+    let config = json!({ "connection_string": hub.variable("IOTHUB_CONNECTION_STRING"),
+        "entra": { "host": hub.name(), "token": "a.b.c" } });
+    let node = NodeClient::service_with(&hub, &config);
+    let error = node.call("send_message", &json!({ "device_id": "dev1", "body": "x" })).unwrap_err();
+    assert!(error.cause.contains("UnauthorizedError"), "{error:?}");
+}
