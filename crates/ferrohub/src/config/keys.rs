@@ -20,11 +20,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("listen.mqtt", "Listen address for MQTT over TLS. Device SDKs always use port 8883."),
     key(
         "listen.amqp",
-        "Listen address for AMQP over TLS, with which services send messages to devices. Their SDKs always use port 5671.",
+        "Listen address for AMQP over TLS, which is for services. Their SDKs always use port 5671.",
     ),
     key(
         "listen.https",
-        "Listen address for HTTPS and MQTT over WebSocket. Device SDKs always use port 443; without the privilege for it the hub listens on 8443.",
+        "Listen address for HTTPS, and MQTT and AMQP over WebSocket. Device SDKs always use port 443; without the privilege for it the hub listens on 8443.",
     ),
     key(
         "listen.admin",
