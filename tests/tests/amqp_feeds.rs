@@ -368,3 +368,28 @@ fn a_node_service_receives_feedback_and_file_notifications() {
         });
     }
 }
+
+/// With TLS, in a debug build.
+const IDLE_LIMIT_KIB: u64 = 16;
+
+#[test]
+fn an_idle_connection_with_three_links_needs_little_memory() {
+    const CONNECTIONS: usize = 200;
+    let hub = Hub::start();
+    let token = token(&hub);
+    let connect = || {
+        let mut client = AmqpClient::connect(&hub);
+        assert_eq!(client.put_token(&token), 200);
+        client.attach_sender("/messages/devicebound").unwrap();
+        client.attach_receiver(FEEDBACK).unwrap();
+        client.attach_receiver(FILES).unwrap();
+        client
+    };
+    // The first ones initialize what all connections share.
+    let _first: Vec<_> = (0..20).map(|_| connect()).collect();
+    let before = hub.resident_kib();
+    let _clients: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
+    let grown = hub.resident_kib().saturating_sub(before) / CONNECTIONS as u64;
+    eprintln!("{grown} KiB per connection");
+    assert!(grown <= IDLE_LIMIT_KIB, "{grown} KiB");
+}

@@ -98,6 +98,14 @@ mod tests {
         assert!(matches!(read_token(b"\x00"), Err(InvalidRequest::Malformed(_))));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_not(payload: Vec<u8>) {
+            let _ = read_token(&payload);
+            let _ = Message::parse(&answer(&payload, 400, "no")).unwrap();
+        }
+    }
+
     #[test]
     fn an_answer_repeats_the_message_id_with_its_type() {
         let bytes = answer(&request("put-token", Value::Null), 200, "OK");

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use ferrohub_amqp::Value;
 use ferrohub_amqp::message::{Body, Message, STANDARD_FORMAT};
-use ferrohub_amqp::{Delivery, Value};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::{ErrorCode, HubError, Timestamp};
 
@@ -16,12 +16,12 @@ const ACK: &str = "iothub-ack";
 /// # Errors
 ///
 /// `ArgumentInvalid` for what cannot be a message to a device.
-pub(super) fn read(delivery: &Delivery) -> Result<(MessageProperties, Bytes), HubError> {
-    if delivery.message_format != STANDARD_FORMAT {
+pub(super) fn read(message_format: u32, payload: &Bytes) -> Result<(MessageProperties, Bytes), HubError> {
+    if message_format != STANDARD_FORMAT {
         return Err(invalid("The message format must be 0: a batch cannot be sent to a device."));
     }
     let malformed = |error| invalid(format!("The message is malformed: {error}."));
-    let message = Message::parse(&delivery.payload).map_err(malformed)?;
+    let message = Message::parse(payload).map_err(malformed)?;
     let properties = read_properties(&message)?;
     let body = match message.body().map_err(malformed)? {
         Body::Absent => Cow::Borrowed(&b""[..]),
@@ -33,7 +33,7 @@ pub(super) fn read(delivery: &Delivery) -> Result<(MessageProperties, Bytes), Hu
         }
     };
     let body = match body {
-        Cow::Borrowed(bytes) => delivery.payload.slice_ref(bytes),
+        Cow::Borrowed(bytes) => payload.slice_ref(bytes),
         Cow::Owned(bytes) => bytes.into(),
     };
     Ok((properties, body))
@@ -114,6 +114,7 @@ mod tests {
     use bytes::BytesMut;
     use ferrohub_amqp::message::{MessageEncoder, Properties};
     use ferrohub_amqp::{Encoder, Symbol, Timestamp as AmqpTimestamp};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -155,6 +156,95 @@ mod tests {
                 ("iothub-creation-time-utc", "2023-11-14T22:13:20.001Z"),
             ]
         );
+    }
+
+    #[test]
+    fn a_body_is_data_or_one_text() {
+        let body_of = |write: &dyn Fn(&mut MessageEncoder<'_>)| {
+            let mut bytes = BytesMut::new();
+            write(&mut MessageEncoder::new(&mut bytes));
+            read(STANDARD_FORMAT, &bytes.freeze()).map(|(_, body)| body)
+        };
+        assert_eq!(body_of(&|_| {}).unwrap(), "");
+        assert_eq!(
+            body_of(&|message| {
+                message.data(b"ab");
+            })
+            .unwrap(),
+            "ab"
+        );
+        assert_eq!(
+            body_of(&|message| {
+                message.data(b"a").data(b"b");
+            })
+            .unwrap(),
+            "ab"
+        );
+        assert_eq!(
+            body_of(&|message| {
+                message.value(|value| value.string("é"));
+            })
+            .unwrap(),
+            "é"
+        );
+        assert_eq!(
+            body_of(&|message| {
+                message.value(|value| value.binary(b"x"));
+            })
+            .unwrap(),
+            "x"
+        );
+        let number = body_of(&|message| {
+            message.value(|value| value.int(1));
+        });
+        assert_eq!(number.unwrap_err().code, ErrorCode::ArgumentInvalid);
+        let batch = read(STANDARD_FORMAT + 1, &Bytes::new());
+        assert_eq!(batch.unwrap_err().code, ErrorCode::ArgumentInvalid);
+    }
+
+    proptest! {
+        #[test]
+        fn properties_and_body_survive(
+            names in prop::collection::btree_map("[a-z$é]{1,8}", ".{0,20}", 0..5),
+            body in prop::collection::vec(any::<u8>(), 0..100),
+            to in ".{0,30}",
+        ) {
+            let mut bytes = BytesMut::new();
+            MessageEncoder::new(&mut bytes)
+                .properties(&Properties { to: Some(&to), ..Properties::default() })
+                .application_properties(|map| {
+                    for (name, value) in &names {
+                        map.string(name);
+                        map.string(value);
+                    }
+                })
+                .data(&body);
+            let (properties, read_body) = read(STANDARD_FORMAT, &bytes.freeze()).unwrap();
+            prop_assert_eq!(properties.get(SystemProperty::To), Some(to.as_str()));
+            prop_assert_eq!(properties.application.into_iter().collect::<Vec<_>>(), names.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(&read_body[..], &body[..]);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            payload in prop::collection::vec(any::<u8>(), 0..200),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let _ = read(STANDARD_FORMAT, &payload.into());
+            // A valid message with one wrong byte gets further.
+            let mut bytes = BytesMut::new();
+            MessageEncoder::new(&mut bytes)
+                .properties(&Properties { to: Some("/devices/d"), ..Properties::default() })
+                .application_properties(|map| {
+                    map.string("name");
+                    map.timestamp(5);
+                })
+                .data(b"body");
+            let index = at.index(bytes.len());
+            bytes[index] = byte;
+            let _ = read(STANDARD_FORMAT, &bytes.freeze());
+        }
     }
 
     #[test]

@@ -28,6 +28,16 @@ impl<'a> PlainCredentials<'a> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_credentials_or_not(response: Vec<u8>, policy in "[a-z]{0,5}", token in "[ -~]{0,20}") {
+            let _ = PlainCredentials::parse(&response);
+            let written = format!("\0{policy}@sas.root.hub\0{token}");
+            let expected = PlainCredentials { policy: &policy, token: &token };
+            proptest::prop_assert_eq!(PlainCredentials::parse(written.as_bytes()), Some(expected));
+        }
+    }
+
     #[test]
     fn a_policy_and_its_token_are_read() {
         let parsed = PlainCredentials::parse(b"\0service@sas.root.hub\0SharedAccessSignature sr=h");

@@ -90,7 +90,7 @@ pub(super) fn send_message(
     delivery: Delivery,
 ) -> Work {
     Box::pin(with_peer(peer, async move {
-        let result = match message::read(&delivery) {
+        let result = match message::read(delivery.message_format, &delivery.payload) {
             Ok((properties, body)) => match injected_error(&hub, &properties) {
                 Some(error) => Err(error),
                 None => caller.send_message(properties, body).await.map(drop),
