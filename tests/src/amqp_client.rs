@@ -254,6 +254,34 @@ impl AmqpClient {
         self.next_outcome()
     }
 
+    /// Sends messages, of which up to `in_flight` wait for their outcomes, and returns the outcomes in the order of the
+    /// messages.
+    #[track_caller]
+    pub fn send_all(
+        &mut self,
+        link: LinkId,
+        messages: &[(String, Vec<u8>)],
+        in_flight: usize,
+    ) -> Vec<Result<(), Refused>> {
+        let (mut outcomes, mut sent) = (Vec::new(), messages.iter());
+        let mut waiting = 0;
+        loop {
+            while waiting < in_flight
+                && self.machine.credit(link) > 0
+                && let Some((to, body)) = sent.next()
+            {
+                self.queue(link, &message(to, body));
+                waiting += 1;
+            }
+            self.transmit();
+            if outcomes.len() == messages.len() {
+                return outcomes;
+            }
+            outcomes.push(self.next_outcome());
+            waiting -= 1;
+        }
+    }
+
     #[track_caller]
     fn next_outcome(&mut self) -> Result<(), Refused> {
         match self.next_event() {
@@ -269,12 +297,17 @@ impl AmqpClient {
     /// Starts to send an encoded message. The outcome is not known yet.
     #[track_caller]
     pub fn send_encoded(&mut self, link: LinkId, payload: &[u8]) -> Option<Outcome> {
+        self.queue(link, payload);
+        self.transmit();
+        None
+    }
+
+    #[track_caller]
+    fn queue(&mut self, link: LinkId, payload: &[u8]) {
         self.sent += 1;
         let tag = self.sent.to_be_bytes();
         let message = Outbound { tag: &tag, payload, ..Outbound::default() };
-        self.machine.send(link, &message).expect("the client can send");
-        self.transmit();
-        None
+        let _ = self.machine.send(link, &message).expect("the client can send");
     }
 
     /// Returns the reason with which the hub detaches a link.

@@ -376,6 +376,36 @@ fn an_injected_fault_rejects_messages_to_the_device_that_it_names() {
 }
 
 #[test]
+fn messages_in_flight_are_stored_in_their_order_and_each_has_its_outcome() {
+    let hub = Hub::builder().config("[messages]\nqueue_length = 1000").start();
+    let identity = Service::owner(&hub).create_device("dev1");
+    let mut client = AmqpClient::connect(&hub);
+    assert_eq!(client.put_token(&token(&hub)), 200);
+    let link = client.attach_sender(MESSAGES).unwrap();
+    let messages: Vec<_> = (0..300)
+        .map(|number: u32| {
+            let to = if number % 7 == 3 { "/devices/none/messages/devicebound" } else { TO };
+            (to.to_owned(), number.to_string().into_bytes())
+        })
+        .collect();
+    let outcomes = client.send_all(link, &messages, 64);
+    for (number, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(()) => assert_ne!(number % 7, 3),
+            Err(refused) => assert_eq!((number % 7, refused.condition.as_str()), (3, "amqp:not-found")),
+        }
+    }
+    let device = ManualAckDevice::start(&hub, &identity, true);
+    device.connect();
+    device.subscribe("devices/dev1/messages/devicebound/#", 1);
+    for number in (0..300).filter(|number| number % 7 != 3) {
+        let delivery = device.next();
+        assert_eq!(delivery.body, number.to_string());
+        device.acknowledge(&delivery);
+    }
+}
+
+#[test]
 fn silent_clients_do_not_lock_others_out() {
     let hub = Hub::builder().config("[limits]\nunauthenticated_connections = 4").start();
     let mut proven = AmqpClient::connect(&hub);

@@ -174,9 +174,11 @@ impl ConnectionHandler {
                 self.answers.push_back(Answer { session, message: answer });
                 self.send_answers(machine);
             }
-            WorkOutput::Message { unsettled, result } => {
-                self.record(Operation::SendMessage, result.as_ref().err());
-                deliveries::settle(machine, unsettled, result);
+            WorkOutput::Messages(results) => {
+                for (unsettled, result) in results {
+                    self.record(Operation::SendMessage, result.as_ref().err());
+                    deliveries::settle(machine, unsettled, result);
+                }
             }
             WorkOutput::Drained { link, result } => match result.transpose() {
                 Some(item) => {

@@ -16,6 +16,8 @@ const MAX_LINKS: usize = 64;
 const MAX_SESSIONS: usize = 32;
 /// Messages that a sender may send before the hub has settled the first.
 const MESSAGE_CREDIT: u32 = 100;
+/// Messages of a connection that are stored together. The bytes are bounded by one read and one message of the largest size.
+pub(super) const MAX_BATCH: usize = 32;
 /// Tokens that a client may send before the hub has settled the first.
 const TOKEN_CREDIT: u32 = 16;
 /// Largest message with a token, in bytes.

@@ -29,8 +29,8 @@ pub(super) enum WorkOutput {
     Sasl(Result<ServiceCaller, HubError>),
     /// A client sent a token to `$cbs`, as `request`.
     Token { session: SessionId, request: Bytes, result: Result<ServiceCaller, HubError> },
-    /// A message was sent to a device.
-    Message { unsettled: Option<Unsettled>, result: Result<(), HubError> },
+    /// Messages were sent to devices.
+    Messages(Vec<(Option<Unsettled>, Result<(), HubError>)>),
     /// The client of a receiving link asked for what there is, at once.
     Drained { link: LinkId, result: Result<Option<Item>, HubError> },
     /// An item was settled by the client of a receiving link. `confirm` is set if the client waits for the hub to settle,
@@ -82,22 +82,46 @@ pub(super) fn verify_token(hub: Arc<Hub>, peer: SocketAddr, session: SessionId, 
     }))
 }
 
-/// Sends a message to a device.
-pub(super) fn send_message(
+/// Sends messages to devices, in their order.
+pub(super) fn send_messages(
     hub: Arc<Hub>,
     caller: Arc<ServiceCaller>,
     peer: SocketAddr,
-    delivery: Delivery,
+    deliveries: Vec<Delivery>,
 ) -> Work {
     Box::pin(with_peer(peer, async move {
-        let result = match message::read(delivery.message_format, &delivery.payload) {
-            Ok((properties, body)) => match injected_error(&hub, &properties) {
+        let mut results = Vec::with_capacity(deliveries.len());
+        // The messages that can be sent, and their places in `results`.
+        let (mut messages, mut places) = (Vec::new(), Vec::new());
+        for delivery in deliveries {
+            let read = message::read(delivery.message_format, &delivery.payload);
+            let read = read.and_then(|message| match injected_error(&hub, &message.0) {
                 Some(error) => Err(error),
-                None => caller.send_message(properties, body).await.map(drop),
-            },
-            Err(error) => Err(error),
-        };
-        WorkOutput::Message { unsettled: delivery.unsettled, result }
+                None => Ok(message),
+            });
+            let result = read.map(|message| {
+                places.push(results.len());
+                messages.push(message);
+            });
+            results.push((delivery.unsettled, result));
+        }
+        match caller.send_messages(messages).await {
+            Ok(sent) => {
+                for (place, sent) in places.into_iter().zip(sent) {
+                    if let Some((_, result)) = results.get_mut(place) {
+                        *result = sent.map(drop);
+                    }
+                }
+            }
+            Err(error) => {
+                for place in places {
+                    if let Some((_, result)) = results.get_mut(place) {
+                        *result = Err(error.clone());
+                    }
+                }
+            }
+        }
+        WorkOutput::Messages(results)
     }))
 }
 

@@ -1,14 +1,14 @@
 //! Messages that the client sends, and the answers of `$cbs`.
 
 use ferrohub_amqp::performative::{DeliveryState, Rejected};
-use ferrohub_amqp::{Connection as Machine, Delivery, Outbound, SendError, Unsettled};
+use ferrohub_amqp::{Connection as Machine, Delivery, Event, Outbound, SendError, Unsettled};
 use ferrohub_core::Operation;
 use ferrohub_model::HubError;
 
-use super::{ConnectionHandler, TOKEN_INVALID};
+use super::{ConnectionHandler, Link, TOKEN_INVALID};
 use crate::heads::amqp::address::Purpose;
 use crate::heads::amqp::errors::ErrorText;
-use crate::heads::amqp::limits::MAX_PENDING_ANSWERS;
+use crate::heads::amqp::limits::{MAX_BATCH, MAX_PENDING_ANSWERS};
 use crate::heads::amqp::work;
 
 impl ConnectionHandler {
@@ -21,7 +21,9 @@ impl ConnectionHandler {
         let caller = link.caller.as_ref().and_then(|name| self.callers.get(name));
         match (link.purpose, caller) {
             (Purpose::Messages, Some(caller)) => {
-                self.work = Some(work::send_message(hub.clone(), caller.clone(), peer, delivery));
+                let (hub, caller) = (hub.clone(), caller.clone());
+                let deliveries = self.with_following(machine, delivery);
+                self.work = Some(work::send_messages(hub, caller, peer, deliveries));
             }
             (Purpose::Messages, None) => {
                 self.context.metrics.amqp_operations.count(Some(Operation::SendMessage), 401);
@@ -44,6 +46,22 @@ impl ConnectionHandler {
             // The hub sends on this link.
             (Purpose::TokenAnswers | Purpose::Feed(_), _) => {}
         }
+    }
+
+    /// Takes the messages that have arrived behind one, on the links of the same caller: they wait for the disk together.
+    fn with_following(&self, machine: &mut Machine, first: Delivery) -> Vec<Delivery> {
+        let of = |link| self.links.iter().find(|known: &&Link| known.id == link);
+        let caller = of(first.link).and_then(|link| link.caller.as_ref());
+        let mut deliveries = vec![first];
+        while deliveries.len() < MAX_BATCH
+            && let Some(Event::Delivery(next)) = machine.peek_event()
+            && of(next.link)
+                .is_some_and(|link| link.purpose == Purpose::Messages && link.caller.as_ref() == caller)
+            && let Some(Event::Delivery(next)) = machine.poll_event()
+        {
+            deliveries.push(next);
+        }
+        deliveries
     }
 
     /// Sends the answers for which there is a link with credit, in the session of their request.
