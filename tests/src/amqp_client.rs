@@ -1,5 +1,6 @@
 //! An AMQP client that does what no real client would do: the hub's own state machine over a TLS connection of the test.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -68,6 +69,8 @@ pub struct AmqpClient {
     /// The link to `$cbs`.
     tokens: Option<LinkId>,
     sent: u32,
+    /// Reasons of detaches that came while the client waited for something else.
+    detached: VecDeque<Refused>,
 }
 
 impl AmqpClient {
@@ -98,7 +101,15 @@ impl AmqpClient {
     fn open(hub: &Hub, credentials: Option<Credentials>, one_byte_at_a_time: bool) -> Option<Self> {
         let machine = Connection::connect(Arc::new(Config::default()), credentials, Instant::now());
         let tls = RawTls::amqp(hub);
-        let mut client = Self { tls, machine, session: None, one_byte_at_a_time, tokens: None, sent: 0 };
+        let mut client = Self {
+            tls,
+            machine,
+            session: None,
+            one_byte_at_a_time,
+            tokens: None,
+            sent: 0,
+            detached: VecDeque::new(),
+        };
         match client.next_event() {
             Event::Open(_) => {}
             Event::SaslRefused(_) => return None,
@@ -235,6 +246,7 @@ impl AmqpClient {
                     assert_eq!(outcome, Some(Outcome::Accepted), "the request is settled");
                     return status;
                 }
+                Event::Detach { error, .. } => self.detached.push_back(Refused::of(error.as_ref())),
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -313,6 +325,9 @@ impl AmqpClient {
     /// Returns the reason with which the hub detaches a link.
     #[track_caller]
     pub fn next_detach(&mut self) -> Refused {
+        if let Some(reason) = self.detached.pop_front() {
+            return reason;
+        }
         match self.next_event() {
             Event::Detach { error, .. } => Refused::of(error.as_ref()),
             other => panic!("unexpected {other:?}"),

@@ -329,6 +329,23 @@ fn a_connection_has_a_caller_for_each_token_and_its_links_end_with_it() {
 }
 
 #[test]
+fn links_of_a_caller_that_is_gone_end_when_another_one_comes() {
+    let hub = Hub::start();
+    let _ = Service::owner(&hub).create_device("dev1");
+    let mut client = AmqpClient::connect(&hub);
+    assert_eq!(client.put_token(&short_token(&hub, 3)), 200);
+    client.attach_sender(MESSAGES).unwrap();
+    let second = client.attach_sender("/messages/deviceBound").unwrap();
+    assert_eq!(client.next_detach().condition, UNAUTHORIZED);
+    assert_eq!(client.send(second, TO, b"x").unwrap_err().condition, UNAUTHORIZED, "it is of no use");
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
+    assert_eq!(client.put_token(&owner), 200);
+    assert_eq!(client.next_detach().condition, UNAUTHORIZED);
+    let link = client.attach_sender(MESSAGES).unwrap();
+    client.send(link, TO, b"x").unwrap();
+}
+
+#[test]
 fn one_caller_has_a_limited_number_of_connections() {
     let hub = Hub::builder().config("[limits]\namqp_connections_per_caller = 2").start();
     let mut clients: Vec<_> = (0..2).map(|_| AmqpClient::connect(&hub)).collect();

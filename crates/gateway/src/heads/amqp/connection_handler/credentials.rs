@@ -73,14 +73,15 @@ impl ConnectionHandler {
         Ok(Ok(()))
     }
 
-    /// Detaches links whose caller has put a token without the right.
+    /// Detaches links whose caller has put a token without the right, or is gone while another one has come.
     pub(super) fn end_links_without_right(&mut self, machine: &mut Machine) {
         let callers = &self.callers;
         let has_right = |link: &Link| {
             let caller = link.caller.as_ref().and_then(|name| callers.get(name));
             match (caller, link.purpose.operation()) {
                 (Some(caller), Some(operation)) => caller.principal().may(operation),
-                _ => true,
+                (None, Some(_)) => false,
+                (_, None) => true,
             }
         };
         let reason = ErrorText::unauthorized(TOKEN_INVALID);
