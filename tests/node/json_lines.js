@@ -17,9 +17,10 @@ function event(name, fields) {
   writeLine({ event: name, ...fields });
 }
 
-/** An error as the test sees it. The HTTP clients attach the response and its body. */
+/** An error as the test sees it. The HTTP clients attach the response and its body, the AMQP client its cause. */
 function describe(error) {
-  const found = { type: error.name, message: error.message, cause: error.cause ? String(error.cause) : null };
+  const cause = error.cause || error.amqpError;
+  const found = { type: error.name, message: error.message, cause: cause ? String(cause) : null };
   const response = error.response || error.statusCode;
   if (response && response.statusCode) {
     found.response = { status: response.statusCode, headers: response.headers, body: error.responseBody || '' };

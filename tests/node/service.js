@@ -1,14 +1,23 @@
 // A back end on Microsoft's Node service SDK, driven by the test.
 //
-// Argument: {"connection_string": ...}
+// Argument: {"connection_string": ..., "transport": "amqp" or "amqp_ws", "entra": {"host": ..., "token": ...}}
 'use strict';
 
+const { Message } = require('azure-iot-common');
 const { Client, Registry } = require('azure-iothub');
-const { serve } = require('./json_lines');
+const { Amqp } = require('azure-iothub/dist/amqp');
+const { AmqpWs } = require('azure-iothub/dist/amqp_ws');
+const { event, serve } = require('./json_lines');
 
 const config = JSON.parse(process.argv[2]);
 const registry = Registry.fromConnectionString(config.connection_string);
-const client = Client.fromConnectionString(config.connection_string);
+const Transport = config.transport === 'amqp_ws' ? AmqpWs : Amqp;
+const client = config.entra
+  ? Client.fromTokenCredential(config.entra.host, {
+      getToken: async () => ({ token: config.entra.token, expiresOnTimestamp: Date.now() + 3600000 }),
+    }, Transport)
+  : Client.fromConnectionString(config.connection_string, Transport);
+client.on('disconnect', () => event('disconnected'));
 
 /** What a promise of the registry resolves to. */
 const body = (result) => result.responseBody;
@@ -30,6 +39,38 @@ serve({
   async patch_twin({ device_id, patch }) {
     const twin = body(await registry.updateTwin(device_id, patch, '*'));
     return JSON.parse(JSON.stringify(twin, (name, value) => (name === '_registry' ? undefined : value)));
+  },
+
+  /** Sends a message over AMQP. The fields of `message` are those of the SDK's class. */
+  async send_message({ device_id, body, message, properties }) {
+    await client.open();
+    const sent = Object.assign(new Message(body), message);
+    Object.entries(properties || {}).forEach(([name, value]) => sent.properties.add(name, value));
+    await client.send(device_id, sent);
+  },
+
+  /**
+   * Receives `feedback` or `files` and reports each message. `settle` says what to do with the first, the second, ...;
+   * its last word counts for all that follow.
+   */
+  async receive({ kind, settle }) {
+    await client.open();
+    const get = kind === 'files' ? 'getFileNotificationReceiver' : 'getFeedbackReceiver';
+    // In its form with a promise, the SDK does not return the receiver.
+    const receiver = await new Promise((resolve, reject) => {
+      client[get]((error, found) => (error ? reject(error) : resolve(found)));
+    });
+    const words = [...settle];
+    receiver.on('error', (error) => event('receiver_error', { message: error.message }));
+    receiver.on('message', async (message) => {
+      const word = words.length > 1 ? words.shift() : words[0];
+      const body = JSON.parse(message.getData().toString());
+      event(kind, { body, contentType: message.contentType, messageId: message.messageId, word });
+      if (word !== 'none') {
+        await receiver[word](message);
+        event('settled', { word });
+      }
+    });
   },
 
   async invoke({ device_id, module_id, method }) {

@@ -1,7 +1,7 @@
 """A back end on Microsoft's service client, which runs the operations that the test requests.
 
 Argument: {"connection_string": ...} or {"entra": {"host", "tenant_id", "client_id",
-"client_secret", "authority"}}.
+"client_secret", "authority"}}, with "transport": "amqp_ws" for messages over WebSocket.
 """
 
 import base64
@@ -14,6 +14,7 @@ import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
+from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -31,10 +32,12 @@ def entra_credential(entra):
 
 
 def create(config):
+    over_websocket = config.get("transport") == "amqp_ws"
+    transport = TransportType.AmqpOverWebsocket if over_websocket else TransportType.Amqp
     if "connection_string" in config:
-        return IoTHubRegistryManager.from_connection_string(config["connection_string"])
+        return IoTHubRegistryManager.from_connection_string(config["connection_string"], transport)
     return IoTHubRegistryManager.from_token_credential(
-        config["entra"]["host"], entra_credential(config["entra"])
+        config["entra"]["host"], entra_credential(config["entra"]), transport
     )
 
 
@@ -176,6 +179,16 @@ def main():
     def abandon_feedback(lock_token):
         runtime().abandon_feedback_notification(lock_token)
 
+    def send_c2d_message(device_id, message, properties=None, size=None):
+        """Sends a message over AMQP. With `size`, the message is repeated up to that number of bytes."""
+        if size is not None:
+            message = (message * (size // len(message) + 1))[:size]
+        manager.send_c2d_message(device_id, message, properties or {})
+
+    def entra_token():
+        """Returns an access token of the development issuer."""
+        return entra_credential(config["entra"]).get_token("https://iothubs.azure.net/.default").token
+
     def purge(device_id):
         result = manager.protocol.cloud_to_device_messages.purge_cloud_to_device_message_queue(device_id)
         return result.serialize(keep_readonly=True)
@@ -288,6 +301,8 @@ def main():
             "receive_feedback": receive_feedback,
             "complete_feedback": complete_feedback,
             "abandon_feedback": abandon_feedback,
+            "send_c2d_message": send_c2d_message,
+            "entra_token": entra_token,
             "purge": purge,
             "create_until_failure": create_until_failure,
             "send_until_failure": send_until_failure,

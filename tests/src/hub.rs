@@ -122,7 +122,7 @@ impl HubBuilder {
         let data = self.folder.path().join("data");
         let text = format!(
             "hostname = \"{name}\"\ndata_dir = \"{}\"\n\n[listen]\nmqtt = \"{name}:8883\"\n\
-             https = \"{name}:443\"\nadmin = \"{name}:9464\"\n\n{}",
+             amqp = \"{name}:5671\"\nhttps = \"{name}:443\"\nadmin = \"{name}:9464\"\n\n{}",
             data.display(),
             self.tables
         );

@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod address;
+mod amqp_client;
 mod azurite;
 pub mod certificate;
 mod device;
@@ -26,6 +27,7 @@ mod node_client;
 mod openapi;
 mod paho_device;
 mod python;
+pub mod raw_amqp;
 pub mod raw_connect;
 pub mod raw_tls;
 pub mod sas;
@@ -35,6 +37,7 @@ mod storage;
 mod wait;
 
 pub use address::Address;
+pub use amqp_client::{AmqpClient, ReceivedItem, Refused};
 pub use azurite::Azurite;
 pub use device::{Client, Device, DeviceBuilder, Message, MethodRequest, ReceivedMessage, UploadInfo};
 pub use events::{Event, Events};

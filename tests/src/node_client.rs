@@ -34,7 +34,21 @@ impl NodeClient {
     #[must_use]
     #[track_caller]
     pub fn service(hub: &Hub) -> Self {
-        let config = json!({ "connection_string": hub.variable("IOTHUB_CONNECTION_STRING") });
+        Self::service_over(hub, "amqp")
+    }
+
+    /// A back end with the rights of `iothubowner`. `transport` is `amqp` or `amqp_ws`.
+    #[must_use]
+    #[track_caller]
+    pub fn service_over(hub: &Hub, transport: &str) -> Self {
+        let connection_string = hub.variable("IOTHUB_CONNECTION_STRING");
+        Self::service_with(hub, &json!({ "connection_string": connection_string, "transport": transport }))
+    }
+
+    /// A back end with more of what `tests/node/service.js` takes.
+    #[must_use]
+    #[track_caller]
+    pub fn service_with(hub: &Hub, config: &Value) -> Self {
         Self { process: ScriptProcess::start(Script::node(hub, "service.js").arg(config.to_string())) }
     }
 

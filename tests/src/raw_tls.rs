@@ -26,6 +26,13 @@ impl RawTls {
         Self::connect(hub, 8883, &[])
     }
 
+    /// Connects to the hub's AMQP listener.
+    #[must_use]
+    #[track_caller]
+    pub fn amqp(hub: &Hub) -> Self {
+        Self::connect(hub, 5671, &[])
+    }
+
     /// Connects to the hub's HTTPS listener.
     #[must_use]
     #[track_caller]
@@ -54,15 +61,21 @@ impl RawTls {
     /// Upgrades an HTTP/1.1 connection to WebSocket.
     #[track_caller]
     pub fn upgrade(&mut self, hub: &Hub) {
+        let head = self.try_upgrade(hub, "/$iothub/websocket", "mqtt");
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    }
+
+    /// Asks for WebSocket at a path, and returns the head of the response. `subprotocols` is the list that is offered.
+    #[track_caller]
+    pub fn try_upgrade(&mut self, hub: &Hub, path: &str, subprotocols: &str) -> String {
         let request = format!(
-            "GET /$iothub/websocket HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: mqtt\r\n\r\n",
+             Sec-WebSocket-Protocol: {subprotocols}\r\n\r\n",
             hub.name()
         );
         self.send(request.as_bytes());
-        let head = self.read_until("\r\n\r\n");
-        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        self.read_until("\r\n\r\n")
     }
 
     #[track_caller]
@@ -103,6 +116,26 @@ impl RawTls {
         let mut bytes = vec![0; count];
         self.0.read_exact(&mut bytes).expect("more bytes from the hub");
         bytes
+    }
+
+    /// Reads what there is, at least one byte; `None` at the end of the connection.
+    ///
+    /// # Panics
+    /// If the hub sends nothing within the time-out.
+    #[track_caller]
+    pub fn read_some(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 4096];
+        match self.0.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(count) => {
+                buffer.truncate(count);
+                Some(buffer)
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                panic!("the hub sends nothing")
+            }
+            Err(_) => None,
+        }
     }
 
     /// Reads until the received bytes contain `text`.

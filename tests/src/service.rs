@@ -188,14 +188,20 @@ impl Service {
     #[must_use]
     #[track_caller]
     pub fn with_entra(hub: &Hub) -> Self {
-        let entra = json!({ "entra": {
-            "host": hub.name(),
-            "tenant_id": hub.variable("AZURE_TENANT_ID"),
-            "client_id": hub.variable("AZURE_CLIENT_ID"),
-            "client_secret": hub.variable("AZURE_CLIENT_SECRET"),
-            "authority": hub.variable("AZURE_AUTHORITY_HOST"),
-        }});
-        Self::start(hub, &entra)
+        Self::start(hub, &entra(hub))
+    }
+
+    /// Starts a back end that sends messages over AMQP and WebSocket: with the policy `service`, or with the client secret
+    /// of the development issuer.
+    #[must_use]
+    #[track_caller]
+    pub fn over_websocket(hub: &Hub, with_entra: bool) -> Self {
+        let mut config = match with_entra {
+            true => entra(hub),
+            false => json!({ "connection_string": hub.variable("IOTHUB_SERVICE_CONNECTION_STRING") }),
+        };
+        config["transport"] = "amqp_ws".into();
+        Self::start(hub, &config)
     }
 
     #[track_caller]
@@ -363,4 +369,15 @@ impl Service {
         }
         response
     }
+}
+
+/// What the client secret of the hub's development issuer needs.
+fn entra(hub: &Hub) -> Value {
+    json!({ "entra": {
+        "host": hub.name(),
+        "tenant_id": hub.variable("AZURE_TENANT_ID"),
+        "client_id": hub.variable("AZURE_CLIENT_ID"),
+        "client_secret": hub.variable("AZURE_CLIENT_SECRET"),
+        "authority": hub.variable("AZURE_AUTHORITY_HOST"),
+    }})
 }

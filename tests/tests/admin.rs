@@ -162,7 +162,7 @@ fn the_admin_listener_on_another_address_needs_tls_and_a_token() {
     let token = "0123456789abcdef0123456789abcdef";
     let write = |more: &str| {
         let text = format!(
-            "hostname = \"{name}\"\ndata_dir = \"data\"\n[listen]\nmqtt = \"{name}:8883\"\nhttps = \"{name}:443\"\n\
+            "hostname = \"{name}\"\ndata_dir = \"data\"\n[listen]\nmqtt = \"{name}:8883\"\namqp = \"{name}:5671\"\nhttps = \"{name}:443\"\n\
              admin = \"0.0.0.0:0\"\n{more}"
         );
         std::fs::write(&config, text).unwrap();

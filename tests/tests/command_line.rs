@@ -248,7 +248,7 @@ fn an_unusable_folder_or_setting_is_reported() {
         ),
         ("[tls]\ncertificate = \"x.pem\"", "set both tls.certificate and tls.private_key"),
         (
-            "[entra]\ndevelopment = true\n[listen]\nhttps = \"0.0.0.0:0\"\nmqtt = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"",
+            "[entra]\ndevelopment = true\n[listen]\nhttps = \"0.0.0.0:0\"\namqp = \"127.0.0.1:0\"\nmqtt = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"",
             "loopback",
         ),
         ("[listen]\nadmin = \"0.0.0.0:0\"", "listen.admin must be a loopback address"),

@@ -74,7 +74,15 @@ fn a_start_on_a_full_disk_names_it() {
     let Some(disk) = SmallDisk::mount(4096) else { return };
     disk.fill();
     let mut command = program();
-    command.args(["serve", "--listen-mqtt", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"]);
+    command.args([
+        "serve",
+        "--listen-mqtt",
+        "127.0.0.1:0",
+        "--listen-amqp",
+        "127.0.0.1:0",
+        "--listen-https",
+        "127.0.0.1:0",
+    ]);
     command.args(["--listen-admin", "127.0.0.1:0", "--data-dir"]).arg(disk.path()).stdin(Stdio::null());
     let output = CommandOutput::run(&mut command);
     assert_eq!(output.code, 1, "{}", output.stderr);

@@ -31,6 +31,7 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
     // A family of counters appears with its first count; every other metric is always present.
     let families = [
         "ferrohub_accept_failures",
+        "ferrohub_amqp_operations",
         "ferrohub_disconnects",
         "ferrohub_event_log_failures",
         "ferrohub_events",
@@ -42,6 +43,7 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
         "ferrohub_file_uploads",
         "ferrohub_log_lines_dropped",
         "ferrohub_messages",
+        "ferrohub_refused_links",
         "ferrohub_rejected_sockets",
         "ferrohub_store_failures",
         "ferrohub_twin_operations",

@@ -57,6 +57,7 @@ fn shell_in(folder: &Path, block: &str) -> Command {
         .env("PATH", path)
         .env("FERROHUB_DATA_DIR", folder.join("data"))
         .env("FERROHUB_LISTEN_MQTT", "localhost:8883")
+        .env("FERROHUB_LISTEN_AMQP", "localhost:5671")
         .env("FERROHUB_LISTEN_HTTPS", "localhost:443")
         .env("FERROHUB_LISTEN_ADMIN", "localhost:9464");
     shell

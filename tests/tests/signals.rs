@@ -163,7 +163,7 @@ fn a_detached_hub_handles_signals_alike_and_limits_its_log() {
     // The log of earlier runs is full.
     File::create(&log).unwrap().set_len(LOG_BYTES - 10).unwrap();
     let mut serve = program();
-    for key in ["MQTT", "HTTPS", "ADMIN"] {
+    for key in ["MQTT", "AMQP", "HTTPS", "ADMIN"] {
         serve.env(format!("FERROHUB_LISTEN_{key}"), "127.0.0.1:0");
     }
     let _ = CommandOutput::run(serve.args(["serve", "--detach", "--data-dir"]).arg(folder.path())).success();

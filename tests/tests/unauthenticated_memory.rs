@@ -4,8 +4,11 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use ferrohub_acceptance::raw_amqp::{RawAmqp, encode};
 use ferrohub_acceptance::raw_tls::{RawTls, packet, websocket_frame as frame};
 use ferrohub_acceptance::{Hub, eventually};
+use ferrohub_amqp::frame::ProtocolHeader;
+use ferrohub_amqp::performative::Transfer;
 
 /// Maximum size of CONNECT.
 const CONNECT_BYTES: usize = 8 * 1024;
@@ -71,11 +74,43 @@ fn heavy_an_unauthenticated_peer_holds_little_memory_over_every_transport() {
             LIMIT_KIB,
             held_kib("WebSocket, fragments", |hub| with(RawTls::websocket(hub), &fragments)),
         ),
+        ("AMQP", LIMIT_KIB, held_kib("AMQP", half_a_token)),
+        ("AMQP over WebSocket", LIMIT_KIB, held_kib("AMQP over WebSocket", half_a_token_over_websocket)),
         ("HTTP/1.1", LIMIT_KIB, held_kib("HTTP/1.1", |hub| with(RawTls::https(hub), head.as_bytes()))),
         ("HTTP/2", HTTP2_LIMIT_KIB, held_kib("HTTP/2", |hub| with(RawTls::http2(hub), &http2_requests()))),
     ] {
         assert!(held <= limit, "{what}: {held} KiB per connection");
     }
+}
+
+/// The same over WebSocket.
+fn half_a_token_over_websocket(hub: &Hub) -> RawTls {
+    let mut peer = RawTls::https(hub);
+    let head = peer.try_upgrade(hub, "/$iothub/websocket", "AMQPWSB10");
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut bytes = ProtocolHeader::Amqp.to_bytes().to_vec();
+    bytes.extend(encode(0, RawAmqp::open_frame(), &[]));
+    bytes.extend(encode(0, RawAmqp::begin_frame(), &[]));
+    bytes.extend(encode(0, RawAmqp::sender_frame("to", 0, "$cbs"), &[]));
+    peer.send(&frame(0x82, &bytes));
+    let _ = peer.read_until("$cbs");
+    for _ in 0..4 {
+        let delivery =
+            Transfer { delivery_id: Some(0), delivery_tag: Some(b"tag"), more: true, ..Transfer::default() };
+        peer.send(&frame(0x82, &encode(0, delivery, &vec![b'x'; 15_500])));
+    }
+    peer
+}
+
+/// Opens an AMQP connection and sends as much of a token as it may.
+fn half_a_token(hub: &Hub) -> RawTls {
+    let mut peer = RawAmqp::open(hub);
+    peer.send(0, RawAmqp::sender_frame("to", 0, "$cbs"));
+    let _ = peer.expect("amqp:flow:list");
+    for _ in 0..4 {
+        peer.transfer(0, 0, &vec![b'x'; 15_500], true);
+    }
+    peer.into_tls()
 }
 
 /// Encodes HTTP/2 requests with large headers and unfinished bodies, on as many streams as the hub allows.

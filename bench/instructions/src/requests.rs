@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::{Bytes, BytesMut};
-use ferrohub_gateway::{GatewayLimits, GatewayMetrics, InMemoryGateway, MqttLimits};
+use ferrohub_gateway::{AmqpLimits, GatewayLimits, GatewayMetrics, InMemoryGateway, MqttLimits};
 use ferrohub_model::{sas, topic};
 use ferrohub_mqtt::{Connect, Packet, PacketId, Publish, QoS, Subscribe, Utf8};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -187,11 +187,13 @@ fn limits() -> GatewayLimits {
         connections: 100,
         unauthenticated_connections: 100,
         handshake_timeout: Duration::from_secs(10),
+        amqp: AmqpLimits::new(Duration::from_secs(60), Duration::from_secs(60)),
         mqtt: MqttLimits { protocol: Arc::new(protocol), write_timeout: Duration::from_secs(60) },
         http_body_bytes: 1024 * 1024,
         http_request_timeout: Duration::from_secs(60),
         https_write_timeout: Duration::from_secs(60),
         https_connections_per_caller: 100,
+        amqp_connections_per_caller: 100,
         file_transfers: 100,
         file_transfers_per_device: 100,
         file_idle_timeout: Duration::from_secs(60),

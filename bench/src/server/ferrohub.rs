@@ -24,14 +24,15 @@ impl Hub {
     /// and in the number of connections of one caller.
     pub(crate) fn prepare(environment: &Environment) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (mqtt, https, admin) = (free_address()?, free_address()?, free_address()?);
+        let (mqtt, amqp) = (free_address()?, free_address()?);
+        let (https, admin) = (free_address()?, free_address()?);
         let (primary, secondary) = (SharedAccessKey::generate(), SharedAccessKey::generate());
         let configuration = format!(
             "hostname = \"localhost\"\n\
              data_dir = \"data\"\n\
-             listen = {{ mqtt = \"{mqtt}\", https = \"{https}\", admin = \"{admin}\" }}\n\
+             listen = {{ mqtt = \"{mqtt}\", amqp = \"{amqp}\", https = \"{https}\", admin = \"{admin}\" }}\n\
              tls = {{ certificate = {:?}, private_key = {:?} }}\n\
-             limits = {{ https_connections_per_caller = 4096 }}\n\
+             limits = {{ https_connections_per_caller = 4096, amqp_connections_per_caller = 4096 }}\n\
              [[policy]]\n\
              name = \"{POLICY}\"\n\
              primary_key = \"{}\"\n\

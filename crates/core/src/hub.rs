@@ -14,7 +14,7 @@ use crate::close_reason::CloseReason;
 use crate::cloud_to_device::{Queues, run_expiry};
 use crate::connections::RecentActivity;
 use crate::faults::FaultInjector;
-use crate::files::{FileStorage, UrlSigningKeys};
+use crate::files::{FileStorage, NotificationWaiters, UrlSigningKeys};
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -73,6 +73,7 @@ pub struct Hub {
     pub(crate) metrics: Metrics,
     pub(crate) files: Option<FileStorage>,
     pub(crate) url_signing_keys: UrlSigningKeys,
+    pub(crate) notification_waiters: NotificationWaiters,
     pub(crate) identity_locks: IdentityLocks,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
@@ -110,6 +111,8 @@ impl Hub {
         } else {
             None
         };
+        let notifications = settings.limits.files.notifications.as_ref();
+        let notification_waiters = NotificationWaiters::new(clock.now(), notifications);
         let hub = Self {
             host: settings.host,
             fault_injector: FaultInjector::new(&settings.limits),
@@ -126,6 +129,7 @@ impl Hub {
             metrics,
             files,
             url_signing_keys: UrlSigningKeys::default(),
+            notification_waiters,
             identity_locks: IdentityLocks::default(),
             recent_activity: Arc::default(),
             queues,

@@ -65,6 +65,7 @@ mod store_error;
 pub mod telemetry;
 pub mod twins;
 mod uncancelled;
+mod waiting;
 
 pub use callers::{
     BlobCaller, BlobDenied, Caller, ConnectedDevice, Credentials, DeviceCaller, ServiceCaller,

@@ -21,6 +21,9 @@ pub(crate) struct Endpoints {
     pub(crate) hostname: String,
     /// MQTT over TLS.
     pub(crate) mqtt: SocketAddr,
+    /// AMQP over TLS. Files of older versions do not have it.
+    #[serde(default)]
+    pub(crate) amqp: Option<SocketAddr>,
     /// HTTPS.
     pub(crate) https: SocketAddr,
     /// Health and metrics.
@@ -147,6 +150,7 @@ mod tests {
         let endpoints = Endpoints {
             hostname: "h".to_owned(),
             mqtt: address,
+            amqp: Some(address),
             https: address,
             admin: address,
             ca_certificate: None,

@@ -114,6 +114,7 @@ impl Server {
         let endpoints = Endpoints {
             hostname: config.hostname.clone(),
             mqtt: first(&local_addrs.mqtt)?,
+            amqp: Some(first(&local_addrs.amqp)?),
             https: first(&local_addrs.https)?,
             admin: first(&local_addrs.admin)?,
             ca_certificate: private_ca
@@ -165,8 +166,8 @@ impl Server {
         let maintenance = files::run_file_maintenance(options.hub.clone());
         let file_maintenance = tokio::spawn(health.supervise("file maintenance", maintenance));
         info!(
-            hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
-            admin = %endpoints.admin, "the hub is ready"
+            hostname = endpoints.hostname, mqtt = %endpoints.mqtt,
+            amqp = endpoints.amqp.map(tracing::field::display), https = %endpoints.https, admin = %endpoints.admin, "the hub is ready"
         );
         gateway.serve(options, stopping).await?;
         renewal.abort();

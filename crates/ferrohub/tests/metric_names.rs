@@ -44,10 +44,12 @@ fn metric_descriptions() -> String {
         &metrics.events.refused,
         &gateway.rejected,
         &gateway.accept_failures,
+        &gateway.refused_links,
     ] {
         count(family, "any");
     }
     gateway.requests.count(None, 200);
+    gateway.amqp_operations.count(None, 200);
     metrics.events.record_appended(EventSource::Telemetry.name(), 1, 1);
 
     let mut text = String::new();

@@ -6,6 +6,8 @@
 //! connections wait in the backlog of the operating system. If many devices reconnect at once, they are therefore
 //! served in order and not refused. The same connection is evicted if there is no socket or no file for a new one.
 
+mod caller_connections;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +15,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
+
+pub(crate) use caller_connections::{
+    CallerConnections, CallerName, CallerPermit, CallerProtocol, TooManyConnections,
+};
 
 /// Minimum time that a connection has to authenticate before it may be evicted; enough for several round trips across
 /// the world.

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use crate::admin::{self, Guard, MetricsSource};
 use crate::admission::UnauthenticatedSlots;
+use crate::heads::amqp::{self, AmqpLimits};
 use crate::heads::mqtt::{self, MqttLimits};
 use crate::heads::rest::description_routes;
 use crate::health::{self, Audience, Readiness};
@@ -33,7 +34,9 @@ const BACKLOG: u32 = 4096;
 pub struct ListenAddresses {
     /// MQTT over TLS.
     pub mqtt: Vec<SocketAddr>,
-    /// HTTPS and MQTT over WebSocket.
+    /// AMQP over TLS.
+    pub amqp: Vec<SocketAddr>,
+    /// HTTPS, and MQTT and AMQP over WebSocket.
     pub https: Vec<SocketAddr>,
     /// Health and metrics: without TLS, or with TLS and a token.
     pub admin: Vec<SocketAddr>,
@@ -50,6 +53,8 @@ pub struct GatewayLimits {
     pub handshake_timeout: Duration,
     /// Limits of the MQTT endpoint.
     pub mqtt: MqttLimits,
+    /// Limits of the AMQP endpoint.
+    pub amqp: AmqpLimits,
     /// Maximum size of the body of an HTTP request, in bytes.
     pub http_body_bytes: usize,
     /// Time-out for a client to send an HTTP request.
@@ -58,6 +63,8 @@ pub struct GatewayLimits {
     pub https_write_timeout: Duration,
     /// Maximum number of open HTTPS connections of one policy, principal or device.
     pub https_connections_per_caller: usize,
+    /// Maximum number of open AMQP connections of one policy or principal.
+    pub amqp_connections_per_caller: usize,
     /// Maximum number of concurrent file transfers of devices; services have the same number again.
     pub file_transfers: usize,
     /// Maximum number of concurrent file transfers of one device.
@@ -96,7 +103,7 @@ pub enum BindError {
     /// The operating system returned an error.
     #[error("cannot listen on {address} for {listener}: {source}; {}", remedy(.listener, .source))]
     Io {
-        /// The listener: `MQTT`, `HTTPS` or `admin`.
+        /// The listener: `MQTT`, `AMQP`, `HTTPS` or `admin`.
         listener: &'static str,
         /// The address.
         address: SocketAddr,
@@ -148,6 +155,7 @@ pub struct ServeOptions {
 /// Open listeners.
 pub struct Gateway {
     mqtt: Vec<TcpListener>,
+    amqp: Vec<TcpListener>,
     https: Vec<TcpListener>,
     admin: Vec<TcpListener>,
 }
@@ -161,6 +169,7 @@ impl Gateway {
     pub fn bind(addresses: &ListenAddresses) -> Result<Self, BindError> {
         Ok(Self {
             mqtt: bind_all("MQTT", &addresses.mqtt)?,
+            amqp: bind_all("AMQP", &addresses.amqp)?,
             https: bind_all("HTTPS", &addresses.https)?,
             admin: bind_all("admin", &addresses.admin)?,
         })
@@ -173,6 +182,7 @@ impl Gateway {
             |listeners: &[TcpListener]| listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         ListenAddresses {
             mqtt: addresses(&self.mqtt),
+            amqp: addresses(&self.amqp),
             https: addresses(&self.https),
             admin: addresses(&self.admin),
         }
@@ -190,9 +200,17 @@ impl Gateway {
         // A device has one connection at a time, so one ticket is enough; HTTPS clients open several.
         mqtt_tls.send_tls13_tickets = 1;
         let mqtt_tls = Arc::new(mqtt_tls);
+        let amqp_tls = Arc::new(server_config(certificate.clone(), &[])?);
         let https_tls = Arc::new(server_config(certificate.clone(), &[b"h2", b"http/1.1"])?);
         let admin_tls = Arc::new(server_config(certificate.clone(), &[b"http/1.1"])?);
         let context = limits.listener_context(metrics.clone());
+        let amqp_server = amqp::Server::new(
+            hub.clone(),
+            limits.amqp.clone(),
+            limits.amqp_connections_per_caller,
+            metrics.clone(),
+            stop.clone(),
+        );
         let mut tasks = JoinSet::new();
         let health = hub.health().clone();
         for listener in self.mqtt {
@@ -203,11 +221,18 @@ impl Gateway {
             let accept = accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve);
             tasks.spawn(health.supervise("MQTT listener", accept));
         }
+        for listener in self.amqp {
+            let server = amqp_server.clone();
+            let serve = move |accepted: Accepted| server.clone().serve(accepted);
+            let accept = accept(listener, amqp_tls.clone(), "amqp", context.clone(), stop.clone(), serve);
+            tasks.spawn(health.supervise("AMQP listener", accept));
+        }
         let readiness = Readiness::new(hub.clone());
         let server = https::Server::new(
             hub.clone(),
             limits.http(),
             limits.mqtt.clone(),
+            amqp_server,
             metrics,
             extra_routes
                 .merge(health::routes(readiness.clone(), Audience::Public))

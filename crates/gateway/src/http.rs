@@ -1,7 +1,6 @@
 //! What the heads on HTTP share: the state of a connection, limits, bodies, permits.
 
 mod body;
-mod caller_connections;
 mod connection;
 mod download;
 mod query;
@@ -18,10 +17,10 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue, header};
 use ferrohub_core::Hub;
 
+use crate::admission::{CallerConnections, CallerProtocol};
 use crate::metrics::GatewayMetrics;
 
 pub(crate) use body::read_body;
-pub(crate) use caller_connections::{CallerConnections, CallerName, TooManyConnections};
 pub(crate) use connection::{HttpConnection, NotAdmitted};
 pub(crate) use download::{DownloadBody, download_body, next_deadline};
 pub(crate) use query::query;
@@ -29,7 +28,7 @@ pub(crate) use request_body::RequestBody;
 pub(crate) use request_id::{REQUEST_ID, fresh_request_id, random_hex};
 pub(crate) use request_path::without_trailing_slash;
 pub(crate) use transfer_permits::{TransferLimitReached, TransferPermit, TransferPermits};
-pub(crate) use websocket_upgrade::accept_upgrade;
+pub(crate) use websocket_upgrade::{Subprotocol, accept_upgrade};
 
 /// The challenge of a response with status 401 (RFC 9110, 11.6.1): the scheme of the tokens that the hub accepts.
 pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("SharedAccessSignature");
@@ -66,7 +65,7 @@ pub(crate) struct HttpContextInner {
 impl HttpContext {
     pub(crate) fn new(hub: Arc<Hub>, limits: HttpLimits, metrics: GatewayMetrics) -> Self {
         let transfer_permits = TransferPermits::new(limits.file_transfers, limits.file_transfers_per_device);
-        let caller_connections = CallerConnections::new(limits.connections_per_caller);
+        let caller_connections = CallerConnections::new(limits.connections_per_caller, CallerProtocol::Https);
         Self(Arc::new(HttpContextInner { hub, limits, metrics, transfer_permits, caller_connections }))
     }
 }

@@ -26,11 +26,12 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tracing::debug;
 
+use crate::heads::amqp;
 use crate::heads::blob;
 use crate::heads::mqtt::{self, MqttLimits};
 use crate::heads::rest::{self, ApiError, ErrorFormat};
 use crate::http::{
-    HttpConnection, HttpContext, HttpLimits, RequestBody, accept_upgrade, without_trailing_slash,
+    HttpConnection, HttpContext, HttpLimits, RequestBody, Subprotocol, accept_upgrade, without_trailing_slash,
 };
 use crate::metrics::GatewayMetrics;
 use crate::transport::peer::Peer;
@@ -53,10 +54,11 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 /// token: 11 KiB for one of Entra with the maximum of 200 groups.
 const HEADER_BYTES: usize = 32 * 1024;
 
-/// The path of MQTT over WebSocket.
-const WEBSOCKET_PATH: &str = "/$iothub/websocket";
-/// The subprotocol of MQTT over WebSocket (MQTT 3.1.1, 6).
-const WEBSOCKET_SUBPROTOCOL: &str = "mqtt";
+/// The paths of WebSocket, and what is spoken there. Python's service client uses the second one.
+const WEBSOCKET_PATHS: [(&str, &[Subprotocol]); 2] = [
+    ("/$iothub/websocket", &[Subprotocol::Mqtt, Subprotocol::Amqp]),
+    ("/$servicebus/websocket", &[Subprotocol::Amqp]),
+];
 /// Paths below these contain the name of a file, which is compared as it is.
 const FILE_PATHS: [&str; 2] = [blob::PATH, rest::FILES_PATH];
 
@@ -70,6 +72,7 @@ pub(crate) struct Server {
 struct Shared {
     context: HttpContext,
     mqtt: MqttLimits,
+    amqp: amqp::Server,
     /// Routes that any client may use, such as health.
     public_routes: Router,
 }
@@ -79,6 +82,7 @@ impl Server {
         hub: Arc<Hub>,
         limits: HttpLimits,
         mqtt: MqttLimits,
+        amqp: amqp::Server,
         metrics: GatewayMetrics,
         public_routes: Router,
         stop: watch::Receiver<bool>,
@@ -93,7 +97,7 @@ impl Server {
                 ApiError::new(error, ErrorFormat::Registry)
             });
         let context = HttpContext::new(hub, limits, metrics);
-        Self { shared: Arc::new(Shared { context, mqtt, public_routes }), stop }
+        Self { shared: Arc::new(Shared { context, mqtt, amqp, public_routes }), stop }
     }
 
     /// Serves one TLS connection: HTTP/2 if ALPN selected it, otherwise HTTP/1.1.
@@ -163,15 +167,20 @@ impl Server {
             .await
         };
         record_end(&connection, &peer, &self.stop, result);
-        let Some((upgrade, slot)) = connection.take_upgrade() else { return };
-        let peer = Peer { protocol: "mqtt-ws", ..peer };
-        match upgrade.await {
-            Ok(upgraded) => {
+        let Some((upgrade, subprotocol, slot)) = connection.take_upgrade() else { return };
+        match (upgrade.await, subprotocol) {
+            (Ok(upgraded), Subprotocol::Mqtt) => {
                 let stream = WebSocketIo::new(TokioIo::new(upgraded));
+                let peer = Peer { protocol: "mqtt-ws", ..peer };
                 mqtt::serve(stream, peer, self.shared.context.hub.clone(), self.shared.mqtt.clone(), slot)
                     .await;
             }
-            Err(error) => {
+            (Ok(upgraded), Subprotocol::Amqp) => {
+                let stream = WebSocketIo::new(TokioIo::new(upgraded));
+                let peer = Peer { protocol: "amqp-ws", ..peer };
+                self.shared.amqp.clone().serve(Accepted { stream, peer, slot }).await;
+            }
+            (Err(error), _) => {
                 debug!(reason = "upgrade_failed", peer = %peer.address, %error, "WebSocket upgrade failed");
             }
         }
@@ -228,8 +237,8 @@ impl Server {
             let (head, body) = self.split(connection, request);
             return Box::pin(blob::serve(&self.shared.context, connection, head, body)).await;
         }
-        if path == WEBSOCKET_PATH {
-            return (None, self.upgrade(connection, request));
+        if let Some((_, subprotocols)) = WEBSOCKET_PATHS.iter().find(|(websocket, _)| path == *websocket) {
+            return (None, self.upgrade(connection, request, subprotocols));
         }
         let (head, body) = self.split(connection, request);
         let request = Request::from_parts(head, Body::new(body));
@@ -237,12 +246,17 @@ impl Server {
     }
 
     /// Upgrades the connection to WebSocket.
-    fn upgrade(&self, connection: &HttpConnection, mut request: Request<Incoming>) -> Response {
+    fn upgrade(
+        &self,
+        connection: &HttpConnection,
+        mut request: Request<Incoming>,
+        subprotocols: &[Subprotocol],
+    ) -> Response {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let _body = self.split(connection, request);
             return rest::method_not_allowed(HeaderValue::from_static("GET,HEAD"));
         }
-        accept_upgrade(connection, &mut request, WEBSOCKET_SUBPROTOCOL)
+        accept_upgrade(connection, &mut request, subprotocols)
             .unwrap_or_else(|error| ApiError::new(error, ErrorFormat::Registry).into_response())
     }
 

@@ -9,6 +9,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::watch;
 
 use crate::gateway::GatewayLimits;
+use crate::heads::amqp;
 use crate::heads::mqtt::{self, MqttLimits};
 use crate::heads::rest::description_routes;
 use crate::health::{self, Audience, Readiness};
@@ -42,8 +43,15 @@ impl InMemoryGateway {
         let (stop, stopped) = watch::channel(false);
         let health = health::routes(Readiness::new(hub.clone()), Audience::Public);
         let routes = Router::new().merge(health).merge(description_routes());
-        let server =
-            Server::new(hub.clone(), limits.http(), limits.mqtt.clone(), metrics.clone(), routes, stopped);
+        let amqp = amqp::Server::new(
+            hub.clone(),
+            limits.amqp.clone(),
+            limits.amqp_connections_per_caller,
+            metrics.clone(),
+            stopped.clone(),
+        );
+        let mqtt = limits.mqtt.clone();
+        let server = Server::new(hub.clone(), limits.http(), mqtt, amqp, metrics.clone(), routes, stopped);
         let context = limits.listener_context(metrics);
         Self { hub, mqtt: limits.mqtt.clone(), server, context, _stop: stop }
     }

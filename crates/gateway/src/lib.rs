@@ -1,7 +1,8 @@
-//! Listeners, TLS and the protocol endpoints. Translates MQTT and HTTPS into calls on the hub; `core` has the rules.
+//! Listeners, TLS and the protocol endpoints. Translates MQTT, AMQP and HTTPS into calls on the hub; `core` has the rules.
 //!
 //! [`Gateway::bind`] opens the listeners, [`Gateway::serve`] runs them until the hub stops. Start reading
-//! at `transport/tcp.rs` (accepting connections), then `heads/mqtt.rs` (devices) and `https.rs` (services).
+//! at `transport/tcp.rs` (accepting connections), then `heads/mqtt.rs` (devices), `https.rs` and
+//! `heads/amqp.rs` (services).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
@@ -20,6 +21,7 @@ mod system_metrics;
 mod transport;
 
 pub use gateway::{AdminOptions, BindError, Gateway, GatewayLimits, ListenAddresses, ServeOptions};
+pub use heads::amqp::AmqpLimits;
 pub use heads::blob::CONTAINER as BLOB_CONTAINER;
 pub use heads::mqtt::MqttLimits;
 pub use in_memory::InMemoryGateway;

@@ -22,9 +22,13 @@ pub struct GatewayMetrics {
     pub accept_failures: Outcomes,
     /// HTTP requests by operation and status class.
     pub requests: Requests,
+    /// Operations of AMQP clients, by operation and class of the status that the same result has over HTTPS.
+    pub amqp_operations: Requests,
+    /// AMQP links that were refused, by reason.
+    pub refused_links: Outcomes,
 }
 
-/// The labels of a counter of HTTP requests. All values are constants in the code.
+/// The labels of a counter of requests. All values are constants in the code.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
     /// The name of the operation; `other` for health and for requests that are no operation of the hub.
@@ -36,7 +40,7 @@ pub(crate) struct RequestLabels {
 /// The classes of statuses.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// HTTP requests by operation and status class. A counter is looked up once, when its first request is counted.
+/// Requests by operation and status class. A counter is looked up once, when its first request is counted.
 #[derive(Debug, Clone)]
 pub struct Requests {
     family: Family<RequestLabels, Counter>,
@@ -94,6 +98,16 @@ impl GatewayMetrics {
             "ferrohub_http_requests",
             "HTTP requests by operation and status class",
             metrics.requests.family.clone(),
+        );
+        registry.register(
+            "ferrohub_amqp_operations",
+            "Operations of AMQP clients by operation and status class",
+            metrics.amqp_operations.family.clone(),
+        );
+        registry.register(
+            "ferrohub_refused_links",
+            "AMQP links that were refused, by reason",
+            metrics.refused_links.clone(),
         );
         metrics
     }

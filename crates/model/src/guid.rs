@@ -35,6 +35,19 @@ impl Guid {
         is_hex.then(|| u128::from_str_radix(&digits, 16).ok().map(Self)).flatten()
     }
 
+    /// Returns the bytes in the order in which .NET stores a GUID: the first three groups are little-endian.
+    #[must_use]
+    pub fn to_dotnet_bytes(self) -> [u8; 16] {
+        let mut bytes = self.0.to_be_bytes();
+        let (first, rest) = bytes.split_at_mut(4);
+        let (second, rest) = rest.split_at_mut(2);
+        let (third, _) = rest.split_at_mut(2);
+        for group in [first, second, third] {
+            group.reverse();
+        }
+        bytes
+    }
+
     /// Returns the text.
     #[must_use]
     pub fn encode(self) -> [u8; 36] {
@@ -71,6 +84,9 @@ mod tests {
         {
             assert_eq!(Guid::parse(text), None, "{text}");
         }
+        let dotnet =
+            [0x67, 0x45, 0x23, 0x01, 0xab, 0x89, 0xef, 0xcd, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+        assert_eq!(guid.to_dotnet_bytes(), dotnet);
         assert_ne!(Guid::random(), Guid::random());
         let marked = Guid::random().version_4().to_string();
         assert_eq!(marked.as_bytes()[14], b'4');

@@ -33,7 +33,7 @@ pub enum FrameError {
     #[error("a WebSocket frame has the unknown opcode {0}")]
     Opcode(u8),
     /// A text frame (MQTT-6.0.0-1).
-    #[error("a text frame: only binary frames carry MQTT")]
+    #[error("a text frame: the payload must be in binary frames")]
     Text,
     /// A control frame that is not final (5.5).
     #[error("a control frame is fragmented")]

@@ -1,9 +1,9 @@
-"""A pytest plugin that runs the service client of Microsoft's suite without AMQP.
+"""A pytest plugin that lets the service client of Microsoft's suite read events without AMQP.
 
 The device client of the suite, which is the package under test, is unchanged. The suite's service helper reads
-events from an Event Hubs endpoint and sends messages to devices, both over AMQP. This plugin reads events from the hub's
-`GET /messages/events` and sends messages to `POST /messages/deviceBound`. The helper's other operations use HTTPS already.
-The plugin writes the names of the tests that used one of the two to the file SDK_SUITE_SUBSTITUTED.
+events from an Event Hubs endpoint over AMQP. This plugin reads them from the hub's `GET /messages/events`. The helper sends
+messages to devices over AMQP; its other operations use HTTPS. The plugin writes the names of the tests that used it to the
+file SDK_SUITE_SUBSTITUTED.
 """
 
 import json
@@ -17,7 +17,6 @@ from hmac import HMAC
 import azure.eventhub
 import pytest
 import requests
-from azure.iot.hub import IoTHubRegistryManager
 
 substituted = set()
 running = [None]
@@ -113,22 +112,6 @@ class Consumer:
                     raise
 
 
-def send_c2d_message(self, device_id, message, properties=None):
-    """`IoTHubRegistryManager.send_c2d_message` over HTTPS."""
-    del self
-    substituted.add(running[0])
-    host, token = authorization(os.environ["IOTHUB_E2E_IOTHUB_CONNECTION_STRING"])
-    headers = {
-        "Authorization": token,
-        "iothub-to": f"/devices/{urllib.parse.quote(device_id)}/messages/deviceBound",
-    }
-    for name, value in (properties or {}).items():
-        headers[f"iothub-app-{name}"] = str(value)
-    requests.post(
-        f"https://{host}/messages/deviceBound", data=message.encode(), headers=headers, timeout=30
-    ).raise_for_status()
-
-
 def record_use(name):
     """Wraps the helper's method of that name and records that the current test called it."""
     real = getattr(service_helper_sync.ServiceHelperSync, name)
@@ -142,7 +125,6 @@ def record_use(name):
 
 # At import time, because pytest loads the suite's `conftest.py` before it runs any hook of a plugin.
 azure.eventhub.EventHubConsumerClient = Consumer
-IoTHubRegistryManager.send_c2d_message = send_c2d_message
 from dev_utils import service_helper_sync  # noqa: E402
 
 for method_name in ("wait_for_eventhub_arrival", "get_next_reported_patch_arrival"):

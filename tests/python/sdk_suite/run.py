@@ -74,7 +74,7 @@ class Hub:
         config = folder / "hub.toml"
         config.write_text(
             f'hostname = "{HOST}"\ndata_dir = "{folder}/data"\n'
-            f'[listen]\nmqtt = "{HOST}:8883"\nhttps = "{HOST}:443"\nadmin = "{HOST}:9464"\n'
+            f'[listen]\nmqtt = "{HOST}:8883"\namqp = "{HOST}:5671"\nhttps = "{HOST}:443"\nadmin = "{HOST}:9464"\n'
             '[events]\nsources = ["twinChangeEvents"]\n'
         )
         self._log = open(folder / "hub.log", "wb")

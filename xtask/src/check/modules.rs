@@ -34,7 +34,7 @@ pub(super) const CRATES: &[Modules] = &[
                 "session",
                 "uncancelled",
             ],
-            &["operations", "policies", "registry", "health"],
+            &["operations", "policies", "registry", "health", "waiting"],
             &["auth", "store_error", "twins"],
             &["files", "node"],
             &["bus", "store"],

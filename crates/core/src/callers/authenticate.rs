@@ -57,6 +57,20 @@ impl Hub {
         }
     }
 
+    /// Proves which service opened a connection, by a token as in the header `Authorization`. Each operation on the
+    /// connection needs its own right, which the caller then checks. `operation` stands in the log if the proof fails.
+    ///
+    /// # Errors
+    ///
+    /// `IotHubUnauthorizedAccess`, whatever the reason: it is counted and logged.
+    pub async fn authenticate_service_connection(
+        self: &Arc<Self>,
+        token: Option<&str>,
+        operation: Operation,
+    ) -> Result<ServiceCaller, HubError> {
+        self.find_service(token).await.map_err(|refused| self.refuse_token(refused, token, operation))
+    }
+
     /// Proves that the device or module `id` sent a request, and records its activity.
     ///
     /// # Errors

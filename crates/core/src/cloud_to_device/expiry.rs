@@ -122,6 +122,7 @@ impl Queues {
             self.notify_released(id, released, false).await;
         }
         let ended = ended?;
+        self.feedback.notify();
         self.record_outcome("expired", ended);
         info!(messages = ended, "messages expired");
         Ok(())

@@ -14,6 +14,12 @@ impl LockToken {
         Self(Guid::random())
     }
 
+    /// Returns the GUID.
+    #[must_use]
+    pub fn guid(self) -> Guid {
+        self.0
+    }
+
     /// Parses a token, with or without quotes and hyphens.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

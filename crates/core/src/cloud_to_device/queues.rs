@@ -224,6 +224,7 @@ impl Queues {
             Settlement::Abandon => return self.abandon(id, sequences).await,
         };
         let ended = self.store.settle_messages(sequences, status, self.feedback_options()).await?;
+        self.feedback.notify();
         self.record_outcome(outcome, ended);
         debug!(device = %id, ?sequences, outcome, "messages settled");
         Ok(ended)
@@ -243,6 +244,7 @@ impl Queues {
                     debug!(device = %id, sequence, "message abandoned");
                 }
                 AbandonOutcome::DeadLettered => {
+                    self.feedback.notify();
                     count(&self.metrics.messages, "abandoned");
                     count(&self.metrics.messages, "dead_lettered");
                     info!(device = %id, sequence, "message dead-lettered: maximum delivery count exceeded");
@@ -257,6 +259,7 @@ impl Queues {
     pub(crate) async fn purge(&self, id: &IdentityId) -> Result<Option<u64>, StoreError> {
         let purged = self.store.purge_messages(id, self.feedback_options()).await?;
         if let Some(messages) = purged {
+            self.feedback.notify();
             self.record_outcome("purged", messages);
             info!(device = %id, messages, "queue purged");
         }

@@ -50,6 +50,21 @@ impl ServiceCaller {
         hub.queues.receive_feedback().await.map_err(store_failed)
     }
 
+    /// Waits until there is a batch of message feedback, and locks it as [`receive_feedback`](Self::receive_feedback) does.
+    /// Costs nothing while it waits. Cancel-safe.
+    pub async fn next_feedback(&self) -> Result<FeedbackBatch, HubError> {
+        let hub = self.permit(Operation::ReceiveFeedback)?;
+        hub.queues.next_feedback().await.map_err(store_failed)
+    }
+
+    /// Gives back a feedback batch that it received and will not settle, as if it had not been received. Has no effect if
+    /// the lock expired or `token` is unknown.
+    pub fn release_feedback(&self, token: LockToken) -> Result<(), HubError> {
+        let hub = self.permit(Operation::ReceiveFeedback)?;
+        hub.queues.release_feedback(token);
+        Ok(())
+    }
+
     /// Settles a feedback batch that a service received.
     ///
     /// # Errors

@@ -6,7 +6,9 @@ use ferrohub_model::message::{
 };
 use ferrohub_model::topic::MessageTopic;
 use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
+use futures_util::future::join_all;
 
+use super::Queues;
 use crate::callers::ServiceCaller;
 use crate::hub::Hub;
 use crate::operations::Operation;
@@ -29,11 +31,71 @@ impl ServiceCaller {
         body: Bytes,
     ) -> Result<EnqueuedMessage, HubError> {
         let hub = self.permit(Operation::SendMessage)?;
+        let message = hub.check_message(properties, body)?;
+        let (queues, limit) = (hub.queues.clone(), hub.limits.messages.queue_length);
+        run_uncancelled(async move { enqueue(&queues, message, limit).await }).await
+    }
+
+    /// Adds messages to queues as [`send_message`](Self::send_message) does, in this order, and waits for the disk once
+    /// instead of once for each. Returns a result for each message.
+    ///
+    /// # Errors
+    ///
+    /// If the caller has no right; no message is sent then.
+    pub async fn send_messages(
+        &self,
+        messages: Vec<(MessageProperties, Bytes)>,
+    ) -> Result<Vec<Result<EnqueuedMessage, HubError>>, HubError> {
+        let hub = self.permit(Operation::SendMessage)?;
+        let (queues, limit) = (hub.queues.clone(), hub.limits.messages.queue_length);
+        let checked: Vec<_> =
+            messages.into_iter().map(|(properties, body)| hub.check_message(properties, body)).collect();
+        run_uncancelled(async move {
+            let enqueued = checked.into_iter().map(async |message| match message {
+                Ok(message) => enqueue(&queues, message, limit).await,
+                Err(error) => Err(error),
+            });
+            // The first poll of each, which is in this order, gives the message to the store.
+            Ok(join_all(enqueued).await)
+        })
+        .await
+    }
+
+    /// Deletes all messages in the queue of a device, locked messages included.
+    pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
+        let hub = self.permit(Operation::PurgeMessages)?;
+        match hub.queues.purge(id).await.map_err(store_failed)? {
+            Some(messages) => Ok(PurgeResult::new(id, messages)),
+            None => Err(not_found(id)),
+        }
+    }
+}
+
+/// Enqueues a message that was checked.
+async fn enqueue(queues: &Queues, message: NewMessage, limit: u32) -> Result<EnqueuedMessage, HubError> {
+    let NewMessage { id, enqueued, expiry, .. } = &message;
+    match queues.enqueue(&message).await.map_err(store_failed)? {
+        EnqueueOutcome::Done(sequence) => {
+            let message_id = message.properties.get(SystemProperty::MessageId);
+            Ok(EnqueuedMessage::new(id, message_id, sequence, *enqueued, *expiry))
+        }
+        EnqueueOutcome::NotFound => Err(not_found(id)),
+        EnqueueOutcome::Full => {
+            let text = format!(
+                "The queue of {id} has the maximum number of messages, {limit} (messages.queue_length)."
+            );
+            Err(HubError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text))
+        }
+    }
+}
+
+impl Hub {
+    fn check_message(&self, properties: MessageProperties, body: Bytes) -> Result<NewMessage, HubError> {
         let to = properties.get(SystemProperty::To).and_then(Destination::parse).ok_or_else(|| {
             let text = "The property `to` must name a device: /devices/{id}/messages/deviceBound.";
             HubError::new(ErrorCode::InvalidOperation, text)
         })?;
-        let limits = &hub.limits.messages;
+        let limits = &self.limits.messages;
         if properties.size() + body.len() > limits.bytes {
             let text = format!(
                 "The message with its properties must have at most {} bytes (messages.message_bytes).",
@@ -50,44 +112,12 @@ impl ServiceCaller {
             let text = format!("iothub-ack must be none, positive, negative or full, not {word:?}.");
             HubError::new(ErrorCode::ArgumentInvalid, text)
         })?;
-        let enqueued = hub.clock.now();
-        let expiry = hub.message_expiry(properties.get(SystemProperty::Expiry), enqueued)?;
+        let enqueued = self.clock.now();
+        let expiry = self.message_expiry(properties.get(SystemProperty::Expiry), enqueued)?;
         let Destination { identity: id, input } = to;
-        let message = NewMessage { id, input, enqueued, expiry, ack, properties, body };
-        let queues = hub.queues.clone();
-        let (message, written) = run_uncancelled(async move {
-            let written = queues.enqueue(&message).await.map_err(store_failed)?;
-            Ok((message, written))
-        })
-        .await?;
-        let id = &message.id;
-        match written {
-            EnqueueOutcome::Done(sequence) => {
-                let message_id = message.properties.get(SystemProperty::MessageId);
-                Ok(EnqueuedMessage::new(id, message_id, sequence, enqueued, expiry))
-            }
-            EnqueueOutcome::NotFound => Err(not_found(id)),
-            EnqueueOutcome::Full => {
-                let text = format!(
-                    "The queue of {id} has the maximum number of messages, {} (messages.queue_length).",
-                    limits.queue_length
-                );
-                Err(HubError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text))
-            }
-        }
+        Ok(NewMessage { id, input, enqueued, expiry, ack, properties, body })
     }
 
-    /// Deletes all messages in the queue of a device, locked messages included.
-    pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
-        let hub = self.permit(Operation::PurgeMessages)?;
-        match hub.queues.purge(id).await.map_err(store_failed)? {
-            Some(messages) => Ok(PurgeResult::new(id, messages)),
-            None => Err(not_found(id)),
-        }
-    }
-}
-
-impl Hub {
     fn message_expiry(&self, text: Option<&str>, now: Timestamp) -> Result<Timestamp, HubError> {
         let limits = &self.limits.messages;
         let after =

@@ -181,6 +181,7 @@ impl Hub {
         }
         if notification.is_some() {
             count(&self.metrics.file_notifications, "enqueued");
+            self.notification_waiters.notify();
         }
         match &blob {
             Some(blob) => {

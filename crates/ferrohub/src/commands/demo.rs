@@ -180,6 +180,7 @@ print(hub.invoke_device_method(\"{DEVICE}\", CloudToDeviceMethod(method_name=\"{
 }
 
 const MQTT_PORT: u16 = 8883;
+const AMQP_PORT: u16 = 5671;
 const HTTPS_PORT: u16 = 443;
 const ADMIN_PORT: u16 = 9464;
 
@@ -187,6 +188,7 @@ const ADMIN_PORT: u16 = 9464;
 fn config(data_dir: &Path) -> anyhow::Result<Config> {
     let mut config = Config { data_dir: data_dir.to_path_buf(), ..Config::default() };
     config.listen.mqtt = address("MQTT", MQTT_PORT)?;
+    config.listen.amqp = address("AMQP", AMQP_PORT)?;
     config.listen.https = address("HTTPS", HTTPS_PORT)?;
     config.listen.admin = address("health and metrics", ADMIN_PORT)?;
     Ok(config)

@@ -14,6 +14,8 @@ use crate::serve;
 pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", help = "Listen address for MQTT over TLS [default: [::]:8883]")]
     listen_mqtt: Option<String>,
+    #[arg(long, value_name = "ADDRESS", help = "Listen address for AMQP over TLS [default: [::]:5671]")]
+    listen_amqp: Option<String>,
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -44,6 +46,7 @@ impl Serve {
     pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         let flags = [
             ("listen.mqtt", self.listen_mqtt),
+            ("listen.amqp", self.listen_amqp),
             ("listen.https", self.listen_https),
             ("listen.admin", self.listen_admin),
             ("log.level", self.log_level),

@@ -5,9 +5,12 @@ use anyhow::bail;
 use super::file::ListenConfig;
 
 pub(super) fn check(listen: &ListenConfig) -> anyhow::Result<()> {
-    for (key, text) in
-        [("listen.mqtt", &listen.mqtt), ("listen.https", &listen.https), ("listen.admin", &listen.admin)]
-    {
+    for (key, text) in [
+        ("listen.mqtt", &listen.mqtt),
+        ("listen.amqp", &listen.amqp),
+        ("listen.https", &listen.https),
+        ("listen.admin", &listen.admin),
+    ] {
         if text.parse::<u16>().is_ok() {
             bail!(
                 "{key} must be an address and a port, not {text:?}; did you mean \"[::]:{text}\" (all addresses) or \

@@ -61,6 +61,7 @@ impl Default for Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ListenConfig {
     pub(crate) mqtt: String,
+    pub(crate) amqp: String,
     pub(crate) https: String,
     pub(crate) admin: String,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked")]
@@ -71,6 +72,7 @@ impl Default for ListenConfig {
     fn default() -> Self {
         Self {
             mqtt: "[::]:8883".to_owned(),
+            amqp: "[::]:5671".to_owned(),
             https: "[::]:443".to_owned(),
             admin: "127.0.0.1:9464".to_owned(),
             admin_token: None,
@@ -254,6 +256,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) http_request_timeout_seconds: u64,
     pub(crate) https_write_timeout_seconds: u64,
     pub(crate) https_connections_per_caller: usize,
+    pub(crate) amqp_connections_per_caller: usize,
     pub(crate) reconnect_grace_seconds: u64,
     pub(crate) activity_flush_interval_seconds: u64,
     pub(crate) shutdown_timeout_seconds: u64,
@@ -284,6 +287,7 @@ impl Default for LimitsConfig {
             http_request_timeout_seconds: 30,
             https_write_timeout_seconds: 60,
             https_connections_per_caller: 256,
+            amqp_connections_per_caller: 256,
             reconnect_grace_seconds: core.reconnect_grace.as_secs(),
             activity_flush_interval_seconds: core.activity_flush_interval.as_secs(),
             shutdown_timeout_seconds: core.shutdown_timeout.as_secs(),

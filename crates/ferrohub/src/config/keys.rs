@@ -19,8 +19,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("data_dir", "Data folder: databases, certificates and files."),
     key("listen.mqtt", "Listen address for MQTT over TLS. Device SDKs always use port 8883."),
     key(
+        "listen.amqp",
+        "Listen address for AMQP over TLS, which is for services. Their SDKs always use port 5671.",
+    ),
+    key(
         "listen.https",
-        "Listen address for HTTPS and MQTT over WebSocket. Device SDKs always use port 443; without the privilege for it the hub listens on 8443.",
+        "Listen address for HTTPS, and MQTT and AMQP over WebSocket. Device SDKs always use port 443; without the privilege for it the hub listens on 8443.",
     ),
     key(
         "listen.admin",
@@ -120,8 +124,11 @@ pub(crate) const KEYS: &[Key] = &[
         "Maximum number of connections that have not authenticated; when it is reached, a new connection evicts the oldest of them.",
     ),
     key("limits.handshake_timeout_seconds", "Time-out of the TLS handshake."),
-    key("limits.connect_timeout_seconds", "Time-out from the end of the handshake to CONNECT."),
-    key("limits.write_timeout_seconds", "Time-out for writing to a device that does not read."),
+    key(
+        "limits.connect_timeout_seconds",
+        "Time-out from the end of the handshake to CONNECT, or to the token of an AMQP client.",
+    ),
+    key("limits.write_timeout_seconds", "Time-out for writing to an MQTT or AMQP client that does not read."),
     key("limits.max_keep_alive_seconds", "Upper limit for the keep-alive interval of a device."),
     key("limits.mqtt_packet_bytes", "Maximum size of an MQTT packet."),
     key("limits.http_body_bytes", "Maximum size of the body of an HTTP request."),
@@ -133,6 +140,10 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.https_connections_per_caller",
         "Maximum open HTTPS connections of one policy, Entra principal or device; more are refused with 429001.",
+    ),
+    key(
+        "limits.amqp_connections_per_caller",
+        "Maximum open AMQP connections of one policy or Entra principal; the token on a further one is refused.",
     ),
     key(
         "limits.reconnect_grace_seconds",

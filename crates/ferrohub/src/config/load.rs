@@ -163,9 +163,14 @@ fn check(config: &Config) -> anyhow::Result<()> {
             "listen.admin_token must have at least {MIN_ADMIN_TOKEN} printable ASCII characters, without blanks"
         );
     }
-    if config.limits.https_write_timeout_seconds == 0 || config.limits.https_connections_per_caller == 0 {
+    let limits = &config.limits;
+    if limits.https_write_timeout_seconds == 0
+        || limits.https_connections_per_caller == 0
+        || limits.amqp_connections_per_caller == 0
+    {
         bail!(
-            "limits.https_write_timeout_seconds and limits.https_connections_per_caller must be at least 1"
+            "limits.https_write_timeout_seconds, limits.https_connections_per_caller and \
+             limits.amqp_connections_per_caller must be at least 1"
         );
     }
     addresses::check(&config.listen)?;

@@ -78,6 +78,7 @@ fn fit(mut limits: GatewayLimits, files: usize) -> GatewayLimits {
     let half = limits.connections / 2;
     limits.unauthenticated_connections = limits.unauthenticated_connections.min(half);
     limits.https_connections_per_caller = limits.https_connections_per_caller.min(half);
+    limits.amqp_connections_per_caller = limits.amqp_connections_per_caller.min(half);
     limits
 }
 
@@ -98,6 +99,7 @@ mod tests {
             assert!(fitted.connections >= files / 2 && fitted.file_transfers >= 1, "{files}: {fitted:?}");
             assert!(fitted.unauthenticated_connections * 2 <= fitted.connections, "{files}");
             assert!(fitted.https_connections_per_caller * 2 <= fitted.connections, "{files}");
+            assert!(fitted.amqp_connections_per_caller * 2 <= fitted.connections, "{files}");
             assert!(fitted.file_transfers_per_device <= fitted.file_transfers, "{files}");
         }
         // With enough files nothing changes, not even the shares.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferrohub_core::limits::{FileLimits, Limits, NotificationLimits};
 use ferrohub_core::telemetry::{EventSettings, EventSource};
 use ferrohub_core::twins::TwinLimits;
-use ferrohub_gateway::{GatewayLimits, MqttLimits};
+use ferrohub_gateway::{AmqpLimits, GatewayLimits, MqttLimits};
 
 use crate::config::{Config, EventsConfig, FilesConfig, LimitsConfig};
 
@@ -80,10 +80,15 @@ pub(super) fn gateway_limits(config: &LimitsConfig, files: &FilesConfig) -> Gate
             protocol: Arc::new(protocol),
             write_timeout: Duration::from_secs(config.write_timeout_seconds),
         },
+        amqp: AmqpLimits::new(
+            Duration::from_secs(config.connect_timeout_seconds),
+            Duration::from_secs(config.write_timeout_seconds),
+        ),
         http_body_bytes: config.http_body_bytes,
         http_request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
         https_write_timeout: Duration::from_secs(config.https_write_timeout_seconds),
         https_connections_per_caller: config.https_connections_per_caller,
+        amqp_connections_per_caller: config.amqp_connections_per_caller,
         file_transfers: files.max_transfers,
         file_transfers_per_device: files.max_transfers_per_device,
         file_idle_timeout: Duration::from_secs(files.idle_timeout_seconds),

@@ -18,6 +18,7 @@ const FALLBACK_HTTPS_PORT: u16 = 8443;
 pub(super) fn addresses(config: &Config) -> anyhow::Result<ListenAddresses> {
     let addresses = ListenAddresses {
         mqtt: resolve("listen.mqtt", &config.listen.mqtt)?,
+        amqp: resolve("listen.amqp", &config.listen.amqp)?,
         https: resolve("listen.https", &config.listen.https)?,
         admin: resolve("listen.admin", &config.listen.admin)?,
     };
@@ -51,9 +52,8 @@ pub(super) fn bind(mut addresses: ListenAddresses) -> anyhow::Result<Gateway> {
             Err(BindError::Io { address, source, .. })
                 if address.ip().is_unspecified() && address.is_ipv6() && is_without_ipv6(&source) =>
             {
-                for address in
-                    [&mut addresses.mqtt, &mut addresses.https, &mut addresses.admin].into_iter().flatten()
-                {
+                let ListenAddresses { mqtt, amqp, https, admin } = &mut addresses;
+                for address in [mqtt, amqp, https, admin].into_iter().flatten() {
                     if address.is_ipv6() && address.ip().is_unspecified() {
                         *address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
                     }

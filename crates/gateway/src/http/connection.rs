@@ -3,14 +3,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::caller_connections::{CallerConnections, CallerName, CallerPermit, TooManyConnections};
+use super::Subprotocol;
+use crate::admission::{CallerConnections, CallerName, CallerPermit, TooManyConnections};
 use crate::transport::tcp::ConnectionSlot;
 
 /// Maximum number of bodies that are discarded at a time on a connection that is not authenticated.
 const MAX_UNAUTHENTICATED_DISCARDS: usize = 8;
+
+/// Seconds after which a caller with too many connections may retry.
+const RETRY_AFTER: u64 = 5;
 
 /// Permits discarding the body of a refused request. An authenticated connection needs no permit of the semaphore.
 pub(crate) struct DiscardPermit(
@@ -24,6 +30,15 @@ pub(crate) enum NotAdmitted {
     TooManyConnections(TooManyConnections),
     /// The connection was evicted for a new one; its task ends.
     Evicted,
+}
+
+impl TooManyConnections {
+    /// Completes the error response: the client may retry later, and the connection closes.
+    pub(crate) fn close_connection(self, response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// The state of one connection, shared by the requests on it.
@@ -43,7 +58,7 @@ struct HttpConnectionInner {
 struct HttpConnectionState {
     slot: Option<ConnectionSlot>,
     /// Set once a request has asked for an upgrade to WebSocket.
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<(OnUpgrade, Subprotocol)>,
     /// Counts the connection as one of its caller.
     permit: Option<CallerPermit>,
 }
@@ -118,8 +133,8 @@ impl HttpConnection {
     }
 
     /// Upgrades the connection once the response to this request is written.
-    pub(crate) fn set_upgrade(&self, upgrade: OnUpgrade) {
-        self.lock().upgrade = Some(upgrade);
+    pub(crate) fn set_upgrade(&self, upgrade: OnUpgrade, subprotocol: Subprotocol) {
+        self.lock().upgrade = Some((upgrade, subprotocol));
     }
 
     /// Returns whether a request has arrived.
@@ -128,8 +143,9 @@ impl HttpConnection {
     }
 
     /// Returns the upgrade to WebSocket, if a request asked for one, and the slot of the connection.
-    pub(crate) fn take_upgrade(&self) -> Option<(OnUpgrade, ConnectionSlot)> {
+    pub(crate) fn take_upgrade(&self) -> Option<(OnUpgrade, Subprotocol, ConnectionSlot)> {
         let mut state = self.lock();
-        Some((state.upgrade.take()?, state.slot.take()?))
+        let (upgrade, subprotocol) = state.upgrade.take()?;
+        Some((upgrade, subprotocol, state.slot.take()?))
     }
 }

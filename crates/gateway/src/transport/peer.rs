@@ -11,6 +11,6 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The client certificate that it presented in the handshake.
     pub(crate) certificate: Option<PeerCertificate>,
-    /// The protocol, for the log: `mqtt`, `mqtt-ws`, `https`.
+    /// The protocol, for the log: `mqtt`, `mqtt-ws`, `amqp`, `amqp-ws`, `https`.
     pub(crate) protocol: &'static str,
 }

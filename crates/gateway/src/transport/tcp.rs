@@ -4,11 +4,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use ferrohub_core::auth::PeerCertificate;
 use ferrohub_core::log_limited;
-use ferrohub_core::metrics::count;
+use ferrohub_core::metrics::{Outcomes, count};
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -53,7 +55,9 @@ impl ListenerContext {
         };
         let unauthenticated = self.unauthenticated_slots.acquire().await;
         self.metrics.sockets.inc();
-        Some(ConnectionSlot { metrics: self.metrics.clone(), _permit: permit, unauthenticated })
+        let GatewayMetrics { sockets, rejected, .. } = &self.metrics;
+        let (sockets, rejected) = (sockets.clone(), rejected.clone());
+        Some(ConnectionSlot { sockets, rejected, _permit: permit, unauthenticated })
     }
 
     /// Takes the permit of a socket. If all are in use, evicts the oldest unauthenticated connection. `None` if all
@@ -96,8 +100,11 @@ pub(crate) struct Accepted<S = TlsStream<TcpStream>> {
 }
 
 /// The permit of an open socket and its slot for unauthenticated connections. Keep it as long as the socket.
+///
+/// Every connection has one, so it has only the metrics that it needs.
 pub(crate) struct ConnectionSlot {
-    metrics: GatewayMetrics,
+    sockets: Gauge<i64, AtomicI64>,
+    rejected: Outcomes,
     _permit: OwnedSemaphorePermit,
     unauthenticated: UnauthenticatedSlot,
 }
@@ -118,13 +125,13 @@ impl ConnectionSlot {
 
     /// Counts the end of the connection before its authentication.
     pub(crate) fn count_rejection(&self, reason: &'static str) {
-        count(&self.metrics.rejected, reason);
+        count(&self.rejected, reason);
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.metrics.sockets.dec();
+        self.sockets.dec();
     }
 }
 
@@ -173,7 +180,7 @@ pub(crate) async fn accept<F>(
         let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
         let task = tasks.spawn(async move {
             let result = handshake.await;
-            let Some(stream) = handshake_stream(result, limit, &slot.metrics, address, protocol) else {
+            let Some(stream) = handshake_stream(result, limit, &slot.rejected, address, protocol) else {
                 return;
             };
             let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
@@ -206,7 +213,7 @@ async fn handshake(
 fn handshake_stream<T>(
     result: Result<Result<T, HandshakeError>, Elapsed>,
     limit: Duration,
-    metrics: &GatewayMetrics,
+    rejected: &Outcomes,
     peer: SocketAddr,
     protocol: &str,
 ) -> Option<T> {
@@ -216,7 +223,7 @@ fn handshake_stream<T>(
         Err(_) => HandshakeError::Timeout(limit),
     };
     let (reason, remedy) = error.explain();
-    count(&metrics.rejected, reason);
+    count(rejected, reason);
     if matches!(error, HandshakeError::NothingSent) {
         debug!(reason, %peer, protocol, %error, "TLS handshake failed");
     } else {

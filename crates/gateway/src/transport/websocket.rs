@@ -6,17 +6,27 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ferrohub_mqtt::websocket::{self, FrameDecoder, FrameEnd};
+use ferrohub_mqtt::websocket::{self, FrameDecoder, FrameEnd, FrameError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Maximum payload of a frame that is sent: fits the largest MQTT packet.
+/// Maximum payload of a frame that is sent: fits the largest MQTT packet and several AMQP frames.
 const MAX_FRAME: usize = 512 * 1024;
 /// Time-out for the peer's Close. Without waiting, the peer's Close arrives at a closed socket, which terminates the
 /// network thread of Microsoft's Python client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Size of the buffer for what is discarded before the peer's Close.
 const DISCARD_BUFFER: usize = 1024;
+
+/// Returns a fixed word for log and metrics, and what to do.
+pub(crate) fn explain(error: FrameError) -> (&'static str, &'static str) {
+    match error {
+        FrameError::Text => {
+            ("websocket_text_frame", "send MQTT packets and AMQP frames in binary frames (MQTT-6.0.0-1)")
+        }
+        _ => ("websocket_error", "use a WebSocket client that follows RFC 6455"),
+    }
+}
 
 /// The server side of a WebSocket connection over `S`.
 pub(crate) struct WebSocketIo<S> {
@@ -40,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketIo<S> {
         }
     }
 
-    /// Reads from the stream once, into `buffer`, and decodes. Returns the number of bytes of MQTT at the beginning of
+    /// Reads from the stream once, into `buffer`, and decodes. Returns the number of payload bytes at the beginning of
     /// `buffer`, or `None` at the end of the stream.
     fn poll_decode(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Option<usize>>> {
         let mut received = ReadBuf::new(buffer);

@@ -12,9 +12,8 @@ use ferrohub_model::HubError;
 use rustix::io::Errno;
 use tracing::debug;
 
-use crate::http::{
-    CHALLENGE, NotAdmitted, REQUEST_ID, TooManyConnections, TransferLimitReached, fresh_request_id,
-};
+use crate::admission::TooManyConnections;
+use crate::http::{CHALLENGE, NotAdmitted, REQUEST_ID, TransferLimitReached, fresh_request_id};
 
 /// Seconds after which a client may retry that got no transfer permit.
 const RETRY_AFTER: u64 = 5;

@@ -8,6 +8,7 @@ use ferrohub_mqtt::websocket::FrameError;
 use ferrohub_mqtt::{DecodeError, PacketKind, ProtocolError};
 
 use super::connection_handler::ConnectionHandler;
+use crate::transport::websocket;
 
 /// Returns a fixed word for log and metrics, and what to do.
 fn explain(error: &ProtocolError) -> (&'static str, &'static str) {
@@ -56,13 +57,6 @@ fn explain_decode(error: &DecodeError) -> (&'static str, &'static str) {
     }
 }
 
-fn explain_frame(error: FrameError) -> (&'static str, &'static str) {
-    match error {
-        FrameError::Text => ("websocket_text_frame", "send MQTT packets in binary frames (MQTT-6.0.0-1)"),
-        _ => ("websocket_error", "use a WebSocket client that follows RFC 6455"),
-    }
-}
-
 /// Logs a violation of the protocol, and counts it if CONNECT was not accepted yet. Returns the reason to close.
 pub(super) fn record(handler: &ConnectionHandler, error: &ProtocolError) -> CloseReason {
     let (reason, remedy) = explain(error);
@@ -90,12 +84,12 @@ pub(super) fn record_end(handler: &ConnectionHandler, error: Option<&io::Error>)
     let frame_error = error.and_then(|error| error.get_ref()?.downcast_ref::<FrameError>());
     match (handler.device(), frame_error, error) {
         (Some(device), Some(error), _) => {
-            let (reason, remedy) = explain_frame(*error);
+            let (reason, remedy) = websocket::explain(*error);
             log_limited!(info, "protocol error", reason, device = %device.id(), %peer, protocol, %error, remedy);
         }
         (Some(_), None, _) => {}
         (None, Some(error), _) => {
-            let (reason, remedy) = explain_frame(*error);
+            let (reason, remedy) = websocket::explain(*error);
             handler.slot.count_rejection(reason);
             log_limited!(info, "connect refused", reason, %peer, protocol, %error, remedy);
         }
@@ -140,7 +134,7 @@ mod tests {
         ];
         let frames = [FrameError::Text, FrameError::Length];
         let reasons = errors.iter().map(explain);
-        for (reason, remedy) in reasons.chain(frames.map(explain_frame)) {
+        for (reason, remedy) in reasons.chain(frames.map(websocket::explain)) {
             assert!(guide.contains(&format!("`{reason}`")) && !remedy.is_empty(), "the guide lacks {reason}");
         }
     }

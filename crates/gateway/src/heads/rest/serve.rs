@@ -9,7 +9,8 @@ use super::RestResult;
 use super::error::{ApiError, ErrorFormat};
 use super::request::{RestRequest, check_api_version};
 use super::routes::{Found, Handler, Route};
-use crate::http::{CallerName, HttpConnection, HttpContext, NotAdmitted, RequestBody, authorization};
+use crate::admission::CallerName;
+use crate::http::{HttpConnection, HttpContext, NotAdmitted, RequestBody, authorization};
 use crate::transport::peer::Peer;
 
 /// Why a request has no response of its handler.

@@ -99,7 +99,7 @@ async fn a_violation_is_an_error_with_a_close_frame() {
     let mut buffer = [0; 10];
     assert_eq!(server.read(&mut buffer).await.unwrap(), 2, "what came before is read");
     let error = server.read(&mut buffer).await.unwrap_err();
-    assert!(error.to_string().contains("only binary frames"), "{error}");
+    assert!(error.to_string().contains("in binary frames"), "{error}");
     server.shutdown().await.unwrap();
     let Some(Ok(Message::Close(Some(answer)))) = client.next().await else { panic!("no Close") };
     assert_eq!(u16::from(answer.code), 1003);

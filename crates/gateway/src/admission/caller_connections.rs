@@ -1,16 +1,12 @@
-//! Limits the open HTTPS connections of each caller, so that one policy, principal or device cannot take all of them.
+//! Limits the open connections of each caller, so that one policy, principal or device cannot take all of them. HTTPS and
+//! AMQP have a limit each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::{HeaderValue, header};
-use axum::response::Response;
 use ferrohub_core::auth::Principal;
 use ferrohub_core::{BlobCaller, Caller, DeviceCaller, ServiceCaller};
 use ferrohub_model::{ErrorCode, HubError};
-
-/// Seconds after which a refused caller may retry.
-const RETRY_AFTER: u64 = 5;
 
 /// The name under which the connections of a caller are counted. The modules of a device count as the device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,30 +50,41 @@ impl From<&BlobCaller> for CallerName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooManyConnections {
     limit: usize,
+    protocol: CallerProtocol,
 }
 
-impl From<TooManyConnections> for HubError {
-    fn from(TooManyConnections { limit }: TooManyConnections) -> Self {
-        let text = format!(
-            "The caller has {limit} open HTTPS connections, the maximum (limits.https_connections_per_caller): use \
-             connections again, or close idle ones."
-        );
-        Self::new(ErrorCode::ThrottlingException, text)
+/// The protocol of the connections that are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallerProtocol {
+    Https,
+    Amqp,
+}
+
+impl CallerProtocol {
+    /// Returns the name, and the configuration key of the limit.
+    fn name_and_key(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Https => ("HTTPS", "limits.https_connections_per_caller"),
+            Self::Amqp => ("AMQP", "limits.amqp_connections_per_caller"),
+        }
     }
 }
 
-impl TooManyConnections {
-    /// Completes the error response: the client may retry later, and the connection closes.
-    pub(crate) fn close_connection(self, response: &mut Response) {
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+impl From<TooManyConnections> for HubError {
+    fn from(TooManyConnections { limit, protocol }: TooManyConnections) -> Self {
+        let (name, key) = protocol.name_and_key();
+        let text = format!(
+            "The caller has {limit} open {name} connections, the maximum ({key}): use connections again, or close idle \
+             ones."
+        );
+        Self::new(ErrorCode::ThrottlingException, text)
     }
 }
 
 /// Counts the connections of each caller.
 pub(crate) struct CallerConnections {
     limit: usize,
+    protocol: CallerProtocol,
     /// Contains only callers with open connections.
     open: Mutex<HashMap<CallerName, usize>>,
 }
@@ -89,8 +96,8 @@ pub(crate) struct CallerPermit {
 }
 
 impl CallerConnections {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit: limit.max(1), open: Mutex::default() })
+    pub(crate) fn new(limit: usize, protocol: CallerProtocol) -> Arc<Self> {
+        Arc::new(Self { limit: limit.max(1), protocol, open: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallerName, usize>> {
@@ -106,7 +113,7 @@ impl CallerConnections {
         let mut open = self.lock();
         let count = open.entry(caller.clone()).or_default();
         if *count >= self.limit {
-            return Err(TooManyConnections { limit: self.limit });
+            return Err(TooManyConnections { limit: self.limit, protocol: self.protocol });
         }
         *count += 1;
         drop(open);
@@ -132,11 +139,11 @@ mod tests {
 
     #[test]
     fn a_caller_has_a_limited_number_of_connections_and_leaves_no_entry() {
-        let connections = CallerConnections::new(2);
+        let connections = CallerConnections::new(2, CallerProtocol::Amqp);
         let acquire = |caller: &str| connections.acquire(CallerName::Device(caller.to_owned()));
         let (first, second) = (acquire("a"), acquire("a"));
         assert!(first.is_ok() && second.is_ok());
-        assert_eq!(acquire("a").err(), Some(TooManyConnections { limit: 2 }));
+        assert_eq!(acquire("a").err(), Some(TooManyConnections { limit: 2, protocol: CallerProtocol::Amqp }));
         let other = acquire("b");
         assert!(other.is_ok());
         drop(first);

@@ -1,0 +1,107 @@
+//! Who the client is: SASL, tokens and their end.
+
+use std::task::{Context, Poll};
+
+use ferrohub_amqp::performative::SaslInit;
+use ferrohub_amqp::{Connection as Machine, Owned, ProtocolError};
+use ferrohub_core::{ServiceCaller, log_limited};
+use ferrohub_model::HubError;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{ConnectionHandler, Link, TOKEN_INVALID};
+use crate::admission::CallerName;
+use crate::heads::amqp::errors::ErrorText;
+use crate::heads::amqp::limits::REVOKED_TIMEOUT;
+use crate::heads::amqp::violation::End;
+use crate::heads::amqp::work;
+
+impl ConnectionHandler {
+    /// Ready when a credential is no longer valid.
+    pub(in crate::heads::amqp) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<CallerName> {
+        self.callers.poll_revoked(cx)
+    }
+
+    /// The credential of a caller has expired or was revoked: its links end.
+    ///
+    /// If it was the only caller, one link is detached with the reason: of the detached links of a client of one identity,
+    /// Node survives only one. On the others the client can do nothing. It may renew the credential, and else is
+    /// disconnected.
+    pub(in crate::heads::amqp) fn revoke(&mut self, machine: &mut Machine, name: &CallerName) {
+        let detached = if self.callers.is_empty() {
+            self.deadline = Some(Instant::now() + REVOKED_TIMEOUT);
+            1
+        } else {
+            usize::MAX
+        };
+        let reason = ErrorText::unauthorized(TOKEN_INVALID);
+        self.receivers.stop(name);
+        let of_caller = self.links.extract_if(.., |link| link.caller.as_ref() == Some(name));
+        for link in of_caller.take(detached) {
+            // If the link is detached already, the client does not expect a reason.
+            let _ = machine.detach(link.id, Some(&reason.get()));
+            self.receivers.remove(|ended| ended == link.id);
+        }
+        debug!(peer = %self.peer.address, "a credential of an AMQP connection is no longer valid");
+    }
+
+    /// The client has proved who it is, for the first time or again. Returns an error if the hub does not admit it.
+    pub(super) fn authenticate(
+        &mut self,
+        machine: &mut Machine,
+        caller: ServiceCaller,
+    ) -> Result<Result<(), HubError>, End> {
+        if let Err(error) = self.callers.add(caller, &self.context.caller_connections) {
+            log_limited!(
+                info,
+                "connect refused",
+                "too_many_connections",
+                peer = %self.peer.address,
+                protocol = self.peer.protocol,
+                error = &*error.message,
+                remedy = "close idle connections, or raise limits.amqp_connections_per_caller"
+            );
+            return Ok(Err(error));
+        }
+        if !self.slot.mark_authenticated() {
+            return Err(End::Evicted);
+        }
+        machine.set_authenticated();
+        self.authenticated = true;
+        self.deadline = None;
+        self.end_links_without_right(machine);
+        Ok(Ok(()))
+    }
+
+    /// Detaches links whose caller has put a token without the right, or is gone while another one has come.
+    pub(super) fn end_links_without_right(&mut self, machine: &mut Machine) {
+        let callers = &self.callers;
+        let has_right = |link: &Link| {
+            let caller = link.caller.as_ref().and_then(|name| callers.get(name));
+            match (caller, link.purpose.operation()) {
+                (Some(caller), Some(operation)) => caller.principal().may(operation),
+                (None, Some(_)) => false,
+                (_, None) => true,
+            }
+        };
+        let reason = ErrorText::unauthorized(TOKEN_INVALID);
+        for link in self.links.extract_if(.., |link| !has_right(link)) {
+            // If the link is detached already, the client does not expect a reason.
+            let _ = machine.detach(link.id, Some(&reason.get()));
+            self.receivers.remove(|ended| ended == link.id);
+        }
+    }
+
+    /// PLAIN proves who the client is. The other mechanisms prove nothing: a token for `$cbs` follows.
+    pub(super) fn choose_sasl(
+        &mut self,
+        machine: &mut Machine,
+        init: Owned<SaslInit<'static>>,
+    ) -> Result<(), ProtocolError> {
+        if init.get().mechanism.0 == "PLAIN" {
+            self.work = Some(work::verify_plain(self.context.hub.clone(), self.peer.address, init));
+            return Ok(());
+        }
+        machine.accept_sasl()
+    }
+}
