@@ -40,6 +40,7 @@
 
 pub mod auth;
 mod authorities;
+pub mod background;
 pub mod bus;
 mod callers;
 pub mod clock;
@@ -48,7 +49,6 @@ pub mod cloud_to_device;
 pub mod connections;
 pub mod faults;
 pub mod files;
-pub mod health;
 mod hub;
 pub mod limits;
 pub mod log_limit;
@@ -56,7 +56,9 @@ pub mod methods;
 pub mod metrics;
 pub mod node;
 pub mod operations;
+pub mod panics;
 pub mod policies;
+mod readiness;
 pub mod registry;
 pub mod request_peer;
 pub mod session;
@@ -64,7 +66,7 @@ pub mod store;
 mod store_error;
 pub mod telemetry;
 pub mod twins;
-mod uncancelled;
+pub mod uncancelled;
 
 pub use callers::{
     BlobCaller, BlobDenied, Caller, ConnectedDevice, Credentials, DeviceCaller, ServiceCaller,

@@ -18,7 +18,7 @@ use ferrohub_core::files::{
 };
 use ferrohub_core::limits::Limits;
 use ferrohub_core::methods::MethodCall;
-use ferrohub_core::metrics::Metrics;
+use ferrohub_core::metrics::{Metrics, Outcomes};
 use ferrohub_core::node::{Connections, RequestId};
 use ferrohub_core::operations::Identities;
 use ferrohub_core::policies::{Policy, PolicyKey, PolicySource};
@@ -100,7 +100,9 @@ impl World {
         };
         let limits = FolderLimits { blob_bytes: 1000, total_bytes: 10_000, device_bytes: 10_000 };
         let files = folder.path().join("files");
-        let files = Folder::open(&files, endpoint, limits, store.clone(), clock.clone()).await.unwrap();
+        let files = Folder::open(&files, endpoint, limits, store.clone(), clock.clone(), Outcomes::default())
+            .await
+            .unwrap();
         let key = SharedAccessKey::generate();
         let policy = |rights: Vec<Right>| Policy {
             name: policy_name(&rights).into(),
@@ -111,6 +113,7 @@ impl World {
         };
         let settings = HubSettings {
             host: HOST.to_owned(),
+            node: "node".to_owned(),
             limits: Limits { faults: 4, ..Limits::default() },
             policies: sets_of_rights().into_iter().filter(|set| !set.is_empty()).map(policy).collect(),
             authorities: Vec::new(),

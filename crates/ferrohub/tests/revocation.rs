@@ -117,6 +117,7 @@ impl World {
         let owner_key = SharedAccessKey::generate();
         let settings = HubSettings {
             host: HOST.to_owned(),
+            node: "node".to_owned(),
             limits: Limits::default(),
             policies: vec![owner_policy(&owner_key)],
             authorities: vec![authority],

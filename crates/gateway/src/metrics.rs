@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 
 use ferrohub_core::Operation;
-use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::metrics::{Outcomes, registered};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -37,7 +37,7 @@ pub(crate) struct RequestLabels {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// HTTP requests by operation and status class. A counter is looked up once, when its first request is counted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Requests {
     family: Family<RequestLabels, Counter>,
     counters: Arc<RequestCounters>,
@@ -50,13 +50,12 @@ struct RequestCounters {
     other: [OnceLock<Counter>; CLASSES.len()],
 }
 
-impl Default for Requests {
+impl Default for RequestCounters {
     fn default() -> Self {
-        let counters = RequestCounters {
+        Self {
             operations: [const { [const { OnceLock::new() }; CLASSES.len()] }; Operation::ALL.len()],
             other: [const { OnceLock::new() }; CLASSES.len()],
-        };
-        Self { family: Family::default(), counters: Arc::new(counters) }
+        }
     }
 }
 
@@ -78,23 +77,26 @@ impl Requests {
 impl GatewayMetrics {
     /// Creates the metrics and registers them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register("ferrohub_sockets", "Open sockets", metrics.sockets.clone());
-        registry.register(
-            "ferrohub_rejected_sockets",
-            "Sockets closed before authentication, by reason",
-            metrics.rejected.clone(),
-        );
-        registry.register(
-            "ferrohub_accept_failures",
-            "Connections that a listener could not accept, by reason",
-            metrics.accept_failures.clone(),
-        );
-        registry.register(
-            "ferrohub_http_requests",
-            "HTTP requests by operation and status class",
-            metrics.requests.family.clone(),
-        );
-        metrics
+        Self {
+            sockets: registered(registry, "ferrohub_sockets", "Open sockets"),
+            rejected: registered(
+                registry,
+                "ferrohub_rejected_sockets",
+                "Sockets closed before authentication, by reason",
+            ),
+            accept_failures: registered(
+                registry,
+                "ferrohub_accept_failures",
+                "Connections that a listener could not accept, by reason",
+            ),
+            requests: Requests {
+                family: registered(
+                    registry,
+                    "ferrohub_http_requests",
+                    "HTTP requests by operation and status class",
+                ),
+                counters: Arc::default(),
+            },
+        }
     }
 }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::FeedbackRecord;
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::{LockToken, Queues, Settlement};
 use crate::store::StoreError;
+use crate::uncancelled::run_uncancelled;
 
 /// A batch of records that a service has received and not settled yet.
 #[derive(Debug)]
@@ -106,21 +107,15 @@ impl Queues {
             batch.sequences.clone()
         };
         let queues = self.clone();
-        let written = tokio::spawn(async move {
+        run_uncancelled(&self.metrics.panics, async move {
             let max_deliveries = queues.limits.feedback.max_deliveries;
             let written = match settlement {
                 Settlement::Complete | Settlement::Reject => queues.store.complete_feedback(&sequences).await,
                 Settlement::Abandon => queues.store.abandon_feedback(&sequences, max_deliveries).await,
             };
             queues.feedback.lock().retain(|batch| batch.token != token);
-            written
-        });
-        match written.await {
-            Ok(written) => written.map(|()| true),
-            Err(error) => {
-                error!(%error, "cannot settle feedback");
-                Err(StoreError::Failed(Box::new(error)))
-            }
-        }
+            written.map(|()| true)
+        })
+        .await
     }
 }

@@ -55,9 +55,9 @@ impl ServiceCaller {
         let Destination { identity: id, input } = to;
         let message = NewMessage { id, input, enqueued, expiry, ack, properties, body };
         let queues = hub.queues.clone();
-        let (message, written) = run_uncancelled(async move {
+        let (message, written) = run_uncancelled(&hub.metrics.panics, async move {
             let written = queues.enqueue(&message).await.map_err(store_failed)?;
-            Ok((message, written))
+            Ok::<_, HubError>((message, written))
         })
         .await?;
         let id = &message.id;

@@ -83,7 +83,8 @@ impl Hub {
                 let identity = apply(None, self.clock.now())?;
                 self.check_parent(&identity, None).await?;
                 let hub = self.clone();
-                run_uncancelled(async move { hub.create_identity(identity).await }).await
+                run_uncancelled(&self.metrics.panics, async move { hub.create_identity(identity).await })
+                    .await
             }
             Some(if_match) => self.update_identity(id, if_match, apply).await,
         }
@@ -166,9 +167,10 @@ impl Hub {
             let (new, to_close) = apply(&old)?;
             self.check_parent(&new, Some(&old)).await?;
             let hub = self.clone();
-            let (written, new) =
-                run_uncancelled(async move { hub.write_and_close_connections(&old, new, to_close).await })
-                    .await?;
+            let (written, new) = run_uncancelled(&self.metrics.panics, async move {
+                hub.write_and_close_connections(&old, new, to_close).await
+            })
+            .await?;
             match written {
                 WriteOutcome::Done => return Ok(new),
                 WriteOutcome::NotFound => return Err(not_found(id)),
@@ -214,7 +216,7 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<(), HubError> {
         let (hub, id, if_match) = (self.clone(), id.clone(), if_match.clone());
-        run_uncancelled(async move { hub.delete_and_emit(&id, &if_match).await }).await
+        run_uncancelled(&self.metrics.panics, async move { hub.delete_and_emit(&id, &if_match).await }).await
     }
 
     async fn delete_and_emit(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {

@@ -41,8 +41,8 @@ impl ConnectedDevice {
         if !hub.emits(EventSource::TwinChange) {
             return hub.report_and_emit(id, patch, if_version).await;
         }
-        let (hub, id) = (hub.clone(), id.clone());
-        run_uncancelled(async move { hub.report_and_emit(&id, patch, if_version).await }).await
+        let (panics, hub, id) = (&hub.metrics.panics, hub.clone(), id.clone());
+        run_uncancelled(panics, async move { hub.report_and_emit(&id, patch, if_version).await }).await
     }
 }
 

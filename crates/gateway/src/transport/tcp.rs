@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrohub_core::auth::PeerCertificate;
+use ferrohub_core::background::Stop;
 use ferrohub_core::log_limited;
 use ferrohub_core::metrics::count;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tracing::debug;
@@ -128,22 +129,36 @@ impl Drop for ConnectionSlot {
     }
 }
 
+/// A listener and the tasks of its connections. They outlive a panic of [`accept`], which then goes on with them.
+pub(crate) struct Acceptor {
+    /// `None` when it accepts no more.
+    listener: Option<TcpListener>,
+    tasks: JoinSet<()>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: TcpListener) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { listener: Some(listener), tasks: JoinSet::new() }))
+    }
+}
+
 /// Accepts connections until `stop` is true, and runs `serve` for each. Returns when the last connection has ended.
 pub(crate) async fn accept<F>(
-    listener: TcpListener,
+    acceptor: Arc<Mutex<Acceptor>>,
     tls: Arc<ServerConfig>,
     protocol: &'static str,
     context: ListenerContext,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stop,
     serve: impl Fn(Accepted) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut tasks = JoinSet::new();
-    loop {
+    let mut acceptor = acceptor.lock().await;
+    let Acceptor { listener, tasks } = &mut *acceptor;
+    while let Some(open) = &*listener {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = open.accept() => accepted,
+            () = stop.requested() => break,
             // Join tasks as they finish, not only when the listener stops.
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 if ended.is_err_and(|error| error.is_cancelled()) {
@@ -157,13 +172,13 @@ pub(crate) async fn accept<F>(
             Err(error) => {
                 tokio::select! {
                     () = context.recover(&error) => continue,
-                    _ = stop.wait_for(|stop| *stop) => break,
+                    () = stop.requested() => break,
                 }
             }
         };
         let slot = tokio::select! {
             slot = context.admit() => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop.requested() => break,
         };
         let Some(slot) = slot else { continue };
         let eviction = slot.eviction();
@@ -182,7 +197,8 @@ pub(crate) async fn accept<F>(
         });
         eviction.set_task(task);
     }
-    drop(listener);
+    // Closes the socket.
+    *listener = None;
     while tasks.join_next().await.is_some() {}
 }
 
