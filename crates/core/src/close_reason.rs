@@ -27,6 +27,8 @@ pub enum CloseReason {
     FaultInjected,
     /// The store failed on a read or write for this device. The device is expected to reconnect.
     StoreFailed,
+    /// The hub panicked while it served the connection. The device is expected to reconnect.
+    InternalError,
     /// The hub is stopping.
     Stopping,
 }
@@ -48,6 +50,7 @@ impl CloseReason {
             Self::SlowReader => "slow_reader",
             Self::FaultInjected => "fault_injected",
             Self::StoreFailed => "store_failed",
+            Self::InternalError => "internal_error",
             Self::Stopping => "stopping",
         }
     }

@@ -13,25 +13,31 @@ use crate::metrics::{Outcomes, count};
 #[error("it panicked ({0})")]
 pub struct Panicked(pub String);
 
-/// Runs `work`. If it panics, logs and counts that under `place`, a constant such as `operation`.
+/// Runs `work`. If it panics, [records](record_panic) that under `place`.
 ///
 /// # Errors
 ///
 /// [`Panicked`] if it panicked. Its locks are released then, and everything that it owned is dropped.
-pub async fn catch_panic<T>(
-    panics: &Outcomes,
+pub fn catch_panic<T, F: Future<Output = T>>(
+    panics: Outcomes,
     place: &'static str,
-    work: impl Future<Output = T>,
-) -> Result<T, Panicked> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
-        let error = panic_message(&*panic);
-        error!(
-            place,
-            error, "a panic was caught; it ended this one request or connection, and the hub goes on"
-        );
-        count(panics, place);
-        Panicked(error.to_owned())
-    })
+    work: F,
+) -> impl Future<Output = Result<T, Panicked>> + use<T, F> {
+    // Not an `async fn`: its future would have room for `work` twice.
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .map(move |ended| ended.map_err(|panic| record_panic(&panics, place, &*panic)))
+}
+
+/// Logs and counts a panic that was caught. `place` is a constant such as `operation` or `https`.
+pub fn record_panic(panics: &Outcomes, place: &'static str, panic: &(dyn Any + Send)) -> Panicked {
+    let error = panic_message(panic);
+    error!(
+        place,
+        error, "a panic was caught; it ended one operation, request or connection, and the hub goes on"
+    );
+    count(panics, place);
+    Panicked(error.to_owned())
 }
 
 /// Returns the message of a panic.
@@ -49,8 +55,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_caught_and_counted_with_its_message() {
         let panics = Outcomes::default();
-        assert_eq!(catch_panic(&panics, "operation", async { 1 }).await, Ok(1));
-        let caught = catch_panic(&panics, "operation", async { panic!("no {}", 2) }).await;
+        assert_eq!(catch_panic(panics.clone(), "operation", async { 1 }).await, Ok(1));
+        let caught = catch_panic(panics.clone(), "operation", async { panic!("no {}", 2) }).await;
         assert_eq!(caught, Err::<(), _>(Panicked("no 2".to_owned())));
         assert_eq!(counter(&panics, "operation").get(), 1);
     }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ferrohub_model::{ErrorCode, HubError};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
@@ -45,9 +46,8 @@ where
     T: Send + 'static,
     E: From<Interrupted> + Send + 'static,
 {
-    let panics = panics.clone();
     // The panic is caught inside the task, so that it is counted even if the caller is gone.
-    let caught = async move { catch_panic(&panics, PLACE, work).await };
+    let caught = catch_panic(panics.clone(), PLACE, work);
     match tokio::spawn(caught).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panicked)) => Err(Interrupted::from(panicked).into()),
@@ -65,13 +65,12 @@ where
     T: Send + 'static,
     E: From<Interrupted> + Send + 'static,
 {
-    let panics = panics.clone();
-    CompleteWhenCancelled(Some(Box::pin(async move {
-        match catch_panic(&panics, PLACE, work).await {
-            Ok(outcome) => outcome,
-            Err(panicked) => Err(Interrupted::from(panicked).into()),
-        }
-    })))
+    let caught = catch_panic(panics.clone(), PLACE, work);
+    let flat = |caught: Result<Result<T, E>, Panicked>| match caught {
+        Ok(outcome) => outcome,
+        Err(panicked) => Err(Interrupted::from(panicked).into()),
+    };
+    CompleteWhenCancelled(Some(Box::pin(caught.map(flat))))
 }
 
 struct CompleteWhenCancelled<T: Send + 'static>(Option<BoxFuture<'static, T>>);
@@ -102,7 +101,6 @@ impl<T: Send + 'static> Drop for CompleteWhenCancelled<T> {
 mod tests {
     use std::sync::Arc;
 
-    use futures_util::FutureExt as _;
     use tokio::sync::Semaphore;
 
     use super::*;

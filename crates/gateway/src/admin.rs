@@ -15,6 +15,8 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ferrohub_core::Hub;
+use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::panics::catch_panic;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -32,7 +34,7 @@ pub(crate) use guard::Guard;
 use crate::health::{self, Audience, Readiness};
 use crate::system_metrics::SystemMetrics;
 use crate::transport::accept_errors::AcceptErrors;
-use crate::transport::tcp::Accepted;
+use crate::transport::tcp::{Accepted, ListenerContext};
 use crate::transport::tls::ServerCertificate;
 use crate::transport::write_timeout::WriteTimeout;
 
@@ -77,6 +79,7 @@ pub(crate) struct PlainListener {
     router: Router,
     write_timeout: Duration,
     errors: Arc<AcceptErrors>,
+    panics: Outcomes,
     permits: Arc<Semaphore>,
 }
 
@@ -85,9 +88,16 @@ impl PlainListener {
         listener: TcpListener,
         router: Router,
         write_timeout: Duration,
-        errors: Arc<AcceptErrors>,
+        context: &ListenerContext,
     ) -> Self {
-        Self { listener, router, write_timeout, errors, permits: Arc::new(Semaphore::new(PLAIN_CONNECTIONS)) }
+        Self {
+            listener,
+            router,
+            write_timeout,
+            errors: context.accept_errors.clone(),
+            panics: context.panics.clone(),
+            permits: Arc::new(Semaphore::new(PLAIN_CONNECTIONS)),
+        }
     }
 
     /// Serves connections. Clients beyond [`PLAIN_CONNECTIONS`] wait until others have closed. Never returns.
@@ -102,7 +112,7 @@ impl PlainListener {
                 }
             };
             let (router, write_timeout) = (self.router.clone(), self.write_timeout);
-            tokio::spawn(async move {
+            tokio::spawn(catch_panic(self.panics.clone(), "admin", async move {
                 let service =
                     service_fn(|request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
                 let served = http()
@@ -112,7 +122,7 @@ impl PlainListener {
                     debug!(%error, "admin connection closed");
                 }
                 drop(permit);
-            });
+            }));
         }
     }
 }

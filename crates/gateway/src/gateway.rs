@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrohub_core::Hub;
+use ferrohub_core::metrics::Outcomes;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
@@ -79,12 +80,13 @@ impl GatewayLimits {
         }
     }
 
-    pub(crate) fn listener_context(&self, metrics: GatewayMetrics) -> ListenerContext {
+    pub(crate) fn listener_context(&self, metrics: GatewayMetrics, panics: Outcomes) -> ListenerContext {
         ListenerContext {
             sockets: Arc::new(Semaphore::new(self.connections.min(Semaphore::MAX_PERMITS))),
             unauthenticated_slots: UnauthenticatedSlots::new(self.unauthenticated_connections),
             handshake_timeout: self.handshake_timeout,
             accept_errors: Arc::new(AcceptErrors::new(metrics.accept_failures.clone())),
+            panics,
             metrics,
         }
     }
@@ -192,7 +194,7 @@ impl Gateway {
         let mqtt_tls = Arc::new(mqtt_tls);
         let https_tls = Arc::new(server_config(certificate.clone(), &[b"h2", b"http/1.1"])?);
         let admin_tls = Arc::new(server_config(certificate.clone(), &[b"http/1.1"])?);
-        let context = limits.listener_context(metrics.clone());
+        let context = limits.listener_context(metrics.clone(), hub.metrics().panics.clone());
         let mut tasks = JoinSet::new();
         let background = hub.background().clone();
         for listener in self.mqtt {
@@ -253,7 +255,7 @@ impl Gateway {
                     listener,
                     router,
                     limits.https_write_timeout,
-                    context.accept_errors.clone(),
+                    &context,
                 ));
                 admin_tasks.spawn(
                     background

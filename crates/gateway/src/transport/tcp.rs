@@ -9,7 +9,8 @@ use std::time::Duration;
 use ferrohub_core::auth::PeerCertificate;
 use ferrohub_core::background::Stop;
 use ferrohub_core::log_limited;
-use ferrohub_core::metrics::count;
+use ferrohub_core::metrics::{Outcomes, count};
+use ferrohub_core::panics::catch_panic;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -42,6 +43,8 @@ pub(crate) struct ListenerContext {
     pub(crate) handshake_timeout: Duration,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) accept_errors: Arc<AcceptErrors>,
+    /// Panics of connections, by protocol.
+    pub(crate) panics: Outcomes,
 }
 
 impl ListenerContext {
@@ -183,6 +186,7 @@ pub(crate) async fn accept<F>(
         let Some(slot) = slot else { continue };
         let eviction = slot.eviction();
         let (tls, limit, serve) = (tls.clone(), context.handshake_timeout, serve.clone());
+        let panics = context.panics.clone();
         // Each future is boxed separately: a connection in its handshake needs no memory for `serve` and vice versa,
         // and the task itself is little more than a pointer to the current future.
         let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
@@ -193,7 +197,9 @@ pub(crate) async fn accept<F>(
             };
             let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
             let peer = Peer { address, certificate, protocol };
-            Box::pin(serve(Accepted { stream, peer, slot })).await;
+            let serving = serve(Accepted { stream, peer, slot });
+            // A panic that no head has caught ends the connection.
+            let _ = Box::pin(catch_panic(panics, protocol, serving)).await;
         });
         eviction.set_task(task);
     }
