@@ -5,42 +5,27 @@
 //! `crates/store/src/writer.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends by panicking")]
 
+mod hub;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use ferrohub_bus::LocalBus;
-use ferrohub_core::clock::Clock;
-use ferrohub_core::limits::Limits;
-use ferrohub_core::metrics::{Metrics, counter};
-use ferrohub_core::node::Connections;
-use ferrohub_core::policies::{Policy, PolicySource};
-use ferrohub_core::store::{Store, StoreError};
-use ferrohub_core::telemetry::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
-use ferrohub_core::{Hub, HubPorts, HubSettings, Operation};
+use ferrohub_core::Hub;
+use ferrohub_core::metrics::counter;
+use ferrohub_core::store::StoreError;
+use ferrohub_core::telemetry::{Batch, EventLog, PartitionState, StoredEvent};
 use ferrohub_gateway::{GatewayLimits, GatewayMetrics, InMemoryGateway, MqttLimits};
-use ferrohub_model::{DeviceId, Rights, SharedAccessKey, Timestamp, sas};
+use ferrohub_model::{Right, SharedAccessKey, Timestamp, sas};
 use ferrohub_mqtt::{Connect, Packet, PacketId, Publish, QoS, Utf8};
-use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
-use prometheus_client::registry::Registry;
-use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
-const EXPIRY: Timestamp = Timestamp::from_unix_seconds(1_700_003_600);
-const HOST: &str = "hub.example";
+use hub::{EXPIRY, HOST, SetUp, create_device, policy, service};
+
 const DEVICE: &str = "d";
-
-struct FixedClock;
-
-impl Clock for FixedClock {
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-}
 
 /// Where the event log panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +41,7 @@ enum Plant {
 }
 
 struct PlantedLog {
-    log: SqliteEventLog,
+    log: Arc<dyn EventLog>,
     plant: Arc<AtomicU8>,
 }
 
@@ -121,44 +106,12 @@ struct World {
 impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
-        let log = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap();
         let plant = Arc::new(AtomicU8::new(Plant::Nowhere as u8));
-        let connections = Arc::new(Connections::new(8));
         let key = SharedAccessKey::generate();
-        let policy = Policy {
-            name: "owner".into(),
-            rights: Rights::ALL,
-            primary_key: key.clone(),
-            secondary_key: key.clone(),
-            source: PolicySource::Configuration,
-        };
-        let settings = HubSettings {
-            host: HOST.to_owned(),
-            node: "node".to_owned(),
-            limits: Limits::default(),
-            policies: vec![policy],
-            authorities: Vec::new(),
-            entra: None,
-            events: EventSettings::default(),
-        };
-        let store: Arc<dyn Store> = Arc::new(store);
-        let ports = HubPorts {
-            store,
-            events: Arc::new(PlantedLog { log, plant: plant.clone() }),
-            bus: Arc::new(LocalBus::new(connections.clone())),
-            clock: Arc::new(FixedClock),
-            connections,
-            files: None,
-        };
-        let hub = Hub::start(settings, ports, Metrics::register(&mut Registry::default())).await.unwrap();
-        let hub = Arc::new(hub);
-        let token = sas::sign(HOST, &key, Some("owner"), EXPIRY);
-        let owner = hub.authenticate_service(Some(&token), Operation::PutDevice).await.unwrap();
-        let keys = json!({ "primaryKey": key.to_base64(), "secondaryKey": key.to_base64() });
-        let device = json!({ "deviceId": DEVICE, "authentication": { "type": "sas", "symmetricKey": keys } });
-        let device = serde_json::from_value(device).unwrap();
-        owner.put_device(&DeviceId::new(DEVICE).unwrap(), &device, None).await.unwrap();
+        let mut set_up = SetUp::new(folder.path(), vec![policy("owner", &Right::ALL, &key)]);
+        set_up.ports.events = Arc::new(PlantedLog { log: set_up.ports.events, plant: plant.clone() });
+        let hub = set_up.start().await;
+        create_device(&service(&hub, "owner", &key).await, DEVICE, &key).await;
         let gateway = InMemoryGateway::new(hub.clone(), &limits(), GatewayMetrics::default());
         Self { hub, gateway, plant, key, _folder: folder }
     }
