@@ -1,29 +1,31 @@
 //! A panic ends one operation, one request, one connection or one round of a background task. The hub goes on, a metric
 //! counts it, and readiness names a task that is down.
 //!
-//! The event log of these tests panics where a test tells it to. Panics inside a write of the store are in
+//! The event log and the clock of these tests panic where a test tells them to. Panics inside a write of the store are in
 //! `crates/store/src/writer.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends by panicking")]
 
 mod hub;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use ferrohub_core::Hub;
+use ferrohub_core::clock::Clock;
 use ferrohub_core::metrics::counter;
-use ferrohub_core::store::StoreError;
+use ferrohub_core::store::{Store, StoreError};
 use ferrohub_core::telemetry::{Batch, EventLog, PartitionState, StoredEvent};
+use ferrohub_core::{Hub, ServiceCaller};
 use ferrohub_gateway::{GatewayLimits, GatewayMetrics, InMemoryGateway, MqttLimits};
-use ferrohub_model::{Right, SharedAccessKey, Timestamp, sas};
+use ferrohub_model::message::{MessageProperties, SystemProperty};
+use ferrohub_model::{IdentityId, Right, SharedAccessKey, Timestamp, sas};
 use ferrohub_mqtt::{Connect, Packet, PacketId, Publish, QoS, Utf8};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 
-use hub::{EXPIRY, HOST, SetUp, create_device, policy, service};
+use hub::{EXPIRY, HOST, NOW, SetUp, create_device, policy, service};
 
 const DEVICE: &str = "d";
 
@@ -94,11 +96,35 @@ impl EventLog for PlantedLog {
     }
 }
 
+/// A clock that panics once, when it was read some times.
+struct PlantedClock {
+    now: AtomicI64,
+    /// The reads until the panic; negative for none.
+    reads_left: AtomicI64,
+}
+
+impl Default for PlantedClock {
+    fn default() -> Self {
+        Self { now: AtomicI64::new(NOW.unix_millis()), reads_left: AtomicI64::new(-1) }
+    }
+}
+
+impl Clock for PlantedClock {
+    fn now(&self) -> Timestamp {
+        let left = self.reads_left.fetch_sub(1, Ordering::SeqCst);
+        assert!(left != 0, "planted: clock");
+        Timestamp::from_unix_millis(self.now.load(Ordering::SeqCst))
+    }
+}
+
 /// A hub with one device.
 struct World {
     hub: Arc<Hub>,
     gateway: InMemoryGateway,
     plant: Arc<AtomicU8>,
+    clock: Arc<PlantedClock>,
+    owner: ServiceCaller,
+    store: Arc<dyn Store>,
     key: SharedAccessKey,
     _folder: tempfile::TempDir,
 }
@@ -110,10 +136,14 @@ impl World {
         let key = SharedAccessKey::generate();
         let mut set_up = SetUp::new(folder.path(), vec![policy("owner", &Right::ALL, &key)]);
         set_up.ports.events = Arc::new(PlantedLog { log: set_up.ports.events, plant: plant.clone() });
+        let clock = Arc::<PlantedClock>::default();
+        set_up.ports.clock = clock.clone();
+        let store = set_up.ports.store.clone();
         let hub = set_up.start().await;
-        create_device(&service(&hub, "owner", &key).await, DEVICE, &key).await;
+        let owner = service(&hub, "owner", &key).await;
+        create_device(&owner, DEVICE, &key).await;
         let gateway = InMemoryGateway::new(hub.clone(), &limits(), GatewayMetrics::default());
-        Self { hub, gateway, plant, key, _folder: folder }
+        Self { hub, gateway, plant, clock, owner, store, key, _folder: folder }
     }
 
     fn plant(&self, place: Plant) {
@@ -274,4 +304,22 @@ async fn readiness_names_a_background_task_that_panics_until_it_works_again() {
         .await;
     world.hub.drain().await;
     world.hub.close().await;
+}
+
+#[tokio::test]
+async fn a_message_expires_wherever_the_task_that_expires_it_panics() {
+    let (id, mut failures) = (IdentityId::parse(DEVICE).unwrap(), 0);
+    for reads in 0..8 {
+        let world = World::new().await;
+        let mut properties = MessageProperties::default();
+        properties.system.insert(SystemProperty::To, format!("/devices/{DEVICE}/messages/deviceBound"));
+        // The task wakes up when this time has passed.
+        properties.system.insert(SystemProperty::Expiry, NOW.plus_millis(50).to_string());
+        world.owner.send_message(properties, Bytes::new()).await.unwrap();
+        world.clock.now.store(NOW.unix_millis() + 1000, Ordering::SeqCst);
+        world.clock.reads_left.store(reads, Ordering::SeqCst);
+        world.wait_until(async || world.store.queued_messages(&id).await.unwrap().is_empty()).await;
+        failures += counter(&world.hub.metrics().failed_tasks, "message expiry").get();
+    }
+    assert!(failures > 1, "the clock was read while the task worked");
 }

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Queues;
+use super::locks::Released;
 use crate::background::{LeaseState, Stop, TaskLease};
 use crate::store::{ExpiredMessage, StoreError};
 
@@ -129,14 +130,11 @@ impl Queues {
         if locked.is_empty() {
             return Ok(());
         }
-        let sequences: Vec<u64> = locked.iter().map(|due| due.sequence).collect();
+        let mut expiring = ExpiringLocks { queues: self, locked };
+        let sequences: Vec<u64> = expiring.locked.iter().map(|due| due.sequence).collect();
         let ended =
             self.store.settle_messages(&sequences, FeedbackStatus::Expired, self.feedback_options()).await;
-        let now = self.clock.now();
-        let released: Vec<(&IdentityId, _)> = {
-            let mut locks = self.locks();
-            locked.iter().map(|due| (&due.id, locks.finish_settle(&due.id, &[due.sequence], now))).collect()
-        };
+        let released = expiring.release();
         for (id, released) in released.iter().filter(|(_, released)| released.had_waiter) {
             self.notify_released(id, released, false).await;
         }
@@ -144,5 +142,29 @@ impl Queues {
         self.record_outcome("expired", ended);
         info!(messages = ended, "messages expired");
         Ok(())
+    }
+}
+
+/// Messages that the expiry task has locked. Dropping it, also in a panic, releases them: the task is started again, and
+/// finds them.
+struct ExpiringLocks<'a> {
+    queues: &'a Queues,
+    locked: Vec<&'a ExpiredMessage>,
+}
+
+impl<'a> ExpiringLocks<'a> {
+    fn release(&mut self) -> Vec<(&'a IdentityId, Released)> {
+        let now = self.queues.clock.now();
+        let mut locks = self.queues.locks();
+        let release = |due: &'a ExpiredMessage| (&due.id, locks.finish_settle(&due.id, &[due.sequence], now));
+        std::mem::take(&mut self.locked).into_iter().map(release).collect()
+    }
+}
+
+impl Drop for ExpiringLocks<'_> {
+    fn drop(&mut self) {
+        if !self.locked.is_empty() {
+            self.release();
+        }
     }
 }

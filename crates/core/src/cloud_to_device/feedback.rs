@@ -108,14 +108,26 @@ impl Queues {
         };
         let queues = self.clone();
         run_uncancelled(&self.metrics.panics, async move {
+            let _settling = SettlingBatch { queues: &queues, token };
             let max_deliveries = queues.limits.feedback.max_deliveries;
             let written = match settlement {
                 Settlement::Complete | Settlement::Reject => queues.store.complete_feedback(&sequences).await,
                 Settlement::Abandon => queues.store.abandon_feedback(&sequences, max_deliveries).await,
             };
-            queues.feedback.lock().retain(|batch| batch.token != token);
             written.map(|()| true)
         })
         .await
+    }
+}
+
+/// A batch whose settlement is being written. Dropping it, also in a panic, releases the records that are still stored.
+struct SettlingBatch<'a> {
+    queues: &'a Queues,
+    token: LockToken,
+}
+
+impl Drop for SettlingBatch<'_> {
+    fn drop(&mut self) {
+        self.queues.feedback.lock().retain(|batch| batch.token != self.token);
     }
 }

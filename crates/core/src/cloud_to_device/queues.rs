@@ -201,7 +201,10 @@ impl Queues {
     ) -> Result<u64, StoreError> {
         let (queues, id) = (self.clone(), id.clone());
         run_uncancelled(&self.metrics.panics, async move {
-            let written = queues.try_write_settlement(&id, &sequences, settlement).await;
+            // If the settlement panics, the locks are released.
+            let mut settling = UndeliveredLocks { queues: &queues, id: &id, sequences };
+            let written = queues.try_write_settlement(&id, &settling.sequences, settlement).await;
+            let sequences = std::mem::take(&mut settling.sequences);
             let still_queued = settlement == Settlement::Abandon || written.is_err();
             let released = queues.locks().finish_settle(&id, &sequences, queues.clock.now());
             queues.notify_released(&id, &released, still_queued).await;
