@@ -8,6 +8,7 @@
 //! * [`node`]: what this process holds, the connections and the calls in flight.
 //! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
 //!   events), [`files::BlobStore`] (uploaded files), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
+//! * [`background`]: supervised tasks, and leases for work that must happen once in a hub.
 //! * [`Hub`]: assembles these, starts and stops.
 //!
 //! Path of a method call: [`ServiceCaller::invoke_method`] → [`bus::Bus::call`] → [`node::Connections::call`] → the

@@ -163,6 +163,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::background::Leases;
     use crate::background::fake::leases;
 
     /// A log with one partition that counts how often its state is read and how often events are removed.
@@ -257,6 +258,32 @@ mod tests {
         assert_eq!(log.state_reads.load(Ordering::Relaxed), state_reads, "the log is empty again");
         stop.send_replace(true);
         task.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_events_are_removed_by_the_node_that_holds_the_lease() {
+        let log = Arc::new(CountingLog::default());
+        let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
+        let now = clock.now();
+        *log.partition.lock().unwrap() =
+            PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
+        tokio::time::sleep(EventSettings::default().retention * 2).await;
+        let leases = leases(clock.clone());
+        let on_node = |node: &str| RetentionJob {
+            log: log.clone(),
+            settings: EventSettings::default(),
+            clock: clock.clone(),
+            removed_events: Counter::default(),
+            lease: Arc::new(Leases { node: node.to_owned(), ..leases.clone() }.of_task("event-retention")),
+        };
+        let (first, second) = (on_node("a"), on_node("b"));
+        assert_eq!(first.lease.hold().await.unwrap(), LeaseState::Held);
+        let again = second.run_once().await.unwrap();
+        assert!(again.delay.is_some(), "it asks again");
+        assert_eq!(log.removals.load(Ordering::Relaxed), 0);
+        first.lease.release().await;
+        second.run_once().await.unwrap();
+        assert_eq!(second.removed_events.get(), 3);
     }
 
     #[test]

@@ -246,3 +246,78 @@ fn handshake_stream<T>(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use ferrohub_core::background::Background;
+    use rustls::server::ResolvesServerCertUsingSni;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// Panics when it is cloned for the second connection.
+    struct PlantedPanic(Arc<AtomicU32>);
+
+    impl Clone for PlantedPanic {
+        fn clone(&self) -> Self {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) != 1, "planted");
+            Self(self.0.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_panics_is_started_again_and_keeps_its_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let resolver = Arc::new(ResolvesServerCertUsingSni::new());
+        let tls = Arc::new(tls.with_no_client_auth().with_cert_resolver(resolver));
+        let metrics = GatewayMetrics::default();
+        let context = ListenerContext {
+            sockets: Arc::new(Semaphore::new(10)),
+            unauthenticated_slots: UnauthenticatedSlots::new(10),
+            handshake_timeout: Duration::from_secs(60),
+            accept_errors: Arc::new(AcceptErrors::new(metrics.accept_failures.clone())),
+            metrics: metrics.clone(),
+            panics: Outcomes::default(),
+        };
+        let (background, stop) = (Background::default(), watch::Sender::new(false));
+        let acceptor = Acceptor::new(listener);
+        let clones = Arc::new(AtomicU32::new(0));
+        let planted = clones.clone();
+        let task = tokio::spawn(background.supervise("listener", stop.subscribe().into(), move |stop| {
+            // Not cloned here: the clones are counted.
+            let planted = PlantedPanic(planted.clone());
+            let serve = move |_| {
+                let _ = &planted;
+                async {}
+            };
+            accept(acceptor.clone(), tls.clone(), "test", context.clone(), stop, serve)
+        }));
+        let sockets_are = async |count: i64| {
+            while metrics.sockets.get() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let mut first = TcpStream::connect(address).await.unwrap();
+        sockets_are(1).await;
+        // Its socket is closed by the panic.
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert_eq!(second.read(&mut [0]).await.unwrap_or(0), 0);
+        assert_eq!(background.problems().len(), 1);
+        let third = TcpStream::connect(address).await.unwrap();
+        sockets_are(2).await;
+        let open = tokio::time::timeout(Duration::from_millis(1), first.read(&mut [0])).await;
+        assert!(open.is_err(), "the first connection is still open");
+        drop(first);
+        drop(third);
+        stop.send_replace(true);
+        task.await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "a listener that stops closes its socket");
+    }
+}
