@@ -1,7 +1,10 @@
 //! The reasons for which connections end.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a connection was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     /// The device disconnected cleanly, for example with an MQTT DISCONNECT.
     ClientDisconnect,

@@ -2,6 +2,8 @@
 //!
 //! What a feature does to the hub is in `impl Hub` in the folder of the feature.
 
+mod reload;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;

@@ -11,7 +11,7 @@ use ferrohub_core::auth::Credential;
 use ferrohub_core::close_reason::CloseReason;
 use ferrohub_core::node::{
     Answer, CallEnd, Connection, Connections, DesiredNotice, MethodReply, Outgoing, OutgoingCall,
-    OutgoingMethod,
+    OutgoingMethod, Selector,
 };
 use ferrohub_core::registry::{Authentication, Identity};
 use ferrohub_core::session::{Session, Subscription};
@@ -61,7 +61,7 @@ fn call(table: &Arc<Connections>, connect_seconds: u64) -> JoinHandle<CallResult
         let call = OutgoingCall {
             name: MethodName::new("reboot").unwrap(),
             payload: None,
-            connect_deadline: Instant::now() + Duration::from_secs(connect_seconds),
+            connect_timeout: Duration::from_secs(connect_seconds),
             response_timeout: Duration::from_secs(30),
         };
         table.call(&device(), call).await
@@ -160,7 +160,7 @@ async fn calls_left_in_flight_end_on_a_clean_start_a_deletion_or_a_lost_connecti
         let second = connection(true);
         match case {
             "clean start" => drop(table.attach(&second, false)),
-            "deletion" => table.close(&device(), CloseReason::Deleted),
+            "deletion" => table.disconnect(&Selector::with_modules(&device()), CloseReason::Deleted),
             _ => {
                 table.attach(&second, true);
                 table.detach(&second, CloseReason::Lost);

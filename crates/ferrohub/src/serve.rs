@@ -162,6 +162,9 @@ impl Server {
         let renewal = tokio::spawn(health.supervise("certificate renewal", files.keep_current(reload)));
         let activity = async move { hub.run_activity_writer().await };
         let activity = tokio::spawn(health.supervise("activity writer", activity));
+        let hub = options.hub.clone();
+        let reloads = async move { hub.run_reloads().await };
+        let reloads = tokio::spawn(health.supervise("reloads", reloads));
         let maintenance = files::run_file_maintenance(options.hub.clone());
         let file_maintenance = tokio::spawn(health.supervise("file maintenance", maintenance));
         info!(
@@ -171,6 +174,7 @@ impl Server {
         gateway.serve(options, stopping).await?;
         renewal.abort();
         activity.abort();
+        reloads.abort();
         file_maintenance.abort();
         info!("the hub stopped");
         Ok(())

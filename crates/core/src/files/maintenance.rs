@@ -2,9 +2,10 @@
 
 use tracing::{error, info, warn};
 
-use crate::files::{BlobError, FileStorage, UrlSigningKeys};
+use crate::files::{BlobError, FileStorage};
 use crate::hub::Hub;
 use crate::metrics::count;
+use crate::node::What;
 use crate::store::StoreError;
 
 /// How long an expired upload is kept, so that its device gets an error that says it expired.
@@ -55,9 +56,8 @@ impl Hub {
     /// Generates a new signing key. URLs signed with the previous key stay valid until they expire.
     async fn rotate_url_key(&self) -> Result<(), StoreError> {
         self.generate_url_key().await?;
-        let mut keys = self.store.signing_keys().await?;
-        keys.truncate(UrlSigningKeys::RETAINED);
-        self.url_signing_keys.set(keys);
+        self.reload_url_keys().await?;
+        self.bus.invalidate(What::SigningKeys).await;
         info!("rotated the key that signs file URLs");
         Ok(())
     }

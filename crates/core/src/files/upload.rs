@@ -58,6 +58,15 @@ impl Hub {
         Ok(())
     }
 
+    /// Loads the keys that sign URLs again. Keeps the current ones if this hub has no folder of its own.
+    pub(crate) async fn reload_url_keys(&self) -> Result<(), StoreError> {
+        let Some(FileStorage::Folder(_)) = &self.files else { return Ok(()) };
+        let mut keys = self.store.signing_keys().await?;
+        keys.truncate(crate::files::UrlSigningKeys::RETAINED);
+        self.url_signing_keys.set(keys);
+        Ok(())
+    }
+
     pub(super) async fn generate_url_key(&self) -> Result<StoredSigningKey, StoreError> {
         let key = StoredSigningKey { key: SharedAccessKey::generate(), created: self.clock.now() };
         self.store.save_signing_key(&key, crate::files::UrlSigningKeys::RETAINED).await?;

@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Maximum number of pending notices of a device. If a device has more, the hub disconnects it. The device reads its
 /// twin when it reconnects, so it misses no change.
 const MAX_PENDING: usize = 32;
 
 /// A change of desired properties to send to a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredNotice {
     /// The version of the desired properties after the change.
     pub version: u64,
