@@ -419,3 +419,37 @@ impl Drop for Waiter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> IdentityId {
+        IdentityId::parse(text).unwrap()
+    }
+
+    /// A hub has one of these per connected device, so its size matters.
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Entry>() <= 32, "{}", size_of::<Entry>());
+    }
+
+    #[test]
+    fn only_devices_with_modules_take_space_in_the_index_of_modules() {
+        let mut shard = Shard::default();
+        for number in 0..100 {
+            shard.entry(&id(&format!("d{number}")));
+        }
+        assert_eq!(shard.modules.capacity(), 0);
+        let device = DeviceId::new("d1").unwrap();
+        for name in ["d1/a", "d1/b", "d1/a", "d10/a"] {
+            shard.entry(&id(name));
+        }
+        assert_eq!(shard.device_and_modules(&device), ["d1", "d1/a", "d1/b"].map(id));
+        shard.remove_if_unused(&id("d1/a"));
+        assert_eq!(shard.device_and_modules(&device), ["d1", "d1/b"].map(id));
+        shard.remove_if_unused(&id("d1/b"));
+        shard.remove_if_unused(&id("d10/a"));
+        assert!(shard.modules.is_empty() && shard.entries.len() == 100);
+    }
+}
