@@ -30,6 +30,8 @@ pub enum CloseReason {
     FaultInjected,
     /// The store failed on a read or write for this device. The device is expected to reconnect.
     StoreFailed,
+    /// A change of desired properties did not reach the connection. The device reads its twin when it reconnects.
+    MissedTwinChange,
     /// The hub is stopping.
     Stopping,
 }
@@ -51,6 +53,7 @@ impl CloseReason {
             Self::SlowReader => "slow_reader",
             Self::FaultInjected => "fault_injected",
             Self::StoreFailed => "store_failed",
+            Self::MissedTwinChange => "missed_twin_change",
             Self::Stopping => "stopping",
         }
     }

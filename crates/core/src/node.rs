@@ -5,6 +5,7 @@
 
 mod connection;
 mod desired;
+mod desired_gaps;
 mod in_flight;
 mod inbox;
 mod invalidations;

@@ -275,17 +275,17 @@ async fn a_subscribed_device_gets_notices_of_new_versions_only() {
     let table = table();
     let device = connection(true);
     table.attach(&device, true);
-    device.notify_desired(notice(2));
+    table.notify_desired(&device.id, notice(2));
     assert_eq!(outgoing(&device).await, "nothing", "not subscribed");
     let listening = device.session().with(Subscription::DesiredProperties, true);
     table.set_session(&device, listening);
-    device.notify_desired(notice(3));
-    device.notify_desired(notice(4));
-    device.mark_desired_read(3);
+    table.notify_desired(&device.id, notice(3));
+    table.notify_desired(&device.id, notice(4));
+    table.mark_desired_read(&device, 3);
     assert_eq!(outgoing(&device).await, "version 4");
-    device.notify_desired(notice(4));
+    table.notify_desired(&device.id, notice(4));
     assert_eq!(outgoing(&device).await, "nothing");
-    device.notify_desired(notice(5));
+    table.notify_desired(&device.id, notice(5));
     table.set_session(&device, listening.without(Subscription::DesiredProperties));
     assert_eq!(outgoing(&device).await, "nothing", "no longer subscribed");
 }
@@ -296,8 +296,8 @@ async fn a_device_with_too_many_pending_notices_is_disconnected() {
     let device = connection(true);
     table.attach(&device, true);
     table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
-    (2..34).for_each(|version| device.notify_desired(notice(version)));
+    (2..34).for_each(|version| table.notify_desired(&device.id, notice(version)));
     assert_eq!(device.close_reason(), None);
-    device.notify_desired(notice(34));
+    table.notify_desired(&device.id, notice(34));
     assert_eq!(device.close_reason(), Some(CloseReason::SlowReader));
 }

@@ -165,6 +165,9 @@ impl Server {
         let hub = options.hub.clone();
         let reloads = async move { hub.run_reloads().await };
         let reloads = tokio::spawn(health.supervise("reloads", reloads));
+        let hub = options.hub.clone();
+        let resync = async move { hub.run_twin_resync().await };
+        let resync = tokio::spawn(health.supervise("twin resync", resync));
         let maintenance = files::run_file_maintenance(options.hub.clone());
         let file_maintenance = tokio::spawn(health.supervise("file maintenance", maintenance));
         info!(
@@ -175,6 +178,7 @@ impl Server {
         renewal.abort();
         activity.abort();
         reloads.abort();
+        resync.abort();
         file_maintenance.abort();
         info!("the hub stopped");
         Ok(())

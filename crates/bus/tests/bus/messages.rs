@@ -41,7 +41,7 @@ fn selectors() -> [Selector; 6] {
     ]
 }
 
-const REASONS: [CloseReason; 13] = [
+const REASONS: [CloseReason; 14] = [
     CloseReason::ClientDisconnect,
     CloseReason::Lost,
     CloseReason::KeepAlive,
@@ -54,6 +54,7 @@ const REASONS: [CloseReason; 13] = [
     CloseReason::SlowReader,
     CloseReason::FaultInjected,
     CloseReason::StoreFailed,
+    CloseReason::MissedTwinChange,
     CloseReason::Stopping,
 ];
 

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use ferrohub_model::{IdentityId, Timestamp};
 use tokio::sync::oneshot;
 
-use super::desired::{DesiredNotice, DesiredOutbox};
+use super::desired::{DesiredNotice, DesiredOutbox, Gap, Pushed};
 use super::in_flight::{Answer, CallEnd, InFlight, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
 use crate::auth::{Credential, VerifiedCredential};
 use crate::close_reason::CloseReason;
@@ -70,6 +71,15 @@ struct State {
 }
 
 impl State {
+    fn close(&mut self, reason: CloseReason) {
+        self.close_reason = Some(reason);
+        if reason == CloseReason::ClientDisconnect {
+            self.calls.end_unsent();
+        } else {
+            self.end_calls(CallEnd::from(reason));
+        }
+    }
+
     fn end_calls(&mut self, end: CallEnd) {
         self.calls.end_all(end);
         for earlier in self.inherited.take().into_iter().flat_map(|earlier| *earlier) {
@@ -171,8 +181,14 @@ impl Connection {
         if let Some(method) = state.calls.next_unsent() {
             return Poll::Ready(Outgoing::Method(method));
         }
-        if let Some(notice) = state.desired_outbox.as_mut().and_then(|outbox| outbox.pop()) {
-            return Poll::Ready(Outgoing::Desired(notice));
+        if let Some(outbox) = &mut state.desired_outbox {
+            if let Some(notice) = outbox.pop() {
+                return Poll::Ready(Outgoing::Desired(notice));
+            }
+            if outbox.has_sent_all() {
+                state.close(CloseReason::MissedTwinChange);
+                return Poll::Ready(Outgoing::Close(CloseReason::MissedTwinChange));
+            }
         }
         if std::mem::take(&mut state.messages_pending) {
             return Poll::Ready(Outgoing::Messages);
@@ -278,16 +294,56 @@ impl Connection {
     }
 
     /// Queues a notice of changed desired properties, if the device is subscribed to them and does not know this
-    /// version yet. A device with too many pending notices is disconnected.
-    pub fn notify_desired(&self, notice: DesiredNotice) {
+    /// version yet. A device with too many pending notices is disconnected. Returns a version before this one that is missing,
+    /// if none was reported before.
+    pub(super) fn notify_desired(&self, notice: DesiredNotice) -> Option<u64> {
         let mut state = self.lock();
         if state.close_reason.is_some() || !state.session.has(Subscription::DesiredProperties) {
+            return None;
+        }
+        let pushed = state.desired_outbox.get_or_insert_default().push(notice);
+        let refused = match pushed {
+            Pushed::Accepted | Pushed::Missing(_) => None,
+            Pushed::Full => Some(CloseReason::SlowReader),
+            Pushed::FullOfHeld => Some(CloseReason::MissedTwinChange),
+        };
+        if let Some(reason) = refused {
+            drop(state);
+            self.close(reason);
+            return None;
+        }
+        if let Some(waker) = state.waker.take() {
+            drop(state);
+            waker.wake();
+        }
+        match pushed {
+            Pushed::Missing(version) => Some(version),
+            _ => None,
+        }
+    }
+
+    /// Returns what became of a notice of desired properties that was missing.
+    pub(super) fn check_desired_gap(&self, version: u64) -> Gap {
+        let mut state = self.lock();
+        if state.close_reason.is_some() {
+            return Gap::Filled;
+        }
+        state.desired_outbox.as_mut().map_or(Gap::Filled, |outbox| outbox.check_gap(version))
+    }
+
+    /// Returns the patches of desired properties that are not sent to the device yet, as JSON text, the oldest first.
+    pub(crate) fn pending_desired_patches(&self) -> Vec<Bytes> {
+        self.lock().desired_outbox.as_ref().map(|outbox| outbox.patches()).unwrap_or_default()
+    }
+
+    /// Sends all desired properties instead of the pending patches, because a patch before them is lost. Then the connection
+    /// ends.
+    pub(crate) fn resync_desired(&self, notice: DesiredNotice) {
+        let mut state = self.lock();
+        if !state.session.has(Subscription::DesiredProperties) {
             return;
         }
-        if state.desired_outbox.get_or_insert_default().push(notice).is_err() {
-            drop(state);
-            return self.close(CloseReason::SlowReader);
-        }
+        state.desired_outbox.get_or_insert_default().resync(notice);
         if let Some(waker) = state.waker.take() {
             drop(state);
             waker.wake();
@@ -307,10 +363,12 @@ impl Connection {
         }
     }
 
-    /// Records that the device was sent its desired properties at `version`. Notices up to that version are not sent
-    /// any more.
-    pub fn mark_desired_read(&self, version: u64) {
-        self.lock().desired_outbox.get_or_insert_default().mark_read(version);
+    /// Records that the device is sent its desired properties at `version`. Notices up to that version are not sent
+    /// any more. Returns a later version that is missing, if none was reported before.
+    pub(super) fn mark_desired_read(&self, version: u64) -> Option<u64> {
+        let mut state = self.lock();
+        let subscribed = state.session.has(Subscription::DesiredProperties);
+        state.desired_outbox.get_or_insert_default().mark_read(version, subscribed)
     }
 
     pub(super) fn listens_for_methods(&self) -> bool {
@@ -325,12 +383,7 @@ impl Connection {
         if state.close_reason.is_some() {
             return;
         }
-        state.close_reason = Some(reason);
-        if reason == CloseReason::ClientDisconnect {
-            state.calls.end_unsent();
-        } else {
-            state.end_calls(CallEnd::from(reason));
-        }
+        state.close(reason);
         if let Some(waker) = state.waker.take() {
             drop(state);
             waker.wake();

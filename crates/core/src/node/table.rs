@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Selector;
 use super::connection::{AcceptError, Connection};
 use super::desired::DesiredNotice;
+use super::desired_gaps::DesiredGaps;
 use super::in_flight::{CallEnd, MethodReply, OutgoingCall};
 use crate::auth::Credential;
 use crate::close_reason::CloseReason;
@@ -115,6 +116,7 @@ pub struct Connections {
     revocations: AtomicU64,
     /// Number of connected devices. Modules are not counted.
     device_count: AtomicUsize,
+    desired_gaps: DesiredGaps,
 }
 
 impl Connections {
@@ -127,6 +129,7 @@ impl Connections {
             in_flight_limit,
             revocations: AtomicU64::new(0),
             device_count: AtomicUsize::new(0),
+            desired_gaps: DesiredGaps::default(),
         }
     }
 
@@ -276,9 +279,25 @@ impl Connections {
 
     /// Notifies the connection of `target` of a change of its desired properties, if this node has it.
     pub fn notify_desired(&self, target: &IdentityId, notice: DesiredNotice) {
-        if let Some(connection) = self.get(target) {
-            connection.notify_desired(notice);
+        if let Some(connection) = self.get(target)
+            && let Some(missing) = connection.notify_desired(notice)
+        {
+            self.desired_gaps.add(connection, missing);
         }
+    }
+
+    /// Records that the device is sent its desired properties at `version`. Notices up to that version are not sent
+    /// any more.
+    pub fn mark_desired_read(&self, connection: &Arc<Connection>, version: u64) {
+        if let Some(missing) = connection.mark_desired_read(version) {
+            self.desired_gaps.add(connection.clone(), missing);
+        }
+    }
+
+    /// Returns the next connection that has lost a notice of desired properties: one that did not come within a second after
+    /// a newer one. Cancel-safe. For one caller at a time.
+    pub async fn next_desired_gap(&self) -> Arc<Connection> {
+        self.desired_gaps.next().await
     }
 
     /// Notifies the connection of `target` that messages may be queued for it, if this node has it.
