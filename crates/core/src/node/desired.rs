@@ -56,8 +56,8 @@ const NONE: u64 = u64::MAX;
 pub(super) struct DesiredOutbox {
     /// The newest version that the device knows.
     known_version: u64,
-    /// All versions from this one to `known_version` have reached the device. [`NONE`] if it is owed nothing yet.
-    unbroken_from: u64,
+    /// The device is owed every version from this one on that is above `known_version`. [`NONE`] if it is owed nothing yet.
+    owed_from: u64,
     /// Boxed, because most devices have no pending notices.
     pending: Option<Box<Pending>>,
 }
@@ -75,13 +75,13 @@ struct Pending {
 }
 
 impl Pending {
-    /// Returns the first version that is missing between `known` and the newest notice.
-    fn first_missing(&self, known: u64) -> Option<u64> {
+    /// Returns the first version that is missing from `next` to the newest notice.
+    fn first_missing(&self, next: u64) -> Option<u64> {
         let newest = self.notices.back()?.version;
-        if newest == known + self.notices.len() as u64 {
+        if newest.saturating_add(1) == next.saturating_add(self.notices.len() as u64) {
             return None;
         }
-        (known + 1..).zip(&self.notices).find(|(next, notice)| notice.version != *next).map(|(next, _)| next)
+        (next..).zip(&self.notices).find(|(next, notice)| notice.version != *next).map(|(next, _)| next)
     }
 
     /// Returns a missing version to report, if there is one and none is reported yet.
@@ -94,7 +94,7 @@ impl Pending {
 
 impl Default for DesiredOutbox {
     fn default() -> Self {
-        Self { known_version: 0, unbroken_from: NONE, pending: None }
+        Self { known_version: 0, owed_from: NONE, pending: None }
     }
 }
 
@@ -102,22 +102,19 @@ impl DesiredOutbox {
     /// Adds a notice. Ignores it if the device already has this version, or if the notice is pending.
     pub(super) fn push(&mut self, notice: DesiredNotice) -> Pushed {
         let version = notice.version;
-        if self.unbroken_from == NONE {
-            if version <= self.known_version {
-                return Pushed::Accepted;
-            }
-            self.known_version = version.saturating_sub(1);
-            self.unbroken_from = version;
-        }
-        let known = self.known_version;
-        if version <= known && version >= self.unbroken_from {
+        let has_sent = self.owed_from <= self.known_version;
+        if version <= self.known_version && (!has_sent || version >= self.owed_from) {
             return Pushed::Accepted;
         }
+        if !has_sent {
+            self.owed_from = self.owed_from.min(version);
+        }
+        let next = self.next_version();
         let pending = self.pending.get_or_insert_default();
         if pending.last {
             return Pushed::Accepted;
         }
-        if version <= known {
+        if version < next {
             pending.too_late = true;
             return pending.report(Some(version)).map_or(Pushed::Accepted, Pushed::Missing);
         }
@@ -126,20 +123,26 @@ impl DesiredOutbox {
             return Pushed::Accepted;
         }
         if pending.notices.len() >= MAX_PENDING {
-            return pending.first_missing(known).map_or(Pushed::Full, |_| Pushed::FullOfHeld);
+            return pending.first_missing(next).map_or(Pushed::Full, |_| Pushed::FullOfHeld);
         }
         pending.notices.insert(place, notice);
-        let missing = pending.first_missing(known);
+        let missing = pending.first_missing(next);
         pending.report(missing).map_or(Pushed::Accepted, Pushed::Missing)
+    }
+
+    /// Returns the version that the device is owed next. Call it only if the device is owed one.
+    fn next_version(&self) -> u64 {
+        self.owed_from.max(self.known_version.saturating_add(1))
     }
 
     /// Returns what became of a missing version that was reported.
     pub(super) fn check_gap(&mut self, missing: u64) -> Gap {
+        let next = self.next_version();
         let Some(pending) = self.pending.as_mut().filter(|pending| !pending.last) else { return Gap::Filled };
         if pending.too_late {
             return Gap::Lost;
         }
-        match pending.first_missing(self.known_version) {
+        match pending.first_missing(next) {
             None => {
                 pending.reported = false;
                 Gap::Filled
@@ -152,8 +155,9 @@ impl DesiredOutbox {
     /// Removes the next notice to send, and counts its version as known to the device. Returns `None` if there is none, or if
     /// the one before it is missing.
     pub(super) fn pop(&mut self) -> Option<DesiredNotice> {
+        let next = self.next_version();
         let pending = self.pending.as_mut()?;
-        if pending.notices.front()?.version != self.known_version + 1 {
+        if pending.notices.front()?.version != next {
             return None;
         }
         let notice = pending.notices.pop_front()?;
@@ -183,6 +187,7 @@ impl DesiredOutbox {
     /// Replaces what is pending by one notice of all desired properties, after which the connection ends.
     pub(super) fn resync(&mut self, notice: DesiredNotice) {
         self.known_version = notice.version.saturating_sub(1);
+        self.owed_from = 0;
         let pending = self.pending.get_or_insert_default();
         **pending = Pending { notices: [notice].into(), last: true, ..Pending::default() };
     }
@@ -191,27 +196,25 @@ impl DesiredOutbox {
     /// that version. If it is `subscribed`, it is owed the versions after it; returns the first that is missing, if one is and
     /// none was reported.
     pub(super) fn mark_read(&mut self, version: u64, subscribed: bool) -> Option<u64> {
-        let overtaken = self.unbroken_from != NONE && version + 1 < self.unbroken_from;
-        if subscribed && overtaken {
-            // Versions after it have been changed since, and the first notice that came was of a newer one.
-            if self.known_version < self.unbroken_from {
-                self.known_version = version;
-                self.unbroken_from = 0;
-            } else {
-                self.pending.get_or_insert_default().too_late = true;
-            }
-        } else {
-            self.known_version = self.known_version.max(version);
-            if subscribed {
-                self.unbroken_from = 0;
-            }
+        if let Some(pending) = self.pending.as_mut().filter(|pending| pending.last) {
+            pending.notices.retain(|notice| notice.version > version);
+            return None;
         }
-        let known = self.known_version;
+        // Whether the device was sent a notice, and the one after the version that it has read came later or not at all.
+        let skipped = version.saturating_add(1) < self.owed_from && self.owed_from <= self.known_version;
+        self.known_version = self.known_version.max(version);
+        if skipped {
+            self.pending.get_or_insert_default().too_late |= subscribed;
+        } else if subscribed {
+            self.owed_from = 0;
+        }
+        let (known, next) = (self.known_version, self.next_version());
         let pending = self.pending.as_mut()?;
         pending.notices.retain(|notice| notice.version > known);
-        pending.too_late &= overtaken;
-        let missing = if pending.too_late { Some(version + 1) } else { pending.first_missing(known) };
-        let missing = pending.report(missing.filter(|_| !pending.last));
+        pending.too_late &= skipped;
+        let missing =
+            if pending.too_late { Some(version.saturating_add(1)) } else { pending.first_missing(next) };
+        let missing = pending.report(missing);
         self.free();
         missing
     }
@@ -219,9 +222,11 @@ impl DesiredOutbox {
     /// Drops all notices, because the device has unsubscribed. What is changed until it subscribes again it is not owed.
     pub(super) fn clear(&mut self) {
         self.pending = None;
-        self.unbroken_from = NONE;
+        self.owed_from = NONE;
     }
 }
 
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod tests;
