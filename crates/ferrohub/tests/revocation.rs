@@ -498,6 +498,26 @@ async fn a_module_may_use_its_devices_key_unless_it_authenticates_with_certifica
     assert!(connect(&world.hub, "listed/m", &certificate).await.is_err(), "the certificate of the device");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_accepts_the_credentials_that_were_added_on_another() {
+    let world = World::of_size(Size::TwoNodes).await;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "Second Root");
+    let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let proof = of_certificate(&certificate("signed", Some(&root)));
+    assert!(connect(&world.hub, "signed", &proof).await.is_err());
+    world.owner.add_authority("second", root.der().to_vec()).await.unwrap();
+    let code = world.owner.challenge_authority("second").await.unwrap();
+    world.owner.verify_authority("second", &certificate(&code, Some(&root))).await.unwrap();
+    assert!(connect(&world.hub, "signed", &proof).await.is_ok());
+
+    PolicyKeyRegenerated.run(&world).await;
+    let connection = connect(&world.hub, "d", &world.policy_token()).await.unwrap();
+    world.owner.regenerate_policy_key("service", PolicyKey::Primary).await.unwrap();
+    assert_eq!(connection.close_reason(), None, "its policy is the same");
+}
+
 /// Many clients connect while their credential is revoked, before it and after it: none is connected in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_connection_survives_a_race_with_a_revocation() {

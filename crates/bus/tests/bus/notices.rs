@@ -1,5 +1,7 @@
 //! Notices of desired properties and of queued messages.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ferrohub_core::node::{DesiredNotice, Outgoing};
 use ferrohub_core::session::Subscription;
@@ -8,6 +10,7 @@ use super::nodes::{Nodes, id, is_quiet, next, over_each_adapter};
 
 over_each_adapter! {
     a_subscribed_device_is_notified_of_desired_properties
+    changes_of_desired_properties_are_sent_in_order
     a_subscribed_device_is_notified_of_messages
 }
 
@@ -24,6 +27,22 @@ async fn a_subscribed_device_is_notified_of_desired_properties(nodes: Nodes) {
         unexpected => panic!("not a notice: {unexpected:?}"),
     }
     assert!(is_quiet(&device).await && is_quiet(&other).await);
+}
+
+async fn changes_of_desired_properties_are_sent_in_order(nodes: Nodes) {
+    let device = nodes.there.connect("d", &[Subscription::DesiredProperties]);
+    for version in [2, 5, 3, 5, 4, 7] {
+        nodes.here.bus.notify_desired(&id("d"), DesiredNotice { version, patch: Bytes::new() }).await;
+    }
+    for expected in 2..=5 {
+        match next(&device).await {
+            Outgoing::Desired(notice) => assert_eq!(notice.version, expected),
+            unexpected => panic!("not a notice: {unexpected:?}"),
+        }
+    }
+    assert!(is_quiet(&device).await, "version 6 is missing");
+    let lost = nodes.there.connections.next_desired_gap().await;
+    assert!(Arc::ptr_eq(&lost, &device));
 }
 
 async fn a_subscribed_device_is_notified_of_messages(nodes: Nodes) {
