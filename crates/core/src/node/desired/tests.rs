@@ -98,6 +98,17 @@ fn what_was_changed_after_the_twin_was_read_is_owed() {
 }
 
 #[test]
+fn before_the_first_notice_is_sent_an_older_one_takes_its_place() {
+    let mut outbox = DesiredOutbox::default();
+    assert_eq!(
+        push(&mut outbox, [5, 3, 4, 7]),
+        [Pushed::Accepted, Pushed::Missing(4), Pushed::Accepted, Pushed::Accepted]
+    );
+    assert_eq!(pop_all(&mut outbox), [3, 4, 5]);
+    assert_eq!(outbox.check_gap(4), Gap::Moved(6));
+}
+
+#[test]
 fn reading_the_twin_fills_a_gap() {
     let mut outbox = DesiredOutbox::default();
     outbox.mark_read(1, true);
