@@ -20,6 +20,7 @@ use ferrohub_model::method::MethodName;
 use ferrohub_model::{IdentityId, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio::time::timeout;
 
 type CallResult = Result<MethodReply, CallEnd>;
 
@@ -291,6 +292,37 @@ async fn a_subscribed_device_gets_notices_of_new_versions_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_notice_that_does_not_come_in_time_is_lost() {
+    let table = table();
+    let device = connection(true);
+    table.attach(&device, true);
+    table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
+    let notify = |versions: &[u64]| {
+        versions.iter().for_each(|version| table.notify_desired(&device.id, notice(*version)));
+    };
+    let gap = async || timeout(Duration::from_secs(60), table.next_desired_gap()).await.ok();
+    notify(&[2, 4, 3]);
+    assert!(gap().await.is_none(), "it came in time");
+    notify(&[5, 7]);
+    table.mark_desired_read(&device, 6);
+    assert!(gap().await.is_none(), "the device has read its twin");
+    table.notify_desired(&device.id, notice(9));
+    assert!(Arc::ptr_eq(&gap().await.unwrap(), &device));
+    let closed = connection(true);
+    table.attach(&closed, true);
+    table.set_session(&closed, closed.session().with(Subscription::DesiredProperties, true));
+    notify(&[2, 4]);
+    closed.close(CloseReason::Lost);
+    assert!(gap().await.is_none(), "the connection has ended");
+    let reading = connection(true);
+    table.attach(&reading, true);
+    table.set_session(&reading, reading.session().with(Subscription::DesiredProperties, true));
+    notify(&[8]);
+    table.mark_desired_read(&reading, 5);
+    assert!(Arc::ptr_eq(&gap().await.unwrap(), &reading), "version 6 follows the one that it has read");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_device_with_too_many_pending_notices_is_disconnected() {
     let table = table();
     let device = connection(true);
@@ -300,4 +332,11 @@ async fn a_device_with_too_many_pending_notices_is_disconnected() {
     assert_eq!(device.close_reason(), None);
     table.notify_desired(&device.id, notice(34));
     assert_eq!(device.close_reason(), Some(CloseReason::SlowReader));
+    // The device is not to blame if they wait for one that is missing.
+    let device = connection(true);
+    table.attach(&device, true);
+    table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
+    table.mark_desired_read(&device, 1);
+    (3..36).for_each(|version| table.notify_desired(&device.id, notice(version)));
+    assert_eq!(device.close_reason(), Some(CloseReason::MissedTwinChange));
 }

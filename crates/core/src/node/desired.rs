@@ -204,7 +204,7 @@ impl DesiredOutbox {
         let skipped = version.saturating_add(1) < self.owed_from && self.owed_from <= self.known_version;
         self.known_version = self.known_version.max(version);
         if skipped {
-            self.pending.get_or_insert_default().too_late |= subscribed;
+            self.pending.get_or_insert_default().too_late = true;
         } else if subscribed {
             self.owed_from = 0;
         }

@@ -141,6 +141,18 @@ fn after_a_resync_the_connection_ends() {
 }
 
 #[test]
+fn a_resync_does_not_need_an_earlier_notice() {
+    let mut outbox = DesiredOutbox::default();
+    outbox.mark_read(1, true);
+    push(&mut outbox, [3]);
+    // The device unsubscribes and subscribes again before the hub has read the twin.
+    outbox.clear();
+    outbox.resync(notice(4));
+    assert_eq!(pop_all(&mut outbox), [4]);
+    assert!(outbox.has_sent_all());
+}
+
+#[test]
 fn the_number_of_pending_notices_is_limited() {
     let limit = MAX_PENDING as u64;
     let mut outbox = DesiredOutbox::default();

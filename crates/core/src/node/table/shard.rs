@@ -124,5 +124,9 @@ mod tests {
         shard.remove_if_unused(&id("d1/b"));
         shard.remove_if_unused(&id("d10/a"));
         assert!(shard.modules.is_empty() && shard.entries.len() == 100);
+        for number in 0..100 {
+            shard.take(&id(&format!("d{number}")));
+        }
+        assert!(shard.entries.is_empty(), "an entry without a connection is removed with what it held");
     }
 }
