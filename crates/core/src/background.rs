@@ -90,6 +90,14 @@ impl Stop {
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 
+    /// Runs `work` until it ends, or drops it when the task must end.
+    pub async fn run(mut self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            () = work => {}
+            () = self.requested() => {}
+        }
+    }
+
     /// Waits for `duration`, or until the task must end. Returns whether it must. Cancel-safe.
     pub async fn requested_within(&mut self, duration: Duration) -> bool {
         timeout(duration, self.requested()).await.is_ok()

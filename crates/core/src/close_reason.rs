@@ -1,7 +1,10 @@
 //! The reasons for which connections end.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a connection was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     /// The device disconnected cleanly, for example with an MQTT DISCONNECT.
     ClientDisconnect,
@@ -29,6 +32,8 @@ pub enum CloseReason {
     StoreFailed,
     /// The hub panicked while it served the connection. The device is expected to reconnect.
     InternalError,
+    /// A change of desired properties did not reach the connection. The device reads its twin when it reconnects.
+    MissedTwinChange,
     /// The hub is stopping.
     Stopping,
 }
@@ -51,6 +56,7 @@ impl CloseReason {
             Self::FaultInjected => "fault_injected",
             Self::StoreFailed => "store_failed",
             Self::InternalError => "internal_error",
+            Self::MissedTwinChange => "missed_twin_change",
             Self::Stopping => "stopping",
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! What a feature does to the hub is in `impl Hub` in the folder of the feature.
 
+mod reload;
 mod tasks;
 
 use std::sync::Arc;

@@ -163,10 +163,17 @@ impl Server {
             device_cas,
             hub: options.hub.clone(),
         });
-        options
-            .hub
-            .background()
-            .start("certificate renewal", move |stop| files.clone().keep_current(reload.clone(), stop));
+        let (hub, background) = (options.hub.clone(), options.hub.background().clone());
+        background.start("certificate renewal", move |stop| files.clone().keep_current(reload.clone(), stop));
+        let reloading = hub.clone();
+        background.start("reloads", move |stop| {
+            let hub = reloading.clone();
+            async move { stop.run(hub.run_reloads()).await }
+        });
+        background.start("twin resync", move |stop| {
+            let hub = hub.clone();
+            async move { stop.run(hub.run_twin_resync()).await }
+        });
         info!(
             hostname = endpoints.hostname, mqtt = %endpoints.mqtt, https = %endpoints.https,
             admin = %endpoints.admin, "the hub is ready"

@@ -156,6 +156,7 @@ impl Hub {
             _ => Duration::ZERO,
         };
         sleep(delay).await;
+        call.connect_timeout = call.connect_timeout.saturating_sub(delay);
         call.response_timeout -= delay;
         if call.response_timeout.is_zero() {
             return Err(CallEnd::TimedOut);

@@ -8,11 +8,13 @@ use tracing::{error, info, warn};
 
 use super::signing_keys::is_due;
 use crate::background::{LeaseState, Stop, TaskLease};
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::files::{BlobError, FileStorage, StoredSigningKey, UrlSigningKeys};
 use crate::hub::Hub;
 use crate::limits::FileLimits;
 use crate::metrics::{Metrics, count};
+use crate::node::What;
 use crate::store::{Store, StoreError};
 
 /// How often maintenance runs.
@@ -29,6 +31,7 @@ impl Hub {
             keys: self.url_signing_keys.clone(),
             limits: self.limits.files.clone(),
             clock: self.clock.clone(),
+            bus: self.bus.clone(),
             metrics: self.metrics.clone(),
             lease,
         }
@@ -69,6 +72,7 @@ pub(crate) struct FileMaintenance {
     keys: Arc<UrlSigningKeys>,
     limits: FileLimits,
     clock: Arc<dyn Clock>,
+    bus: Arc<dyn Bus>,
     metrics: Metrics,
     /// The node that holds it does the maintenance.
     lease: TaskLease,
@@ -113,6 +117,7 @@ impl FileMaintenance {
         let lifetime = i64::try_from(self.limits.url_lifetime.as_millis()).unwrap_or(i64::MAX);
         folder.discard_stale_blocks(now.plus_millis(-lifetime)).await?;
         if self.keys.is_due(now) && load_url_keys(&self.keys, &*self.store, now).await? {
+            self.bus.invalidate(What::SigningKeys).await;
             info!("rotated the key that signs file URLs");
         }
         Ok(())

@@ -47,6 +47,15 @@ impl DeviceCaller {
 }
 
 impl Hub {
+    /// Loads the keys that sign URLs again. Keeps the current ones if this hub has no folder of its own.
+    pub(crate) async fn reload_url_keys(&self) -> Result<(), crate::store_error::StoreError> {
+        let Some(FileStorage::Folder(_)) = &self.files else { return Ok(()) };
+        let mut keys = self.store.signing_keys().await?;
+        keys.truncate(crate::files::UrlSigningKeys::RETAINED);
+        self.url_signing_keys.set(keys);
+        Ok(())
+    }
+
     /// Returns the hub's own folder for files, or `None` if uploads are disabled or go to a storage account.
     pub(super) fn blob_folder(&self) -> Option<&Arc<dyn BlobFolder>> {
         match &self.files {

@@ -7,6 +7,7 @@ use tracing::info;
 
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
+use crate::node::Selector;
 use crate::registry::{
     Identity, IfMatch, close_reason_for_update, is_system_module, system_module_ids, system_modules,
 };
@@ -201,8 +202,13 @@ impl Hub {
         if written == WriteOutcome::Done {
             for close in to_close {
                 match close {
-                    CloseConnections::OfIdentity(id, reason) => self.bus.disconnect(&id, reason).await,
-                    CloseConnections::UsingKey(key) => self.bus.disconnect_using_key(&new.id, key).await,
+                    CloseConnections::OfIdentity(id, reason) => {
+                        self.bus.disconnect(&Selector::with_modules(&id), reason).await;
+                    }
+                    CloseConnections::UsingKey(key) => {
+                        let selector = Selector::Key { identity: new.id.clone(), key };
+                        self.bus.disconnect(&selector, CloseReason::CredentialChanged).await;
+                    }
                 }
             }
         }
@@ -236,7 +242,7 @@ impl Hub {
         };
         match self.store.delete_identity(id, etag).await.map_err(store_failed)? {
             WriteOutcome::Done => {
-                self.bus.disconnect(id, CloseReason::Deleted).await;
+                self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
                 info!(device = %id, "identity deleted");
                 if let Some((identity, twin)) = last_state {
                     self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
