@@ -249,6 +249,16 @@ impl Service {
         Ok(self.process.call(operation, arguments)?)
     }
 
+    /// Calls an operation that the hub must refuse. Returns the status and the error code.
+    ///
+    /// # Panics
+    /// If the hub does not refuse it.
+    #[track_caller]
+    pub fn refusal(&self, operation: &str, arguments: &Value) -> (u16, String) {
+        let refusal = self.call(operation, arguments).unwrap_err();
+        (refusal.http.status, refusal.http.error_code().to_owned())
+    }
+
     /// Starts an operation of `tests/python/service.py` in the background.
     #[track_caller]
     pub fn begin(&self, operation: &str, arguments: &Value) -> Pending {

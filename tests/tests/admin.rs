@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ferrohub_acceptance::raw_tls::RawTls;
-use ferrohub_acceptance::{Address, Device, Hub, Service, eventually, program};
+use ferrohub_acceptance::{Address, Device, Hub, RunningProgram, Service, eventually, program};
 use serde_json::Value;
 
 fn host(hub: &Hub) -> String {
@@ -143,16 +143,6 @@ fn health_is_also_on_the_https_listener_and_does_not_authenticate_the_connection
     assert_eq!(oldest.read_to_end(), b"");
 }
 
-/// A hub with its own configuration, stopped when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn the_admin_listener_on_another_address_needs_tls_and_a_token() {
     let address = Address::reserve();
@@ -174,7 +164,7 @@ fn the_admin_listener_on_another_address_needs_tls_and_a_token() {
 
     write(&format!("admin_token = \"{token}\""));
     let child = program().arg("--config").arg(&config).arg("serve").stdout(Stdio::null()).spawn().unwrap();
-    let _running = Running(child);
+    let _running = RunningProgram(child);
     let ca = folder.path().join("data/tls/ca.pem");
     let get = |url: &str, headers: &[&str]| {
         let mut curl = Command::new("curl");

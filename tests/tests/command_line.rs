@@ -4,26 +4,17 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use ferrohub_acceptance::{
-    CommandOutput, Device, Hub, Method, Service, certificate, eventually, program, raw_connect,
+    CommandOutput, Device, Hub, Method, RunningProgram, Service, certificate, eventually, program,
+    raw_connect,
 };
 use serde_json::{Value, json};
 
 fn json_of(output: CommandOutput) -> Value {
     serde_json::from_str(&output.success()).expect("JSON")
-}
-
-/// A child process, killed on drop.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -47,7 +38,7 @@ fn localhost_demo_uses_free_ports_and_keeps_the_hub_running() {
     let _taken = ["127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:9464"].map(std::net::TcpListener::bind);
     let mut child = program().args(["demo", "--keep"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let running = Running(child);
+    let running = RunningProgram(child);
     let mut seen = String::new();
     let export = lines
         .by_ref()
@@ -115,7 +106,7 @@ fn methods_are_called_and_simulated_devices_respond() {
     let mut child = program();
     child.arg("--config").arg(hub.folder().join("hub.toml"));
     child.args(["simulate", "--count", "3", "--prefix", "s", "--reboot-duration", "1"]);
-    let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
+    let running = RunningProgram(child.stderr(Stdio::null()).spawn().unwrap());
     // The device is registered before it connects. From then on the call waits for the connection.
     let call = eventually("the device is registered", Duration::from_secs(20), || {
         let arguments = [

@@ -2,21 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use ferrohub_acceptance::{CommandOutput, Events, Hub, Service, eventually, program, sas};
+use ferrohub_acceptance::{CommandOutput, Events, Hub, RunningProgram, Service, eventually, program, sas};
 use serde_json::{Value, json};
-
-/// A child process, killed on drop.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn json_of(output: CommandOutput) -> Value {
     serde_json::from_str(&output.success()).expect("JSON")
@@ -77,7 +67,7 @@ fn simulated_devices_send_telemetry_and_report_desired_properties() {
     let mut child = program();
     child.arg("--config").arg(hub.folder().join("hub.toml"));
     child.args(["simulate", "--count", "2", "--prefix", "s", "--telemetry-interval", "0.2"]);
-    let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
+    let running = RunningProgram(child.stderr(Stdio::null()).spawn().unwrap());
     let service = Service::owner(&hub);
     let events = Events::new(&hub, &service);
     for id in ["s1", "s2"] {
@@ -110,7 +100,7 @@ fn simulated_devices_send_telemetry_and_report_desired_properties() {
     child.arg("--config").arg(hub.folder().join("hub.toml"));
     child.args(["simulate", "--device", "s2", "--no-twin", "--telemetry-interval", "0.2"]);
     let before = events.all().len();
-    let running = Running(child.stderr(Stdio::null()).spawn().unwrap());
+    let running = RunningProgram(child.stderr(Stdio::null()).spawn().unwrap());
     service.call("change_twin", &json!({ "device_id": "s2", "desired": { "rate": 9 } })).unwrap();
     let _ = events.wait_for(before + 3, |event| event.device().starts_with('s'));
     assert_eq!(reported(), json!({ "mode": { "fast": true } }), "the device does not report properties");

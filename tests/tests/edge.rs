@@ -7,12 +7,6 @@ use ferrohub_acceptance::{Device, Hub, Identity, Service, sas};
 use serde_json::{Value, json};
 
 #[track_caller]
-fn refusal(service: &Service, operation: &str, arguments: &Value) -> (u16, String) {
-    let refusal = service.call(operation, arguments).unwrap_err();
-    (refusal.http.status, refusal.http.error_code().to_owned())
-}
-
-#[track_caller]
 fn modules(service: &Service, device_id: &str) -> Vec<(String, String)> {
     let modules = service.call("get_modules", &json!({ "device_id": device_id })).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -50,12 +44,12 @@ fn an_edge_device_has_a_scope_and_two_system_modules_while_it_is_one() {
 
     let agent = json!({ "device_id": "edge-1", "module_id": "$edgeAgent" });
     let system_module = (401, "SystemModuleModifyUnauthorizedAccess".to_owned());
-    assert_eq!(refusal(&service, "delete_module", &agent), system_module);
-    assert_eq!(refusal(&service, "create_module_with_sas", &agent), system_module);
+    assert_eq!(service.refusal("delete_module", &agent), system_module);
+    assert_eq!(service.refusal("create_module_with_sas", &agent), system_module);
     let _ = service.create_device("plain");
     let agent_of_plain = json!({ "device_id": "plain", "module_id": "$edgeAgent" });
-    assert_eq!(refusal(&service, "create_module_with_sas", &agent_of_plain), system_module);
-    assert_eq!(refusal(&service, "delete_module", &agent_of_plain), (404, "ModuleNotFound".to_owned()));
+    assert_eq!(service.refusal("create_module_with_sas", &agent_of_plain), system_module);
+    assert_eq!(service.refusal("delete_module", &agent_of_plain), (404, "ModuleNotFound".to_owned()));
 
     let agent = service.call("get_module", &agent).unwrap();
     let agent = Identity::from_document(hub.name(), agent);
@@ -91,9 +85,9 @@ fn a_scope_must_be_that_of_an_existing_edge_device() {
     for wrong in ["edge", "ms-azure-iot-edge://nobody-1", &other] {
         let arguments = json!({ "device_id": "other", "device_scope": wrong });
         let expected = (400, "InvalidDeviceScope".to_owned());
-        assert_eq!(refusal(&service, "create_leaf_device", &arguments), expected, "{wrong}");
+        assert_eq!(service.refusal("create_leaf_device", &arguments), expected, "{wrong}");
         let arguments = json!({ "device_id": "other", "parent_scopes": [wrong] });
-        assert_eq!(refusal(&service, "create_edge_device", &arguments), expected, "{wrong}");
+        assert_eq!(service.refusal("create_edge_device", &arguments), expected, "{wrong}");
         assert_eq!(update(&hub, &service, "leaf", &json!({ "deviceScope": wrong })), invalid_scope());
     }
     assert_eq!(
@@ -113,7 +107,7 @@ fn a_scope_must_be_that_of_an_existing_edge_device() {
         above = service.call("create_edge_device", &next).unwrap()["deviceScope"].clone();
     }
     let sixth = json!({ "device_id": "level6", "parent_scopes": [above] });
-    assert_eq!(refusal(&service, "create_edge_device", &sixth), (400, "InvalidDeviceScope".to_owned()));
+    assert_eq!(service.refusal("create_edge_device", &sixth), (400, "InvalidDeviceScope".to_owned()));
 
     service.call("delete_device", &json!({ "device_id": "edge" })).unwrap();
     let kept = update(&hub, &service, "leaf", &json!({ "deviceScope": scope, "statusReason": "orphan" }));

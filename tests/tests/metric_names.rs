@@ -43,6 +43,7 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
         "ferrohub_file_uploads",
         "ferrohub_log_lines_dropped",
         "ferrohub_messages",
+        "ferrohub_panics",
         "ferrohub_refused_links",
         "ferrohub_rejected_sockets",
         "ferrohub_store_failures",

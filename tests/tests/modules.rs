@@ -7,12 +7,6 @@ use ferrohub_acceptance::{Client, Device, Hub, Identity, MethodResult, Script, S
 use serde_json::{Value, json};
 
 #[track_caller]
-fn refusal(service: &Service, operation: &str, arguments: &Value) -> (u16, String) {
-    let refusal = service.call(operation, arguments).unwrap_err();
-    (refusal.http.status, refusal.http.error_code().to_owned())
-}
-
-#[track_caller]
 fn invoke(service: &Service, module: &str, method: &str, payload: Value) -> MethodResult {
     let call = json!({
         "device_id": "dev1", "module_id": module, "method_name": method, "payload": payload,
@@ -51,11 +45,11 @@ fn modules_are_created_read_changed_and_deleted() {
     );
     let stale =
         json!({ "device_id": "dev1", "module_id": "m1", "etag": m1.document["etag"], "managed_by": "x" });
-    assert_eq!(refusal(&service, "update_module_with_sas", &stale), (412, "PreconditionFailed".to_owned()));
+    assert_eq!(service.refusal("update_module_with_sas", &stale), (412, "PreconditionFailed".to_owned()));
 
     service.call("delete_module", &ids).unwrap();
-    assert_eq!(refusal(&service, "get_module", &ids), (404, "ModuleNotFound".to_owned()));
-    assert_eq!(refusal(&service, "delete_module", &ids), (404, "ModuleNotFound".to_owned()));
+    assert_eq!(service.refusal("get_module", &ids), (404, "ModuleNotFound".to_owned()));
+    assert_eq!(service.refusal("delete_module", &ids), (404, "ModuleNotFound".to_owned()));
 }
 
 #[test]
@@ -75,7 +69,7 @@ fn invalid_requests_are_refused() {
         ("get_twin", ids("dev1", "m2"), (404, "ModuleNotFound")),
     ] {
         let expected = (expected.0, expected.1.to_owned());
-        assert_eq!(refusal(&service, operation, &arguments), expected, "{operation} {arguments}");
+        assert_eq!(service.refusal(operation, &arguments), expected, "{operation} {arguments}");
     }
 }
 
@@ -93,7 +87,7 @@ fn a_device_has_at_most_fifty_modules() {
     creates.into_iter().for_each(|create| drop(create.wait().unwrap()));
     let one_more = json!({ "device_id": "dev1", "module_id": "one-more" });
     assert_eq!(
-        refusal(&service, "create_module_with_sas", &one_more),
+        service.refusal("create_module_with_sas", &one_more),
         (413, "TooManyModulesOnDevice".to_owned())
     );
     let _ = service.create_device("dev2");
@@ -201,7 +195,7 @@ fn a_deleted_module_is_disconnected() {
     service.call("delete_module", &json!({ "device_id": "dev1", "module_id": "m1" })).unwrap();
     module.wait_until_connected(false, Duration::from_secs(10));
     let call = json!({ "device_id": "dev1", "module_id": "m1", "method_name": "echo" });
-    assert_eq!(refusal(&service, "invoke_module", &call), (404, "ModuleNotFound".to_owned()));
+    assert_eq!(service.refusal("invoke_module", &call), (404, "ModuleNotFound".to_owned()));
 }
 
 /// Sends the requests of a module on an edge device.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use ferrohub_bus::LocalBus;
+use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::files::{Blob, Condition};
 use ferrohub_core::limits::Limits;
@@ -51,6 +52,19 @@ impl Noop {
 impl Clock for Noop {
     fn now(&self) -> Timestamp {
         NOW
+    }
+}
+
+#[async_trait]
+impl LeaseStore for Noop {
+    async fn acquire_lease(&self, _: &LeaseRequest) -> Result<LeaseOutcome, StoreError> {
+        Ok(LeaseOutcome::Granted { fence: 1 })
+    }
+    async fn renew_lease(&self, _: &str, _: u64, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+    async fn release_lease(&self, _: &str, _: u64) -> Result<bool, StoreError> {
+        Ok(true)
     }
 }
 
@@ -206,8 +220,13 @@ impl Store for Noop {
     async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
         Ok(Vec::new())
     }
-    async fn save_signing_key(&self, _: &StoredSigningKey, _: usize) -> Result<(), StoreError> {
-        Ok(())
+    async fn save_signing_key(
+        &self,
+        _: &StoredSigningKey,
+        _: Option<Timestamp>,
+        _: usize,
+    ) -> Result<bool, StoreError> {
+        Ok(true)
     }
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
         Ok(Vec::new())
@@ -290,6 +309,7 @@ pub(crate) async fn hub() -> anyhow::Result<Started> {
     };
     let settings = HubSettings {
         host: "localhost".to_owned(),
+        node: "node".to_owned(),
         limits,
         policies: vec![policy],
         authorities: Vec::new(),

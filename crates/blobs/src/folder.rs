@@ -21,7 +21,9 @@ use ferrohub_core::files::{
     Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob,
     PutOptions,
 };
+use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::store::{BlobWriteOutcome, Store, StoredBlob};
+use ferrohub_core::uncancelled::run_uncancelled;
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::random::random_bytes;
@@ -59,18 +61,22 @@ struct Inner {
     folder_locks: Arc<FolderLocks>,
     catalogue: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Panics of operations, by place.
+    panics: Outcomes,
 }
 
 impl Folder {
     /// Opens the folder `path`, creates it (mode 0700, its files 0600) if it does not exist, and cleans up after a crash.
+    /// `panics` counts operations that panicked.
     pub async fn open(
         path: &Path,
         endpoint: BlobEndpoint,
         limits: FolderLimits,
         catalogue: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
+        panics: Outcomes,
     ) -> Result<Self, BlobError> {
-        Self::open_in(Arc::new(SystemFiles), path, endpoint, limits, catalogue, clock).await
+        Self::open_in(Arc::new(SystemFiles), path, endpoint, limits, catalogue, clock, panics).await
     }
 
     /// Like [`Folder::open`], in another file system than that of the operating system.
@@ -84,6 +90,7 @@ impl Folder {
         limits: FolderLimits,
         catalogue: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
+        panics: Outcomes,
     ) -> Result<Self, BlobError> {
         let known: HashMap<String, BlobName> = catalogue.blob_files().await?.into_iter().collect();
         let quota = Quota::new(limits.total_bytes, limits.device_bytes);
@@ -104,6 +111,7 @@ impl Folder {
             folder_locks,
             catalogue,
             clock,
+            panics,
         })))
     }
 }
@@ -161,8 +169,7 @@ impl Inner {
         options: PutOptions,
     ) -> Result<Blob, BlobError> {
         let (inner, name) = (self.clone(), name.clone());
-        let task = tokio::spawn(async move { inner.commit_now(name, complete, options).await });
-        task.await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
+        run_uncancelled(&self.panics, async move { inner.commit_now(name, complete, options).await }).await
     }
 
     async fn commit_now(
@@ -317,7 +324,7 @@ impl BlobFolder for Folder {
         }
         let complete = temp.finish(md5).await?;
         let md5 = complete.md5;
-        let inner = inner.clone();
+        let (panics, inner) = (&inner.panics, inner.clone());
         let place_block = async move {
             let _guard = inner.folder_locks.get(&folder).lock_owned().await;
             let (path, paths) = (folder.join(&file), inner.paths.clone());
@@ -342,7 +349,7 @@ impl BlobFolder for Folder {
             blocking(move || Ok(files.sync_folder(&folder)?)).await?;
             Ok(md5)
         };
-        tokio::spawn(place_block).await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
+        run_uncancelled(panics, place_block).await
     }
 
     async fn put_block_list(
@@ -418,7 +425,7 @@ impl BlobFolder for Folder {
                 BlobWriteOutcome::Refused(failed) => Err(failed.into()),
             }
         };
-        tokio::spawn(delete).await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
+        run_uncancelled(&self.0.panics, delete).await
     }
 
     async fn list(

@@ -13,6 +13,7 @@ use ferrohub_core::clock::Clock;
 use ferrohub_core::files::{
     BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob, PutOptions,
 };
+use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::store::Store;
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
@@ -71,9 +72,16 @@ impl Fixture {
             container: "c".to_owned(),
             https: true,
         };
-        Folder::open(&self.folder(), endpoint, limits, self.store.clone(), Arc::new(FixedClock))
-            .await
-            .unwrap()
+        Folder::open(
+            &self.folder(),
+            endpoint,
+            limits,
+            self.store.clone(),
+            Arc::new(FixedClock),
+            Outcomes::default(),
+        )
+        .await
+        .unwrap()
     }
 
     fn folder(&self) -> PathBuf {

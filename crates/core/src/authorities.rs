@@ -1,20 +1,22 @@
 //! Management of certificate authorities, whose certificates authenticate devices. Azure does this in its resource
 //! manager; here it is part of the hub's API.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use data_encoding::HEXUPPER;
 use ferrohub_model::random::random_bytes;
 use ferrohub_model::{ErrorCode, HubError};
+use tokio::sync::MutexGuard;
 use tracing::{error, info};
 
-use crate::auth::{Authority, CertificateError, Credential};
+use crate::auth::{Authority, CertificateError};
 use crate::callers::ServiceCaller;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
+use crate::node::{Selector, What};
 use crate::operations::Operation;
 use crate::store::{StoreError, StoredAuthority, store_failed};
+use crate::uncancelled::run_uncancelled;
 
 /// Returns 160 random bits in hexadecimal, so that a certificate for the code cannot be prepared in advance.
 fn random_code() -> String {
@@ -41,7 +43,7 @@ impl ServiceCaller {
     /// Adds a certificate authority. Device certificates that it issued are accepted once it is verified.
     pub async fn add_authority(&self, name: &str, certificate: Vec<u8>) -> Result<Arc<Authority>, HubError> {
         let hub = self.permit(Operation::PutAuthority)?;
-        let _management_lock = hub.management.lock().await;
+        let management_lock = hub.management.lock().await;
         if ferrohub_model::DeviceId::new(name).is_err() {
             return Err(HubError::new(
                 ErrorCode::ArgumentInvalid,
@@ -61,18 +63,18 @@ impl ServiceCaller {
             ));
         }
         let authority = Authority::new(name, certificate, false, false).map_err(refused)?;
-        hub.save_authority(authority).await
+        hub.save_authority(authority, management_lock).await
     }
 
     /// Creates a verification code, which replaces an earlier one. The proof-of-possession certificate must have it as
     /// its common name.
     pub async fn challenge_authority(&self, name: &str) -> Result<String, HubError> {
         let hub = self.permit(Operation::CreateVerificationCode)?;
-        let _management_lock = hub.management.lock().await;
+        let management_lock = hub.management.lock().await;
         let mut authority = (*hub.changeable_authority(name)?).clone();
         let code = random_code();
         authority.verification_code = Some(code.clone());
-        hub.save_authority(authority).await?;
+        hub.save_authority(authority, management_lock).await?;
         Ok(code)
     }
 
@@ -80,7 +82,7 @@ impl ServiceCaller {
     /// and proves possession of the authority's private key.
     pub async fn verify_authority(&self, name: &str, proof: &[u8]) -> Result<Arc<Authority>, HubError> {
         let hub = self.permit(Operation::VerifyAuthority)?;
-        let _management_lock = hub.management.lock().await;
+        let management_lock = hub.management.lock().await;
         let mut authority = (*hub.changeable_authority(name)?).clone();
         if authority.verification_code.is_none() {
             return Err(HubError::new(
@@ -92,49 +94,60 @@ impl ServiceCaller {
         authority.verified = true;
         authority.verification_code = None;
         info!(authority = name, "certificate authority verified");
-        hub.save_authority(authority).await
+        hub.save_authority(authority, management_lock).await
     }
 
     /// Removes a certificate authority, and disconnects the devices that authenticated with a certificate it issued.
     pub async fn remove_authority(&self, name: &str) -> Result<(), HubError> {
-        let hub = self.permit(Operation::DeleteAuthority)?;
-        let _management_lock = hub.management.lock().await;
-        hub.changeable_authority(name)?;
-        hub.store.delete_authority(name).await.map_err(store_failed)?;
-        hub.authorities.remove(name);
-        info!(authority = name, "certificate authority removed");
-        hub.connections.close_where(CloseReason::CredentialChanged, |c| {
-            c.authenticated_with(
-                |used| matches!(used, Credential::Authority { name: used } if **used == *name),
-            )
-        });
-        Ok(())
+        let permitted = self.permit(Operation::DeleteAuthority)?;
+        let (hub, name) = (permitted.clone(), name.to_owned());
+        run_uncancelled(&permitted.metrics.panics, async move { hub.remove_authority(name).await }).await
     }
 }
 
 impl Hub {
+    async fn remove_authority(&self, name: String) -> Result<(), HubError> {
+        let management_lock = self.management.lock().await;
+        self.changeable_authority(&name)?;
+        self.store.delete_authority(&name).await.map_err(store_failed)?;
+        self.authorities.remove(&name);
+        info!(authority = name, "certificate authority removed");
+        // The other nodes need their own lock to reload, so waiting for them with this one could wait for ever.
+        drop(management_lock);
+        self.bus.invalidate(What::Authorities).await;
+        self.bus.disconnect(&Selector::Authority { name }, CloseReason::CredentialChanged).await;
+        Ok(())
+    }
+
     /// Replaces the certificate authorities of the configuration. Disconnects the devices that authenticated with a
     /// certificate of an authority that is no longer there, or is another one now. After an error the previous ones stay.
     /// For the program, which reads the configuration; no head calls it.
     pub async fn replace_configured_authorities(&self, configured: Vec<Authority>) -> Result<(), HubError> {
         let _management_lock = self.management.lock().await;
+        self.replace_authorities(configured).await.map_err(store_failed)
+    }
+
+    /// Loads the stored certificate authorities again. Disconnects the devices that authenticated with a certificate of an
+    /// authority that is no longer there, or is another one now.
+    pub(crate) async fn reload_authorities(&self) -> Result<(), StoreError> {
+        let _management_lock = self.management.lock().await;
+        let current = self.authorities.all();
+        let configured = current.iter().filter(|authority| authority.configured);
+        self.replace_authorities(configured.map(|authority| (**authority).clone()).collect()).await
+    }
+
+    /// Only for this node: each node reads its own configuration, and closes its own connections when it reloads.
+    async fn replace_authorities(&self, configured: Vec<Authority>) -> Result<(), StoreError> {
         let before = self.authorities.all();
-        let authorities = self.read_authorities(configured).await.map_err(store_failed)?;
+        let authorities = self.read_authorities(configured).await?;
         self.authorities.replace(authorities);
-        let mut revoked = HashSet::new();
         for old in before {
             let new = self.authorities.get(&old.name);
-            if new.is_none_or(|new| !new.verified || new.certificate != old.certificate) {
+            if old.verified && new.is_none_or(|new| !new.verified || new.certificate != old.certificate) {
                 info!(authority = %old.name, subject = old.subject, "certificate authority removed");
-                revoked.insert(old.name.clone());
+                let selector = Selector::Authority { name: old.name.to_string() };
+                self.connections.disconnect(&selector, CloseReason::CredentialChanged);
             }
-        }
-        if !revoked.is_empty() {
-            self.connections.close_where(CloseReason::CredentialChanged, |c| {
-                c.authenticated_with(
-                    |used| matches!(used, Credential::Authority { name } if revoked.contains(name)),
-                )
-            });
         }
         Ok(())
     }
@@ -159,7 +172,11 @@ impl Hub {
         Ok(authority)
     }
 
-    async fn save_authority(&self, authority: Authority) -> Result<Arc<Authority>, HubError> {
+    async fn save_authority(
+        &self,
+        authority: Authority,
+        management_lock: MutexGuard<'_, ()>,
+    ) -> Result<Arc<Authority>, HubError> {
         let stored = StoredAuthority {
             name: authority.name.to_string(),
             certificate: authority.certificate.to_vec(),
@@ -169,6 +186,9 @@ impl Hub {
         self.store.save_authority(&stored).await.map_err(store_failed)?;
         let name = authority.name.clone();
         self.authorities.insert(authority);
+        // The other nodes need their own lock to reload, so waiting for them with this one could wait for ever.
+        drop(management_lock);
+        self.bus.invalidate(What::Authorities).await;
         self.authority(&name)
     }
 

@@ -1,7 +1,10 @@
 //! The reasons for which connections end.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a connection was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     /// The device disconnected cleanly, for example with an MQTT DISCONNECT.
     ClientDisconnect,
@@ -27,6 +30,10 @@ pub enum CloseReason {
     FaultInjected,
     /// The store failed on a read or write for this device. The device is expected to reconnect.
     StoreFailed,
+    /// The hub panicked while it served the connection. The device is expected to reconnect.
+    InternalError,
+    /// A change of desired properties did not reach the connection. The device reads its twin when it reconnects.
+    MissedTwinChange,
     /// The hub is stopping.
     Stopping,
 }
@@ -48,6 +55,8 @@ impl CloseReason {
             Self::SlowReader => "slow_reader",
             Self::FaultInjected => "fault_injected",
             Self::StoreFailed => "store_failed",
+            Self::InternalError => "internal_error",
+            Self::MissedTwinChange => "missed_twin_change",
             Self::Stopping => "stopping",
         }
     }

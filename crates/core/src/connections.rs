@@ -6,6 +6,6 @@ mod activity;
 mod connect;
 mod renew;
 
-pub(crate) use activity::RecentActivity;
+pub(crate) use activity::{ActivityWriter, RecentActivity};
 pub use connect::{AuthenticatedConnect, ConnectRefusal, ConnectRequest, Connected};
 pub use renew::RenewalError;

@@ -72,3 +72,4 @@ pub enum Effect {
 }
 pub(crate) use inject::FaultInjector;
 pub use inject::{Delivery, RefusedRequest};
+pub(crate) use manage::run_fault_expiry;

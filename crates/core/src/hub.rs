@@ -2,20 +2,23 @@
 //!
 //! What a feature does to the hub is in `impl Hub` in the folder of the feature.
 
+mod reload;
+mod tasks;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tracing::info;
 
 use crate::auth::{Authorities, Authority, EntraTokenVerifier};
+use crate::background::Background;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::close_reason::CloseReason;
-use crate::cloud_to_device::{Queues, run_expiry};
+use crate::cloud_to_device::Queues;
 use crate::connections::RecentActivity;
 use crate::faults::FaultInjector;
 use crate::files::{FileStorage, NotificationWaiters, UrlSigningKeys};
-use crate::health::Health;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Connections;
@@ -28,6 +31,9 @@ use crate::twins::IdentityLocks;
 pub struct HubSettings {
     /// The hub's host name, as it appears in tokens, user names and connection strings.
     pub host: String,
+    /// The name of this node among those that share the store. It must stay the same when the node is started again:
+    /// the node then takes over its own leases.
+    pub node: String,
     /// Limits that the hub enforces.
     pub limits: Limits,
     /// Policies from the configuration. They override stored policies of the same name.
@@ -72,15 +78,13 @@ pub struct Hub {
     pub(crate) entra: Option<EntraTokenVerifier>,
     pub(crate) metrics: Metrics,
     pub(crate) files: Option<FileStorage>,
-    pub(crate) url_signing_keys: UrlSigningKeys,
+    pub(crate) url_signing_keys: Arc<UrlSigningKeys>,
     pub(crate) notification_waiters: NotificationWaiters,
     pub(crate) identity_locks: IdentityLocks,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
-    /// Expires messages and message locks.
-    pub(crate) message_expiry_task: tokio::task::AbortHandle,
-    pub(crate) health: Health,
-    pub(crate) fault_injector: FaultInjector,
+    pub(crate) background: Background,
+    pub(crate) fault_injector: Arc<FaultInjector>,
     /// Serializes changes of policies and certificate authorities, which are read-modify-write.
     pub(crate) management: tokio::sync::Mutex<()>,
     /// `true` once shutdown has begun. Event readers subscribe to it.
@@ -93,6 +97,7 @@ impl Hub {
     /// Creates the default policies if the store has no policies.
     pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
         let HubPorts { store, events, bus, clock, connections, files } = ports;
+        let background = Background::new(metrics.failed_tasks.clone());
         let queues = Queues::new(
             store.clone(),
             bus.clone(),
@@ -100,9 +105,6 @@ impl Hub {
             settings.limits.messages.clone(),
             metrics.clone(),
         );
-        let health = Health::new(metrics.failed_tasks.clone());
-        let expiry = health.supervise("message expiry", run_expiry(queues.clone()));
-        let message_expiry_task = tokio::spawn(expiry).abort_handle();
         let events = Arc::new(ManagedEventLog::new(events, settings.events, &metrics));
         events.check_clock(clock.now()).await?;
         let connection_events = if events.settings().sources.contains(&EventSource::ConnectionState) {
@@ -115,7 +117,7 @@ impl Hub {
         let notification_waiters = NotificationWaiters::new(clock.now(), notifications);
         let hub = Self {
             host: settings.host,
-            fault_injector: FaultInjector::new(&settings.limits),
+            fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
             limits: settings.limits,
             store,
             events,
@@ -128,13 +130,12 @@ impl Hub {
             entra: settings.entra,
             metrics,
             files,
-            url_signing_keys: UrlSigningKeys::default(),
+            url_signing_keys: Arc::default(),
             notification_waiters,
             identity_locks: IdentityLocks::default(),
             recent_activity: Arc::default(),
             queues,
-            message_expiry_task,
-            health,
+            background,
             management: tokio::sync::Mutex::new(()),
             stopping: watch::Sender::new(false),
         };
@@ -149,8 +150,7 @@ impl Hub {
         hub.load_policies(settings.policies).await?;
         hub.authorities.replace(hub.read_authorities(settings.authorities).await?);
         hub.load_url_keys().await?;
-        let retention = hub.events.run_retention(hub.clock.clone(), hub.stopping.subscribe());
-        tokio::spawn(hub.health.supervise("event retention", retention));
+        hub.start_tasks(settings.node);
         Ok(hub)
     }
 
@@ -178,10 +178,10 @@ impl Hub {
         self.clock.now()
     }
 
-    /// Returns the health of the background tasks. Run every task that must not end in [`Health::supervise`].
+    /// Returns the background tasks. Every task that must not end runs there.
     #[must_use]
-    pub fn health(&self) -> &Health {
-        &self.health
+    pub fn background(&self) -> &Background {
+        &self.background
     }
 
     /// Begins a graceful shutdown: refuses new connects and method calls, waits up to
@@ -199,11 +199,11 @@ impl Hub {
         }
     }
 
-    /// Closes the hub after it was [drained](Hub::drain) and its connections have ended. All data is persisted when
-    /// this returns.
+    /// Closes the hub after it was [drained](Hub::drain) and its connections have ended: stops the background tasks.
+    /// All data is persisted when this returns.
     pub async fn close(&self) {
+        self.background.stop().await;
         self.recent_activity.write(&*self.store).await;
-        self.message_expiry_task.abort();
         self.store.close().await;
         // The event log closes last because changes in the store emit events.
         if let Some(connection_events) = &self.connection_events {
@@ -219,6 +219,6 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.message_expiry_task.abort();
+        self.background.abort();
     }
 }

@@ -8,6 +8,7 @@
 //! * [`node`]: what this process holds, the connections and the calls in flight.
 //! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
 //!   events), [`files::BlobStore`] (uploaded files), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
+//! * [`background`]: supervised tasks, and leases for work that must happen once in a hub.
 //! * [`Hub`]: assembles these, starts and stops.
 //!
 //! Path of a method call: [`ServiceCaller::invoke_method`] → [`bus::Bus::call`] → [`node::Connections::call`] → the
@@ -40,6 +41,7 @@
 
 pub mod auth;
 mod authorities;
+pub mod background;
 pub mod bus;
 mod callers;
 pub mod clock;
@@ -48,7 +50,6 @@ pub mod cloud_to_device;
 pub mod connections;
 pub mod faults;
 pub mod files;
-pub mod health;
 mod hub;
 pub mod limits;
 pub mod log_limit;
@@ -56,7 +57,9 @@ pub mod methods;
 pub mod metrics;
 pub mod node;
 pub mod operations;
+pub mod panics;
 pub mod policies;
+mod readiness;
 pub mod registry;
 pub mod request_peer;
 pub mod session;
@@ -64,7 +67,7 @@ pub mod store;
 mod store_error;
 pub mod telemetry;
 pub mod twins;
-mod uncancelled;
+pub mod uncancelled;
 mod waiting;
 
 pub use callers::{

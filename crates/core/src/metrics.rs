@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// A label `outcome`. Its values are constants in the code, never input, so their number is bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -28,6 +28,16 @@ pub fn count(family: &Outcomes, outcome: &'static str) {
 #[must_use]
 pub fn counter(family: &Outcomes, outcome: &'static str) -> Counter {
     family.get_or_create(&OutcomeLabel { outcome }).clone()
+}
+
+/// Creates a metric and registers it in `registry`.
+pub fn registered<M>(registry: &mut Registry, name: &str, help: &str) -> M
+where
+    M: Metric + Clone + Default,
+{
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// Metrics of the log.
@@ -83,25 +93,21 @@ impl EventMetrics {
     }
 
     fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "ferrohub_events",
-            "Events written to the event log, by source",
-            metrics.events.clone(),
-        );
-        registry.register("ferrohub_event_bytes", "Bytes written to the event log", metrics.bytes.clone());
-        registry.register("ferrohub_event_readers", "Open event readers", metrics.readers.clone());
-        registry.register(
-            "ferrohub_events_removed",
-            "Events removed from the event log because they expired or the log was full",
-            metrics.removed.clone(),
-        );
-        registry.register(
-            "ferrohub_events_refused",
-            "Telemetry messages rejected, by reason",
-            metrics.refused.clone(),
-        );
-        metrics
+        Self {
+            events: registered(registry, "ferrohub_events", "Events written to the event log, by source"),
+            bytes: registered(registry, "ferrohub_event_bytes", "Bytes written to the event log"),
+            readers: registered(registry, "ferrohub_event_readers", "Open event readers"),
+            removed: registered(
+                registry,
+                "ferrohub_events_removed",
+                "Events removed from the event log because they expired or the log was full",
+            ),
+            refused: registered(
+                registry,
+                "ferrohub_events_refused",
+                "Telemetry messages rejected, by reason",
+            ),
+        }
     }
 }
 
@@ -140,8 +146,10 @@ pub struct Metrics {
     pub file_notifications: Outcomes,
     /// Method calls in flight.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
-    /// Background tasks that ended because of a panic, by task.
+    /// Failures of background tasks, each of which was started again, by task.
     pub failed_tasks: Outcomes,
+    /// Panics that ended one operation, request or connection, by place.
+    pub panics: Outcomes,
     /// Metrics of the event log.
     pub events: EventMetrics,
 }
@@ -149,98 +157,69 @@ pub struct Metrics {
 impl Metrics {
     /// Creates the metrics and registers them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
-        let method_calls = Outcomes::default();
-        let metrics = Self {
-            method_calls_answered: counter(&method_calls, "answered"),
-            method_calls,
-            unmatched_method_responses: Counter::default(),
-            method_call_seconds: Histogram::new([
-                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-                60.0, 300.0,
-            ]),
-            connections: Gauge::default(),
-            connects: Family::default(),
-            disconnects: Family::default(),
-            unauthorized: Family::default(),
-            twin_operations: Family::default(),
-            messages: Family::default(),
-            faults_active: Gauge::default(),
-            fault_hits: Family::default(),
-            file_uploads: Family::default(),
-            file_bytes: Family::default(),
-            file_notifications: Family::default(),
-            calls_in_flight: Gauge::default(),
-            failed_tasks: Family::default(),
-            events: EventMetrics::register(registry),
-        };
-        registry.register("ferrohub_method_calls", "Method calls by outcome", metrics.method_calls.clone());
-        registry.register(
-            "ferrohub_unmatched_method_responses",
-            "Method responses without a pending call: late or unknown request id; retransmissions not counted",
-            metrics.unmatched_method_responses.clone(),
-        );
+        let events = EventMetrics::register(registry);
+        let method_calls = registered(registry, "ferrohub_method_calls", "Method calls by outcome");
+        let method_call_seconds = Histogram::new([
+            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+            300.0,
+        ]);
         registry.register(
             "ferrohub_method_call_seconds",
             "Duration of method calls in seconds",
-            metrics.method_call_seconds.clone(),
+            method_call_seconds.clone(),
         );
-        registry.register(
-            "ferrohub_connections",
-            "Open connections of devices and modules",
-            metrics.connections.clone(),
-        );
-        registry.register(
-            "ferrohub_connects",
-            "Connects of devices and modules by outcome",
-            metrics.connects.clone(),
-        );
-        registry.register(
-            "ferrohub_disconnects",
-            "Disconnects of devices and modules by reason",
-            metrics.disconnects.clone(),
-        );
-        registry.register(
-            "ferrohub_unauthorized",
-            "Requests refused because of their credentials, by reason",
-            metrics.unauthorized.clone(),
-        );
-        registry.register(
-            "ferrohub_twin_operations",
-            "Twin operations by kind",
-            metrics.twin_operations.clone(),
-        );
-        registry.register("ferrohub_faults_active", "Active injected faults", metrics.faults_active.clone());
-        registry.register(
-            "ferrohub_fault_hits",
-            "Hits of injected faults, by kind",
-            metrics.fault_hits.clone(),
-        );
-        registry.register(
-            "ferrohub_messages",
-            "Cloud-to-device messages by outcome",
-            metrics.messages.clone(),
-        );
-        registry.register("ferrohub_file_uploads", "File uploads by outcome", metrics.file_uploads.clone());
-        registry.register(
-            "ferrohub_file_bytes",
-            "Bytes of files transferred through the hub, by direction",
-            metrics.file_bytes.clone(),
-        );
-        registry.register(
-            "ferrohub_file_notifications",
-            "File notifications by outcome",
-            metrics.file_notifications.clone(),
-        );
-        registry.register(
-            "ferrohub_calls_in_flight",
-            "Method calls in flight",
-            metrics.calls_in_flight.clone(),
-        );
-        registry.register(
-            "ferrohub_failed_tasks",
-            "Background tasks that ended because of a panic, by task",
-            metrics.failed_tasks.clone(),
-        );
-        metrics
+        Self {
+            method_calls_answered: counter(&method_calls, "answered"),
+            method_calls,
+            unmatched_method_responses: registered(
+                registry,
+                "ferrohub_unmatched_method_responses",
+                "Method responses without a pending call: late or unknown request id; retransmissions not counted",
+            ),
+            method_call_seconds,
+            connections: registered(
+                registry,
+                "ferrohub_connections",
+                "Open connections of devices and modules",
+            ),
+            connects: registered(registry, "ferrohub_connects", "Connects of devices and modules by outcome"),
+            disconnects: registered(
+                registry,
+                "ferrohub_disconnects",
+                "Disconnects of devices and modules by reason",
+            ),
+            unauthorized: registered(
+                registry,
+                "ferrohub_unauthorized",
+                "Requests refused because of their credentials, by reason",
+            ),
+            twin_operations: registered(registry, "ferrohub_twin_operations", "Twin operations by kind"),
+            messages: registered(registry, "ferrohub_messages", "Cloud-to-device messages by outcome"),
+            faults_active: registered(registry, "ferrohub_faults_active", "Active injected faults"),
+            fault_hits: registered(registry, "ferrohub_fault_hits", "Hits of injected faults, by kind"),
+            file_uploads: registered(registry, "ferrohub_file_uploads", "File uploads by outcome"),
+            file_bytes: registered(
+                registry,
+                "ferrohub_file_bytes",
+                "Bytes of files transferred through the hub, by direction",
+            ),
+            file_notifications: registered(
+                registry,
+                "ferrohub_file_notifications",
+                "File notifications by outcome",
+            ),
+            calls_in_flight: registered(registry, "ferrohub_calls_in_flight", "Method calls in flight"),
+            failed_tasks: registered(
+                registry,
+                "ferrohub_failed_tasks",
+                "Failures of background tasks, which the hub starts again, by task",
+            ),
+            panics: registered(
+                registry,
+                "ferrohub_panics",
+                "Panics that ended one operation, request or connection, by place",
+            ),
+            events,
+        }
     }
 }

@@ -5,10 +5,17 @@
 
 mod connection;
 mod desired;
+mod desired_gaps;
 mod in_flight;
+mod inbox;
+mod invalidations;
+mod selector;
 mod table;
 
 pub use connection::{Connection, Outgoing};
 pub use desired::DesiredNotice;
 pub use in_flight::{Answer, CallEnd, MethodReply, OutgoingCall, OutgoingMethod, RequestId};
+pub use inbox::{BusMessage, BusReply, Inbox};
+pub use invalidations::{Invalidations, Reload, What};
+pub use selector::Selector;
 pub use table::Connections;

@@ -19,6 +19,7 @@ use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, HubError, IdentityId, Rights, SharedAccessKey, Timestamp};
 
+use crate::background::LeaseStore;
 use crate::files::{Blob, Condition, ConditionFailed};
 use crate::registry::Identity;
 use crate::session::Session;
@@ -170,7 +171,7 @@ pub struct NotificationLock {
 
 /// The persistent state of one hub.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: LeaseStore + Send + Sync + 'static {
     /// Adds an identity. Returns `Conflict` if the id exists, `NotFound` for a module whose device does not exist, and
     /// `Full` if `limit` identities already exist (for a module: `limit` modules of its device).
     async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<WriteOutcome, StoreError>;
@@ -392,8 +393,14 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the keys that sign blob URLs of the hub's own folder, newest first.
     async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError>;
 
-    /// Adds a signing key and deletes all but the newest `keep` keys.
-    async fn save_signing_key(&self, key: &StoredSigningKey, keep: usize) -> Result<(), StoreError>;
+    /// Adds a signing key and deletes all but the newest `keep` keys, if the newest key is the one that was created at
+    /// `replaces`; `None` stands for no key. Otherwise returns false and changes nothing: another node has added one.
+    async fn save_signing_key(
+        &self,
+        key: &StoredSigningKey,
+        replaces: Option<Timestamp>,
+        keep: usize,
+    ) -> Result<bool, StoreError>;
 
     /// Returns all policies, sorted by name.
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError>;

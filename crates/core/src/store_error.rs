@@ -3,6 +3,7 @@
 use ferrohub_model::{ErrorCode, HubError};
 
 use crate::log_limited;
+use crate::uncancelled::Interrupted;
 
 /// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,12 @@ pub enum StoreError {
     /// A stored value cannot be decoded.
     #[error("the store contains an unreadable value: {0}")]
     Corrupt(String),
+}
+
+impl From<Interrupted> for StoreError {
+    fn from(error: Interrupted) -> Self {
+        Self::Failed(Box::new(error))
+    }
 }
 
 /// Maps a store error to the error for the caller, and logs the cause.

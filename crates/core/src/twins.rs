@@ -7,6 +7,7 @@ mod change;
 mod document;
 mod limits;
 mod report;
+mod resync;
 mod section;
 
 pub(crate) use change::IdentityLocks;

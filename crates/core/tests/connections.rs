@@ -11,7 +11,7 @@ use ferrohub_core::auth::Credential;
 use ferrohub_core::close_reason::CloseReason;
 use ferrohub_core::node::{
     Answer, CallEnd, Connection, Connections, DesiredNotice, MethodReply, Outgoing, OutgoingCall,
-    OutgoingMethod,
+    OutgoingMethod, Selector,
 };
 use ferrohub_core::registry::{Authentication, Identity};
 use ferrohub_core::session::{Session, Subscription};
@@ -20,6 +20,7 @@ use ferrohub_model::method::MethodName;
 use ferrohub_model::{IdentityId, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio::time::timeout;
 
 type CallResult = Result<MethodReply, CallEnd>;
 
@@ -61,7 +62,7 @@ fn call(table: &Arc<Connections>, connect_seconds: u64) -> JoinHandle<CallResult
         let call = OutgoingCall {
             name: MethodName::new("reboot").unwrap(),
             payload: None,
-            connect_deadline: Instant::now() + Duration::from_secs(connect_seconds),
+            connect_timeout: Duration::from_secs(connect_seconds),
             response_timeout: Duration::from_secs(30),
         };
         table.call(&device(), call).await
@@ -160,7 +161,7 @@ async fn calls_left_in_flight_end_on_a_clean_start_a_deletion_or_a_lost_connecti
         let second = connection(true);
         match case {
             "clean start" => drop(table.attach(&second, false)),
-            "deletion" => table.close(&device(), CloseReason::Deleted),
+            "deletion" => table.disconnect(&Selector::with_modules(&device()), CloseReason::Deleted),
             _ => {
                 table.attach(&second, true);
                 table.detach(&second, CloseReason::Lost);
@@ -275,19 +276,50 @@ async fn a_subscribed_device_gets_notices_of_new_versions_only() {
     let table = table();
     let device = connection(true);
     table.attach(&device, true);
-    device.notify_desired(notice(2));
+    table.notify_desired(&device.id, notice(2));
     assert_eq!(outgoing(&device).await, "nothing", "not subscribed");
     let listening = device.session().with(Subscription::DesiredProperties, true);
     table.set_session(&device, listening);
-    device.notify_desired(notice(3));
-    device.notify_desired(notice(4));
-    device.mark_desired_read(3);
+    table.notify_desired(&device.id, notice(3));
+    table.notify_desired(&device.id, notice(4));
+    table.mark_desired_read(&device, 3);
     assert_eq!(outgoing(&device).await, "version 4");
-    device.notify_desired(notice(4));
+    table.notify_desired(&device.id, notice(4));
     assert_eq!(outgoing(&device).await, "nothing");
-    device.notify_desired(notice(5));
+    table.notify_desired(&device.id, notice(5));
     table.set_session(&device, listening.without(Subscription::DesiredProperties));
     assert_eq!(outgoing(&device).await, "nothing", "no longer subscribed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_notice_that_does_not_come_in_time_is_lost() {
+    let table = table();
+    let device = connection(true);
+    table.attach(&device, true);
+    table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
+    let notify = |versions: &[u64]| {
+        versions.iter().for_each(|version| table.notify_desired(&device.id, notice(*version)));
+    };
+    let gap = async || timeout(Duration::from_secs(60), table.next_desired_gap()).await.ok();
+    notify(&[2, 4, 3]);
+    assert!(gap().await.is_none(), "it came in time");
+    notify(&[5, 7]);
+    table.mark_desired_read(&device, 6);
+    assert!(gap().await.is_none(), "the device has read its twin");
+    table.notify_desired(&device.id, notice(9));
+    assert!(Arc::ptr_eq(&gap().await.unwrap(), &device));
+    let closed = connection(true);
+    table.attach(&closed, true);
+    table.set_session(&closed, closed.session().with(Subscription::DesiredProperties, true));
+    notify(&[2, 4]);
+    closed.close(CloseReason::Lost);
+    assert!(gap().await.is_none(), "the connection has ended");
+    let reading = connection(true);
+    table.attach(&reading, true);
+    table.set_session(&reading, reading.session().with(Subscription::DesiredProperties, true));
+    notify(&[8]);
+    table.mark_desired_read(&reading, 5);
+    assert!(Arc::ptr_eq(&gap().await.unwrap(), &reading), "version 6 follows the one that it has read");
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,8 +328,15 @@ async fn a_device_with_too_many_pending_notices_is_disconnected() {
     let device = connection(true);
     table.attach(&device, true);
     table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
-    (2..34).for_each(|version| device.notify_desired(notice(version)));
+    (2..34).for_each(|version| table.notify_desired(&device.id, notice(version)));
     assert_eq!(device.close_reason(), None);
-    device.notify_desired(notice(34));
+    table.notify_desired(&device.id, notice(34));
     assert_eq!(device.close_reason(), Some(CloseReason::SlowReader));
+    // The device is not to blame if they wait for one that is missing.
+    let device = connection(true);
+    table.attach(&device, true);
+    table.set_session(&device, device.session().with(Subscription::DesiredProperties, true));
+    table.mark_desired_read(&device, 1);
+    (3..36).for_each(|version| table.notify_desired(&device.id, notice(version)));
+    assert_eq!(device.close_reason(), Some(CloseReason::MissedTwinChange));
 }

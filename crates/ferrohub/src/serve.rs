@@ -36,6 +36,9 @@ use crate::logging;
 use certificates::CertificateFiles;
 use file_budget::FileBudget;
 
+/// The name of this node. The data folder is locked, so it has only one.
+const NODE: &str = "local";
+
 /// The wall clock of the operating system.
 struct SystemClock;
 
@@ -93,6 +96,7 @@ impl Server {
         let connections = Arc::new(Connections::new(limits.in_flight_methods_per_device));
         let settings = HubSettings {
             host: config.hostname.clone(),
+            node: NODE.to_owned(),
             limits,
             policies: policies(config),
             authorities,
@@ -101,7 +105,8 @@ impl Server {
         };
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (Arc::new(store), Arc::new(SystemClock));
         let ports = HubPorts {
-            files: files::set_up(config, &local_addrs.https, blobs, &store, &clock).await?,
+            files: files::set_up(config, &local_addrs.https, blobs, &store, &clock, metrics.panics.clone())
+                .await?,
             events: Arc::new(events),
             bus: Arc::new(LocalBus::new(connections.clone())),
             store,
@@ -153,26 +158,28 @@ impl Server {
         reload: Arc<Notify>,
     ) -> anyhow::Result<()> {
         let Self { gateway, options, endpoints, private_ca, device_cas } = self;
-        let (hub, health) = (options.hub.clone(), options.hub.health().clone());
-        let files = CertificateFiles {
+        let files = Arc::new(CertificateFiles {
             server: options.certificate.clone(),
             private_ca,
             device_cas,
-            hub: hub.clone(),
-        };
-        let renewal = tokio::spawn(health.supervise("certificate renewal", files.keep_current(reload)));
-        let activity = async move { hub.run_activity_writer().await };
-        let activity = tokio::spawn(health.supervise("activity writer", activity));
-        let maintenance = files::run_file_maintenance(options.hub.clone());
-        let file_maintenance = tokio::spawn(health.supervise("file maintenance", maintenance));
+            hub: options.hub.clone(),
+        });
+        let (hub, background) = (options.hub.clone(), options.hub.background().clone());
+        background.start("certificate renewal", move |stop| files.clone().keep_current(reload.clone(), stop));
+        let reloading = hub.clone();
+        background.start("reloads", move |stop| {
+            let hub = reloading.clone();
+            async move { stop.run(hub.run_reloads()).await }
+        });
+        background.start("twin resync", move |stop| {
+            let hub = hub.clone();
+            async move { stop.run(hub.run_twin_resync()).await }
+        });
         info!(
             hostname = endpoints.hostname, mqtt = %endpoints.mqtt,
             amqp = endpoints.amqp.map(tracing::field::display), https = %endpoints.https, admin = %endpoints.admin, "the hub is ready"
         );
         gateway.serve(options, stopping).await?;
-        renewal.abort();
-        activity.abort();
-        file_maintenance.abort();
         info!("the hub stopped");
         Ok(())
     }

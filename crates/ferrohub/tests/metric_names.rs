@@ -31,6 +31,7 @@ fn metric_descriptions() -> String {
         &event_log.failures,
         &log.lines_dropped,
         &metrics.failed_tasks,
+        &metrics.panics,
         &metrics.method_calls,
         &metrics.connects,
         &metrics.disconnects,

@@ -4,30 +4,28 @@
 //! does not compile until it is called here.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends by panicking")]
 
+mod hub;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_blobs::{Folder, FolderLimits};
-use ferrohub_bus::LocalBus;
-use ferrohub_core::clock::Clock;
 use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_core::connections::ConnectRequest;
 use ferrohub_core::files::{
     BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, PutOptions,
 };
-use ferrohub_core::limits::Limits;
 use ferrohub_core::methods::MethodCall;
-use ferrohub_core::metrics::Metrics;
-use ferrohub_core::node::{Connections, RequestId};
+use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::node::RequestId;
 use ferrohub_core::operations::Identities;
-use ferrohub_core::policies::{Policy, PolicyKey, PolicySource};
+use ferrohub_core::policies::PolicyKey;
 use ferrohub_core::registry::IfMatch;
 use ferrohub_core::store::Store;
-use ferrohub_core::telemetry::{DeviceMessage, EventSettings, ReadRequest, StartPosition};
+use ferrohub_core::telemetry::{DeviceMessage, ReadRequest, StartPosition};
 use ferrohub_core::{
-    BlobCaller, BlobDenied, ConnectedDevice, Credentials, DeviceCaller, Hub, HubPorts, HubSettings,
-    Operation, ServiceCaller,
+    BlobCaller, BlobDenied, ConnectedDevice, Credentials, DeviceCaller, Hub, Operation, ServiceCaller,
 };
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
@@ -35,27 +33,15 @@ use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::method::MethodName;
 use ferrohub_model::{
-    DeviceId, ErrorCode, HubError, IdentityId, KeyChange, ModuleId, Right, Rights, SharedAccessKey,
-    Timestamp, sas,
+    DeviceId, ErrorCode, HubError, IdentityId, KeyChange, ModuleId, Right, SharedAccessKey, sas,
 };
-use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
-use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
-const EXPIRY: Timestamp = Timestamp::from_unix_seconds(1_700_003_600);
-const HOST: &str = "hub.example";
+use hub::{EXPIRY, HOST, SetUp, authentication, create_device, policy, service};
+
 /// The device that exists, and an id that does not: operations on it fail without a change.
 const DEVICE: &str = "d";
 const NOBODY: &str = "nobody";
-
-struct FixedClock;
-
-impl Clock for FixedClock {
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-}
 
 /// The name of the policy with these rights.
 fn policy_name(rights: &[Right]) -> String {
@@ -87,11 +73,12 @@ struct World {
 impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
-        let events = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap();
-        let store: Arc<dyn Store> = Arc::new(store);
-        let connections = Arc::new(Connections::new(8));
-        let clock = Arc::new(FixedClock);
+        let key = SharedAccessKey::generate();
+        let sets = sets_of_rights().into_iter().filter(|set| !set.is_empty());
+        let policies = sets.map(|set| policy(&policy_name(&set), &set, &key)).collect();
+        let mut set_up = SetUp::new(folder.path(), policies);
+        set_up.settings.limits.faults = 4;
+        let (store, clock) = (set_up.ports.store.clone(), set_up.ports.clock.clone());
         let endpoint = BlobEndpoint {
             host: HOST.to_owned(),
             account: "account".to_owned(),
@@ -100,41 +87,13 @@ impl World {
         };
         let limits = FolderLimits { blob_bytes: 1000, total_bytes: 10_000, device_bytes: 10_000 };
         let files = folder.path().join("files");
-        let files = Folder::open(&files, endpoint, limits, store.clone(), clock.clone()).await.unwrap();
-        let key = SharedAccessKey::generate();
-        let policy = |rights: Vec<Right>| Policy {
-            name: policy_name(&rights).into(),
-            rights: Rights::of(&rights),
-            primary_key: key.clone(),
-            secondary_key: key.clone(),
-            source: PolicySource::Configuration,
-        };
-        let settings = HubSettings {
-            host: HOST.to_owned(),
-            limits: Limits { faults: 4, ..Limits::default() },
-            policies: sets_of_rights().into_iter().filter(|set| !set.is_empty()).map(policy).collect(),
-            authorities: Vec::new(),
-            entra: None,
-            events: EventSettings::default(),
-        };
-        let ports = HubPorts {
-            store: store.clone(),
-            events: Arc::new(events),
-            bus: Arc::new(LocalBus::new(connections.clone())),
-            clock,
-            connections,
-            files: Some(FileStorage::Folder(Arc::new(files))),
-        };
-        let hub = Hub::start(settings, ports, Metrics::register(&mut Registry::default())).await.unwrap();
-        let hub = Arc::new(hub);
-        let token = sas::sign(HOST, &key, Some(&policy_name(&Right::ALL)), EXPIRY);
-        let owner = hub.authenticate_service(Some(&token), Operation::PutDevice).await.unwrap();
-        let keys = json!({ "primaryKey": key.to_base64(), "secondaryKey": key.to_base64() });
-        let authentication = json!({ "type": "sas", "symmetricKey": keys });
-        let device = json!({ "deviceId": DEVICE, "authentication": authentication });
-        let device = serde_json::from_value(device).unwrap();
-        owner.put_device(&DeviceId::new(DEVICE).unwrap(), &device, None).await.unwrap();
-        let module = serde_json::from_value(json!({ "authentication": authentication })).unwrap();
+        let files =
+            Folder::open(&files, endpoint, limits, store.clone(), clock, Outcomes::default()).await.unwrap();
+        set_up.ports.files = Some(FileStorage::Folder(Arc::new(files)));
+        let hub = set_up.start().await;
+        let owner = service(&hub, &policy_name(&Right::ALL), &key).await;
+        create_device(&owner, DEVICE, &key).await;
+        let module = serde_json::from_value(json!({ "authentication": authentication(&key) })).unwrap();
         let (of, name) = (DeviceId::new(DEVICE).unwrap(), ModuleId::new("m").unwrap());
         owner.put_module(&of, &name, &module, None).await.unwrap();
         Self { hub, store, key, owner, _folder: folder }

@@ -4,12 +4,16 @@
 //! The clock of these tests stops a connect at exactly that point.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends by panicking")]
 
+#[path = "../../bus/tests/bus/loopback.rs"]
+mod loopback;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use ferrohub_bus::LocalBus;
 use ferrohub_core::auth::{Authority, PeerCertificate};
+use ferrohub_core::bus::Bus;
 use ferrohub_core::clock::Clock;
 use ferrohub_core::connections::{ConnectRefusal, ConnectRequest, RenewalError};
 use ferrohub_core::limits::Limits;
@@ -27,6 +31,8 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+
+use loopback::LoopbackBus;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 const EXPIRY: Timestamp = Timestamp::from_unix_seconds(1_700_003_600);
@@ -70,8 +76,9 @@ enum Proof {
 
 /// A hub with a device `d` that has a module `m`, and devices with certificates: `signed` by a CA, `listed` by thumbprint.
 struct World {
+    /// The node to which clients connect.
     hub: Arc<Hub>,
-    /// A service with every right.
+    /// A service with every right, on the node that services use.
     owner: ServiceCaller,
     connections: Arc<Connections>,
     signed: CertificateDer<'static>,
@@ -103,39 +110,68 @@ fn id(text: &str) -> IdentityId {
     IdentityId::parse(text).unwrap()
 }
 
+/// How many nodes a hub has. With two, clients connect to one and services use the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    OneNode,
+    TwoNodes,
+}
+
 impl World {
     async fn new() -> Self {
+        Self::of_size(Size::OneNode).await
+    }
+
+    async fn of_size(size: Size) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
-        let events = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap();
-        let connections = Arc::new(Connections::new(8));
+        let events = Arc::new(SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap());
+        let store = Arc::new(store);
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Fleet Root");
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let authority = Authority::new("fleet", root.der().to_vec(), true, false).unwrap();
         let owner_key = SharedAccessKey::generate();
-        let settings = HubSettings {
-            host: HOST.to_owned(),
-            limits: Limits::default(),
-            policies: vec![owner_policy(&owner_key)],
-            authorities: vec![authority],
-            entra: None,
-            events: EventSettings::default(),
+        let start = async |node: &str, connections: &Arc<Connections>, bus: Arc<dyn Bus>| {
+            let settings = HubSettings {
+                host: HOST.to_owned(),
+                node: node.to_owned(),
+                limits: Limits::default(),
+                policies: vec![owner_policy(&owner_key)],
+                authorities: vec![Authority::new("fleet", root.der().to_vec(), true, false).unwrap()],
+                entra: None,
+                events: EventSettings::default(),
+            };
+            let ports = HubPorts {
+                store: store.clone(),
+                events: events.clone(),
+                bus,
+                clock: Arc::new(PausingClock),
+                connections: connections.clone(),
+                files: None,
+            };
+            let metrics = Metrics::register(&mut Registry::default());
+            let hub = Arc::new(Hub::start(settings, ports, metrics).await.unwrap());
+            let reloading = hub.clone();
+            tokio::spawn(async move { reloading.run_reloads().await });
+            hub
         };
-        let ports = HubPorts {
-            store: Arc::new(store),
-            events: Arc::new(events),
-            bus: Arc::new(LocalBus::new(connections.clone())),
-            clock: Arc::new(PausingClock),
-            connections: connections.clone(),
-            files: None,
+        let connections = Arc::new(Connections::new(8));
+        let (hub, hub_of_services) = match size {
+            Size::OneNode => {
+                let hub = start("a", &connections, Arc::new(LocalBus::new(connections.clone()))).await;
+                (hub.clone(), hub)
+            }
+            Size::TwoNodes => {
+                let other = Arc::new(Connections::new(8));
+                let [bus, other_bus] = LoopbackBus::between([connections.clone(), other.clone()]);
+                let hub = start("a", &connections, Arc::new(bus)).await;
+                (hub, start("b", &other, Arc::new(other_bus)).await)
+            }
         };
-        let hub = Hub::start(settings, ports, Metrics::register(&mut Registry::default())).await.unwrap();
         let (signed, listed) = (certificate("signed", Some(&root)), certificate("listed", None));
-        let hub = Arc::new(hub);
         let token = sas::sign(HOST, &owner_key, Some("owner"), EXPIRY);
-        let owner = hub.authenticate_service(Some(&token), Operation::PutDevice).await.unwrap();
+        let owner = hub_of_services.authenticate_service(Some(&token), Operation::PutDevice).await.unwrap();
         let world = Self { hub, owner, connections, signed, listed, _folder: folder };
         world.put("d", json!({}), None).await;
         world.put("other", json!({}), None).await;
@@ -295,6 +331,11 @@ const ALL: [Revocation; 21] = [
     HubStopped,
 ];
 
+/// Returns each revocation with each size of a hub.
+fn cases() -> impl Iterator<Item = (Size, Revocation)> {
+    [Size::OneNode, Size::TwoNodes].into_iter().flat_map(|size| ALL.map(|revocation| (size, revocation)))
+}
+
 impl Revocation {
     /// Returns the identity that connects, and its credential.
     async fn client(self, world: &World) -> (&'static str, Proof) {
@@ -380,25 +421,25 @@ async fn connect_during(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_credential_that_is_revoked_during_a_connect_does_not_connect() {
-    for revocation in ALL {
-        let world = World::new().await;
+    for (size, revocation) in cases() {
+        let world = World::of_size(size).await;
         let (identity, proof) = revocation.client(&world).await;
         let result = connect_during(&world, identity, proof, revocation.run(&world)).await;
-        assert!(result.is_err(), "{revocation:?}");
-        assert!(world.open_connection(identity).is_none(), "{revocation:?}");
+        assert!(result.is_err(), "{revocation:?}, {size:?}");
+        assert!(world.open_connection(identity).is_none(), "{revocation:?}, {size:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_credential_that_is_revoked_after_a_connect_ends_the_connection() {
-    for revocation in ALL {
-        let world = World::new().await;
+    for (size, revocation) in cases() {
+        let world = World::of_size(size).await;
         let (identity, proof) = revocation.client(&world).await;
         let connection = connect(&world.hub, identity, &proof).await.unwrap();
         revocation.run(&world).await;
-        assert!(connection.close_reason().is_some(), "{revocation:?}");
+        assert!(connection.close_reason().is_some(), "{revocation:?}, {size:?}");
         let accepted_again = connect(&world.hub, identity, &proof).await.is_ok();
-        assert_eq!(accepted_again, matches!(revocation, DeviceRecreated), "{revocation:?}");
+        assert_eq!(accepted_again, matches!(revocation, DeviceRecreated), "{revocation:?}, {size:?}");
     }
 }
 
@@ -458,38 +499,65 @@ async fn a_module_may_use_its_devices_key_unless_it_authenticates_with_certifica
     assert!(connect(&world.hub, "listed/m", &certificate).await.is_err(), "the certificate of the device");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_accepts_the_credentials_that_were_added_on_another() {
+    let world = World::of_size(Size::TwoNodes).await;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "Second Root");
+    let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let proof = of_certificate(&certificate("signed", Some(&root)));
+    assert!(connect(&world.hub, "signed", &proof).await.is_err());
+    world.owner.add_authority("second", root.der().to_vec()).await.unwrap();
+    let code = world.owner.challenge_authority("second").await.unwrap();
+    world.owner.verify_authority("second", &certificate(&code, Some(&root))).await.unwrap();
+    assert!(connect(&world.hub, "signed", &proof).await.is_ok());
+
+    PolicyKeyRegenerated.run(&world).await;
+    let connection = connect(&world.hub, "d", &world.policy_token()).await.unwrap();
+    world.owner.regenerate_policy_key("service", PolicyKey::Primary).await.unwrap();
+    assert_eq!(connection.close_reason(), None, "its policy is the same");
+}
+
 /// Many clients connect while their credential is revoked, before it and after it: none is connected in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_connection_survives_a_race_with_a_revocation() {
     const MODULES: usize = 12;
     const ROUNDS: usize = 25;
-    let world = Arc::new(World::new().await);
-    let modules: Vec<String> = (0..MODULES).map(|number| format!("d/m{number}")).collect();
-    for name in &modules {
-        world.put_module("d", name.strip_prefix("d/").unwrap(), json!({}), None).await;
-    }
-    for round in 0..ROUNDS {
-        for revocation in [PolicyKeyRegenerated, KeyOfModulesDeviceRegenerated, KeysOfModulesDeviceReplaced] {
-            let mut connects = Vec::new();
-            for name in &modules {
-                let proof = match revocation {
-                    PolicyKeyRegenerated => world.policy_token(),
-                    _ => world.token(name, "d").await,
-                };
-                let (world, name) = (world.clone(), name.clone());
-                connects.push(async move { drop(connect(&world.hub, &name, &proof).await) });
-            }
-            let mut tasks = JoinSet::new();
-            for (number, connect) in connects.into_iter().enumerate() {
-                if number == round % MODULES {
-                    let world = world.clone();
-                    tasks.spawn(async move { revocation.run(&world).await });
+    for size in [Size::OneNode, Size::TwoNodes] {
+        let world = Arc::new(World::of_size(size).await);
+        let modules: Vec<String> = (0..MODULES).map(|number| format!("d/m{number}")).collect();
+        for name in &modules {
+            world.put_module("d", name.strip_prefix("d/").unwrap(), json!({}), None).await;
+        }
+        for round in 0..ROUNDS {
+            for revocation in
+                [PolicyKeyRegenerated, KeyOfModulesDeviceRegenerated, KeysOfModulesDeviceReplaced]
+            {
+                let mut connects = Vec::new();
+                for name in &modules {
+                    let proof = match revocation {
+                        PolicyKeyRegenerated => world.policy_token(),
+                        _ => world.token(name, "d").await,
+                    };
+                    let (world, name) = (world.clone(), name.clone());
+                    connects.push(async move { drop(connect(&world.hub, &name, &proof).await) });
                 }
-                tasks.spawn(connect);
-            }
-            tasks.join_all().await;
-            for name in &modules {
-                assert!(world.open_connection(name).is_none(), "round {round}, {revocation:?}, {name}");
+                let mut tasks = JoinSet::new();
+                for (number, connect) in connects.into_iter().enumerate() {
+                    if number == round % MODULES {
+                        let world = world.clone();
+                        tasks.spawn(async move { revocation.run(&world).await });
+                    }
+                    tasks.spawn(connect);
+                }
+                tasks.join_all().await;
+                for name in &modules {
+                    assert!(
+                        world.open_connection(name).is_none(),
+                        "round {round}, {revocation:?}, {name}, {size:?}"
+                    );
+                }
             }
         }
     }

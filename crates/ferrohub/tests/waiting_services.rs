@@ -59,6 +59,7 @@ impl World {
         };
         let settings = HubSettings {
             host: HOST.to_owned(),
+            node: "node".to_owned(),
             limits,
             policies: vec![policy],
             authorities: Vec::new(),

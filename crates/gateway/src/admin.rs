@@ -15,6 +15,8 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ferrohub_core::Hub;
+use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::panics::catch_panic;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -32,7 +34,7 @@ pub(crate) use guard::Guard;
 use crate::health::{self, Audience, Readiness};
 use crate::system_metrics::SystemMetrics;
 use crate::transport::accept_errors::AcceptErrors;
-use crate::transport::tcp::Accepted;
+use crate::transport::tcp::{Accepted, ListenerContext};
 use crate::transport::tls::ServerCertificate;
 use crate::transport::write_timeout::WriteTimeout;
 
@@ -71,35 +73,57 @@ fn http() -> http1::Builder {
     http
 }
 
-/// Serves plain HTTP, on a loopback address. Clients beyond [`PLAIN_CONNECTIONS`] wait until others have closed.
-pub(crate) async fn serve_plain(
+/// The listener for plain HTTP, on a loopback address.
+pub(crate) struct PlainListener {
     listener: TcpListener,
     router: Router,
     write_timeout: Duration,
     errors: Arc<AcceptErrors>,
-) {
-    let permits = Arc::new(Semaphore::new(PLAIN_CONNECTIONS));
-    while let Ok(permit) = permits.clone().acquire_owned().await {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                errors.record(&error);
-                tokio::time::sleep(RETRY_DELAY).await;
-                continue;
-            }
-        };
-        let router = router.clone();
-        tokio::spawn(async move {
-            let service =
-                service_fn(|request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
-            let served = http()
-                .serve_connection(TokioIo::new(WriteTimeout::new(socket, write_timeout)), service)
-                .await;
-            if let Err(error) = served {
-                debug!(%error, "admin connection closed");
-            }
-            drop(permit);
-        });
+    panics: Outcomes,
+    permits: Arc<Semaphore>,
+}
+
+impl PlainListener {
+    pub(crate) fn new(
+        listener: TcpListener,
+        router: Router,
+        write_timeout: Duration,
+        context: &ListenerContext,
+    ) -> Self {
+        Self {
+            listener,
+            router,
+            write_timeout,
+            errors: context.accept_errors.clone(),
+            panics: context.panics.clone(),
+            permits: Arc::new(Semaphore::new(PLAIN_CONNECTIONS)),
+        }
+    }
+
+    /// Serves connections. Clients beyond [`PLAIN_CONNECTIONS`] wait until others have closed. Never returns.
+    pub(crate) async fn serve(self: Arc<Self>) {
+        while let Ok(permit) = self.permits.clone().acquire_owned().await {
+            let socket = match self.listener.accept().await {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    self.errors.record(&error);
+                    tokio::time::sleep(RETRY_DELAY).await;
+                    continue;
+                }
+            };
+            let (router, write_timeout) = (self.router.clone(), self.write_timeout);
+            tokio::spawn(catch_panic(self.panics.clone(), "admin", async move {
+                let service =
+                    service_fn(|request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+                let served = http()
+                    .serve_connection(TokioIo::new(WriteTimeout::new(socket, write_timeout)), service)
+                    .await;
+                if let Err(error) = served {
+                    debug!(%error, "admin connection closed");
+                }
+                drop(permit);
+            }));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrohub_core::Hub;
+use ferrohub_core::metrics::Outcomes;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
@@ -23,7 +24,7 @@ use crate::https;
 use crate::metrics::GatewayMetrics;
 use crate::system_metrics::SystemMetrics;
 use crate::transport::accept_errors::AcceptErrors;
-use crate::transport::tcp::{Accepted, ListenerContext, accept};
+use crate::transport::tcp::{Accepted, Acceptor, ListenerContext, accept};
 use crate::transport::tls::{PkiError, ServerCertificate, server_config};
 
 /// Length of a listener's queue of connections that are not accepted yet.
@@ -86,12 +87,13 @@ impl GatewayLimits {
         }
     }
 
-    pub(crate) fn listener_context(&self, metrics: GatewayMetrics) -> ListenerContext {
+    pub(crate) fn listener_context(&self, metrics: GatewayMetrics, panics: Outcomes) -> ListenerContext {
         ListenerContext {
             sockets: Arc::new(Semaphore::new(self.connections.min(Semaphore::MAX_PERMITS))),
             unauthenticated_slots: UnauthenticatedSlots::new(self.unauthenticated_connections),
             handshake_timeout: self.handshake_timeout,
             accept_errors: Arc::new(AcceptErrors::new(metrics.accept_failures.clone())),
+            panics,
             metrics,
         }
     }
@@ -203,7 +205,7 @@ impl Gateway {
         let amqp_tls = Arc::new(server_config(certificate.clone(), &[])?);
         let https_tls = Arc::new(server_config(certificate.clone(), &[b"h2", b"http/1.1"])?);
         let admin_tls = Arc::new(server_config(certificate.clone(), &[b"http/1.1"])?);
-        let context = limits.listener_context(metrics.clone());
+        let context = limits.listener_context(metrics.clone(), hub.metrics().panics.clone());
         let amqp_server = amqp::Server::new(
             hub.clone(),
             limits.amqp.clone(),
@@ -212,20 +214,24 @@ impl Gateway {
             stop.clone(),
         );
         let mut tasks = JoinSet::new();
-        let health = hub.health().clone();
+        let background = hub.background().clone();
         for listener in self.mqtt {
             let (hub, limits) = (hub.clone(), limits.mqtt.clone());
             let serve = move |accepted: Accepted| {
                 mqtt::serve(accepted.stream, accepted.peer, hub.clone(), limits.clone(), accepted.slot)
             };
-            let accept = accept(listener, mqtt_tls.clone(), "mqtt", context.clone(), stop.clone(), serve);
-            tasks.spawn(health.supervise("MQTT listener", accept));
+            let (acceptor, tls, context) = (Acceptor::new(listener), mqtt_tls.clone(), context.clone());
+            tasks.spawn(background.supervise("MQTT listener", stop.clone().into(), move |stop| {
+                accept(acceptor.clone(), tls.clone(), "mqtt", context.clone(), stop, serve.clone())
+            }));
         }
         for listener in self.amqp {
             let server = amqp_server.clone();
             let serve = move |accepted: Accepted| server.clone().serve(accepted);
-            let accept = accept(listener, amqp_tls.clone(), "amqp", context.clone(), stop.clone(), serve);
-            tasks.spawn(health.supervise("AMQP listener", accept));
+            let (acceptor, tls, context) = (Acceptor::new(listener), amqp_tls.clone(), context.clone());
+            tasks.spawn(background.supervise("AMQP listener", stop.clone().into(), move |stop| {
+                accept(acceptor.clone(), tls.clone(), "amqp", context.clone(), stop, serve.clone())
+            }));
         }
         let readiness = Readiness::new(hub.clone());
         let server = https::Server::new(
@@ -242,8 +248,10 @@ impl Gateway {
         for listener in self.https {
             let server = server.clone();
             let serve = move |accepted: Accepted| server.clone().serve(accepted);
-            let accept = accept(listener, https_tls.clone(), "https", context.clone(), stop.clone(), serve);
-            tasks.spawn(health.supervise("HTTPS listener", accept));
+            let (acceptor, tls, context) = (Acceptor::new(listener), https_tls.clone(), context.clone());
+            tasks.spawn(background.supervise("HTTPS listener", stop.clone().into(), move |stop| {
+                accept(acceptor.clone(), tls.clone(), "https", context.clone(), stop, serve.clone())
+            }));
         }
         // The admin listener reports health until the end, so its tasks are not awaited.
         let (_never_stops, never) = watch::channel(false);
@@ -261,17 +269,25 @@ impl Gateway {
             if uses_tls {
                 let timeout = limits.https_write_timeout;
                 let serve = move |accepted: Accepted| admin::serve_tls(accepted, router.clone(), timeout);
-                let (tls, context) = (admin_tls.clone(), context.clone());
-                let accept = accept(listener, tls, "admin", context, never.clone(), serve);
-                admin_tasks.spawn(health.supervise("admin listener", accept));
+                let (acceptor, tls, context) = (Acceptor::new(listener), admin_tls.clone(), context.clone());
+                admin_tasks.spawn(background.supervise(
+                    "admin listener",
+                    never.clone().into(),
+                    move |stop| {
+                        accept(acceptor.clone(), tls.clone(), "admin", context.clone(), stop, serve.clone())
+                    },
+                ));
             } else {
-                let serve = admin::serve_plain(
+                let plain = Arc::new(admin::PlainListener::new(
                     listener,
                     router,
                     limits.https_write_timeout,
-                    context.accept_errors.clone(),
+                    &context,
+                ));
+                admin_tasks.spawn(
+                    background
+                        .supervise("admin listener", never.clone().into(), move |_| plain.clone().serve()),
                 );
-                admin_tasks.spawn(health.supervise("admin listener", serve));
             }
         }
         let mut stopping = stop.clone();

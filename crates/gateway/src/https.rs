@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,9 +14,11 @@ use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderValue, Method, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use ferrohub_core::faults::FaultPoint;
+use ferrohub_core::panics::record_panic;
 use ferrohub_core::request_peer::with_peer;
 use ferrohub_core::{Hub, Operation, log_limited};
 use ferrohub_model::{ErrorCode, HubError};
+use futures_util::FutureExt as _;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -198,7 +201,19 @@ impl Server {
             *request.uri_mut() = uri;
         }
         let is_head = request.method() == Method::HEAD;
-        let (operation, mut response) = self.respond(&connection, &peer, request).await;
+        let found = rest::find(request.method(), request.uri().path());
+        let wanted = found.as_ref().and_then(rest::Found::operation);
+        let panics = &self.shared.context.hub.metrics().panics;
+        let responding = self.respond(&connection, &peer, request, found);
+        let (operation, mut response) = match AssertUnwindSafe(responding).catch_unwind().await {
+            Ok(responded) => responded,
+            Err(panic) => {
+                record_panic(panics, "https", &*panic);
+                let text = "The hub failed while it processed the request; its log says why.";
+                let error = HubError::new(ErrorCode::ServerError, text);
+                (wanted, ApiError::new(error, ErrorFormat::Registry).into_response())
+            }
+        };
         if is_head {
             remove_body(&mut response);
         }
@@ -212,9 +227,9 @@ impl Server {
         connection: &HttpConnection,
         peer: &Peer,
         request: Request<Incoming>,
+        found: Option<rest::Found>,
     ) -> (Option<Operation>, Response) {
         let path = request.uri().path();
-        let found = rest::find(request.method(), path);
         let operation = found.as_ref().and_then(rest::Found::operation);
         if self.shared.context.hub.has_fault(FaultPoint::Request)
             && let Some(response) =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use ferrohub_core::Hub;
+use ferrohub_core::panics::catch_panic;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::watch;
 
@@ -52,7 +53,7 @@ impl InMemoryGateway {
         );
         let mqtt = limits.mqtt.clone();
         let server = Server::new(hub.clone(), limits.http(), mqtt, amqp, metrics.clone(), routes, stopped);
-        let context = limits.listener_context(metrics);
+        let context = limits.listener_context(metrics, hub.metrics().panics.clone());
         Self { hub, mqtt: limits.mqtt.clone(), server, context, _stop: stop }
     }
 
@@ -90,7 +91,8 @@ impl InMemoryGateway {
         let (client, stream) = duplex(BUFFER_SIZE);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let peer = Peer { address, certificate: None, protocol };
-        let task = tokio::spawn(serve(Accepted { stream, peer, slot }));
+        let serving = serve(Accepted { stream, peer, slot });
+        let task = tokio::spawn(catch_panic(self.context.panics.clone(), protocol, serving));
         eviction.set_task(task.abort_handle());
         Some(client)
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 
 use ferrohub_core::Operation;
-use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::metrics::{Outcomes, registered};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -41,7 +41,7 @@ pub(crate) struct RequestLabels {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Requests by operation and status class. A counter is looked up once, when its first request is counted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Requests {
     family: Family<RequestLabels, Counter>,
     counters: Arc<RequestCounters>,
@@ -54,17 +54,20 @@ struct RequestCounters {
     other: [OnceLock<Counter>; CLASSES.len()],
 }
 
-impl Default for Requests {
+impl Default for RequestCounters {
     fn default() -> Self {
-        let counters = RequestCounters {
+        Self {
             operations: [const { [const { OnceLock::new() }; CLASSES.len()] }; Operation::ALL.len()],
             other: [const { OnceLock::new() }; CLASSES.len()],
-        };
-        Self { family: Family::default(), counters: Arc::new(counters) }
+        }
     }
 }
 
 impl Requests {
+    fn register(registry: &mut Registry, name: &str, help: &str) -> Self {
+        Self { family: registered(registry, name, help), counters: Arc::default() }
+    }
+
     /// Counts a request. `operation` is `None` if it is no operation of the hub.
     pub fn count(&self, operation: Option<Operation>, status: u16) {
         let RequestCounters { operations, other } = &*self.counters;
@@ -82,33 +85,33 @@ impl Requests {
 impl GatewayMetrics {
     /// Creates the metrics and registers them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register("ferrohub_sockets", "Open sockets", metrics.sockets.clone());
-        registry.register(
-            "ferrohub_rejected_sockets",
-            "Sockets closed before authentication, by reason",
-            metrics.rejected.clone(),
-        );
-        registry.register(
-            "ferrohub_accept_failures",
-            "Connections that a listener could not accept, by reason",
-            metrics.accept_failures.clone(),
-        );
-        registry.register(
-            "ferrohub_http_requests",
-            "HTTP requests by operation and status class",
-            metrics.requests.family.clone(),
-        );
-        registry.register(
-            "ferrohub_amqp_operations",
-            "Operations of AMQP clients by operation and status class",
-            metrics.amqp_operations.family.clone(),
-        );
-        registry.register(
-            "ferrohub_refused_links",
-            "AMQP links that were refused, by reason",
-            metrics.refused_links.clone(),
-        );
-        metrics
+        Self {
+            sockets: registered(registry, "ferrohub_sockets", "Open sockets"),
+            rejected: registered(
+                registry,
+                "ferrohub_rejected_sockets",
+                "Sockets closed before authentication, by reason",
+            ),
+            accept_failures: registered(
+                registry,
+                "ferrohub_accept_failures",
+                "Connections that a listener could not accept, by reason",
+            ),
+            requests: Requests::register(
+                registry,
+                "ferrohub_http_requests",
+                "HTTP requests by operation and status class",
+            ),
+            amqp_operations: Requests::register(
+                registry,
+                "ferrohub_amqp_operations",
+                "Operations of AMQP clients by operation and status class",
+            ),
+            refused_links: registered(
+                registry,
+                "ferrohub_refused_links",
+                "AMQP links that were refused, by reason",
+            ),
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ferrohub_core::Hub;
+use ferrohub_core::metrics::registered;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -59,77 +60,61 @@ impl SystemMetrics {
     /// Creates the metrics and registers them in `registry`. `version` is the version of the program.
     #[expect(clippy::disallowed_methods, reason = "the start time of the process, once")]
     pub fn register(registry: &mut Registry, version: &'static str, data_dir: &Path) -> Self {
+        let build: Family<BuildLabel, IntGauge> =
+            registered(registry, "ferrohub_build_info", "Version of the program; the value is always 1");
+        build.get_or_create(&BuildLabel { version }).set(1);
         let values = Values {
             data_dir: data_dir.to_path_buf(),
-            devices: Gauge::default(),
-            database_bytes: Family::default(),
-            disk_free_bytes: Gauge::default(),
-            disk_size_bytes: Gauge::default(),
-            certificate_expiry: Gauge::default(),
-            cpu_seconds: Counter::default(),
+            devices: registered(registry, "ferrohub_devices", "Registered devices"),
+            database_bytes: registered(
+                registry,
+                "ferrohub_database_bytes",
+                "Size of the files of a database, including its write-ahead log",
+            ),
+            disk_free_bytes: registered(
+                registry,
+                "ferrohub_disk_free_bytes",
+                "Free bytes on the file system of the data folder",
+            ),
+            disk_size_bytes: registered(
+                registry,
+                "ferrohub_disk_size_bytes",
+                "Size of the file system of the data folder",
+            ),
+            certificate_expiry: registered(
+                registry,
+                "ferrohub_certificate_expiry_timestamp_seconds",
+                "When the server certificate expires, in Unix time",
+            ),
+            cpu_seconds: registered(
+                registry,
+                "process_cpu_seconds",
+                "Total user and system CPU time in seconds",
+            ),
             last_cpu_seconds: Mutex::default(),
-            start_time: Gauge::default(),
-            resident_bytes: Gauge::default(),
-            virtual_bytes: Gauge::default(),
-            open_files: Gauge::default(),
-            max_files: Gauge::default(),
+            start_time: registered(
+                registry,
+                "process_start_time_seconds",
+                "Start time of the process, in Unix time",
+            ),
+            resident_bytes: registered(
+                registry,
+                "process_resident_memory_bytes",
+                "Resident memory size in bytes",
+            ),
+            virtual_bytes: registered(
+                registry,
+                "process_virtual_memory_bytes",
+                "Virtual memory size in bytes",
+            ),
+            open_files: registered(registry, "process_open_fds", "Open file descriptors"),
+            max_files: registered(registry, "process_max_fds", "Maximum number of open file descriptors"),
         };
-        let build = Family::<BuildLabel, IntGauge>::default();
-        build.get_or_create(&BuildLabel { version }).set(1);
         for (database, _) in DATABASES {
             let _ = values.database_bytes.get_or_create(&DatabaseLabel { database });
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         values.start_time.set(since.as_secs_f64());
-
-        registry.register("ferrohub_build_info", "Version of the program; the value is always 1", build);
-        registry.register("ferrohub_devices", "Registered devices", values.devices.clone());
-        registry.register(
-            "ferrohub_database_bytes",
-            "Size of the files of a database, including its write-ahead log",
-            values.database_bytes.clone(),
-        );
-        registry.register(
-            "ferrohub_disk_free_bytes",
-            "Free bytes on the file system of the data folder",
-            values.disk_free_bytes.clone(),
-        );
-        registry.register(
-            "ferrohub_disk_size_bytes",
-            "Size of the file system of the data folder",
-            values.disk_size_bytes.clone(),
-        );
-        registry.register(
-            "ferrohub_certificate_expiry_timestamp_seconds",
-            "When the server certificate expires, in Unix time",
-            values.certificate_expiry.clone(),
-        );
-        registry.register(
-            "process_cpu_seconds",
-            "Total user and system CPU time in seconds",
-            values.cpu_seconds.clone(),
-        );
-        registry.register(
-            "process_start_time_seconds",
-            "Start time of the process, in Unix time",
-            values.start_time.clone(),
-        );
-        registry.register(
-            "process_resident_memory_bytes",
-            "Resident memory size in bytes",
-            values.resident_bytes.clone(),
-        );
-        registry.register(
-            "process_virtual_memory_bytes",
-            "Virtual memory size in bytes",
-            values.virtual_bytes.clone(),
-        );
-        registry.register("process_open_fds", "Open file descriptors", values.open_files.clone());
-        registry.register(
-            "process_max_fds",
-            "Maximum number of open file descriptors",
-            values.max_files.clone(),
-        );
         Self(Arc::new(values))
     }
 

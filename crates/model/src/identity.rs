@@ -156,6 +156,12 @@ impl IdentityId {
         self.0.split_once('/').map_or(&*self.0, |(device, _)| device)
     }
 
+    /// Returns the id of the device if this is a device, and `None` if it is a module.
+    #[must_use]
+    pub fn to_device(&self) -> Option<DeviceId> {
+        self.module_str().is_none().then(|| DeviceId(self.0.clone()))
+    }
+
     /// Returns the module id, if this is a module.
     #[must_use]
     pub fn module_str(&self) -> Option<&str> {
@@ -182,6 +188,19 @@ impl fmt::Display for IdentityId {
 impl fmt::Debug for IdentityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl Serialize for IdentityId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for IdentityId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -246,6 +265,8 @@ mod tests {
     #[test]
     fn an_identity_is_made_of_one_text_or_two_ids() {
         let module = IdentityId::parse("d/m").unwrap();
+        assert_eq!(module.to_device(), None);
+        assert_eq!(IdentityId::parse("d").unwrap().to_device(), DeviceId::new("d").ok());
         assert_eq!(IdentityId::try_from("d/m"), Ok(module.clone()));
         assert_eq!(IdentityId::try_from(&"d/m".to_owned()), Ok(module.clone()));
         assert_eq!(IdentityId::try_from(("d", "m")), Ok(module.clone()));

@@ -53,7 +53,7 @@ impl KeyChange {
 serde_by_name!(KeyChange, &[Self::Primary, Self::Secondary, Self::Swap]);
 
 /// Distinguishes keys without revealing them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyFingerprint(u64);
 
 /// A secret of 16 to 64 bytes, written as base64. Its `Debug` output does not contain it.

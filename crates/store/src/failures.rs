@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-use ferrohub_core::health::panic_message;
 use ferrohub_core::metrics::{Outcomes, count};
+use ferrohub_core::panics::panic_message;
 use ferrohub_core::store::StoreError;
 use rusqlite::{Error, ErrorCode, ffi};
 

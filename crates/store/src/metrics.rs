@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicI64;
 
-use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::metrics::{Outcomes, registered};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -28,46 +28,47 @@ impl StoreMetrics {
     /// `ferrohub_store_failures_total` and `ferrohub_messages_waiting`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register("ferrohub_store_writes", "Acknowledged durable writes", metrics.writes.clone());
-        registry.register(
-            "ferrohub_store_commits",
-            "Committed transactions; several writes share one",
-            metrics.commits.clone(),
-        );
-        registry.register(
-            "ferrohub_store_failures",
-            "Failed reads and writes of the store, by reason",
-            metrics.failures.clone(),
-        );
-        registry.register(
-            "ferrohub_messages_waiting",
-            "Messages in the queues of devices and modules",
-            metrics.messages_waiting.clone(),
-        );
-        metrics
+        Self {
+            writes: registered(registry, "ferrohub_store_writes", "Acknowledged durable writes"),
+            commits: registered(
+                registry,
+                "ferrohub_store_commits",
+                "Committed transactions; several writes share one",
+            ),
+            failures: registered(
+                registry,
+                "ferrohub_store_failures",
+                "Failed reads and writes of the store, by reason",
+            ),
+            messages_waiting: registered(
+                registry,
+                "ferrohub_messages_waiting",
+                "Messages in the queues of devices and modules",
+            ),
+        }
     }
 
     /// Registers the metrics of the event log: `ferrohub_event_log_writes_total`, `ferrohub_event_log_commits_total`
     /// and `ferrohub_event_log_failures_total`.
     #[must_use]
     pub fn register_for_events(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "ferrohub_event_log_writes",
-            "Committed event batches and retention steps",
-            metrics.writes.clone(),
-        );
-        registry.register(
-            "ferrohub_event_log_commits",
-            "Committed transactions of the event log; several batches share one",
-            metrics.commits.clone(),
-        );
-        registry.register(
-            "ferrohub_event_log_failures",
-            "Failed reads and writes of the event log, by reason",
-            metrics.failures.clone(),
-        );
-        metrics
+        Self {
+            writes: registered(
+                registry,
+                "ferrohub_event_log_writes",
+                "Committed event batches and retention steps",
+            ),
+            commits: registered(
+                registry,
+                "ferrohub_event_log_commits",
+                "Committed transactions of the event log; several batches share one",
+            ),
+            failures: registered(
+                registry,
+                "ferrohub_event_log_failures",
+                "Failed reads and writes of the event log, by reason",
+            ),
+            messages_waiting: Gauge::default(),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore};
 use ferrohub_core::files::{Blob, Condition};
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
@@ -131,6 +132,24 @@ pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
         return Err(missing());
     }
     statements::policies(&connection).map_err(|source| database.open_error(source))
+}
+
+#[async_trait]
+impl LeaseStore for SqliteStore {
+    async fn acquire_lease(&self, request: &LeaseRequest) -> Result<LeaseOutcome, StoreError> {
+        let request = request.clone();
+        self.writer.write(move |db| statements::acquire_lease(db, &request)).await
+    }
+
+    async fn renew_lease(&self, name: &str, fence: u64, expiry: Timestamp) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.writer.write(move |db| statements::set_lease_expiry(db, &name, fence, expiry)).await
+    }
+
+    async fn release_lease(&self, name: &str, fence: u64) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.writer.write(move |db| statements::release_lease(db, &name, fence)).await
+    }
 }
 
 #[async_trait]
@@ -419,9 +438,14 @@ impl Store for SqliteStore {
         self.readers.read(statements::signing_keys).await
     }
 
-    async fn save_signing_key(&self, key: &StoredSigningKey, keep: usize) -> Result<(), StoreError> {
+    async fn save_signing_key(
+        &self,
+        key: &StoredSigningKey,
+        replaces: Option<Timestamp>,
+        keep: usize,
+    ) -> Result<bool, StoreError> {
         let key = key.clone();
-        self.writer.write(move |db| statements::save_signing_key(db, &key, keep)).await
+        self.writer.write(move |db| statements::save_signing_key(db, &key, replaces, keep)).await
     }
 
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {

@@ -177,8 +177,23 @@ async fn only_the_newest_signing_keys_are_kept() {
     let TestStore(store, _folder) = store_with(&[]).await;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let keys = [key(3), key(2), key(1)];
+    let mut newest = None;
     for key in keys.iter().rev() {
-        store.save_signing_key(key, 2).await.unwrap();
+        assert!(store.save_signing_key(key, newest, 2).await.unwrap());
+        newest = Some(key.created);
     }
     assert_eq!(store.signing_keys().await.unwrap(), keys[..2]);
+}
+
+#[tokio::test]
+async fn a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows() {
+    let TestStore(store, _folder) = store_with(&[]).await;
+    let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
+    let (first, second) = (key(1), key(2));
+    assert!(!store.save_signing_key(&first, Some(at(7)), 2).await.unwrap());
+    assert!(store.save_signing_key(&first, None, 2).await.unwrap());
+    assert!(!store.save_signing_key(&key(9), None, 2).await.unwrap(), "another node was first");
+    assert!(store.save_signing_key(&second, Some(at(1)), 2).await.unwrap());
+    assert!(!store.save_signing_key(&key(9), Some(at(1)), 2).await.unwrap());
+    assert_eq!(store.signing_keys().await.unwrap(), [second, first]);
 }

@@ -24,24 +24,17 @@ pub(super) const CRATES: &[Modules] = &[
     Modules {
         folder: "crates/core/src",
         layers: &[
-            &[
-                "clock",
-                "close_reason",
-                "faults",
-                "log_limit",
-                "metrics",
-                "request_peer",
-                "session",
-                "uncancelled",
-            ],
-            &["operations", "policies", "registry", "health", "waiting"],
+            &["clock", "close_reason", "faults", "log_limit", "metrics", "request_peer", "session"],
+            &["panics"],
+            &["operations", "policies", "registry", "uncancelled", "waiting"],
             &["auth", "store_error", "twins"],
+            &["background"],
             &["files", "node"],
             &["bus", "store"],
             &["cloud_to_device", "telemetry"],
             &["limits"],
             // They extend the types below, and so are above everything, like `hub`, which assembles the features.
-            &["authorities", "callers", "connections", "hub", "methods"],
+            &["authorities", "callers", "connections", "hub", "methods", "readiness"],
         ],
         extended: &[
             "AuthenticatedConnect",

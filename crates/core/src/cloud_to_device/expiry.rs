@@ -1,5 +1,6 @@
 //! Expiry of messages, message locks and feedback.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Queues;
+use super::locks::Released;
+use crate::background::{LeaseState, Stop, TaskLease};
 use crate::store::{ExpiredMessage, StoreError};
 
 /// Maximum number of messages that expire in one step.
@@ -48,44 +51,62 @@ impl ExpiryTimer {
     }
 }
 
-/// Expires messages, locks and feedback until the store is closed.
-pub(crate) async fn run(queues: Arc<Queues>) {
-    loop {
+/// Expires messages, locks and feedback until it is stopped. The node that holds `lease` expires what is stored; locks are
+/// expired by the node that has them.
+pub(crate) async fn run(queues: Arc<Queues>, lease: Arc<TaskLease>, mut stop: Stop) {
+    while !stop.is_requested() {
         // From here on, a new item either wakes this task or is found by `expire_due`.
         queues.expiry_timer.wake_at_millis.store(i64::MAX, Ordering::SeqCst);
-        let next = match queues.expire_due().await {
+        let next = match queues.expire_due(&lease).await {
             Ok(next) => next,
-            Err(StoreError::Closed) => return,
             Err(error) => {
                 warn!(%error, "cannot expire messages; retrying");
-                sleep(RETRY_DELAY).await;
+                let _ = stop.requested_within(RETRY_DELAY).await;
                 continue;
             }
         };
         let next = next.map_or(i64::MAX, Timestamp::unix_millis);
         queues.expiry_timer.wake_at_millis.store(next, Ordering::SeqCst);
-        if next == i64::MAX {
-            queues.expiry_timer.notify.notified().await;
-            continue;
-        }
-        let left = next.saturating_sub(queues.clock.now().unix_millis());
-        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(MAX_SLEEP);
+        // Nothing expires by itself: the next item wakes the task.
+        let left = (next != i64::MAX).then(|| next.saturating_sub(queues.clock.now().unix_millis()));
+        let due = async {
+            match left {
+                Some(left) => {
+                    sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(MAX_SLEEP)).await
+                }
+                None => pending().await,
+            }
+        };
         tokio::select! {
             () = queues.expiry_timer.notify.notified() => {}
-            () = sleep(left) => {}
+            () = due => {}
+            () = stop.requested() => {}
         }
     }
+    lease.release().await;
 }
 
 impl Queues {
     /// Expires everything that is due. Returns the time of the next expiry.
-    async fn expire_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn expire_due(&self, lease: &TaskLease) -> Result<Option<Timestamp>, StoreError> {
         let now = self.clock.now();
         let unlocked = self.locks().expire_locks(now);
         for id in &unlocked {
             debug!(device = %id, "message lock expired");
             self.bus.notify_messages(id).await;
         }
+        let stored = match lease.hold().await? {
+            LeaseState::Held => self.expire_stored(now).await?,
+            LeaseState::HeldElsewhere { retry_after } => {
+                let millis = i64::try_from(retry_after.as_millis()).unwrap_or(i64::MAX);
+                Some(now.plus_millis(millis))
+            }
+        };
+        Ok(stored.into_iter().chain(self.locks().next_expiry()).min())
+    }
+
+    /// Expires the messages and the feedback in the store that are due. Returns the time of the next expiry.
+    async fn expire_stored(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let mut after = (Timestamp::MIN, 0);
         loop {
             let due = self.store.expired_messages(now, after, BATCH_SIZE).await?;
@@ -97,8 +118,7 @@ impl Queues {
         if expired > 0 {
             info!(records = expired, "feedback expired without being received");
         }
-        let next = self.store.next_expiry(now).await?;
-        Ok(next.into_iter().chain(self.locks().next_expiry()).min())
+        self.store.next_expiry(now).await
     }
 
     /// Expires those messages that are not locked. The others are checked again when their locks are released.
@@ -110,14 +130,11 @@ impl Queues {
         if locked.is_empty() {
             return Ok(());
         }
-        let sequences: Vec<u64> = locked.iter().map(|due| due.sequence).collect();
+        let mut expiring = ExpiringLocks { queues: self, locked };
+        let sequences: Vec<u64> = expiring.locked.iter().map(|due| due.sequence).collect();
         let ended =
             self.store.settle_messages(&sequences, FeedbackStatus::Expired, self.feedback_options()).await;
-        let now = self.clock.now();
-        let released: Vec<(&IdentityId, _)> = {
-            let mut locks = self.locks();
-            locked.iter().map(|due| (&due.id, locks.finish_settle(&due.id, &[due.sequence], now))).collect()
-        };
+        let released = expiring.release();
         for (id, released) in released.iter().filter(|(_, released)| released.had_waiter) {
             self.notify_released(id, released, false).await;
         }
@@ -126,5 +143,29 @@ impl Queues {
         self.record_outcome("expired", ended);
         info!(messages = ended, "messages expired");
         Ok(())
+    }
+}
+
+/// Messages that the expiry task has locked. Dropping it, also in a panic, releases them: the task is started again, and
+/// finds them.
+struct ExpiringLocks<'a> {
+    queues: &'a Queues,
+    locked: Vec<&'a ExpiredMessage>,
+}
+
+impl<'a> ExpiringLocks<'a> {
+    fn release(&mut self) -> Vec<(&'a IdentityId, Released)> {
+        let now = self.queues.clock.now();
+        let mut locks = self.queues.locks();
+        let release = |due: &'a ExpiredMessage| (&due.id, locks.finish_settle(&due.id, &[due.sequence], now));
+        std::mem::take(&mut self.locked).into_iter().map(release).collect()
+    }
+}
+
+impl Drop for ExpiringLocks<'_> {
+    fn drop(&mut self) {
+        if !self.locked.is_empty() {
+            self.release();
+        }
     }
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::FeedbackRecord;
 use tokio::sync::Notify;
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::{LockToken, Queues, Settlement};
 use crate::store::StoreError;
+use crate::uncancelled::run_uncancelled;
 use crate::waiting::wait;
 
 /// A batch of records that a service has received and not settled yet.
@@ -158,22 +159,28 @@ impl Queues {
             batch.sequences.clone()
         };
         let queues = self.clone();
-        let written = tokio::spawn(async move {
+        run_uncancelled(&self.metrics.panics, async move {
+            let _settling = SettlingBatch { queues: &queues, token };
             let max_deliveries = queues.limits.feedback.max_deliveries;
             let written = match settlement {
                 Settlement::Complete | Settlement::Reject => queues.store.complete_feedback(&sequences).await,
                 Settlement::Abandon => queues.store.abandon_feedback(&sequences, max_deliveries).await,
             };
-            queues.feedback.lock().retain(|batch| batch.token != token);
-            queues.feedback.notify();
-            written
-        });
-        match written.await {
-            Ok(written) => written.map(|()| true),
-            Err(error) => {
-                error!(%error, "cannot settle feedback");
-                Err(StoreError::Failed(Box::new(error)))
-            }
-        }
+            written.map(|()| true)
+        })
+        .await
+    }
+}
+
+/// A batch whose settlement is being written. Dropping it, also in a panic, releases the records that are still stored.
+struct SettlingBatch<'a> {
+    queues: &'a Queues,
+    token: LockToken,
+}
+
+impl Drop for SettlingBatch<'_> {
+    fn drop(&mut self) {
+        self.queues.feedback.lock().retain(|batch| batch.token != self.token);
+        self.queues.feedback.notify();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferrohub_model::IdentityId;
 use ferrohub_model::message::FeedbackStatus;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use super::expiry::ExpiryTimer;
 use super::feedback::FeedbackLocks;
@@ -17,6 +17,7 @@ use crate::metrics::{Metrics, count};
 use crate::store::{
     AbandonOutcome, EnqueueOutcome, FeedbackOptions, NewMessage, QueueEntry, Store, StoreError, StoredMessage,
 };
+use crate::uncancelled::run_uncancelled;
 
 /// How a receiver settles a message or a feedback batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,17 +200,17 @@ impl Queues {
         settlement: Settlement,
     ) -> Result<u64, StoreError> {
         let (queues, id) = (self.clone(), id.clone());
-        let written = tokio::spawn(async move {
-            let written = queues.try_write_settlement(&id, &sequences, settlement).await;
+        run_uncancelled(&self.metrics.panics, async move {
+            // If the settlement panics, the locks are released.
+            let mut settling = UndeliveredLocks { queues: &queues, id: &id, sequences };
+            let written = queues.try_write_settlement(&id, &settling.sequences, settlement).await;
+            let sequences = std::mem::take(&mut settling.sequences);
             let still_queued = settlement == Settlement::Abandon || written.is_err();
             let released = queues.locks().finish_settle(&id, &sequences, queues.clock.now());
             queues.notify_released(&id, &released, still_queued).await;
             written
-        });
-        written.await.unwrap_or_else(|error| {
-            error!(%error, "cannot settle a message");
-            Err(StoreError::Failed(Box::new(error)))
         })
+        .await
     }
 
     async fn try_write_settlement(

@@ -33,7 +33,7 @@ impl ServiceCaller {
         let hub = self.permit(Operation::SendMessage)?;
         let message = hub.check_message(properties, body)?;
         let (queues, limit) = (hub.queues.clone(), hub.limits.messages.queue_length);
-        run_uncancelled(async move { enqueue(&queues, message, limit).await }).await
+        run_uncancelled(&hub.metrics.panics, async move { enqueue(&queues, message, limit).await }).await
     }
 
     /// Adds messages to queues as [`send_message`](Self::send_message) does, in this order, and waits for the disk once
@@ -50,7 +50,7 @@ impl ServiceCaller {
         let (queues, limit) = (hub.queues.clone(), hub.limits.messages.queue_length);
         let checked: Vec<_> =
             messages.into_iter().map(|(properties, body)| hub.check_message(properties, body)).collect();
-        run_uncancelled(async move {
+        run_uncancelled(&hub.metrics.panics, async move {
             let enqueued = checked.into_iter().map(async |message| match message {
                 Ok(message) => enqueue(&queues, message, limit).await,
                 Err(error) => Err(error),

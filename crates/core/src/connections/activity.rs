@@ -13,10 +13,13 @@ use std::time::Duration;
 
 use ferrohub_model::IdentityId;
 use ferrohub_model::device::ConnectionState;
+use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::background::Stop;
+use crate::clock::Clock;
 use crate::hub::Hub;
-use crate::node::Connection;
+use crate::node::{Connection, Connections};
 use crate::registry::Identity;
 use crate::store::{Activity, Presence, Store, StoreError};
 
@@ -31,6 +34,8 @@ const BATCH_SIZE: usize = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct RecentActivity {
     entries: Mutex<HashMap<IdentityId, RecentEntry>>,
+    /// Wakes the task that writes.
+    wake: Notify,
 }
 
 #[derive(Debug)]
@@ -52,8 +57,8 @@ impl RecentActivity {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Buffers `activity`, and starts the task that writes the buffer if none is running.
-    pub(crate) fn record(self: &Arc<Self>, activity: Activity, store: &Arc<dyn Store>) {
+    /// Buffers `activity`, and wakes the task that writes the buffer.
+    pub(crate) fn record(&self, activity: Activity) {
         let mut entries = self.lock();
         let is_first = entries.is_empty();
         match entries.entry(activity.id.clone()) {
@@ -66,29 +71,36 @@ impl RecentActivity {
             entry => drop(entry.insert_entry(RecentEntry { activity, written: false })),
         }
         drop(entries);
-        // While the buffer is not empty, a task is running.
+        // While the buffer is not empty, the task does not wait.
         if is_first {
-            let (recent, store) = (self.clone(), store.clone());
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(WRITE_DELAY).await;
-                    if recent.write(&*store).await {
-                        return;
-                    }
+            self.wake.notify_one();
+        }
+    }
+
+    /// Writes the buffer while it is not empty, until it is stopped.
+    pub(crate) async fn run(self: Arc<Self>, store: Arc<dyn Store>, mut stop: Stop) {
+        while !stop.is_requested() {
+            if self.lock().is_empty() {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = stop.requested() => return,
                 }
-            });
+            }
+            if !stop.requested_within(WRITE_DELAY).await {
+                self.write(&*store).await;
+            }
         }
     }
 
     /// Writes the buffered updates, and removes those that the previous call wrote. Updates that cannot be written stay
-    /// buffered and are written by the next call. Returns whether there is nothing left to write.
-    pub(crate) async fn write(&self, store: &dyn Store) -> bool {
+    /// buffered and are written by the next call.
+    pub(crate) async fn write(&self, store: &dyn Store) {
         let batch = self.unwritten();
         for part in batch.chunks(BATCH_SIZE) {
             match store.save_activity(part).await {
                 Ok(()) => self.mark_written(part),
                 // The hub is stopping: nothing can be written any more.
-                Err(StoreError::Closed) => return true,
+                Err(StoreError::Closed) => return,
                 Err(error) => warn!(
                     %error,
                     identities = part.len(),
@@ -97,7 +109,6 @@ impl RecentActivity {
                 ),
             }
         }
-        self.lock().is_empty()
     }
 
     /// Removes the updates that are written, and returns the others.
@@ -167,7 +178,7 @@ impl Hub {
             presence: Some(Presence { connected, since }),
             last_activity: connection.last_activity(),
         };
-        self.recent_activity.record(activity, &self.store);
+        self.recent_activity.record(activity);
     }
 
     /// Records activity of an identity over HTTPS, where it has no connection.
@@ -178,18 +189,26 @@ impl Hub {
             presence: None,
             last_activity: self.clock.now(),
         };
-        self.recent_activity.record(activity, &self.store);
+        self.recent_activity.record(activity);
     }
+}
 
-    /// Saves the last-activity times of connected devices and modules periodically, so that a crash loses at most the
-    /// last [`Limits::activity_flush_interval`](crate::limits::Limits::activity_flush_interval). Never returns.
-    ///
-    /// A connection keeps its last-activity time itself. The time is buffered only when an identity connects or
-    /// disconnects.
-    pub async fn run_activity_writer(&self) {
+/// Saves the last-activity times of connected devices and modules periodically, so that a crash loses at most the last
+/// [`Limits::activity_flush_interval`](crate::limits::Limits::activity_flush_interval).
+///
+/// A connection keeps its last-activity time itself. The time is buffered only when an identity connects or disconnects.
+pub(crate) struct ActivityWriter {
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) interval: Duration,
+}
+
+impl ActivityWriter {
+    /// Runs until it is stopped.
+    pub(crate) async fn run(self: Arc<Self>, mut stop: Stop) {
         let mut last_run = self.clock.now();
-        loop {
-            tokio::time::sleep(self.limits.activity_flush_interval).await;
+        while !stop.requested_within(self.interval).await {
             let (since, now) = (last_run, self.clock.now());
             last_run = now;
             let active = self.connections.select(|connection| connection.last_activity() >= since);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferrohub_model::fault::FaultRequest;
 use ferrohub_model::{HubError, IdentityId};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use crate::close_reason::CloseReason;
@@ -47,6 +47,8 @@ pub struct RefusedRequest {
 #[derive(Debug)]
 pub(crate) struct FaultInjector {
     pub(super) faults: Faults,
+    /// Wakes the task that removes expired faults.
+    pub(super) added: Notify,
     pub(crate) delayed_answers: Arc<Semaphore>,
 }
 
@@ -54,8 +56,14 @@ impl FaultInjector {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             faults: Faults::new(limits.faults, limits.fault_duration),
+            added: Notify::new(),
             delayed_answers: Arc::new(Semaphore::new(MAX_DELAYED_ANSWERS)),
         }
+    }
+
+    /// Returns whether faults may be added.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.faults.is_enabled()
     }
 }
 
@@ -148,6 +156,7 @@ impl Hub {
             _ => Duration::ZERO,
         };
         sleep(delay).await;
+        call.connect_timeout = call.connect_timeout.saturating_sub(delay);
         call.response_timeout -= delay;
         if call.response_timeout.is_zero() {
             return Err(CallEnd::TimedOut);

@@ -1,14 +1,18 @@
 //! Adding, listing and removing faults.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use ferrohub_model::fault::{Fault, FaultRequest};
 use ferrohub_model::{ErrorCode, HubError};
-use tokio::time::{Instant, sleep};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::Instant;
 use tracing::warn;
 
+use super::inject::FaultInjector;
 use super::{Effect, EndedFault, FaultHit};
+use crate::background::Stop;
 use crate::callers::ServiceCaller;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
@@ -86,13 +90,11 @@ impl Hub {
         }
         let fault = accepted.fault().clone();
         if accepted.is_one_shot() {
-            self.log_fault_ended(EndedFault { fault: fault.clone(), reason: "single use" });
+            log_fault_ended(EndedFault { fault: fault.clone(), reason: "single use" });
         } else {
             self.metrics.faults_active.inc();
-            if self.fault_injector.faults.activate(accepted, Instant::now()) {
-                let hub = self.clone();
-                tokio::spawn(async move { hub.expire_faults().await });
-            }
+            self.fault_injector.faults.activate(accepted, Instant::now());
+            self.fault_injector.added.notify_one();
         }
         Ok(fault)
     }
@@ -102,28 +104,36 @@ impl Hub {
         let count = removed.len();
         for fault in removed {
             self.metrics.faults_active.dec();
-            self.log_fault_ended(fault);
+            log_fault_ended(fault);
         }
         count
     }
+}
 
-    /// Removes expired faults periodically, until no fault is active.
-    async fn expire_faults(&self) {
-        loop {
-            sleep(EXPIRY_INTERVAL).await;
-            let (ended, more) = self.fault_injector.faults.expire(Instant::now());
-            for fault in ended {
-                self.metrics.faults_active.dec();
-                self.log_fault_ended(fault);
-            }
-            if !more {
-                return;
+/// Removes expired faults until it is stopped: periodically while faults are active.
+pub(crate) async fn run_fault_expiry(
+    injector: Arc<FaultInjector>,
+    active: Gauge<i64, AtomicI64>,
+    mut stop: Stop,
+) {
+    while !stop.is_requested() {
+        let (ended, more) = injector.faults.expire(Instant::now());
+        for fault in ended {
+            active.dec();
+            log_fault_ended(fault);
+        }
+        if more {
+            let _ = stop.requested_within(EXPIRY_INTERVAL).await;
+        } else {
+            tokio::select! {
+                () = injector.added.notified() => {}
+                () = stop.requested() => {}
             }
         }
     }
+}
 
-    fn log_fault_ended(&self, ended: EndedFault) {
-        let EndedFault { fault, reason } = ended;
-        warn!(fault = fault.id, kind = fault.fault.kind.name(), hits = fault.hits, reason, "fault ended");
-    }
+fn log_fault_ended(ended: EndedFault) {
+    let EndedFault { fault, reason } = ended;
+    warn!(fault = fault.id, kind = fault.fault.kind.name(), hits = fault.hits, reason, "fault ended");
 }

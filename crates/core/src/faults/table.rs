@@ -25,8 +25,6 @@ pub struct Faults {
 struct State {
     active: Vec<ActiveFault>,
     last_id: u64,
-    /// Whether a task calls [`Faults::expire`] periodically.
-    expiry_task_running: bool,
 }
 
 #[derive(Debug)]
@@ -148,16 +146,13 @@ impl Faults {
         })
     }
 
-    /// Activates an accepted fault. Returns `true` if the caller must start a task that calls
-    /// [`expire`](Self::expire) periodically.
-    #[must_use]
-    pub fn activate(&self, accepted: AcceptedFault, now: Instant) -> bool {
+    /// Activates an accepted fault. Call [`expire`](Self::expire) periodically from then on, until none remains.
+    pub fn activate(&self, accepted: AcceptedFault, now: Instant) {
         let AcceptedFault { fault, rule } = accepted;
         let mut state = self.lock();
         let expires_at = now + rule.duration;
         state.active.push(ActiveFault { fault, rule, expires_at });
         self.update_active_points(&state);
-        !std::mem::replace(&mut state.expiry_task_running, true)
     }
 
     /// Returns whether a fault is active for this point. Costs one relaxed load.
@@ -222,8 +217,6 @@ impl Faults {
     }
 
     /// Removes the faults that have expired or are used up. Returns them, and whether active faults remain.
-    ///
-    /// Once [`activate`](Self::activate) has returned `true`, call this periodically until no active fault remains.
     #[must_use]
     pub fn expire(&self, now: Instant) -> (Vec<EndedFault>, bool) {
         let mut state = self.lock();
@@ -236,8 +229,7 @@ impl Faults {
             })
             .collect();
         self.update_active_points(&state);
-        state.expiry_task_running = !state.active.is_empty();
-        (ended, state.expiry_task_running)
+        (ended, !state.active.is_empty())
     }
 }
 
@@ -268,7 +260,7 @@ mod tests {
         assert!(!faults.has(FaultPoint::Connect));
         let accepted = accept(&faults, refuse_connect("dev*", 3)).unwrap();
         assert_eq!(accepted.fault().ends, Timestamp::from_unix_seconds(103));
-        assert!(faults.activate(accepted, now), "the first fault needs an expiry task");
+        faults.activate(accepted, now);
         assert!(faults.has(FaultPoint::Connect) && !faults.has(FaultPoint::Telemetry));
         let hit = faults.hit(FaultPoint::Connect, &id("dev1"), now).unwrap();
         assert_eq!((hit.id.as_str(), hit.effect), ("1", Effect::RefuseConnect { retry: true }));
@@ -293,8 +285,8 @@ mod tests {
         let (faults, now) = (Faults::new(8, SECOND * 60), Instant::now());
         let mut first = refuse_connect("dev1", 10);
         first["count"] = 2.into();
-        assert!(faults.activate(accept(&faults, first).unwrap(), now));
-        assert!(!faults.activate(accept(&faults, refuse_connect("**", 10)).unwrap(), now));
+        faults.activate(accept(&faults, first).unwrap(), now);
+        faults.activate(accept(&faults, refuse_connect("**", 10)).unwrap(), now);
         let hits: Vec<String> =
             (0..3).map(|_| faults.hit(FaultPoint::Connect, &id("dev1"), now).unwrap().id).collect();
         assert_eq!(hits, ["1", "1", "2"]);
@@ -304,14 +296,12 @@ mod tests {
         assert_eq!(faults.remove(now, |fault| fault.id == "2")[0].reason, "removed");
         assert!(!faults.has(FaultPoint::Connect));
         assert_eq!(faults.expire(now), (Vec::new(), false));
-        let again = accept(&faults, refuse_connect("**", 10)).unwrap();
-        assert!(faults.activate(again, now), "a new expiry task is needed");
     }
 
     #[test]
     fn more_faults_than_the_maximum_are_refused() {
         let (faults, now) = (Faults::new(1, SECOND * 60), Instant::now());
-        let _ = faults.activate(accept(&faults, refuse_connect("a", 1)).unwrap(), now);
+        faults.activate(accept(&faults, refuse_connect("a", 1)).unwrap(), now);
         assert_eq!(accept(&faults, refuse_connect("a", 1)).unwrap_err().code, ErrorCode::GenericConflict);
     }
 
@@ -322,7 +312,7 @@ mod tests {
             "kind": "refuseRequest", "method": "get", "path": "/devices/*", "durationSeconds": 9,
             "error": "ThrottlingException", "retryAfterSeconds": 2,
         });
-        let _ = faults.activate(accept(&faults, request).unwrap(), now);
+        faults.activate(accept(&faults, request).unwrap(), now);
         let hit = faults.hit_request(|fault| fault.method.as_deref() == Some("get"), now).unwrap();
         let expected = Effect::Refuse { code: ErrorCode::ThrottlingException, retry_after: Some(2) };
         assert_eq!(hit.effect, expected);

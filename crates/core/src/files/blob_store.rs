@@ -15,6 +15,7 @@ use ferrohub_model::{SharedAccessKey, Timestamp};
 
 use super::condition::{Condition, ConditionFailed};
 use crate::store_error::StoreError;
+use crate::uncancelled::Interrupted;
 
 /// The properties and metadata of a blob: response headers by lower-case name, such as `content-type` or `x-ms-meta-…`.
 pub type BlobProperties = BTreeMap<String, String>;
@@ -76,6 +77,12 @@ pub enum BlobError {
     /// The external storage account is unreachable or returned an unexpected response.
     #[error("the request to the storage account failed: {0}")]
     Unavailable(String),
+}
+
+impl From<Interrupted> for BlobError {
+    fn from(error: Interrupted) -> Self {
+        Self::Io(io::Error::other(error))
+    }
 }
 
 /// A stream of byte chunks.

@@ -84,7 +84,7 @@ impl ServiceCaller {
             max_deliveries,
         };
         let locking = hub.clone();
-        run_uncancelled(async move {
+        run_uncancelled(&hub.metrics.panics, async move {
             let next = locking.store.lock_next_file_notification(now, &lock).await.map_err(store_failed)?;
             Ok(next.map(|notification| {
                 locking.notification_waiters.add_lock(lock.until);

@@ -5,6 +5,10 @@ use std::sync::{PoisonError, RwLock};
 use ferrohub_model::blob_sas::{BlobAddress, BlobSasToken};
 use ferrohub_model::{SharedAccessKey, Timestamp};
 
+/// How long a key signs URLs. The previous key is kept as well. No URL is valid longer than a key signs, so every URL's
+/// key is available until the URL expires.
+const KEY_LIFETIME_MILLIS: i64 = 7 * 24 * 3600 * 1000;
+
 /// A key that signs blob URLs of the hub's own folder, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSigningKey {
@@ -32,9 +36,9 @@ impl UrlSigningKeys {
         self.read(|keys| keys.first().map(|newest| newest.key.clone()))
     }
 
-    /// Returns the creation time of the key that signs.
-    pub(crate) fn current_key_created(&self) -> Option<Timestamp> {
-        self.read(|keys| keys.first().map(|newest| newest.created))
+    /// Returns whether the key that signs is too old, as far as this node knows.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.read(|keys| is_due(keys.first().map(|newest| newest.created), now))
     }
 
     /// Returns whether one of the keys signed `sas` for `blob`.
@@ -45,6 +49,11 @@ impl UrlSigningKeys {
     fn read<T>(&self, work: impl FnOnce(&[StoredSigningKey]) -> T) -> T {
         work(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Returns whether a new key is needed if the newest was created then. `None` stands for no key.
+pub(super) fn is_due(newest: Option<Timestamp>, now: Timestamp) -> bool {
+    newest.is_none_or(|created| created.plus_millis(KEY_LIFETIME_MILLIS) <= now)
 }
 
 #[cfg(test)]
@@ -73,7 +82,7 @@ mod tests {
         assert!(keys.verify(&sas, blob));
         keys.set(vec![second.clone(), first]);
         assert!(keys.verify(&sas, blob) && keys.current_key() == Some(second.key.clone()));
-        assert_eq!(keys.current_key_created(), Some(second.created));
+        assert!(keys.is_due(second.created.plus_millis(KEY_LIFETIME_MILLIS)) && !keys.is_due(second.created));
         keys.set(vec![third, second]);
         assert!(!keys.verify(&sas, blob));
     }

@@ -16,7 +16,7 @@ use crate::operations::Operation;
 use crate::registry::Identity;
 use crate::registry::not_found;
 use crate::store::store_failed;
-use crate::store::{QueuedNotification, StoreError, StoredSigningKey, Upload, WriteOutcome};
+use crate::store::{QueuedNotification, Upload, WriteOutcome};
 
 /// The rights of an upload URL. The device may also read the file back.
 const DEVICE_RIGHTS: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
@@ -47,21 +47,13 @@ impl DeviceCaller {
 }
 
 impl Hub {
-    /// Loads the keys that sign URLs of the hub's own folder. Generates the first key if the store has none.
-    pub(crate) async fn load_url_keys(&self) -> Result<(), StoreError> {
+    /// Loads the keys that sign URLs again. Keeps the current ones if this hub has no folder of its own.
+    pub(crate) async fn reload_url_keys(&self) -> Result<(), crate::store_error::StoreError> {
         let Some(FileStorage::Folder(_)) = &self.files else { return Ok(()) };
         let mut keys = self.store.signing_keys().await?;
-        if keys.is_empty() {
-            keys.push(self.generate_url_key().await?);
-        }
+        keys.truncate(crate::files::UrlSigningKeys::RETAINED);
         self.url_signing_keys.set(keys);
         Ok(())
-    }
-
-    pub(super) async fn generate_url_key(&self) -> Result<StoredSigningKey, StoreError> {
-        let key = StoredSigningKey { key: SharedAccessKey::generate(), created: self.clock.now() };
-        self.store.save_signing_key(&key, crate::files::UrlSigningKeys::RETAINED).await?;
-        Ok(key)
     }
 
     /// Returns the hub's own folder for files, or `None` if uploads are disabled or go to a storage account.

@@ -176,7 +176,7 @@ impl Hub {
         let outgoing = OutgoingCall {
             name: call.name,
             payload: call.payload,
-            connect_deadline: Instant::now() + Duration::from_secs(call.connect_timeout.into()),
+            connect_timeout: Duration::from_secs(call.connect_timeout.into()),
             response_timeout: Duration::from_secs(call.response_timeout.into()),
         };
         let called = if self.has_fault(FaultPoint::MethodRequest) {

@@ -1,5 +1,7 @@
 //! The connection of a device or module, independent of the protocol.
 
+mod desired;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -70,6 +72,15 @@ struct State {
 }
 
 impl State {
+    fn close(&mut self, reason: CloseReason) {
+        self.close_reason = Some(reason);
+        if reason == CloseReason::ClientDisconnect {
+            self.calls.end_unsent();
+        } else {
+            self.end_calls(CallEnd::from(reason));
+        }
+    }
+
     fn end_calls(&mut self, end: CallEnd) {
         self.calls.end_all(end);
         for earlier in self.inherited.take().into_iter().flat_map(|earlier| *earlier) {
@@ -171,8 +182,14 @@ impl Connection {
         if let Some(method) = state.calls.next_unsent() {
             return Poll::Ready(Outgoing::Method(method));
         }
-        if let Some(notice) = state.desired_outbox.as_mut().and_then(|outbox| outbox.pop()) {
-            return Poll::Ready(Outgoing::Desired(notice));
+        if let Some(outbox) = &mut state.desired_outbox {
+            if let Some(notice) = outbox.pop() {
+                return Poll::Ready(Outgoing::Desired(notice));
+            }
+            if outbox.has_sent_all() {
+                state.close(CloseReason::MissedTwinChange);
+                return Poll::Ready(Outgoing::Close(CloseReason::MissedTwinChange));
+            }
         }
         if std::mem::take(&mut state.messages_pending) {
             return Poll::Ready(Outgoing::Messages);
@@ -277,23 +294,6 @@ impl Connection {
         }
     }
 
-    /// Queues a notice of changed desired properties, if the device is subscribed to them and does not know this
-    /// version yet. A device with too many pending notices is disconnected.
-    pub fn notify_desired(&self, notice: DesiredNotice) {
-        let mut state = self.lock();
-        if state.close_reason.is_some() || !state.session.has(Subscription::DesiredProperties) {
-            return;
-        }
-        if state.desired_outbox.get_or_insert_default().push(notice).is_err() {
-            drop(state);
-            return self.close(CloseReason::SlowReader);
-        }
-        if let Some(waker) = state.waker.take() {
-            drop(state);
-            waker.wake();
-        }
-    }
-
     /// Notifies the protocol handler that messages may be queued, if the device is subscribed to messages.
     pub fn notify_messages(&self) {
         let mut state = self.lock();
@@ -305,12 +305,6 @@ impl Connection {
             drop(state);
             waker.wake();
         }
-    }
-
-    /// Records that the device was sent its desired properties at `version`. Notices up to that version are not sent
-    /// any more.
-    pub fn mark_desired_read(&self, version: u64) {
-        self.lock().desired_outbox.get_or_insert_default().mark_read(version);
     }
 
     pub(super) fn listens_for_methods(&self) -> bool {
@@ -325,12 +319,7 @@ impl Connection {
         if state.close_reason.is_some() {
             return;
         }
-        state.close_reason = Some(reason);
-        if reason == CloseReason::ClientDisconnect {
-            state.calls.end_unsent();
-        } else {
-            state.end_calls(CallEnd::from(reason));
-        }
+        state.close(reason);
         if let Some(waker) = state.waker.take() {
             drop(state);
             waker.wake();

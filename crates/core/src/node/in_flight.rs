@@ -13,24 +13,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use ferrohub_model::method::MethodName;
 use ferrohub_model::random::random_bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 /// A method call to a device.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutgoingCall {
     /// The method's name.
     pub name: MethodName,
     /// The payload as JSON text. `None` if the caller sent none.
     pub payload: Option<Bytes>,
-    /// How long to wait for the device to connect. A time in the past means not at all.
-    pub connect_deadline: Instant,
+    /// How long to wait for the device to connect. Zero means not at all.
+    pub connect_timeout: Duration,
     /// How long the device may take to respond once its connection has accepted the call.
     pub response_timeout: Duration,
 }
 
 /// The device's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodReply {
     /// The status that the device returned.
     pub status: i32,
@@ -39,9 +39,10 @@ pub struct MethodReply {
 }
 
 /// How a call ended without an answer from the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CallEnd {
-    /// The device was not connected, or not subscribed to methods, by the connect deadline.
+    /// The device was not connected, or not subscribed to methods, before the connect time-out.
     NotOnline,
     /// The device did not answer in time.
     TimedOut,

@@ -1,6 +1,7 @@
 //! The sharded table of this node's connections, and the callers that wait for a device to connect.
 
-use std::collections::HashMap;
+mod shard;
+
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +11,11 @@ use ferrohub_model::{IdentityId, KeyFingerprint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::shard::{Entry, Removed, Shard};
+use super::Selector;
 use super::connection::{AcceptError, Connection};
+use super::desired::DesiredNotice;
+use super::desired_gaps::DesiredGaps;
 use super::in_flight::{CallEnd, MethodReply, OutgoingCall};
 use crate::auth::Credential;
 use crate::close_reason::CloseReason;
@@ -18,20 +23,6 @@ use crate::session::{Session, Subscription};
 
 /// Enough shards that even 64 cores rarely contend for one lock.
 const SHARDS: usize = 64;
-
-/// The entry of one identity. An identity has none if it has no connection, no calls left in flight and no waiting
-/// callers.
-#[derive(Debug, Default)]
-struct Entry {
-    connection: Option<Arc<Connection>>,
-    /// The connection that the device closed with calls in flight, until it reconnects or these calls expire.
-    previous: Option<Arc<Connection>>,
-    /// Notified when the device is connected and subscribed to methods. Present while callers wait.
-    ready: Option<Arc<Notify>>,
-    waiters: usize,
-}
-
-type Shard = HashMap<IdentityId, Entry>;
 
 /// The connections of this node.
 #[derive(Debug)]
@@ -43,6 +34,7 @@ pub struct Connections {
     revocations: AtomicU64,
     /// Number of connected devices. Modules are not counted.
     device_count: AtomicUsize,
+    desired_gaps: DesiredGaps,
 }
 
 impl Connections {
@@ -55,6 +47,7 @@ impl Connections {
             in_flight_limit,
             revocations: AtomicU64::new(0),
             device_count: AtomicUsize::new(0),
+            desired_gaps: DesiredGaps::default(),
         }
     }
 
@@ -69,7 +62,12 @@ impl Connections {
     }
 
     fn shard(&self, id: &IdentityId) -> MutexGuard<'_, Shard> {
-        let index = self.hasher.hash_one(id) as usize % SHARDS;
+        self.shard_of(id.device_str())
+    }
+
+    /// Returns the shard of a device and its modules.
+    fn shard_of(&self, device: &str) -> MutexGuard<'_, Shard> {
+        let index = self.hasher.hash_one(device) as usize % SHARDS;
         #[allow(clippy::indexing_slicing)] // The index is below the length by construction.
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,7 +77,7 @@ impl Connections {
     /// they end.
     pub fn attach(&self, connection: &Arc<Connection>, resumes: bool) -> Option<Arc<Connection>> {
         let mut shard = self.shard(&connection.id);
-        let entry = shard.entry(connection.id.clone()).or_default();
+        let entry = shard.entry(&connection.id);
         let displaced = entry.connection.replace(connection.clone());
         let previous = entry.previous.take();
         if displaced.is_none() && connection.id.module_str().is_none() {
@@ -109,7 +107,7 @@ impl Connections {
     pub fn detach(&self, connection: &Arc<Connection>, reason: CloseReason) -> bool {
         connection.close(reason);
         let mut shard = self.shard(&connection.id);
-        let Some(entry) = shard.get_mut(&connection.id) else { return false };
+        let Some(entry) = shard.entries.get_mut(&connection.id) else { return false };
         let is_current = entry.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection));
         if is_current {
             entry.connection = None;
@@ -121,67 +119,116 @@ impl Connections {
                 return true;
             }
         }
-        Self::remove_if_unused(&mut shard, &connection.id);
+        shard.remove_if_unused(&connection.id);
         false
     }
 
     /// Ends the calls left in flight on this connection, because the device did not reconnect in time.
     pub fn expire_inherited(&self, connection: &Arc<Connection>) {
         let mut shard = self.shard(&connection.id);
-        let Some(entry) = shard.get_mut(&connection.id) else { return };
+        let Some(entry) = shard.entries.get_mut(&connection.id) else { return };
         if entry.previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, connection)) {
             entry.previous = None;
-            Self::remove_if_unused(&mut shard, &connection.id);
+            shard.remove_if_unused(&connection.id);
             drop(shard);
             connection.end_calls(CallEnd::Disconnected);
         }
     }
 
-    /// Closes the connection of an identity, and ends the calls left in flight on its previous one.
-    pub fn close(&self, id: &IdentityId, reason: CloseReason) {
+    /// Closes the connections that `selector` selects, and counts a revocation.
+    ///
+    /// Those of an identity, of a device and its modules, and of a key are found in the entries of the device. Those of a
+    /// policy or authority are found with a scan of all connections, because these change rarely.
+    pub fn disconnect(&self, selector: &Selector, reason: CloseReason) {
         // Count before the look-up: a connection that is attached after the look-up then sees the new count.
         self.revocations.fetch_add(1, Ordering::SeqCst);
-        let (connection, previous) = {
-            let mut shard = self.shard(id);
-            let Some(entry) = shard.get_mut(id) else { return };
-            let found = (entry.connection.clone(), entry.previous.take());
-            Self::remove_if_unused(&mut shard, id);
-            found
-        };
-        if let Some(connection) = connection {
-            connection.close(reason);
-        }
-        if let Some(previous) = previous {
-            previous.end_calls(CallEnd::Disconnected);
-        }
-    }
-
-    /// Closes the connection of an identity if it authenticated with this key. For a device, also closes the connections
-    /// of its modules that authenticated with this key of the device.
-    pub fn close_using_key(&self, id: &IdentityId, key: KeyFingerprint, reason: CloseReason) {
-        self.revocations.fetch_add(1, Ordering::SeqCst);
-        let used_key = |connection: &Arc<Connection>| {
-            connection.authenticated_with(|credential| *credential == Credential::DeviceKey(key))
-        };
-        if let Some(connection) = self.get(id).filter(used_key) {
-            connection.close(reason);
-        }
-        if id.module_str().is_none() {
-            let device = id.as_str();
-            self.close_where(reason, |connection| {
-                connection.id.device_str() == device
-                    && connection
-                        .authenticated_with(|credential| *credential == Credential::ParentDeviceKey(key))
-            });
+        match selector {
+            Selector::Identity(id) => {
+                let removed = self.shard(id).take(id);
+                removed.close(reason);
+            }
+            Selector::Device(device) => {
+                let removed: Vec<Removed> = {
+                    let mut shard = self.shard_of(device.as_str());
+                    let ids = shard.device_and_modules(device);
+                    ids.iter().map(|id| shard.take(id)).collect()
+                };
+                removed.into_iter().for_each(|removed| removed.close(reason));
+            }
+            Selector::Key { identity, key } => self.close_using_key(identity, *key, reason),
+            Selector::Policy { name } => self.close_where(
+                reason,
+                |used| matches!(used, Credential::Policy { name: used } if **used == **name),
+            ),
+            Selector::Authority { name } => self.close_where(
+                reason,
+                |used| matches!(used, Credential::Authority { name: used } if **used == **name),
+            ),
         }
     }
 
-    /// Closes the connections for which `revoked` returns true. Scans all connections: not for a hot path.
-    pub fn close_where(&self, reason: CloseReason, revoked: impl Fn(&Connection) -> bool) {
-        self.revocations.fetch_add(1, Ordering::SeqCst);
-        for connection in self.select(revoked) {
+    /// Closes the connection of an identity, because a newer one of it is on another node. Calls in flight end as in any
+    /// takeover.
+    pub fn take_over(&self, id: &IdentityId) {
+        let removed = self.shard(id).take(id);
+        removed.close(CloseReason::TakenOver);
+    }
+
+    fn close_using_key(&self, id: &IdentityId, key: KeyFingerprint, reason: CloseReason) {
+        let close_if = |id: &IdentityId, credential: &Credential| {
+            if let Some(connection) = self.get(id).filter(|c| c.authenticated_with(|used| used == credential))
+            {
+                connection.close(reason);
+            }
+        };
+        close_if(id, &Credential::DeviceKey(key));
+        if let Some(device) = id.to_device() {
+            let ids = self.shard_of(device.as_str()).device_and_modules(&device);
+            ids.iter().for_each(|id| close_if(id, &Credential::ParentDeviceKey(key)));
+        }
+    }
+
+    /// Scans all connections: not for a hot path.
+    fn close_where(&self, reason: CloseReason, revoked: impl Fn(&Credential) -> bool) {
+        for connection in self.select(|connection| connection.authenticated_with(&revoked)) {
             connection.close(reason);
         }
+    }
+
+    /// Notifies the connection of `target` of a change of its desired properties, if this node has it.
+    pub fn notify_desired(&self, target: &IdentityId, notice: DesiredNotice) {
+        if let Some(connection) = self.get(target)
+            && let Some(missing) = connection.notify_desired(notice)
+        {
+            self.desired_gaps.add(connection, missing);
+        }
+    }
+
+    /// Records that the device is sent its desired properties at `version`. Notices up to that version are not sent
+    /// any more.
+    pub fn mark_desired_read(&self, connection: &Arc<Connection>, version: u64) {
+        if let Some(missing) = connection.mark_desired_read(version) {
+            self.desired_gaps.add(connection.clone(), missing);
+        }
+    }
+
+    /// Returns the next connection that has lost a notice of desired properties: one that did not come within a second after
+    /// a newer one. Cancel-safe. For one caller at a time.
+    pub async fn next_desired_gap(&self) -> Arc<Connection> {
+        self.desired_gaps.next().await
+    }
+
+    /// Notifies the connection of `target` that messages may be queued for it, if this node has it.
+    pub fn notify_messages(&self, target: &IdentityId) {
+        if let Some(connection) = self.get(target) {
+            connection.notify_messages();
+        }
+    }
+
+    /// Returns whether `target` has an open connection to this node.
+    #[must_use]
+    pub fn is_connected(&self, target: &IdentityId) -> bool {
+        self.get(target).is_some_and(|connection| connection.close_reason().is_none())
     }
 
     /// Changes the subscriptions of a connection, and wakes callers that wait for a subscription to methods.
@@ -189,7 +236,7 @@ impl Connections {
         connection.set_session(session);
         if session.has(Subscription::Methods) {
             let mut shard = self.shard(&connection.id);
-            if let Some(entry) = shard.get_mut(&connection.id) {
+            if let Some(entry) = shard.entries.get_mut(&connection.id) {
                 Self::notify_ready(entry);
             }
         }
@@ -198,7 +245,7 @@ impl Connections {
     /// Returns the connection of an identity, if this node has one.
     #[must_use]
     pub fn get(&self, id: &IdentityId) -> Option<Arc<Connection>> {
-        self.shard(id).get(id)?.connection.clone()
+        self.shard(id).entries.get(id)?.connection.clone()
     }
 
     /// Returns the connections for which `wanted` returns true. Scans all connections: not for a hot path.
@@ -206,7 +253,9 @@ impl Connections {
         let mut found = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            found.extend(shard.values().filter_map(|entry| entry.connection.clone()).filter(|c| wanted(c)));
+            found.extend(
+                shard.entries.values().filter_map(|entry| entry.connection.clone()).filter(|c| wanted(c)),
+            );
         }
         found
     }
@@ -222,7 +271,7 @@ impl Connections {
     pub fn count(&self) -> usize {
         let count = |shard: &Mutex<Shard>| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.values().filter(|entry| entry.connection.is_some()).count()
+            shard.entries.values().filter(|entry| entry.connection.is_some()).count()
         };
         self.shards.iter().map(count).sum()
     }
@@ -230,6 +279,8 @@ impl Connections {
     /// Calls a method on a device that is connected to this node, or that connects before the deadline.
     /// Dropping the future cancels the call.
     pub async fn call(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd> {
+        let now = Instant::now();
+        let connect_deadline = now.checked_add(call.connect_timeout).unwrap_or(now);
         loop {
             let connection = self.get(target);
             let mut pending =
@@ -238,7 +289,7 @@ impl Connections {
                     Some(Err(AcceptError::TooManyInFlight)) => return Err(CallEnd::TooManyInFlight),
                     // Closed: its protocol handler is about to remove it, or a newer one is about to replace it.
                     Some(Err(AcceptError::Closed | AcceptError::NotSubscribed)) | None => {
-                        self.wait_until_ready(target, call.connect_deadline).await?;
+                        self.wait_until_ready(target, connect_deadline).await?;
                         continue;
                     }
                 };
@@ -274,14 +325,6 @@ impl Connections {
             ready.notify_waiters();
         }
     }
-
-    fn remove_if_unused(shard: &mut Shard, id: &IdentityId) {
-        let unused =
-            |entry: &Entry| entry.connection.is_none() && entry.previous.is_none() && entry.waiters == 0;
-        if shard.get(id).is_some_and(unused) {
-            shard.remove(id);
-        }
-    }
 }
 
 /// Registers a caller that waits for a device. Dropping it removes the registration.
@@ -294,7 +337,7 @@ struct Waiter<'a> {
 impl<'a> Waiter<'a> {
     fn new(table: &'a Connections, target: &'a IdentityId) -> Self {
         let mut shard = table.shard(target);
-        let entry = shard.entry(target.clone()).or_default();
+        let entry = shard.entry(target);
         entry.waiters += 1;
         let ready = entry.ready.get_or_insert_default().clone();
         Self { table, target, ready }
@@ -304,12 +347,12 @@ impl<'a> Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.target);
-        if let Some(entry) = shard.get_mut(self.target) {
+        if let Some(entry) = shard.entries.get_mut(self.target) {
             entry.waiters -= 1;
             if entry.waiters == 0 {
                 entry.ready = None;
             }
-            Connections::remove_if_unused(&mut shard, self.target);
+            shard.remove_if_unused(self.target);
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Loads the policies when the hub starts.
+//! Loads the policies when the hub starts, and again when another node has changed them.
 
 use ferrohub_model::SharedAccessKey;
 use futures_util::future::try_join_all;
 use tracing::info;
 
 use super::{DEFAULT_POLICIES, Policy, PolicySource};
+use crate::close_reason::CloseReason;
 use crate::hub::Hub;
+use crate::node::Selector;
 use crate::store::{StoreError, StoredPolicy};
 
 impl Hub {
@@ -24,16 +26,36 @@ impl Hub {
             try_join_all(stored.iter().map(|policy| self.store.save_policy(policy))).await?;
             info!("created the default shared access policies with new keys");
         }
-        for policy in stored {
-            self.policies.insert(Policy {
-                name: policy.name.into(),
-                rights: policy.rights,
-                primary_key: policy.primary_key,
-                secondary_key: policy.secondary_key,
-                source: PolicySource::Store,
-            });
-        }
-        configured.into_iter().for_each(|policy| self.policies.insert(policy));
+        self.policies.replace(stored.into_iter().map(of_store).chain(configured).collect());
         Ok(())
+    }
+
+    /// Loads the stored policies again. Closes the connections that authenticated with a token of a policy that has other
+    /// keys or rights now.
+    pub(crate) async fn reload_policies(&self) -> Result<(), StoreError> {
+        let _management_lock = self.management.lock().await;
+        let mut policies: Vec<_> = self.store.policies().await?.into_iter().map(of_store).collect();
+        let current = self.policies.all();
+        policies.extend(
+            current
+                .iter()
+                .filter(|policy| policy.source == PolicySource::Configuration)
+                .map(|policy| (**policy).clone()),
+        );
+        for name in self.policies.replace(policies) {
+            let selector = Selector::Policy { name: name.to_string() };
+            self.connections.disconnect(&selector, CloseReason::CredentialChanged);
+        }
+        Ok(())
+    }
+}
+
+fn of_store(policy: StoredPolicy) -> Policy {
+    Policy {
+        name: policy.name.into(),
+        rights: policy.rights,
+        primary_key: policy.primary_key,
+        secondary_key: policy.secondary_key,
+        source: PolicySource::Store,
     }
 }

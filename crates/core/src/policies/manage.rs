@@ -5,14 +5,15 @@ use std::sync::Arc;
 use ferrohub_model::{ErrorCode, HubError, SharedAccessKey};
 use tracing::info;
 
-use crate::auth::Credential;
 use crate::callers::ServiceCaller;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
+use crate::node::{Selector, What};
 use crate::operations::Operation;
 use crate::policies::{Policy, PolicySource};
 use crate::store::StoredPolicy;
 use crate::store::store_failed;
+use crate::uncancelled::run_uncancelled;
 
 /// Selects one of the two keys of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +42,20 @@ impl ServiceCaller {
     ///
     /// `GenericNotFound` for an unknown policy, `GenericConflict` if the policy is set in the configuration.
     pub async fn regenerate_policy_key(&self, name: &str, which: PolicyKey) -> Result<Arc<Policy>, HubError> {
-        let hub = self.permit(Operation::RegeneratePolicyKey)?;
-        let _management_lock = hub.management.lock().await;
-        let old = hub.policy(name)?;
+        let permitted = self.permit(Operation::RegeneratePolicyKey)?;
+        let (hub, name) = (permitted.clone(), name.to_owned());
+        run_uncancelled(
+            &permitted.metrics.panics,
+            async move { hub.regenerate_policy_key(&name, which).await },
+        )
+        .await
+    }
+}
+
+impl Hub {
+    async fn regenerate_policy_key(&self, name: &str, which: PolicyKey) -> Result<Arc<Policy>, HubError> {
+        let management_lock = self.management.lock().await;
+        let old = self.policy(name)?;
         if old.source == PolicySource::Configuration {
             return Err(HubError::new(
                 ErrorCode::GenericConflict,
@@ -61,17 +73,17 @@ impl ServiceCaller {
             primary_key: new.primary_key.clone(),
             secondary_key: new.secondary_key.clone(),
         };
-        hub.store.save_policy(&stored).await.map_err(store_failed)?;
-        hub.policies.insert(new);
+        self.store.save_policy(&stored).await.map_err(store_failed)?;
+        self.policies.insert(new);
         info!(policy = name, key = ?which, "key regenerated");
-        hub.connections.close_where(CloseReason::CredentialChanged, |c| {
-            c.authenticated_with(|used| matches!(used, Credential::Policy { name: used } if **used == *name))
-        });
-        hub.policy(name)
+        // The other nodes need their own lock to reload, so waiting for them with this one could wait for ever.
+        drop(management_lock);
+        self.bus.invalidate(What::Policies).await;
+        let selector = Selector::Policy { name: name.to_owned() };
+        self.bus.disconnect(&selector, CloseReason::CredentialChanged).await;
+        self.policy(name)
     }
-}
 
-impl Hub {
     fn policy(&self, name: &str) -> Result<Arc<Policy>, HubError> {
         self.policies
             .get(name)

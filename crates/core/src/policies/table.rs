@@ -88,6 +88,28 @@ impl Policies {
         self.changes.send_replace(());
     }
 
+    /// Replaces all policies in one step. Policies that are equal to the current ones of their names stay the current
+    /// ones. Returns the names of those that are removed or have other keys or rights now.
+    pub(crate) fn replace(&self, policies: Vec<Policy>) -> Vec<Arc<str>> {
+        let mut inner = self.write();
+        let old = std::mem::take(&mut inner.by_name);
+        for policy in policies {
+            let kept = old.get(&policy.name).filter(|old| ***old == policy).cloned();
+            inner.by_name.insert(policy.name.clone(), kept.unwrap_or_else(|| Arc::new(policy)));
+        }
+        let is_current = |(name, policy): (&Arc<str>, &Arc<Policy>)| {
+            inner.by_name.get(name).is_some_and(|new| Arc::ptr_eq(new, policy))
+        };
+        let changed: Vec<_> =
+            old.iter().filter(|entry| !is_current(*entry)).map(|(name, _)| name.clone()).collect();
+        if !changed.is_empty() {
+            inner.token_cache.clear();
+        }
+        drop(inner);
+        self.changes.send_replace(());
+        changed
+    }
+
     /// Returns whether the policy is still the current one of its name.
     pub(crate) fn is_current(&self, policy: &Arc<Policy>) -> bool {
         self.read().by_name.get(&policy.name).is_some_and(|current| Arc::ptr_eq(current, policy))
@@ -176,6 +198,26 @@ mod tests {
             policies.cached_policy(&[1; 32], now).is_none(),
             "a token verified with a replaced policy is not cached"
         );
+    }
+
+    #[test]
+    fn a_replacement_names_the_policies_that_are_not_the_same_any_more() {
+        let policies = Policies::default();
+        let (same, new_keys, removed) = (policy("same"), policy("newKeys"), policy("removed"));
+        for policy in [&same, &new_keys, &removed] {
+            policies.insert(policy.clone());
+        }
+        let before = policies.get("same").unwrap();
+        let late = Timestamp::from_unix_seconds(20);
+        let now = Timestamp::from_unix_seconds(1);
+        policies.cache_token([1; 32], &before, late, now);
+        let unchanged = policies.replace(vec![same.clone(), new_keys.clone(), removed]);
+        assert!(unchanged.is_empty() && policies.is_current(&before));
+        assert!(policies.cached_policy(&[1; 32], now).is_some());
+        let changed = policies.replace(vec![same, policy("newKeys"), policy("added")]);
+        assert_eq!(changed, ["newKeys".into(), "removed".into()]);
+        assert!(policies.is_current(&before) && policies.get("removed").is_none());
+        assert!(policies.cached_policy(&[1; 32], now).is_none());
     }
 
     #[test]

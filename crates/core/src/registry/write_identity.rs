@@ -7,6 +7,7 @@ use tracing::info;
 
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
+use crate::node::Selector;
 use crate::registry::{
     Identity, IfMatch, close_reason_for_update, is_system_module, system_module_ids, system_modules,
 };
@@ -83,7 +84,8 @@ impl Hub {
                 let identity = apply(None, self.clock.now())?;
                 self.check_parent(&identity, None).await?;
                 let hub = self.clone();
-                run_uncancelled(async move { hub.create_identity(identity).await }).await
+                run_uncancelled(&self.metrics.panics, async move { hub.create_identity(identity).await })
+                    .await
             }
             Some(if_match) => self.update_identity(id, if_match, apply).await,
         }
@@ -166,9 +168,10 @@ impl Hub {
             let (new, to_close) = apply(&old)?;
             self.check_parent(&new, Some(&old)).await?;
             let hub = self.clone();
-            let (written, new) =
-                run_uncancelled(async move { hub.write_and_close_connections(&old, new, to_close).await })
-                    .await?;
+            let (written, new) = run_uncancelled(&self.metrics.panics, async move {
+                hub.write_and_close_connections(&old, new, to_close).await
+            })
+            .await?;
             match written {
                 WriteOutcome::Done => return Ok(new),
                 WriteOutcome::NotFound => return Err(not_found(id)),
@@ -199,8 +202,13 @@ impl Hub {
         if written == WriteOutcome::Done {
             for close in to_close {
                 match close {
-                    CloseConnections::OfIdentity(id, reason) => self.bus.disconnect(&id, reason).await,
-                    CloseConnections::UsingKey(key) => self.bus.disconnect_using_key(&new.id, key).await,
+                    CloseConnections::OfIdentity(id, reason) => {
+                        self.bus.disconnect(&Selector::with_modules(&id), reason).await;
+                    }
+                    CloseConnections::UsingKey(key) => {
+                        let selector = Selector::Key { identity: new.id.clone(), key };
+                        self.bus.disconnect(&selector, CloseReason::CredentialChanged).await;
+                    }
                 }
             }
         }
@@ -214,7 +222,7 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<(), HubError> {
         let (hub, id, if_match) = (self.clone(), id.clone(), if_match.clone());
-        run_uncancelled(async move { hub.delete_and_emit(&id, &if_match).await }).await
+        run_uncancelled(&self.metrics.panics, async move { hub.delete_and_emit(&id, &if_match).await }).await
     }
 
     async fn delete_and_emit(&self, id: &IdentityId, if_match: &IfMatch) -> Result<(), HubError> {
@@ -234,7 +242,7 @@ impl Hub {
         };
         match self.store.delete_identity(id, etag).await.map_err(store_failed)? {
             WriteOutcome::Done => {
-                self.bus.disconnect(id, CloseReason::Deleted).await;
+                self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
                 info!(device = %id, "identity deleted");
                 if let Some((identity, twin)) = last_state {
                     self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;

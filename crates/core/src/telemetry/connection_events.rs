@@ -8,11 +8,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferrohub_model::Timestamp;
+use tokio::sync::Notify;
 use tracing::warn;
 
 use super::hub_event::{HubEvent, connection_event_body};
 use super::log::{EventIdentity, PartitionState};
 use super::managed_event_log::{Entry, ManagedEventLog};
+use crate::background::Stop;
 
 /// Number of pending events at which outdated ones are dropped.
 const COMPACTION_THRESHOLD: usize = 65_536;
@@ -39,8 +41,6 @@ pub(crate) struct PendingEvents {
     last_sequence_number: u64,
     /// Number of events at which outdated ones are dropped.
     compact_at: usize,
-    /// Whether a task is about to write all pending events. Prevents one task per event.
-    has_writer: bool,
 }
 
 impl PendingEvents {
@@ -53,7 +53,6 @@ impl PendingEvents {
             events: Vec::new(),
             last_sequence_number: first_sequence_number(last.saturating_add(1)),
             compact_at: COMPACTION_THRESHOLD,
-            has_writer: false,
         }
     }
 
@@ -72,9 +71,8 @@ impl PendingEvents {
         }
     }
 
-    /// Takes all pending events. If there are none, clears `has_writer`: the writer stops.
+    /// Takes all pending events.
     fn take(&mut self) -> Vec<ConnectionEvent> {
-        self.has_writer = !self.events.is_empty();
         std::mem::take(&mut self.events)
     }
 
@@ -107,6 +105,8 @@ pub(crate) struct ConnectionEvents {
     log: Arc<ManagedEventLog>,
     host: String,
     pending: Mutex<PendingEvents>,
+    /// Wakes the task that writes.
+    wake: Notify,
     /// Serializes writers, which keeps the events in order.
     write_lock: tokio::sync::Mutex<()>,
 }
@@ -119,20 +119,28 @@ impl ConnectionEvents {
         now: Timestamp,
     ) -> Self {
         let pending = Mutex::new(PendingEvents::new(partitions, now));
-        Self { log, host, pending, write_lock: tokio::sync::Mutex::new(()) }
+        Self { log, host, pending, wake: Notify::new(), write_lock: tokio::sync::Mutex::new(()) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, PendingEvents> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a task that writes the pending events, unless one is about to. At most one such task waits for the disk.
-    pub(crate) fn spawn_writer(self: &Arc<Self>) {
-        if std::mem::replace(&mut self.lock().has_writer, true) {
-            return;
+    /// Wakes the task that writes the pending events.
+    pub(crate) fn wake_writer(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Writes pending events until it is stopped.
+    pub(crate) async fn run(self: Arc<Self>, mut stop: Stop) {
+        while !stop.is_requested() {
+            // Before the wait: a task that panicked may have left events behind.
+            self.flush().await;
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = stop.requested() => {}
+            }
         }
-        let events = self.clone();
-        tokio::spawn(async move { events.flush().await });
     }
 
     /// Writes all pending events.
@@ -226,19 +234,22 @@ mod tests {
             &Metrics::register(&mut Registry::default()),
         ));
         let events = Arc::new(ConnectionEvents::new(log, "hub".to_owned(), &[], time(0)));
-        let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let stop = tokio::sync::watch::Sender::new(false);
+        let writer = tokio::spawn(events.clone().run(stop.subscribe().into()));
         for number in 0..1000 {
             let event = if number % 2 == 0 { HubEvent::Connected } else { HubEvent::Disconnected };
             events.lock().push(event_identity(&format!("d{number}")), event, time(1));
-            events.spawn_writer();
+            events.wake_writer();
             tokio::task::yield_now().await;
         }
-        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before + 1);
         slow_log.disk.add_permits(1000);
-        events.flush().await;
+        while slow_log.count() < 1000 {
+            tokio::task::yield_now().await;
+        }
+        stop.send_replace(true);
+        writer.await.unwrap();
         let ids: Vec<String> =
             slow_log.written.lock().unwrap().iter().map(|batch| batch.identity.id.to_string()).collect();
         assert_eq!(ids, (0..1000).map(|number| format!("d{number}")).collect::<Vec<_>>());
-        assert!(!events.lock().has_writer, "the next event must start a writer");
     }
 }

@@ -65,7 +65,7 @@ impl Hub {
         });
         drop(pending);
         if emitted {
-            events.spawn_writer();
+            events.wake_writer();
         }
         outcome
     }

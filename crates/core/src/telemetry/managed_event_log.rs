@@ -2,12 +2,9 @@
 //! are the same for every adapter. These are the choice of the partition, consumer groups, retention, the limit of
 //! events in flight, metrics, and the warning about a clock that is behind.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use ferrohub_model::Timestamp;
-use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::clock_watch::ClockWatch;
@@ -16,11 +13,13 @@ use super::log::{Batch, EventIdentity, EventLog, NewEvent, PartitionState};
 use super::partition_of;
 use super::position::StartPosition;
 use super::reader::{Cursor, EventReader};
-use super::retention::Retention;
+use super::retention::{Retention, RetentionJob};
 use super::settings::{EventSettings, EventSource};
+use crate::background::{Stop, TaskLease};
 use crate::clock::Clock;
-use crate::metrics::{EventMetrics, Metrics};
+use crate::metrics::{EventMetrics, Metrics, Outcomes};
 use crate::store::StoreError;
+use crate::uncancelled::complete_when_cancelled;
 
 /// Why a reader cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,39 +46,6 @@ pub(crate) struct Entry {
     pub(crate) now: Timestamp,
 }
 
-/// A future that runs to completion even if the caller is cancelled: when it is dropped, a task continues the work. An
-/// append is therefore always counted. Cheaper than spawning a task up front: a caller that is not cancelled pays only
-/// for a box.
-struct RunUncancelled<T: Send + 'static>(Option<BoxFuture<'static, T>>);
-
-impl<T: Send + 'static> RunUncancelled<T> {
-    fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(Some(Box::pin(work)))
-    }
-}
-
-impl<T: Send + 'static> Future for RunUncancelled<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Some(work) = &mut self.0 else { return Poll::Pending };
-        let answer = std::task::ready!(work.as_mut().poll(cx));
-        self.0 = None;
-        Poll::Ready(answer)
-    }
-}
-
-impl<T: Send + 'static> Drop for RunUncancelled<T> {
-    fn drop(&mut self) {
-        // Without a runtime, the work cannot continue.
-        if let Some(work) = self.0.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(work);
-        }
-    }
-}
-
 /// An [`EventLog`] with its settings, consumer groups, retention and metrics.
 pub(crate) struct ManagedEventLog {
     log: Arc<dyn EventLog>,
@@ -87,13 +53,14 @@ pub(crate) struct ManagedEventLog {
     groups: Arc<ConsumerGroups>,
     retention: Arc<Retention>,
     metrics: EventMetrics,
+    panics: Outcomes,
     in_flight: Semaphore,
     clock_watch: ClockWatch,
 }
 
 impl ManagedEventLog {
     pub(crate) fn new(log: Arc<dyn EventLog>, settings: EventSettings, metrics: &Metrics) -> Self {
-        let metrics = metrics.events.clone();
+        let (metrics, panics) = (metrics.events.clone(), metrics.panics.clone());
         let groups = ConsumerGroups::new(
             &settings.consumer_groups,
             settings.readers_per_group,
@@ -105,6 +72,7 @@ impl ManagedEventLog {
             groups: Arc::new(groups),
             retention: Arc::default(),
             metrics,
+            panics,
             in_flight: Semaphore::new(IN_FLIGHT_BYTES as usize),
             clock_watch: ClockWatch::default(),
         }
@@ -121,14 +89,21 @@ impl ManagedEventLog {
         Ok(())
     }
 
-    /// Returns the retention task, which removes old events until the hub stops. The caller spawns it.
+    /// Returns the retention task, which removes old events until it is stopped.
     pub(crate) fn run_retention(
         &self,
         clock: Arc<dyn Clock>,
-        stopping: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let removed_events = self.metrics.removed.clone();
-        self.retention.clone().run(self.log.clone(), self.settings.clone(), clock, removed_events, stopping)
+        lease: Arc<TaskLease>,
+        stop: Stop,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let job = RetentionJob {
+            log: self.log.clone(),
+            settings: self.settings.clone(),
+            clock,
+            removed_events: self.metrics.removed.clone(),
+            lease,
+        };
+        self.retention.clone().run(job, stop)
     }
 
     pub(crate) fn partitions(&self) -> u16 {
@@ -154,7 +129,7 @@ impl ManagedEventLog {
         let batch = self.batch(Entry { source, identity, events, now });
         let (count, bytes) = (batch.events.len() as u64, batch.bytes());
         let this = self.clone();
-        RunUncancelled::new(async move {
+        complete_when_cancelled(&self.panics, async move {
             let _permit = this.acquire_in_flight(bytes).await?;
             this.log.append(batch).await?;
             this.record_appended(source, count, bytes);
@@ -169,7 +144,7 @@ impl ManagedEventLog {
         let sizes: Vec<_> =
             batches.iter().map(|batch| (batch.source, batch.events.len() as u64, batch.bytes())).collect();
         let this = self.clone();
-        RunUncancelled::new(async move {
+        complete_when_cancelled(&self.panics, async move {
             let _permit = this.acquire_in_flight(sizes.iter().map(|(_, _, bytes)| bytes).sum()).await?;
             this.log.append_all(batches).await?;
             for (source, count, bytes) in sizes {

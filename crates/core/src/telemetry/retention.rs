@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use ferrohub_model::Timestamp;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::{debug, error};
 
 use super::log::{EventLog, PartitionState};
 use super::settings::EventSettings;
+use crate::background::{LeaseState, Stop, TaskLease};
 use crate::clock::Clock;
 use crate::store::StoreError;
 
@@ -49,20 +50,13 @@ impl Retention {
         self.appended.load(Ordering::Acquire)
     }
 
-    /// Removes old events until the hub stops.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        log: Arc<dyn EventLog>,
-        settings: EventSettings,
-        clock: Arc<dyn Clock>,
-        removed_events: Counter,
-        mut stopping: watch::Receiver<bool>,
-    ) {
-        loop {
+    /// Removes old events until it is stopped.
+    pub(crate) async fn run(self: Arc<Self>, job: RetentionJob, mut stop: Stop) {
+        while !stop.is_requested() {
             // No wake-ups are needed during a run.
             self.run_threshold.store(u64::MAX, Ordering::Release);
             self.appended.store(0, Ordering::Release);
-            let delay = match run_once(&*log, &settings, clock.now(), &removed_events).await {
+            let delay = match job.run_once().await {
                 Ok(next) => {
                     self.run_threshold.store(next.appended_bytes, Ordering::Release);
                     if self.appended.load(Ordering::Acquire) >= next.appended_bytes {
@@ -70,7 +64,6 @@ impl Retention {
                     }
                     next.delay
                 }
-                Err(StoreError::Closed) => return,
                 Err(error) => {
                     error!(
                         %error,
@@ -83,10 +76,21 @@ impl Retention {
             tokio::select! {
                 () = sleep(delay) => {}
                 () = self.wake.notified() => {}
-                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = stop.requested() => {}
             }
         }
+        job.lease.release().await;
     }
+}
+
+/// What the retention task works with.
+pub(crate) struct RetentionJob {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) settings: EventSettings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) removed_events: Counter,
+    /// The node that holds it removes events.
+    pub(crate) lease: Arc<TaskLease>,
 }
 
 async fn sleep(delay: Option<Duration>) {
@@ -103,37 +107,38 @@ struct NextRun {
     appended_bytes: u64,
 }
 
-/// Removes the events that exceed the age or size limit. Returns when to run again.
-async fn run_once(
-    log: &dyn EventLog,
-    settings: &EventSettings,
-    now: Timestamp,
-    removed_events: &Counter,
-) -> Result<NextRun, StoreError> {
-    let millis = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
-    // Events that were appended before this time are too old.
-    let cutoff = now.plus_millis(millis.saturating_neg());
-    let max_bytes = settings.retention_bytes;
-    let state = log.state().await?;
-    let is_too_large = total_bytes(&state) > max_bytes;
-    let has_old_events =
-        state.iter().any(|partition| partition.oldest.is_some_and(|appended| appended < cutoff));
-    if !is_too_large && !has_old_events {
-        return Ok(next_run(&state, settings, now));
-    }
-    let target_bytes = if is_too_large { max_bytes - max_bytes / EXTRA_SPACE_DIVISOR } else { max_bytes };
-    let mut removed = 0;
-    loop {
-        match log.remove_oldest(cutoff, target_bytes).await? {
-            0 => break,
-            count => removed += count,
+impl RetentionJob {
+    /// Removes the events that exceed the age or size limit. Returns when to run again.
+    async fn run_once(&self) -> Result<NextRun, StoreError> {
+        let (log, settings, now) = (&*self.log, &self.settings, self.clock.now());
+        let millis = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
+        // Events that were appended before this time are too old.
+        let cutoff = now.plus_millis(millis.saturating_neg());
+        let max_bytes = settings.retention_bytes;
+        let state = log.state().await?;
+        let is_too_large = total_bytes(&state) > max_bytes;
+        let has_old_events =
+            state.iter().any(|partition| partition.oldest.is_some_and(|appended| appended < cutoff));
+        if !is_too_large && !has_old_events {
+            return Ok(next_run(&state, settings, now));
         }
+        if let LeaseState::HeldElsewhere { retry_after } = self.lease.hold().await? {
+            return Ok(NextRun { delay: Some(retry_after), appended_bytes: u64::MAX });
+        }
+        let target_bytes = if is_too_large { max_bytes - max_bytes / EXTRA_SPACE_DIVISOR } else { max_bytes };
+        let mut removed = 0;
+        loop {
+            match log.remove_oldest(cutoff, target_bytes).await? {
+                0 => break,
+                count => removed += count,
+            }
+        }
+        if removed > 0 {
+            self.removed_events.inc_by(removed);
+            debug!(events = removed, "removed old events");
+        }
+        Ok(next_run(&log.state().await?, settings, now))
     }
-    if removed > 0 {
-        removed_events.inc_by(removed);
-        debug!(events = removed, "removed old events");
-    }
-    Ok(next_run(&log.state().await?, settings, now))
 }
 
 fn total_bytes(partitions: &[PartitionState]) -> u64 {
@@ -155,7 +160,11 @@ fn next_run(partitions: &[PartitionState], settings: &EventSettings, now: Timest
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::background::Leases;
+    use crate::background::fake::leases;
 
     /// A log with one partition that counts how often its state is read and how often events are removed.
     #[derive(Default)]
@@ -224,13 +233,14 @@ mod tests {
         let stop = watch::Sender::new(false);
         let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
         let removed_events = Counter::default();
-        let run = retention.clone().run(
-            log.clone(),
-            EventSettings::default(),
-            clock.clone(),
-            removed_events.clone(),
-            stop.subscribe(),
-        );
+        let job = RetentionJob {
+            log: log.clone(),
+            settings: EventSettings::default(),
+            clock: clock.clone(),
+            removed_events: removed_events.clone(),
+            lease: Arc::new(leases(clock.clone()).of_task("event-retention")),
+        };
+        let run = retention.clone().run(job, stop.subscribe().into());
         let task = tokio::spawn(run);
         let max_age = EventSettings::default().retention;
         tokio::time::sleep(max_age * 10).await;
@@ -248,6 +258,32 @@ mod tests {
         assert_eq!(log.state_reads.load(Ordering::Relaxed), state_reads, "the log is empty again");
         stop.send_replace(true);
         task.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_events_are_removed_by_the_node_that_holds_the_lease() {
+        let log = Arc::new(CountingLog::default());
+        let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
+        let now = clock.now();
+        *log.partition.lock().unwrap() =
+            PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
+        tokio::time::sleep(EventSettings::default().retention * 2).await;
+        let leases = leases(clock.clone());
+        let on_node = |node: &str| RetentionJob {
+            log: log.clone(),
+            settings: EventSettings::default(),
+            clock: clock.clone(),
+            removed_events: Counter::default(),
+            lease: Arc::new(Leases { node: node.to_owned(), ..leases.clone() }.of_task("event-retention")),
+        };
+        let (first, second) = (on_node("a"), on_node("b"));
+        assert_eq!(first.lease.hold().await.unwrap(), LeaseState::Held);
+        let again = second.run_once().await.unwrap();
+        assert!(again.delay.is_some(), "it asks again");
+        assert_eq!(log.removals.load(Ordering::Relaxed), 0);
+        first.lease.release().await;
+        second.run_once().await.unwrap();
+        assert_eq!(second.removed_events.get(), 3);
     }
 
     #[test]

@@ -92,7 +92,10 @@ impl Hub {
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
         let (hub, id) = (self.clone(), id.clone());
-        run_uncancelled(async move { hub.change_and_emit(&id, mode, change, if_match).await }).await
+        run_uncancelled(&self.metrics.panics, async move {
+            hub.change_and_emit(&id, mode, change, if_match).await
+        })
+        .await
     }
 
     async fn change_and_emit(

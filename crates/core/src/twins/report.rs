@@ -17,8 +17,9 @@ use crate::telemetry::{EventSource, HubEvent};
 use crate::uncancelled::run_uncancelled;
 
 impl ConnectedDevice {
-    /// Returns its own twin as JSON text, and the version of its desired properties.
-    pub async fn get_own_twin(&self) -> Result<(Bytes, u64), HubError> {
+    /// Returns its own twin as JSON text. If it is subscribed to its desired properties, it is notified of every change
+    /// after this state.
+    pub async fn get_own_twin(&self) -> Result<Bytes, HubError> {
         let (hub, id) = (self.permit(Operation::GetOwnTwin)?, self.id());
         let found = hub.store.twin(id).await.map_err(store_failed)?;
         let (_, twin) = found.ok_or_else(|| not_found(id))?;
@@ -28,7 +29,8 @@ impl ConnectedDevice {
             HubError::new(ErrorCode::ServerError, "The hub cannot serialize the twin; its log says why.")
         })?;
         count(&hub.metrics.twin_operations, "read_by_device");
-        Ok((text.into(), twin.desired.version))
+        hub.connections.mark_desired_read(self.connection(), twin.desired.version);
+        Ok(text.into())
     }
 
     /// Merges a patch (JSON text) into its reported properties. With `if_version`, only if that is their current version.
@@ -41,8 +43,8 @@ impl ConnectedDevice {
         if !hub.emits(EventSource::TwinChange) {
             return hub.report_and_emit(id, patch, if_version).await;
         }
-        let (hub, id) = (hub.clone(), id.clone());
-        run_uncancelled(async move { hub.report_and_emit(&id, patch, if_version).await }).await
+        let (panics, hub, id) = (&hub.metrics.panics, hub.clone(), id.clone());
+        run_uncancelled(panics, async move { hub.report_and_emit(&id, patch, if_version).await }).await
     }
 }
 

@@ -112,6 +112,20 @@ pub(super) fn versioned(mut values: Properties, version: u64) -> Properties {
     values
 }
 
+/// Returns `values` with the removals of `patch`: `null` for each key that it removes and `values` has not.
+pub(super) fn with_removals(mut values: Properties, patch: &Properties) -> Properties {
+    for (key, change) in patch {
+        match (change, values.get_mut(key)) {
+            (Value::Null, None) => drop(values.insert(key.clone(), Value::Null)),
+            (Value::Object(change), Some(Value::Object(inner))) => {
+                *inner = with_removals(std::mem::take(inner), change);
+            }
+            _ => {}
+        }
+    }
+    values
+}
+
 /// Merges `patch` into the tags. Tags have no metadata and no version.
 pub(super) fn merge_tags(tags: &mut Properties, patch: &Properties) {
     for (key, change) in patch {
@@ -186,6 +200,18 @@ mod tests {
         );
         section.merge(&object(json!({ "a": null, "d": 1, "absent": null })), now, true);
         assert_eq!(Value::from(section.values), json!({ "d": 1 }));
+    }
+
+    #[test]
+    fn removals_are_added_to_what_is_there() {
+        let values = object(json!({ "a": { "b": 1 }, "c": 2, "d": {} }));
+        let patch = object(
+            json!({ "a": { "b": null, "x": null, "y": 1 }, "c": { "z": null }, "d": null, "e": null }),
+        );
+        assert_eq!(
+            Value::from(with_removals(values, &patch)),
+            json!({ "a": { "b": 1, "x": null }, "c": 2, "d": {}, "e": null })
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! that is possible.
 
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +15,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Maximum size of the lines that wait to be written, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// How long the thread waits after a panic before it writes again.
+const PANIC_PAUSE: Duration = Duration::from_millis(100);
 
 /// The log's buffer. Clones share it.
 #[derive(Debug, Clone)]
@@ -117,7 +121,14 @@ fn run(shared: &Shared, sink: impl Write) {
         std::mem::swap(&mut lines, &mut state.waiting);
         state.writing = true;
         drop(state);
-        let dropped = output.write(&lines);
+        let dropped = match catch_unwind(AssertUnwindSafe(|| output.write(&lines))) {
+            Ok(dropped) => dropped,
+            Err(_) => {
+                // The panic adds a line to the log, whose write may panic again.
+                thread::sleep(PANIC_PAUSE);
+                count_lines(&lines)
+            }
+        };
         if dropped > 0 {
             shared.metrics.record_write_failed(dropped);
         }
@@ -230,5 +241,32 @@ mod tests {
         drop(resume);
         log.flush(Duration::from_secs(60));
         assert!(log.0.lock().waiting.is_empty());
+    }
+
+    /// Panics in its first write.
+    struct Panicking(bool);
+
+    impl Write for Panicking {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(std::mem::replace(&mut self.0, true), "planted");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_that_panics_drops_its_lines_and_later_lines_are_written() {
+        let metrics = LogMetrics::default();
+        let log = LogWriter::start(Panicking(false), metrics.clone()).unwrap();
+        for _ in 0..2 {
+            log.make_writer().write_all(b"line\n").unwrap();
+            log.flush(Duration::from_secs(60));
+        }
+        let dropped = ferrohub_core::metrics::counter(&metrics.lines_dropped, "write_failed");
+        assert_eq!(dropped.get(), 1);
+        assert!(log.0.lock().waiting.is_empty() && !log.0.lock().writing);
     }
 }

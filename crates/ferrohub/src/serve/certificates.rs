@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use ferrohub_core::Hub;
+use ferrohub_core::background::Stop;
 use ferrohub_gateway::tls::{self, PrivateCa, RequiredHost, ServerCertificate};
 use ferrohub_model::Timestamp;
 use tokio::sync::Notify;
@@ -52,12 +53,15 @@ pub(super) struct CertificateFiles {
 impl CertificateFiles {
     /// Renews the certificate of the private CA before it expires, and reloads configured files that were replaced: the
     /// server certificate every hour, all files when `reload` is notified. What cannot be loaded stays as it is.
-    pub(super) async fn keep_current(self, reload: Arc<Notify>) {
+    ///
+    /// Runs until it is stopped.
+    pub(super) async fn keep_current(self: Arc<Self>, reload: Arc<Notify>, mut stop: Stop) {
         let mut known = self.certificate_file();
         loop {
             let is_requested = tokio::select! {
                 () = tokio::time::sleep(CHECK_INTERVAL) => false,
                 () = reload.notified() => true,
+                () = stop.requested() => return,
             };
             if let Some(ca) = &self.private_ca
                 && let Err(error) = ca.ensure(SystemTime::now())

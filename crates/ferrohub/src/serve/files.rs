@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrohub_blobs::{AzureBlobStore, Folder, FolderLimits};
-use ferrohub_core::Hub;
 use ferrohub_core::clock::Clock;
 use ferrohub_core::files::{BlobEndpoint, FileStorage};
+use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::store::Store;
 use ferrohub_gateway::BLOB_CONTAINER;
 use tracing::warn;
@@ -18,8 +17,6 @@ use crate::config::{Config, FilesConfig};
 
 /// The default port of HTTPS URLs.
 const HTTPS_PORT: u16 = 443;
-/// How often the maintenance of uploads and files runs.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns whether files are kept in the hub's own folder.
 pub(super) fn are_in_folder(files: &FilesConfig) -> bool {
@@ -33,6 +30,7 @@ pub(super) async fn set_up(
     folder: Option<PathBuf>,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
+    panics: Outcomes,
 ) -> anyhow::Result<Option<FileStorage>> {
     let files = &config.files;
     if !files.enabled {
@@ -70,16 +68,8 @@ pub(super) async fn set_up(
         device_bytes: files.bytes_per_device,
     };
     let path = folder.context("the folder for files was not opened")?;
-    let folder = Folder::open(&path, endpoint, limits, store.clone(), clock.clone())
+    let folder = Folder::open(&path, endpoint, limits, store.clone(), clock.clone(), panics)
         .await
         .with_context(|| format!("cannot use the folder for files {}", path.display()))?;
     Ok(Some(FileStorage::Folder(Arc::new(folder))))
-}
-
-/// Removes expired uploads and notifications and unused files periodically. Never returns.
-pub(super) async fn run_file_maintenance(hub: Arc<Hub>) {
-    loop {
-        hub.run_file_maintenance().await;
-        tokio::time::sleep(MAINTENANCE_INTERVAL).await;
-    }
 }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use ferrohub_core::files::ByteStream;
 use ferrohub_core::metrics::counter;
+use ferrohub_core::panics::catch_panic;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -42,7 +43,7 @@ pub(crate) fn download_body(
     let (idle_timeout, sent_bytes) =
         (context.limits.file_idle_timeout, counter(&context.hub.metrics().file_bytes, "sent"));
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
+    tokio::spawn(catch_panic(context.hub.metrics().panics.clone(), "https", async move {
         let _permit = permit;
         loop {
             let chunk = match stream.next().await {
@@ -61,7 +62,7 @@ pub(crate) fn download_body(
                 }
             };
         }
-    });
+    }));
     let chunks =
         stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     let length = [(axum::http::header::CONTENT_LENGTH, length.to_string())];

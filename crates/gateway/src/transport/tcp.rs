@@ -8,12 +8,14 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use ferrohub_core::auth::PeerCertificate;
+use ferrohub_core::background::Stop;
 use ferrohub_core::log_limited;
 use ferrohub_core::metrics::{Outcomes, count};
+use ferrohub_core::panics::catch_panic;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tracing::debug;
@@ -43,6 +45,8 @@ pub(crate) struct ListenerContext {
     pub(crate) handshake_timeout: Duration,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) accept_errors: Arc<AcceptErrors>,
+    /// Panics of connections, by protocol.
+    pub(crate) panics: Outcomes,
 }
 
 impl ListenerContext {
@@ -135,22 +139,36 @@ impl Drop for ConnectionSlot {
     }
 }
 
+/// A listener and the tasks of its connections. They outlive a panic of [`accept`], which then goes on with them.
+pub(crate) struct Acceptor {
+    /// `None` when it accepts no more.
+    listener: Option<TcpListener>,
+    tasks: JoinSet<()>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: TcpListener) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { listener: Some(listener), tasks: JoinSet::new() }))
+    }
+}
+
 /// Accepts connections until `stop` is true, and runs `serve` for each. Returns when the last connection has ended.
 pub(crate) async fn accept<F>(
-    listener: TcpListener,
+    acceptor: Arc<Mutex<Acceptor>>,
     tls: Arc<ServerConfig>,
     protocol: &'static str,
     context: ListenerContext,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stop,
     serve: impl Fn(Accepted) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut tasks = JoinSet::new();
-    loop {
+    let mut acceptor = acceptor.lock().await;
+    let Acceptor { listener, tasks } = &mut *acceptor;
+    while let Some(open) = &*listener {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = open.accept() => accepted,
+            () = stop.requested() => break,
             // Join tasks as they finish, not only when the listener stops.
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 if ended.is_err_and(|error| error.is_cancelled()) {
@@ -164,17 +182,18 @@ pub(crate) async fn accept<F>(
             Err(error) => {
                 tokio::select! {
                     () = context.recover(&error) => continue,
-                    _ = stop.wait_for(|stop| *stop) => break,
+                    () = stop.requested() => break,
                 }
             }
         };
         let slot = tokio::select! {
             slot = context.admit() => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop.requested() => break,
         };
         let Some(slot) = slot else { continue };
         let eviction = slot.eviction();
         let (tls, limit, serve) = (tls.clone(), context.handshake_timeout, serve.clone());
+        let panics = context.panics.clone();
         // Each future is boxed separately: a connection in its handshake needs no memory for `serve` and vice versa,
         // and the task itself is little more than a pointer to the current future.
         let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
@@ -185,11 +204,14 @@ pub(crate) async fn accept<F>(
             };
             let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
             let peer = Peer { address, certificate, protocol };
-            Box::pin(serve(Accepted { stream, peer, slot })).await;
+            let serving = serve(Accepted { stream, peer, slot });
+            // A panic that no head has caught ends the connection.
+            let _ = Box::pin(catch_panic(panics, protocol, serving)).await;
         });
         eviction.set_task(task);
     }
-    drop(listener);
+    // Closes the socket.
+    *listener = None;
     while tasks.join_next().await.is_some() {}
 }
 
@@ -230,4 +252,79 @@ fn handshake_stream<T>(
         log_limited!(info, "TLS handshake failed", reason, %peer, protocol, %error, remedy);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use ferrohub_core::background::Background;
+    use rustls::server::ResolvesServerCertUsingSni;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// Panics when it is cloned for the second connection.
+    struct PlantedPanic(Arc<AtomicU32>);
+
+    impl Clone for PlantedPanic {
+        fn clone(&self) -> Self {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) != 1, "planted");
+            Self(self.0.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_panics_is_started_again_and_keeps_its_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let resolver = Arc::new(ResolvesServerCertUsingSni::new());
+        let tls = Arc::new(tls.with_no_client_auth().with_cert_resolver(resolver));
+        let metrics = GatewayMetrics::default();
+        let context = ListenerContext {
+            sockets: Arc::new(Semaphore::new(10)),
+            unauthenticated_slots: UnauthenticatedSlots::new(10),
+            handshake_timeout: Duration::from_secs(60),
+            accept_errors: Arc::new(AcceptErrors::new(metrics.accept_failures.clone())),
+            metrics: metrics.clone(),
+            panics: Outcomes::default(),
+        };
+        let (background, stop) = (Background::default(), watch::Sender::new(false));
+        let acceptor = Acceptor::new(listener);
+        let clones = Arc::new(AtomicU32::new(0));
+        let planted = clones.clone();
+        let task = tokio::spawn(background.supervise("listener", stop.subscribe().into(), move |stop| {
+            // Not cloned here: the clones are counted.
+            let planted = PlantedPanic(planted.clone());
+            let serve = move |_| {
+                let _ = &planted;
+                async {}
+            };
+            accept(acceptor.clone(), tls.clone(), "test", context.clone(), stop, serve)
+        }));
+        let sockets_are = async |count: i64| {
+            while metrics.sockets.get() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let mut first = TcpStream::connect(address).await.unwrap();
+        sockets_are(1).await;
+        // Its socket is closed by the panic.
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert_eq!(second.read(&mut [0]).await.unwrap_or(0), 0);
+        assert_eq!(background.problems().len(), 1);
+        let third = TcpStream::connect(address).await.unwrap();
+        sockets_are(2).await;
+        let open = tokio::time::timeout(Duration::from_millis(1), first.read(&mut [0])).await;
+        assert!(open.is_err(), "the first connection is still open");
+        drop(first);
+        drop(third);
+        stop.send_replace(true);
+        task.await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "a listener that stops closes its socket");
+    }
 }

@@ -81,12 +81,22 @@ pub(crate) fn signing_keys(db: &Connection) -> Result<Vec<StoredSigningKey>> {
         .collect()
 }
 
-pub(crate) fn save_signing_key(db: &Connection, key: &StoredSigningKey, keep: usize) -> Result<()> {
+pub(crate) fn save_signing_key(
+    db: &Connection,
+    key: &StoredSigningKey,
+    replaces: Option<Timestamp>,
+    keep: usize,
+) -> Result<bool> {
+    let newest: Option<i64> =
+        db.prepare_cached("SELECT max(made) FROM blob_key")?.query_row([], |row| row.get(0))?;
+    if newest != replaces.map(Timestamp::unix_millis) {
+        return Ok(false);
+    }
     db.prepare_cached("INSERT OR REPLACE INTO blob_key (made, key) VALUES (?, ?)")?
         .execute(params![Timestamp::unix_millis(key.created), key.key.to_base64()])?;
     db.prepare_cached(
         "DELETE FROM blob_key WHERE made NOT IN (SELECT made FROM blob_key ORDER BY made DESC LIMIT ?)",
     )?
     .execute([i64::try_from(keep).unwrap_or(i64::MAX)])?;
-    Ok(())
+    Ok(true)
 }

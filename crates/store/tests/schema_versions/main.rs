@@ -8,6 +8,7 @@ mod fixture;
 use std::fs;
 use std::path::Path;
 
+use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore as _};
 use ferrohub_core::registry::Authentication;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{DeviceCounts, NotificationLock, Store};
@@ -88,6 +89,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             twins_are_found(&store, hub).await;
             messages_are_found(&store, hub).await;
             files_are_found(&store, hub).await;
+            leases_are_found(&store, hub).await;
             events_are_found(&log).await;
             store.close().await;
             log.close().await;
@@ -182,6 +184,23 @@ async fn files_are_found(store: &SqliteStore, version: usize) {
     let notification =
         store.lock_next_file_notification(time(1_800_000_000_000), &lock).await.unwrap().unwrap();
     assert_eq!((notification.blob_name.as_str(), notification.blob_size_in_bytes), ("pump-1/photo.png", 5));
+}
+
+async fn leases_are_found(store: &SqliteStore, version: usize) {
+    let of_another_node = LeaseRequest {
+        name: "file-maintenance".to_owned(),
+        holder: "node-2".to_owned(),
+        now: time(1_799_999_999_999),
+        expiry: time(1_800_000_100_000),
+    };
+    let outcome = store.acquire_lease(&of_another_node).await.unwrap();
+    if version < 7 {
+        assert_eq!(outcome, LeaseOutcome::Granted { fence: 1 });
+        return;
+    }
+    assert_eq!(outcome, LeaseOutcome::Held { holder: "node-1".to_owned(), until: time(1_800_000_000_000) });
+    let later = LeaseRequest { now: time(1_800_000_000_000), ..of_another_node };
+    assert_eq!(store.acquire_lease(&later).await.unwrap(), LeaseOutcome::Granted { fence: 5 });
 }
 
 async fn events_are_found(log: &SqliteEventLog) {

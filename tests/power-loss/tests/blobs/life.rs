@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ferrohub_blobs::{Folder, FolderLimits};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::files::{BlobEndpoint, BlobFolder};
+use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::store::Store;
 use ferrohub_model::Timestamp;
 use ferrohub_power_loss::{Disk, Fault, Random};
@@ -74,7 +75,17 @@ impl<'a> Life<'a> {
             https: true,
         };
         let files = self.disk.clone();
-        match Folder::open_in(files, &path, endpoint, ROOM, store.clone(), Arc::new(FixedClock)).await {
+        match Folder::open_in(
+            files,
+            &path,
+            endpoint,
+            ROOM,
+            store.clone(),
+            Arc::new(FixedClock),
+            Outcomes::default(),
+        )
+        .await
+        {
             Ok(folder) => self.run_folder(&folder, &path, faults).await,
             Err(error) => assert!(self.disk.is_off(), "the folder does not open: {error}"),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ferrohub_core::close_reason::CloseReason;
 use ferrohub_core::log_limit::excerpt;
+use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::node::{Answer, CallEnd, DesiredNotice, MethodReply, OutgoingMethod, RequestId};
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_core::store::StoredMessage;
@@ -232,6 +233,17 @@ impl ConnectionHandler {
                 messages.acknowledge(packet_id);
             }
         }
+    }
+
+    /// Returns the metric of panics.
+    pub(super) fn panics(&self) -> &Outcomes {
+        &self.hub().metrics().panics
+    }
+
+    /// Called after a panic: drops the pending operation and releases the messages of the device.
+    pub(super) fn drop_work(&mut self) {
+        self.work = None;
+        self.messages = None;
     }
 
     /// Called when the connection ends: completes the messages that the device has acknowledged.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,9 +13,11 @@ use bytes::{Buf, BytesMut};
 use ferrohub_core::Hub;
 use ferrohub_core::close_reason::CloseReason;
 use ferrohub_core::node::Outgoing;
+use ferrohub_core::panics::record_panic;
 use ferrohub_core::store::StoredMessage;
 use ferrohub_mqtt::ProtocolError;
 use ferrohub_mqtt::server::{Config, Connection as Machine};
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
@@ -98,9 +101,22 @@ where
     };
     let mut handler = ConnectionHandler::new(hub, peer, slot);
     async move {
-        let reason = driver.run(&mut handler).await;
-        Box::pin(close_connection(driver, handler, reason)).await;
+        match AssertUnwindSafe(driver.run(&mut handler)).catch_unwind().await {
+            Ok(reason) => Box::pin(close_connection(driver, handler, reason)).await,
+            Err(panic) => {
+                record_panic(handler.panics(), "mqtt", &*panic);
+                Box::pin(abandon_connection(driver, handler)).await;
+            }
+        }
     }
+}
+
+/// Closes the transport and detaches from the hub after a panic, which may have left the state machine and the pending
+/// work half changed.
+async fn abandon_connection<S>(driver: Driver<S>, mut handler: ConnectionHandler) {
+    drop(driver);
+    handler.drop_work();
+    detach(&mut handler, CloseReason::InternalError).await;
 }
 
 /// Detaches from the hub, then closes the transport.
@@ -116,6 +132,13 @@ where
         }
     }
     handler.close_messages().await;
+    detach(&mut handler, reason).await;
+    // The remaining output may be the CONNACK with the reason.
+    let _ = tokio::time::timeout(driver.write_timeout, driver.finish()).await;
+}
+
+/// Detaches from the hub, and sends the will.
+async fn detach(handler: &mut ConnectionHandler, reason: CloseReason) {
     if let Client::Device(device) = &handler.client {
         let reason = device.connection().close_reason().unwrap_or(reason);
         device.disconnected(reason).await;
@@ -129,8 +152,6 @@ where
             "connection closed before CONNECT was accepted"
         );
     }
-    // The remaining output may be the CONNACK with the reason.
-    let _ = tokio::time::timeout(driver.write_timeout, driver.finish()).await;
 }
 
 /// Returns whether pending work is finished and its response sent when a connection closes for this reason: the device

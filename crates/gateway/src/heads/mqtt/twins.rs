@@ -38,10 +38,7 @@ async fn serve(device: &ConnectedDevice, request: &Publish) -> Result<Response, 
     let request_id = requested.request_id();
     match requested {
         TwinRequest::Get { .. } => match device.get_own_twin().await {
-            Ok((payload, version)) => {
-                device.connection().mark_desired_read(version);
-                Ok(response(200, request_id, None, payload))
-            }
+            Ok(payload) => Ok(response(200, request_id, None, payload)),
             // Close instead of sending an error: Microsoft's Python client repeats the request immediately after an
             // error response, but waits before it reconnects.
             Err(error) => {

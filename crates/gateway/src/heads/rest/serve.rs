@@ -73,40 +73,45 @@ async fn try_serve(
         Credentials { token: authorization(request.headers()), certificate: peer.certificate.as_ref() };
     // The right is checked before the rest of the request: a caller without it must not learn whether the request is valid,
     // and its body is not read.
-    let admit = |caller: CallerName| connection.authenticate(&request.context.caller_connections, caller);
     let result: RestResult = match route.handler {
         Handler::Service(handler) => {
             let caller = hub.authenticate_service(credentials.token, operation).await?;
-            if !connection.is_authenticated() {
-                admit((&caller).into())?;
-            }
-            check_version(route, &request)?;
+            admit(&caller, route, connection, &request)?;
             handler(caller, request).await
         }
         Handler::Device(handler) => {
             let id = request.identity()?;
             let caller = hub.authenticate_device(&id, credentials, operation).await?;
-            if !connection.is_authenticated() {
-                admit((&caller).into())?;
-            }
-            check_version(route, &request)?;
+            admit(&caller, route, connection, &request)?;
             handler(caller, request).await
         }
         Handler::ServiceOrDevice { serve, claimed } => {
             let claimed = || claimed(&request);
             let caller: Caller = hub.authenticate_service_or_device(credentials, claimed, operation).await?;
-            if !connection.is_authenticated() {
-                admit((&caller).into())?;
-            }
-            check_version(route, &request)?;
+            admit(&caller, route, connection, &request)?;
             serve(caller, request).await
         }
     };
     Ok(result?)
 }
 
-fn check_version(route: &Route, request: &RestRequest) -> Result<(), HubError> {
-    if route.versioned { check_api_version(request.uri()) } else { Ok(()) }
+/// Admits the connection of a caller who has proved its right, and checks the version of the API.
+fn admit<'c, C>(
+    caller: &'c C,
+    route: &Route,
+    connection: &HttpConnection,
+    request: &RestRequest,
+) -> Result<(), Refusal>
+where
+    CallerName: From<&'c C>,
+{
+    if !connection.is_authenticated() {
+        connection.authenticate(&request.context.caller_connections, CallerName::from(caller))?;
+    }
+    if route.versioned {
+        check_api_version(request.uri())?;
+    }
+    Ok(())
 }
 
 /// Returns the response to a request whose path exists, but not with its method. `allow` lists the methods.

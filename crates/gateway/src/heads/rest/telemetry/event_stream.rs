@@ -12,6 +12,8 @@ use axum::body::Body;
 use axum::http::HeaderValue;
 use bytes::Bytes;
 use ferrohub_core::ServiceCaller;
+use ferrohub_core::metrics::Outcomes;
+use ferrohub_core::panics::catch_panic;
 use ferrohub_core::telemetry::{EventReader, Position, ReadError};
 use ferrohub_model::message::Event;
 use futures_util::stream::poll_fn;
@@ -95,15 +97,16 @@ pub(super) fn body(
     reader: EventReader,
     format: StreamFormat,
     limits: ReadLimits,
+    panics: Outcomes,
 ) -> Body {
     let (chunks, mut receiver) = mpsc::channel(1);
     // The stream ends at once when the caller loses its right.
-    tokio::spawn(async move {
+    tokio::spawn(catch_panic(panics, "https", async move {
         tokio::select! {
             () = EventStreamTask { reader, format, limits, chunks }.run() => {}
             () = caller.revoked() => debug!("event stream closed: the token expired or its policy changed"),
         }
-    });
+    }));
     Body::from_stream(poll_fn(move |cx| {
         receiver.poll_recv(cx).map(|chunk| chunk.map(Ok::<Bytes, Infallible>))
     }))

@@ -52,7 +52,8 @@ pub(in crate::heads::rest) async fn read(caller: ServiceCaller, request: RestReq
         (POSITION, position.unwrap_or(HeaderValue::from_static(""))),
         (REQUEST_ID, fresh_request_id()),
     ];
-    Ok((headers, event_stream::body(caller, reader, format, limits)).into_response())
+    let panics = request.context.hub.metrics().panics.clone();
+    Ok((headers, event_stream::body(caller, reader, format, limits, panics)).into_response())
 }
 
 /// Returns the start position; the end of the log if the request names none.

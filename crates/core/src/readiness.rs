@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Hub {
-    /// Checks that the hub is not stopping, that no background task has failed, and that the store and the event log
+    /// Checks that the hub is not stopping, that no background task is failing, and that the store and the event log
     /// can be read and written.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ impl Hub {
         if self.is_stopping() {
             return Err(vec!["the hub is stopping".to_owned()]);
         }
-        let mut problems = self.health.problems();
+        let mut problems = self.background.problems();
         let (store, events) = tokio::join!(
             timeout(PROBE_TIMEOUT, self.store.ping()),
             timeout(PROBE_TIMEOUT, self.events.ping())
