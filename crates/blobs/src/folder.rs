@@ -294,7 +294,7 @@ impl BlobFolder for Folder {
         let inner = &self.0;
         inner.check_condition(name, &options.condition).await?;
         let (owner, limit) = (DeviceKey::of(name), inner.limits.blob_bytes);
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit);
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
         temp.write_stream(stream).await?;
         let complete = temp.finish(options.md5).await?;
         inner.commit(name, complete, options).await
@@ -317,7 +317,7 @@ impl BlobFolder for Folder {
         .await?;
         let limit = inner.max_block_bytes(&file, stats, replaced)?;
         let owner = DeviceKey::of(name);
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit);
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
         match temp.write_stream(stream).await {
             Err(BlobError::TooLarge(_)) => return Err(BlobError::TooLarge(inner.limits.blob_bytes)),
             result => result?,
@@ -378,7 +378,7 @@ impl BlobFolder for Folder {
             files.push(folder.join(file));
         }
         let (owner, limit) = (DeviceKey::of(name), inner.limits.blob_bytes);
-        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit);
+        let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
         temp.write_stream(&mut ConcatenatedFiles::new(files)).await?;
         let complete = temp.finish(None).await?;
         inner.commit(name, complete, options).await

@@ -14,17 +14,40 @@ use crate::file_system::FileSystem;
 use crate::paths::{DeviceKey, Paths, random_name};
 use crate::quota::{Quota, Reservation};
 
-/// A temporary file. Dropping it removes the file, unless it was persisted.
-pub(crate) struct TempFile {
+/// The name of a file that is not complete. Dropping it removes the file, unless it is kept.
+struct TempName {
     files: Arc<dyn FileSystem>,
     path: PathBuf,
-    /// The creation or last write, which runs while the next chunk arrives, and returns the file. `None` after an error.
-    write: Option<JoinHandle<io::Result<File>>>,
+    keep: bool,
+}
+
+impl Drop for TempName {
+    fn drop(&mut self) {
+        if !self.keep {
+            // If this fails, the next start removes the file.
+            let _ = self.files.remove_file(&self.path);
+        }
+    }
+}
+
+/// The file while it is written.
+enum Output {
+    /// Nothing is being written.
+    Idle(File),
+    /// A chunk is being written, while the next one arrives.
+    Writing(JoinHandle<io::Result<File>>),
+    /// A write failed.
+    Failed,
+}
+
+/// A temporary file. Dropping it removes the file, unless it was persisted.
+pub(crate) struct TempFile {
+    name: TempName,
+    output: Output,
     reservation: Reservation,
     bytes: u64,
     limit: u64,
     md5: Md5,
-    persisted: bool,
 }
 
 /// A complete and synced file that still has its temporary name.
@@ -35,31 +58,33 @@ pub(crate) struct CompleteFile {
 }
 
 impl TempFile {
-    /// Starts to create a file of at most `limit` bytes, which counts toward the quota of the device `owner`. The first
-    /// write, or [`Self::finish`], returns an error of the creation.
-    pub(crate) fn create(paths: &Paths, quota: &Quota, owner: DeviceKey, limit: u64) -> Self {
+    /// Creates a file of at most `limit` bytes, which counts toward the quota of the device `owner`.
+    pub(crate) async fn create(
+        paths: &Paths,
+        quota: &Quota,
+        owner: DeviceKey,
+        limit: u64,
+    ) -> Result<Self, BlobError> {
         let (files, path) = (paths.files().clone(), paths.temp().join(random_name()));
-        let create = {
-            let (files, path) = (files.clone(), path.clone());
-            spawn_blocking(move || files.create_file(&path))
+        // The name is made with the file: a caller that is cancelled meanwhile leaves no file behind.
+        let create = move || {
+            let file = files.create_file(&path).map_err(io_or_full)?;
+            Ok((TempName { files, path, keep: false }, file))
         };
-        Self {
-            files,
-            path,
-            write: Some(create),
-            reservation: quota.reservation(owner),
-            bytes: 0,
-            limit,
-            md5: Md5::new(),
-            persisted: false,
-        }
+        let (name, file) = blocking(create).await?;
+        let output = Output::Idle(file);
+        Ok(Self { name, output, reservation: quota.reservation(owner), bytes: 0, limit, md5: Md5::new() })
     }
 
     /// Waits for the last write.
     async fn written(&mut self) -> Result<File, BlobError> {
-        let failed = || BlobError::Io(io::Error::other("an earlier write failed"));
-        let write = self.write.take().ok_or_else(failed)?;
-        write.await.map_err(|error| BlobError::Io(io::Error::other(error)))?.map_err(io_or_full)
+        match std::mem::replace(&mut self.output, Output::Failed) {
+            Output::Idle(file) => Ok(file),
+            Output::Writing(write) => {
+                write.await.map_err(|error| BlobError::Io(io::Error::other(error)))?.map_err(io_or_full)
+            }
+            Output::Failed => Err(BlobError::Io(io::Error::other("an earlier write failed"))),
+        }
     }
 
     /// Writes the whole stream.
@@ -80,8 +105,9 @@ impl TempFile {
     /// Starts to write a chunk after the last one.
     async fn append(&mut self, chunk: Bytes) -> Result<(), BlobError> {
         let mut file = self.written().await?;
-        let (files, path) = (self.files.clone(), self.path.clone());
-        self.write = Some(spawn_blocking(move || files.append(&path, &mut file, &chunk).map(|()| file)));
+        let (files, path) = (self.name.files.clone(), self.name.path.clone());
+        let write = move || files.append(&path, &mut file, &chunk).map(|()| file);
+        self.output = Output::Writing(spawn_blocking(write));
         Ok(())
     }
 
@@ -92,7 +118,7 @@ impl TempFile {
             return Err(BlobError::Md5Mismatch);
         }
         let file = self.written().await?;
-        let (files, path) = (self.files.clone(), self.path.clone());
+        let (files, path) = (self.name.files.clone(), self.name.path.clone());
         blocking(move || files.sync_file(&path, &file).map_err(io_or_full)).await?;
         Ok(CompleteFile { bytes: self.bytes, md5, temp: self })
     }
@@ -102,20 +128,12 @@ impl CompleteFile {
     /// Renames the file to `path` and keeps its bytes in the quota. The rename survives a power loss only after the
     /// caller has synced the folder.
     pub(crate) async fn persist(mut self, path: &Path) -> Result<(), BlobError> {
-        let (files, from, to) = (self.temp.files.clone(), self.temp.path.clone(), path.to_path_buf());
+        let (files, from, to) =
+            (self.temp.name.files.clone(), self.temp.name.path.clone(), path.to_path_buf());
         blocking(move || files.rename(&from, &to).map_err(io_or_full)).await?;
-        self.temp.persisted = true;
+        self.temp.name.keep = true;
         self.temp.reservation.commit();
         Ok(())
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        if !self.persisted {
-            // If this fails, the next start removes the file.
-            let _ = self.files.remove_file(&self.path);
-        }
     }
 }
 

@@ -192,6 +192,31 @@ async fn interrupted_and_corrupt_uploads_leave_nothing_behind() {
     assert_eq!(read_all(folder.open(&f, None).await.unwrap()).await, b"old");
     assert_eq!(fixture.files(), 1);
 
+    // At once: the file was only just created.
+    for _ in 0..100 {
+        let put = folder.put(&f, PutOptions::default(), &mut complete_stream(&[b"12345678901"])).await;
+        assert!(matches!(put, Err(BlobError::TooLarge(10))));
+        assert_eq!(fixture.files(), 1);
+    }
+    // At any moment: the client is gone.
+    for polls in 0..100 {
+        let mut stream = complete_stream(&[b"1", b"2"]);
+        let put = folder.put(&f, PutOptions { md5: Some([0; 16]), ..PutOptions::default() }, &mut stream);
+        let polled = async {
+            for _ in 0..polls {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            put = put => assert!(matches!(put, Err(BlobError::Md5Mismatch))),
+            () = polled => {}
+        }
+    }
+    while fixture.files() > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+
     // After a crash: a partly written file, and a file without a catalogue entry.
     std::fs::write(fixture.folder().join("parts/half"), "ha").unwrap();
     std::fs::write(fixture.folder().join("data").join("0".repeat(32)), "orphan").unwrap();
