@@ -8,7 +8,7 @@ use crate::{codec::DecodeError, frame::Frame, frame::ProtocolHeader};
 
 /// Assembles frames from the slices that arrive.
 ///
-/// Invariant: between calls the buffer holds the beginning of one frame, or input stored by `hold`; otherwise it has no
+/// Invariant: between calls the buffer holds the beginning of one frame, or input stored by `buffer`; otherwise it has no
 /// allocation. It grows with the received bytes, never with the size that a header announces.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
@@ -79,7 +79,7 @@ impl Assembler {
     }
 
     /// Buffers input without looking at it. Must only be called at a frame boundary.
-    pub(crate) fn hold(&mut self, input: &[u8]) {
+    pub(crate) fn buffer(&mut self, input: &[u8]) {
         self.buffer.extend_from_slice(input);
     }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn held_frames_are_returned_in_order() {
         let mut assembler = Assembler::default();
-        assembler.hold(&[b"AMQP\0\x01\0\0", EMPTY, EMPTY].concat());
+        assembler.buffer(&[b"AMQP\0\x01\0\0", EMPTY, EMPTY].concat());
         assert_eq!(assembler.header(&mut &b""[..]), Some(*b"AMQP\0\x01\0\0"));
         for _ in 0..2 {
             assert_eq!(assembler.frame(&mut &b""[..], 512), Ok(Some(FrameBytes::Owned(EMPTY.into()))));
@@ -162,6 +162,6 @@ mod tests {
         let mut assembler = Assembler::default();
         let error = DecodeError::FrameTooLarge { size: 513, limit: 512 };
         assert_eq!(assembler.frame(&mut &b"\0\0\x02\x01"[..], 512), Err(error));
-        assert_eq!(assembler.frame(&mut &b"\0\0\0\x07"[..], 512), Err(DecodeError::FrameHeader));
+        assert_eq!(assembler.frame(&mut &b"\0\0\0\x07"[..], 512), Err(DecodeError::InvalidFrameHeader));
     }
 }

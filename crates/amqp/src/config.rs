@@ -43,7 +43,7 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Input in bytes that is buffered until the application decides about SASL. Default 16 KiB: a driver that reads at
     /// most 16 KiB per call and obeys `wants_read` never reaches this limit.
-    pub max_held_input: usize,
+    pub max_buffered_input: usize,
     /// Limits until [`set_authenticated`](crate::Connection::set_authenticated).
     pub unauthenticated: Unauthenticated,
 }
@@ -80,7 +80,7 @@ impl Default for Config {
             max_transmit: 64 * 1024,
             idle_time_out: Duration::from_secs(240),
             handshake_timeout: Duration::from_secs(60),
-            max_held_input: 16 * 1024,
+            max_buffered_input: 16 * 1024,
             unauthenticated: Unauthenticated::default(),
         }
     }

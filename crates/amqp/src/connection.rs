@@ -1,6 +1,6 @@
 //! The state machine of a connection, for servers and clients.
 //!
-//! AMQP is symmetrical above the handshake (AMQP 2.1): both sides begin sessions, attach links and send messages. One
+//! AMQP is symmetrical above the handshake (AMQP §2.1): both sides begin sessions, attach links and send messages. One
 //! machine therefore serves both; [`handshake`] is what differs.
 
 mod handshake;

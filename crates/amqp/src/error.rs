@@ -15,31 +15,31 @@ pub enum ProtocolError {
     /// The bytes are not a valid frame or performative, or the frame exceeds a limit.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The first bytes are not a protocol header that is expected here (AMQP 2.2). A server answers with its own.
+    /// The first bytes are not a protocol header that is expected here (AMQP §2.2). A server answers with its own.
     #[error("unexpected protocol header")]
     ProtocolHeader,
     /// A frame that this peer must not send, or not in this state, such as a begin before open.
     #[error("unexpected {0}")]
     Unexpected(&'static str),
-    /// An open with a max-frame-size below 512 (AMQP 2.7.1).
+    /// An open with a max-frame-size below 512 (AMQP §2.7.1).
     #[error("max-frame-size {0} is below the minimum of 512 bytes")]
     MaxFrameSize(u32),
-    /// A channel above the channel-max of our open (AMQP 2.7.1), or a begin on a channel with a session.
+    /// A channel above the channel-max of our open (AMQP §2.7.1), or a begin on a channel with a session.
     #[error("channel {0} is in use or above the maximum")]
     Channel(u16),
-    /// A handle above the handle-max of our begin (AMQP 2.7.2).
+    /// A handle above the handle-max of our begin (AMQP §2.7.2).
     #[error("handle {0} is above the maximum")]
     Handle(u32),
     /// More input than [`Unauthenticated::max_input`](crate::Unauthenticated::max_input) before authentication.
     #[error("too much input before the client was authenticated")]
     UnauthenticatedInput,
-    /// More input than [`Config::max_held_input`](crate::Config::max_held_input) while the SASL decision was pending.
+    /// More input than [`Config::max_buffered_input`](crate::Config::max_buffered_input) while the SASL decision was pending.
     #[error("too much input before the SASL decision")]
-    HeldInputOverflow,
+    BufferedInputOverflow,
     /// The connection was not opened and authenticated in time.
     #[error("the connection was not opened and authenticated in time")]
     HandshakeTimeout,
-    /// Nothing was received for twice the announced idle time-out (AMQP 2.4.5).
+    /// Nothing was received for twice the announced idle time-out (AMQP §2.4.5).
     #[error("the idle time-out expired")]
     IdleTimeout,
 }
@@ -57,7 +57,7 @@ pub enum SendError {
     /// The link is detached, refused, or of the other direction.
     #[error("the link is detached")]
     Detached,
-    /// The receiver has not given credit (AMQP 2.6.7). A [`Credit`](crate::Event::Credit) event tells when it does.
+    /// The receiver has not given credit (AMQP §2.6.7). A [`Credit`](crate::Event::Credit) event tells when it does.
     #[error("the link has no credit")]
     NoCredit,
     /// The peer has [`Config::max_unsettled`](crate::Config::max_unsettled) deliveries of this link to settle.
@@ -67,7 +67,7 @@ pub enum SendError {
     /// after output was polled or input has arrived.
     #[error("too much output is pending")]
     BufferFull,
-    /// A delivery tag of more than 32 bytes (AMQP 2.8.7).
+    /// A delivery tag of more than 32 bytes (AMQP §2.8.7).
     #[error("the delivery tag is longer than 32 bytes")]
     Tag,
     /// The performative does not fit into a frame of the peer's max-frame-size.

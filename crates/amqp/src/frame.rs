@@ -1,4 +1,4 @@
-//! Frames and protocol headers (AMQP 2.2, 2.3).
+//! Frames and protocol headers (AMQP §2.2, 2.3).
 
 use bytes::{BufMut, BytesMut};
 
@@ -7,10 +7,10 @@ use crate::codec::DecodeError;
 /// Bytes of a frame's fixed header.
 pub const HEADER_LEN: usize = 8;
 
-/// Every peer must accept frames up to this size in bytes (AMQP 2.7.1, MIN-MAX-FRAME-SIZE).
+/// Every peer must accept frames up to this size in bytes (AMQP §2.7.1, MIN-MAX-FRAME-SIZE).
 pub const MIN_MAX_FRAME_SIZE: u32 = 512;
 
-/// The first eight bytes of each direction, which name the protocol (AMQP 2.2, 5.3.1).
+/// The first eight bytes of each direction, which name the protocol (AMQP §2.2, 5.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProtocolHeader {
     /// AMQP without SASL, or after it.
@@ -39,7 +39,7 @@ impl ProtocolHeader {
     }
 }
 
-/// The type of a frame (AMQP 2.3.1).
+/// The type of a frame (AMQP §2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameType {
@@ -69,7 +69,7 @@ impl<'a> Frame<'a> {
         };
         let size = u32::from_be_bytes(*size) as usize;
         if size < HEADER_LEN {
-            return Err(DecodeError::FrameHeader);
+            return Err(DecodeError::InvalidFrameHeader);
         }
         if size > max_frame_size {
             return Err(DecodeError::FrameTooLarge { size, limit: max_frame_size });
@@ -80,18 +80,18 @@ impl<'a> Frame<'a> {
     /// Decodes a frame that is the whole of `frame`.
     pub fn decode(frame: &'a [u8]) -> Result<Self, DecodeError> {
         let Some((&[s0, s1, s2, s3, offset, kind, c0, c1], _)) = frame.split_first_chunk() else {
-            return Err(DecodeError::FrameHeader);
+            return Err(DecodeError::InvalidFrameHeader);
         };
         let offset = usize::from(offset) * 4;
         let size = u32::from_be_bytes([s0, s1, s2, s3]) as usize;
         if offset < HEADER_LEN || size != frame.len() {
-            return Err(DecodeError::FrameHeader);
+            return Err(DecodeError::InvalidFrameHeader);
         }
-        let body = frame.get(offset..).ok_or(DecodeError::FrameHeader)?;
+        let body = frame.get(offset..).ok_or(DecodeError::InvalidFrameHeader)?;
         let kind = match kind {
             0 => FrameType::Amqp,
             1 => FrameType::Sasl,
-            other => return Err(DecodeError::FrameType(other)),
+            other => return Err(DecodeError::UnexpectedFrameType(other)),
         };
         Ok(Self { kind, channel: u16::from_be_bytes([c0, c1]), body })
     }

@@ -47,7 +47,7 @@ impl Unsettled {
     }
 }
 
-/// The name of a delivery that its sender has chosen: at most 32 bytes (AMQP 2.8.7).
+/// The name of a delivery that its sender has chosen: at most 32 bytes (AMQP §2.8.7).
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeliveryTag {
     bytes: [u8; Self::MAX_LEN],

@@ -9,7 +9,7 @@
 //! clients of IoT Hub use: no transactions, no resumption of links, no SASL mechanism that needs more than an initial
 //! response.
 //!
-//! References such as AMQP 2.6.7 are sections of the AMQP 1.0 specification: part 1 is about types, 2 about transport, 3
+//! References such as AMQP §2.6.7 are sections of the AMQP 1.0 specification: part 1 is about types, 2 about transport, 3
 //! about messaging, 5 about security.
 //!
 //! # Where to start reading

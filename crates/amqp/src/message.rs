@@ -1,4 +1,4 @@
-//! Messages (AMQP 3.2): sections that are found when a message arrives and decoded when they are asked for.
+//! Messages (AMQP §3.2): sections that are found when a message arrives and decoded when they are asked for.
 //!
 //! [`Message::parse`] only looks at the constructors and sizes of sections. [`MessageEncoder`] writes a message into a
 //! buffer. [`Batch`] is Microsoft's format for many messages in one.
@@ -15,10 +15,10 @@ pub use encoder::MessageEncoder;
 pub use properties::{Header, Properties};
 pub use sections::Message;
 
-/// The `message-format` of a message as AMQP 3.2.16 defines it.
+/// The `message-format` of a message as AMQP §3.2.16 defines it.
 pub const STANDARD_FORMAT: u32 = 0;
 
-/// Descriptors of the sections, in the order in which they must stand (AMQP 3.2).
+/// Descriptors of the sections, in the order in which they must stand (AMQP §3.2).
 mod code {
     pub(super) const HEADER: u64 = 0x70;
     pub(super) const DELIVERY_ANNOTATIONS: u64 = 0x71;

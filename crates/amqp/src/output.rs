@@ -25,7 +25,7 @@ pub(crate) struct Output {
 
 impl Default for Output {
     fn default() -> Self {
-        // Until the peer's open arrives, only the smallest frames are safe (AMQP 2.4.1).
+        // Until the peer's open arrives, only the smallest frames are safe (AMQP §2.4.1).
         let max_frame_size = MIN_MAX_FRAME_SIZE as usize;
         Self { transmit: BytesMut::new(), events: VecDeque::new(), waiting: 0, max_frame_size }
     }
@@ -71,7 +71,7 @@ impl Output {
         frame::encode(&mut self.transmit, FrameType::Sasl, 0, |out| body.encode(out));
     }
 
-    /// Writes a frame without a body, which says that we are alive (AMQP 2.4.5).
+    /// Writes a frame without a body, which says that we are alive (AMQP §2.4.5).
     pub(crate) fn heartbeat(&mut self) {
         frame::encode(&mut self.transmit, FrameType::Amqp, 0, |_| {});
     }

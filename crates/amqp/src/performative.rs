@@ -1,7 +1,7 @@
-//! Performatives (AMQP 2.7) and SASL frame bodies (AMQP 5.3.3).
+//! Performatives (AMQP §2.7) and SASL frame bodies (AMQP §5.3.3).
 //!
-//! Where a field has a default, the type holds the value and the encoder writes it, unless real services leave it null
-//! and clients depend on nothing: then it is an `Option`.
+//! A field with a default in the specification is not an `Option`: the decoder fills in the default, and the encoder
+//! always writes the value. It is an `Option` only where existing services send null and no client relies on the value.
 
 mod connection;
 mod delivery_state;
@@ -27,7 +27,7 @@ use crate::codec::{Composite, DecodeError, Descriptor, Encoder, described};
 
 /// The body of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "it lives on the stack while one frame is processed")]
+#[allow(clippy::large_enum_variant, reason = "a value exists only while its frame is processed")]
 pub enum Performative<'a> {
     /// Opens the connection.
     Open(Open<'a>),
@@ -60,10 +60,11 @@ pub enum SaslFrame<'a> {
     Outcome(SaslOutcome<'a>),
 }
 
-macro_rules! dispatch {
+/// Implements decoding by descriptor, encoding and `From` for an enum of described lists.
+macro_rules! composite_enum {
     ($enum:ident: $($variant:ident($type:ident),)*) => {
         impl<'a> $enum<'a> {
-            fn from_descriptor(
+            fn from_described(
                 described: crate::codec::Described<'a>,
             ) -> Result<Self, DecodeError> {
                 $(if $type::matches(described.descriptor) {
@@ -75,7 +76,7 @@ macro_rules! dispatch {
                 })
             }
 
-            /// Appends the encoded performative to `out`.
+            /// Appends the encoded frame body to `out`.
             pub fn encode(&self, out: &mut bytes::BytesMut) {
                 let mut encoder = Encoder::new(out);
                 match self {
@@ -101,19 +102,19 @@ macro_rules! dispatch {
 }
 
 // Ordered by how often they occur: the descriptor is compared with each in turn.
-dispatch! { Performative:
+composite_enum! { Performative:
     Transfer(Transfer), Disposition(Disposition), Flow(Flow), Attach(Attach), Detach(Detach), Begin(Begin),
     End(End), Open(Open), Close(Close),
 }
 
-dispatch! { SaslFrame:
+composite_enum! { SaslFrame:
     Init(SaslInit), Mechanisms(SaslMechanisms), Outcome(SaslOutcome),
 }
 
 impl<'a> Performative<'a> {
     /// Decodes the body of a frame. Returns the performative and, for a transfer, the payload after it.
     pub fn decode(mut body: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
-        let performative = Self::from_descriptor(described(&mut body)?)?;
+        let performative = Self::from_described(described(&mut body)?)?;
         match performative {
             Self::Transfer(_) => Ok((performative, body)),
             _ if body.is_empty() => Ok((performative, body)),
@@ -125,7 +126,7 @@ impl<'a> Performative<'a> {
 impl<'a> SaslFrame<'a> {
     /// Decodes the body of a SASL frame.
     pub fn decode(mut body: &'a [u8]) -> Result<Self, DecodeError> {
-        let frame = Self::from_descriptor(described(&mut body)?)?;
+        let frame = Self::from_described(described(&mut body)?)?;
         if body.is_empty() { Ok(frame) } else { Err(DecodeError::TrailingBytes) }
     }
 }

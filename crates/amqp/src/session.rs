@@ -1,4 +1,4 @@
-//! Sessions and links (AMQP 2.5, 2.6), for both sides of a connection.
+//! Sessions and links (AMQP §2.5, 2.6), for both sides of a connection.
 //!
 //! A session has two flow controls: windows count transfer frames for the session, credit counts messages for each link.
 //! Both are serial numbers that may wrap around.

@@ -15,7 +15,7 @@ pub enum StoreError {
     #[error("{0}")]
     DiskFull(String),
     /// The disk or the database failed; nothing was written.
-    #[error("the store operation failed: {0}")]
+    #[error("the disk or the database failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored value cannot be decoded.
     #[error("the store contains an unreadable value: {0}")]
@@ -33,10 +33,13 @@ pub(crate) fn store_failed(error: StoreError) -> HubError {
     if matches!(error, StoreError::Closed) {
         return HubError::new(ErrorCode::ServiceUnavailable, "The hub is stopping.");
     }
-    // Requests that are not authorized read the store, too.
+    // Limited: a request that is not authorized reads the store too, and must not be able to fill the log.
     log_limited!(error, "a store operation failed", "store_failed", %error);
     if matches!(error, StoreError::DiskFull(_)) {
-        return HubError::new(ErrorCode::ServiceUnavailable, "The hub's disk is full; its log says which.");
+        return HubError::new(
+            ErrorCode::ServiceUnavailable,
+            "A disk of the hub is full; the log of the hub names the file.",
+        );
     }
-    HubError::new(ErrorCode::ServerError, "The hub cannot access its store; its log says why.")
+    HubError::new(ErrorCode::ServerError, "The hub cannot access its store; the log of the hub says why.")
 }

@@ -27,7 +27,7 @@ pub enum Interrupted {
 
 impl From<Interrupted> for HubError {
     fn from(_: Interrupted) -> Self {
-        let text = "The hub failed while it processed the operation; its log says why.";
+        let text = "The hub failed while it processed the operation; the log of the hub says why.";
         Self::new(ErrorCode::ServerError, text)
     }
 }

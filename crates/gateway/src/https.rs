@@ -209,7 +209,7 @@ impl Server {
             Ok(responded) => responded,
             Err(panic) => {
                 record_panic(panics, "https", &*panic);
-                let text = "The hub failed while it processed the request; its log says why.";
+                let text = "The hub failed while it processed the request; the log of the hub says why.";
                 let error = HubError::new(ErrorCode::ServerError, text);
                 (wanted, ApiError::new(error, ErrorFormat::Registry).into_response())
             }

@@ -1,4 +1,5 @@
-//! Transports: sockets, TLS and WebSocket. They admit connections and give them to a head.
+//! Listeners and streams: TCP, TLS and WebSocket. A listener accepts connections, as admission control allows, and passes
+//! each to the head of its protocol.
 
 pub(crate) mod accept_errors;
 pub(crate) mod peer;

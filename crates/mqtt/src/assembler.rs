@@ -11,7 +11,7 @@ use crate::{
 
 /// Assembles packets from the slices that arrive.
 ///
-/// Invariant: between calls the buffer holds the beginning of one packet, or input stored by `hold`; otherwise it has
+/// Invariant: between calls the buffer holds the beginning of one packet, or input stored by `buffer`; otherwise it has
 /// no allocation. It grows with the received bytes, never with the length that a header announces.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
@@ -51,7 +51,7 @@ impl Assembler {
     }
 
     /// Buffers input without parsing it. Must only be called at a packet boundary.
-    pub(crate) fn hold(&mut self, input: &[u8]) {
+    pub(crate) fn buffer(&mut self, input: &[u8]) {
         self.buffer.extend_from_slice(input);
     }
 
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn held_packets_are_returned_in_order() {
         let mut assembler = Assembler::default();
-        assembler.hold(b"\xc0\x00\x40\x02\x00\x01\xe0");
+        assembler.buffer(b"\xc0\x00\x40\x02\x00\x01\xe0");
         let mut input = &b"\x00"[..];
         let mut kinds = Vec::new();
         while let Some(packet) = assembler.next(&mut input, &LIMITS).unwrap() {

@@ -18,10 +18,10 @@ pub enum ProtocolError {
     Unexpected(PacketKind),
     /// A message with QoS 2, which IoT Hub does not support.
     #[error("message with QoS 2")]
-    ExactlyOnce,
+    QoS2NotSupported,
     /// Server: more input after CONNECT than is buffered until the application accepts or rejects the connection.
     #[error("too much input before the connection was accepted")]
-    HeldInputOverflow,
+    BufferedInputOverflow,
     /// Server: no CONNECT in time, or no decision of the application. Client: no CONNACK in time.
     #[error("connection was not established in time")]
     ConnectTimeout,
@@ -48,7 +48,7 @@ pub enum SendError {
     TooManyInFlight,
     /// QoS 2, which neither state machine supports.
     #[error("QoS 2 is not supported")]
-    ExactlyOnce,
+    QoS2NotSupported,
     /// The topic, filter or payload cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),

@@ -1,6 +1,6 @@
-//! How strongly operators bind.
+//! The precedence of operators.
 
-/// How strongly an operator binds, from the weakest.
+/// The precedence of an operator, in ascending order: `Ord` follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Precedence {
     Or,
@@ -11,22 +11,22 @@ pub(crate) enum Precedence {
     Add,
     Multiply,
     /// The minus before a value.
-    Sign,
+    Negate,
     /// Constants, paths, calls and parentheses.
     Primary,
 }
 
 impl Precedence {
-    /// Returns the next tighter precedence.
-    pub(crate) fn tighter(self) -> Self {
+    /// Returns the next higher precedence. `Primary` is the highest and returns itself.
+    pub(crate) fn next_higher(self) -> Self {
         match self {
             Self::Or => Self::And,
             Self::And => Self::Not,
             Self::Not => Self::Compare,
             Self::Compare => Self::Add,
             Self::Add => Self::Multiply,
-            Self::Multiply => Self::Sign,
-            Self::Sign | Self::Primary => Self::Primary,
+            Self::Multiply => Self::Negate,
+            Self::Negate | Self::Primary => Self::Primary,
         }
     }
 }

@@ -20,7 +20,7 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Folder { folder: path.to_path_buf(), source };
         create_private_folder(path).map_err(failed)?;
-        let lock = private_file(&path.join("hub.lock")).map_err(failed)?;
+        let lock = create_private_file(&path.join("hub.lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { folder: path.to_path_buf() }),
@@ -55,7 +55,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Opens a file, and creates it with mode 0600 if it does not exist.
-pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

@@ -22,7 +22,8 @@ pub(crate) struct DatabaseSpec {
     pub(crate) migrations: &'static [&'static str],
 }
 
-/// The hub's state: identities and everything that belongs to them, policies, authorities and blobs.
+/// The hub's state: identities and what belongs to them, shared access policies, certificate authorities, leases, and the
+/// index of stored files.
 pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
     file_name: "hub.db",
     application_id: u32::from_be_bytes(*b"FHub"),
@@ -86,38 +87,38 @@ impl<'a> Database<'a> {
         if self.is_empty() {
             return true;
         }
-        // Errors are reported when the file is opened for writing.
-        self.reader()
+        // A database that cannot be read is not new: `open_for_writing` reports the error.
+        self.open_reader()
             .and_then(|connection| schema::check(&connection, self))
             .is_ok_and(|version| version == 0)
     }
 
     /// Opens the writing connection, and migrates the database to this version's schema.
     pub(crate) fn open_for_writing(&self) -> Result<Connection, OpenError> {
-        let failed = |source| self.open_error(source);
+        let to_open_error = |source| self.open_error(source);
         // SQLite creates the WAL with the mode of the database file, so the mode must be set before SQLite opens it.
-        crate::data_folder::private_file(&self.file())
-            .map_err(|source| OpenError::Folder { folder: self.folder.to_path_buf(), source })?;
+        crate::data_folder::create_private_file(&self.file())
+            .map_err(|source| OpenError::Folder { folder: self.file(), source })?;
         let mut connection =
             self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         schema::check(&connection, self)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(to_open_error)?;
         // In WAL mode, a commit survives a power loss only with FULL.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(to_open_error)?;
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(to_open_error)?;
         // Deleting an identity also deletes its twin, messages, feedback and uploads.
-        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(to_open_error)?;
         schema::migrate(&mut connection, self)?;
         Ok(connection)
     }
 
     /// Opens `count` read-only connections.
-    pub(crate) fn readers(&self, count: usize) -> Result<Vec<Connection>, OpenError> {
-        (0..count).map(|_| self.reader()).collect()
+    pub(crate) fn open_readers(&self, count: usize) -> Result<Vec<Connection>, OpenError> {
+        (0..count).map(|_| self.open_reader()).collect()
     }
 
     /// Opens a read-only connection.
-    pub(crate) fn reader(&self) -> Result<Connection, OpenError> {
+    pub(crate) fn open_reader(&self) -> Result<Connection, OpenError> {
         self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
     }
 

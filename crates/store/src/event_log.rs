@@ -63,7 +63,7 @@ impl SqliteEventLog {
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
         create_partitions(&mut connection, &database, partitions)?;
         let states = statements::partition_states(&connection).map_err(failed)?;
-        let readers = database.readers(READERS)?;
+        let readers = database.open_readers(READERS)?;
         let failures = Failures::new(database.file(), metrics.failures.clone());
         let writer = Writer::start(connection, "event-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::data_folder::{create_private_folder, private_file};
+use crate::data_folder::{create_private_file, create_private_folder};
 use crate::database::{Database, EVENTS_DATABASE, HUB_DATABASE};
 use crate::{OpenError, statements};
 
@@ -43,7 +43,7 @@ fn has_events(folder: &Path) -> bool {
     if database.is_empty() {
         return false;
     }
-    let Ok(events) = database.reader() else { return true };
+    let Ok(events) = database.open_reader() else { return true };
     match crate::schema::check(&events, &database) {
         Ok(0) => false,
         Ok(_) => statements::has_events(&events).unwrap_or(true),
@@ -68,7 +68,7 @@ pub(crate) fn of_hub(hub: &Connection, database: &Database<'_>) -> Result<String
 
 fn id_of_events(folder: &Path) -> Option<String> {
     let database = Database::new(folder, &EVENTS_DATABASE);
-    database.file().exists().then(|| read(&database.reader().ok()?).ok()?).flatten()
+    database.file().exists().then(|| read(&database.open_reader().ok()?).ok()?).flatten()
 }
 
 /// Checks that the event log belongs to the hub `id`. A log without an id is from an older version and gets it.
@@ -91,7 +91,7 @@ pub(crate) fn claim_blobs(folder: &Path, id: &str) -> Result<PathBuf, OpenError>
         Some(found) if found != id => Err(OpenError::Foreign { path }),
         Some(_) => Ok(path),
         None => {
-            let mut file = private_file(&file).map_err(failed)?;
+            let mut file = create_private_file(&file).map_err(failed)?;
             file.write_all(id.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
             Ok(path)
         }

@@ -62,7 +62,7 @@ impl SqliteStore {
         let messages_waiting = metrics.messages_waiting.clone();
         let waiting = statements::message_count(&connection).map_err(|source| database.open_error(source))?;
         messages_waiting.set(waiting);
-        let readers = database.readers(READERS)?;
+        let readers = database.open_readers(READERS)?;
         let failures = Failures::new(database.file(), metrics.failures.clone());
         let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
@@ -127,7 +127,7 @@ pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
     if !database.file().exists() {
         return Err(missing());
     }
-    let connection = database.reader()?;
+    let connection = database.open_reader()?;
     if schema::check(&connection, &database)? == 0 {
         return Err(missing());
     }

@@ -1,4 +1,4 @@
-//! Composite types: described lists with named fields (AMQP 1.4).
+//! Composite types: described lists with named fields (AMQP §1.4).
 
 use std::{fmt, marker::PhantomData};
 
@@ -93,7 +93,7 @@ macro_rules! composite {
                             $crate::codec::composite!(@absent $symbol, $field, $kind $(($default))?)
                         }
                         Some(value) => <$type as $crate::codec::Field<'a>>::from_value(value).ok_or(
-                            $crate::codec::DecodeError::FieldType {
+                            $crate::codec::DecodeError::WrongFieldType {
                                 composite: $symbol,
                                 field: stringify!($field),
                             },

@@ -2,7 +2,7 @@
 
 use super::{Described, Descriptor, Value, decode};
 
-/// A list (AMQP 1.6.22).
+/// A list (AMQP §1.6.22).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct List<'a> {
     pub(super) count: u32,
@@ -29,7 +29,7 @@ impl<'a> List<'a> {
     }
 }
 
-/// A map (AMQP 1.6.23) in the order of its encoding.
+/// A map (AMQP §1.6.23) in the order of its encoding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Map<'a> {
     /// The number of keys and values together.
@@ -72,7 +72,7 @@ impl<'a> Map<'a> {
     }
 }
 
-/// An array (AMQP 1.6.24).
+/// An array (AMQP §1.6.24).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Array<'a> {
     pub(super) count: u32,

@@ -1,4 +1,4 @@
-//! The constructor bytes of primitive types (AMQP 1.6).
+//! The constructor bytes of primitive types (AMQP §1.6).
 
 pub(super) const DESCRIBED: u8 = 0x00;
 pub(super) const NULL: u8 = 0x40;

@@ -75,7 +75,7 @@ pub(super) fn body<'a>(constructor: u8, input: &mut &'a [u8]) -> Result<Value<'a
         c::BOOLEAN => match byte(input)? {
             0 => Value::Boolean(false),
             1 => Value::Boolean(true),
-            other => return Err(DecodeError::Boolean(other)),
+            other => return Err(DecodeError::InvalidBoolean(other)),
         },
         c::UBYTE => Value::Ubyte(byte(input)?),
         c::USHORT => Value::Ushort(u16::from_be_bytes(fixed(input)?)),
@@ -98,7 +98,7 @@ pub(super) fn body<'a>(constructor: u8, input: &mut &'a [u8]) -> Result<Value<'a
         c::DECIMAL128 => Value::Decimal128(fixed(input)?),
         c::CHAR => {
             let scalar = u32::from_be_bytes(fixed(input)?);
-            Value::Char(char::from_u32(scalar).ok_or(DecodeError::Char)?)
+            Value::Char(char::from_u32(scalar).ok_or(DecodeError::InvalidChar)?)
         }
         c::TIMESTAMP => Value::Timestamp(i64::from_be_bytes(fixed(input)?)),
         c::UUID => Value::Uuid(fixed(input)?),
@@ -115,7 +115,7 @@ pub(super) fn body<'a>(constructor: u8, input: &mut &'a [u8]) -> Result<Value<'a
             Value::Map(Map { count, items })
         }
         c::ARRAY8 | c::ARRAY32 => Value::Array(array(constructor, input)?),
-        other => return Err(DecodeError::Constructor(other)),
+        other => return Err(DecodeError::InvalidConstructor(other)),
     })
 }
 
@@ -135,11 +135,11 @@ fn described_body<'a>(input: &mut &'a [u8]) -> Result<Value<'a>, DecodeError> {
 
 fn descriptor<'a>(input: &mut &'a [u8]) -> Result<Descriptor<'a>, DecodeError> {
     match byte(input)? {
-        c::DESCRIBED => Err(DecodeError::Descriptor),
+        c::DESCRIBED => Err(DecodeError::InvalidDescriptor),
         constructor => match body(constructor, input)? {
             Value::Ulong(code) => Ok(Descriptor::Code(code)),
             Value::Symbol(symbol) => Ok(Descriptor::Symbol(symbol)),
-            _ => Err(DecodeError::Descriptor),
+            _ => Err(DecodeError::InvalidDescriptor),
         },
     }
 }
@@ -152,7 +152,7 @@ fn array<'a>(constructor: u8, input: &mut &'a [u8]) -> Result<Array<'a>, DecodeE
     };
     // An array whose elements are described twice has no use and no known sender.
     if constructor == c::DESCRIBED {
-        return Err(DecodeError::Constructor(constructor));
+        return Err(DecodeError::InvalidConstructor(constructor));
     }
     if count > MAX_EMPTY_ELEMENTS && constructor & 0xf0 == 0x40 {
         return Err(DecodeError::TooManyEmptyElements);
@@ -184,16 +184,16 @@ fn check_items(mut items: Items<'_>, depth: u32) -> Result<(), DecodeError> {
     for _ in 0..items.left() {
         // What is wrong here is wrong within the size that the compound value gave.
         let item = items.next_checked().map_err(|error| match error {
-            DecodeError::UnexpectedEnd => DecodeError::Size,
+            DecodeError::UnexpectedEnd => DecodeError::SizeMismatch,
             other => other,
         })?;
         check(&item, depth)?;
     }
-    if items.rest().is_empty() { Ok(()) } else { Err(DecodeError::Size) }
+    if items.rest().is_empty() { Ok(()) } else { Err(DecodeError::SizeMismatch) }
 }
 
 fn skip_body(constructor: u8, input: &mut &[u8]) -> Result<(), DecodeError> {
-    // The upper half of a constructor gives the width of what follows (AMQP 1.2.3).
+    // The upper half of a constructor gives the width of what follows (AMQP §1.2.3).
     let len = match constructor >> 4 {
         0x4 => 0,
         0x5 => 1,
@@ -203,7 +203,7 @@ fn skip_body(constructor: u8, input: &mut &[u8]) -> Result<(), DecodeError> {
         0x9 => 16,
         0xa | 0xc | 0xe => byte(input)?.into(),
         0xb | 0xd | 0xf => u32::from_be_bytes(fixed(input)?) as usize,
-        _ => return Err(DecodeError::Constructor(constructor)),
+        _ => return Err(DecodeError::InvalidConstructor(constructor)),
     };
     take(input, len)?;
     Ok(())
@@ -218,7 +218,7 @@ fn variable<'a>(constructor: u8, input: &mut &'a [u8]) -> Result<&'a [u8], Decod
 /// Count and elements of a list or map. Every element takes at least one byte.
 fn compound<'a>(constructor: u8, input: &mut &'a [u8]) -> Result<(u32, &'a [u8]), DecodeError> {
     let (count, items) = sized(constructor, input)?;
-    if count as usize > items.len() { Err(DecodeError::Size) } else { Ok((count, items)) }
+    if count as usize > items.len() { Err(DecodeError::SizeMismatch) } else { Ok((count, items)) }
 }
 
 /// Count and content of a compound value or array.
@@ -229,7 +229,7 @@ fn sized<'a>(constructor: u8, input: &mut &'a [u8]) -> Result<(u32, &'a [u8]), D
     } else {
         byte(&mut content).map(u32::from)
     };
-    Ok((count.map_err(|_| DecodeError::Size)?, content))
+    Ok((count.map_err(|_| DecodeError::SizeMismatch)?, content))
 }
 
 fn is_wide(constructor: u8) -> bool {
@@ -237,7 +237,7 @@ fn is_wide(constructor: u8) -> bool {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
-    std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8)
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)
 }
 
 fn byte(input: &mut &[u8]) -> Result<u8, DecodeError> {

@@ -73,11 +73,11 @@ impl<'a> Field<'a> for Value<'a> {
     }
 }
 
-/// Milliseconds since 1970-01-01 UTC (AMQP 1.6.17); may be negative.
+/// Milliseconds since 1970-01-01 UTC (AMQP §1.6.17); may be negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
-/// One symbol or an array of them: a field with `multiple="true"` (AMQP 1.4).
+/// One symbol or an array of them: a field with `multiple="true"` (AMQP §1.4).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Symbols<'a>(Value<'a>);
 

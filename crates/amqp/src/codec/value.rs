@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Array, List, Map, constructor::DESCRIBED, decode};
 
-/// A symbol (AMQP 1.6.21).
+/// A symbol (AMQP §1.6.21).
 ///
 /// The specification allows ASCII only. The decoder accepts UTF-8, because clients put free text into error conditions.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +22,7 @@ impl fmt::Display for Symbol<'_> {
     }
 }
 
-/// A value (AMQP 1.6), borrowed from the bytes that it was decoded from.
+/// A value (AMQP §1.6), borrowed from the bytes that it was decoded from.
 ///
 /// Equality of compound values compares their encoded elements: the uint 1 in one byte and in four bytes differ inside
 /// a list, but are equal as values.
@@ -113,7 +113,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The descriptor of a described value (AMQP 1.2.2).
+/// The descriptor of a described value (AMQP §1.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Descriptor<'a> {
     /// A ulong: domain in the upper half, number in the lower half.
@@ -122,7 +122,7 @@ pub enum Descriptor<'a> {
     Symbol(Symbol<'a>),
 }
 
-/// A described value (AMQP 1.2.2).
+/// A described value (AMQP §1.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Described<'a> {
     /// The descriptor.

@@ -1,4 +1,4 @@
-//! Protocol headers, SASL and open (AMQP 2.2, 2.7.1, 5.3).
+//! Protocol headers, SASL and open (AMQP §2.2, 2.7.1, 5.3).
 
 use std::{fmt, mem, time::Duration};
 
@@ -82,7 +82,7 @@ impl Connection {
             }
             (Stage::Sasl { header, .. }, Some(ProtocolHeader::Sasl)) => *header = true,
             (Stage::Header, None) => {
-                // AMQP 2.2: answer with a supported header, then close.
+                // AMQP §2.2: answer with a supported header, then close.
                 self.output.raw(&ProtocolHeader::Sasl.to_bytes());
                 return Err(ProtocolError::ProtocolHeader);
             }
@@ -145,7 +145,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The header and the open of a client need no answer in between (AMQP 2.4.5, pipelined open).
+    /// The header and the open of a client need no answer in between (AMQP §2.4.5, pipelined open).
     fn send_client_open(&mut self) {
         self.output.raw(&ProtocolHeader::Amqp.to_bytes());
         self.send_open();

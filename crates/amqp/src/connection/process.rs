@@ -21,7 +21,7 @@ impl Connection {
                         None => return Ok(()),
                     }
                 }
-                Stage::SaslDecision => return self.hold(input),
+                Stage::SaslDecision => return self.buffer_input(input),
                 Stage::Closed => return Ok(()),
                 _ => match self.assembler.frame(&mut input, self.max_frame_size())? {
                     Some(frame) => self.handle_frame(&frame)?,
@@ -38,11 +38,11 @@ impl Connection {
         limit as usize
     }
 
-    fn hold(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
-        if self.assembler.len().saturating_add(input.len()) > self.config.max_held_input {
-            return Err(ProtocolError::HeldInputOverflow);
+    fn buffer_input(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
+        if self.assembler.len().saturating_add(input.len()) > self.config.max_buffered_input {
+            return Err(ProtocolError::BufferedInputOverflow);
         }
-        self.assembler.hold(input);
+        self.assembler.buffer(input);
         Ok(())
     }
 
@@ -56,7 +56,7 @@ impl Connection {
                 let (performative, payload) = Performative::decode(frame.body)?;
                 self.handle_performative(frame.channel, performative, payload, bytes)
             }
-            kind => Err(DecodeError::FrameType(kind as u8).into()),
+            kind => Err(DecodeError::UnexpectedFrameType(kind as u8).into()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The body of a message (AMQP 3.2.6 to 3.2.8).
+//! The body of a message (AMQP §3.2.6 to 3.2.8).
 
 use std::borrow::Cow;
 

@@ -1,9 +1,9 @@
-//! Header and properties of a message (AMQP 3.2.1, 3.2.4).
+//! Header and properties of a message (AMQP §3.2.1, 3.2.4).
 
 use crate::codec::{Symbol, Timestamp, Value, composite};
 
 composite! {
-    /// Delivery details of a message (AMQP 3.2.1).
+    /// Delivery details of a message (AMQP §3.2.1).
     Header(0x70, "amqp:header:list") {
         /// Whether the message must survive a failure.
         durable: Option<bool> = optional,
@@ -17,7 +17,7 @@ composite! {
         delivery_count: Option<u32> = optional,
     }
 
-    /// Immutable properties of a message (AMQP 3.2.4).
+    /// Immutable properties of a message (AMQP §3.2.4).
     Properties<'a>(0x73, "amqp:properties:list") {
         /// Id: ulong, uuid, binary or string. An answer repeats it, with its type, as `correlation_id`.
         message_id: Option<Value<'a>> = optional,

@@ -1,10 +1,10 @@
-//! Open and close (AMQP 2.7.1, 2.7.9).
+//! Open and close (AMQP §2.7.1, 2.7.9).
 
 use super::AmqpError;
 use crate::codec::{Map, Symbols, View, composite};
 
 composite! {
-    /// Opens a connection (AMQP 2.7.1).
+    /// Opens a connection (AMQP §2.7.1).
     Open<'a>(0x10, "amqp:open:list") {
         /// Name of the sender's container.
         container_id: &'a str = mandatory,
@@ -28,7 +28,7 @@ composite! {
         properties: Option<Map<'a>> = optional,
     }
 
-    /// Closes a connection (AMQP 2.7.9).
+    /// Closes a connection (AMQP §2.7.9).
     Close<'a>(0x18, "amqp:close:list") {
         /// The reason, if it is not orderly.
         error: Option<AmqpError<'a>> = optional,

@@ -1,10 +1,10 @@
-//! States and outcomes of deliveries (AMQP 3.4).
+//! States and outcomes of deliveries (AMQP §3.4).
 
 use super::AmqpError;
 use crate::codec::{Composite, Described, Descriptor, Encoder, Field, Map, Owned, Symbol, Value, composite};
 
 composite! {
-    /// A delivery of which a part has arrived (AMQP 3.4.1).
+    /// A delivery of which a part has arrived (AMQP §3.4.1).
     Received(0x23, "amqp:received:list") {
         /// Section of the message.
         section_number: u32 = mandatory,
@@ -12,13 +12,13 @@ composite! {
         section_offset: u64 = mandatory,
     }
 
-    /// A delivery that was refused (AMQP 3.4.3).
+    /// A delivery that was refused (AMQP §3.4.3).
     Rejected<'a>(0x25, "amqp:rejected:list") {
         /// The reason.
         error: Option<AmqpError<'a>> = optional,
     }
 
-    /// A delivery that was given back and counts as tried (AMQP 3.4.5).
+    /// A delivery that was given back and counts as tried (AMQP §3.4.5).
     Modified<'a>(0x27, "amqp:modified:list") {
         /// Whether this counts as a failed attempt.
         delivery_failed: Option<bool> = optional,
@@ -29,7 +29,7 @@ composite! {
     }
 }
 
-/// Accepted and released have no fields (AMQP 3.4.2, 3.4.4).
+/// Accepted and released have no fields (AMQP §3.4.2, 3.4.4).
 const ACCEPTED_CODE: u64 = 0x24;
 const RELEASED_CODE: u64 = 0x26;
 
@@ -46,7 +46,7 @@ fn encode_empty(code: u64, encoder: &mut Encoder<'_>) {
     encoder.described(Descriptor::Code(code), |encoder| encoder.list(|_| {}));
 }
 
-/// The state of a delivery (AMQP 3.4).
+/// The state of a delivery (AMQP §3.4).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum DeliveryState<'a> {

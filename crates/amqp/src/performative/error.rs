@@ -1,9 +1,9 @@
-//! Errors that are sent (AMQP 2.8.14).
+//! Errors that are sent (AMQP §2.8.14).
 
 use crate::codec::{Map, Symbol, View, composite};
 
 composite! {
-    /// The reason of a detach, end, close or rejection (AMQP 2.8.14).
+    /// The reason of a detach, end, close or rejection (AMQP §2.8.14).
     AmqpError<'a>(0x1d, "amqp:error:list") {
         /// What went wrong; see [`condition`].
         condition: Symbol<'a> = mandatory,
@@ -38,7 +38,7 @@ impl View for AmqpError<'static> {
     type Of<'a> = AmqpError<'a>;
 }
 
-/// The conditions of AMQP 2.8.15 to 2.8.18 that this crate uses.
+/// The conditions of AMQP §2.8.15 to 2.8.18 that this crate uses.
 pub mod condition {
     /// The peer sent bytes that are not a valid value.
     pub const DECODE_ERROR: &str = "amqp:decode-error";

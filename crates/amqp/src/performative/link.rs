@@ -1,10 +1,10 @@
-//! Attach, flow and detach (AMQP 2.7.3, 2.7.4, 2.7.7).
+//! Attach, flow and detach (AMQP §2.7.3, 2.7.4, 2.7.7).
 
 use super::{AmqpError, ReceiverSettleMode, Role, SenderSettleMode, Source, Target};
 use crate::codec::{Map, Symbols, View, composite};
 
 composite! {
-    /// Attaches a link (AMQP 2.7.3).
+    /// Attaches a link (AMQP §2.7.3).
     Attach<'a>(0x12, "amqp:attach:list") {
         /// Name of the link, unique among the links of this direction in the session.
         name: &'a str = mandatory,
@@ -36,7 +36,7 @@ composite! {
         properties: Option<Map<'a>> = optional,
     }
 
-    /// Updates windows and credit (AMQP 2.7.4).
+    /// Updates windows and credit (AMQP §2.7.4).
     Flow<'a>(0x13, "amqp:flow:list") {
         /// Transfer id that the sender expects next; absent until it has seen the peer's begin.
         next_incoming_id: Option<u32> = optional,
@@ -62,7 +62,7 @@ composite! {
         properties: Option<Map<'a>> = optional,
     }
 
-    /// Detaches a link (AMQP 2.7.7).
+    /// Detaches a link (AMQP §2.7.7).
     Detach<'a>(0x16, "amqp:detach:list") {
         /// The link.
         handle: u32 = mandatory,

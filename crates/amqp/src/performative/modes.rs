@@ -1,8 +1,8 @@
-//! Roles and settlement modes (AMQP 2.8.1 to 2.8.3).
+//! Roles and settlement modes (AMQP §2.8.1 to 2.8.3).
 
 use crate::codec::{Encoder, Field, Value};
 
-/// The direction of a link, seen from the sender of a performative (AMQP 2.8.1).
+/// The direction of a link, seen from the sender of a performative (AMQP §2.8.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Role {
     /// Sends messages.
@@ -33,7 +33,7 @@ impl<'a> Field<'a> for Role {
     }
 }
 
-/// Whether a sender settles deliveries when it sends them (AMQP 2.8.2).
+/// Whether a sender settles deliveries when it sends them (AMQP §2.8.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum SenderSettleMode {
@@ -60,7 +60,7 @@ impl<'a> Field<'a> for SenderSettleMode {
     }
 }
 
-/// Which end settles a delivery first (AMQP 2.8.3).
+/// Which end settles a delivery first (AMQP §2.8.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ReceiverSettleMode {

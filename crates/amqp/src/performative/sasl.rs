@@ -1,15 +1,15 @@
-//! Bodies of SASL frames (AMQP 5.3.3).
+//! Bodies of SASL frames (AMQP §5.3.3).
 
 use crate::codec::{Encoder, Field, Symbol, Symbols, Value, View, composite};
 
 composite! {
-    /// The mechanisms that a server offers (AMQP 5.3.3.1).
+    /// The mechanisms that a server offers (AMQP §5.3.3.1).
     SaslMechanisms<'a>(0x40, "amqp:sasl-mechanisms:list") {
         /// The mechanisms.
         mechanisms: Option<Symbols<'a>> = optional,
     }
 
-    /// The mechanism that the client has chosen (AMQP 5.3.3.2).
+    /// The mechanism that the client has chosen (AMQP §5.3.3.2).
     SaslInit<'a>(0x41, "amqp:sasl-init:list") {
         /// The mechanism.
         mechanism: Symbol<'a> = mandatory,
@@ -19,7 +19,7 @@ composite! {
         hostname: Option<&'a str> = optional,
     }
 
-    /// The server's decision (AMQP 5.3.3.6).
+    /// The server's decision (AMQP §5.3.3.6).
     SaslOutcome<'a>(0x44, "amqp:sasl-outcome:list") {
         /// The decision.
         code: SaslCode = mandatory,
@@ -32,7 +32,7 @@ impl View for SaslInit<'static> {
     type Of<'a> = SaslInit<'a>;
 }
 
-/// The result of a SASL dialogue (AMQP 5.3.3.7).
+/// The result of a SASL dialogue (AMQP §5.3.3.7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum SaslCode {

@@ -1,10 +1,10 @@
-//! Begin and end (AMQP 2.7.2, 2.7.8).
+//! Begin and end (AMQP §2.7.2, 2.7.8).
 
 use super::AmqpError;
 use crate::codec::{Map, Symbols, composite};
 
 composite! {
-    /// Begins a session (AMQP 2.7.2).
+    /// Begins a session (AMQP §2.7.2).
     Begin<'a>(0x11, "amqp:begin:list") {
         /// Channel of the begin that this one answers.
         remote_channel: Option<u16> = optional,
@@ -24,7 +24,7 @@ composite! {
         properties: Option<Map<'a>> = optional,
     }
 
-    /// Ends a session (AMQP 2.7.8).
+    /// Ends a session (AMQP §2.7.8).
     End<'a>(0x17, "amqp:end:list") {
         /// The reason, if it is not orderly.
         error: Option<AmqpError<'a>> = optional,

@@ -1,11 +1,11 @@
-//! Source and target of a link (AMQP 3.5.3, 3.5.4).
+//! Source and target of a link (AMQP §3.5.3, 3.5.4).
 //!
 //! Every field is optional here, also where the specification has a default: an answer repeats what the client wrote.
 
 use crate::codec::{Described, Map, Symbol, Symbols, composite};
 
 composite! {
-    /// Where the messages of a link come from (AMQP 3.5.3).
+    /// Where the messages of a link come from (AMQP §3.5.3).
     Source<'a>(0x28, "amqp:source:list") {
         /// Address of the node.
         address: Option<&'a str> = optional,
@@ -31,7 +31,7 @@ composite! {
         capabilities: Option<Symbols<'a>> = optional,
     }
 
-    /// Where the messages of a link go to (AMQP 3.5.4).
+    /// Where the messages of a link go to (AMQP §3.5.4).
     Target<'a>(0x29, "amqp:target:list") {
         /// Address of the node.
         address: Option<&'a str> = optional,

@@ -1,10 +1,10 @@
-//! Transfer and disposition (AMQP 2.7.5, 2.7.6).
+//! Transfer and disposition (AMQP §2.7.5, 2.7.6).
 
 use super::{DeliveryState, ReceiverSettleMode, Role};
 use crate::codec::composite;
 
 composite! {
-    /// Carries a message, or a part of one (AMQP 2.7.5). The payload follows in the frame.
+    /// Carries a message, or a part of one (AMQP §2.7.5). The payload follows in the frame.
     Transfer<'a>(0x14, "amqp:transfer:list") {
         /// The link.
         handle: u32 = mandatory,
@@ -30,7 +30,7 @@ composite! {
         batchable: Option<bool> = optional,
     }
 
-    /// Changes the state of deliveries (AMQP 2.7.6).
+    /// Changes the state of deliveries (AMQP §2.7.6).
     Disposition<'a>(0x15, "amqp:disposition:list") {
         /// What the sender of this performative is on the deliveries' links.
         role: Role = mandatory,

@@ -1,4 +1,4 @@
-//! Attaching and detaching links (AMQP 2.6.3, 2.6.5, 2.6.6).
+//! Attaching and detaching links (AMQP §2.6.3, 2.6.5, 2.6.6).
 
 use std::mem;
 
@@ -125,7 +125,7 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses a link that the peer asks for: an attach without source and target, then a detach (AMQP 2.6.3). go-amqp
+    /// Refuses a link that the peer asks for: an attach without source and target, then a detach (AMQP §2.6.3). go-amqp
     /// loses the error if source or target is there.
     pub(crate) fn refuse(
         &mut self,
@@ -195,7 +195,7 @@ impl Session {
             return;
         };
         let id = link.id;
-        // A detach that closes would be no answer to one that does not (AMQP 2.6.6). We keep nothing in either case.
+        // A detach that closes would be no answer to one that does not (AMQP §2.6.6). We keep nothing in either case.
         let answer = Detach { handle: id.handle.into(), closed: detach.closed, error: None };
         let answered = match &link.stage {
             LinkStage::Requested(requested) => {

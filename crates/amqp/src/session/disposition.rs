@@ -1,4 +1,4 @@
-//! Settling deliveries (AMQP 2.6.12).
+//! Settling deliveries (AMQP §2.6.12).
 
 use super::{Session, Shared, Violation};
 use crate::{

@@ -1,4 +1,4 @@
-//! Windows and credit (AMQP 2.5.6, 2.6.7).
+//! Windows and credit (AMQP §2.5.6, 2.6.7).
 
 use super::{Link, Session, Shared, Violation, link::LinkStage, state::INITIAL_OUTGOING_ID};
 use crate::{
@@ -52,7 +52,7 @@ impl Session {
         Ok(())
     }
 
-    /// Gives back all credit of a link whose receiver wants it drained (AMQP 2.6.7).
+    /// Gives back all credit of a link whose receiver wants it drained (AMQP §2.6.7).
     pub(crate) fn drained(&mut self, id: LinkId, shared: &mut Shared<'_>) -> Result<(), SendError> {
         let link = self.attached(id, Role::Sender)?;
         if link.drain {

@@ -1,4 +1,4 @@
-//! Transfers that arrive, and the assembly of deliveries (AMQP 2.6.14).
+//! Transfers that arrive, and the assembly of deliveries (AMQP §2.6.14).
 
 use bytes::BytesMut;
 

@@ -92,7 +92,7 @@ fn an_unauthenticated_client_has_smaller_limits() {
 #[test]
 fn input_before_the_sasl_decision_is_held_up_to_a_limit() {
     let now = Instant::now();
-    let config = Config { max_held_input: 100, ..Config::default() };
+    let config = Config { max_buffered_input: 100, ..Config::default() };
     let mut server = Connection::accept(Arc::new(config), now);
     let init = SaslInit { mechanism: Symbol("PLAIN"), ..SaslInit::default() };
     let init = [&ProtocolHeader::Sasl.to_bytes()[..], &raw::sasl_frame(init)].concat();
@@ -105,10 +105,10 @@ fn input_before_the_sasl_decision_is_held_up_to_a_limit() {
     server.accept_sasl().unwrap();
     assert!(matches!(&events(&mut server)[..], [Event::Open(_)]));
 
-    let config = Config { max_held_input: 100, ..Config::default() };
+    let config = Config { max_buffered_input: 100, ..Config::default() };
     let mut server = Connection::accept(Arc::new(config), now);
     server.handle_input(&init, now).unwrap();
-    assert_eq!(server.handle_input(&[0; 101], now), Err(ProtocolError::HeldInputOverflow));
+    assert_eq!(server.handle_input(&[0; 101], now), Err(ProtocolError::BufferedInputOverflow));
     assert_eq!(server.accept_sasl(), Ok(()));
     assert!(server.is_closed());
 }
@@ -482,9 +482,9 @@ fn frames_out_of_order_close_the_connection() {
     assert_eq!(refused(&[&header, &frame(0, begin())]), ProtocolError::Unexpected("amqp:begin:list"));
     assert_eq!(refused(&[&header, &open(), &open()]), ProtocolError::Unexpected("amqp:open:list"));
     let sasl = raw::sasl_frame(SaslInit { mechanism: Symbol("PLAIN"), ..SaslInit::default() });
-    assert_eq!(refused(&[&header, &sasl]), ProtocolError::Decode(DecodeError::FrameType(1)));
+    assert_eq!(refused(&[&header, &sasl]), ProtocolError::Decode(DecodeError::UnexpectedFrameType(1)));
     let sasl_header = ProtocolHeader::Sasl.to_bytes();
-    assert_eq!(refused(&[&sasl_header, &open()]), ProtocolError::Decode(DecodeError::FrameType(0)));
+    assert_eq!(refused(&[&sasl_header, &open()]), ProtocolError::Decode(DecodeError::UnexpectedFrameType(0)));
     let small = frame(0, Open { container_id: "x", max_frame_size: 511, ..Open::default() });
     assert_eq!(refused(&[&header, &small]), ProtocolError::MaxFrameSize(511));
 }

@@ -112,7 +112,7 @@ impl EntraError {
             Self::Issuer => "jwt_issuer",
             Self::UnknownKey => "jwt_unknown_key",
             Self::KeysUnavailable => "jwt_keys_unavailable",
-            Self::Signature => "bad_signature",
+            Self::Signature => "jwt_signature",
             Self::Audience => "jwt_audience",
             Self::Expired => "expired",
             Self::NotYetValid => "jwt_not_yet_valid",

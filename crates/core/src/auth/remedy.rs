@@ -17,30 +17,41 @@ pub fn remedy(reason: &str) -> &'static str {
         "disabled" => "enable it with `ferrohub device update ID --enable`",
         "wrong_authentication_type" => "use the kind of credential that `ferrohub device show ID` names",
         "bad_signature" => "the key is not a current one: copy the connection string again",
+        "jwt_signature" => {
+            "the token was changed or signed by somebody else: request a new token from the issuer"
+        }
         "expired" => "make a new token, and compare the clocks of the client and the hub",
         "wrong_resource" => {
-            "sr of a service's token is the name of the hub; sr of a device's token is the device or above it"
+            "sign the token for the right resource: sr=HOSTNAME for a service; sr=HOSTNAME/devices/ID or sr=HOSTNAME for a device"
         }
         "unknown_policy" => "use a policy that `ferrohub policy list` shows",
         "no_right" => {
             "use a policy or an Entra role that has the right for this operation: `ferrohub policy list`"
         }
-        "certificate" => "issue or register the certificate as the error says",
+        "certificate" => {
+            "the error names what is wrong with the certificate: issue a new one, or register this one"
+        }
         "no_policy" => "this operation needs the token of a shared access policy, not of a device",
         "caller_not_allowed" => {
-            "a module calls its own device, or devices in the scope of its edge device, with its own token"
+            "a module may call only its own device, or devices in the scope of its IoT Edge device; use the token of a service"
         }
         "entra_disabled" => "set [[entra.issuer]] in the configuration, or use a shared access policy",
         "jwt_algorithm" => "use a token that is signed with RS256 or ES256",
-        "jwt_issuer" => "list the issuer of the token under [[entra.issuer]]",
-        "jwt_tenant" => "list the tenant of the token under [[entra.issuer]]",
-        "jwt_unknown_key" => "the issuer does not publish the key of this token: request a new one",
+        "jwt_issuer" => {
+            "if you trust the issuer of the token, add it to the configuration under [[entra.issuer]]"
+        }
+        "jwt_tenant" => {
+            "if you trust the tenant of the token, add it to the configuration under [[entra.issuer]]"
+        }
+        "jwt_unknown_key" => {
+            "the issuer does not publish the key that signed this token: request a new token"
+        }
         "jwt_keys_unavailable" => "the hub cannot reach the issuer of the token: see the earlier warning",
         "jwt_audience" => "request the token for the scope https://iothubs.azure.net/.default",
         "jwt_not_yet_valid" => "compare the clocks of the token's issuer and the hub",
         "unavailable" => "the client should try again; if it stays so, see the errors in the log",
-        "fault_injected" => "`ferrohub fault list` shows the fault",
-        _ => "see the troubleshooting page",
+        "fault_injected" => "a test injected this refusal: `ferrohub fault list` shows the fault",
+        _ => "see docs/how-to/troubleshoot-clients.md",
     }
 }
 

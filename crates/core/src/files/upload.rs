@@ -245,9 +245,10 @@ pub(super) fn blob_failed(error: BlobError) -> HubError {
             "The configured storage account returned an error; the hub's log says which.",
         ),
         BlobError::Store(error) => store_failed(error),
-        _ => {
-            HubError::new(ErrorCode::ServerError, "The hub cannot access its stored files; its log says why.")
-        }
+        _ => HubError::new(
+            ErrorCode::ServerError,
+            "The hub cannot access its stored files; the log of the hub says why.",
+        ),
     }
 }
 

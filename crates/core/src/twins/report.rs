@@ -26,7 +26,10 @@ impl ConnectedDevice {
         let view: DeviceTwin = twin.for_device();
         let text = serde_json::to_vec(&view).map_err(|error| {
             error!(%error, "cannot serialize a twin");
-            HubError::new(ErrorCode::ServerError, "The hub cannot serialize the twin; its log says why.")
+            HubError::new(
+                ErrorCode::ServerError,
+                "The hub cannot serialize the twin; the log of the hub says why.",
+            )
         })?;
         count(&hub.metrics.twin_operations, "read_by_device");
         hub.connections.mark_desired_read(self.connection(), twin.desired.version);

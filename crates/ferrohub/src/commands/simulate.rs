@@ -1,4 +1,5 @@
-//! `ferrohub simulate`: simulates devices that respond to methods, report desired properties and send telemetry.
+//! `ferrohub simulate`: simulates devices that respond to methods, copy desired properties to reported ones, and send
+//! telemetry.
 
 mod telemetry;
 mod twins;
@@ -51,7 +52,7 @@ pub(crate) struct Simulate {
     /// Seconds between two telemetry events of a device [default: no telemetry]
     #[arg(long, value_name = "SECONDS")]
     telemetry_interval: Option<f64>,
-    /// Do not report desired properties back
+    /// Do not copy desired properties to the reported properties
     #[arg(long)]
     no_twin: bool,
     /// Connect with MQTT over WebSocket
@@ -61,7 +62,7 @@ pub(crate) struct Simulate {
     login: Login,
 }
 
-/// State that all simulated devices share.
+/// What all simulated devices share: settings, progress and counters.
 struct Fleet {
     response_delay: Duration,
     reboot_duration: Duration,
@@ -94,7 +95,7 @@ impl Fleet {
 
 impl Simulate {
     pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
-        // Every device has a connection.
+        // Each device needs a file descriptor. If the limit cannot be raised, the connects beyond it fail with an error.
         let _ = open_files::raise_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(self.simulate(global))
@@ -209,12 +210,13 @@ async fn get_or_register(access: &Access, id: &str, register: bool) -> anyhow::R
     match access.client.get_device(id).await {
         Ok(device) => Ok(device),
         Err(error) if register && error.kind() == ErrorKind::NotFound => {
-            Ok(access.client.create_device(&Device::new(id)).await?)
+            let created = access.client.create_device(&Device::new(id)).await;
+            created.with_context(|| format!("cannot register the device {id}"))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             bail!("{id} is not registered; register it with `ferrohub device create {id}`")
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error).with_context(|| format!("cannot read the device {id}")),
     }
 }
 
@@ -243,7 +245,8 @@ fn install_method_handler(client: &DeviceClient, fleet: &Arc<Fleet>) {
             }))
         }
     });
-    // The handler must not keep the client alive. This task may, because it ends with the process.
+    // The client owns the handler, so the handler must not own the client: neither would ever be dropped. This task may own
+    // both: it runs until the process ends.
     let (client, fleet) = (client.clone(), fleet.clone());
     tokio::spawn(async move {
         while reboots.recv().await.is_some() {

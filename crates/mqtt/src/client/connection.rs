@@ -203,7 +203,7 @@ impl Connection {
             QoS::AtMostOnce if self.is_connected() => None,
             QoS::AtMostOnce => return Err(SendError::NotConnected),
             QoS::AtLeastOnce => Some(self.next_packet_id()?),
-            QoS::ExactlyOnce => return Err(SendError::ExactlyOnce),
+            QoS::ExactlyOnce => return Err(SendError::QoS2NotSupported),
         };
         let allow_wildcards = self.config.limits.wildcards_in_topics;
         let header = PublishHeader { dup: false, qos, retain: false, packet_id, allow_wildcards };
@@ -290,7 +290,7 @@ impl Connection {
                 return Err(ProtocolError::Unexpected(packet.kind()));
             }
             (_, Packet::Publish(publish)) if publish.qos == QoS::ExactlyOnce => {
-                return Err(ProtocolError::ExactlyOnce);
+                return Err(ProtocolError::QoS2NotSupported);
             }
             (_, Packet::Publish(publish)) => Event::Publish(publish),
             (_, Packet::PubAck(packet_id)) => match self.session.remove(packet_id) {

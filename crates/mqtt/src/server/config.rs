@@ -13,7 +13,7 @@ pub struct Config {
     pub max_connect_size: usize,
     /// Maximum input in bytes that is buffered after CONNECT until the application accepts or rejects it. Default
     /// 16 KiB: a driver that reads at most 16 KiB per call and obeys `wants_read` never reaches this limit.
-    pub max_held_input: usize,
+    pub max_buffered_input: usize,
     /// Time-out for the client to send CONNECT and the application to accept or reject it together. Default 60 s.
     pub connect_timeout: Duration,
     /// Maximum time without input, regardless of the keep-alive in CONNECT. Default 1767 s, as in IoT Hub.
@@ -30,7 +30,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             max_connect_size: 8 * 1024,
-            max_held_input: 16 * 1024,
+            max_buffered_input: 16 * 1024,
             connect_timeout: Duration::from_secs(60),
             max_keep_alive: Duration::from_secs(1767),
             max_in_flight: 16,

@@ -36,7 +36,7 @@ enum State {
     /// Only CONNECT is allowed.
     AwaitingConnect,
     /// The application has not accepted or rejected CONNECT yet; input is buffered.
-    AwaitingAnswer,
+    AwaitingDecision,
     Connected,
     Closed,
 }
@@ -84,12 +84,13 @@ impl Connection {
         self.close_on_error(outcome)
     }
 
-    /// Returns when to call [`handle_timeout`](Self::handle_timeout). Input moves this instant later: do not move a
-    /// timer that is already set, but poll again when it fires.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout). Input postpones this instant. A
+    /// running timer need not be reset for each input: when it fires, call `handle_timeout`, then set it to the new
+    /// instant.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::AwaitingConnect | State::AwaitingAnswer => {
+            State::AwaitingConnect | State::AwaitingDecision => {
                 self.since.checked_add(self.config.connect_timeout)
             }
             State::Connected => self.since.checked_add(self.config.keep_alive_timeout(self.keep_alive)),
@@ -97,7 +98,7 @@ impl Connection {
         }
     }
 
-    /// Returns the next event. Call it until it returns `None` after `handle_input` and `accept`.
+    /// Returns the next event. After `handle_input` and after `accept`, call it until it returns `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
@@ -113,7 +114,8 @@ impl Connection {
         self.events.front()
     }
 
-    /// Appends the pending output to `out`. Call it after all other methods. An empty `out` is replaced without a copy.
+    /// Appends the pending output to `out`. Call it after each call of another method, which may
+    /// have added output. An empty `out` is replaced without a copy.
     pub fn poll_transmit(&mut self, out: &mut BytesMut) {
         if out.is_empty() {
             *out = mem::take(&mut self.transmit);
@@ -134,7 +136,7 @@ impl Connection {
     pub fn wants_read(&self) -> bool {
         match self.state {
             State::AwaitingConnect | State::Connected => self.transmit.len() <= self.config.max_transmit,
-            State::AwaitingAnswer | State::Closed => false,
+            State::AwaitingDecision | State::Closed => false,
         }
     }
 
@@ -159,7 +161,7 @@ impl Connection {
     /// Accepts CONNECT, then processes the buffered input. Poll events afterwards, and treat an error like one of
     /// [`handle_input`](Self::handle_input). Has no effect if no CONNECT is pending.
     pub fn accept(&mut self, session_present: bool, now: Instant) -> Result<(), ProtocolError> {
-        if self.state != State::AwaitingAnswer {
+        if self.state != State::AwaitingDecision {
             return Ok(());
         }
         self.state = State::Connected;
@@ -171,7 +173,7 @@ impl Connection {
 
     /// Refuses CONNECT and closes the state machine. Has no effect if no CONNECT is pending.
     pub fn reject(&mut self, refusal: Refusal) {
-        if self.state == State::AwaitingAnswer {
+        if self.state == State::AwaitingDecision {
             codec::connack(ConnAck::Refused(refusal), &mut self.transmit);
             self.close();
         }
@@ -214,7 +216,7 @@ impl Connection {
                 let free = self.next_id.first_free(|id| self.in_flight.contains(&id));
                 Some(free.ok_or(SendError::TooManyInFlight)?)
             }
-            QoS::ExactlyOnce => return Err(SendError::ExactlyOnce),
+            QoS::ExactlyOnce => return Err(SendError::QoS2NotSupported),
         };
         self.send(false, packet_id, &topic, payload)?;
         if let Some(packet_id) = packet_id {
@@ -267,7 +269,7 @@ impl Connection {
                 State::AwaitingConnect => {
                     Limits { max_packet_size: self.config.max_connect_size, ..self.config.limits }
                 }
-                State::AwaitingAnswer => return self.hold(input),
+                State::AwaitingDecision => return self.buffer_input(input),
                 State::Connected => self.config.limits,
                 State::Closed => return Ok(()),
             };
@@ -278,18 +280,18 @@ impl Connection {
         }
     }
 
-    fn hold(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
-        if self.assembler.len().saturating_add(input.len()) > self.config.max_held_input {
-            return Err(ProtocolError::HeldInputOverflow);
+    fn buffer_input(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
+        if self.assembler.len().saturating_add(input.len()) > self.config.max_buffered_input {
+            return Err(ProtocolError::BufferedInputOverflow);
         }
-        self.assembler.hold(input);
+        self.assembler.buffer(input);
         Ok(())
     }
 
     fn handle_packet(&mut self, packet: Packet) -> Result<(), ProtocolError> {
         let event = match (self.state, packet) {
             (State::AwaitingConnect, Packet::Connect(connect)) => {
-                self.state = State::AwaitingAnswer;
+                self.state = State::AwaitingDecision;
                 self.keep_alive = connect.keep_alive;
                 Event::Connect(connect)
             }
@@ -297,7 +299,7 @@ impl Connection {
                 return Err(ProtocolError::Unexpected(packet.kind()));
             }
             (_, Packet::Publish(publish)) if publish.qos == QoS::ExactlyOnce => {
-                return Err(ProtocolError::ExactlyOnce);
+                return Err(ProtocolError::QoS2NotSupported);
             }
             (_, Packet::Publish(publish)) => Event::Publish(publish),
             (_, Packet::PubAck(packet_id)) => match self.acknowledge(packet_id) {

@@ -12,7 +12,7 @@ type Outcome<E> = (Vec<E>, Vec<u8>, Result<(), ProtocolError>);
 
 fn run_server<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Outcome<server::Event> {
     let now = Instant::now();
-    let config = server::Config { max_held_input: 1024 * 1024, ..server::Config::default() };
+    let config = server::Config { max_buffered_input: 1024 * 1024, ..server::Config::default() };
     let mut server = server::Connection::new(Arc::new(config), now);
     let mut events = Vec::new();
     let mut result = Ok(());

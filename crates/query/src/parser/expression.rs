@@ -149,7 +149,7 @@ impl Parser<'_> {
             self.advance()?;
             return Ok(Node::operand(Operand::Literal(Literal::Number(number))));
         }
-        let inner = self.nested(|parser| parser.expression(Precedence::Sign))?;
+        let inner = self.nested(|parser| parser.expression(Precedence::Negate))?;
         let height = inner.height + 1;
         Ok(Node { value: Expression::Operand(inner.into_operand().negated()), height })
     }
@@ -177,7 +177,7 @@ impl Parser<'_> {
         let mut height = left.height;
         let mut parts = vec![left.into_condition()];
         while self.take_keyword(keyword)? {
-            let part = self.expression(precedence.tighter())?;
+            let part = self.expression(precedence.next_higher())?;
             height = height.max(part.height);
             parts.push(part.into_condition());
         }
@@ -186,7 +186,7 @@ impl Parser<'_> {
 
     fn arithmetic(&mut self, left: Node, operator: ArithmeticOperator) -> Parse<Node> {
         self.advance()?;
-        let right = self.expression(operator.precedence().tighter())?;
+        let right = self.expression(operator.precedence().next_higher())?;
         let height = left.height.max(right.height) + 1;
         self.check_depth(height)?;
         let operand = Operand::Arithmetic {

@@ -142,7 +142,7 @@ fn write_operand(f: &mut Formatter<'_>, operand: &Operand, least: Precedence) ->
     let precedence = match operand {
         Operand::Condition(condition) => return write_condition(f, condition, least),
         Operand::Arithmetic { operator, .. } => operator.precedence(),
-        Operand::Negate(_) => Precedence::Sign,
+        Operand::Negate(_) => Precedence::Negate,
         Operand::Undefined | Operand::Literal(_) | Operand::List(_) | Operand::Path(_) => Precedence::Primary,
     };
     in_parentheses(f, precedence < least, operand)
@@ -161,13 +161,13 @@ impl Display for Operand {
             Self::Path(path) => write!(f, "{path}"),
             Self::Negate(inner) => {
                 f.write_str("-")?;
-                write_operand(f, inner, Precedence::Sign)
+                write_operand(f, inner, Precedence::Negate)
             }
             Self::Arithmetic { operator, left, right } => {
                 let precedence = operator.precedence();
                 write_operand(f, left, precedence)?;
                 write!(f, " {} ", operator.as_str())?;
-                write_operand(f, right, precedence.tighter())
+                write_operand(f, right, precedence.next_higher())
             }
             Self::Condition(condition) => write!(f, "{condition}"),
         }

@@ -10,7 +10,7 @@ impl Driver {
     /// Accepts no more calls, waits for open operations within the shutdown time-out, and sends DISCONNECT.
     pub(super) async fn disconnect(&mut self, mut link: Link) {
         self.shared.event_queue.drain();
-        self.shared.twin.drain();
+        self.shared.twin.stop_accepting();
         let deadline = Instant::now() + self.shared.config.shutdown_timeout;
         match self.drain(&mut link, Mode::Draining, deadline).await {
             Ok(true) | Err(ExitReason::Requested) => {}

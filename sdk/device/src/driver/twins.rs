@@ -46,7 +46,7 @@ impl TwinRequests {
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight
             .values()
-            .all(|request| matches!(request.requester, Requester::Desired) || request.is_cancelled())
+            .all(|request| matches!(request.requester, Requester::DesiredStream) || request.is_cancelled())
     }
 
     fn insert(&mut self, request: TwinRequest) -> String {
@@ -86,7 +86,7 @@ impl Driver {
             self.desired.read_sent(now + self.shared.config.request_timeout);
             self.send_twin_request(
                 link,
-                TwinRequest { operation: TwinOperation::Get, requester: Requester::Desired },
+                TwinRequest { operation: TwinOperation::Get, requester: Requester::DesiredStream },
             );
         }
         self.twin.in_flight.retain(|_, request| !request.is_cancelled());
@@ -141,7 +141,7 @@ impl Driver {
                 // Fails if the caller has dropped its future.
                 let _ = reply.send(response);
             }
-            Requester::Desired => self.handle_desired_read(response),
+            Requester::DesiredStream => self.handle_desired_read(response),
         }
     }
 

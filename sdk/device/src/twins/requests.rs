@@ -35,8 +35,8 @@ pub(crate) struct TwinReply {
 pub(crate) enum Requester {
     /// A caller, who may have dropped its future.
     Application(oneshot::Sender<Result<TwinReply, Error>>),
-    /// The task itself, for the stream of desired properties.
-    Desired,
+    /// The background task, which reads the twin for the stream of desired properties.
+    DesiredStream,
 }
 
 #[derive(Debug)]
@@ -51,8 +51,9 @@ impl TwinRequest {
         matches!(&self.requester, Requester::Application(reply) if reply.is_closed())
     }
 
-    /// Returns whether the request can be sent again if its outcome is unknown. A patch can be merged twice; the
-    /// condition on the version may hold only the first time.
+    /// Returns whether the request can be sent again if its outcome is unknown. Merging a
+    /// patch twice has the same result as once. A report with `if_version` cannot be sent again: if the first one
+    /// succeeded, the version has changed, and the second one fails.
     pub(crate) fn is_repeatable(&self) -> bool {
         !matches!(self.operation, TwinOperation::Report { if_version: Some(_), .. })
     }
@@ -73,26 +74,26 @@ pub(crate) struct TwinQueue {
 
 #[derive(Default)]
 struct State {
-    /// Whether a task runs that sends the requests.
-    open: bool,
+    /// Whether `push` accepts requests.
+    accepting: bool,
     queued: VecDeque<TwinRequest>,
 }
 
 impl TwinQueue {
-    /// A task has started.
+    /// Accepts requests. Call it when the background task starts.
     pub(crate) fn open(&self) {
-        self.lock().open = true;
+        self.lock().accepting = true;
     }
 
     /// Refuses further requests; queued requests are still sent.
-    pub(crate) fn drain(&self) {
-        self.lock().open = false;
+    pub(crate) fn stop_accepting(&self) {
+        self.lock().accepting = false;
     }
 
-    /// The task has ended: queued requests fail.
+    /// Refuses further requests, and fails the queued ones with `error`. Call it when the background task has ended.
     pub(crate) fn close(&self, error: &Error) {
         let mut state = self.lock();
-        state.open = false;
+        state.accepting = false;
         let queued = std::mem::take(&mut state.queued);
         drop(state);
         queued.into_iter().for_each(|request| request.fail(error.clone()));
@@ -100,7 +101,7 @@ impl TwinQueue {
 
     pub(crate) fn push(&self, request: TwinRequest) -> Result<(), Error> {
         let mut state = self.lock();
-        if !state.open {
+        if !state.accepting {
             return Err(Error::closed());
         }
         if state.queued.len() >= MAX_QUEUED {
@@ -115,7 +116,7 @@ impl TwinQueue {
         Ok(())
     }
 
-    /// Puts requests that must be sent again before all others, oldest first.
+    /// Puts `requests`, oldest first, at the front of the queue, because they must be sent again.
     pub(crate) fn requeue(&self, requests: impl DoubleEndedIterator<Item = TwinRequest>) {
         let mut state = self.lock();
         for request in requests.rev() {

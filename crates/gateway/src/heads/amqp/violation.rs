@@ -45,7 +45,7 @@ fn explain(error: &ProtocolError) -> (&'static str, &'static str) {
         ProtocolError::IdleTimeout => {
             ("amqp_idle_timeout", "send empty frames within the idle time-out of the hub; check the network")
         }
-        ProtocolError::UnauthenticatedInput | ProtocolError::HeldInputOverflow => {
+        ProtocolError::UnauthenticatedInput | ProtocolError::BufferedInputOverflow => {
             ("amqp_too_much_before_token", "send a token to $cbs, or use SASL PLAIN, before anything else")
         }
         _ => ("amqp_protocol_error", "use a client for AMQP 1.0"),
@@ -136,7 +136,7 @@ mod tests {
             ProtocolError::HandshakeTimeout,
             ProtocolError::IdleTimeout,
             ProtocolError::UnauthenticatedInput,
-            ProtocolError::HeldInputOverflow,
+            ProtocolError::BufferedInputOverflow,
             ProtocolError::Unexpected("begin"),
         ];
         let reasons = errors.iter().map(|error| explain(error).0);

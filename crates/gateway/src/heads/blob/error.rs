@@ -136,7 +136,7 @@ impl BlobApiError {
     }
 
     fn store_failed() -> Self {
-        Self::retry_later("The hub cannot access its store; its log says why. Retry the request.")
+        Self::retry_later("The hub cannot access its store; the log of the hub says why. Retry the request.")
     }
 
     fn retry_later(text: &str) -> Self {
@@ -145,7 +145,7 @@ impl BlobApiError {
     }
 
     fn disk_full() -> Self {
-        let text = "The hub's disk is full; its log says which.";
+        let text = "A disk of the hub is full; the log of the hub names the file.";
         blob_api_error(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", text)
     }
 

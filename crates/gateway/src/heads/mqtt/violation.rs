@@ -21,8 +21,10 @@ fn explain(error: &ProtocolError) -> (&'static str, &'static str) {
             "unexpected_packet",
             "begin with CONNECT, then send only packets that a client may send; use a client for MQTT 3.1.1",
         ),
-        ProtocolError::ExactlyOnce => ("qos2", "publish with QoS 0 or 1: IoT Hub does not support QoS 2"),
-        ProtocolError::HeldInputOverflow => {
+        ProtocolError::QoS2NotSupported => {
+            ("qos2", "publish with QoS 0 or 1: IoT Hub does not support QoS 2")
+        }
+        ProtocolError::BufferedInputOverflow => {
             ("too_much_before_connack", "wait for CONNACK before sending much more than CONNECT")
         }
         ProtocolError::ConnectTimeout => ("connect_timeout", "send CONNECT right after the TLS handshake"),
@@ -119,8 +121,8 @@ mod tests {
         let errors = [
             ProtocolError::Unexpected(PacketKind::Connect),
             ProtocolError::Unexpected(PacketKind::ConnAck),
-            ProtocolError::ExactlyOnce,
-            ProtocolError::HeldInputOverflow,
+            ProtocolError::QoS2NotSupported,
+            ProtocolError::BufferedInputOverflow,
             ProtocolError::ConnectTimeout,
             ProtocolError::KeepAliveTimeout,
             ProtocolError::PingTimeout,

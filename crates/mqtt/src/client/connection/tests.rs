@@ -175,5 +175,8 @@ fn client_packets_from_a_server_are_protocol_errors() {
         assert!(matches!(connection.handle_input(input, now), Err(ProtocolError::Unexpected(_))));
     }
     let mut connection = connected(Config::default(), Session::default(), now);
-    assert_eq!(connection.handle_input(b"\x34\x05\x00\x01a\x00\x01", now), Err(ProtocolError::ExactlyOnce));
+    assert_eq!(
+        connection.handle_input(b"\x34\x05\x00\x01a\x00\x01", now),
+        Err(ProtocolError::QoS2NotSupported)
+    );
 }

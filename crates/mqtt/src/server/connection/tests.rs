@@ -9,7 +9,8 @@ use super::*;
 const CONNECT: &[u8] = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02d1";
 
 fn fresh(now: Instant) -> Connection {
-    let config = Config { max_connect_size: 64, max_held_input: 32, max_in_flight: 2, ..Config::default() };
+    let config =
+        Config { max_connect_size: 64, max_buffered_input: 32, max_in_flight: 2, ..Config::default() };
     Connection::new(Arc::new(config), now)
 }
 
@@ -82,7 +83,10 @@ fn a_second_connect_and_server_packets_are_protocol_errors() {
         assert_eq!(connection.handle_input(input, now), Err(ProtocolError::Unexpected(kind)));
     }
     let mut connection = connected(now);
-    assert_eq!(connection.handle_input(b"\x34\x05\x00\x01a\x00\x01", now), Err(ProtocolError::ExactlyOnce));
+    assert_eq!(
+        connection.handle_input(b"\x34\x05\x00\x01a\x00\x01", now),
+        Err(ProtocolError::QoS2NotSupported)
+    );
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn held_input_is_bounded() {
     let mut connection = fresh(now);
     connection.handle_input(CONNECT, now).unwrap();
     connection.handle_input(&[0; 32], now).unwrap();
-    assert_eq!(connection.handle_input(&[0], now), Err(ProtocolError::HeldInputOverflow));
+    assert_eq!(connection.handle_input(&[0], now), Err(ProtocolError::BufferedInputOverflow));
 }
 
 #[test]
@@ -201,7 +205,7 @@ fn messages_in_flight_are_bounded_and_have_unique_identifiers() {
     assert_eq!(connection.publish("a", QoS::AtLeastOnce, b""), Ok(Some(id(2))));
     assert_eq!(connection.publish("a", QoS::AtLeastOnce, b""), Err(SendError::TooManyInFlight));
     assert_eq!(connection.publish("a", QoS::AtMostOnce, b""), Ok(None));
-    assert_eq!(connection.publish("a", QoS::ExactlyOnce, b""), Err(SendError::ExactlyOnce));
+    assert_eq!(connection.publish("a", QoS::ExactlyOnce, b""), Err(SendError::QoS2NotSupported));
     // 9 was never sent: its PUBACK is neither an event nor an error.
     connection.handle_input(b"\x40\x02\x00\x09\x40\x02\x00\x02", now).unwrap();
     assert_eq!(connection.poll_event(), Some(Event::PubAck(id(2))));
