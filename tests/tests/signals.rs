@@ -36,7 +36,7 @@ fn sighup_loads_a_new_server_certificate_and_keeps_connections() {
     assert!(presented(&hub) == first);
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
-    assert_eq!(device.connects(), 1);
+    device.wait_until_connected(true, LIMIT);
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {name}\r\n\r\n");
     let mut keep_alive = RawTls::https(&hub);
     keep_alive.send(request.as_bytes());
@@ -93,9 +93,9 @@ fn sighup_loads_the_certificate_authorities_of_the_configuration() {
     let connect = |files: &CertificateFiles| Connect::device(&hub, "dev2").certificate(files).run(&hub);
     let kept_files = kept.sign(folder, "dev1", Validity::Valid);
     let kept_device = Device::with_certificate(&hub, "dev1", &kept_files).listen(&hub);
-    assert_eq!(kept_device.connects(), 1);
+    kept_device.wait_until_connected(true, LIMIT);
     let device = Device::with_certificate(&hub, "dev2", &old_files).listen(&hub);
-    assert_eq!(device.connects(), 1);
+    device.wait_until_connected(true, LIMIT);
 
     // A broken file changes nothing.
     fs::write(&file, "<html>").unwrap();
@@ -125,7 +125,7 @@ fn other_signals_are_ignored() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
-    assert_eq!(device.connects(), 1);
+    device.wait_until_connected(true, LIMIT);
     for signal in ["USR1", "USR2"] {
         hub.signal(signal);
         wait_for_log(&hub, &format!("ignored SIG{signal}"));
