@@ -48,7 +48,7 @@ fn a_full_disk_is_named_and_the_hub_continues_when_there_is_room() {
         Some(response)
     });
     assert_eq!(refused.status, 503, "{}", refused.body);
-    assert!(refused.body.contains("The hub's disk is full"), "{}", refused.body);
+    assert!(refused.body.contains("A disk of the hub is full"), "{}", refused.body);
     let refused = eventually("refused telemetry", LIMIT, || Some(send()).filter(|sent| sent.status != 204));
     assert_eq!(refused.status, 503, "{}", refused.body);
     let problems = eventually("not ready", LIMIT, || hub.readiness().err());
