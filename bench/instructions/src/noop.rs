@@ -12,6 +12,7 @@ use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::node::Connections;
 use ferrohub_core::policies::{Policy, PolicySource};
+use ferrohub_core::queries::{Page, PageRequest, QueryFailure, QueryStore};
 use ferrohub_core::registry::{self, Authentication, Identity};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
@@ -65,6 +66,16 @@ impl LeaseStore for Noop {
     }
     async fn release_lease(&self, _: &str, _: u64) -> Result<bool, StoreError> {
         Ok(true)
+    }
+}
+
+#[async_trait]
+impl QueryStore for Noop {
+    async fn run_query(&self, _: PageRequest) -> Result<Page, QueryFailure> {
+        Err(StoreError::Closed.into())
+    }
+    async fn continuation_key(&self, candidate: &SharedAccessKey) -> Result<SharedAccessKey, StoreError> {
+        Ok(candidate.clone())
     }
 }
 

@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Connections;
 use crate::policies::{Policies, Policy};
+use crate::queries::QuerySlots;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ConnectionEvents, EventLog, EventSettings, EventSource, ManagedEventLog};
 use crate::twins::IdentityLocks;
@@ -81,6 +82,7 @@ pub struct Hub {
     pub(crate) url_signing_keys: Arc<UrlSigningKeys>,
     pub(crate) notification_waiters: NotificationWaiters,
     pub(crate) identity_locks: IdentityLocks,
+    pub(crate) query_slots: QuerySlots,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) background: Background,
@@ -115,6 +117,7 @@ impl Hub {
         };
         let notifications = settings.limits.files.notifications.as_ref();
         let notification_waiters = NotificationWaiters::new(clock.now(), notifications);
+        let query_slots = QuerySlots::new(&settings.limits.queries);
         let hub = Self {
             host: settings.host,
             fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
@@ -133,6 +136,7 @@ impl Hub {
             url_signing_keys: Arc::default(),
             notification_waiters,
             identity_locks: IdentityLocks::default(),
+            query_slots,
             recent_activity: Arc::default(),
             queues,
             background,

@@ -21,6 +21,7 @@ use ferrohub_model::{DeviceId, HubError, IdentityId, Rights, SharedAccessKey, Ti
 
 use crate::background::LeaseStore;
 use crate::files::{Blob, Condition, ConditionFailed};
+use crate::queries::QueryStore;
 use crate::registry::Identity;
 use crate::session::Session;
 use crate::twins::TwinDocument;
@@ -171,7 +172,7 @@ pub struct NotificationLock {
 
 /// The persistent state of one hub.
 #[async_trait]
-pub trait Store: LeaseStore + Send + Sync + 'static {
+pub trait Store: LeaseStore + QueryStore + Send + Sync + 'static {
     /// Adds an identity. Returns `Conflict` if the id exists, `NotFound` for a module whose device does not exist, and
     /// `Full` if `limit` identities already exist (for a module: `limit` modules of its device).
     async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<WriteOutcome, StoreError>;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore};
 use ferrohub_core::files::{Blob, Condition};
+use ferrohub_core::queries::QueryLimits;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
@@ -26,16 +27,34 @@ use crate::failures::Failures;
 use crate::metrics::{MessagesWaiting, StoreMetrics};
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{OpenError, instance, schema, statements};
+use crate::{IndexedPath, OpenError, instance, queries, schema, statements};
 
 /// Number of read-only connections. A few suffice: a read by key takes microseconds if the page is in memory.
 const READERS: usize = 4;
 
+/// Settings of a store.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// Number of read-only connections for queries on twins: so many can run at the same time.
+    pub query_readers: usize,
+    /// Paths of twins that have an index.
+    pub indexed_paths: Vec<IndexedPath>,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { query_readers: QueryLimits::default().concurrent, indexed_paths: Vec::new() }
+    }
+}
+
 /// The state of a hub: `hub.db` in its data folder.
 #[derive(Debug)]
 pub struct SqliteStore {
-    writer: Writer,
+    pub(crate) writer: Writer,
     readers: Readers,
+    /// Queries use connections of their own: other reads never wait for them.
+    pub(crate) query_readers: Readers,
+    pub(crate) indexed_paths: Arc<[IndexedPath]>,
     messages_waiting: MessagesWaiting,
     /// Keeps the data folder locked until the store is closed.
     folder: Mutex<Option<Arc<DataFolder>>>,
@@ -51,6 +70,18 @@ impl SqliteStore {
     /// [`OpenError::InUse`] if another hub has locked the folder, [`OpenError::TooNew`] if a newer version wrote it,
     /// [`OpenError::OldData`] if the store is missing beside events or files. In all cases, nothing is changed.
     pub fn open(folder: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
+        Self::open_with(folder, metrics, StoreSettings::default())
+    }
+
+    /// Like [`SqliteStore::open`], with settings. Creates the indexes of its paths, and drops those of others.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_with(
+        folder: &Path,
+        metrics: StoreMetrics,
+        settings: StoreSettings,
+    ) -> Result<Self, OpenError> {
         let folder = Arc::new(DataFolder::open(folder)?);
         let database = Database::new(folder.path(), &HUB_DATABASE);
         let is_new = database.is_new();
@@ -62,14 +93,22 @@ impl SqliteStore {
         let messages_waiting = metrics.messages_waiting.clone();
         let waiting = statements::message_count(&connection).map_err(|source| database.open_error(source))?;
         messages_waiting.set(waiting);
+        queries::create_indexes(&connection, &settings.indexed_paths)
+            .map_err(|source| database.open_error(source))?;
         let readers = database.open_readers(READERS)?;
+        let query_readers = database.open_readers(settings.query_readers.max(1))?;
+        for reader in &query_readers {
+            queries::prepare_reader(reader).map_err(|source| database.open_error(source))?;
+        }
         let failures = Failures::new(database.file(), metrics.failures.clone());
         let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
         let folder = Mutex::new(Some(folder));
         Ok(Self {
             writer,
-            readers: Readers::new(readers, failures),
+            readers: Readers::new(readers, failures.clone()),
+            query_readers: Readers::new(query_readers, failures),
+            indexed_paths: settings.indexed_paths.into(),
             messages_waiting,
             folder,
             instance,
@@ -479,7 +518,8 @@ impl Store for SqliteStore {
     async fn close(&self) {
         // The last connection to close must be the writer's, so that SQLite can remove the WAL: close the readers
         // first.
-        self.readers.close(READERS).await;
+        self.query_readers.close().await;
+        self.readers.close().await;
         self.writer.close().await;
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -104,7 +104,7 @@ async fn a_folder_of_an_older_version_gets_a_common_id() {
     for (file, version) in [("hub.db", 5), ("events.db", 1)] {
         let db = Connection::open(data.path().join(file)).unwrap();
         db.execute_batch(&format!(
-            "DROP TABLE instance; DROP TABLE IF EXISTS lease; PRAGMA user_version = {version}"
+            "DROP TABLE instance; DROP TABLE IF EXISTS lease; DROP TABLE IF EXISTS secret; PRAGMA user_version = {version}"
         ))
         .unwrap();
     }
@@ -118,7 +118,8 @@ async fn a_folder_of_an_older_version_gets_a_common_id() {
     }
     // A backup of the store from before the upgrade still belongs to the events and files.
     let db = Connection::open(data.path().join("hub.db")).unwrap();
-    db.execute_batch("DROP TABLE instance; DROP TABLE lease; PRAGMA user_version = 5").unwrap();
+    db.execute_batch("DROP TABLE instance; DROP TABLE lease; DROP TABLE secret; PRAGMA user_version = 5")
+        .unwrap();
     drop(db);
     let store = open(data.path());
     let _ = open_events(&store, 4);

@@ -29,7 +29,7 @@ pub(super) const CRATES: &[Modules] = &[
             &["operations", "policies", "registry", "uncancelled", "waiting"],
             &["auth", "store_error", "twins"],
             &["background"],
-            &["files", "node"],
+            &["files", "node", "queries"],
             &["bus", "store"],
             &["cloud_to_device", "telemetry"],
             &["limits"],

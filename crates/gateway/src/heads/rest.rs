@@ -14,6 +14,7 @@ mod message_headers;
 mod methods;
 mod openapi;
 mod policies;
+mod queries;
 mod registry;
 mod request;
 mod response;

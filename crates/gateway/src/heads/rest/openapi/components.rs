@@ -15,6 +15,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("errors", include_str!("../schemas/errors.json")),
     ("registry", include_str!("../schemas/registry.json")),
     ("twins", include_str!("../schemas/twins.json")),
+    ("queries", include_str!("../schemas/queries.json")),
     ("methods", include_str!("../schemas/methods.json")),
     ("telemetry", include_str!("../schemas/telemetry.json")),
     ("cloud_to_device", include_str!("../schemas/cloud_to_device.json")),
