@@ -19,8 +19,8 @@
 //! # Where to read on
 //!
 //! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and others), modules
-//!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)) and method calls
-//!   ([`invoke_method`](ServiceClient::invoke_method)).
+//!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)), queries on twins
+//!   ([`query`](ServiceClient::query)) and method calls ([`invoke_method`](ServiceClient::invoke_method)).
 //! * [`ServiceClient::send_message`]: messages to devices, and [`ServiceClient::feedback`] on them.
 //! * [`ServiceClient::events`]: a stream of the events of devices.
 //! * [`receive_file_notification`](ServiceClient::receive_file_notification): notifications of uploaded files;
@@ -62,6 +62,7 @@ mod http_client;
 mod management;
 mod methods;
 mod policies;
+mod queries;
 mod registry;
 mod telemetry;
 mod twins;
@@ -90,5 +91,6 @@ pub use files::{FileQuery, FileStream, LockedFileNotification, StoredFile};
 pub use management::Management;
 pub use methods::{MethodInvocation, MethodResponse};
 pub use policies::{Policy, PolicyKey};
+pub use queries::{QueryBuilder, QueryPage, RowStream};
 pub use registry::DeviceList;
 pub use telemetry::{EventPosition, EventReader, EventStart, EventStream};

@@ -11,6 +11,7 @@ use super::identity::{
     CredentialArgs, KeyArg, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type,
     connection_state, connection_string, connection_string_warning, print_connection_string, time_or_never,
 };
+use crate::commands::queries::print_devices;
 use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details, one_line, plural, table};
@@ -36,6 +37,9 @@ enum Action {
         /// Maximum number of devices
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
         top: u32,
+        /// List the devices that meet this condition, such as "tags.building = 7". With JSON, prints their twins
+        #[arg(long, value_name = "CONDITION")]
+        query: Option<String>,
     },
     /// Show a device
     Show {
@@ -131,7 +135,10 @@ impl DeviceCommand {
                     }
                     self.output.print(&device, show)
                 }
-                Action::List { top } => {
+                Action::List { top, query: Some(condition) } => {
+                    print_devices(self.output, client, &condition, top).await
+                }
+                Action::List { top, query: None } => {
                     let listed = client.list_devices_with_total(top).await?;
                     self.output.print(&listed.devices, |all| list(all))?;
                     let shown = listed.devices.len() as u64;
