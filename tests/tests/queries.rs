@@ -1,9 +1,12 @@
 //! Queries with Microsoft's packages and over plain HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+use std::fs;
 use std::time::Duration;
 
 use ferrohub_acceptance::{Device, HttpResponse, Hub, NodeClient, Service, eventually, sas};
+use ferrohub_service::{ErrorKind, ServiceClient, Twin};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 const QUERY: &str = "/devices/query?api-version=2021-04-12";
@@ -299,7 +302,7 @@ fn an_entra_principal_needs_the_data_action_of_reading_twins() {
     assert_eq!(ids(&found["items"]), ["d1"]);
     let valid = service.call("entra_token", &json!({})).unwrap();
     let read = service.call("read_token", &json!({ "token": valid })).unwrap();
-    let state = std::fs::read_to_string(hub.folder().join("data/entra-development.json")).unwrap();
+    let state = fs::read_to_string(hub.folder().join("data/entra-development.json")).unwrap();
     let state: Value = serde_json::from_str(&state).unwrap();
     let key = state["signing_key"].as_str().unwrap();
     let key = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
@@ -342,4 +345,66 @@ fn an_indexed_path_gives_the_same_rows() {
     service.call("change_twin", &json!({ "device_id": "d1", "tags": { "n": 3 } })).unwrap();
     assert_eq!(rows(&hub, &service, queries[0]), json!([{ "deviceId": "d1" }, { "deviceId": "d3" }]));
     assert!(hub.metric("ferrohub_queries_total", "answered") >= 6.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_reads_typed_rows_across_pages() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Row {
+        n: u32,
+    }
+
+    let hub = Hub::start();
+    create_devices(&Service::owner(&hub), 5);
+    let client =
+        ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))
+            .unwrap()
+            .additional_root_certificates(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+            .build()
+            .unwrap();
+    let mut rows = client.query("SELECT tags.n FROM devices").page_size(2).rows::<Row>();
+    for n in 1..=5 {
+        assert_eq!(rows.next().await.unwrap().unwrap(), Row { n });
+    }
+    assert!(rows.next().await.is_none() && rows.next().await.is_none());
+    let first = client.query("SELECT * FROM devices").page_size(3).page::<Twin>().await.unwrap();
+    assert_eq!((first.rows.len(), first.item_type.as_str()), (3, "Twin"));
+    let token = first.continuation.unwrap();
+    let second = client.query("SELECT * FROM devices").after(&token).page::<Twin>().await.unwrap();
+    assert_eq!((second.rows[0].device_id.as_str(), second.continuation), ("d4", None));
+
+    let other_type = client.query("SELECT tags.owner AS n FROM devices").page::<Row>().await.unwrap_err();
+    assert_eq!(other_type.kind(), ErrorKind::Protocol);
+    let mut invalid = client.query("SELECT * FORM devices").rows::<Value>();
+    for _ in 0..2 {
+        let error = invalid.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadRequest);
+        assert!(error.message().contains("Did you mean FROM?"), "{error}");
+    }
+    let foreign = client.query("SELECT deviceId FROM devices").after(token).page::<Value>().await;
+    assert_eq!(foreign.unwrap_err().kind(), ErrorKind::BadRequest);
+}
+
+#[test]
+fn the_command_line_prints_tables_and_json() {
+    let hub = Hub::start();
+    create_devices(&Service::owner(&hub), 3);
+    let table = hub.command(["query", "SELECT deviceId, tags.n FROM devices WHERE tags.n > 1"]).success();
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines, [["deviceId", "n"], ["d2", "2"], ["d3", "3"]]);
+    let twins = hub.command(["query", "SELECT * FROM devices", "--top", "2", "--output", "json"]).success();
+    assert_eq!(ids(&serde_json::from_str(&twins).unwrap()), ["d1", "d2"]);
+    let twins = hub.command(["query", "SELECT * FROM devices WHERE tags.n = 2"]).success();
+    assert!(
+        twins.contains("d2") && twins.contains("Disconnected") && twins.contains(r#""owner":"O'Brien""#),
+        "{twins}"
+    );
+    let listed = hub.command(["device", "list", "--query", "tags.even = false"]).success();
+    assert!(listed.contains("d1") && listed.contains("d3") && !listed.contains("d2"), "{listed}");
+    let listed =
+        hub.command(["device", "list", "--query", "tags.even = false", "--output", "json"]).success();
+    assert_eq!(ids(&serde_json::from_str(&listed).unwrap()), ["d1", "d3"]);
+    let refused = hub.command(["query", "SELECT * FORM devices"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("Line 1, column 10: expected FROM"), "{}", refused.stderr);
 }
