@@ -115,7 +115,7 @@ impl EventMetrics {
 #[derive(Debug, Clone)]
 pub struct QueryMetrics {
     /// Pages of queries by outcome.
-    pages: Outcomes,
+    pub pages: Outcomes,
     /// Duration of a page, from its request to its outcome, in seconds.
     seconds: Histogram,
     /// Pages that are read or wait.
