@@ -37,10 +37,9 @@ pub fn run_in_memory<'a>(
         kept.retain(|key, _| *key > start);
     }
     let mut bytes = 0;
-    let mut count = 0;
     let (mut twins, mut rows) = (Vec::new(), Vec::new());
     let mut next = None;
-    for (identity, twin, document) in kept.values() {
+    for (count, (identity, twin, document)) in kept.values().enumerate() {
         let row = match &query.output {
             Output::Columns(columns) => Cow::Owned(project(columns, document).into()),
             _ => Cow::Borrowed(document),
@@ -49,7 +48,6 @@ pub fn run_in_memory<'a>(
         if count == request.rows || (count > 0 && bytes > request.limits.page_bytes) {
             return Ok(Page { items: items(&query.output, twins, rows), next });
         }
-        count += 1;
         next = Some(Position::After(identity.id.clone()));
         match row {
             Cow::Owned(Value::Object(row)) => rows.push(row),
@@ -115,7 +113,7 @@ impl Page {
         let page: Vec<_> =
             rows.into_iter().skip(skipped).take(request.rows).enumerate().take_while(fits).collect();
         let end = skipped.saturating_add(page.len());
-        let next = (end < total).then(|| Position::Row(end as u64));
+        let next = (end < total).then_some(Position::Row(end as u64));
         Self { items: PageItems::Rows(page.into_iter().map(|(_, row)| row).collect()), next }
     }
 }

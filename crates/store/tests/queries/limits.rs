@@ -1,6 +1,6 @@
 //! The limits of a page.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ferrohub_core::queries::{Page, PageItems, QueryFailure, QueryLimits, QueryStore as _};
 use ferrohub_core::store::Store as _;
@@ -81,7 +81,7 @@ async fn a_query_that_takes_too_long_is_stopped_and_others_are_not() {
     let query = parse(&format!("SELECT COUNT() FROM devices WHERE {}", slow_condition()));
     let mut request = fleet.request(&query, 100);
     request.limits.duration = Duration::from_millis(50);
-    let started = Instant::now();
+    let started = tokio::time::Instant::now();
     assert!(matches!(fleet.store.run_query(request.clone()).await, Err(QueryFailure::TimedOut)));
     assert!(started.elapsed() < Duration::from_secs(5));
     // The connection is usable, and has no time limit left over.
