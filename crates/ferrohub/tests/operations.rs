@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_blobs::{Folder, FolderLimits};
+use ferrohub_blobs::Folder;
 use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_core::connections::ConnectRequest;
 use ferrohub_core::files::{
-    BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, PutOptions,
+    BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, FolderLimits, PutOptions,
 };
 use ferrohub_core::methods::MethodCall;
 use ferrohub_core::metrics::Outcomes;
