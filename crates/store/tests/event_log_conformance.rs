@@ -68,7 +68,7 @@ async fn a_read_is_bounded_and_returns_at_least_one_event() {
         assert_eq!(read(8, 3, usize::MAX).await, 2);
         assert_eq!(read(10, 3, usize::MAX).await, 0);
         assert_eq!(read(NO_LIMIT, 3, usize::MAX).await, 0);
-        assert_eq!(read(0, 10, 250).await, 3, "the event that reaches the limit is the last");
+        assert_eq!(read(0, 10, 300).await, 3, "the event that reaches the limit is the last");
         assert_eq!(read(0, 10, 1).await, 1);
     })
     .await;
