@@ -2,14 +2,17 @@
 
 use bytes::Bytes;
 use ferrohub_core::registry::{Authentication, Identity};
-use ferrohub_core::telemetry::{AuthMethod, Batch, EventIdentity, EventSource, NewEvent};
+use ferrohub_core::telemetry::{
+    AuthMethod, Batch, EventIdentity, EventProperties, EventSource, NewEvent, PropertyName, PropertyValue,
+};
 use ferrohub_model::device::Status;
+use ferrohub_model::message::SystemProperty;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 
 /// A batch of events with these bodies.
 #[must_use]
 pub fn batch(partition: u16, from: &str, millis: i64, bodies: &[&[u8]]) -> Batch {
-    let event = |body: &&[u8]| NewEvent { properties: "a=1".to_owned(), body: Bytes::copy_from_slice(body) };
+    let event = |body: &&[u8]| NewEvent { properties: properties(), body: Bytes::copy_from_slice(body) };
     Batch {
         partition,
         source: EventSource::Telemetry,
@@ -21,6 +24,15 @@ pub fn batch(partition: u16, from: &str, millis: i64, bodies: &[&[u8]]) -> Batch
         now: Timestamp::from_unix_millis(millis),
         events: bodies.iter().map(event).collect(),
     }
+}
+
+/// Properties of several types.
+fn properties() -> EventProperties {
+    let mut properties = EventProperties::new();
+    properties.push(PropertyName::System(SystemProperty::MessageId), PropertyValue::Ulong(7));
+    properties.push(PropertyName::Application("a"), PropertyValue::String("1"));
+    properties.push(PropertyName::Application("n"), PropertyValue::Double(0.5));
+    properties
 }
 
 #[must_use]

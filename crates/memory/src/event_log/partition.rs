@@ -21,7 +21,7 @@ fn size(event: &StoredEvent) -> u64 {
 
 /// The size of an event's body and properties, in bytes.
 fn content(event: &StoredEvent) -> usize {
-    event.body.len() + event.properties.len()
+    event.body.len() + event.properties.as_stored().len()
 }
 
 impl Partition {
@@ -32,12 +32,13 @@ impl Partition {
         self.last_enqueued = Some(enqueued);
         for event in batch.events {
             let event = StoredEvent {
+                partition: batch.partition,
                 sequence: self.next,
                 enqueued,
                 source: batch.source,
                 identity: batch.identity.clone(),
                 properties: event.properties,
-                body: event.body.into(),
+                body: event.body,
             };
             self.bytes += size(&event);
             self.next += 1;
