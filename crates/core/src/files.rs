@@ -7,6 +7,7 @@ mod condition;
 mod maintenance;
 mod notifications;
 mod signing_keys;
+mod store;
 mod stored_files;
 mod upload;
 
@@ -19,5 +20,9 @@ pub use blocks::{BlockId, MAX_BLOCKS, MAX_UNCOMMITTED_BLOCKS, UncommittedBlocks}
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
 pub(crate) use notifications::NotificationWaiters;
-pub use signing_keys::StoredSigningKey;
 pub(crate) use signing_keys::UrlSigningKeys;
+pub use store::{
+    BeginUploadOutcome, BlobIndex, BlobWriteOutcome, EndUploadOutcome, FileNotificationStore,
+    NotificationLock, QueuedNotification, SettleNotificationOutcome, SigningKeyStore, StoredBlob,
+    StoredSigningKey, Upload, UploadStore,
+};
