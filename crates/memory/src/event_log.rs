@@ -19,10 +19,15 @@ const MAX_REMOVED_EVENTS: usize = 500;
 /// An event log in memory.
 #[derive(Debug)]
 pub struct MemoryEventLog {
-    /// `None` after the log was closed.
-    partitions: Mutex<Option<Vec<Partition>>>,
+    content: Mutex<Content>,
     /// The sequence number of the next event of each partition.
     heads: Vec<watch::Sender<u64>>,
+}
+
+#[derive(Debug)]
+struct Content {
+    partitions: Vec<Partition>,
+    is_closed: bool,
 }
 
 /// A partition that the log does not have.
@@ -34,14 +39,22 @@ impl MemoryEventLog {
     /// Creates an empty log with this number of partitions.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
-        Self {
-            partitions: Mutex::new(Some((0..partitions).map(|_| Partition::default()).collect())),
-            heads: (0..partitions).map(|_| watch::Sender::new(0)).collect(),
-        }
+        Self::with_partitions((0..partitions).map(|_| Partition::default()).collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Partition>>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns an open log with the events that this one has now: what a new process would find.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        Self::with_partitions(self.lock().partitions.clone())
+    }
+
+    fn with_partitions(partitions: Vec<Partition>) -> Self {
+        let heads = partitions.iter().map(|partition| watch::Sender::new(partition.state().next)).collect();
+        Self { content: Mutex::new(Content { partitions, is_closed: false }), heads }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` on the partitions.
@@ -49,7 +62,8 @@ impl MemoryEventLog {
         &self,
         work: impl FnOnce(&mut Vec<Partition>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        work(self.lock().as_mut().ok_or(StoreError::Closed)?)
+        let mut content = self.lock();
+        if content.is_closed { Err(StoreError::Closed) } else { work(&mut content.partitions) }
     }
 
     /// Appends all batches, or none if one of them is for an unknown partition. Returns the sequence number after each.
@@ -129,7 +143,7 @@ impl EventLog for MemoryEventLog {
     }
 
     async fn close(&self) {
-        self.lock().take();
+        self.lock().is_closed = true;
     }
 }
 

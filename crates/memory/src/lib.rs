@@ -12,7 +12,9 @@
 mod blobs;
 mod clock;
 mod event_log;
+mod store;
 
 pub use blobs::MemoryBlobFolder;
 pub use clock::VirtualClock;
 pub use event_log::MemoryEventLog;
+pub use store::MemoryStore;

@@ -39,4 +39,3 @@ pub async fn change_twin(
     assert_eq!(applied.twins.len(), 1);
     Ok(applied.twins.remove(0))
 }
-

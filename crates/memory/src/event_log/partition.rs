@@ -6,7 +6,7 @@ use ferrohub_core::telemetry::{Batch, EVENT_OVERHEAD, PartitionState, StoredEven
 use ferrohub_model::Timestamp;
 
 /// The events of a partition. Their sequence numbers have no gaps, and their times never decrease.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Partition {
     events: VecDeque<StoredEvent>,
     next: u64,

@@ -100,8 +100,7 @@ pub async fn a_device_and_its_modules_change_together_or_not_at_all(open: impl O
     assert_eq!(apply(store, new()).await, Ok(Applied::default()));
     assert_eq!(apply(store, new()).await, Err(Refusal::Exists));
     assert_eq!(names().await, ["$a", "$b"]);
-    let update =
-        |etag: &str| Change::Update { identity: identity("dev"), expected_etag: etag.to_owned() };
+    let update = |etag: &str| Change::Update { identity: identity("dev"), expected_etag: etag.to_owned() };
     let removal = |etag| {
         vec![Change::EnsureNoModule(id("dev/$a")), Change::EnsureNoModule(id("dev/gone")), update(etag)]
     };
@@ -111,14 +110,10 @@ pub async fn a_device_and_its_modules_change_together_or_not_at_all(open: impl O
     assert_eq!(names().await, ["$b"]);
     let mut other = identity("dev/$b");
     other.etag = "two".to_owned();
-    let addition =
-        vec![update("one"), Change::EnsureModule(identity("dev/$a")), Change::EnsureModule(other)];
+    let addition = vec![update("one"), Change::EnsureModule(identity("dev/$a")), Change::EnsureModule(other)];
     assert_eq!(apply(store, addition).await, Ok(Applied::default()));
     assert_eq!(names().await, ["$a", "$b"]);
-    assert_eq!(
-        apply(store, vec![Change::EnsureModule(identity("gone/$a"))]).await,
-        Err(Refusal::NoDevice)
-    );
+    assert_eq!(apply(store, vec![Change::EnsureModule(identity("gone/$a"))]).await, Err(Refusal::NoDevice));
     assert_eq!(
         store.identity(&id("dev/$b")).await.unwrap().unwrap().etag,
         "one",

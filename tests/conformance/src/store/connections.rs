@@ -53,8 +53,7 @@ pub async fn all_connected_identities_are_marked_as_disconnected(open: impl Open
         presence: Some(Presence { connected, since: Timestamp::from_unix_millis(since) }),
         last_activity: Timestamp::from_unix_millis(since),
     };
-    let activity =
-        [seen("a", true, 60), seen("a/m", true, 61), seen("b", true, 62), seen("b", false, 63)];
+    let activity = [seen("a", true, 60), seen("a/m", true, 61), seen("b", true, 62), seen("b", false, 63)];
     store.save_activity(&activity).await.unwrap();
     assert_eq!(store.mark_all_disconnected("node", Timestamp::from_unix_millis(90)).await.unwrap(), 2);
     assert_eq!(store.mark_all_disconnected("node", Timestamp::from_unix_millis(91)).await.unwrap(), 0);

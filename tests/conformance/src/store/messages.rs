@@ -101,10 +101,7 @@ pub async fn a_queue_belongs_to_an_identity_and_has_a_limit(open: impl OpenStore
     assert_eq!(put("d", 2).await, EnqueueOutcome::Full);
     assert!(matches!(put("d/m", 2).await, EnqueueOutcome::Done(_)), "a module has a queue of its own");
     let EnqueueOutcome::Done(first) = first else { panic!() };
-    assert_eq!(
-        store.settle_messages(&[first], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap(),
-        1
-    );
+    assert_eq!(store.settle_messages(&[first], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap(), 1);
     assert!(matches!(put("d", 2).await, EnqueueOutcome::Done(_)));
 }
 
@@ -122,10 +119,7 @@ pub async fn messages_that_are_enqueued_together_keep_their_order(open: impl Ope
     };
     assert_eq!((gone, full), (EnqueueOutcome::NotFound, EnqueueOutcome::Full));
     assert!(one < four, "{one} {four}");
-    assert_eq!(
-        (sequences(store, "d").await, sequences(store, "d/m").await),
-        (vec![one, four], vec![two])
-    );
+    assert_eq!((sequences(store, "d").await, sequences(store, "d/m").await), (vec![one, four], vec![two]));
     assert_eq!(store.enqueue_messages(&[], 2).await.unwrap(), []);
 }
 
@@ -174,10 +168,7 @@ pub async fn feedback_is_stored_once_and_only_if_the_sender_asked_for_it(open: i
     ];
     assert_eq!(ids, expected);
     let record = &store.feedback(&[], 1).await.unwrap()[0];
-    assert_eq!(
-        (record.record.device_id.as_str(), record.record.device_generation_id.as_str()),
-        ("d", "17")
-    );
+    assert_eq!((record.record.device_id.as_str(), record.record.device_generation_id.as_str()), ("d", "17"));
     assert_eq!((record.record.enqueued_time_utc, record.delivery_count), (NOW, 0));
     assert_eq!(count(store, "d").await, 0);
 }
@@ -199,10 +190,7 @@ pub async fn a_message_that_is_abandoned_too_often_is_dead_lettered(open: impl O
         store.abandon_message(first, 3, FEEDBACK_OPTIONS).await.unwrap(),
         AbandonOutcome::DeadLettered
     );
-    assert_eq!(
-        store.abandon_message(first, 3, FEEDBACK_OPTIONS).await.unwrap(),
-        AbandonOutcome::NotFound
-    );
+    assert_eq!(store.abandon_message(first, 3, FEEDBACK_OPTIONS).await.unwrap(), AbandonOutcome::NotFound);
     assert_eq!(feedback_records(store).await, [("1".to_owned(), FeedbackStatus::DeliveryCountExceeded)]);
 }
 
@@ -237,20 +225,13 @@ pub async fn expired_messages_are_found_in_the_order_of_their_expiry(open: impl 
     assert_eq!(due(99, start, 10).await, []);
     let first = due(300, start, 2).await;
     let at = |millis| NOW.plus_millis(millis);
-    assert_eq!(
-        first,
-        [(sequences[1], at(100), "d".to_owned()), (sequences[2], at(100), "d/m".to_owned())]
-    );
+    assert_eq!(first, [(sequences[1], at(100), "d".to_owned()), (sequences[2], at(100), "d/m".to_owned())]);
     assert_eq!(due(300, (at(100), sequences[2]), 2).await, [(sequences[0], at(300), "d".to_owned())]);
     assert_eq!(store.next_expiry(NOW).await.unwrap(), Some(at(100)));
     assert_eq!(store.next_expiry(at(300)).await.unwrap(), Some(at(500)));
     assert_eq!(store.next_expiry(at(500)).await.unwrap(), None);
     store.settle_messages(&sequences, FeedbackStatus::Expired, FEEDBACK_OPTIONS).await.unwrap();
-    assert_eq!(
-        store.next_expiry(NOW).await.unwrap(),
-        Some(FEEDBACK_OPTIONS.expiry),
-        "feedback expires too"
-    );
+    assert_eq!(store.next_expiry(NOW).await.unwrap(), Some(FEEDBACK_OPTIONS.expiry), "feedback expires too");
 }
 
 pub async fn feedback_is_removed_when_it_is_completed_abandoned_too_often_or_expired(open: impl OpenStore) {

@@ -76,11 +76,7 @@ pub async fn devices_are_listed_in_order_without_modules(open: impl OpenStore) {
     assert_eq!(names(None, 10).await, ["a", "b", "c"]);
     assert_eq!(names(None, 2).await, ["a", "b"]);
     assert_eq!(names(Some("b"), 2).await, ["c"]);
-    assert_eq!(
-        names(Some("aa"), 2).await,
-        ["b", "c"],
-        "the last device of the previous page was deleted"
-    );
+    assert_eq!(names(Some("aa"), 2).await, ["b", "c"], "the last device of the previous page was deleted");
     assert!(names(Some("c"), 2).await.is_empty());
     assert!(names(None, 0).await.is_empty());
 }

@@ -37,8 +37,7 @@ pub async fn a_changed_twin_is_read_back(open: impl OpenStore) {
     let before = store.twin(&device.id).await.unwrap();
     assert_eq!(change_twin(store, &device.id, Box::new(refused)).await, Err(Refusal::Twin(refusal)));
     assert_eq!(store.twin(&device.id).await.unwrap(), before);
-    let renamed =
-        |twin: &TwinDocument| Ok(TwinDocument { model_id: "dtmi:x;1".to_owned(), ..twin.clone() });
+    let renamed = |twin: &TwinDocument| Ok(TwinDocument { model_id: "dtmi:x;1".to_owned(), ..twin.clone() });
     change_twin(store, &device.id, Box::new(renamed)).await.unwrap();
     assert_eq!(store.twin(&device.id).await.unwrap().unwrap().1.model_id, "dtmi:x;1");
     assert_eq!(change_twin(store, &id("unknown"), set("a")).await, Err(Refusal::NotFound));
