@@ -1,27 +1,25 @@
-//! Conformance tests of the `Store` port: uploads, notifications and blobs. Each test gets a new store.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+//! Uploads, file notifications, blobs and the keys that sign their URLs.
 
-mod common;
-
-use common::{create, delete, identity, open};
 use ferrohub_core::files::{
-    BeginUploadOutcome, Blob, BlobIndex as _, BlobWriteOutcome, Condition, ConditionFailed, EndUploadOutcome,
-    EtagMatch, FileNotificationStore as _, NotificationLock, QueuedNotification, SettleNotificationOutcome,
-    SigningKeyStore as _, StoredBlob, StoredSigningKey, Upload, UploadStore as _,
+    BeginUploadOutcome, Blob, BlobWriteOutcome, Condition, ConditionFailed, EndUploadOutcome, EtagMatch,
+    NotificationLock, QueuedNotification, SettleNotificationOutcome, StoredBlob, StoredSigningKey, Upload,
 };
+use ferrohub_core::store::Store;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::{SharedAccessKey, Timestamp};
-use ferrohub_store::SqliteStore;
 
-struct TestStore(SqliteStore, #[allow(dead_code)] tempfile::TempDir);
+use super::OpenStore;
+use crate::Fixture;
+use crate::changes::{create, delete};
+use crate::samples::{id, identity};
 
-async fn store_with(devices: &[&str]) -> TestStore {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+/// Opens a store with these devices.
+async fn store_with(open: impl OpenStore, devices: &[&str]) -> Fixture<dyn Store> {
+    let store = open().await;
     for device in devices {
-        assert_eq!(create(&store, &identity(device), 10).await, Ok(()));
+        assert_eq!(create(&**store, &identity(device), 10).await, Ok(()));
     }
-    TestStore(store, folder)
+    store
 }
 
 fn at(second: i64) -> Timestamp {
@@ -44,9 +42,20 @@ fn notification(blob: &str, expires: i64) -> QueuedNotification {
     QueuedNotification { notification, expires: at(expires), limit: 2 }
 }
 
-#[tokio::test]
-async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
-    let TestStore(store, _folder) = store_with(&["d", "e"]).await;
+fn blob(name: &str, file: &str, etag: &str) -> StoredBlob {
+    let blob = Blob {
+        name: BlobName::parse(name).unwrap(),
+        bytes: 7,
+        etag: etag.to_owned(),
+        modified: at(5),
+        properties: [("content-type".to_owned(), "a \"b\"\n".to_owned())].into(),
+    };
+    StoredBlob { blob, file: file.to_owned() }
+}
+
+pub async fn a_device_has_a_limit_of_uploads_and_each_ends_once(open: impl OpenStore) {
+    let store = store_with(open, &["d", "e"]).await;
+    let store = &**store;
     let begin = async |id: &str, blob: &str, expires| {
         store.begin_upload(&upload(id, blob, expires), at(10), 2).await.unwrap()
     };
@@ -83,14 +92,14 @@ async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
     assert_eq!(expired, [upload("1", "d/f", 10)]);
     assert_eq!(store.expire_uploads(at(25), at(10), 10).await.unwrap(), []);
     assert_eq!(store.upload("1").await.unwrap(), None, "it is removed");
-    delete(&store, &common::id("d"), None).await.unwrap();
+    delete(store, &id("d"), None).await.unwrap();
     assert_eq!(store.upload("5").await.unwrap(), None);
     assert!(store.upload("4").await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn a_notification_is_locked_abandoned_and_completed() {
-    let TestStore(store, _folder) = store_with(&["d"]).await;
+pub async fn a_notification_is_locked_abandoned_and_completed(open: impl OpenStore) {
+    let store = store_with(open, &["d"]).await;
+    let store = &**store;
     for (id, blob, expires) in [("1", "d/a", 100), ("2", "d/b", 200)] {
         store.begin_upload(&upload(id, blob, 50), at(0), 10).await.unwrap();
         store.end_upload(id, Some(&notification(blob, expires))).await.unwrap();
@@ -151,20 +160,9 @@ async fn a_notification_is_locked_abandoned_and_completed() {
     assert_eq!(store.expire_file_notifications(at(100), 3).await.unwrap(), 1);
 }
 
-fn blob(name: &str, file: &str, etag: &str) -> StoredBlob {
-    let blob = Blob {
-        name: BlobName::parse(name).unwrap(),
-        bytes: 7,
-        etag: etag.to_owned(),
-        modified: at(5),
-        properties: [("content-type".to_owned(), "a \"b\"\n".to_owned())].into(),
-    };
-    StoredBlob { blob, file: file.to_owned() }
-}
-
-#[tokio::test]
-async fn blobs_are_written_replaced_listed_and_deleted() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn blobs_are_written_replaced_listed_and_deleted(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let put = async |blob: &StoredBlob, condition: Condition| store.put_blob(blob, &condition).await.unwrap();
     let (first, second) = (blob("d/f", "1", "a"), blob("d/f", "2", "b"));
     assert_eq!(put(&first, Condition::default()).await, BlobWriteOutcome::Done(None));
@@ -198,9 +196,9 @@ async fn blobs_are_written_replaced_listed_and_deleted() {
     assert_eq!(store.blob_files(Some(&all[1].1), 2).await.unwrap(), all[2..4]);
 }
 
-#[tokio::test]
-async fn only_the_newest_signing_keys_are_kept() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn only_the_newest_signing_keys_are_kept(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let keys = [key(3), key(2), key(1)];
     let mut newest = None;
@@ -211,9 +209,9 @@ async fn only_the_newest_signing_keys_are_kept() {
     assert_eq!(store.signing_keys().await.unwrap(), keys[..2]);
 }
 
-#[tokio::test]
-async fn a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let (first, second) = (key(1), key(2));
     assert!(!store.save_signing_key(&first, Some(at(7)), 2).await.unwrap());
