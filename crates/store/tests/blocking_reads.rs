@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 
 /// Polls a read once while the only blocking thread of the runtime is busy, and then lets it end.
 async fn needs_a_blocking_thread<T>(name: &str, read: impl Future<Output = T>) -> T {
-    let (release, busy) = std::sync::mpsc::channel::<()>();
+    let (release, busy) = std::sync::mpsc::sync_channel::<()>(1);
     let (started, starts) = tokio::sync::oneshot::channel();
     let blocked = tokio::task::spawn_blocking(move || {
         started.send(()).unwrap();
