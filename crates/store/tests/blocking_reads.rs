@@ -5,8 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{batch, id, identity, open, open_events};
-use ferrohub_core::store::Store;
+use common::{batch, create, id, identity, open, open_events};
+use ferrohub_core::cloud_to_device::MessageStore as _;
+use ferrohub_core::registry::RegistryStore as _;
 use ferrohub_core::telemetry::EventLog;
 use ferrohub_model::Timestamp;
 use futures_util::FutureExt as _;
@@ -44,7 +45,7 @@ fn bodies_and_ranges_are_read_on_blocking_threads() {
         let first = needs_a_blocking_thread("the first event since", log.first_since(0, time)).await.unwrap();
         assert_eq!(first, 0);
 
-        store.create_identity(&identity("dev"), 10).await.unwrap();
+        create(&store, &identity("dev"), 10).await.unwrap();
         let queue = needs_a_blocking_thread("a queue", store.queued_messages(&id("dev"))).await.unwrap();
         assert!(queue.is_empty());
         let messages = needs_a_blocking_thread("messages", store.messages(&[1])).await.unwrap();
