@@ -27,7 +27,7 @@ fn devices_are_listed_in_pages_and_filtered() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     for id in ["a-1", "a-2", "a-3", "a-4", "a-5", "b_1", "b%2"] {
-        service.create_device(id);
+        let _ = service.create_device(id);
     }
     let get = |query: &str, headers: Value| list(&hub, &service, query, headers);
 
@@ -74,7 +74,7 @@ fn a_device_that_has_just_connected_is_in_the_list_of_connected_devices() {
     let service = Service::owner(&hub);
     let device = Device::with_identity(&service.create_device("on")).start(&hub);
     device.connect().unwrap();
-    service.create_device("off");
+    let _ = service.create_device("off");
     let get = |query: &str| ids(&list(&hub, &service, query, json!({})));
     assert_eq!((get("connected=true"), get("connected=false")), (vec!["on".into()], vec!["off".into()]));
     let listed = hub.command(["device", "list", "--connected", "--output", "json"]).success();
