@@ -6,7 +6,9 @@ mod activity;
 mod connect;
 mod live_state;
 mod renew;
+mod store;
 
 pub(crate) use activity::{ActivityWriter, RecentActivity};
 pub use connect::{AuthenticatedConnect, ConnectRefusal, ConnectRequest, Connected};
 pub use renew::RenewalError;
+pub use store::{Activity, ConnectionStore, Presence, SaveSessionOutcome};

@@ -1,4 +1,4 @@
-//! The [`QueryStore`] port: turns the plan of a query into SQL.
+//! The port [`QueryStore`](ferrohub_core::queries::QueryStore): turns the plan of a query into SQL.
 //!
 //! A value of the query language is an SQL expression for the JSON text of the value; `NULL` is undefined. Twins are JSON
 //! that `serde_json` wrote, so strings, booleans and null have exactly one text, and equal texts are equal values.
@@ -24,19 +24,12 @@ mod sql;
 mod statement;
 mod stop;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use async_trait::async_trait;
-use ferrohub_core::queries::{Page, PageRequest, QueryFailure, QueryStore};
-use ferrohub_core::store::StoreError;
-use ferrohub_model::SharedAccessKey;
 use rusqlite::{Connection, Result};
 
-use crate::sqlite::SqliteStore;
-
+pub(crate) use continuation_key::get_or_insert as continuation_key;
 pub(crate) use indexes::create as create_indexes;
 pub use indexes::{IndexedPath, InvalidIndexedPath};
+pub(crate) use page::read as read_page;
 
 /// Size of the page cache of each connection for queries, in KiB. Scans of many twins read pages only once.
 const CACHE_KIB: i64 = 8 * 1024;
@@ -45,31 +38,4 @@ const CACHE_KIB: i64 = 8 * 1024;
 pub(crate) fn prepare_reader(db: &Connection) -> Result<()> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     functions::register(db)
-}
-
-/// Sets the flag when the caller of a query is cancelled.
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-#[async_trait]
-impl QueryStore for SqliteStore {
-    async fn run_query(&self, request: PageRequest) -> std::result::Result<Page, QueryFailure> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let _guard = CancelOnDrop(cancelled.clone());
-        let indexed = self.indexed_paths.clone();
-        self.query_readers.read(move |db| page::read(db, &request, &indexed, cancelled)).await?
-    }
-
-    async fn continuation_key(
-        &self,
-        candidate: &SharedAccessKey,
-    ) -> std::result::Result<SharedAccessKey, StoreError> {
-        let candidate = candidate.clone();
-        self.writer.write(move |db| continuation_key::get_or_insert(db, &candidate)).await
-    }
 }

@@ -1,33 +1,31 @@
-//! The SQLite store: opens the data folder and implements the `Store` port.
+//! The SQLite store: opens the data folder and implements the `Store` port, one file for each part of the port.
+
+mod connections;
+mod files;
+mod leases;
+mod messages;
+mod queries;
+mod registry;
+mod settings;
+mod twins;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore};
-use ferrohub_core::files::{Blob, Condition};
+use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::queries::QueryLimits;
-use ferrohub_core::registry::Identity;
-use ferrohub_core::session::Session;
-use ferrohub_core::store::{
-    AbandonOutcome, Activity, BlobWriteOutcome, DeviceCounts, EnqueueOutcome, ExpiredMessage,
-    FeedbackOptions, ModuleChange, NewMessage, NotificationLock, QueueEntry, QueuedNotification, Store,
-    StoreError, StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey,
-    TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
-};
-use ferrohub_core::twins::TwinDocument;
-use ferrohub_model::file::{BlobName, FileNotification};
-use ferrohub_model::message::FeedbackStatus;
-use ferrohub_model::{DeviceId, IdentityId, Timestamp};
+use ferrohub_core::store::{Applied, Change, ChangeGroup, Refused, Store, StoreError};
 use rusqlite::Connection;
 
 use crate::data_folder::DataFolder;
 use crate::database::{Database, HUB_DATABASE};
 use crate::failures::Failures;
 use crate::metrics::{MessagesWaiting, StoreMetrics};
+use crate::queries::IndexedPath;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{IndexedPath, OpenError, instance, queries, schema, statements};
+use crate::{OpenError, instance, schema, statements};
 
 /// Number of read-only connections. A few suffice: a read by key takes microseconds if the page is in memory.
 const READERS: usize = 4;
@@ -50,11 +48,11 @@ impl Default for StoreSettings {
 /// The state of a hub: `hub.db` in its data folder.
 #[derive(Debug)]
 pub struct SqliteStore {
-    pub(crate) writer: Writer,
+    writer: Writer,
     readers: Readers,
     /// Queries use connections of their own: other reads never wait for them.
-    pub(crate) query_readers: Readers,
-    pub(crate) indexed_paths: Arc<[IndexedPath]>,
+    query_readers: Readers,
+    indexed_paths: Arc<[IndexedPath]>,
     messages_waiting: MessagesWaiting,
     /// Keeps the data folder locked until the store is closed.
     folder: Mutex<Option<Arc<DataFolder>>>,
@@ -93,12 +91,12 @@ impl SqliteStore {
         let messages_waiting = metrics.messages_waiting.clone();
         let waiting = statements::message_count(&connection).map_err(|source| database.open_error(source))?;
         messages_waiting.set(waiting);
-        queries::create_indexes(&connection, &settings.indexed_paths)
+        crate::queries::create_indexes(&connection, &settings.indexed_paths)
             .map_err(|source| database.open_error(source))?;
         let readers = database.open_readers(READERS)?;
         let query_readers = database.open_readers(settings.query_readers.max(1))?;
         for reader in &query_readers {
-            queries::prepare_reader(reader).map_err(|source| database.open_error(source))?;
+            crate::queries::prepare_reader(reader).map_err(|source| database.open_error(source))?;
         }
         let failures = Failures::new(database.file(), metrics.failures.clone());
         let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
@@ -174,340 +172,15 @@ pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
 }
 
 #[async_trait]
-impl LeaseStore for SqliteStore {
-    async fn acquire_lease(&self, request: &LeaseRequest) -> Result<LeaseOutcome, StoreError> {
-        let request = request.clone();
-        self.writer.write(move |db| statements::acquire_lease(db, &request)).await
-    }
-
-    async fn renew_lease(&self, name: &str, fence: u64, expiry: Timestamp) -> Result<bool, StoreError> {
-        let name = name.to_owned();
-        self.writer.write(move |db| statements::set_lease_expiry(db, &name, fence, expiry)).await
-    }
-
-    async fn release_lease(&self, name: &str, fence: u64) -> Result<bool, StoreError> {
-        let name = name.to_owned();
-        self.writer.write(move |db| statements::release_lease(db, &name, fence)).await
-    }
-}
-
-#[async_trait]
 impl Store for SqliteStore {
-    async fn create_identity(&self, identity: &Identity, limit: u64) -> Result<WriteOutcome, StoreError> {
-        let identity = identity.clone();
-        self.writer.write(move |db| statements::create_identity(db, &identity, limit)).await
-    }
-
-    async fn update_identity(
-        &self,
-        identity: &Identity,
-        expected_etag: &str,
-    ) -> Result<WriteOutcome, StoreError> {
-        let (identity, expected) = (identity.clone(), expected_etag.to_owned());
-        self.writer.write(move |db| statements::update_identity(db, &identity, &expected)).await
-    }
-
-    async fn create_device(
-        &self,
-        device: &Identity,
-        modules: &[Identity],
-        limit: u64,
-    ) -> Result<WriteOutcome, StoreError> {
-        let (device, modules) = (device.clone(), modules.to_vec());
-        self.writer.write(move |db| statements::create_device(db, &device, &modules, limit)).await
-    }
-
-    async fn update_device(
-        &self,
-        device: &Identity,
-        expected_etag: &str,
-        modules: &ModuleChange,
-    ) -> Result<WriteOutcome, StoreError> {
-        let (device, expected, modules) = (device.clone(), expected_etag.to_owned(), modules.clone());
-        self.writer.write(move |db| statements::update_device(db, &device, &expected, &modules)).await
-    }
-
-    async fn delete_identity(
-        &self,
-        id: &IdentityId,
-        expected_etag: Option<&str>,
-    ) -> Result<WriteOutcome, StoreError> {
-        let (id, expected) = (id.clone(), expected_etag.map(str::to_owned));
-        self.write_messages(move |db| statements::delete_identity(db, &id, expected.as_deref())).await
-    }
-
-    async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
-        self.readers.read_inline(statements::device_counts).await
-    }
-
-    async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError> {
-        Ok(self.identity_and_session(id).await?.map(|(identity, _)| identity))
-    }
-
-    async fn identity_and_session(
-        &self,
-        id: &IdentityId,
-    ) -> Result<Option<(Identity, Option<Session>)>, StoreError> {
-        let id = id.clone();
-        self.readers.read_inline(move |db| statements::identity_and_session(db, &id)).await
-    }
-
-    async fn devices(&self, top: usize) -> Result<Vec<Identity>, StoreError> {
-        self.readers.read(move |db| statements::devices(db, top)).await
-    }
-
-    async fn modules(&self, device: &DeviceId) -> Result<Vec<Identity>, StoreError> {
-        let device = device.clone();
-        self.readers.read(move |db| statements::modules(db, &device)).await
-    }
-
-    async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
-        let id = id.clone();
-        self.readers.read_inline(move |db| statements::twin(db, &id)).await
-    }
-
-    async fn change_twin(
-        &self,
-        id: &IdentityId,
-        change: TwinChangeFn,
-    ) -> Result<TwinChangeOutcome, StoreError> {
-        let id = id.clone();
-        self.writer.write(move |db| statements::change_twin(db, &id, &change)).await
-    }
-
-    async fn save_session(
-        &self,
-        id: &IdentityId,
-        session: Option<&Session>,
-    ) -> Result<WriteOutcome, StoreError> {
-        let (id, session) = (id.clone(), session.copied());
-        self.writer.write(move |db| statements::save_session(db, &id, session)).await
-    }
-
-    async fn save_activity(&self, activity: &[Activity]) -> Result<(), StoreError> {
-        let activity = activity.to_vec();
-        self.writer.write(move |db| statements::save_activity(db, &activity)).await
-    }
-
-    async fn mark_all_disconnected(&self, since: Timestamp) -> Result<u64, StoreError> {
-        self.writer.write(move |db| statements::mark_all_disconnected(db, since)).await
-    }
-
-    async fn enqueue_message(&self, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome, StoreError> {
-        let message = message.clone();
-        self.write_messages(move |db| statements::enqueue_message(db, &message, limit)).await
-    }
-
-    async fn queued_messages(&self, id: &IdentityId) -> Result<Vec<QueueEntry>, StoreError> {
-        let id = id.clone();
-        self.readers.read_inline(move |db| statements::queued_messages(db, &id)).await
-    }
-
-    async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError> {
-        let sequences = sequences.to_vec();
-        self.readers.read_inline(move |db| statements::messages(db, &sequences)).await
-    }
-
-    async fn settle_messages(
-        &self,
-        sequences: &[u64],
-        status: FeedbackStatus,
-        options: FeedbackOptions,
-    ) -> Result<u64, StoreError> {
-        let sequences = sequences.to_vec();
-        self.write_messages(move |db| statements::settle_messages(db, &sequences, status, options)).await
-    }
-
-    async fn abandon_message(
-        &self,
-        sequence: u64,
-        max_deliveries: u32,
-        options: FeedbackOptions,
-    ) -> Result<AbandonOutcome, StoreError> {
-        self.write_messages(move |db| statements::abandon_message(db, sequence, max_deliveries, options))
-            .await
-    }
-
-    async fn purge_messages(
-        &self,
-        id: &IdentityId,
-        options: FeedbackOptions,
-    ) -> Result<Option<u64>, StoreError> {
-        let id = id.clone();
-        self.write_messages(move |db| statements::purge_messages(db, &id, options)).await
-    }
-
-    async fn expired_messages(
-        &self,
-        now: Timestamp,
-        after: (Timestamp, u64),
-        top: usize,
-    ) -> Result<Vec<ExpiredMessage>, StoreError> {
-        self.readers.read(move |db| statements::expired_messages(db, now, after, top)).await
-    }
-
-    async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.readers.read(move |db| statements::next_expiry(db, now)).await
-    }
-
-    async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
-        let excluded = excluded.to_vec();
-        self.readers.read(move |db| statements::feedback(db, &excluded, top)).await
-    }
-
-    async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError> {
-        let sequences = sequences.to_vec();
-        self.writer.write(move |db| statements::complete_feedback(db, &sequences)).await
-    }
-
-    async fn abandon_feedback(&self, sequences: &[u64], max_deliveries: u32) -> Result<(), StoreError> {
-        let sequences = sequences.to_vec();
-        self.writer.write(move |db| statements::abandon_feedback(db, &sequences, max_deliveries)).await
-    }
-
-    async fn expire_feedback(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.writer.write(move |db| statements::expire_feedback(db, now)).await
-    }
-
-    async fn begin_upload(
-        &self,
-        upload: &Upload,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<WriteOutcome, StoreError> {
-        let upload = upload.clone();
-        self.writer.write(move |db| statements::begin_upload(db, &upload, now, limit)).await
-    }
-
-    async fn upload(&self, correlation_id: &str) -> Result<Option<Upload>, StoreError> {
-        let id = correlation_id.to_owned();
-        self.readers.read_inline(move |db| statements::upload(db, &id)).await
-    }
-
-    async fn end_upload(
-        &self,
-        correlation_id: &str,
-        notification: Option<&QueuedNotification>,
-    ) -> Result<WriteOutcome, StoreError> {
-        let (id, notification) = (correlation_id.to_owned(), notification.cloned());
-        self.writer.write(move |db| statements::end_upload(db, &id, notification.as_ref())).await
-    }
-
-    async fn expire_uploads(
-        &self,
-        now: Timestamp,
-        remove_before: Timestamp,
-    ) -> Result<Vec<Upload>, StoreError> {
-        self.writer.write(move |db| statements::expire_uploads(db, now, remove_before)).await
-    }
-
-    async fn lock_next_file_notification(
-        &self,
-        now: Timestamp,
-        lock: &NotificationLock,
-    ) -> Result<Option<FileNotification>, StoreError> {
-        let lock = lock.clone();
-        self.writer.write(move |db| statements::lock_next_file_notification(db, now, &lock)).await
-    }
-
-    async fn complete_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<WriteOutcome, StoreError> {
-        let token = token.to_owned();
-        self.writer.write(move |db| statements::complete_file_notification(db, &token, now)).await
-    }
-
-    async fn abandon_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<WriteOutcome, StoreError> {
-        let token = token.to_owned();
-        self.writer.write(move |db| statements::abandon_file_notification(db, &token, now)).await
-    }
-
-    async fn expire_file_notifications(
-        &self,
-        now: Timestamp,
-        max_deliveries: u32,
-    ) -> Result<u64, StoreError> {
-        self.writer.write(move |db| statements::expire_file_notifications(db, now, max_deliveries)).await
-    }
-
-    async fn blob(&self, name: &BlobName) -> Result<Option<StoredBlob>, StoreError> {
-        let name = name.clone();
-        self.readers.read_inline(move |db| statements::blob(db, &name)).await
-    }
-
-    async fn blobs(
-        &self,
-        device: Option<&str>,
-        after: Option<&str>,
-        top: usize,
-    ) -> Result<Vec<Blob>, StoreError> {
-        let (device, after) = (device.map(str::to_owned), after.map(str::to_owned));
-        self.readers.read(move |db| statements::blobs(db, device.as_deref(), after.as_deref(), top)).await
-    }
-
-    async fn put_blob(
-        &self,
-        blob: &StoredBlob,
-        condition: &Condition,
-    ) -> Result<BlobWriteOutcome, StoreError> {
-        let (blob, condition) = (blob.clone(), condition.clone());
-        self.writer.write(move |db| statements::put_blob(db, &blob, &condition)).await
-    }
-
-    async fn delete_blob(
-        &self,
-        name: &BlobName,
-        condition: &Condition,
-    ) -> Result<BlobWriteOutcome, StoreError> {
-        let (name, condition) = (name.clone(), condition.clone());
-        self.writer.write(move |db| statements::delete_blob(db, &name, &condition)).await
-    }
-
-    async fn blob_files(&self) -> Result<Vec<(String, BlobName)>, StoreError> {
-        self.readers.read(statements::blob_files).await
-    }
-
-    async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
-        self.readers.read(statements::signing_keys).await
-    }
-
-    async fn save_signing_key(
-        &self,
-        key: &StoredSigningKey,
-        replaces: Option<Timestamp>,
-        keep: usize,
-    ) -> Result<bool, StoreError> {
-        let key = key.clone();
-        self.writer.write(move |db| statements::save_signing_key(db, &key, replaces, keep)).await
-    }
-
-    async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
-        self.readers.read(statements::policies).await
-    }
-
-    async fn save_policy(&self, policy: &StoredPolicy) -> Result<(), StoreError> {
-        let policy = policy.clone();
-        self.writer.write(move |db| statements::save_policy(db, &policy)).await
-    }
-
-    async fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError> {
-        self.readers.read(statements::authorities).await
-    }
-
-    async fn save_authority(&self, authority: &StoredAuthority) -> Result<(), StoreError> {
-        let authority = authority.clone();
-        self.writer.write(move |db| statements::save_authority(db, &authority)).await
-    }
-
-    async fn delete_authority(&self, name: &str) -> Result<WriteOutcome, StoreError> {
-        let name = name.to_owned();
-        self.writer.write(move |db| statements::delete_authority(db, &name)).await
+    async fn apply(&self, groups: Vec<ChangeGroup>) -> Result<Vec<Result<Applied, Refused>>, StoreError> {
+        // Only these remove messages.
+        let is_delete = |change: &Change| matches!(change, Change::Delete { .. } | Change::EnsureNoModule(_));
+        if groups.iter().flat_map(|group| &group.0).any(is_delete) {
+            self.write_messages(|db| statements::apply(db, groups)).await
+        } else {
+            self.writer.write(|db| statements::apply(db, groups)).await
+        }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod common;
 
 use common::{id, open};
 use ferrohub_core::store::Store as _;
+use ferrohub_core::twins::TwinStore as _;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 

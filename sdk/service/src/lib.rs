@@ -61,6 +61,7 @@ mod files;
 mod http_client;
 mod management;
 mod methods;
+mod paging;
 mod policies;
 mod queries;
 mod registry;
@@ -90,7 +91,8 @@ pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, KeyChange, ModuleId, T
 pub use files::{FileQuery, FileStream, LockedFileNotification, StoredFile};
 pub use management::Management;
 pub use methods::{MethodInvocation, MethodResponse};
+pub use paging::PageStream;
 pub use policies::{Policy, PolicyKey};
-pub use queries::{QueryBuilder, QueryPage, RowStream};
-pub use registry::DeviceList;
+pub use queries::{QueryBuilder, QueryPage};
+pub use registry::DeviceQuery;
 pub use telemetry::{EventPosition, EventReader, EventStart, EventStream};

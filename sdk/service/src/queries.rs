@@ -1,20 +1,13 @@
 //! Queries on twins: a stream of rows, read page by page.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use futures_util::Stream;
-use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::http_client::HttpResponse;
+use crate::paging::{CONTINUATION, MAX_ITEM_COUNT, PageStream};
 use crate::{Error, ErrorKind, ServiceClient};
 
-const MAX_ITEM_COUNT: HeaderName = HeaderName::from_static("x-ms-max-item-count");
-const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
 const ITEM_TYPE: &str = "x-ms-item-type";
 
 /// A page of the result of a query.
@@ -81,9 +74,15 @@ impl QueryBuilder<'_> {
     }
 
     /// Returns the rows as a stream. Nothing is sent before the first row is asked for.
-    pub fn rows<T>(self) -> RowStream<T> {
-        let next = Request { client: self.client.clone(), text: self.text, page_size: self.page_size };
-        RowStream { request: Some(next), continuation: self.continuation, rows: VecDeque::new(), step: None }
+    pub fn rows<T>(self) -> PageStream<T> {
+        let Self { client, text, page_size, continuation } = self;
+        let (client, first) = (client.clone(), continuation.map(|token| header(&token)));
+        PageStream::new(move |token| {
+            let (client, text) = (client.clone(), text.clone());
+            let token =
+                token.map(Ok).or_else(|| first.as_ref().map(|first| first.clone().ok_or_else(bad_token)));
+            Box::pin(async move { send(&client, &text, page_size, token.transpose()?).await })
+        })
     }
 
     /// Reads one page.
@@ -92,32 +91,8 @@ impl QueryBuilder<'_> {
     /// [`ErrorKind::BadRequest`] if the query or the token is not valid, or the query takes too long; the message says
     /// why and where; [`ErrorKind::Protocol`] if a row has another type; and those of any request.
     pub async fn page<T: DeserializeOwned>(self) -> Result<QueryPage<T>, Error> {
-        let request = Request { client: self.client.clone(), text: self.text, page_size: self.page_size };
-        request.send(self.continuation.as_deref()).await
-    }
-}
-
-#[derive(Debug)]
-struct Request {
-    client: ServiceClient,
-    text: String,
-    page_size: Option<u32>,
-}
-
-impl Request {
-    async fn send<T: DeserializeOwned>(&self, continuation: Option<&str>) -> Result<QueryPage<T>, Error> {
-        let mut request =
-            self.client.request(Method::POST, "/devices/query", "").json(&json!({ "query": self.text }))?;
-        if let Some(rows) = self.page_size {
-            request = request.header(MAX_ITEM_COUNT, HeaderValue::from(rows));
-        }
-        if let Some(token) = continuation {
-            let token = HeaderValue::from_str(token).map_err(|error| {
-                Error::invalid_input("the continuation token is not valid").with_source(error)
-            })?;
-            request = request.header(CONTINUATION, token);
-        }
-        let response = request.send().await?;
+        let token = self.continuation.map(|token| header(&token).ok_or_else(bad_token)).transpose()?;
+        let response = send(self.client, &self.text, self.page_size, token).await?;
         let header = |name: &str| {
             let value = response.headers.get(name).and_then(|value| value.to_str().ok());
             value.filter(|value| !value.is_empty()).map(str::to_owned)
@@ -130,71 +105,27 @@ impl Request {
     }
 }
 
-type Step<T> = BoxFuture<'static, (Request, Result<QueryPage<T>, Error>)>;
-
-/// The rows of a query; from [`QueryBuilder::rows`]. The next page is read when the rows of the page before have been
-/// returned. After an error the next call reads the same page again, so that no row is lost or repeated.
-pub struct RowStream<T> {
-    /// `None` while a step owns it, and after the last page.
-    request: Option<Request>,
-    continuation: Option<String>,
-    rows: VecDeque<T>,
-    /// The request in progress. It survives when the future of `next` is dropped.
-    step: Option<Step<T>>,
+fn header(token: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(token).ok()
 }
 
-impl<T: DeserializeOwned + Send + Unpin + 'static> RowStream<T> {
-    /// Waits for the next row. Returns `None` after the last row. The same as `StreamExt::next`, without the trait.
-    /// Dropping the future loses no row.
-    ///
-    /// # Errors
-    /// As [`QueryBuilder::page`].
-    pub async fn next(&mut self) -> Option<Result<T, Error>> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
-    }
+fn bad_token() -> Error {
+    Error::invalid_input("the continuation token is not valid")
 }
 
-impl<T: DeserializeOwned + Send + Unpin + 'static> Stream for RowStream<T> {
-    type Item = Result<T, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        loop {
-            if let Some(row) = this.rows.pop_front() {
-                return Poll::Ready(Some(Ok(row)));
-            }
-            if let Some(request) = this.request.take() {
-                let continuation = this.continuation.clone();
-                this.step = Some(Box::pin(async move {
-                    let page = request.send(continuation.as_deref()).await;
-                    (request, page)
-                }));
-            }
-            let Some(step) = &mut this.step else { return Poll::Ready(None) };
-            let (request, page) = ready!(step.as_mut().poll(cx));
-            this.step = None;
-            match page {
-                Err(error) => {
-                    this.request = Some(request);
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Ok(page) => {
-                    this.rows = page.rows.into();
-                    this.request = page.continuation.is_some().then_some(request);
-                    this.continuation = page.continuation;
-                }
-            }
-        }
+/// Sends the request for a page.
+async fn send(
+    client: &ServiceClient,
+    text: &str,
+    page_size: Option<u32>,
+    continuation: Option<HeaderValue>,
+) -> Result<HttpResponse, Error> {
+    let mut request = client.request(Method::POST, "/devices/query", "").json(&json!({ "query": text }))?;
+    if let Some(rows) = page_size {
+        request = request.header(MAX_ITEM_COUNT, HeaderValue::from(rows));
     }
-}
-
-impl<T> fmt::Debug for RowStream<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { request: _, continuation, rows, step: _ } = self;
-        formatter
-            .debug_struct("RowStream")
-            .field("continuation", continuation)
-            .field("buffered_rows", &rows.len())
-            .finish_non_exhaustive()
+    if let Some(token) = continuation {
+        request = request.header(CONTINUATION, token);
     }
+    request.send().await
 }

@@ -42,7 +42,7 @@ impl QueryCommand {
     pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         super::block_on(async {
             let client = self.login.access(global)?.client;
-            let found = read(&client, &self.query, self.top).await?;
+            let found = read(&client, &self.query, usize::try_from(self.top)?).await?;
             self.output
                 .print(&found.rows, |rows| if found.are_twins { twins(rows) } else { table_of(rows) })?;
             if found.has_more {
@@ -59,24 +59,25 @@ pub(crate) async fn print_devices(
     output: Output,
     client: &ServiceClient,
     condition: &str,
-    top: u32,
+    top: usize,
 ) -> anyhow::Result<()> {
     let query = format!("SELECT * FROM devices WHERE {condition}");
     let found = read(client, &query, top).await?;
     output.print(&found.rows, |rows| twins(rows))?;
     if found.has_more {
-        output.warn(&format!("showing the first {}", plural(found.rows.len() as u64, "device")));
+        let shown = plural(found.rows.len() as u64, "device");
+        output.warn(&format!("showing the first {shown}; list more with --top or --all"));
     }
     Ok(())
 }
 
 /// Reads the first rows of a query.
-async fn read(client: &ServiceClient, query: &str, top: u32) -> anyhow::Result<Found> {
-    let limit = usize::try_from(top)?;
+async fn read(client: &ServiceClient, query: &str, limit: usize) -> anyhow::Result<Found> {
+    let page_rows = u32::try_from(limit).unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS);
     let mut rows = Vec::new();
     let mut continuation: Option<String> = None;
     loop {
-        let mut request = client.query(query).page_size(PAGE_ROWS.min(top));
+        let mut request = client.query(query).page_size(page_rows);
         if let Some(token) = continuation {
             request = request.after(token);
         }

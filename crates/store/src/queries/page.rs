@@ -16,7 +16,7 @@ use super::{functions, stop};
 use crate::rows;
 
 /// Reads a page. The outer error is one of SQLite.
-pub(super) fn read(
+pub(crate) fn read(
     db: &Connection,
     request: &PageRequest,
     indexed: &[IndexedPath],

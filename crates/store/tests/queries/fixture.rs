@@ -6,13 +6,12 @@ use ferrohub_core::queries::{
     LiveState, Page, PageItems, PageRequest, QueryFailure, QueryLimits, QueryStore as _, run_in_memory,
 };
 use ferrohub_core::registry::{Authentication, Identity};
-use ferrohub_core::store::{Activity, Store as _, TwinChangeOutcome, WriteOutcome};
+use ferrohub_core::store::{Change, ChangeGroup, Store as _};
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_model::device::Status;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 use ferrohub_query::{Dialect, Limits, Query};
 use ferrohub_store::{SqliteStore, StoreMetrics, StoreSettings};
-use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
@@ -85,26 +84,16 @@ impl Fleet {
         };
         let store = SqliteStore::open_with(folder.path(), StoreMetrics::default(), settings).unwrap();
         stored.sort_by_key(|(identity, _)| identity.id.module_str().is_some());
-        for is_module in [false, true] {
-            let part = stored.iter().filter(|(identity, _)| identity.id.module_str().is_some() == is_module);
-            let created =
-                join_all(part.map(|(identity, _)| store.create_identity(identity, 1_000_000))).await;
-            assert!(created.into_iter().all(|outcome| outcome.unwrap() == WriteOutcome::Done));
-        }
-        let changed = stored.iter().filter_map(|(identity, twin)| {
-            let twin = twin.clone()?;
-            Some(store.change_twin(&identity.id, Box::new(move |_| Ok(twin.clone()))))
+        let creates = stored.iter().map(|(identity, twin)| {
+            let create = Change::Create { identity: identity.clone(), limit: 1_000_000 };
+            let set = twin.clone().map(|twin| Change::Twin {
+                id: identity.id.clone(),
+                change: Box::new(move |_| Ok(twin.clone())),
+            });
+            ChangeGroup([create].into_iter().chain(set).collect())
         });
-        for outcome in join_all(changed).await {
-            assert!(matches!(outcome.unwrap(), TwinChangeOutcome::Done(_)));
-        }
-        let activity = stored.iter().map(|(identity, _)| Activity {
-            id: identity.id.clone(),
-            generation_id: identity.generation_id.clone(),
-            presence: None,
-            last_activity: identity.last_activity,
-        });
-        store.save_activity(&activity.collect::<Vec<_>>()).await.unwrap();
+        let outcomes = store.apply(creates.collect()).await.unwrap();
+        assert!(outcomes.iter().all(Result::is_ok));
         let twins = stored.into_iter().map(|(identity, twin)| (identity, twin.unwrap_or_default())).collect();
         Self { store, twins, live: Arc::new(Live), _folder: folder }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ferrohub_core::queries::{Page, PageItems, QueryFailure, QueryLimits, QueryStore as _};
 use ferrohub_core::store::Store as _;
+use ferrohub_core::twins::TwinStore as _;
 use serde_json::json;
 
 use crate::fixture::{Fleet, parse, stored};

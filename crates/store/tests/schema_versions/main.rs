@@ -8,13 +8,14 @@ mod fixture;
 use std::fs;
 use std::path::Path;
 
-use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore as _};
-use ferrohub_core::queries::QueryStore as _;
-use ferrohub_core::registry::Authentication;
+use ferrohub_core::background::{LeaseOutcome, LeaseRequest};
+use ferrohub_core::files::NotificationLock;
+use ferrohub_core::registry::{Authentication, DeviceCounts};
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{DeviceCounts, NotificationLock, Store};
-use ferrohub_core::telemetry::EventLog;
+use ferrohub_core::store::Store;
+use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
+use ferrohub_model::message::SystemProperty;
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use fixture::{EVENTS, HUB, KINDS, Kind, row_count, schema, tables};
@@ -92,7 +93,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             files_are_found(&store, hub).await;
             leases_are_found(&store, hub).await;
             secrets_are_found(&store, hub).await;
-            events_are_found(&log).await;
+            events_are_found(&log, events).await;
             store.close().await;
             log.close().await;
             for kind in KINDS {
@@ -118,14 +119,14 @@ fn nothing_is_lost(kind: Kind, version: usize, folder: &Path) {
     }
 }
 
-async fn identities_are_found(store: &SqliteStore, version: usize) {
+async fn identities_are_found(store: &dyn Store, version: usize) {
     let (pump, session) = store.identity_and_session(&id("pump-1")).await.unwrap().unwrap();
     assert_eq!((pump.generation_id.as_str(), pump.iot_edge), ("638000000000000001", true));
     assert_eq!(pump.parent_scopes, ["ms-azure-iot-edge://site-2"]);
     assert!(matches!(pump.authentication, Authentication::Sas { .. }));
     assert_eq!(session, Some(Session::from_bits(5)));
     assert_eq!(pump.messages, u32::from(version >= 3));
-    let modules = store.modules(&DeviceId::new("pump-1").unwrap()).await.unwrap();
+    let modules = store.modules(&DeviceId::new("pump-1").unwrap(), None, 100).await.unwrap();
     assert_eq!(
         modules.iter().map(|module| module.managed_by.as_deref()).collect::<Vec<_>>(),
         [Some("IotEdge")]
@@ -138,11 +139,11 @@ async fn identities_are_found(store: &SqliteStore, version: usize) {
     assert_eq!((policies.len(), policies[0].rights), (1, Rights::ALL));
     let authorities = store.authorities().await.unwrap();
     assert_eq!((authorities.len(), authorities[0].verification_code.as_deref()), (1, Some("7A6F")));
-    let connected = store.mark_all_disconnected(time(1_800_000_000_000)).await.unwrap();
+    let connected = store.mark_all_disconnected("node", time(1_800_000_000_000)).await.unwrap();
     assert_eq!(connected, u64::from(version >= 5));
 }
 
-async fn twins_are_found(store: &SqliteStore, version: usize) {
+async fn twins_are_found(store: &dyn Store, version: usize) {
     let (_, twin) = store.twin(&id("pump-1")).await.unwrap().unwrap();
     let (_, module) = store.twin(&id("pump-1/filter")).await.unwrap().unwrap();
     if version < 2 {
@@ -158,7 +159,7 @@ async fn twins_are_found(store: &SqliteStore, version: usize) {
     assert_eq!(times, ["2023-11-14T22:13:20.0000000Z", "2023-11-14T22:13:21.0000000Z"]);
 }
 
-async fn messages_are_found(store: &SqliteStore, version: usize) {
+async fn messages_are_found(store: &dyn Store, version: usize) {
     let queue = store.queued_messages(&id("pump-1")).await.unwrap();
     let input = store.queued_messages(&id("pump-1/filter")).await.unwrap();
     let feedback = store.feedback(&[], 10).await.unwrap();
@@ -173,9 +174,9 @@ async fn messages_are_found(store: &SqliteStore, version: usize) {
     assert_eq!((feedback.len(), feedback[0].sequence, feedback[0].delivery_count), (1, 3, 1));
 }
 
-async fn files_are_found(store: &SqliteStore, version: usize) {
+async fn files_are_found(store: &dyn Store, version: usize) {
     if version < 4 {
-        assert!(store.blob_files().await.unwrap().is_empty());
+        assert!(store.blob_files(None, 100).await.unwrap().is_empty());
         return;
     }
     let upload = store.upload("upload-1").await.unwrap().unwrap();
@@ -191,7 +192,7 @@ async fn files_are_found(store: &SqliteStore, version: usize) {
     assert_eq!((notification.blob_name.as_str(), notification.blob_size_in_bytes), ("pump-1/photo.png", 5));
 }
 
-async fn leases_are_found(store: &SqliteStore, version: usize) {
+async fn leases_are_found(store: &dyn Store, version: usize) {
     let of_another_node = LeaseRequest {
         name: "file-maintenance".to_owned(),
         holder: "node-2".to_owned(),
@@ -208,7 +209,7 @@ async fn leases_are_found(store: &SqliteStore, version: usize) {
     assert_eq!(store.acquire_lease(&later).await.unwrap(), LeaseOutcome::Granted { fence: 5 });
 }
 
-async fn secrets_are_found(store: &SqliteStore, version: usize) {
+async fn secrets_are_found(store: &dyn Store, version: usize) {
     let candidate = SharedAccessKey::generate();
     let stored = SharedAccessKey::from_bytes(b"0123456789abcdef0123456789abcdef").unwrap();
     let expected = if version < 8 { candidate.clone() } else { stored };
@@ -216,12 +217,26 @@ async fn secrets_are_found(store: &SqliteStore, version: usize) {
     assert_eq!(store.continuation_key(&SharedAccessKey::generate()).await.unwrap(), expected);
 }
 
-async fn events_are_found(log: &SqliteEventLog) {
+async fn events_are_found(log: &SqliteEventLog, version: usize) {
     let first = log.read(0, 0, 10, usize::MAX).await.unwrap();
     assert_eq!((first.len(), &first[0].body[..]), (1, &br#"{"speed":2}"#[..]));
+    assert_eq!(typed(&first[0]), [(PropertyName::Application("a"), PropertyValue::String("1"))]);
     let second = log.read(1, 0, 10, usize::MAX).await.unwrap();
-    assert_eq!(second.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(typed(&second[0]), []);
+    assert_eq!(typed(&second[1]), [(PropertyName::Application("b"), PropertyValue::String("2"))]);
     let states = log.state().await.unwrap();
-    assert_eq!((states[0].bytes, states[1].bytes), (142, 270));
-    assert_eq!((*log.head(0).unwrap().borrow(), *log.head(1).unwrap().borrow()), (1, 3));
+    if version < 3 {
+        assert_eq!(second.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((states[0].bytes, states[1].bytes), (142, 270));
+        assert_eq!((*log.head(0).unwrap().borrow(), *log.head(1).unwrap().borrow()), (1, 3));
+        return;
+    }
+    let message_id = (PropertyName::System(SystemProperty::MessageId), PropertyValue::Ulong(7));
+    assert_eq!(typed(&second[2]), [message_id, (PropertyName::Application("n"), PropertyValue::Int(-2))]);
+    assert_eq!((second.len(), second[2].sequence, &second[2].body[..]), (3, 3, &b"third"[..]));
+    assert_eq!((states[0].bytes, states[1].bytes), (142, 422));
+}
+
+fn typed(event: &StoredEvent) -> Vec<(PropertyName<'_>, PropertyValue<'_>)> {
+    event.properties.iter().collect()
 }
