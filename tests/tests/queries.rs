@@ -376,11 +376,10 @@ async fn the_rust_client_reads_typed_rows_across_pages() {
     let other_type = client.query("SELECT tags.owner AS n FROM devices").page::<Row>().await.unwrap_err();
     assert_eq!(other_type.kind(), ErrorKind::Protocol);
     let mut invalid = client.query("SELECT * FORM devices").rows::<Value>();
-    for _ in 0..2 {
-        let error = invalid.next().await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BadRequest);
-        assert!(error.message().contains("Did you mean FROM?"), "{error}");
-    }
+    let error = invalid.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadRequest);
+    assert!(error.message().contains("Did you mean FROM?"), "{error}");
+    assert!(invalid.next().await.is_none());
     let foreign = client.query("SELECT deviceId FROM devices").after(token).page::<Value>().await;
     assert_eq!(foreign.unwrap_err().kind(), ErrorKind::BadRequest);
 }
