@@ -28,6 +28,7 @@ use ferrohub_core::{
     BlobCaller, BlobDenied, ConnectedDevice, Credentials, DeviceCaller, Hub, Operation, ServiceCaller,
 };
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
+use ferrohub_model::bulk::{BulkKeyRequest, KeyOwner, RenewedKey};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
@@ -203,6 +204,16 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
             let body = serde_json::from_value(json!({ "deviceId": name, "status": "disabled" })).unwrap();
             done(caller.put_device(&device, &body, Some(&any)).await)
         }
+        Operation::ChangeIdentities => {
+            let item = json!({ "id": name, "importMode": "update", "status": "disabled" });
+            let result = caller.change_identities(vec![item]).await;
+            Some(result.map(|result| assert!(name == DEVICE || !result.is_successful)))
+        }
+        Operation::RegenerateKeys => {
+            let owner = KeyOwner { id: name.to_owned(), module_id: None };
+            let request = BulkKeyRequest { policy_key: RenewedKey::Primary, devices: vec![owner] };
+            done(caller.regenerate_keys(&request).await)
+        }
         Operation::DeleteDevice => done(caller.delete_device(&device, &any).await),
         Operation::RegenerateDeviceKey => {
             done(caller.regenerate_device_key(&device, KeyChange::Primary, &any).await)
@@ -325,7 +336,9 @@ async fn call_as_identity(
             };
             done(caller.end_upload(&outcome).await)
         }
-        Operation::ListDevices
+        Operation::ChangeIdentities
+        | Operation::RegenerateKeys
+        | Operation::ListDevices
         | Operation::GetDevice
         | Operation::PutDevice
         | Operation::DeleteDevice

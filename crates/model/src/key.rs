@@ -34,6 +34,8 @@ pub enum KeyChange {
     Primary,
     /// Replaces the secondary key by a new random key.
     Secondary,
+    /// Replaces both keys by new random keys.
+    Both,
     /// Swaps the two keys.
     Swap,
 }
@@ -45,12 +47,13 @@ impl KeyChange {
         match self {
             Self::Primary => "primary",
             Self::Secondary => "secondary",
+            Self::Both => "both",
             Self::Swap => "swap",
         }
     }
 }
 
-serde_by_name!(KeyChange, &[Self::Primary, Self::Secondary, Self::Swap]);
+serde_by_name!(KeyChange, &[Self::Primary, Self::Secondary, Self::Both, Self::Swap]);
 
 /// Distinguishes keys without revealing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 //! Start with [`identity`] (devices and modules), [`sas`] (authentication) and [`error`] (error codes).
 
 pub mod blob_sas;
+pub mod bulk;
 pub mod connection_string;
 pub mod device;
 pub mod error;

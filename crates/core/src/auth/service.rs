@@ -87,10 +87,12 @@ impl Principal {
             Self::Policy(policy) => {
                 operation.rights().iter().any(|set| set.iter().all(|right| policy.rights.contains(*right)))
             }
-            // An operation without a data action is for policies only.
-            Self::Entra { actions, .. } => operation
-                .data_action()
-                .is_some_and(|action| actions.iter().any(|pattern| super::entra::grants(pattern, action))),
+            // An operation without a data action is for policies only. Otherwise all of its actions are needed.
+            Self::Entra { actions, .. } => {
+                let needed = operation.data_actions();
+                let is_granted = |action| actions.iter().any(|pattern| super::entra::grants(pattern, action));
+                !needed.is_empty() && needed.iter().all(|action| is_granted(action))
+            }
         }
     }
 }

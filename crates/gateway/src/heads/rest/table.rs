@@ -9,7 +9,7 @@ use super::routes::{Handler, Route, Verb};
 use super::{authorities, cloud_to_device, faults, files, methods, policies, registry, telemetry, twins};
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
-use registry::{devices, keys, modules, statistics};
+use registry::{bulk, devices, keys, modules, statistics};
 
 /// Wraps a handler for services.
 macro_rules! service {
@@ -120,6 +120,16 @@ pub(super) static ROUTES: &[Route] = &[
         .takes(&["If-Match"])
         .returns_nothing()
         .fails(&[404, 412]),
+    Route::new(Op::ChangeIdentities, Post, &["/devices"], service!(bulk::change))
+        .body("BulkRequest")
+        .returns("BulkResult")
+        .returns_also(&[400])
+        .fails(&[413]),
+    Route::new(Op::RegenerateKeys, Post, &["/devices/keys/regenerate"], service!(bulk::regenerate_keys))
+        .body("BulkKeyRequest")
+        .returns("BulkKeyResult")
+        .returns_also(&[207, 400])
+        .fails(&[413]),
     Route::new(
         Op::RegenerateDeviceKey,
         Post,

@@ -13,6 +13,7 @@ use crate::heads::rest::table::ROUTES;
 pub(super) const FILES: &[(&str, &str)] = &[
     ("requests", include_str!("../schemas/requests.json")),
     ("errors", include_str!("../schemas/errors.json")),
+    ("bulk", include_str!("../schemas/bulk.json")),
     ("registry", include_str!("../schemas/registry.json")),
     ("twins", include_str!("../schemas/twins.json")),
     ("methods", include_str!("../schemas/methods.json")),
@@ -46,7 +47,7 @@ pub(super) fn failure_name(format: ErrorFormat, status: Option<u16>) -> String {
     format!("{}{}", schema_of(format), status.map(|status| status.to_string()).unwrap_or_default())
 }
 
-fn schema_of(format: ErrorFormat) -> &'static str {
+pub(super) fn schema_of(format: ErrorFormat) -> &'static str {
     match format {
         ErrorFormat::Registry => "Error",
         ErrorFormat::Nested => "NestedError",
