@@ -328,7 +328,7 @@ fn is_refused(result: &Result<(), HubError>) -> bool {
     result.as_ref().is_err_and(|error| error.code == ErrorCode::IotHubUnauthorizedAccess)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_may_use_exactly_the_operations_of_its_rights() {
     let world = World::new().await;
     let before = world.state().await;
@@ -369,7 +369,7 @@ async fn a_service_may_use_exactly_the_operations_of_its_rights() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_device_or_module_may_use_exactly_the_operations_of_its_kind() {
     let world = World::new().await;
     for name in [DEVICE, "d/m"] {
@@ -393,7 +393,7 @@ async fn a_device_or_module_may_use_exactly_the_operations_of_its_kind() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_holder_of_a_url_may_use_exactly_the_operations_of_its_rights() {
     let world = World::new().await;
     let all = [BlobRight::Read, BlobRight::Create, BlobRight::Write, BlobRight::Delete];
