@@ -16,15 +16,15 @@ use ferrohub_core::registry::{self, Authentication, Identity};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
     AbandonOutcome, Activity, BlobWriteOutcome, DeviceCounts, EnqueueOutcome, ExpiredMessage,
-    FeedbackOptions, ModuleChange, NewMessage, NotificationLock, QueueEntry, QueuedNotification, Store,
-    StoreError, StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey,
-    TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
+    FeedbackOptions, ModuleChange, NewMessage, QueueEntry, QueuedNotification, Store, StoreError,
+    StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredNotification, StoredPolicy,
+    StoredSigningKey, TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
 };
 use ferrohub_core::telemetry::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_model::device::Device;
-use ferrohub_model::file::{BlobName, FileNotification};
+use ferrohub_model::file::BlobName;
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
@@ -186,20 +186,24 @@ impl Store for Noop {
     async fn expire_uploads(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Upload>, StoreError> {
         Ok(Vec::new())
     }
-    async fn lock_next_file_notification(
+    async fn file_notifications(
         &self,
         _: Timestamp,
-        _: &NotificationLock,
-    ) -> Result<Option<FileNotification>, StoreError> {
-        Ok(None)
+        _: &[u64],
+        _: usize,
+    ) -> Result<Vec<StoredNotification>, StoreError> {
+        Ok(Vec::new())
     }
-    async fn complete_file_notification(&self, _: &str, _: Timestamp) -> Result<WriteOutcome, StoreError> {
-        Err(StoreError::Closed)
+    async fn count_file_notification_delivery(&self, _: u64) -> Result<bool, StoreError> {
+        Ok(false)
     }
-    async fn abandon_file_notification(&self, _: &str, _: Timestamp) -> Result<WriteOutcome, StoreError> {
-        Err(StoreError::Closed)
+    async fn complete_file_notifications(&self, _: &[u64]) -> Result<u64, StoreError> {
+        Ok(0)
     }
-    async fn expire_file_notifications(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+    async fn abandon_file_notifications(&self, _: &[u64], _: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    async fn expire_file_notifications(&self, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
     async fn blob(&self, _: &BlobName) -> Result<Option<StoredBlob>, StoreError> {

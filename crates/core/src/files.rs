@@ -16,6 +16,6 @@ pub use blob_store::{
 pub use blobs::BlobOperationError;
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
-pub(crate) use notifications::NotificationWaiters;
+pub(crate) use notifications::NotificationQueue;
 pub use signing_keys::StoredSigningKey;
 pub(crate) use signing_keys::UrlSigningKeys;

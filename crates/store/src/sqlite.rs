@@ -10,12 +10,12 @@ use ferrohub_core::registry::Identity;
 use ferrohub_core::session::Session;
 use ferrohub_core::store::{
     AbandonOutcome, Activity, BlobWriteOutcome, DeviceCounts, EnqueueOutcome, ExpiredMessage,
-    FeedbackOptions, ModuleChange, NewMessage, NotificationLock, QueueEntry, QueuedNotification, Store,
-    StoreError, StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey,
-    TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
+    FeedbackOptions, ModuleChange, NewMessage, QueueEntry, QueuedNotification, Store, StoreError,
+    StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredNotification, StoredPolicy,
+    StoredSigningKey, TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
 };
 use ferrohub_core::twins::TwinDocument;
-use ferrohub_model::file::{BlobName, FileNotification};
+use ferrohub_model::file::BlobName;
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{DeviceId, IdentityId, Timestamp};
 use rusqlite::Connection;
@@ -362,39 +362,38 @@ impl Store for SqliteStore {
         self.writer.write(move |db| statements::expire_uploads(db, now, remove_before)).await
     }
 
-    async fn lock_next_file_notification(
+    async fn file_notifications(
         &self,
         now: Timestamp,
-        lock: &NotificationLock,
-    ) -> Result<Option<FileNotification>, StoreError> {
-        let lock = lock.clone();
-        self.writer.write(move |db| statements::lock_next_file_notification(db, now, &lock)).await
+        excluded: &[u64],
+        top: usize,
+    ) -> Result<Vec<StoredNotification>, StoreError> {
+        let excluded = excluded.to_vec();
+        self.readers.read(move |db| statements::file_notifications(db, now, &excluded, top)).await
     }
 
-    async fn complete_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<WriteOutcome, StoreError> {
-        let token = token.to_owned();
-        self.writer.write(move |db| statements::complete_file_notification(db, &token, now)).await
+    async fn count_file_notification_delivery(&self, sequence: u64) -> Result<bool, StoreError> {
+        self.writer.write(move |db| statements::count_file_notification_delivery(db, sequence)).await
     }
 
-    async fn abandon_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<WriteOutcome, StoreError> {
-        let token = token.to_owned();
-        self.writer.write(move |db| statements::abandon_file_notification(db, &token, now)).await
+    async fn complete_file_notifications(&self, sequences: &[u64]) -> Result<u64, StoreError> {
+        let sequences = sequences.to_vec();
+        self.writer.write(move |db| statements::complete_file_notifications(db, &sequences)).await
     }
 
-    async fn expire_file_notifications(
+    async fn abandon_file_notifications(
         &self,
-        now: Timestamp,
+        sequences: &[u64],
         max_deliveries: u32,
     ) -> Result<u64, StoreError> {
-        self.writer.write(move |db| statements::expire_file_notifications(db, now, max_deliveries)).await
+        let sequences = sequences.to_vec();
+        self.writer
+            .write(move |db| statements::abandon_file_notifications(db, &sequences, max_deliveries))
+            .await
+    }
+
+    async fn expire_file_notifications(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::expire_file_notifications(db, now)).await
     }
 
     async fn blob(&self, name: &BlobName) -> Result<Option<StoredBlob>, StoreError> {

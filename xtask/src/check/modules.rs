@@ -26,8 +26,8 @@ pub(super) const CRATES: &[Modules] = &[
         layers: &[
             &["clock", "close_reason", "faults", "log_limit", "metrics", "request_peer", "session"],
             &["panics"],
-            &["operations", "policies", "registry", "uncancelled", "waiting"],
-            &["auth", "store_error", "twins"],
+            &["operations", "policies", "registry", "uncancelled"],
+            &["auth", "delivery", "store_error", "twins"],
             &["background"],
             &["files", "node"],
             &["bus", "store"],

@@ -107,8 +107,7 @@ impl FileMaintenance {
                 "file upload expired"
             );
         }
-        let notifications = self.limits.notifications.clone().unwrap_or_default();
-        let dropped = self.store.expire_file_notifications(now, notifications.max_deliveries).await?;
+        let dropped = self.store.expire_file_notifications(now).await?;
         if dropped > 0 {
             warn!(notifications = dropped, "file notifications expired without being completed");
         }

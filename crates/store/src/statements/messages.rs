@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use ferrohub_core::delivery::is_exhausted;
 use ferrohub_core::store::{
     AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, NewMessage, QueueEntry, StoredMessage,
 };
@@ -103,7 +104,7 @@ pub(crate) fn abandon_message(
         .optional()?;
     Ok(match count {
         None => AbandonOutcome::NotFound,
-        Some(count) if count < max_deliveries => AbandonOutcome::Requeued,
+        Some(count) if !is_exhausted(count, max_deliveries) => AbandonOutcome::Requeued,
         Some(_) => {
             settle_message(db, sequence, FeedbackStatus::DeliveryCountExceeded, options)?;
             AbandonOutcome::DeadLettered
