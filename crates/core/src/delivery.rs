@@ -29,9 +29,9 @@ mod locks;
 mod peek_lock;
 mod waiters;
 
-pub(crate) use guards::{Holder, HubLocks, Reading};
+pub(crate) use guards::{Holder, HubLocks, Reading, Recipient};
 pub use lock_token::LockToken;
-pub(crate) use locks::{Entry, HandOutLimit, LockOwner, Released};
+pub(crate) use locks::{Entry, HandOutLimit, Released};
 pub(crate) use peek_lock::{PeekLock, QueueKind, Written};
 pub(crate) use waiters::{Attempt, Waiters};
 

@@ -9,7 +9,7 @@ use tracing::debug;
 use super::{FeedbackLimits, Settlement};
 use crate::clock::Clock;
 use crate::delivery::{
-    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Released, Waiters, Written,
+    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters, Written,
 };
 use crate::metrics::Outcomes;
 use crate::store::{Store, StoreError, StoredFeedback};
@@ -120,14 +120,13 @@ impl PeekLock<FeedbackQueue> {
                 return Ok(Attempt::Nothing(self.next_timeout().into_iter().chain([ready]).min()));
             }
             let entries: Vec<Entry> = records.iter().map(entry).collect();
-            let (token, locked_until, owner) = self.token_owner(limits.lock);
             let limit = HandOutLimit { items: records.len(), bytes: usize::MAX, max_deliveries: u32::MAX };
-            let handed_out = reading.hand_out(owner, &entries, limit);
-            if handed_out.sequences().len() < records.len() {
+            let handed_out = reading.hand_out(Recipient::Token(limits.lock), &entries, limit);
+            let Some((token, locked_until)) = handed_out.lock else { continue };
+            if handed_out.sequences().len() < records.len() || handed_out.keep(|_| true).is_empty() {
                 // Some of them have just been settled or released.
                 continue;
             }
-            handed_out.keep(|_| true);
             debug!(records = records.len(), "feedback delivered");
             return Ok(Attempt::Received(FeedbackBatch {
                 token,

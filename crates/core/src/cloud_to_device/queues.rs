@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrohub_model::IdentityId;
+use ferrohub_model::{IdentityId, Timestamp};
 use tracing::{debug, info};
 
 use super::expiry::ExpiryTimer;
@@ -11,7 +11,7 @@ use super::message_queue::MessageQueue;
 use super::{MessageLimits, Receiver};
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::delivery::{Entry, HandOutLimit, LockOwner, LockToken, PeekLock};
+use crate::delivery::{Entry, HandOutLimit, LockToken, PeekLock, Recipient};
 use crate::metrics::{Metrics, count};
 use crate::store::{EnqueueOutcome, NewMessage, QueueEntry, Store, StoreError, StoredMessage};
 
@@ -34,6 +34,17 @@ pub struct LockedMessage {
     pub token: LockToken,
     /// The message.
     pub message: StoredMessage,
+}
+
+/// Messages that were locked and read.
+#[derive(Debug, Default)]
+pub(super) struct FetchedMessages {
+    /// The messages, oldest first.
+    pub(super) messages: Vec<StoredMessage>,
+    /// Whether there may be further messages.
+    pub(super) more: bool,
+    /// The token that settles them and its expiry, if there are any and the receiver has no connection.
+    lock: Option<(LockToken, Timestamp)>,
 }
 
 /// The message queues of a hub and their feedback, with the locks of both.
@@ -86,48 +97,49 @@ impl Queues {
         Ok(enqueued)
     }
 
-    /// Locks messages and reads them; also returns whether there may be further messages. Bodies are read only of messages that
-    /// are locked: they cannot be settled or expire any more, but may have been purged.
+    /// Locks messages and reads them. Bodies are read only of messages that are locked: they cannot be settled or expire any more,
+    /// but may have been purged.
     pub(super) async fn fetch(
         &self,
         id: &IdentityId,
-        owner: LockOwner,
+        recipient: Recipient<'_, MessageQueue>,
         (items, bytes): (usize, usize),
         wanted: impl Fn(&QueueEntry) -> bool,
-    ) -> Result<(Vec<StoredMessage>, bool), StoreError> {
+    ) -> Result<FetchedMessages, StoreError> {
         let queue = self.queue();
         let reading = self.messages.read(id);
         let waiting = queue.store.queued_messages(id).await?;
         if waiting.is_empty() {
-            return Ok((Vec::new(), false));
+            return Ok(FetchedMessages::default());
         }
         let entries: Vec<Entry> = waiting.iter().filter(|message| wanted(message)).map(entry).collect();
         let limit = HandOutLimit { items, bytes, max_deliveries: u32::MAX };
-        let handed_out = reading.hand_out(owner, &entries, limit);
-        let more = handed_out.more;
+        let handed_out = reading.hand_out(recipient, &entries, limit);
+        let (more, lock) = (handed_out.more, handed_out.lock);
         if handed_out.sequences().is_empty() {
-            return Ok((Vec::new(), more));
+            return Ok(FetchedMessages { more, ..FetchedMessages::default() });
         }
-        let messages = queue.store.messages(handed_out.sequences()).await?;
-        handed_out.keep(|sequence| messages.iter().any(|message| message.sequence == sequence));
+        let mut messages = queue.store.messages(handed_out.sequences()).await?;
+        let kept = handed_out.keep(|sequence| messages.iter().any(|message| message.sequence == sequence));
+        messages.retain(|message| kept.contains(&message.sequence));
         queue.record_outcome("delivered", messages.len() as u64);
-        Ok((messages, more))
+        Ok(FetchedMessages { messages, more, lock })
     }
 
     /// Locks the oldest unlocked message for a device that receives over HTTPS.
     pub(crate) async fn receive(&self, id: &IdentityId) -> Result<Option<LockedMessage>, StoreError> {
         loop {
-            let (token, until, owner) = self.messages.token_owner(self.queue().limits.lock);
-            let (messages, more) = self.fetch(id, owner, (1, usize::MAX), |_| true).await?;
-            match messages.into_iter().next() {
-                Some(message) => {
+            let recipient = Recipient::Token(self.queue().limits.lock);
+            let fetched = self.fetch(id, recipient, (1, usize::MAX), |_| true).await?;
+            match (fetched.messages.into_iter().next(), fetched.lock) {
+                (Some(message), Some((token, until))) => {
                     debug!(device = %id, sequence = message.sequence, "message delivered over HTTPS");
                     self.queue().expiry_timer.wake_by(until);
                     return Ok(Some(LockedMessage { token, message }));
                 }
                 // The message was settled, purged or released meanwhile; try the next one.
-                None if more => {}
-                None => return Ok(None),
+                _ if fetched.more => {}
+                _ => return Ok(None),
             }
         }
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::message_queue::MessageQueue;
 use super::{Queues, Settlement};
-use crate::delivery::Holder;
+use crate::delivery::{Holder, Recipient};
 use crate::session::{Session, Subscription};
-use crate::store::{StoreError, StoredMessage};
+use crate::store::{QueueEntry, StoreError, StoredMessage};
 
 /// Which messages a device is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +61,10 @@ impl Receiver {
         bytes: usize,
     ) -> Result<Fetched, StoreError> {
         let is_wanted = move |is_input| if is_input { filter.inputs } else { filter.messages };
-        let (messages, more) = self
-            .queues
-            .fetch(self.holder.key(), self.holder.owner(), (messages, bytes), |message| {
-                is_wanted(message.is_input)
-            })
-            .await?;
-        Ok(Fetched { messages, more })
+        let recipient = Recipient::Holder(&self.holder);
+        let wanted = |message: &QueueEntry| is_wanted(message.is_input);
+        let fetched = self.queues.fetch(self.holder.key(), recipient, (messages, bytes), wanted).await?;
+        Ok(Fetched { messages: fetched.messages, more: fetched.more })
     }
 
     /// Settles messages that it has locked. The outcome is persisted when this returns.

@@ -4,16 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use ferrohub_model::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Entry, HandOutLimit, Holder, LockOwner, PeekLock, QueueKind, Released, Written};
+use super::locks::LockOwner;
+use super::{Entry, HandOutLimit, Holder, PeekLock, QueueKind, Recipient, Released, Written};
 use crate::clock::Clock;
 use crate::metrics::Outcomes;
 use crate::uncancelled::Interrupted;
 
 pub(super) const MAX_DELIVERIES: u32 = 4;
+pub(super) const LOCK: Duration = Duration::from_secs(10);
 
 /// How an operation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +221,6 @@ impl PeekLock<FakeQueue> {
     pub(super) async fn receive(
         self: Arc<Self>,
         key: u8,
-        owner: LockOwner,
         holder: Option<Arc<Holder<FakeQueue>>>,
         items: usize,
     ) -> Result<Vec<u64>, FakeError> {
@@ -240,7 +242,9 @@ impl PeekLock<FakeQueue> {
             };
             let entries = queue.operation(read).await?;
             let limit = HandOutLimit { items, bytes: usize::MAX, max_deliveries: MAX_DELIVERIES };
-            let mut handed_out = reading.hand_out(owner, &entries, limit);
+            let recipient = holder.as_deref().map_or(Recipient::Token(LOCK), Recipient::Holder);
+            let mut handed_out = reading.hand_out(recipient, &entries, limit);
+            let owner = handed_out.owner();
             if let Some(exhausted) = handed_out.exhausted.take() {
                 exhausted.settle(Outcome::DeadLetter).await?;
             }
@@ -260,7 +264,10 @@ impl PeekLock<FakeQueue> {
                 }
             };
             queue.operation(count).await?;
-            handed_out.keep(|_| true);
+            let sequences = handed_out.keep(|_| true);
+            if sequences.is_empty() {
+                continue;
+            }
             queue.record_receipt(key, owner, holder.as_ref(), sequences.clone());
             return Ok(sequences);
         }

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ferrohub_model::Timestamp;
+
+use super::LockToken;
+use super::locks::{Entry, HandOutLimit, LockOwner};
 use super::peek_lock::{PeekLock, QueueKind};
-use super::{Entry, HandOutLimit, LockOwner};
 
 /// A hand-out that has begun: its queue reads from the store what waits.
 pub(crate) struct Reading<Q: QueueKind> {
@@ -24,13 +28,31 @@ impl<Q: QueueKind> Reading<Q> {
     }
 
     /// Locks the oldest items of what was read. `entries` are in the order of the queue.
-    pub(crate) fn hand_out(self, owner: LockOwner, entries: &[Entry], limit: HandOutLimit) -> HandOut<Q> {
+    pub(crate) fn hand_out(
+        self,
+        recipient: Recipient<'_, Q>,
+        entries: &[Entry],
+        limit: HandOutLimit,
+    ) -> HandOut<Q> {
         let now = self.peek_lock.now();
+        let (owner, lock) = match recipient {
+            Recipient::Holder(holder) => (holder.owner(), None),
+            Recipient::Token(duration) => {
+                let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+                let (token, until) = (LockToken::generate(), now.plus_millis(millis));
+                (LockOwner::Token { token, until }, Some((token, until)))
+            }
+        };
         let acquired = self.peek_lock.locks().acquire(&self.key, self.number, owner, entries, limit, now);
-        let items = |sequences| LockedItems::new(self.peek_lock.clone(), self.key.clone(), sequences);
+        let (peek_lock, key) = (self.peek_lock.clone(), self.key.clone());
+        let exhausted = LockedItems::new(peek_lock.clone(), key.clone(), acquired.exhausted);
         HandOut {
-            exhausted: (!acquired.exhausted.is_empty()).then(|| items(acquired.exhausted)),
-            locked: items(acquired.sequences),
+            peek_lock,
+            key,
+            owner,
+            lock,
+            sequences: acquired.sequences,
+            exhausted: (!exhausted.sequences.is_empty()).then_some(exhausted),
             more: acquired.more,
         }
     }
@@ -42,11 +64,24 @@ impl<Q: QueueKind> Drop for Reading<Q> {
     }
 }
 
+/// Who receives items.
+pub(crate) enum Recipient<'a, Q: QueueKind> {
+    /// A receiver that lasts, such as a connection.
+    Holder(&'a Holder<Q>),
+    /// A receiver without a connection. It gets a token, and its lock runs out after this time.
+    Token(Duration),
+}
+
 /// Items that are locked for their receiver and not delivered yet. Dropping it releases them.
 pub(crate) struct HandOut<Q: QueueKind> {
+    peek_lock: Arc<PeekLock<Q>>,
+    key: Q::Key,
+    owner: LockOwner,
+    sequences: Vec<u64>,
+    /// The token with which the receiver settles the items, and when its lock runs out. `None` for a [`Holder`].
+    pub(crate) lock: Option<(LockToken, Timestamp)>,
     /// Items that were delivered too often, for the queue to [settle](LockedItems::settle). Dropping them unlocks them.
     pub(crate) exhausted: Option<LockedItems<Q>>,
-    locked: LockedItems<Q>,
     /// Whether there may be further items that can be locked now: the limit left them out, or their locks have just ended.
     pub(crate) more: bool,
 }
@@ -54,16 +89,38 @@ pub(crate) struct HandOut<Q: QueueKind> {
 impl<Q: QueueKind> HandOut<Q> {
     /// Returns the sequence numbers of the items, oldest first.
     pub(crate) fn sequences(&self) -> &[u64] {
-        &self.locked.sequences
+        &self.sequences
     }
 
-    /// Leaves the delivered items to their owner, and releases the others.
-    pub(crate) fn keep(mut self, is_delivered: impl Fn(u64) -> bool) {
-        self.locked.sequences.retain(|sequence| !is_delivered(*sequence));
+    /// Returns the owner of the locks.
+    #[cfg(test)]
+    pub(super) fn owner(&self) -> LockOwner {
+        self.owner
+    }
+
+    /// Leaves the items to their receiver, if they exist and it still owns the locks, which have run out if this took too long.
+    /// Returns the sequence numbers of these, and releases the others.
+    #[must_use]
+    pub(crate) fn keep(mut self, exists: impl Fn(u64) -> bool) -> Vec<u64> {
+        let (mut kept, gone): (Vec<u64>, Vec<u64>) =
+            std::mem::take(&mut self.sequences).into_iter().partition(|sequence| exists(*sequence));
+        let locks = self.peek_lock.locks();
+        kept.retain(|sequence| locks.is_owner(&self.key, self.owner, *sequence));
+        drop(locks);
+        self.sequences = gone;
+        kept
     }
 }
 
-/// Items of one queue whose locks must not be left behind. Dropping it makes them available again.
+impl<Q: QueueKind> Drop for HandOut<Q> {
+    fn drop(&mut self) {
+        if !self.sequences.is_empty() {
+            self.peek_lock.release_items(&self.key, self.owner, &self.sequences);
+        }
+    }
+}
+
+/// Items of one queue whose outcome is about to be written. Dropping it makes them available again.
 pub(crate) struct LockedItems<Q: QueueKind> {
     peek_lock: Arc<PeekLock<Q>>,
     key: Q::Key,
@@ -153,7 +210,7 @@ impl<Q: QueueKind> Holder<Q> {
     }
 
     /// Returns the owner of its locks.
-    pub(crate) fn owner(&self) -> LockOwner {
+    pub(super) fn owner(&self) -> LockOwner {
         LockOwner::Holder(self.number)
     }
 
@@ -173,16 +230,14 @@ impl<Q: QueueKind> Holder<Q> {
 
     /// Releases items that it has locked, as if it had not received them, except those that it is settling.
     pub(crate) fn release(&self, sequences: &[u64]) {
-        let now = self.peek_lock.now();
-        let released = self.peek_lock.locks().release(&self.key, self.number, sequences, now);
-        self.peek_lock.on_released(&self.key, released);
+        self.peek_lock.release_items(&self.key, self.owner(), sequences);
     }
 }
 
 impl<Q: QueueKind> Drop for Holder<Q> {
     fn drop(&mut self) {
         let now = self.peek_lock.now();
-        let released = self.peek_lock.locks().release_holder(&self.key, self.number, now);
+        let released = self.peek_lock.locks().release_all(&self.key, self.owner(), now);
         self.peek_lock.on_released(&self.key, released);
     }
 }

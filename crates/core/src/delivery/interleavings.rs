@@ -3,17 +3,16 @@
 //! has ended or too often, and no receiver sleeps while there is an item for it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ferrohub_model::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::task::{JoinHandle, yield_now};
 
-use super::fake::{FakeError, FakeQueue, Item, MAX_DELIVERIES, Outcome, Receipt, State, Verdict};
-use super::{Holder, LockOwner, PeekLock};
+use super::fake::{FakeError, FakeQueue, Item, LOCK, MAX_DELIVERIES, Outcome, Receipt, State, Verdict};
+use super::locks::LockOwner;
+use super::{Holder, PeekLock};
 
-const LOCK: Duration = Duration::from_secs(10);
 const HOLDERS: usize = 3;
 
 #[derive(Debug, Clone)]
@@ -77,7 +76,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// A receiver that has found nothing, and sleeps until it is notified.
 struct Sleeper {
     key: u8,
-    owner: LockOwner,
+    /// The holder that sleeps, if it is one.
+    owner: Option<LockOwner>,
     /// How often the queue had notified when it began to look.
     notified: u64,
 }
@@ -131,13 +131,10 @@ impl World {
             Step::Disconnect(holder) => self.holders[holder] = None,
             Step::Fetch { holder, items } => {
                 if let Some(holder) = self.holders[holder].clone() {
-                    self.receive(0, holder.owner(), Some(holder), items);
+                    self.receive(0, Some(holder), items);
                 }
             }
-            Step::Receive { key, items } => {
-                let (_, _, owner) = self.peek_lock.token_owner(LOCK);
-                self.receive(key, owner, None, items);
-            }
+            Step::Receive { key, items } => self.receive(key, None, items),
             Step::Settle { receipt, items, outcome } => self.settle(receipt, items, outcome),
             Step::Release(receipt) => self.release(receipt),
             Step::Expire => self.tasks.push(tokio::spawn(expire(self.peek_lock.clone()))),
@@ -162,9 +159,10 @@ impl World {
         }
     }
 
-    fn receive(&mut self, key: u8, owner: LockOwner, holder: Option<Arc<Holder<FakeQueue>>>, items: usize) {
+    fn receive(&mut self, key: u8, holder: Option<Arc<Holder<FakeQueue>>>, items: usize) {
+        let owner = holder.as_ref().map(|holder| holder.owner());
         let notified = self.queue().state().notified.get(&key).copied().unwrap_or_default();
-        let receiving = tokio::spawn(self.peek_lock.clone().receive(key, owner, holder, items));
+        let receiving = tokio::spawn(self.peek_lock.clone().receive(key, holder, items));
         self.receivers.push((Sleeper { key, owner, notified }, receiving));
     }
 
@@ -234,8 +232,9 @@ impl World {
         let asleep: Vec<&Sleeper> = self.sleepers.iter().filter(|sleeper| is_asleep(sleeper)).collect();
         for Sleeper { key, owner, .. } in asleep {
             let owners = self.peek_lock.locks().owners(key);
-            let is_blocked = matches!(owner, LockOwner::Holder(_))
-                && owners.values().any(|other| matches!(other, LockOwner::Holder(_)) && other != owner);
+            let is_other =
+                |other: &LockOwner| matches!(other, LockOwner::Holder(_)) && Some(*other) != *owner;
+            let is_blocked = owner.is_some() && owners.values().any(is_other);
             let is_available =
                 |sequence: &u64, item: &Item| item.expiry > now && !owners.contains_key(sequence);
             let available =
@@ -280,13 +279,11 @@ impl World {
                 due.map(|((_, sequence), _)| *sequence).collect::<Vec<_>>()
             };
             let due = is_due(&self.queue().state());
-            let (_, _, owner) = self.peek_lock.token_owner(LOCK);
-            let received = self.peek_lock.clone().receive(key, owner, None, usize::MAX).await;
+            let received = self.peek_lock.clone().receive(key, None, usize::MAX).await;
             prop_assert_eq!(received, Ok(due));
         }
-        let (_, _, owner) = self.peek_lock.token_owner(LOCK);
         for key in 0..2 {
-            let received = self.peek_lock.clone().receive(key, owner, None, usize::MAX).await;
+            let received = self.peek_lock.clone().receive(key, None, usize::MAX).await;
             prop_assert_eq!(received, Ok(Vec::new()), "all are locked, and the exhausted ones are gone");
         }
         prop_assert_eq!(&self.queue().state().violations, &Vec::<String>::new());

@@ -246,22 +246,34 @@ impl<K: Clone + Eq + Hash> Locks<K> {
         Some(sequences.clone())
     }
 
-    /// Ends locks whatever their state: their outcome was written or could not be written, or they were not delivered.
-    /// `available` tells whether the items may be in the queue again.
+    /// Ends locks whose outcome was written or could not be written. `available` tells whether the items may be in the queue
+    /// again.
     pub(super) fn end(&mut self, key: &K, sequences: &[u64], available: bool, now: Timestamp) -> Released {
         self.release_where(key, sequences.iter().copied(), available, now, |_| true)
     }
 
-    /// Releases all items of a holder, except those that it is settling.
-    pub(super) fn release_holder(&mut self, key: &K, holder: u64, now: Timestamp) -> Released {
+    /// Releases all items of an owner, except those that it is settling.
+    pub(super) fn release_all(&mut self, key: &K, owner: LockOwner, now: Timestamp) -> Released {
         let all = self.locked(key);
-        self.release(key, holder, &all, now)
+        self.release(key, owner, &all, now)
     }
 
-    /// Releases these items of a holder, except those that it is settling.
-    pub(super) fn release(&mut self, key: &K, holder: u64, sequences: &[u64], now: Timestamp) -> Released {
-        let is_ours = |lock: &Lock| lock.owner == LockOwner::Holder(holder) && !lock.settling;
+    /// Releases these items of an owner, except those that it is settling.
+    pub(super) fn release(
+        &mut self,
+        key: &K,
+        owner: LockOwner,
+        sequences: &[u64],
+        now: Timestamp,
+    ) -> Released {
+        let is_ours = |lock: &Lock| lock.owner == owner && !lock.settling;
         self.release_where(key, sequences.iter().copied(), true, now, is_ours)
+    }
+
+    /// Returns whether an item is locked for this owner.
+    pub(super) fn is_owner(&self, key: &K, owner: LockOwner, sequence: u64) -> bool {
+        let lock = self.queues.get(key).and_then(|queue| queue.locks.get(&sequence));
+        lock.is_some_and(|lock| lock.owner == owner)
     }
 
     /// Releases the items that were locked with this token, unless they are being settled.

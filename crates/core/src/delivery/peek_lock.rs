@@ -4,13 +4,12 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ferrohub_model::Timestamp;
 
 use super::guards::LockedItems;
-use super::locks::Locks;
-use super::{Holder, HubLocks, LockOwner, LockToken, Reading, Released};
+use super::locks::{LockOwner, Locks};
+use super::{Holder, HubLocks, LockToken, Reading, Released};
 use crate::clock::Clock;
 use crate::metrics::Outcomes;
 use crate::uncancelled::{Interrupted, run_uncancelled};
@@ -100,13 +99,6 @@ impl<Q: QueueKind> PeekLock<Q> {
         Holder::new(self.clone(), key.clone(), self.next_holder.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Returns a new owner without a connection, whose locks run out after `duration`.
-    pub(crate) fn token_owner(&self, duration: Duration) -> (LockToken, Timestamp, LockOwner) {
-        let token = LockToken::generate();
-        let until = self.now().plus_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
-        (token, until, LockOwner::Token { token, until })
-    }
-
     /// Locks items that the hub ends itself, but for those that are locked. When their locks end otherwise, that is
     /// [reported](Released::expired).
     pub(crate) fn lock_for_hub(
@@ -135,6 +127,13 @@ impl<Q: QueueKind> PeekLock<Q> {
         let begun = self.locks().begin_settle_with_token(key, token, now);
         let Some(sequences) = begun else { return Ok(None) };
         self.write(LockedItems::new(self.clone(), key.clone(), sequences), outcome).await.map(Some)
+    }
+
+    /// Releases these items of an owner, except those that it is settling.
+    pub(super) fn release_items(&self, key: &Q::Key, owner: LockOwner, sequences: &[u64]) {
+        let now = self.now();
+        let released = self.locks().release(key, owner, sequences, now);
+        self.on_released(key, released);
     }
 
     /// Releases what was locked with this token, as if it had not been received. Has no effect if the lock has run out or is being

@@ -9,7 +9,7 @@ use tracing::info;
 use crate::callers::ServiceCaller;
 use crate::clock::Clock;
 use crate::delivery::{
-    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Released, Waiters, Written,
+    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters, Written,
 };
 use crate::hub::Hub;
 use crate::limits::NotificationLimits;
@@ -117,23 +117,23 @@ impl PeekLock<NotificationQueue> {
                 return Ok(Attempt::Nothing(self.next_timeout()));
             }
             let entries: Vec<Entry> = found.iter().map(entry).collect();
-            let (token, _, owner) = self.token_owner(limits.lock_duration);
             let limit = HandOutLimit { items: 1, bytes: usize::MAX, max_deliveries: limits.max_deliveries };
-            let mut handed_out = reading.hand_out(owner, &entries, limit);
+            let mut handed_out = reading.hand_out(Recipient::Token(limits.lock_duration), &entries, limit);
             // It is locked, so another receiver may look while this one writes.
             drop(turn);
             if let Some(exhausted) = handed_out.exhausted.take() {
                 let notifications = exhausted.settle(NotificationOutcome::DeadLetter).await?;
                 info!(notifications, "file notifications dead-lettered: maximum delivery count exceeded");
             }
+            let Some((token, _)) = handed_out.lock else { continue };
             let Some(sequence) = handed_out.sequences().first().copied() else { continue };
             found.retain(|notification| notification.sequence == sequence);
             let Some(StoredNotification { notification, .. }) = found.pop() else { continue };
-            if !store.count_file_notification_delivery(sequence).await? {
-                // It was removed because there were too many.
+            let exists = store.count_file_notification_delivery(sequence).await?;
+            if handed_out.keep(|_| exists).is_empty() {
+                // It was removed because there were too many, or the write took as long as a lock lasts.
                 continue;
             }
-            handed_out.keep(|_| true);
             count(&metrics.file_notifications, "delivered");
             return Ok(Attempt::Received(LockedNotification { token, notification }));
         }

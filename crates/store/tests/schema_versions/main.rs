@@ -11,7 +11,7 @@ use std::path::Path;
 use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore as _};
 use ferrohub_core::registry::Authentication;
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{DeviceCounts, NotificationLock, Store};
+use ferrohub_core::store::{DeviceCounts, Store};
 use ferrohub_core::telemetry::EventLog;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::{DeviceId, IdentityId, Rights, Timestamp};
@@ -179,10 +179,8 @@ async fn files_are_found(store: &SqliteStore, version: usize) {
     assert_eq!((blob.file.as_str(), blob.blob.bytes), ("0123456789abcdef0123456789abcdef", 5));
     assert_eq!(blob.blob.properties.get("content-type").map(String::as_str), Some("image/png"));
     assert_eq!(store.signing_keys().await.unwrap().len(), 1);
-    let lock =
-        NotificationLock { token: "lock".to_owned(), until: time(1_800_000_100_000), max_deliveries: 10 };
-    let notification =
-        store.lock_next_file_notification(time(1_800_000_000_000), &lock).await.unwrap().unwrap();
+    let notifications = store.file_notifications(time(1_800_000_000_000), &[], 9).await.unwrap();
+    let notification = &notifications[0].notification;
     assert_eq!((notification.blob_name.as_str(), notification.blob_size_in_bytes), ("pump-1/photo.png", 5));
 }
 

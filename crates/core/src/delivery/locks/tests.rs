@@ -73,7 +73,7 @@ fn an_expired_item_is_not_handed_out() {
     assert!(queue.0.is_empty());
     let without_expiry = Entry { expiry: None, ..item(2, 1) };
     assert_eq!(queue.acquire(FIRST, &[without_expiry], 9, DAY), acquired(&[2], false));
-    assert_eq!(queue.0.release_holder(&"q", 1, at(2 * DAY)), released(1));
+    assert_eq!(queue.0.release_all(&"q", FIRST, at(2 * DAY)), released(1));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn an_item_that_was_delivered_too_often_is_locked_for_the_hub() {
     let first = Acquired { sequences: vec![12], exhausted: vec![13, 14], more: true };
     assert_eq!(queue.acquire(FIRST, &entries, 1, 0), first);
     assert!(!queue.0.begin_settle(&"q", 1, 13), "its owner is the hub");
-    assert_eq!(queue.0.release_holder(&"q", 1, at(0)).items, 1);
+    assert_eq!(queue.0.release_all(&"q", FIRST, at(0)).items, 1);
     assert_eq!(queue.0.locked(&"q"), [13, 14]);
     assert_eq!(queue.0.end(&"q", &[13, 14], false, at(0)), Released { items: 2, ..Released::default() });
     assert!(queue.0.is_empty());
@@ -106,7 +106,7 @@ fn a_newer_holder_waits_until_the_older_one_releases_its_items() {
         [2],
         "a receiver without a connection gets it"
     );
-    assert_eq!(queue.0.release_holder(&"q", 1, at(0)), Released { had_waiter: true, ..released(1) });
+    assert_eq!(queue.0.release_all(&"q", FIRST, at(0)), Released { had_waiter: true, ..released(1) });
     assert_eq!(queue.acquire(SECOND, &entries, 9, 0).sequences, [1]);
 }
 
@@ -119,8 +119,8 @@ fn an_item_being_settled_stays_locked_when_its_owner_ends() {
     assert!(!queue.0.begin_settle(&"other", 1, 1), "it is in another queue");
     assert!(queue.0.begin_settle(&"q", 1, 1));
     assert!(!queue.0.begin_settle(&"q", 1, 1), "already being settled");
-    assert_eq!(queue.0.release(&"q", 1, &[1], at(0)), Released::default());
-    assert_eq!(queue.0.release_holder(&"q", 1, at(0)).items, 1);
+    assert_eq!(queue.0.release(&"q", FIRST, &[1], at(0)), Released::default());
+    assert_eq!(queue.0.release_all(&"q", FIRST, at(0)).items, 1);
     assert!(!queue.0.acquire_for_hub(&"q", 1, at(DAY).into()));
     assert_eq!(queue.acquire(SECOND, &entries, 9, 0), acquired(&[], false));
     assert_eq!(
@@ -134,8 +134,12 @@ fn an_item_being_settled_stays_locked_when_its_owner_ends() {
 fn some_items_of_a_holder_are_released() {
     let mut queue = Queue::default();
     queue.acquire(FIRST, &[item(1, 1), item(2, 1), item(3, 1)], 9, 0);
-    assert_eq!(queue.0.release(&"q", 2, &[1], at(0)), Released::default(), "another holder owns the lock");
-    assert_eq!(queue.0.release(&"q", 1, &[1, 3, 7], at(0)), released(2));
+    assert_eq!(
+        queue.0.release(&"q", SECOND, &[1], at(0)),
+        Released::default(),
+        "another holder owns the lock"
+    );
+    assert_eq!(queue.0.release(&"q", FIRST, &[1, 3, 7], at(0)), released(2));
     assert_eq!(queue.0.locked(&"q"), [2]);
 }
 
@@ -184,7 +188,7 @@ fn releasing_an_expired_item_reports_the_expiry() {
     let mut queue = Queue::default();
     queue.acquire(FIRST, &[item(1, 1)], 9, 0);
     assert!(!queue.0.acquire_for_hub(&"q", 1, Some(at(DAY))), "the item is locked");
-    assert!(queue.0.release_holder(&"q", 1, at(DAY)).expired);
+    assert!(queue.0.release_all(&"q", FIRST, at(DAY)).expired);
     assert!(queue.0.acquire_for_hub(&"q", 1, Some(at(DAY))));
     assert!(!queue.0.end(&"q", &[1], false, at(DAY)).expired, "the hub knows");
 }
@@ -240,6 +244,6 @@ fn queues_are_independent() {
         assert_eq!(acquired.sequences, [1]);
         locks.end_read(&key, read);
     }
-    assert_eq!(locks.release_holder(&"a", 1, at(0)).items, 1);
+    assert_eq!(locks.release_all(&"a", FIRST, at(0)).items, 1);
     assert_eq!((locks.locked(&"a"), locks.locked(&"b")), (vec![], vec![1]));
 }
