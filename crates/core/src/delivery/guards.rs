@@ -7,7 +7,7 @@ use std::time::Duration;
 use ferrohub_model::Timestamp;
 
 use super::LockToken;
-use super::locks::{Entry, HandOutLimit, LockOwner};
+use super::locks::{Entry, HandOutLimit, LockOwner, LockState};
 use super::peek_lock::{PeekLock, QueueKind};
 
 /// A hand-out that has begun: its queue reads from the store what waits.
@@ -102,10 +102,10 @@ impl<Q: QueueKind> HandOut<Q> {
     /// Returns the sequence numbers of these, and releases the others.
     #[must_use]
     pub(crate) fn keep(mut self, exists: impl Fn(u64) -> bool) -> Vec<u64> {
-        let (mut kept, gone): (Vec<u64>, Vec<u64>) =
-            std::mem::take(&mut self.sequences).into_iter().partition(|sequence| exists(*sequence));
-        let locks = self.peek_lock.locks();
-        kept.retain(|sequence| locks.is_owner(&self.key, self.owner, *sequence));
+        let all = std::mem::take(&mut self.sequences);
+        let (mut kept, gone): (Vec<u64>, Vec<u64>) = all.into_iter().partition(|sequence| exists(*sequence));
+        let mut locks = self.peek_lock.locks();
+        kept.retain(|sequence| locks.deliver(&self.key, self.owner, *sequence));
         drop(locks);
         self.sequences = gone;
         kept
@@ -115,7 +115,7 @@ impl<Q: QueueKind> HandOut<Q> {
 impl<Q: QueueKind> Drop for HandOut<Q> {
     fn drop(&mut self) {
         if !self.sequences.is_empty() {
-            self.peek_lock.release_items(&self.key, self.owner, &self.sequences);
+            self.peek_lock.release_items(&self.key, self.owner, &self.sequences, LockState::Undelivered);
         }
     }
 }
@@ -214,7 +214,7 @@ impl<Q: QueueKind> Holder<Q> {
         LockOwner::Holder(self.number)
     }
 
-    /// Settles items that it has locked. Ignores other sequence numbers. Returns how many of the items still existed.
+    /// Settles items that were delivered to it. Ignores other sequence numbers. Returns how many of the items still existed.
     pub(crate) async fn settle(&self, sequences: &[u64], outcome: Q::Outcome) -> Result<u64, Q::Error> {
         let mut begun = Vec::with_capacity(sequences.len());
         if !sequences.is_empty() {
@@ -228,9 +228,9 @@ impl<Q: QueueKind> Holder<Q> {
         LockedItems::new(self.peek_lock.clone(), self.key.clone(), begun).settle(outcome).await
     }
 
-    /// Releases items that it has locked, as if it had not received them, except those that it is settling.
+    /// Releases items that were delivered to it, as if they had not been, except those that it is settling.
     pub(crate) fn release(&self, sequences: &[u64]) {
-        self.peek_lock.release_items(&self.key, self.owner(), sequences);
+        self.peek_lock.release_items(&self.key, self.owner(), sequences, LockState::Delivered);
     }
 }
 

@@ -74,12 +74,22 @@ pub(crate) struct Released {
     pub(crate) timed_out: bool,
 }
 
+/// What the owner of a lock may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LockState {
+    /// The item is on its way to the owner.
+    Undelivered,
+    /// The owner has the item, and may settle or release it.
+    Delivered,
+    /// The outcome is being written. The lock stays until that is done, even if its owner ends or its time runs out.
+    Settling,
+}
+
 #[derive(Debug)]
 struct Lock {
     expiry: Option<Timestamp>,
     owner: LockOwner,
-    /// The outcome is being written. The lock stays until that is done, even if its owner ends or its time runs out.
-    settling: bool,
+    state: LockState,
 }
 
 #[derive(Debug, Default)]
@@ -177,7 +187,9 @@ impl<K: Clone + Eq + Hash> Locks<K> {
                 break;
             }
             if is_exhausted(deliveries, limit.max_deliveries) {
-                queue.locks.insert(sequence, Lock { expiry, owner: LockOwner::Hub, settling: true });
+                queue
+                    .locks
+                    .insert(sequence, Lock { expiry, owner: LockOwner::Hub, state: LockState::Settling });
                 acquired.exhausted.push(sequence);
                 continue;
             }
@@ -188,7 +200,7 @@ impl<K: Clone + Eq + Hash> Locks<K> {
                 acquired.more = true;
                 break;
             }
-            queue.locks.insert(sequence, Lock { expiry, owner, settling: false });
+            queue.locks.insert(sequence, Lock { expiry, owner, state: LockState::Undelivered });
             acquired.sequences.push(sequence);
         }
         if let LockOwner::Token { token, until } = owner
@@ -207,16 +219,33 @@ impl<K: Clone + Eq + Hash> Locks<K> {
         if queue.locks.contains_key(&sequence) {
             return false;
         }
-        queue.locks.insert(sequence, Lock { expiry, owner: LockOwner::Hub, settling: true });
+        queue.locks.insert(sequence, Lock { expiry, owner: LockOwner::Hub, state: LockState::Settling });
         true
     }
 
-    /// Begins to settle an item that this holder has locked. Returns false if it has not.
+    /// Delivers an item to the owner of its lock. Returns false if it has lost the lock: its time has run out, or it has ended.
+    pub(super) fn deliver(&mut self, key: &K, owner: LockOwner, sequence: u64) -> bool {
+        self.change_state(key, owner, sequence, LockState::Undelivered, LockState::Delivered)
+    }
+
+    /// Begins to settle an item that was delivered to this holder. Returns false if it was not.
     pub(super) fn begin_settle(&mut self, key: &K, holder: u64, sequence: u64) -> bool {
+        let owner = LockOwner::Holder(holder);
+        self.change_state(key, owner, sequence, LockState::Delivered, LockState::Settling)
+    }
+
+    fn change_state(
+        &mut self,
+        key: &K,
+        owner: LockOwner,
+        sequence: u64,
+        from: LockState,
+        to: LockState,
+    ) -> bool {
         let lock = self.queues.get_mut(key).and_then(|queue| queue.locks.get_mut(&sequence));
-        match lock.filter(|lock| lock.owner == LockOwner::Holder(holder) && !lock.settling) {
+        match lock.filter(|lock| lock.owner == owner && lock.state == from) {
             Some(lock) => {
-                lock.settling = true;
+                lock.state = to;
                 true
             }
             None => false,
@@ -233,14 +262,19 @@ impl<K: Clone + Eq + Hash> Locks<K> {
     ) -> Option<Vec<u64>> {
         let queue = self.queues.get_mut(key)?;
         let sequences = queue.tokens.get(&token)?;
-        let LockOwner::Token { until, .. } = queue.locks.get(sequences.first()?)?.owner else { return None };
-        // While it is being settled, a lock cannot run out, and so is not in `expirations`.
-        if until <= now || self.expirations.remove(&(until, token)).is_none() {
+        let Lock { owner: LockOwner::Token { until, .. }, state: LockState::Delivered, .. } =
+            *queue.locks.get(sequences.first()?)?
+        else {
+            return None;
+        };
+        if until <= now {
             return None;
         }
+        // While it is being settled, it does not run out.
+        self.expirations.remove(&(until, token));
         for sequence in sequences {
             if let Some(lock) = queue.locks.get_mut(sequence) {
-                lock.settling = true;
+                lock.state = LockState::Settling;
             }
         }
         Some(sequences.clone())
@@ -252,34 +286,32 @@ impl<K: Clone + Eq + Hash> Locks<K> {
         self.release_where(key, sequences.iter().copied(), available, now, |_| true)
     }
 
-    /// Releases all items of an owner, except those that it is settling.
+    /// Releases all items of an owner that has ended, except those that it is settling.
     pub(super) fn release_all(&mut self, key: &K, owner: LockOwner, now: Timestamp) -> Released {
         let all = self.locked(key);
-        self.release(key, owner, &all, now)
+        let is_ours = |lock: &Lock| lock.owner == owner && lock.state != LockState::Settling;
+        self.release_where(key, all, true, now, is_ours)
     }
 
-    /// Releases these items of an owner, except those that it is settling.
+    /// Releases these items of an owner, if they are in this state.
     pub(super) fn release(
         &mut self,
         key: &K,
         owner: LockOwner,
         sequences: &[u64],
+        state: LockState,
         now: Timestamp,
     ) -> Released {
-        let is_ours = |lock: &Lock| lock.owner == owner && !lock.settling;
+        let is_ours = |lock: &Lock| lock.owner == owner && lock.state == state;
         self.release_where(key, sequences.iter().copied(), true, now, is_ours)
-    }
-
-    /// Returns whether an item is locked for this owner.
-    pub(super) fn is_owner(&self, key: &K, owner: LockOwner, sequence: u64) -> bool {
-        let lock = self.queues.get(key).and_then(|queue| queue.locks.get(&sequence));
-        lock.is_some_and(|lock| lock.owner == owner)
     }
 
     /// Releases the items that were locked with this token, unless they are being settled.
     pub(super) fn release_token(&mut self, key: &K, token: LockToken, now: Timestamp) -> Released {
         let sequences = self.queues.get(key).and_then(|queue| queue.tokens.get(&token)).cloned();
-        self.release_where(key, sequences.unwrap_or_default(), true, now, |lock| !lock.settling)
+        self.release_where(key, sequences.unwrap_or_default(), true, now, |lock| {
+            lock.state != LockState::Settling
+        })
     }
 
     /// Releases the items whose locks have run out. Returns the queue of each lock.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ferrohub_model::Timestamp;
 
 use super::guards::LockedItems;
-use super::locks::{LockOwner, Locks};
+use super::locks::{LockOwner, LockState, Locks};
 use super::{Holder, HubLocks, LockToken, Reading, Released};
 use crate::clock::Clock;
 use crate::metrics::Outcomes;
@@ -129,10 +129,10 @@ impl<Q: QueueKind> PeekLock<Q> {
         self.write(LockedItems::new(self.clone(), key.clone(), sequences), outcome).await.map(Some)
     }
 
-    /// Releases these items of an owner, except those that it is settling.
-    pub(super) fn release_items(&self, key: &Q::Key, owner: LockOwner, sequences: &[u64]) {
+    /// Releases these items of an owner, if they are in this state.
+    pub(super) fn release_items(&self, key: &Q::Key, owner: LockOwner, sequences: &[u64], state: LockState) {
         let now = self.now();
-        let released = self.locks().release(key, owner, sequences, now);
+        let released = self.locks().release(key, owner, sequences, state, now);
         self.on_released(key, released);
     }
 

@@ -29,7 +29,7 @@ fn acquired(sequences: &[u64], more: bool) -> Acquired {
 struct Queue(Locks<&'static str>);
 
 impl Queue {
-    /// Reads and acquires in one step.
+    /// Reads, acquires and delivers in one step.
     fn acquire(&mut self, owner: LockOwner, entries: &[Entry], items: usize, now: i64) -> Acquired {
         self.acquire_limited(owner, entries, limit(items, usize::MAX), now)
     }
@@ -44,7 +44,14 @@ impl Queue {
         let read = self.0.begin_read(&"q");
         let acquired = self.0.acquire(&"q", read, owner, entries, limit, at(now));
         self.0.end_read(&"q", read);
+        for sequence in &acquired.sequences {
+            assert!(self.0.deliver(&"q", owner, *sequence));
+        }
         acquired
+    }
+
+    fn release(&mut self, owner: LockOwner, sequences: &[u64]) -> Released {
+        self.0.release(&"q", owner, sequences, LockState::Delivered, at(0))
     }
 }
 
@@ -119,7 +126,7 @@ fn an_item_being_settled_stays_locked_when_its_owner_ends() {
     assert!(!queue.0.begin_settle(&"other", 1, 1), "it is in another queue");
     assert!(queue.0.begin_settle(&"q", 1, 1));
     assert!(!queue.0.begin_settle(&"q", 1, 1), "already being settled");
-    assert_eq!(queue.0.release(&"q", FIRST, &[1], at(0)), Released::default());
+    assert_eq!(queue.release(FIRST, &[1]), Released::default());
     assert_eq!(queue.0.release_all(&"q", FIRST, at(0)).items, 1);
     assert!(!queue.0.acquire_for_hub(&"q", 1, at(DAY).into()));
     assert_eq!(queue.acquire(SECOND, &entries, 9, 0), acquired(&[], false));
@@ -134,12 +141,8 @@ fn an_item_being_settled_stays_locked_when_its_owner_ends() {
 fn some_items_of_a_holder_are_released() {
     let mut queue = Queue::default();
     queue.acquire(FIRST, &[item(1, 1), item(2, 1), item(3, 1)], 9, 0);
-    assert_eq!(
-        queue.0.release(&"q", SECOND, &[1], at(0)),
-        Released::default(),
-        "another holder owns the lock"
-    );
-    assert_eq!(queue.0.release(&"q", FIRST, &[1, 3, 7], at(0)), released(2));
+    assert_eq!(queue.release(SECOND, &[1]), Released::default(), "another holder owns the lock");
+    assert_eq!(queue.release(FIRST, &[1, 3, 7]), released(2));
     assert_eq!(queue.0.locked(&"q"), [2]);
 }
 
@@ -232,6 +235,38 @@ fn what_ended_is_forgotten_with_the_reads_that_it_matters_to() {
         assert!(queue.0.queues["q"].ended.len() <= 1);
     }
     queue.0.end_read(&"q", read);
+    assert!(queue.0.is_empty());
+}
+
+#[test]
+fn only_what_was_delivered_is_settled_or_released() {
+    let mut queue = Queue::default();
+    let entries = [item(1, 1), item(2, 1)];
+    let acquire = |queue: &mut Queue, owner| {
+        let read = queue.0.begin_read(&"q");
+        let acquired = queue.0.acquire(&"q", read, owner, &entries, limit(9, 9), at(0));
+        queue.0.end_read(&"q", read);
+        acquired.sequences
+    };
+    assert_eq!(acquire(&mut queue, FIRST), [1, 2]);
+    assert!(!queue.0.begin_settle(&"q", 1, 1));
+    assert_eq!(queue.release(FIRST, &[1]), Released::default());
+    assert!(!queue.0.deliver(&"q", SECOND, 1), "another holder owns the lock");
+    assert!(queue.0.deliver(&"q", FIRST, 1));
+    assert!(!queue.0.deliver(&"q", FIRST, 1), "delivered already");
+    assert_eq!(queue.0.release(&"q", FIRST, &[1, 2], LockState::Undelivered, at(0)), released(1));
+    assert_eq!(queue.0.locked(&"q"), [1]);
+    assert_eq!(queue.release(FIRST, &[1]), released(1));
+
+    // The time of a lock also runs out before the delivery, and a holder may end.
+    let (token, owner) = token(60_000);
+    assert_eq!(acquire(&mut queue, owner), [1, 2]);
+    assert_eq!(queue.0.begin_settle_with_token(&"q", token, at(0)), None);
+    assert_eq!(queue.0.time_out(at(60_000)).len(), 1);
+    assert!(!queue.0.deliver(&"q", owner, 1));
+    assert_eq!(acquire(&mut queue, FIRST), [1, 2]);
+    assert_eq!(queue.0.release_all(&"q", FIRST, at(0)), released(2));
+    assert!(!queue.0.deliver(&"q", FIRST, 1));
     assert!(queue.0.is_empty());
 }
 
