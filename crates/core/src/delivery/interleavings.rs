@@ -82,10 +82,13 @@ struct Sleeper {
     notified: u64,
 }
 
+/// The sequence numbers that a receiver gets in the end.
+type Receiving = JoinHandle<Result<Vec<u64>, FakeError>>;
+
 struct World {
     peek_lock: Arc<PeekLock<FakeQueue>>,
     holders: [Option<Arc<Holder<FakeQueue>>>; HOLDERS],
-    receivers: Vec<(Sleeper, JoinHandle<Result<Vec<u64>, FakeError>>)>,
+    receivers: Vec<(Sleeper, Receiving)>,
     tasks: Vec<JoinHandle<()>>,
     sleepers: Vec<Sleeper>,
     last: u64,
