@@ -66,10 +66,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (index(), 1..3_usize, outcome)
             .prop_map(|(receipt, items, outcome)| Step::Settle { receipt, items, outcome }),
         1 => index().prop_map(Step::Release),
-        1 => Just(Step::Expire),
+        2 => Just(Step::Expire),
         24 => (index(), verdict).prop_map(|(index, verdict)| Step::GoOn(index, verdict)),
         1 => index().prop_map(Step::Cancel),
-        1 => (1..20_i64).prop_map(|seconds| Step::Wait { seconds }),
+        2 => (1..20_i64).prop_map(|seconds| Step::Wait { seconds }),
     ]
 }
 
