@@ -18,11 +18,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::clock::Clock;
 use ferrohub_core::files::{
-    Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob,
-    PutOptions,
+    Blob, BlobEndpoint, BlobError, BlobFolder, BlobIndex, BlobStore, BlobWriteOutcome, ByteRange, ByteStream,
+    Condition, OpenBlob, PutOptions, StoredBlob,
 };
 use ferrohub_core::metrics::Outcomes;
-use ferrohub_core::store::{BlobWriteOutcome, Store, StoredBlob};
 use ferrohub_core::uncancelled::run_uncancelled;
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
@@ -49,6 +48,9 @@ pub struct FolderLimits {
     pub device_bytes: u64,
 }
 
+/// Number of blobs that one read of the catalogue returns.
+const CATALOGUE_PAGE: usize = 10_000;
+
 /// The blob store in the hub's own folder.
 pub struct Folder(Arc<Inner>);
 
@@ -59,7 +61,7 @@ struct Inner {
     quota: Quota,
     block_stats: Arc<BlockStatsCache>,
     folder_locks: Arc<FolderLocks>,
-    catalogue: Arc<dyn Store>,
+    catalogue: Arc<dyn BlobIndex>,
     clock: Arc<dyn Clock>,
     /// Panics of operations, by place.
     panics: Outcomes,
@@ -72,7 +74,7 @@ impl Folder {
         path: &Path,
         endpoint: BlobEndpoint,
         limits: FolderLimits,
-        catalogue: Arc<dyn Store>,
+        catalogue: Arc<dyn BlobIndex>,
         clock: Arc<dyn Clock>,
         panics: Outcomes,
     ) -> Result<Self, BlobError> {
@@ -88,11 +90,11 @@ impl Folder {
         path: &Path,
         endpoint: BlobEndpoint,
         limits: FolderLimits,
-        catalogue: Arc<dyn Store>,
+        catalogue: Arc<dyn BlobIndex>,
         clock: Arc<dyn Clock>,
         panics: Outcomes,
     ) -> Result<Self, BlobError> {
-        let known: HashMap<String, BlobName> = catalogue.blob_files().await?.into_iter().collect();
+        let known = known_files(&*catalogue).await?;
         let quota = Quota::new(limits.total_bytes, limits.device_bytes);
         let (folder, recovered_quota) = (path.to_path_buf(), quota.clone());
         let paths = blocking(move || {
@@ -269,6 +271,18 @@ impl Inner {
         }
         let stored = self.catalogue.blob(name).await?;
         Ok(condition.check(stored.as_ref().map(|stored| &stored.blob))?)
+    }
+}
+
+/// Reads the catalogue: the blobs by the names of their files.
+async fn known_files(catalogue: &dyn BlobIndex) -> Result<HashMap<String, BlobName>, BlobError> {
+    let mut known = HashMap::new();
+    let mut last = None;
+    loop {
+        let page = catalogue.blob_files(last.as_ref(), CATALOGUE_PAGE).await?;
+        let Some((_, name)) = page.last() else { return Ok(known) };
+        last = Some(name.clone());
+        known.extend(page);
     }
 }
 

@@ -19,6 +19,7 @@ mod queues;
 mod receive;
 mod receiver;
 mod send;
+mod store;
 
 pub(crate) use expiry::run as run_expiry;
 pub use feedback::FeedbackBatch;
@@ -26,3 +27,7 @@ pub use limits::{FeedbackLimits, MessageLimits};
 pub(crate) use queues::Queues;
 pub use queues::{LockedMessage, Settlement};
 pub use receiver::{Fetched, MessageFilter, Receiver};
+pub use store::{
+    AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, MessageStore, NewMessage, QueueEntry,
+    StoredFeedback, StoredMessage,
+};

@@ -6,6 +6,7 @@ mod condition;
 mod maintenance;
 mod notifications;
 mod signing_keys;
+mod store;
 mod stored_files;
 mod upload;
 
@@ -17,5 +18,9 @@ pub use blobs::BlobOperationError;
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
 pub(crate) use notifications::NotificationQueue;
-pub use signing_keys::StoredSigningKey;
 pub(crate) use signing_keys::UrlSigningKeys;
+pub use store::{
+    BeginUploadOutcome, BlobIndex, BlobWriteOutcome, EndUploadOutcome, FileNotificationStore,
+    QueuedNotification, SigningKeyStore, StoredBlob, StoredNotification, StoredSigningKey, Upload,
+    UploadStore,
+};

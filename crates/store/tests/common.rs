@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use ferrohub_core::registry::{Authentication, Identity};
+use ferrohub_core::store::{Applied, Change, ChangeGroup, Refusal, Refused, Store, StoreError};
 use ferrohub_core::telemetry::{AuthMethod, Batch, EventIdentity, EventSource, NewEvent};
+use ferrohub_core::twins::{TwinChangeFn, TwinDocument};
 use ferrohub_model::device::Status;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
@@ -15,6 +17,41 @@ pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
 /// Opens the event log in the data folder of a store.
 pub(crate) fn open_events(store: &SqliteStore, partitions: u16) -> SqliteEventLog {
     SqliteEventLog::open(store, partitions, StoreMetrics::default()).unwrap()
+}
+
+/// Applies a group of changes, and returns why it was refused.
+pub(crate) async fn apply(store: &dyn Store, changes: Vec<Change>) -> Result<Applied, Refusal> {
+    let outcome = store.apply_group(ChangeGroup(changes)).await.unwrap();
+    outcome.map_err(|Refused { reason, .. }| reason)
+}
+
+pub(crate) async fn try_create(store: &dyn Store, identity: &Identity, limit: u64) -> Result<(), StoreError> {
+    let create = Change::Create { identity: identity.clone(), limit };
+    store.apply_group(create.into()).await.map(|outcome| assert_eq!(outcome, Ok(Applied::default())))
+}
+
+pub(crate) async fn create(store: &dyn Store, identity: &Identity, limit: u64) -> Result<(), Refusal> {
+    apply(store, vec![Change::Create { identity: identity.clone(), limit }]).await.map(drop)
+}
+
+pub(crate) async fn update(store: &dyn Store, identity: &Identity, etag: &str) -> Result<(), Refusal> {
+    let change = Change::Update { identity: identity.clone(), expected_etag: etag.to_owned() };
+    apply(store, vec![change]).await.map(drop)
+}
+
+pub(crate) async fn delete(store: &dyn Store, id: &IdentityId, etag: Option<&str>) -> Result<(), Refusal> {
+    let change = Change::Delete { id: id.clone(), expected_etag: etag.map(str::to_owned) };
+    apply(store, vec![change]).await.map(drop)
+}
+
+pub(crate) async fn change_twin(
+    store: &dyn Store,
+    id: &IdentityId,
+    change: TwinChangeFn,
+) -> Result<(Identity, TwinDocument), Refusal> {
+    let mut applied = apply(store, vec![Change::Twin { id: id.clone(), change }]).await?;
+    assert_eq!(applied.twins.len(), 1);
+    Ok(applied.twins.remove(0))
 }
 
 /// A batch of events with these bodies.

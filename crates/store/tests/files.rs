@@ -3,10 +3,11 @@
 
 mod common;
 
-use common::{identity, open};
-use ferrohub_core::files::{Blob, Condition, ConditionFailed, EtagMatch};
-use ferrohub_core::store::{
-    BlobWriteOutcome, QueuedNotification, Store, StoredBlob, StoredSigningKey, Upload, WriteOutcome,
+use common::{create, delete, identity, open};
+use ferrohub_core::files::{
+    BeginUploadOutcome, Blob, BlobIndex as _, BlobWriteOutcome, Condition, ConditionFailed, EndUploadOutcome,
+    EtagMatch, FileNotificationStore as _, QueuedNotification, SigningKeyStore as _, StoredBlob,
+    StoredSigningKey, Upload, UploadStore as _,
 };
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::{SharedAccessKey, Timestamp};
@@ -18,7 +19,7 @@ async fn store_with(devices: &[&str]) -> TestStore {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     for device in devices {
-        assert_eq!(store.create_identity(&identity(device), 10).await.unwrap(), WriteOutcome::Done);
+        assert_eq!(create(&store, &identity(device), 10).await, Ok(()));
     }
     TestStore(store, folder)
 }
@@ -49,25 +50,36 @@ async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
     let begin = async |id: &str, blob: &str, expires| {
         store.begin_upload(&upload(id, blob, expires), at(10), 2).await.unwrap()
     };
-    assert_eq!(begin("1", "unknown/f", 20).await, WriteOutcome::NotFound);
-    assert_eq!(begin("1", "d/f", 10).await, WriteOutcome::Done, "it has already expired and does not count");
-    assert_eq!(begin("2", "d/f", 20).await, WriteOutcome::Done);
-    assert_eq!(begin("3", "d/g", 30).await, WriteOutcome::Done);
-    assert_eq!(begin("4", "d/h", 30).await, WriteOutcome::Full);
-    assert_eq!(begin("4", "e/h", 30).await, WriteOutcome::Done, "uploads of another device do not count");
+    assert_eq!(begin("1", "unknown/f", 20).await, BeginUploadOutcome::NotFound);
+    assert_eq!(
+        begin("1", "d/f", 10).await,
+        BeginUploadOutcome::Begun,
+        "it has already expired and does not count"
+    );
+    assert_eq!(begin("2", "d/f", 20).await, BeginUploadOutcome::Begun);
+    assert_eq!(begin("3", "d/g", 30).await, BeginUploadOutcome::Begun);
+    assert_eq!(begin("4", "d/h", 30).await, BeginUploadOutcome::Full);
+    assert_eq!(
+        begin("4", "e/h", 30).await,
+        BeginUploadOutcome::Begun,
+        "uploads of another device do not count"
+    );
     assert_eq!(store.upload("2").await.unwrap(), Some(upload("2", "d/f", 20)));
     assert_eq!(store.upload("9").await.unwrap(), None);
-    assert_eq!(store.end_upload("2", None).await.unwrap(), WriteOutcome::Done);
-    assert_eq!(store.end_upload("2", Some(&notification("d/f", 99))).await.unwrap(), WriteOutcome::NotFound);
+    assert_eq!(store.end_upload("2", None).await.unwrap(), EndUploadOutcome::Ended);
+    assert_eq!(
+        store.end_upload("2", Some(&notification("d/f", 99))).await.unwrap(),
+        EndUploadOutcome::NotFound
+    );
     let queued = store.file_notifications(at(10), &[], 9).await.unwrap();
     assert_eq!(queued, [], "an upload that ended without a notification queues none");
-    assert_eq!(begin("5", "d/f", 30).await, WriteOutcome::Done);
+    assert_eq!(begin("5", "d/f", 30).await, BeginUploadOutcome::Begun);
 
-    let expired = store.expire_uploads(at(25), at(0)).await.unwrap();
+    let expired = store.expire_uploads(at(25), at(0), 10).await.unwrap();
     assert_eq!(expired, [upload("1", "d/f", 10)]);
-    assert_eq!(store.expire_uploads(at(25), at(10)).await.unwrap(), []);
+    assert_eq!(store.expire_uploads(at(25), at(10), 10).await.unwrap(), []);
     assert_eq!(store.upload("1").await.unwrap(), None, "it is removed");
-    store.delete_identity(&common::id("d"), None).await.unwrap();
+    delete(&store, &common::id("d"), None).await.unwrap();
     assert_eq!(store.upload("5").await.unwrap(), None);
     assert!(store.upload("4").await.unwrap().is_some());
 }
@@ -75,7 +87,7 @@ async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
 /// Stores a notification of an upload with this id.
 async fn notify(store: &SqliteStore, id: &str, notification: &QueuedNotification) {
     store.begin_upload(&upload(id, "d/f", 50), at(0), 10).await.unwrap();
-    assert_eq!(store.end_upload(id, Some(notification)).await.unwrap(), WriteOutcome::Done);
+    assert_eq!(store.end_upload(id, Some(notification)).await.unwrap(), EndUploadOutcome::Ended);
 }
 
 /// Returns the blobs and the deliveries of the first notifications.
@@ -170,7 +182,10 @@ async fn blobs_are_written_replaced_listed_and_deleted() {
     let gone = store.delete_blob(name, &Condition::default()).await.unwrap();
     assert_eq!(gone, BlobWriteOutcome::Done(Some(second.clone())));
     assert_eq!(store.delete_blob(name, &Condition::default()).await.unwrap(), BlobWriteOutcome::Done(None));
-    assert_eq!(store.blob_files().await.unwrap().len(), 5);
+    let all = store.blob_files(None, 100).await.unwrap();
+    assert_eq!(all.len(), 5);
+    assert!(all.is_sorted_by(|(_, one), (_, next)| one.as_str() < next.as_str()));
+    assert_eq!(store.blob_files(Some(&all[1].1), 2).await.unwrap(), all[2..4]);
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@
 mod common;
 
 use bytes::Bytes;
-use common::{id, identity, open};
-use ferrohub_core::store::{
-    AbandonOutcome, EnqueueOutcome, FeedbackOptions, NewMessage, QueueEntry, Store, WriteOutcome,
+use common::{create, delete, id, identity, open};
+use ferrohub_core::cloud_to_device::{
+    AbandonOutcome, EnqueueOutcome, FeedbackOptions, NewMessage, QueueEntry,
 };
+use ferrohub_core::registry::DeviceFilter;
+use ferrohub_core::store::Store;
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::{Ack, FeedbackStatus, MessageProperties, SystemProperty};
 
@@ -20,7 +22,7 @@ async fn on_every_store<F: AsyncFn(&dyn Store)>(test: F) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     for name in ["d", "d/m"] {
-        assert_eq!(store.create_identity(&identity(name), 10).await.unwrap(), WriteOutcome::Done);
+        assert_eq!(create(&store, &identity(name), 10).await, Ok(()));
     }
     test(&store).await;
 }
@@ -41,9 +43,9 @@ fn message(to: &str, text: &str) -> NewMessage {
 }
 
 async fn enqueue(store: &dyn Store, message: &NewMessage) -> u64 {
-    match store.enqueue_message(message, 50).await.unwrap() {
-        EnqueueOutcome::Done(sequence) => sequence,
-        other => panic!("{other:?}"),
+    match store.enqueue_messages(std::slice::from_ref(message), 50).await.unwrap()[..] {
+        [EnqueueOutcome::Done(sequence)] => sequence,
+        ref other => panic!("{other:?}"),
     }
 }
 
@@ -85,7 +87,7 @@ async fn messages_are_read_back_unchanged_in_the_order_of_their_queue() {
         assert_eq!(read.len(), expected.len());
         assert_eq!((count(store, "d").await, count(store, "d/m").await), (2, 1));
         assert_eq!(store.twin(&id("d")).await.unwrap().unwrap().0.messages, 2);
-        assert_eq!(store.devices(10).await.unwrap()[0].messages, 2);
+        assert_eq!(store.devices(&DeviceFilter::default(), None, 10).await.unwrap()[0].messages, 2);
     })
     .await;
 }
@@ -93,7 +95,7 @@ async fn messages_are_read_back_unchanged_in_the_order_of_their_queue() {
 #[tokio::test]
 async fn a_queue_belongs_to_an_identity_and_has_a_limit() {
     on_every_store(async |store| {
-        let put = async |to, limit| store.enqueue_message(&message(to, "x"), limit).await.unwrap();
+        let put = async |to, limit| store.enqueue_messages(&[message(to, "x")], limit).await.unwrap()[0];
         assert_eq!(put("e", 50).await, EnqueueOutcome::NotFound);
         assert_eq!(put("d/n", 50).await, EnqueueOutcome::NotFound);
         let first = put("d", 2).await;
@@ -111,14 +113,37 @@ async fn a_queue_belongs_to_an_identity_and_has_a_limit() {
 }
 
 #[tokio::test]
+async fn messages_that_are_enqueued_together_keep_their_order() {
+    on_every_store(async |store| {
+        let batch: Vec<NewMessage> = [("d", "1"), ("d/m", "2"), ("gone", "3"), ("d", "4"), ("d", "5")]
+            .map(|(to, text)| message(to, text))
+            .into();
+        let outcomes = store.enqueue_messages(&batch, 2).await.unwrap();
+        let [EnqueueOutcome::Done(one), EnqueueOutcome::Done(two), gone, EnqueueOutcome::Done(four), full] =
+            outcomes[..]
+        else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!((gone, full), (EnqueueOutcome::NotFound, EnqueueOutcome::Full));
+        assert!(one < four, "{one} {four}");
+        assert_eq!(
+            (sequences(store, "d").await, sequences(store, "d/m").await),
+            (vec![one, four], vec![two])
+        );
+        assert_eq!(store.enqueue_messages(&[], 2).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_sequence_number_is_never_reused() {
     on_every_store(async |store| {
         let first = enqueue(store, &message("d", "1")).await;
         store.settle_messages(&[first], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap();
         let second = enqueue(store, &message("d", "2")).await;
         assert!(second > first);
-        store.delete_identity(&id("d"), None).await.unwrap();
-        store.create_identity(&identity("d"), 10).await.unwrap();
+        delete(store, &id("d"), None).await.unwrap();
+        create(store, &identity("d"), 10).await.unwrap();
         assert!(enqueue(store, &message("d", "3")).await > second);
     })
     .await;
@@ -289,10 +314,10 @@ async fn messages_and_feedback_are_deleted_with_their_device() {
             store.settle_messages(&[sequence], FeedbackStatus::Success, FEEDBACK_OPTIONS).await.unwrap();
             enqueue(store, &message(to, "waits")).await;
         }
-        store.delete_identity(&id("d"), None).await.unwrap();
+        delete(store, &id("d"), None).await.unwrap();
         assert_eq!(store.feedback(&[], 10).await.unwrap(), []);
-        store.create_identity(&identity("d"), 10).await.unwrap();
-        store.create_identity(&identity("d/m"), 10).await.unwrap();
+        create(store, &identity("d"), 10).await.unwrap();
+        create(store, &identity("d/m"), 10).await.unwrap();
         assert_eq!((count(store, "d").await, sequences(store, "d/m").await), (0, vec![]));
         assert_eq!(store.next_expiry(NOW).await.unwrap(), None);
     })
@@ -303,7 +328,7 @@ async fn messages_and_feedback_are_deleted_with_their_device() {
 async fn messages_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    store.create_identity(&identity("d"), 10).await.unwrap();
+    create(&store, &identity("d"), 10).await.unwrap();
     let sequence = enqueue(&store, &message("d", "1")).await;
     store.close().await;
     let store = open(folder.path());

@@ -6,13 +6,13 @@ use ferrohub_model::Timestamp;
 use ferrohub_model::message::FeedbackRecord;
 use tracing::debug;
 
-use super::{FeedbackLimits, Settlement};
+use super::{FeedbackLimits, MessageStore, Settlement, StoredFeedback};
 use crate::clock::Clock;
 use crate::delivery::{
     Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters, Written,
 };
 use crate::metrics::Outcomes;
-use crate::store::{Store, StoreError, StoredFeedback};
+use crate::store_error::StoreError;
 
 /// A batch of feedback records, locked for the service that received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct FeedbackBatch {
 
 /// The only queue of feedback. A batch of records is locked with one token.
 pub(super) struct FeedbackQueue {
-    store: Arc<dyn Store>,
+    store: Arc<dyn MessageStore>,
     clock: Arc<dyn Clock>,
     limits: FeedbackLimits,
     panics: Outcomes,
@@ -73,7 +73,7 @@ impl QueueKind for FeedbackQueue {
 
 impl FeedbackQueue {
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn MessageStore>,
         clock: Arc<dyn Clock>,
         limits: FeedbackLimits,
         panics: Outcomes,

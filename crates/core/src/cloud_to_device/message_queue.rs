@@ -9,16 +9,16 @@ use tracing::{debug, info};
 
 use super::expiry::ExpiryTimer;
 use super::feedback::FeedbackQueue;
-use super::{MessageLimits, Settlement};
+use super::{AbandonOutcome, FeedbackOptions, MessageLimits, MessageStore, Settlement};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::delivery::{PeekLock, QueueKind, Released, Written};
 use crate::metrics::{Metrics, Outcomes, count, counter};
-use crate::store::{AbandonOutcome, FeedbackOptions, Store, StoreError};
+use crate::store_error::StoreError;
 
 /// The queues of messages, one for each device and module.
 pub(super) struct MessageQueue {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn MessageStore>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: MessageLimits,

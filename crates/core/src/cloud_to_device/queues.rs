@@ -8,12 +8,12 @@ use tracing::{debug, info};
 use super::expiry::ExpiryTimer;
 use super::feedback::FeedbackQueue;
 use super::message_queue::MessageQueue;
-use super::{MessageLimits, Receiver};
+use super::{EnqueueOutcome, MessageLimits, MessageStore, NewMessage, QueueEntry, Receiver, StoredMessage};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::delivery::{Entry, HandOutLimit, LockToken, PeekLock, Recipient};
 use crate::metrics::{Metrics, count};
-use crate::store::{EnqueueOutcome, NewMessage, QueueEntry, Store, StoreError, StoredMessage};
+use crate::store_error::StoreError;
 
 /// How a receiver settles a message or a feedback batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(crate) struct Queues {
 
 impl Queues {
     pub(crate) fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn MessageStore>,
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
         limits: MessageLimits,
@@ -84,17 +84,20 @@ impl Queues {
         self.messages.queue()
     }
 
-    /// Enqueues a message. It is persisted when this returns, and the device's connection has been notified.
-    pub(crate) async fn enqueue(&self, message: &NewMessage) -> Result<EnqueueOutcome, StoreError> {
+    /// Enqueues messages in this order. They are persisted when this returns, and the connections of the devices have been
+    /// notified. Returns an outcome for each.
+    pub(crate) async fn enqueue(&self, messages: &[NewMessage]) -> Result<Vec<EnqueueOutcome>, StoreError> {
         let MessageQueue { store, bus, limits, metrics, expiry_timer, .. } = self.queue();
-        let enqueued = store.enqueue_message(message, limits.queue_length).await?;
-        if let EnqueueOutcome::Done(sequence) = enqueued {
-            count(&metrics.messages, "queued");
-            debug!(device = %message.id, sequence, bytes = message.body.len(), "message queued");
-            expiry_timer.wake_by(message.expiry);
-            bus.notify_messages(&message.id).await;
+        let outcomes = store.enqueue_messages(messages, limits.queue_length).await?;
+        for (message, outcome) in messages.iter().zip(&outcomes) {
+            if let EnqueueOutcome::Done(sequence) = outcome {
+                count(&metrics.messages, "queued");
+                debug!(device = %message.id, sequence, bytes = message.body.len(), "message queued");
+                expiry_timer.wake_by(message.expiry);
+                bus.notify_messages(&message.id).await;
+            }
         }
-        Ok(enqueued)
+        Ok(outcomes)
     }
 
     /// Locks messages and reads them. Bodies are read only of messages that are locked: they cannot be settled or expire any more,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::message_queue::MessageQueue;
-use super::{Queues, Settlement};
+use super::{QueueEntry, Queues, Settlement, StoredMessage};
 use crate::delivery::{Holder, Recipient};
 use crate::session::{Session, Subscription};
-use crate::store::{QueueEntry, StoreError, StoredMessage};
+use crate::store_error::StoreError;
 
 /// Which messages a device is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

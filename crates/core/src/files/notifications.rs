@@ -6,6 +6,7 @@ use ferrohub_model::file::FileNotification;
 use ferrohub_model::{ErrorCode, HubError};
 use tracing::info;
 
+use super::{FileNotificationStore, StoredNotification};
 use crate::callers::ServiceCaller;
 use crate::clock::Clock;
 use crate::delivery::{
@@ -15,7 +16,7 @@ use crate::hub::Hub;
 use crate::limits::NotificationLimits;
 use crate::metrics::{Metrics, Outcomes, count};
 use crate::operations::Operation;
-use crate::store::{Store, StoreError, StoredNotification, store_failed};
+use crate::store_error::{StoreError, store_failed};
 
 /// Number of notifications that are read at a time; the ones that were delivered too often are removed.
 const READ: usize = 16;
@@ -42,7 +43,7 @@ pub(crate) enum NotificationOutcome {
 
 /// The only queue of notifications. It counts a delivery when a notification is handed out.
 pub(crate) struct NotificationQueue {
-    store: Arc<dyn Store>,
+    store: Arc<dyn FileNotificationStore>,
     clock: Arc<dyn Clock>,
     limits: NotificationLimits,
     metrics: Metrics,
@@ -96,7 +97,7 @@ impl NotificationQueue {
 impl PeekLock<NotificationQueue> {
     /// Returns the queue. If notifications are disabled, `limits` is `None`, and those from before can still be received.
     pub(crate) fn of_notifications(
-        store: Arc<dyn Store>,
+        store: Arc<dyn FileNotificationStore>,
         clock: Arc<dyn Clock>,
         limits: Option<NotificationLimits>,
         metrics: Metrics,

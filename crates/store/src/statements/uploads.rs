@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use ferrohub_core::delivery::is_exhausted;
-use ferrohub_core::store::{QueuedNotification, StoredNotification, Upload, WriteOutcome};
+use ferrohub_core::files::{
+    BeginUploadOutcome, EndUploadOutcome, QueuedNotification, StoredNotification, Upload,
+};
 use ferrohub_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
@@ -14,23 +16,23 @@ pub(crate) fn begin_upload(
     upload: &Upload,
     now: Timestamp,
     limit: u32,
-) -> Result<WriteOutcome> {
+) -> Result<BeginUploadOutcome> {
     let device = upload.blob.device();
     let device_exists = db
         .prepare_cached("SELECT 1 FROM identity WHERE device_id = ? AND module_id = ''")?
         .exists([device])?;
     if !device_exists {
-        return Ok(WriteOutcome::NotFound);
+        return Ok(BeginUploadOutcome::NotFound);
     }
     let active: u32 = db
         .prepare_cached("SELECT count(*) FROM upload WHERE device_id = ? AND module_id = '' AND expires > ?")?
         .query_row(params![device, now.unix_millis()], |row| row.get(0))?;
     if active >= limit {
-        return Ok(WriteOutcome::Full);
+        return Ok(BeginUploadOutcome::Full);
     }
     db.prepare_cached("INSERT INTO upload (correlation_id, device_id, blob, expires) VALUES (?, ?, ?, ?)")?
         .execute(params![upload.correlation_id, device, upload.blob.as_str(), upload.expires.unix_millis()])?;
-    Ok(WriteOutcome::Done)
+    Ok(BeginUploadOutcome::Begun)
 }
 
 pub(crate) fn upload(db: &Connection, correlation_id: &str) -> Result<Option<Upload>> {
@@ -43,11 +45,11 @@ pub(crate) fn end_upload(
     db: &Connection,
     correlation_id: &str,
     notification: Option<&QueuedNotification>,
-) -> Result<WriteOutcome> {
+) -> Result<EndUploadOutcome> {
     let ended =
         db.prepare_cached("DELETE FROM upload WHERE correlation_id = ?")?.execute([correlation_id])?;
     if ended == 0 {
-        return Ok(WriteOutcome::NotFound);
+        return Ok(EndUploadOutcome::NotFound);
     }
     if let Some(QueuedNotification { notification, expires, limit }) = notification {
         db.prepare_cached(
@@ -69,22 +71,25 @@ pub(crate) fn end_upload(
         )?
         .execute([limit])?;
     }
-    Ok(WriteOutcome::Done)
+    Ok(EndUploadOutcome::Ended)
 }
 
 pub(crate) fn expire_uploads(
     db: &Connection,
     now: Timestamp,
     remove_before: Timestamp,
+    top: usize,
 ) -> Result<Vec<Upload>> {
     let expired = db
         .prepare_cached(
-            "UPDATE upload SET expired = 1 WHERE expired = 0 AND expires <= ? \
+            "UPDATE upload SET expired = 1 WHERE correlation_id IN \
+             (SELECT correlation_id FROM upload WHERE expired = 0 AND expires <= ? ORDER BY expires LIMIT ?) \
              RETURNING correlation_id, blob, expires",
         )?
-        .query_map([now.unix_millis()], rows::upload)?
+        .query_map(params![now.unix_millis(), i64::try_from(top).unwrap_or(i64::MAX)], rows::upload)?
         .collect::<Result<Vec<_>>>()?;
-    db.prepare_cached("DELETE FROM upload WHERE expires <= ?")?.execute([remove_before.unix_millis()])?;
+    db.prepare_cached("DELETE FROM upload WHERE expired AND expires <= ?")?
+        .execute([remove_before.unix_millis()])?;
     Ok(expired)
 }
 
