@@ -185,3 +185,6 @@ impl<Q: QueueKind> fmt::Debug for PeekLock<Q> {
         f.debug_struct("PeekLock").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

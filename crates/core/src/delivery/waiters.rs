@@ -79,3 +79,56 @@ impl Waiting<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct At(i64);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_millis(self.0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_waits_for_a_notification_or_a_time() {
+        let (waiters, clock, begin) = (Waiters::default(), At(1_000), Instant::now());
+        assert!(waiters.begin().wait(&clock, None).now_or_never().is_none());
+        // A notification between the attempt and the wait is not missed.
+        let waiting = waiters.begin();
+        waiters.notify();
+        waiting.wait(&clock, None).await;
+        assert_eq!(begin.elapsed(), NOTIFIED_DELAY);
+        let ready = Timestamp::from_unix_millis(8_000);
+        waiters.begin().wait(&clock, Some(ready)).await;
+        assert_eq!(begin.elapsed(), NOTIFIED_DELAY + Duration::from_secs(7));
+        let waiting = waiters.begin();
+        waiters.notify();
+        waiting.wait(&clock, Some(ready)).await;
+        assert_eq!(begin.elapsed(), 2 * NOTIFIED_DELAY + Duration::from_secs(7));
+        // A time that has passed, and one that is too far away.
+        waiters.begin().wait(&At(9_000), Some(ready)).await;
+        waiters.begin().wait(&At(i64::MIN), Some(ready)).await;
+        assert_eq!(begin.elapsed(), 2 * NOTIFIED_DELAY + Duration::from_secs(7) + MAX_SLEEP);
+    }
+
+    #[tokio::test]
+    async fn receivers_take_turns() {
+        let waiters = Waiters::default();
+        let turn = waiters.turn().await;
+        assert!(waiters.turn().now_or_never().is_none());
+        drop(turn);
+        assert!(waiters.turn().now_or_never().is_some());
+    }
+
+    #[test]
+    fn an_attempt_receives_or_not() {
+        assert_eq!(Attempt::Received(1).received(), Some(1));
+        assert_eq!(Attempt::<u8>::Nothing(None).received(), None);
+    }
+}
