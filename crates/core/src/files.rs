@@ -2,6 +2,7 @@
 
 mod blob_store;
 mod blobs;
+mod blocks;
 mod condition;
 mod maintenance;
 mod notifications;
@@ -12,9 +13,10 @@ mod upload;
 
 pub use blob_store::{
     Blob, BlobEndpoint, BlobError, BlobFolder, BlobProperties, BlobStore, ByteRange, ByteStream, FileStorage,
-    OpenBlob, PutOptions,
+    FolderLimits, OpenBlob, PutOptions,
 };
 pub use blobs::BlobOperationError;
+pub use blocks::{BlockId, MAX_BLOCKS, MAX_UNCOMMITTED_BLOCKS, UncommittedBlocks};
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
 pub(crate) use notifications::NotificationQueue;

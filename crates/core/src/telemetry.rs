@@ -7,6 +7,9 @@
 //! The log has partitions. All events of a device are in the same partition, in the order in which the hub accepted
 //! them. A reader can resume after any event that it has read. Reading removes nothing: retention removes events by age
 //! and total size.
+//!
+//! Properties keep their types in the log ([`EventProperties`]), and a reader returns [`StoredEvent`]s. Each head renders
+//! them for its protocol.
 
 mod auth_method;
 mod clock_watch;
@@ -20,18 +23,23 @@ mod log;
 mod managed_event_log;
 mod open_reader;
 mod position;
+mod properties;
 mod reader;
 mod retention;
 mod send;
 mod settings;
+mod stored_event;
 
 pub use auth_method::AuthMethod;
-pub use log::{Batch, EVENT_OVERHEAD, EventIdentity, EventLog, NewEvent, PartitionState, StoredEvent};
-pub use open_reader::ReadRequest;
+pub use consumer_groups::Stolen;
+pub use log::{Batch, EVENT_OVERHEAD, EventIdentity, EventLog, NewEvent, PartitionState};
+pub use open_reader::{EventLogState, ReadRequest};
 pub use position::{Position, StartPosition};
+pub use properties::{EventProperties, MalformedProperties, PropertyName, PropertyValue};
 pub use reader::{EventReader, ReadError};
 pub use send::DeviceMessage;
 pub use settings::{EventSettings, EventSource};
+pub use stored_event::StoredEvent;
 
 pub(crate) use connection_events::ConnectionEvents;
 pub(crate) use consumer_groups::ReaderSlotError;

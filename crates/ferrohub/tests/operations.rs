@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_blobs::{Folder, FolderLimits};
+use ferrohub_blobs::Folder;
 use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_core::connections::ConnectRequest;
 use ferrohub_core::files::{
-    BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, PutOptions,
+    BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, FolderLimits, PutOptions,
 };
 use ferrohub_core::methods::MethodCall;
 use ferrohub_core::metrics::Outcomes;
@@ -23,7 +23,7 @@ use ferrohub_core::operations::Identities;
 use ferrohub_core::policies::PolicyKey;
 use ferrohub_core::registry::{DeviceFilter, IfMatch};
 use ferrohub_core::store::Store;
-use ferrohub_core::telemetry::{DeviceMessage, ReadRequest, StartPosition};
+use ferrohub_core::telemetry::{DeviceMessage, EventProperties, ReadRequest, StartPosition};
 use ferrohub_core::{
     BlobCaller, BlobDenied, ConnectedDevice, Credentials, DeviceCaller, Hub, Operation, ServiceCaller,
 };
@@ -168,8 +168,7 @@ impl World {
         let faults = self.owner.list_faults().unwrap();
         let files = self.owner.list_files(None, None, 10).await.unwrap();
         let events = self.owner.get_event_log().await.unwrap();
-        let next: Vec<u64> =
-            events.partitions.iter().map(|partition| partition.next_sequence_number).collect();
+        let next: Vec<u64> = events.partitions.iter().map(|partition| partition.next).collect();
         let queued = self.store.queued_messages(&id(DEVICE)).await.unwrap().len();
         format!("{identities}{policies:?}{authorities}{faults:?}{files:?}{next:?}{queued}")
     }
@@ -225,8 +224,12 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         Operation::PutTwin => done(caller.put_twin(&identity, change(), any).await),
         Operation::InvokeMethod => done(caller.invoke_method(&identity, method_call()).await),
         Operation::ReadEvents => {
-            let request =
-                ReadRequest { consumer_group: "$Default", from: StartPosition::End, partition: None };
+            let request = ReadRequest {
+                consumer_group: "$Default",
+                from: StartPosition::End,
+                partition: None,
+                owner_level: None,
+            };
             done(caller.read_events(request).await)
         }
         Operation::GetEventLog => done(caller.get_event_log().await),
@@ -301,8 +304,7 @@ async fn call_as_identity(
             Some(Ok(()))
         }
         Operation::SendEvent => {
-            let message =
-                DeviceMessage { properties: MessageProperties::default(), body: vec![0; 1 << 20].into() };
+            let message = DeviceMessage { properties: EventProperties::new(), body: vec![0; 1 << 20].into() };
             let too_large = connected.send_events(vec![message.clone()]).await;
             assert_eq!(too_large.unwrap_err().code, ErrorCode::MessageTooLarge);
             done(caller.send_events(vec![message]).await)

@@ -138,15 +138,15 @@ impl EventLog for SqliteEventLog {
         max_bytes: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let query = move |db: &Connection| statements::events(db, partition, from, max_events, max_bytes);
-        self.readers.read_inline(query).await
+        self.readers.read(query).await
     }
 
     async fn state(&self) -> Result<Vec<PartitionState>, StoreError> {
-        self.readers.read_inline(statements::partition_states).await
+        self.readers.read(statements::partition_states).await
     }
 
     async fn first_since(&self, partition: u16, time: Timestamp) -> Result<u64, StoreError> {
-        self.readers.read_inline(move |db| statements::first_since(db, partition, time)).await
+        self.readers.read(move |db| statements::first_since(db, partition, time)).await
     }
 
     async fn remove_oldest(&self, time: Timestamp, max_bytes: u64) -> Result<u64, StoreError> {

@@ -8,7 +8,6 @@ use ferrohub_core::files::{Blob, StoredNotification, StoredSigningKey, Upload};
 use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
-use ferrohub_core::telemetry::{AuthMethod, EventIdentity, EventSource, StoredEvent};
 use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
 use ferrohub_model::file::{BlobName, FileNotification};
@@ -39,7 +38,10 @@ pub(crate) const FEEDBACK_COLUMNS: &str =
 const TWIN_COLUMNS_START: usize = 18;
 
 /// The error of a column with a value that the hub never writes.
-fn conversion_error(column: usize, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
+pub(crate) fn conversion_error(
+    column: usize,
+    why: impl Into<Box<dyn Error + Send + Sync>>,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
 }
 
@@ -112,27 +114,6 @@ pub(crate) fn parent_scopes(identity: &Identity) -> String {
 /// Returns the columns `device_id` and `module_id`.
 pub(crate) fn id_columns(id: &IdentityId) -> (&str, &str) {
     (id.device_str(), id.module_str().unwrap_or(""))
-}
-
-/// Reads an event from a row with all its columns.
-pub(crate) fn event(row: &Row<'_>, sequence: u64) -> rusqlite::Result<StoredEvent> {
-    let source = row.get(2)?;
-    let auth = |number| {
-        AuthMethod::from_number(number).ok_or_else(|| conversion_error(6, "unknown authentication method"))
-    };
-    Ok(StoredEvent {
-        sequence,
-        enqueued: time(row, 1)?,
-        source: EventSource::from_number(source)
-            .ok_or_else(|| conversion_error(2, "unknown event source"))?,
-        identity: EventIdentity {
-            id: id(row, 3, 4)?,
-            generation_id: row.get(5)?,
-            auth: row.get::<_, Option<u8>>(6)?.map(auth).transpose()?,
-        },
-        properties: row.get(7)?,
-        body: row.get(8)?,
-    })
 }
 
 /// Reads an identity and its session from a row of the columns [`IDENTITY_COLUMNS`].

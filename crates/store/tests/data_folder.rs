@@ -101,12 +101,16 @@ async fn events_and_files_of_another_hub_are_refused() {
 async fn a_folder_of_an_older_version_gets_a_common_id() {
     let data = tempdir().unwrap();
     used_folder(data.path(), true, true).await;
-    for (file, version) in [("hub.db", 5), ("events.db", 1)] {
-        let db = Connection::open(data.path().join(file)).unwrap();
-        db.execute_batch(&format!(
-            "DROP TABLE instance; DROP TABLE IF EXISTS lease; PRAGMA user_version = {version}"
-        ))
-        .unwrap();
+    let undo_migrations = [
+        ("hub.db", "DROP TABLE instance; DROP TABLE lease; PRAGMA user_version = 5"),
+        (
+            "events.db",
+            "DROP TABLE instance; ALTER TABLE event DROP COLUMN properties; \
+             ALTER TABLE event RENAME COLUMN property_bag TO properties; PRAGMA user_version = 1",
+        ),
+    ];
+    for (file, undo) in undo_migrations {
+        Connection::open(data.path().join(file)).unwrap().execute_batch(undo).unwrap();
     }
     fs::remove_file(data.path().join("blobs/instance")).unwrap();
     for _ in 0..2 {

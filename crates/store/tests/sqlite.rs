@@ -8,11 +8,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use common::{create, id, identity, open, try_create};
+use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore as _};
+use ferrohub_core::cloud_to_device::{EnqueueOutcome, MessageStore as _, NewMessage};
 use ferrohub_core::policies::{PolicyStore as _, StoredPolicy};
 use ferrohub_core::registry::{DeviceCounts, DeviceFilter, RegistryStore as _};
 use ferrohub_core::store::{Store as _, StoreError};
 use ferrohub_core::twins::TwinStore as _;
-use ferrohub_model::{Rights, SharedAccessKey};
+use ferrohub_model::message::{Ack, MessageProperties};
+use ferrohub_model::{Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{OpenError, SqliteStore, StoreMetrics, read_policies};
 use rusqlite::Connection;
 use tempfile::tempdir;
@@ -180,4 +183,47 @@ async fn a_corrupt_row_is_an_error_without_the_secret() {
     let error = store.identity(&id("dev")).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
     assert!(!error.to_string().contains("no key"), "the message must not contain the secret: {error}");
+}
+
+#[tokio::test]
+async fn messages_and_the_fences_of_leases_survive_a_restart() {
+    let folder = tempdir().unwrap();
+    let store = open(folder.path());
+    create(&store, &identity("d"), 10).await.unwrap();
+    let enqueue = async |store: &SqliteStore| {
+        let now = Timestamp::from_unix_seconds(1);
+        let message = NewMessage {
+            id: id("d"),
+            input: None,
+            enqueued: now,
+            expiry: now.plus_millis(1000),
+            ack: Ack::None,
+            properties: MessageProperties::default(),
+            body: "x".into(),
+        };
+        match store.enqueue_messages(&[message], 50).await.unwrap()[..] {
+            [EnqueueOutcome::Done(sequence)] => sequence,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    let acquire = async |store: &SqliteStore, holder: &str| {
+        let request = LeaseRequest {
+            name: "work".to_owned(),
+            holder: holder.to_owned(),
+            now: Timestamp::from_unix_seconds(1),
+            expiry: Timestamp::from_unix_seconds(10),
+        };
+        store.acquire_lease(&request).await.unwrap()
+    };
+    let sequence = enqueue(&store).await;
+    assert_eq!(acquire(&store, "a").await, LeaseOutcome::Granted { fence: 1 });
+    store.close().await;
+    let store = open(folder.path());
+    let queue = store.queued_messages(&id("d")).await.unwrap();
+    assert_eq!(queue.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [sequence]);
+    assert_eq!(store.identity(&id("d")).await.unwrap().unwrap().messages, 1);
+    assert!(enqueue(&store).await > sequence);
+    let until = Timestamp::from_unix_seconds(10);
+    assert_eq!(acquire(&store, "b").await, LeaseOutcome::Held { holder: "a".to_owned(), until });
+    assert_eq!(acquire(&store, "a").await, LeaseOutcome::Granted { fence: 2 });
 }

@@ -77,7 +77,7 @@ async fn a_newer_or_foreign_file_is_refused() {
     let file = folder.path().join("events.db");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap_err();
-    assert!(matches!(error, OpenError::TooNew { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::TooNew { found: 99, known: 3, .. }), "{error}");
     fs::remove_file(&file).unwrap();
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
     let error = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap_err();
@@ -101,4 +101,22 @@ async fn many_concurrent_appends_share_commits() {
     }
     assert_eq!(metrics.writes.get(), 256);
     assert!(metrics.commits.get() <= 256 / 20, "{} commits", metrics.commits.get());
+}
+
+/// Events of all schema versions in one log: retention takes off what each of them added.
+#[tokio::test]
+async fn retention_counts_the_sizes_of_events_of_every_version() {
+    let folder = tempdir().unwrap();
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events-0003.db");
+    fs::copy(fixture, folder.path().join("events.db")).unwrap();
+    fs::copy(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hub-0007.db"),
+        folder.path().join("hub.db"),
+    )
+    .unwrap();
+    let log = open_events(&open(folder.path()), 2);
+    log.append(batch(1, "dev", 0, &[b"new"])).await.unwrap();
+    while log.remove_oldest(Timestamp::from_unix_millis(i64::MAX), u64::MAX).await.unwrap() > 0 {}
+    let sizes: Vec<_> = log.state().await.unwrap().iter().map(|state| state.bytes).collect();
+    assert_eq!(sizes, [0, 0]);
 }

@@ -17,6 +17,20 @@ pub enum AuthMethod {
     ParentDeviceKey = 4,
 }
 
+macro_rules! json {
+    ($scope:literal, $kind:literal, $issuer:literal) => {
+        concat!(
+            "{\"scope\":\"",
+            $scope,
+            "\",\"type\":\"",
+            $kind,
+            "\",\"issuer\":\"",
+            $issuer,
+            "\",\"acceptingIpFilterRule\":null}"
+        )
+    };
+}
+
 impl AuthMethod {
     /// Returns the method with this number.
     #[must_use]
@@ -28,18 +42,16 @@ impl AuthMethod {
 
     /// Returns the method as JSON text, in the form of Azure's `iothub-connection-auth-method`.
     #[must_use]
-    pub fn to_json(self, is_module: bool) -> String {
-        let own = if is_module { "module" } else { "device" };
-        let (scope, kind, issuer) = match self {
-            Self::DeviceKey => (own, "sas", "iothub"),
-            Self::ParentDeviceKey => ("device", "sas", "iothub"),
-            Self::Policy => ("hub", "sas", "iothub"),
-            Self::Thumbprint => (own, "x509Certificate", "external"),
-            Self::Authority => (own, "x509CA", "external"),
-        };
-        format!(
-            "{{\"scope\":\"{scope}\",\"type\":\"{kind}\",\"issuer\":\"{issuer}\",\"acceptingIpFilterRule\":null}}"
-        )
+    pub fn to_json(self, is_module: bool) -> &'static str {
+        match (self, is_module) {
+            (Self::DeviceKey, false) | (Self::ParentDeviceKey, _) => json!("device", "sas", "iothub"),
+            (Self::DeviceKey, true) => json!("module", "sas", "iothub"),
+            (Self::Policy, _) => json!("hub", "sas", "iothub"),
+            (Self::Thumbprint, false) => json!("device", "x509Certificate", "external"),
+            (Self::Thumbprint, true) => json!("module", "x509Certificate", "external"),
+            (Self::Authority, false) => json!("device", "x509CA", "external"),
+            (Self::Authority, true) => json!("module", "x509CA", "external"),
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use ferrohub_model::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
-use super::log::{Batch, EventLog, PartitionState, StoredEvent};
+use super::StoredEvent;
+use super::log::{Batch, EventLog, PartitionState};
 use crate::store::StoreError;
 
 /// An event log whose writes each need one permit of `disk`.

@@ -1,10 +1,11 @@
 //! Hub events: events that the hub itself emits, with Azure's schemas.
 
-use ferrohub_model::message::{MessageProperties, SystemProperty};
+use ferrohub_model::message::SystemProperty;
 use ferrohub_model::{Guid, IdentityId, Timestamp};
 use serde_json::{Value, json};
 
 use super::log::NewEvent;
+use super::properties::{EventProperties, PropertyName, PropertyValue};
 use super::settings::EventSource;
 
 /// What happened to a device or module.
@@ -60,20 +61,22 @@ impl HubEvent {
             (SystemProperty::CorrelationId, &correlation),
         ];
         let now = now.to_string();
-        let mut application = vec![
+        let application = [
             ("hubName", hub),
             ("deviceId", id.device_str()),
             ("operationTimestamp", &now),
             ("opType", self.operation()),
             ("iothub-message-schema", self.schema()),
         ];
-        application.extend(id.module_str().map(|module| ("moduleId", module)));
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let properties = MessageProperties {
-            system: system.map(|(property, value)| (property, value.to_owned())).into(),
-            application: application.into_iter().map(owned).collect(),
-        };
-        NewEvent { properties: properties.to_string(), body: body.to_string().into() }
+        let module = id.module_str().map(|module| ("moduleId", module));
+        let mut properties = EventProperties::new();
+        for (property, value) in system {
+            properties.push(PropertyName::System(property), PropertyValue::String(value));
+        }
+        for (name, value) in application.into_iter().chain(module) {
+            properties.push(PropertyName::Application(name), PropertyValue::String(value));
+        }
+        NewEvent { properties, body: body.to_string().into() }
     }
 }
 
@@ -91,22 +94,22 @@ mod tests {
         let id = IdentityId::parse("d/m").unwrap();
         let now = Timestamp::from_unix_seconds(0);
         let event = HubEvent::Connected.to_event("hub", &id, now, &connection_event_body(255));
-        let properties = MessageProperties::parse_property_bag(&event.properties).unwrap();
-        assert_eq!(properties.get(SystemProperty::ContentType), Some("application/json"));
-        assert_eq!(properties.get(SystemProperty::UserId), Some("hub"));
-        assert_eq!(properties.get(SystemProperty::CorrelationId).map(str::len), Some(36));
-        let application: Vec<_> =
-            properties.application.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let text = |property| event.properties.get(property).and_then(PropertyValue::as_str);
+        assert_eq!(text(SystemProperty::ContentType), Some("application/json"));
+        assert_eq!(text(SystemProperty::UserId), Some("hub"));
+        assert_eq!(text(SystemProperty::CorrelationId).map(str::len), Some(36));
+        let application: Vec<_> = event.properties.application().collect();
         assert_eq!(
             application,
             [
-                ("deviceId", "d"),
                 ("hubName", "hub"),
+                ("deviceId", "d"),
+                ("operationTimestamp", "1970-01-01T00:00:00Z"),
+                ("opType", "deviceConnected"),
                 ("iothub-message-schema", "deviceConnectionStateNotification"),
                 ("moduleId", "m"),
-                ("opType", "deviceConnected"),
-                ("operationTimestamp", "1970-01-01T00:00:00Z"),
             ]
+            .map(|(name, value)| (name, PropertyValue::String(value)))
         );
         let number = format!("{{\"sequenceNumber\":\"{}ff\"}}", "0".repeat(62));
         assert_eq!(event.body, number.as_bytes());

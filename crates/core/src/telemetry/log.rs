@@ -1,15 +1,12 @@
 //! The trait [`EventLog`], which the store implements: a persistent log of events, in the order in which the hub
 //! accepted them.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_model::message::{Event, MessageProperties};
 use ferrohub_model::{IdentityId, Timestamp};
 use tokio::sync::watch;
 
-use super::{AuthMethod, EventSource};
+use super::{AuthMethod, EventProperties, EventSource, StoredEvent};
 use crate::store::StoreError;
 
 /// What an event records about its identity: the device or module that sent it, or that a hub event is about. What kind
@@ -27,8 +24,8 @@ pub struct EventIdentity {
 /// An event to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// The properties as URL-encoded text, such as `a=1&b=2`: a well-formed [property bag](MessageProperties).
-    pub properties: String,
+    /// The properties.
+    pub properties: EventProperties,
     /// The body.
     pub body: Bytes,
 }
@@ -48,25 +45,6 @@ pub struct Batch {
     pub events: Vec<NewEvent>,
 }
 
-/// An event in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredEvent {
-    /// The sequence number in the partition, from 0. Readers get it as the sequence number and as the offset, which are
-    /// two numbers in Azure Event Hubs.
-    pub sequence: u64,
-    /// When the event was appended (Azure: enqueued). Never earlier than `enqueued` of the preceding event in the
-    /// partition.
-    pub enqueued: Timestamp,
-    /// What the event reports.
-    pub source: EventSource,
-    /// The identity that it belongs to.
-    pub identity: EventIdentity,
-    /// The properties, as a property bag.
-    pub properties: String,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
 impl Batch {
     /// Returns the size in the log, in bytes.
     #[must_use]
@@ -79,45 +57,7 @@ impl NewEvent {
     /// Returns the size in the log, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        (self.body.len() + self.properties.len()) as u64 + EVENT_OVERHEAD
-    }
-}
-
-impl StoredEvent {
-    /// Converts the event to the form that readers see. Application properties are those that the sender chose. System
-    /// properties are the others: those of the protocol, such as the message id, and those that the hub adds.
-    #[must_use]
-    pub fn into_event(self, partition: u16) -> Event {
-        // The log contains only well-formed property bags.
-        let properties = MessageProperties::parse_property_bag(&self.properties).unwrap_or_default();
-        let mut system: BTreeMap<String, String> = properties
-            .system
-            .into_iter()
-            .map(|(property, value)| (property.event_name().to_owned(), value))
-            .collect();
-        let module_id = self.identity.id.module_str();
-        // The names are those of Azure IoT Hub.
-        let mut add = |name: &str, value: String| drop(system.insert(name.to_owned(), value));
-        add("iothub-connection-device-id", self.identity.id.device_str().to_owned());
-        if let Some(module_id) = module_id {
-            add("iothub-connection-module-id", module_id.to_owned());
-        }
-        if let Some(auth) = self.identity.auth {
-            let is_module = module_id.is_some();
-            add("iothub-connection-auth-method", auth.to_json(is_module));
-        }
-        add("iothub-connection-auth-generation-id", self.identity.generation_id);
-        add("iothub-enqueuedtime", self.enqueued.to_string());
-        add("iothub-message-source", self.source.name().to_owned());
-        Event {
-            partition,
-            sequence_number: self.sequence,
-            offset: self.sequence.to_string(),
-            enqueued_time: self.enqueued,
-            system_properties: system,
-            properties: properties.application,
-            body: self.body.into(),
-        }
+        (self.body.len() + self.properties.as_stored().len()) as u64 + EVENT_OVERHEAD
     }
 }
 
@@ -134,6 +74,21 @@ pub struct PartitionState {
     pub last_enqueued: Option<Timestamp>,
     /// The size of the events, in bytes.
     pub bytes: u64,
+}
+
+impl PartitionState {
+    /// Returns the sequence number of the last event that was appended, even if retention has removed it since. `None` if
+    /// there has never been one.
+    #[must_use]
+    pub fn last_sequence(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
+    /// Returns whether the partition contains no events.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.begin == self.next
+    }
 }
 
 /// Approximate size of an event besides its body and properties, in bytes: the row and the identity.

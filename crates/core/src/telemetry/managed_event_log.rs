@@ -26,7 +26,7 @@ use crate::uncancelled::complete_when_cancelled;
 pub(crate) enum OpenReaderError {
     #[error("the log has no such partition")]
     NoPartition,
-    #[error("the consumer group has no free reader slot")]
+    #[error("the consumer group has no reader slot for it")]
     NoSlot(ReaderSlotError),
     #[error("the position is after the end of partition {0}")]
     PositionOutOfRange(u16),
@@ -65,6 +65,7 @@ impl ManagedEventLog {
             &settings.consumer_groups,
             settings.readers_per_group,
             metrics.readers.clone(),
+            metrics.stolen_readers.clone(),
         );
         Self {
             log,
@@ -174,12 +175,13 @@ impl ManagedEventLog {
     }
 
     /// Opens a reader of one partition, or of all if `partition` is `None`. It starts at `from`, and takes one slot of
-    /// the consumer group on each of its partitions.
+    /// the consumer group on each of its partitions. With an owner level, it disconnects the readers that have them.
     pub(crate) async fn open_reader(
         &self,
         group: &str,
         from: &StartPosition,
         partition: Option<u16>,
+        owner_level: Option<i64>,
         stopping: watch::Receiver<bool>,
     ) -> Result<EventReader, OpenReaderError> {
         let partitions = match partition {
@@ -211,7 +213,7 @@ impl ManagedEventLog {
             }
             cursors.push(Cursor { partition: *partition, next, head });
         }
-        let slot = self.groups.acquire(group, partitions).map_err(OpenReaderError::NoSlot)?;
+        let slot = self.groups.acquire(group, partitions, owner_level).map_err(OpenReaderError::NoSlot)?;
         Ok(EventReader::new(self.log.clone(), cursors, stopping, slot))
     }
 
@@ -239,6 +241,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
+    use crate::telemetry::EventProperties;
     use crate::telemetry::fake::SlowLog;
     use crate::telemetry::position::Position;
 
@@ -253,7 +256,7 @@ mod tests {
     async fn append(log: &Arc<ManagedEventLog>, bytes: usize) -> Result<(), StoreError> {
         let id = IdentityId::parse("d").unwrap();
         let identity = EventIdentity { id, generation_id: String::new(), auth: None };
-        let event = NewEvent { properties: String::new(), body: Bytes::from(vec![0; bytes]) };
+        let event = NewEvent { properties: EventProperties::new(), body: Bytes::from(vec![0; bytes]) };
         let now = Timestamp::from_unix_seconds(1);
         log.append(EventSource::Telemetry, identity, vec![event], now).await
     }
@@ -304,7 +307,7 @@ mod tests {
         let group = ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
         for (partition, fits) in [(1, true), (2, false), (9, false)] {
             let from = StartPosition::After(Position([(partition, 0)].into()));
-            let opened = log.open_reader(group, &from, None, stopping.subscribe()).await;
+            let opened = log.open_reader(group, &from, None, None, stopping.subscribe()).await;
             match opened {
                 Ok(_) => assert!(fits, "{partition}"),
                 Err(OpenReaderError::PositionOutOfRange(out_of_range)) => {

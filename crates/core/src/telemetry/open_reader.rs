@@ -1,6 +1,5 @@
 //! Readers of the event log, and its state.
 
-use ferrohub_model::message::{EventLogInfo, Partition};
 use ferrohub_model::{ErrorCode, HubError};
 
 use super::{EventReader, OpenReaderError, PartitionState, ReaderSlotError, StartPosition};
@@ -17,14 +16,33 @@ pub struct ReadRequest<'a> {
     pub from: StartPosition,
     /// The partition to read, or `None` for all partitions.
     pub partition: Option<u16>,
+    /// The owner level (Azure: epoch). A reader with one disconnects the readers of the group on its partitions that have
+    /// none, a lower or the same one.
+    pub owner_level: Option<i64>,
+}
+
+/// The consumer groups of the event log and the current state of its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventLogState {
+    /// The consumer groups.
+    pub consumer_groups: Vec<String>,
+    /// The partitions, in the order of their numbers from 0.
+    pub partitions: Vec<PartitionState>,
 }
 
 impl ServiceCaller {
     /// Opens a reader of the event log.
+    ///
+    /// # Errors
+    ///
+    /// `GenericConflict` if a reader with a higher owner level reads a partition; `GenericNotFound` for an unknown
+    /// partition or consumer group; `ThrottlingException` if the group has too many readers; `ArgumentInvalid` if the
+    /// position is after the end.
     pub async fn read_events(&self, request: ReadRequest<'_>) -> Result<EventReader, HubError> {
         let hub = self.permit(Operation::ReadEvents)?;
-        let ReadRequest { consumer_group, from, partition } = request;
-        let opened = hub.events.open_reader(consumer_group, &from, partition, hub.stopping.subscribe()).await;
+        let ReadRequest { consumer_group, from, partition, owner_level } = request;
+        let stopping = hub.stopping.subscribe();
+        let opened = hub.events.open_reader(consumer_group, &from, partition, owner_level, stopping).await;
         opened.map_err(|error| match error {
             OpenReaderError::NoPartition => HubError::new(
                 ErrorCode::GenericNotFound,
@@ -49,6 +67,14 @@ impl ServiceCaller {
                     hub.events.groups().readers_per_group()
                 ),
             ),
+            OpenReaderError::NoSlot(ReaderSlotError::Owned { partition, owner_level }) => HubError::new(
+                ErrorCode::GenericConflict,
+                format!(
+                    "A reader of the consumer group {consumer_group} with the owner level (epoch) {owner_level} reads \
+                     partition {partition}, so a reader with a lower owner level or none is not allowed. End it, read \
+                     with at least this owner level, or use another consumer group."
+                ),
+            ),
             OpenReaderError::PositionOutOfRange(partition) => HubError::new(
                 ErrorCode::ArgumentInvalid,
                 format!(
@@ -61,21 +87,9 @@ impl ServiceCaller {
     }
 
     /// Returns the consumer groups of the event log and the current state of its partitions.
-    pub async fn get_event_log(&self) -> Result<EventLogInfo, HubError> {
+    pub async fn get_event_log(&self) -> Result<EventLogState, HubError> {
         let hub = self.permit(Operation::GetEventLog)?;
-        let states = hub.events.state().await.map_err(store_failed)?;
-        let partitions =
-            (0..).zip(states).map(|(partition, state)| partition_info(partition, &state)).collect();
-        Ok(EventLogInfo { consumer_groups: hub.events.groups().names().to_vec(), partitions })
-    }
-}
-
-fn partition_info(partition: u16, state: &PartitionState) -> Partition {
-    Partition {
-        partition,
-        begin_sequence_number: state.begin,
-        next_sequence_number: state.next,
-        last_enqueued_time: state.last_enqueued,
-        is_empty: state.begin == state.next,
+        let partitions = hub.events.state().await.map_err(store_failed)?;
+        Ok(EventLogState { consumer_groups: hub.events.groups().names().to_vec(), partitions })
     }
 }

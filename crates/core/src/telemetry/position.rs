@@ -53,6 +53,30 @@ impl fmt::Display for Position {
 }
 
 impl StartPosition {
+    /// At the event of a partition with this sequence number, or at the next one.
+    #[must_use]
+    pub fn at_sequence(partition: u16, sequence: u64, inclusive: bool) -> Self {
+        let next = if inclusive { sequence } else { sequence.saturating_add(1) };
+        Self::After(Position([(partition, next)].into()))
+    }
+
+    /// At the first event that was appended at this time or later, or only later. Times have milliseconds.
+    #[must_use]
+    pub fn at_time(time: Timestamp, inclusive: bool) -> Self {
+        Self::Time(if inclusive { time } else { time.plus_millis(1) })
+    }
+
+    /// At the event of a partition with this offset, or at the next one. As in Azure Event Hubs, `-1` is before the first
+    /// event, and `@latest` is after the last one. `None` if it is not an offset of this event log.
+    #[must_use]
+    pub fn at_offset(partition: u16, offset: &str, inclusive: bool) -> Option<Self> {
+        match offset {
+            "-1" => Some(Self::Start),
+            "@latest" => Some(Self::End),
+            offset => Some(Self::at_sequence(partition, offset.parse().ok()?, inclusive)),
+        }
+    }
+
     /// Parses `start`, `end`, an RFC 3339 time or a [`Position`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -82,6 +106,24 @@ mod tests {
         for text in ["", "now", "0:", "0:x", "x:1", "0:1,", "70000:1", "2026-11-24", "0:-2", &overflow] {
             assert_eq!(StartPosition::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn offsets_sequence_numbers_and_times_are_inclusive_or_not() {
+        let next = |number| StartPosition::After(Position([(3, number)].into()));
+        assert_eq!(StartPosition::at_sequence(3, 7, true), next(7));
+        assert_eq!(StartPosition::at_sequence(3, 7, false), next(8));
+        assert_eq!(StartPosition::at_offset(3, "7", false), Some(next(8)));
+        for inclusive in [true, false] {
+            assert_eq!(StartPosition::at_offset(3, "-1", inclusive), Some(StartPosition::Start));
+            assert_eq!(StartPosition::at_offset(3, "@latest", inclusive), Some(StartPosition::End));
+            for offset in ["", "-2", "x", "1:2", "18446744073709551616"] {
+                assert_eq!(StartPosition::at_offset(3, offset, inclusive), None, "{offset}");
+            }
+        }
+        let time = Timestamp::from_unix_millis;
+        assert_eq!(StartPosition::at_time(time(5), true), StartPosition::Time(time(5)));
+        assert_eq!(StartPosition::at_time(time(5), false), StartPosition::Time(time(6)));
     }
 
     #[test]

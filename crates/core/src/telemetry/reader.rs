@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ferrohub_model::message::Event;
 use futures_util::future::select_all;
 use tokio::sync::watch;
 
-use super::consumer_groups::ReaderSlot;
+use super::StoredEvent;
+use super::consumer_groups::{ReaderSlot, Stolen};
 use super::log::EventLog;
 use super::position::Position;
 use crate::store::StoreError;
@@ -20,6 +20,9 @@ pub enum ReadError {
     /// The hub is stopping.
     #[error("the hub is stopping")]
     Stopping,
+    /// Another reader of the consumer group has taken over.
+    #[error(transparent)]
+    Stolen(#[from] Stolen),
     /// The event log returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -33,7 +36,7 @@ pub struct EventReader {
     next_cursor: usize,
     stopping: watch::Receiver<bool>,
     /// The reader slot in its consumer group, released on drop.
-    _slot: ReaderSlot,
+    slot: ReaderSlot,
 }
 
 /// The read position in one partition.
@@ -52,7 +55,7 @@ impl EventReader {
         stopping: watch::Receiver<bool>,
         slot: ReaderSlot,
     ) -> Self {
-        Self { log, cursors, next_cursor: 0, stopping, _slot: slot }
+        Self { log, cursors, next_cursor: 0, stopping, slot }
     }
 
     /// Returns the current read position.
@@ -65,8 +68,9 @@ impl EventReader {
     /// safe: if the future is dropped, no event is skipped.
     ///
     /// # Errors
-    /// Returns [`ReadError`] if the hub is stopping or the log fails; the reader is then finished.
-    pub async fn next(&mut self, max_events: usize) -> Result<Vec<Event>, ReadError> {
+    /// Returns [`ReadError`] if the hub is stopping, another reader has taken over, or the log fails; the reader is then
+    /// finished.
+    pub async fn next(&mut self, max_events: usize) -> Result<Vec<StoredEvent>, ReadError> {
         loop {
             let events = self.read(max_events).await?;
             if !events.is_empty() {
@@ -79,11 +83,10 @@ impl EventReader {
     /// Returns the next events: at most `max_events`, all of one partition. Returns none at the end of the log.
     ///
     /// # Errors
-    /// Returns [`ReadError`] if the hub is stopping or the log fails; the reader is then finished.
-    pub async fn read(&mut self, max_events: usize) -> Result<Vec<Event>, ReadError> {
-        if *self.stopping.borrow() {
-            return Err(ReadError::Stopping);
-        }
+    /// Returns [`ReadError`] if the hub is stopping, another reader has taken over, or the log fails; the reader is then
+    /// finished.
+    pub async fn read(&mut self, max_events: usize) -> Result<Vec<StoredEvent>, ReadError> {
+        self.check_not_ended()?;
         let count = self.cursors.len();
         for index in (self.next_cursor..).take(count) {
             let Some(cursor) = self.cursors.get_mut(index % count) else { continue };
@@ -94,15 +97,33 @@ impl EventReader {
                 continue;
             }
             let stored = self.log.read(cursor.partition, cursor.next, max_events, READ_BYTES).await?;
+            if let Some(stolen) = self.slot.stolen() {
+                return Err(stolen.into());
+            }
             // An empty result means that retention removed every event up to the end.
             cursor.next = stored.last().map_or(end, |last| last.sequence + 1);
             if !stored.is_empty() {
                 self.next_cursor = (index + 1) % count;
-                let partition = cursor.partition;
-                return Ok(stored.into_iter().map(|event| event.into_event(partition)).collect());
+                return Ok(stored);
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Waits until the reader ends although it did not fail: the hub is stopping, or another reader has taken over. For
+    /// heads whose client accepts no events at the moment. Cancel safe.
+    pub async fn ended(&mut self) -> ReadError {
+        tokio::select! {
+            stolen = self.slot.wait_stolen() => stolen.into(),
+            _ = self.stopping.wait_for(|stopping| *stopping) => ReadError::Stopping,
+        }
+    }
+
+    fn check_not_ended(&self) -> Result<(), ReadError> {
+        if *self.stopping.borrow() {
+            return Err(ReadError::Stopping);
+        }
+        self.slot.stolen().map_or(Ok(()), |stolen| Err(stolen.into()))
     }
 
     /// Waits until events are appended after the last [`EventReader::read`].
@@ -111,6 +132,7 @@ impl EventReader {
         tokio::select! {
             (changed, ..) = select_all(heads) => changed.map_err(|_| ReadError::Stopping),
             _ = self.stopping.wait_for(|stopping| *stopping) => Err(ReadError::Stopping),
+            stolen = self.slot.wait_stolen() => Err(stolen.into()),
         }
     }
 }

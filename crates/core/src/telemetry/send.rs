@@ -1,7 +1,6 @@
 //! Telemetry messages from devices.
 
 use bytes::Bytes;
-use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{ErrorCode, HubError};
 use tracing::debug;
 
@@ -11,13 +10,13 @@ use crate::hub::Hub;
 use crate::node::Connection;
 use crate::operations::Operation;
 use crate::store::store_failed;
-use crate::telemetry::{EventIdentity, EventSource, NewEvent};
+use crate::telemetry::{EventIdentity, EventProperties, EventSource, NewEvent};
 
 /// A telemetry message from a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceMessage {
     /// The message's properties.
-    pub properties: MessageProperties,
+    pub properties: EventProperties,
     /// The message's body.
     pub body: Bytes,
 }
@@ -116,7 +115,7 @@ impl Hub {
         }
         let events = messages
             .into_iter()
-            .map(|message| NewEvent { properties: message.properties.to_string(), body: message.body })
+            .map(|message| NewEvent { properties: message.properties, body: message.body })
             .collect();
         self.events
             .append(EventSource::Telemetry, identity, events, self.clock.now())

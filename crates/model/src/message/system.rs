@@ -1,6 +1,6 @@
 //! The system properties of messages.
 
-/// A system property. It has a different name in each protocol.
+/// A system property. It has a different name in each protocol. The numbers are stored: a new property is the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SystemProperty {
@@ -81,6 +81,18 @@ impl SystemProperty {
         NAMES.iter().map(|names| names.property)
     }
 
+    /// Returns the number under which events store the property.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the property with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        NAMES.get(usize::from(number)).map(|names| names.property)
+    }
+
     fn names(self) -> &'static Names {
         &NAMES[self as usize]
     }
@@ -130,11 +142,23 @@ mod tests {
     fn the_table_is_in_the_order_of_the_variants_and_no_name_is_used_twice() {
         for (index, names) in NAMES.iter().enumerate() {
             assert_eq!(names.property as usize, index);
+            assert_eq!(SystemProperty::from_number(names.property.number()), Some(names.property));
             assert_eq!(SystemProperty::from_mqtt_key(names.mqtt), Some(names.property));
             assert_eq!(SystemProperty::from_http_header(names.http), Some(names.property));
             assert_eq!(SystemProperty::from_event_name(names.event), Some(names.property));
             assert_eq!(names.http, names.http.to_ascii_lowercase());
         }
         assert_eq!(SystemProperty::all().count(), SystemProperty::TraceState as usize + 1);
+        assert_eq!(SystemProperty::from_number(16), None);
+    }
+
+    #[test]
+    fn stored_numbers_keep_their_meaning() {
+        let keys: Vec<_> = SystemProperty::all().map(SystemProperty::mqtt_key).collect();
+        assert_eq!(
+            keys.join(" "),
+            "$.mid $.cid $.uid $.to $.exp $.ct $.ce $.ctime $.on $.ifid $.sub $.schema iothub-ack $.diagid $.diagctx \
+             $.tracestate"
+        );
     }
 }

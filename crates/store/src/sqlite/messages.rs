@@ -25,12 +25,12 @@ impl MessageStore for SqliteStore {
 
     async fn queued_messages(&self, id: &IdentityId) -> Result<Vec<QueueEntry>, StoreError> {
         let id = id.clone();
-        self.readers.read_inline(move |db| statements::queued_messages(db, &id)).await
+        self.readers.read(move |db| statements::queued_messages(db, &id)).await
     }
 
     async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError> {
         let sequences = sequences.to_vec();
-        self.readers.read_inline(move |db| statements::messages(db, &sequences)).await
+        self.readers.read(move |db| statements::messages(db, &sequences)).await
     }
 
     async fn settle_messages(

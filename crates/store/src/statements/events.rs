@@ -1,7 +1,12 @@
 //! SQL statements of the event log: appending, reading, searching by time and removing old events.
 
-use ferrohub_core::telemetry::{Batch, EVENT_OVERHEAD, PartitionState, StoredEvent};
+use bytes::Bytes;
+use ferrohub_core::telemetry::{
+    AuthMethod, Batch, EVENT_OVERHEAD, EventIdentity, EventProperties, EventSource, PartitionState,
+    StoredEvent,
+};
 use ferrohub_model::Timestamp;
+use ferrohub_model::message::MessageProperties;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use crate::rows::{self, id_columns};
@@ -56,8 +61,9 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
     let enqueued = batch.now.unix_millis().max(last_enqueued.unwrap_or(i64::MIN));
     let (device, module) = id_columns(&batch.identity.id);
     let mut insert = db.prepare_cached(
-        "INSERT INTO event (key, enqueued, source, device_id, module_id, generation_id, auth, properties, body) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO event \
+         (key, enqueued, source, device_id, module_id, generation_id, auth, property_bag, properties, body) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?)",
     )?;
     for event in &batch.events {
         insert.execute(params![
@@ -69,7 +75,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch) -> Result<u64> {
             module,
             batch.identity.generation_id,
             batch.identity.auth.map(|auth| auth as u8),
-            event.properties,
+            event.properties.as_stored(),
             &event.body[..],
         ])?;
         next_sequence += 1;
@@ -94,7 +100,7 @@ pub(crate) fn events(
     max_bytes: usize,
 ) -> Result<Vec<StoredEvent>> {
     let mut select = db.prepare_cached(
-        "SELECT key, enqueued, source, device_id, module_id, generation_id, auth, properties, body \
+        "SELECT key, enqueued, source, device_id, module_id, generation_id, auth, property_bag, properties, body \
          FROM event WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
     )?;
     let limit = i64::try_from(max_events).unwrap_or(i64::MAX);
@@ -103,11 +109,43 @@ pub(crate) fn events(
     while bytes < max_bytes
         && let Some(row) = rows.next()?
     {
-        let event = rows::event(row, sequence_of(partition, row.get(0)?))?;
-        bytes += event.body.len() + event.properties.len();
+        let event = event(row, partition)?;
+        bytes += event.body.len() + event.properties.as_stored().len();
         events.push(event);
     }
     Ok(events)
+}
+
+/// Reads an event from a row with all its columns.
+fn event(row: &Row<'_>, partition: u16) -> Result<StoredEvent> {
+    let auth = |number| {
+        AuthMethod::from_number(number)
+            .ok_or_else(|| rows::conversion_error(6, "unknown authentication method"))
+    };
+    Ok(StoredEvent {
+        partition,
+        sequence: sequence_of(partition, row.get(0)?),
+        enqueued: rows::time(row, 1)?,
+        source: EventSource::from_number(row.get(2)?)
+            .ok_or_else(|| rows::conversion_error(2, "unknown event source"))?,
+        identity: EventIdentity {
+            id: rows::id(row, 3, 4)?,
+            generation_id: row.get(5)?,
+            auth: row.get::<_, Option<u8>>(6)?.map(auth).transpose()?,
+        },
+        properties: properties(row)?,
+        body: Bytes::from(row.get::<_, Vec<u8>>(9)?),
+    })
+}
+
+/// Reads the properties: the column `properties`, or `property_bag` of an event that is older than migration 3.
+fn properties(row: &Row<'_>) -> Result<EventProperties> {
+    if let Some(stored) = row.get(8)? {
+        return EventProperties::from_stored(stored).map_err(|error| rows::conversion_error(8, error));
+    }
+    // Only well-formed property bags were written.
+    let bag = MessageProperties::parse_property_bag(row.get_ref(7)?.as_str()?).unwrap_or_default();
+    Ok(EventProperties::from(&bag))
 }
 
 /// Returns sequence number and time of the first event at or after `from`.
@@ -170,7 +208,8 @@ pub(crate) fn remove_oldest_events(db: &Connection, cutoff: Timestamp, max_bytes
     // Up to the oldest event of the other partitions, the events of this partition are the oldest of the log.
     let oldest_of_others = by_age.get(1).map_or(i64::MAX, |(oldest, _)| *oldest);
     let mut select = db.prepare_cached(
-        "SELECT key, enqueued, octet_length(properties) + octet_length(body) FROM event \
+        "SELECT key, enqueued, \
+         octet_length(property_bag) + coalesce(octet_length(properties), 0) + octet_length(body) FROM event \
          WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
     )?;
     let mut rows = select.query([first_key(partition), first_key(partition + 1), MAX_REMOVED_EVENTS])?;

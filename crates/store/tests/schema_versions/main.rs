@@ -12,8 +12,9 @@ use ferrohub_core::background::{LeaseOutcome, LeaseRequest};
 use ferrohub_core::registry::{Authentication, DeviceCounts};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::Store;
-use ferrohub_core::telemetry::EventLog;
+use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
+use ferrohub_model::message::SystemProperty;
 use ferrohub_model::{DeviceId, IdentityId, Rights, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use fixture::{EVENTS, HUB, KINDS, Kind, row_count, schema, tables};
@@ -90,7 +91,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             messages_are_found(&store, hub).await;
             files_are_found(&store, hub).await;
             leases_are_found(&store, hub).await;
-            events_are_found(&log).await;
+            events_are_found(&log, events).await;
             store.close().await;
             log.close().await;
             for kind in KINDS {
@@ -201,12 +202,26 @@ async fn leases_are_found(store: &dyn Store, version: usize) {
     assert_eq!(store.acquire_lease(&later).await.unwrap(), LeaseOutcome::Granted { fence: 5 });
 }
 
-async fn events_are_found(log: &SqliteEventLog) {
+async fn events_are_found(log: &SqliteEventLog, version: usize) {
     let first = log.read(0, 0, 10, usize::MAX).await.unwrap();
     assert_eq!((first.len(), &first[0].body[..]), (1, &br#"{"speed":2}"#[..]));
+    assert_eq!(typed(&first[0]), [(PropertyName::Application("a"), PropertyValue::String("1"))]);
     let second = log.read(1, 0, 10, usize::MAX).await.unwrap();
-    assert_eq!(second.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(typed(&second[0]), []);
+    assert_eq!(typed(&second[1]), [(PropertyName::Application("b"), PropertyValue::String("2"))]);
     let states = log.state().await.unwrap();
-    assert_eq!((states[0].bytes, states[1].bytes), (142, 270));
-    assert_eq!((*log.head(0).unwrap().borrow(), *log.head(1).unwrap().borrow()), (1, 3));
+    if version < 3 {
+        assert_eq!(second.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((states[0].bytes, states[1].bytes), (142, 270));
+        assert_eq!((*log.head(0).unwrap().borrow(), *log.head(1).unwrap().borrow()), (1, 3));
+        return;
+    }
+    let message_id = (PropertyName::System(SystemProperty::MessageId), PropertyValue::Ulong(7));
+    assert_eq!(typed(&second[2]), [message_id, (PropertyName::Application("n"), PropertyValue::Int(-2))]);
+    assert_eq!((second.len(), second[2].sequence, &second[2].body[..]), (3, 3, &b"third"[..]));
+    assert_eq!((states[0].bytes, states[1].bytes), (142, 422));
+}
+
+fn typed(event: &StoredEvent) -> Vec<(PropertyName<'_>, PropertyValue<'_>)> {
+    event.properties.iter().collect()
 }

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
-use ferrohub_core::telemetry::{EVENT_OVERHEAD, EventLog};
+use ferrohub_core::telemetry::EventLog;
 use ferrohub_model::Timestamp;
 use ferrohub_store::SqliteEventLog;
+
+use crate::operation::new_event;
 
 pub(crate) const PARTITIONS: u16 = 3;
 /// Most events that one step of retention removes.
@@ -55,7 +57,7 @@ impl Model {
                 .map(|event| Event {
                     sequence: event.sequence,
                     enqueued: event.enqueued.unix_millis(),
-                    body: event.body,
+                    body: event.body.into(),
                 })
                 .collect();
             assert_eq!(state.begin, events.front().map_or(state.next, |event| event.sequence));
@@ -74,7 +76,7 @@ impl Model {
         let partition = &mut self.0[usize::from(partition)];
         let enqueued = now.max(partition.last_enqueued.unwrap_or(i64::MIN));
         for body in bodies {
-            partition.bytes += body.len() as u64 + EVENT_OVERHEAD;
+            partition.bytes += new_event(body.clone()).bytes();
             partition.events.push_back(Event { sequence: partition.next, enqueued, body: body.clone() });
             partition.next += 1;
         }
@@ -90,7 +92,7 @@ impl Model {
         let mut removed = 0;
         while removed < MAX_REMOVED && oldest(partition).is_some_and(|oldest| oldest < cutoff) {
             let event = partition.events.pop_front().unwrap();
-            partition.bytes -= event.body.len() as u64 + EVENT_OVERHEAD;
+            partition.bytes -= new_event(event.body).bytes();
             removed += 1;
         }
         removed as u64

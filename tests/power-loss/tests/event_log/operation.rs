@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ferrohub_core::store::StoreError;
-use ferrohub_core::telemetry::{AuthMethod, Batch, EventIdentity, EventLog, EventSource, NewEvent};
+use ferrohub_core::telemetry::{
+    AuthMethod, Batch, EventIdentity, EventLog, EventProperties, EventSource, NewEvent,
+};
 use ferrohub_model::{IdentityId, Timestamp};
 use ferrohub_power_loss::Random;
 use ferrohub_store::SqliteEventLog;
@@ -53,7 +55,7 @@ impl Bodies {
     }
 
     fn batch(&self) -> Batch {
-        let event = |body: &Vec<u8>| NewEvent { properties: String::new(), body: body.clone().into() };
+        let event = |body: &Vec<u8>| new_event(body.clone());
         Batch {
             partition: self.partition,
             source: EventSource::Telemetry,
@@ -66,6 +68,11 @@ impl Bodies {
             events: self.bodies.iter().map(event).collect(),
         }
     }
+}
+
+/// An event with this body.
+pub(crate) fn new_event(body: Vec<u8>) -> NewEvent {
+    NewEvent { properties: EventProperties::new(), body: body.into() }
 }
 
 impl Operation {

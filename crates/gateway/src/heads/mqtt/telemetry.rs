@@ -55,14 +55,14 @@ impl InvalidMessage {
     }
 }
 
-/// Builds a message from a topic and a payload.
-fn parse_message(
+/// Reads the properties of a message from its topic, and checks its size.
+fn parse_properties(
     hub: &Hub,
     id: &IdentityId,
     topic: &str,
     payload: &Bytes,
     retain: bool,
-) -> Result<DeviceMessage, InvalidMessage> {
+) -> Result<MessageProperties, InvalidMessage> {
     let bag = topic::parse_telemetry(topic, id).ok_or(InvalidMessage::WrongTopic)?;
     let mut properties =
         MessageProperties::parse_property_bag(bag).map_err(|_| InvalidMessage::MalformedProperties)?;
@@ -71,15 +71,17 @@ fn parse_message(
     if retain {
         properties.application.insert("mqtt-retain".to_owned(), "true".to_owned());
     }
-    let message = DeviceMessage { properties, body: payload.clone() };
-    if message.size() > hub.max_event_bytes() { Err(InvalidMessage::TooLarge) } else { Ok(message) }
+    if properties.size() + payload.len() > hub.max_event_bytes() {
+        return Err(InvalidMessage::TooLarge);
+    }
+    Ok(properties)
 }
 
 /// Builds the will message of a device.
 pub(super) fn will(hub: &Hub, id: &IdentityId, will: &Will) -> Result<Box<DeviceMessage>, InvalidMessage> {
-    let mut message = parse_message(hub, id, will.topic.as_str(), &will.payload, will.retain)?;
-    message.properties.application.insert("iothub-MessageType".to_owned(), "Will".to_owned());
-    Ok(Box::new(message))
+    let mut properties = parse_properties(hub, id, will.topic.as_str(), &will.payload, will.retain)?;
+    properties.application.insert("iothub-MessageType".to_owned(), "Will".to_owned());
+    Ok(Box::new(DeviceMessage { properties: (&properties).into(), body: will.payload.clone() }))
 }
 
 /// Returns whether a topic is intended for telemetry of any device, even if it is malformed.
@@ -106,7 +108,8 @@ impl TelemetryBatch {
 
     pub(super) fn push(&mut self, device: &ConnectedDevice, publish: &Publish) -> Result<(), InvalidMessage> {
         let (topic, retain) = (publish.topic.as_str(), publish.retain);
-        let message = parse_message(device.hub(), device.id(), topic, &publish.payload, retain)?;
+        let properties = parse_properties(device.hub(), device.id(), topic, &publish.payload, retain)?;
+        let message = DeviceMessage { properties: (&properties).into(), body: publish.payload.clone() };
         self.unbatched = device.hub().has_fault(FaultPoint::Telemetry);
         self.bytes += message.size();
         self.messages.push(message);

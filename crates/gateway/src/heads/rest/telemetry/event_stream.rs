@@ -14,12 +14,13 @@ use bytes::Bytes;
 use ferrohub_core::ServiceCaller;
 use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::panics::catch_panic;
-use ferrohub_core::telemetry::{EventReader, Position, ReadError};
-use ferrohub_model::message::Event;
+use ferrohub_core::telemetry::{EventReader, Position, ReadError, StoredEvent};
 use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{debug, error};
+
+use super::event_json;
 
 /// Maximum number of events in a chunk.
 const MAX_CHUNK_EVENTS: usize = 64;
@@ -72,10 +73,11 @@ impl StreamFormat {
     }
 
     /// Encodes events. `position` is the position of the reader before them.
-    fn encode(self, events: &[Event], mut position: Position) -> Result<Bytes, serde_json::Error> {
+    fn encode(self, events: Vec<StoredEvent>, mut position: Position) -> Result<Bytes, serde_json::Error> {
         let mut text = String::new();
         for event in events {
-            let json = serde_json::to_string(event)?;
+            let event = event_json::event(event);
+            let json = serde_json::to_string(&event)?;
             match self {
                 Self::NdJson => {
                     text.push_str(&json);
@@ -124,8 +126,12 @@ struct EndOfStream;
 
 impl From<ReadError> for EndOfStream {
     fn from(error: ReadError) -> Self {
-        if let ReadError::Store(error) = error {
-            error!(%error, "cannot read the event log");
+        match error {
+            ReadError::Stopping => {}
+            ReadError::Stolen(stolen) => {
+                debug!(%stolen, "event stream closed: another reader has taken over")
+            }
+            ReadError::Store(error) => error!(%error, "cannot read the event log"),
         }
         Self
     }
@@ -145,7 +151,7 @@ impl EventStreamTask {
                 Ok(events) if events.is_empty() => self.format.heartbeat(),
                 Ok(events) => {
                     left = left.saturating_sub(events.len());
-                    match self.format.encode(&events, before) {
+                    match self.format.encode(events, before) {
                         Ok(chunk) => chunk,
                         Err(error) => return error!(%error, "cannot serialise an event"),
                     }
@@ -159,7 +165,7 @@ impl EventStreamTask {
     }
 
     /// Returns the next events; an empty vector if a heartbeat is due.
-    async fn next_events(&mut self, max_events: usize) -> Result<Vec<Event>, EndOfStream> {
+    async fn next_events(&mut self, max_events: usize) -> Result<Vec<StoredEvent>, EndOfStream> {
         let events = self.reader.read(max_events).await?;
         if !events.is_empty() {
             return Ok(events);
@@ -184,35 +190,39 @@ impl EventStreamTask {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use ferrohub_model::Timestamp;
+    use ferrohub_core::telemetry::{EventIdentity, EventProperties, EventSource};
+    use ferrohub_model::message::Event;
+    use ferrohub_model::{IdentityId, Timestamp};
 
     use super::*;
 
-    fn event(sequence_number: u64) -> Event {
-        Event {
+    fn event(sequence: u64) -> StoredEvent {
+        StoredEvent {
             partition: 1,
-            sequence_number,
-            offset: sequence_number.to_string(),
-            enqueued_time: Timestamp::from_unix_millis(0),
-            system_properties: BTreeMap::new(),
-            properties: BTreeMap::new(),
-            body: b"a\nb".to_vec().into(),
+            sequence,
+            enqueued: Timestamp::from_unix_millis(0),
+            source: EventSource::Telemetry,
+            identity: EventIdentity {
+                id: IdentityId::parse("d").unwrap(),
+                generation_id: String::new(),
+                auth: None,
+            },
+            properties: EventProperties::new(),
+            body: Bytes::from_static(b"a\nb"),
         }
     }
 
     #[test]
     fn each_event_is_one_line_or_one_block() {
         let position = Position([(0, 4), (1, 0)].into());
-        let lines = StreamFormat::NdJson.encode(&[event(0), event(1)], position.clone()).unwrap();
+        let lines = StreamFormat::NdJson.encode(vec![event(0), event(1)], position.clone()).unwrap();
         let lines = std::str::from_utf8(&lines).unwrap();
         assert_eq!(lines.lines().count(), 2);
         for line in lines.lines() {
             let event: Event = serde_json::from_str(line).unwrap();
             assert_eq!(event.body.as_bytes(), b"a\nb");
         }
-        let blocks = StreamFormat::ServerSentEvents.encode(&[event(0), event(1)], position).unwrap();
+        let blocks = StreamFormat::ServerSentEvents.encode(vec![event(0), event(1)], position).unwrap();
         let blocks: Vec<&str> = std::str::from_utf8(&blocks).unwrap().split_terminator("\n\n").collect();
         assert_eq!(blocks.len(), 2);
         assert!(blocks[0].starts_with("id: 0:3,1:0\ndata: {"), "{blocks:?}");

@@ -11,6 +11,7 @@ use ferrohub_core::telemetry::{ReadRequest, StartPosition};
 use ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
 use ferrohub_model::{ErrorCode, HubError};
 
+use super::event_json::log_info;
 use super::event_stream::{self, ReadLimits, StreamFormat};
 use crate::heads::rest::RestResult;
 use crate::heads::rest::request::RestRequest;
@@ -26,7 +27,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const MAX_WAIT: u64 = 3600;
 
 pub(in crate::heads::rest) async fn partitions(caller: ServiceCaller, _: RestRequest) -> RestResult {
-    json(&caller.get_event_log().await?)
+    json(&log_info(caller.get_event_log().await?))
 }
 
 /// Streams events from the log, and new events as they arrive. Ends after `max` events or after `wait` seconds without
@@ -41,8 +42,12 @@ pub(in crate::heads::rest) async fn read(caller: ServiceCaller, request: RestReq
         max_events: request.query_number("max")?,
         max_wait: wait.map(|wait| Duration::from_secs(wait.min(MAX_WAIT))),
     };
-    let read =
-        ReadRequest { consumer_group: group.as_deref().unwrap_or(DEFAULT_CONSUMER_GROUP), from, partition };
+    let read = ReadRequest {
+        consumer_group: group.as_deref().unwrap_or(DEFAULT_CONSUMER_GROUP),
+        from,
+        partition,
+        owner_level: None,
+    };
     let reader = caller.read_events(read).await?;
     let format = StreamFormat::from_accept(request.headers().get(header::ACCEPT));
     let position = HeaderValue::try_from(reader.position().to_string());

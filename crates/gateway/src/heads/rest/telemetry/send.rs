@@ -31,7 +31,7 @@ pub(in crate::heads::rest) async fn send(caller: DeviceCaller, mut request: Rest
     let messages = if is_batch(request.headers().get(header::CONTENT_TYPE)) {
         parse_batch(&body, request.context.hub.max_event_bytes())?
     } else {
-        vec![DeviceMessage { properties, body }]
+        vec![DeviceMessage { properties: (&properties).into(), body }]
     };
     match caller.send_events(messages).await? {
         Delivery::Delivered | Delivery::Lost { acknowledge: true } => Ok(no_content()),
@@ -137,11 +137,13 @@ fn parse_message(item: BatchMessage) -> Result<DeviceMessage, HubError> {
             }
         };
     }
-    Ok(DeviceMessage { properties, body: Bytes::from(body) })
+    Ok(DeviceMessage { properties: (&properties).into(), body: Bytes::from(body) })
 }
 
 #[cfg(test)]
 mod tests {
+    use ferrohub_core::telemetry::PropertyValue;
+
     use super::*;
 
     #[test]
@@ -151,11 +153,10 @@ mod tests {
         let messages = parse_batch(body, 100).unwrap();
         let [first, second] = &messages[..] else { panic!("{messages:?}") };
         assert_eq!(&first.body[..], b"a");
-        assert_eq!(first.properties.get(SystemProperty::MessageId), Some("m"));
-        assert_eq!(
-            first.properties.application,
-            [("A".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into()
-        );
+        let message_id = first.properties.get(SystemProperty::MessageId);
+        assert_eq!(message_id, Some(PropertyValue::String("m")));
+        let application: Vec<_> = first.properties.application().collect();
+        assert_eq!(application, [("A", PropertyValue::String("1")), ("b", PropertyValue::String("2"))]);
         assert_eq!(&second.body[..], "é".as_bytes());
     }
 

@@ -1,27 +1,25 @@
-//! Conformance tests of the `Store` port: uploads, notifications and blobs. Each test gets a new store.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+//! Uploads, file notifications, blobs and the keys that sign their URLs.
 
-mod common;
-
-use common::{create, delete, identity, open};
 use ferrohub_core::files::{
-    BeginUploadOutcome, Blob, BlobIndex as _, BlobWriteOutcome, Condition, ConditionFailed, EndUploadOutcome,
-    EtagMatch, FileNotificationStore as _, QueuedNotification, SigningKeyStore as _, StoredBlob,
-    StoredSigningKey, Upload, UploadStore as _,
+    BeginUploadOutcome, Blob, BlobWriteOutcome, Condition, ConditionFailed, EndUploadOutcome, EtagMatch,
+    QueuedNotification, StoredBlob, StoredSigningKey, Upload,
 };
+use ferrohub_core::store::Store;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::{SharedAccessKey, Timestamp};
-use ferrohub_store::SqliteStore;
 
-struct TestStore(SqliteStore, #[allow(dead_code)] tempfile::TempDir);
+use super::OpenStore;
+use crate::Fixture;
+use crate::changes::{create, delete};
+use crate::samples::{id, identity};
 
-async fn store_with(devices: &[&str]) -> TestStore {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+/// Opens a store with these devices.
+async fn store_with(open: impl OpenStore, devices: &[&str]) -> Fixture<dyn Store> {
+    let store = open().await;
     for device in devices {
-        assert_eq!(create(&store, &identity(device), 10).await, Ok(()));
+        assert_eq!(create(&**store, &identity(device), 10).await, Ok(()));
     }
-    TestStore(store, folder)
+    store
 }
 
 fn at(second: i64) -> Timestamp {
@@ -44,9 +42,20 @@ fn notification(blob: &str, expires: i64) -> QueuedNotification {
     QueuedNotification { notification, expires: at(expires), limit: 2 }
 }
 
-#[tokio::test]
-async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
-    let TestStore(store, _folder) = store_with(&["d", "e"]).await;
+fn blob(name: &str, file: &str, etag: &str) -> StoredBlob {
+    let blob = Blob {
+        name: BlobName::parse(name).unwrap(),
+        bytes: 7,
+        etag: etag.to_owned(),
+        modified: at(5),
+        properties: [("content-type".to_owned(), "a \"b\"\n".to_owned())].into(),
+    };
+    StoredBlob { blob, file: file.to_owned() }
+}
+
+pub async fn a_device_has_a_limit_of_uploads_and_each_ends_once(open: impl OpenStore) {
+    let store = store_with(open, &["d", "e"]).await;
+    let store = &**store;
     let begin = async |id: &str, blob: &str, expires| {
         store.begin_upload(&upload(id, blob, expires), at(10), 2).await.unwrap()
     };
@@ -79,19 +88,19 @@ async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
     assert_eq!(expired, [upload("1", "d/f", 10)]);
     assert_eq!(store.expire_uploads(at(25), at(10), 10).await.unwrap(), []);
     assert_eq!(store.upload("1").await.unwrap(), None, "it is removed");
-    delete(&store, &common::id("d"), None).await.unwrap();
+    delete(store, &id("d"), None).await.unwrap();
     assert_eq!(store.upload("5").await.unwrap(), None);
     assert!(store.upload("4").await.unwrap().is_some());
 }
 
 /// Stores a notification of an upload with this id.
-async fn notify(store: &SqliteStore, id: &str, notification: &QueuedNotification) {
+async fn notify(store: &dyn Store, id: &str, notification: &QueuedNotification) {
     store.begin_upload(&upload(id, "d/f", 50), at(0), 10).await.unwrap();
     assert_eq!(store.end_upload(id, Some(notification)).await.unwrap(), EndUploadOutcome::Ended);
 }
 
 /// Returns the blobs and the deliveries of the first notifications.
-async fn queued(store: &SqliteStore, now: i64, excluded: &[u64], top: usize) -> Vec<(String, u32)> {
+async fn queued(store: &dyn Store, now: i64, excluded: &[u64], top: usize) -> Vec<(String, u32)> {
     let found = store.file_notifications(at(now), excluded, top).await.unwrap();
     found.into_iter().map(|stored| (stored.notification.blob_name, stored.deliveries)).collect()
 }
@@ -100,61 +109,50 @@ fn blobs<const N: usize>(of: [(&str, u32); N]) -> Vec<(String, u32)> {
     of.into_iter().map(|(blob, deliveries)| (blob.to_owned(), deliveries)).collect()
 }
 
-#[tokio::test]
-async fn notifications_are_read_in_order_without_the_excluded_and_the_expired() {
-    let TestStore(store, _folder) = store_with(&["d"]).await;
+pub async fn notifications_are_read_in_order_without_the_excluded_and_the_expired(open: impl OpenStore) {
+    let store = store_with(open, &["d"]).await;
+    let store = &**store;
     let first = notification("d/a", 100);
-    notify(&store, "1", &first).await;
-    notify(&store, "2", &notification("d/b", 200)).await;
+    notify(store, "1", &first).await;
+    notify(store, "2", &notification("d/b", 200)).await;
     let found = store.file_notifications(at(99), &[], 9).await.unwrap();
     assert_eq!(found[0].notification, first.notification);
     let sequences: Vec<u64> = found.iter().map(|stored| stored.sequence).collect();
     assert!(sequences.is_sorted());
-    assert_eq!(queued(&store, 99, &[], 1).await, blobs([("d/a", 0)]));
-    assert_eq!(queued(&store, 99, &sequences[..1], 1).await, blobs([("d/b", 0)]));
-    assert_eq!(queued(&store, 99, &sequences, 1).await, []);
-    assert_eq!(queued(&store, 100, &[], 9).await, blobs([("d/b", 0)]), "the first has expired");
+    assert_eq!(queued(store, 99, &[], 1).await, blobs([("d/a", 0)]));
+    assert_eq!(queued(store, 99, &sequences[..1], 1).await, blobs([("d/b", 0)]));
+    assert_eq!(queued(store, 99, &sequences, 1).await, []);
+    assert_eq!(queued(store, 100, &[], 9).await, blobs([("d/b", 0)]), "the first has expired");
     assert_eq!(store.expire_file_notifications(at(99)).await.unwrap(), 0);
     assert_eq!(store.expire_file_notifications(at(100)).await.unwrap(), 1);
-    notify(&store, "3", &notification("d/c", 200)).await;
-    notify(&store, "4", &notification("d/d", 200)).await;
+    notify(store, "3", &notification("d/c", 200)).await;
+    notify(store, "4", &notification("d/d", 200)).await;
     let newest = blobs([("d/c", 0), ("d/d", 0)]);
-    assert_eq!(queued(&store, 99, &[], 9).await, newest, "at most two are queued; the oldest is removed");
+    assert_eq!(queued(store, 99, &[], 9).await, newest, "at most two are queued; the oldest is removed");
 }
 
-#[tokio::test]
-async fn notifications_are_counted_abandoned_and_completed() {
-    let TestStore(store, _folder) = store_with(&["d"]).await;
-    notify(&store, "1", &notification("d/a", 100)).await;
-    notify(&store, "2", &notification("d/b", 100)).await;
+pub async fn notifications_are_counted_abandoned_and_completed(open: impl OpenStore) {
+    let store = store_with(open, &["d"]).await;
+    let store = &**store;
+    notify(store, "1", &notification("d/a", 100)).await;
+    notify(store, "2", &notification("d/b", 100)).await;
     let found = store.file_notifications(at(1), &[], 9).await.unwrap();
     let [a, b] = [found[0].sequence, found[1].sequence];
     assert!(store.count_file_notification_delivery(a).await.unwrap());
     assert_eq!(store.abandon_file_notifications(&[a, b, b + 1], 2).await.unwrap(), 2);
-    assert_eq!(queued(&store, 1, &[], 9).await, blobs([("d/a", 1), ("d/b", 0)]));
+    assert_eq!(queued(store, 1, &[], 9).await, blobs([("d/a", 1), ("d/b", 0)]));
     assert!(store.count_file_notification_delivery(a).await.unwrap());
-    assert_eq!(queued(&store, 1, &[], 9).await, blobs([("d/a", 2), ("d/b", 0)]));
+    assert_eq!(queued(store, 1, &[], 9).await, blobs([("d/a", 2), ("d/b", 0)]));
     assert_eq!(store.abandon_file_notifications(&[a, b], 2).await.unwrap(), 2);
-    assert_eq!(queued(&store, 1, &[], 9).await, blobs([("d/b", 0)]), "the other was delivered too often");
+    assert_eq!(queued(store, 1, &[], 9).await, blobs([("d/b", 0)]), "the other was delivered too often");
     assert!(!store.count_file_notification_delivery(a).await.unwrap());
     assert_eq!(store.complete_file_notifications(&[a, b]).await.unwrap(), 1);
-    assert_eq!(queued(&store, 1, &[], 9).await, []);
+    assert_eq!(queued(store, 1, &[], 9).await, []);
 }
 
-fn blob(name: &str, file: &str, etag: &str) -> StoredBlob {
-    let blob = Blob {
-        name: BlobName::parse(name).unwrap(),
-        bytes: 7,
-        etag: etag.to_owned(),
-        modified: at(5),
-        properties: [("content-type".to_owned(), "a \"b\"\n".to_owned())].into(),
-    };
-    StoredBlob { blob, file: file.to_owned() }
-}
-
-#[tokio::test]
-async fn blobs_are_written_replaced_listed_and_deleted() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn blobs_are_written_replaced_listed_and_deleted(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let put = async |blob: &StoredBlob, condition: Condition| store.put_blob(blob, &condition).await.unwrap();
     let (first, second) = (blob("d/f", "1", "a"), blob("d/f", "2", "b"));
     assert_eq!(put(&first, Condition::default()).await, BlobWriteOutcome::Done(None));
@@ -188,9 +186,9 @@ async fn blobs_are_written_replaced_listed_and_deleted() {
     assert_eq!(store.blob_files(Some(&all[1].1), 2).await.unwrap(), all[2..4]);
 }
 
-#[tokio::test]
-async fn only_the_newest_signing_keys_are_kept() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn only_the_newest_signing_keys_are_kept(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let keys = [key(3), key(2), key(1)];
     let mut newest = None;
@@ -201,9 +199,9 @@ async fn only_the_newest_signing_keys_are_kept() {
     assert_eq!(store.signing_keys().await.unwrap(), keys[..2]);
 }
 
-#[tokio::test]
-async fn a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let (first, second) = (key(1), key(2));
     assert!(!store.save_signing_key(&first, Some(at(7)), 2).await.unwrap());
