@@ -17,8 +17,9 @@ use crate::clock::Clock;
 use crate::close_reason::CloseReason;
 use crate::cloud_to_device::Queues;
 use crate::connections::RecentActivity;
+use crate::delivery::PeekLock;
 use crate::faults::FaultInjector;
-use crate::files::{FileStorage, NotificationWaiters, UrlSigningKeys};
+use crate::files::{FileStorage, NotificationQueue, UrlSigningKeys};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Connections;
@@ -79,7 +80,7 @@ pub struct Hub {
     pub(crate) metrics: Metrics,
     pub(crate) files: Option<FileStorage>,
     pub(crate) url_signing_keys: Arc<UrlSigningKeys>,
-    pub(crate) notification_waiters: NotificationWaiters,
+    pub(crate) notifications: Arc<PeekLock<NotificationQueue>>,
     pub(crate) identity_locks: IdentityLocks,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
@@ -113,8 +114,12 @@ impl Hub {
         } else {
             None
         };
-        let notifications = settings.limits.files.notifications.as_ref();
-        let notification_waiters = NotificationWaiters::new(clock.now(), notifications);
+        let notifications = PeekLock::of_notifications(
+            store.clone(),
+            clock.clone(),
+            settings.limits.files.notifications.clone(),
+            metrics.clone(),
+        );
         let hub = Self {
             host: settings.host,
             fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
@@ -131,7 +136,7 @@ impl Hub {
             metrics,
             files,
             url_signing_keys: Arc::default(),
-            notification_waiters,
+            notifications,
             identity_locks: IdentityLocks::default(),
             recent_activity: Arc::default(),
             queues,

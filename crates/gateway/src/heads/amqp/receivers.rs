@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ferrohub_amqp::{Connection as Machine, DeliveryId, LinkId};
 use ferrohub_core::ServiceCaller;
-use ferrohub_core::cloud_to_device::LockToken;
+use ferrohub_core::delivery::LockToken;
 use ferrohub_core::request_peer::with_peer;
 use ferrohub_model::HubError;
 
