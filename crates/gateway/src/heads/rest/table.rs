@@ -212,7 +212,7 @@ pub(super) static ROUTES: &[Route] = &[
         .takes(&["consumerGroup", "position", "partition", "max", "wait", "Last-Event-ID"])
         .returns_one_of(&[("application/x-ndjson", "EventLines"), ("text/event-stream", "EventStream")])
         .with(&["ferrohub-position"])
-        .fails(&[404, 429]),
+        .fails(&[404, 409, 429]),
     Route::new(Op::GetEventLog, Get, &["/messages/events/partitions"], service!(telemetry::read::partitions))
         .returns("EventLog"),
     Route::new(Op::SendMessage, Post, DEVICE_BOUND, service!(service_messages::send))

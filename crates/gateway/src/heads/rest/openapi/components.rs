@@ -61,7 +61,9 @@ pub(super) fn failure_description(status: Option<u16>) -> Option<&'static str> {
         Some(401) => "The caller is not authenticated, or lacks the right.",
         Some(403) => "A limit of the hub or of the device is reached.",
         Some(404) => "What the request names does not exist, or the device is not connected.",
-        Some(409) => "It exists already, or it cannot be changed.",
+        Some(409) => {
+            "It exists already, it cannot be changed, or a reader with an owner level reads the partition."
+        }
         Some(412) => "The etag is another one, or the lock is lost.",
         Some(413) => "The body or message is too large, or a limit of the registry is reached.",
         Some(429) => "There are too many requests, connections, readers or faults.",
