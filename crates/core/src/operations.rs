@@ -42,6 +42,8 @@ pub enum OperationGroup {
     Registry,
     /// Twins.
     Twins,
+    /// Queries on twins.
+    Queries,
     /// Direct methods.
     Methods,
     /// Telemetry and the event log.
@@ -60,9 +62,10 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Registry,
         Self::Twins,
+        Self::Queries,
         Self::Methods,
         Self::Telemetry,
         Self::CloudToDevice,
@@ -78,6 +81,7 @@ impl OperationGroup {
         match self {
             Self::Registry => "registry",
             Self::Twins => "twins",
+            Self::Queries => "queries",
             Self::Methods => "methods",
             Self::Telemetry => "telemetry",
             Self::CloudToDevice => "cloud_to_device",
@@ -94,6 +98,7 @@ impl OperationGroup {
         match self {
             Self::Registry => "Devices and modules.",
             Self::Twins => "Twins.",
+            Self::Queries => "Queries on twins.",
             Self::Methods => "Direct methods.",
             Self::Telemetry => "Telemetry and the event log.",
             Self::CloudToDevice => "Messages to devices and their feedback.",
@@ -234,6 +239,9 @@ operations! {
     /// Merges reported properties into the twin of the device or module itself.
     PatchReportedProperties, "patchReportedProperties", Twins,
         identities(Identities::All), fault(FaultPoint::TwinResponse);
+
+    /// Returns a page of the result of a query on the twins of devices or modules.
+    QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra("twins/read");
 
     /// Calls a method of a connected device or module and returns its response. A module may call its own device, and
     /// the devices in the scope of its edge device.

@@ -231,7 +231,7 @@ impl Hub {
         serde_json::to_value(self.present_twin(identity, twin)).unwrap_or_default()
     }
 
-    fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
+    pub(crate) fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
         let (identity, connected) = self.with_current_activity(identity);
         twin.for_service(&identity, connected)
     }

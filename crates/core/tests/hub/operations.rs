@@ -13,6 +13,7 @@ use ferrohub_core::methods::MethodCall;
 use ferrohub_core::node::RequestId;
 use ferrohub_core::operations::Identities;
 use ferrohub_core::policies::PolicyKey;
+use ferrohub_core::queries::QueryRequest;
 use ferrohub_core::registry::{DeviceFilter, IfMatch};
 use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{DeviceMessage, EventProperties, ReadRequest, StartPosition};
@@ -180,6 +181,10 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         Operation::GetTwin => done(caller.get_twin(&identity).await),
         Operation::PatchTwin => done(caller.patch_twin(&identity, change(), any).await),
         Operation::PutTwin => done(caller.put_twin(&identity, change(), any).await),
+        Operation::QueryTwins => {
+            let text = "SELECT * FROM devices WHERE deviceId = 'nobody'".to_owned();
+            done(caller.query_twins(QueryRequest { text, ..QueryRequest::default() }).await)
+        }
         Operation::InvokeMethod => done(caller.invoke_method(&identity, method_call()).await),
         Operation::ReadEvents => {
             let request = ReadRequest {
@@ -294,6 +299,7 @@ async fn call_as_identity(
         | Operation::GetRegistryStatistics
         | Operation::GetServiceStatistics
         | Operation::GetTwin
+        | Operation::QueryTwins
         | Operation::PatchTwin
         | Operation::PutTwin
         | Operation::ReadEvents

@@ -6,7 +6,9 @@ use ferrohub_model::message::FEEDBACK_CONTENT_TYPE;
 use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
-use super::{authorities, cloud_to_device, faults, files, methods, policies, registry, telemetry, twins};
+use super::{
+    authorities, cloud_to_device, faults, files, methods, policies, queries, registry, telemetry, twins,
+};
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
 use registry::{bulk, devices, keys, modules, statistics};
@@ -197,6 +199,12 @@ pub(super) static ROUTES: &[Route] = &[
         .returns("Twin")
         .with(&["ETag"])
         .fails(&[404, 412]),
+    Route::new(Op::QueryTwins, Post, &["/devices/query"], service!(queries::query))
+        .takes(&["x-ms-max-item-count", "x-ms-continuation"])
+        .body("QueryRequest")
+        .returns("QueryRows")
+        .with(&["x-ms-item-type", "x-ms-continuation"])
+        .fails(&[429]),
     Route::new(Op::InvokeMethod, Post, METHOD, service_or_device!(methods::invoke, methods::calling_module))
         .nested()
         .takes(&["x-ms-edge-moduleId"])

@@ -16,6 +16,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("bulk", include_str!("../schemas/bulk.json")),
     ("registry", include_str!("../schemas/registry.json")),
     ("twins", include_str!("../schemas/twins.json")),
+    ("queries", include_str!("../schemas/queries.json")),
     ("methods", include_str!("../schemas/methods.json")),
     ("telemetry", include_str!("../schemas/telemetry.json")),
     ("cloud_to_device", include_str!("../schemas/cloud_to_device.json")),
