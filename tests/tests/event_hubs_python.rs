@@ -1,0 +1,140 @@
+//! Microsoft's `azure-eventhub` for Python, unmodified, reads the events of the hub.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+use ferrohub_acceptance::{EventReaderClient, Hub, Identity, Service};
+use serde_json::{Value, json};
+
+/// A device of each of these ids; together they have events in all four partitions.
+const DEVICES: [&str; 8] = ["dev0", "dev1", "dev2", "dev3", "dev4", "dev5", "dev6", "dev7"];
+
+/// Sends an event over HTTPS.
+#[track_caller]
+fn send(service: &Service, device: &Identity, body: &str) {
+    let path = format!("/devices/{}/messages/events?api-version=2020-03-13", device.device_id);
+    let headers = json!({
+        "Authorization": device.token(), "Content-Type": "application/json", "iothub-app-level": "high",
+        "iothub-messageid": format!("m{body}"), "iothub-contenttype": "application/json",
+        "iothub-contentencoding": "utf-8",
+    });
+    let answer = service.http_with("POST", &path, headers, Some(body));
+    assert_eq!(answer.status, 204, "{}", answer.body);
+}
+
+/// Creates the devices, and sends one event of each.
+#[track_caller]
+fn devices_with_events(service: &Service) -> Vec<Identity> {
+    let create = |(number, id): (usize, &&str)| {
+        let device = service.create_device(id);
+        send(service, &device, &number.to_string());
+        device
+    };
+    DEVICES.iter().enumerate().map(create).collect()
+}
+
+fn bodies(events: &[Value]) -> Vec<u64> {
+    let mut bodies: Vec<u64> =
+        events.iter().map(|event| event["body"].as_str().unwrap().parse().unwrap()).collect();
+    bodies.sort_unstable();
+    bodies
+}
+
+/// Everything that a reader does, with one client.
+fn reads_everything(config: Value) {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let reader = EventReaderClient::python(&hub, config);
+    let empty = reader.properties().unwrap();
+    assert_eq!(empty["hub"]["eventhub_name"], hub.name());
+    assert_eq!(empty["hub"]["partition_ids"], json!(["0", "1", "2", "3"]));
+    for partition in empty["partitions"].as_array().unwrap() {
+        assert_eq!(partition["is_empty"], true);
+        assert_eq!(partition["last_enqueued_sequence_number"], -1);
+    }
+
+    let devices = devices_with_events(&service);
+    let events = reader.receive(&json!({ "count": 8 }));
+    assert_eq!(bodies(&events), [0, 1, 2, 3, 4, 5, 6, 7]);
+    let first = events.iter().find(|event| event["body"] == "0").unwrap();
+    assert_eq!(first["properties"], json!({ "level": "high" }));
+    assert_eq!(first["offset"], first["sequence"].to_string());
+    let system = &first["system"];
+    for (name, value) in [
+        ("iothub-connection-device-id", json!("dev0")),
+        ("iothub-message-source", json!("Telemetry")),
+        ("x-opt-sequence-number", first["sequence"].clone()),
+        ("x-opt-offset", first["offset"].clone()),
+        ("message-id", json!("m0")),
+        ("content-type", json!("application/json")),
+        ("content-encoding", json!("utf-8")),
+    ] {
+        assert_eq!(system[name], value, "{name}: {system}");
+    }
+    assert!(system["iothub-connection-auth-method"].as_str().unwrap().contains("\"scope\":\"device\""));
+    assert!(system["iothub-connection-auth-generation-id"].is_string(), "{system}");
+    assert!(system["iothub-enqueuedtime"].as_i64().unwrap() > 1_700_000_000_000, "{system}");
+
+    let full = reader.properties().unwrap();
+    let partition = first["partition"].as_str().unwrap();
+    let state = &full["partitions"][partition.parse::<usize>().unwrap()];
+    let of_partition: Vec<&Value> = events.iter().filter(|event| event["partition"] == partition).collect();
+    let last = of_partition.iter().max_by_key(|event| event["sequence"].as_u64()).unwrap();
+    assert_eq!(state["last_enqueued_sequence_number"], last["sequence"]);
+    assert_eq!(state["last_enqueued_offset"], last["offset"]);
+    assert_eq!((&state["beginning_sequence_number"], &state["is_empty"]), (&json!(0), &json!(false)));
+
+    // From a position, inclusive or not, of each kind.
+    let begin = |position: &Value, inclusive: bool, count: usize| {
+        let arguments = json!({
+            "count": count, "partition_id": partition, "position": position, "inclusive": inclusive,
+        });
+        reader.receive(&arguments)
+    };
+    let in_partition = of_partition.len();
+    assert!(in_partition >= 2, "the devices share partitions: {events:?}");
+    let (offset, sequence) = (&json!("0"), &json!(0));
+    let time =
+        &json!({ "time": of_partition.iter().find(|event| event["sequence"] == 0).unwrap()["enqueued"] });
+    for position in [offset, sequence, time] {
+        assert_eq!(begin(position, true, in_partition)[0]["sequence"], 0, "{position}");
+        assert_eq!(begin(position, false, in_partition - 1)[0]["sequence"], 1, "{position}");
+    }
+
+    // From the end: it waits. The last event of the partition comes with each event.
+    let waiting = reader.begin(&json!({
+        "count": 1, "partition_id": partition, "position": "@latest",
+        "track_last_enqueued_event_properties": true,
+    }));
+    ferrohub_acceptance::eventually("a reader", std::time::Duration::from_secs(30), || {
+        (hub.metric("ferrohub_event_readers", "") >= 1.0).then_some(())
+    });
+    send(&service, &devices[0], "100");
+    let received = waiting.wait().unwrap();
+    assert_eq!(received["errors"], json!([]), "{received}");
+    let event = &received["events"][0];
+    assert_eq!(event["body"], "100");
+    assert_eq!(event["last"]["sequence_number"], event["sequence"]);
+    assert_eq!(event["last"]["offset"], event["offset"]);
+}
+
+#[test]
+fn the_python_client_reads_everything() {
+    reads_everything(json!({}));
+}
+
+#[test]
+fn the_asynchronous_python_client_reads_everything() {
+    reads_everything(json!({ "asynchronous": true }));
+}
+
+#[test]
+fn the_python_clients_read_over_a_websocket() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let _ = devices_with_events(&service);
+    for asynchronous in [false, true] {
+        let config = json!({ "transport": "amqp_ws", "asynchronous": asynchronous });
+        let reader = EventReaderClient::python(&hub, config);
+        assert_eq!(reader.properties().unwrap()["hub"]["partition_ids"], json!(["0", "1", "2", "3"]));
+        assert_eq!(bodies(&reader.receive(&json!({ "count": 8 }))), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}
