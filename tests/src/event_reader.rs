@@ -1,11 +1,11 @@
-//! A reader of events on Microsoft's packages for event hubs.
+//! Readers of events on Microsoft's packages for event hubs, and devices that send what they read.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::script_process::{Failure, Pending, ScriptProcess};
-use crate::{Hub, Script};
+use crate::{Events, Hub, Identity, Script, Service};
 
 /// How long an event may take.
 const EVENT_LIMIT: Duration = Duration::from_secs(60);
@@ -77,5 +77,59 @@ impl EventReaderClient {
     #[track_caller]
     pub fn next_event(&self) -> Value {
         self.process.event(EVENT_LIMIT, |event| event["event"] == "received")
+    }
+}
+
+/// Devices that send events over HTTPS.
+pub struct EventSender<'a> {
+    service: &'a Service,
+    devices: Vec<Identity>,
+}
+
+impl<'a> EventSender<'a> {
+    /// Creates devices `dev0`, `dev1` and so on. Eight have events in all four partitions.
+    #[must_use]
+    #[track_caller]
+    pub fn with_devices(service: &'a Service, count: usize) -> Self {
+        let devices = (0..count).map(|number| service.create_device(&format!("dev{number}"))).collect();
+        Self { service, devices }
+    }
+
+    /// Sends an event of a device, with properties of every kind.
+    #[track_caller]
+    pub fn send(&self, device: usize, body: &str) {
+        let headers = json!({
+            "Content-Type": "application/json", "iothub-app-level": "high",
+            "iothub-messageid": format!("m{body}"), "iothub-contenttype": "application/json",
+            "iothub-contentencoding": "utf-8",
+        });
+        self.send_with(device, headers, body);
+    }
+
+    /// Sends an event of a device with these headers.
+    #[track_caller]
+    pub fn send_with(&self, device: usize, mut headers: Value, body: &str) {
+        let device = &self.devices[device];
+        let path = format!("/devices/{}/messages/events?api-version=2020-03-13", device.device_id);
+        headers["Authorization"] = device.token().into();
+        let answer = self.service.http_with("POST", &path, headers, Some(body));
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+
+    /// Sends an event of each device, with its number as the body.
+    #[track_caller]
+    pub fn send_one_of_each(&self) {
+        for device in 0..self.devices.len() {
+            self.send(device, &device.to_string());
+        }
+    }
+
+    /// Returns the partition of a device that has sent an event.
+    #[must_use]
+    #[track_caller]
+    pub fn partition_of(&self, hub: &Hub, device: usize) -> String {
+        let id = self.devices[device].device_id.clone();
+        let events = Events::new(hub, self.service).all();
+        events.iter().find(|event| event.device() == id).expect("an event").partition().to_string()
     }
 }

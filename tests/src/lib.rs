@@ -42,7 +42,7 @@ pub use address::Address;
 pub use amqp_client::{AmqpClient, ReceivedItem, Refused};
 pub use azurite::Azurite;
 pub use device::{Client, Device, DeviceBuilder, Message, MethodRequest, ReceivedMessage, UploadInfo};
-pub use event_reader::EventReaderClient;
+pub use event_reader::{EventReaderClient, EventSender};
 pub use events::{Event, Events};
 pub use full_disk::SmallDisk;
 pub use https_device::HttpsDevice;

@@ -1,35 +1,10 @@
 //! Microsoft's `azure-eventhub` for Python, unmodified, reads the events of the hub.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
-use ferrohub_acceptance::{EventReaderClient, Hub, Identity, Service};
+use std::time::Duration;
+
+use ferrohub_acceptance::{EventReaderClient, EventSender, Hub, Service, eventually};
 use serde_json::{Value, json};
-
-/// A device of each of these ids; together they have events in all four partitions.
-const DEVICES: [&str; 8] = ["dev0", "dev1", "dev2", "dev3", "dev4", "dev5", "dev6", "dev7"];
-
-/// Sends an event over HTTPS.
-#[track_caller]
-fn send(service: &Service, device: &Identity, body: &str) {
-    let path = format!("/devices/{}/messages/events?api-version=2020-03-13", device.device_id);
-    let headers = json!({
-        "Authorization": device.token(), "Content-Type": "application/json", "iothub-app-level": "high",
-        "iothub-messageid": format!("m{body}"), "iothub-contenttype": "application/json",
-        "iothub-contentencoding": "utf-8",
-    });
-    let answer = service.http_with("POST", &path, headers, Some(body));
-    assert_eq!(answer.status, 204, "{}", answer.body);
-}
-
-/// Creates the devices, and sends one event of each.
-#[track_caller]
-fn devices_with_events(service: &Service) -> Vec<Identity> {
-    let create = |(number, id): (usize, &&str)| {
-        let device = service.create_device(id);
-        send(service, &device, &number.to_string());
-        device
-    };
-    DEVICES.iter().enumerate().map(create).collect()
-}
 
 fn bodies(events: &[Value]) -> Vec<u64> {
     let mut bodies: Vec<u64> =
@@ -51,7 +26,8 @@ fn reads_everything(config: Value) {
         assert_eq!(partition["last_enqueued_sequence_number"], -1);
     }
 
-    let devices = devices_with_events(&service);
+    let sender = EventSender::with_devices(&service, 8);
+    sender.send_one_of_each();
     let events = reader.receive(&json!({ "count": 8 }));
     assert_eq!(bodies(&events), [0, 1, 2, 3, 4, 5, 6, 7]);
     let first = events.iter().find(|event| event["body"] == "0").unwrap();
@@ -104,10 +80,10 @@ fn reads_everything(config: Value) {
         "count": 1, "partition_id": partition, "position": "@latest",
         "track_last_enqueued_event_properties": true,
     }));
-    ferrohub_acceptance::eventually("a reader", std::time::Duration::from_secs(30), || {
+    eventually("a reader", Duration::from_secs(30), || {
         (hub.metric("ferrohub_event_readers", "") >= 1.0).then_some(())
     });
-    send(&service, &devices[0], "100");
+    sender.send(0, "100");
     let received = waiting.wait().unwrap();
     assert_eq!(received["errors"], json!([]), "{received}");
     let event = &received["events"][0];
@@ -130,7 +106,7 @@ fn the_asynchronous_python_client_reads_everything() {
 fn the_python_clients_read_over_a_websocket() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
-    let _ = devices_with_events(&service);
+    EventSender::with_devices(&service, 8).send_one_of_each();
     for asynchronous in [false, true] {
         let config = json!({ "transport": "amqp_ws", "asynchronous": asynchronous });
         let reader = EventReaderClient::python(&hub, config);
