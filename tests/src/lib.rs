@@ -14,6 +14,7 @@
 
 mod address;
 mod amqp_client;
+mod amqp_reader;
 mod azurite;
 pub mod certificate;
 mod device;
@@ -40,6 +41,7 @@ mod wait;
 
 pub use address::Address;
 pub use amqp_client::{AmqpClient, ReceivedItem, Refused};
+pub use amqp_reader::{EventsLink, ManagementAnswer, ReceivedEvent, management_request};
 pub use azurite::Azurite;
 pub use device::{Client, Device, DeviceBuilder, Message, MethodRequest, ReceivedMessage, UploadInfo};
 pub use event_reader::{EventReaderClient, EventSender};

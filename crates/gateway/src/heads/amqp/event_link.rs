@@ -44,9 +44,8 @@ impl EventLink {
             None | Some(Value::Null) => None,
             Some(value) => Some(value.as_i64().filter(|level| *level >= 0).ok_or(InvalidEventLink::Epoch)?),
         };
-        let wants_last_enqueued = attach
-            .desired_capabilities
-            .is_some_and(|wanted| wanted.iter().any(|capability| capability == RUNTIME_METRIC));
+        let wants_last_enqueued =
+            attach.desired_capabilities.is_some_and(|wanted| wanted.contains(RUNTIME_METRIC));
         Ok(Self { source: source.clone(), from, owner_level, wants_last_enqueued })
     }
 
