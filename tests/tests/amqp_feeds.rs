@@ -266,22 +266,6 @@ fn an_injected_fault_refuses_a_receiver() {
     client.attach_receiver(FEEDBACK).unwrap();
 }
 
-#[test]
-fn links_that_wait_cost_no_reads_and_no_writes() {
-    let settings = "[files]\nnotifications = true\nnotification_lock_seconds = 5";
-    let hub = Hub::builder().config(settings).start();
-    let mut clients: Vec<_> = (0..5).map(|_| client(&hub)).collect();
-    for client in &mut clients {
-        client.attach_receiver(FEEDBACK).unwrap();
-        client.attach_receiver(FILES).unwrap();
-    }
-    // Locks of an earlier process may end within this time.
-    std::thread::sleep(Duration::from_secs(7));
-    let before = hub.metric("ferrohub_store_writes_total", "");
-    std::thread::sleep(Duration::from_secs(6));
-    assert_eq!(hub.metric("ferrohub_store_writes_total", ""), before);
-}
-
 #[track_caller]
 fn upload(device: &Device, storage: &Storage, name: &str) {
     let info = device.storage_info(name).unwrap();

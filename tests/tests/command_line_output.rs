@@ -119,9 +119,12 @@ fn a_list_that_is_cut_off_says_how_many_devices_there_are() {
         hub.command(["device", "create", id]).success();
     }
     let cut = hub.command(["device", "list", "--top", "1"]);
-    assert_eq!(cut.stderr, "showing 1 of 3 devices\n");
+    assert_eq!(cut.stderr, "showing 1 of 3 devices; list more with --top or --all\n");
     let cut = hub.command(["device", "list", "--top", "2", "--output", "json"]);
-    assert_eq!(stderr_json(&cut), json!({ "warning": "showing 2 of 3 devices" }));
+    assert_eq!(
+        stderr_json(&cut),
+        json!({ "warning": "showing 2 of 3 devices; list more with --top or --all" })
+    );
     assert_eq!(serde_json::from_str::<Value>(&cut.stdout).unwrap().as_array().unwrap().len(), 2);
     for complete in [&["device", "list"][..], &["device", "list", "--top", "3"]] {
         assert_eq!(hub.command(complete.iter().copied()).stderr, "");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ferrohub_acceptance::{
     Device, Hub, Identity, Method, Service,
     certificate::{self, Authority, CertificateFiles, Validity},
+    eventually,
     raw_connect::{Connect, Outcome},
     sas::{self, Token},
 };
@@ -169,7 +170,9 @@ fn a_replaced_key_is_refused() {
     service.call("update_device_with_sas", &update).unwrap();
     // The connection with the old key is closed, and a reconnect is refused.
     device.wait_until_connected(false, Duration::from_secs(10));
-    std::thread::sleep(Duration::from_secs(3));
+    eventually("a reconnect is refused", Duration::from_secs(20), || {
+        (hub.metric("ferrohub_connects_total", "bad_signature") >= 1.0).then_some(())
+    });
     assert_eq!(device.connects(), 0);
     assert_credentials_refused(&Device::with_identity(&old).start(&hub));
     let with_new_key = Device::with_connection_string(&old.connection_string_with(new_key)).listen(&hub);

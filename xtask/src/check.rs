@@ -41,8 +41,11 @@ const NO_PROTOCOL_NO_DATABASE: (&str, &[&str]) = (
 const NO_DATABASE: (&str, &[&str]) = ("protocol heads reach data through core", &["rusqlite"]);
 const NO_SERVER: (&str, &[&str]) = ("an SDK is not a server", &["axum", "rusqlite"]);
 
-/// The crates that are only tests. The program must not depend on them.
-const TESTS: (&str, &[&str]) = ("it is only for tests", &["ferrohub-acceptance", "ferrohub-power-loss"]);
+/// The crates that are only for tests. The program must not depend on them.
+const TESTS: (&str, &[&str]) = (
+    "it is only for tests",
+    &["ferrohub-acceptance", "ferrohub-conformance", "ferrohub-memory", "ferrohub-power-loss"],
+);
 
 use AllowedCrates::{Anything, Only};
 
@@ -63,6 +66,7 @@ const LAYERS: &[Layer] = &[
         banned: &[],
     },
     Layer { name: "ferrohub-blobs", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer { name: "ferrohub-memory", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer { name: "ferrohub-bus", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer {
         name: "ferrohub-development-issuer",
@@ -82,6 +86,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-service", allowed: Only(&["ferrohub-model"]), banned: &[NO_SERVER] },
     Layer { name: "ferrohub", allowed: Anything, banned: &[TESTS] },
     Layer { name: "ferrohub-acceptance", allowed: Anything, banned: &[] },
+    Layer { name: "ferrohub-conformance", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
     Layer {
         name: "ferrohub-power-loss",
         allowed: Only(&["ferrohub-blobs", "ferrohub-core", "ferrohub-model", "ferrohub-store"]),

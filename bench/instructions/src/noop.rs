@@ -5,28 +5,33 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use ferrohub_bus::LocalBus;
+use ferrohub_core::authorities::{AuthorityStore, DeleteAuthorityOutcome, StoredAuthority};
 use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore};
 use ferrohub_core::clock::Clock;
-use ferrohub_core::files::{Blob, Condition};
+use ferrohub_core::cloud_to_device::{
+    AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, MessageStore, NewMessage, QueueEntry,
+    StoredFeedback, StoredMessage,
+};
+use ferrohub_core::connections::{Activity, ConnectionStore, SaveSessionOutcome};
+use ferrohub_core::files::{
+    BeginUploadOutcome, Blob, BlobIndex, BlobWriteOutcome, Condition, EndUploadOutcome,
+    FileNotificationStore, NotificationLock, QueuedNotification, SettleNotificationOutcome, SigningKeyStore,
+    StoredBlob, StoredSigningKey, Upload, UploadStore,
+};
 use ferrohub_core::limits::Limits;
 use ferrohub_core::metrics::Metrics;
 use ferrohub_core::node::Connections;
-use ferrohub_core::policies::{Policy, PolicySource};
-use ferrohub_core::registry::{self, Authentication, Identity};
+use ferrohub_core::policies::{Policy, PolicySource, PolicyStore, StoredPolicy};
+use ferrohub_core::registry::{self, Authentication, DeviceCounts, DeviceFilter, Identity, RegistryStore};
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{
-    AbandonOutcome, Activity, BlobWriteOutcome, DeviceCounts, EnqueueOutcome, ExpiredMessage,
-    FeedbackOptions, ModuleChange, NewMessage, NotificationLock, QueueEntry, QueuedNotification, Store,
-    StoreError, StoredAuthority, StoredBlob, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey,
-    TwinChangeFn, TwinChangeOutcome, Upload, WriteOutcome,
-};
+use ferrohub_core::store::{Applied, ChangeGroup, Refused, Store, StoreError};
 use ferrohub_core::telemetry::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
-use ferrohub_core::twins::TwinDocument;
+use ferrohub_core::twins::{TwinDocument, TwinStore};
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_model::device::Device;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::FeedbackStatus;
-use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
+use ferrohub_model::{DeviceId, IdentityId, ModuleId, Rights, SharedAccessKey, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
@@ -69,62 +74,65 @@ impl LeaseStore for Noop {
 }
 
 #[async_trait]
-impl Store for Noop {
-    async fn create_identity(&self, _: &Identity, _: u64) -> Result<WriteOutcome, StoreError> {
-        Err(StoreError::Closed)
-    }
-    async fn update_identity(&self, _: &Identity, _: &str) -> Result<WriteOutcome, StoreError> {
-        Err(StoreError::Closed)
-    }
-    async fn create_device(&self, _: &Identity, _: &[Identity], _: u64) -> Result<WriteOutcome, StoreError> {
-        Err(StoreError::Closed)
-    }
-    async fn update_device(
-        &self,
-        _: &Identity,
-        _: &str,
-        _: &ModuleChange,
-    ) -> Result<WriteOutcome, StoreError> {
-        Err(StoreError::Closed)
-    }
-    async fn delete_identity(&self, _: &IdentityId, _: Option<&str>) -> Result<WriteOutcome, StoreError> {
-        Err(StoreError::Closed)
-    }
+impl RegistryStore for Noop {
     async fn device_counts(&self) -> Result<DeviceCounts, StoreError> {
         Ok(DeviceCounts { total: 0, disabled: 0 })
     }
     async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError> {
         Ok(self.find(id))
     }
+    async fn devices(
+        &self,
+        _: &DeviceFilter,
+        _: Option<&DeviceId>,
+        _: usize,
+    ) -> Result<Vec<Identity>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn modules(
+        &self,
+        _: &DeviceId,
+        _: Option<&ModuleId>,
+        _: usize,
+    ) -> Result<Vec<Identity>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl TwinStore for Noop {
+    async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
+        Ok(self.find(id).map(|identity| (identity, TwinDocument::default())))
+    }
+}
+
+#[async_trait]
+impl ConnectionStore for Noop {
     async fn identity_and_session(
         &self,
         id: &IdentityId,
     ) -> Result<Option<(Identity, Option<Session>)>, StoreError> {
         Ok(self.find(id).map(|identity| (identity, None)))
     }
-    async fn devices(&self, _: usize) -> Result<Vec<Identity>, StoreError> {
-        Ok(Vec::new())
-    }
-    async fn modules(&self, _: &DeviceId) -> Result<Vec<Identity>, StoreError> {
-        Ok(Vec::new())
-    }
-    async fn twin(&self, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>, StoreError> {
-        Ok(self.find(id).map(|identity| (identity, TwinDocument::default())))
-    }
-    async fn change_twin(&self, _: &IdentityId, _: TwinChangeFn) -> Result<TwinChangeOutcome, StoreError> {
-        Ok(TwinChangeOutcome::NotFound)
-    }
-    async fn save_session(&self, _: &IdentityId, _: Option<&Session>) -> Result<WriteOutcome, StoreError> {
+    async fn save_session(
+        &self,
+        _: &IdentityId,
+        _: Option<&Session>,
+    ) -> Result<SaveSessionOutcome, StoreError> {
         Err(StoreError::Closed)
     }
     async fn save_activity(&self, _: &[Activity]) -> Result<(), StoreError> {
         Ok(())
     }
-    async fn mark_all_disconnected(&self, _: Timestamp) -> Result<u64, StoreError> {
+    async fn mark_all_disconnected(&self, _: &str, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
-    async fn enqueue_message(&self, _: &NewMessage, _: u32) -> Result<EnqueueOutcome, StoreError> {
-        Ok(EnqueueOutcome::NotFound)
+}
+
+#[async_trait]
+impl MessageStore for Noop {
+    async fn enqueue_messages(&self, _: &[NewMessage], _: u32) -> Result<Vec<EnqueueOutcome>, StoreError> {
+        Err(StoreError::Closed)
     }
     async fn queued_messages(&self, _: &IdentityId) -> Result<Vec<QueueEntry>, StoreError> {
         Ok(Vec::new())
@@ -174,18 +182,30 @@ impl Store for Noop {
     async fn expire_feedback(&self, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
-    async fn begin_upload(&self, _: &Upload, _: Timestamp, _: u32) -> Result<WriteOutcome, StoreError> {
+}
+
+#[async_trait]
+impl UploadStore for Noop {
+    async fn begin_upload(&self, _: &Upload, _: Timestamp, _: u32) -> Result<BeginUploadOutcome, StoreError> {
         Err(StoreError::Closed)
     }
     async fn upload(&self, _: &str) -> Result<Option<Upload>, StoreError> {
         Ok(None)
     }
-    async fn end_upload(&self, _: &str, _: Option<&QueuedNotification>) -> Result<WriteOutcome, StoreError> {
+    async fn end_upload(
+        &self,
+        _: &str,
+        _: Option<&QueuedNotification>,
+    ) -> Result<EndUploadOutcome, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn expire_uploads(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Upload>, StoreError> {
+    async fn expire_uploads(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<Vec<Upload>, StoreError> {
         Ok(Vec::new())
     }
+}
+
+#[async_trait]
+impl FileNotificationStore for Noop {
     async fn lock_next_file_notification(
         &self,
         _: Timestamp,
@@ -193,15 +213,27 @@ impl Store for Noop {
     ) -> Result<Option<FileNotification>, StoreError> {
         Ok(None)
     }
-    async fn complete_file_notification(&self, _: &str, _: Timestamp) -> Result<WriteOutcome, StoreError> {
+    async fn complete_file_notification(
+        &self,
+        _: &str,
+        _: Timestamp,
+    ) -> Result<SettleNotificationOutcome, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn abandon_file_notification(&self, _: &str, _: Timestamp) -> Result<WriteOutcome, StoreError> {
+    async fn abandon_file_notification(
+        &self,
+        _: &str,
+        _: Timestamp,
+    ) -> Result<SettleNotificationOutcome, StoreError> {
         Err(StoreError::Closed)
     }
     async fn expire_file_notifications(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
+}
+
+#[async_trait]
+impl BlobIndex for Noop {
     async fn blob(&self, _: &BlobName) -> Result<Option<StoredBlob>, StoreError> {
         Ok(None)
     }
@@ -214,9 +246,17 @@ impl Store for Noop {
     async fn delete_blob(&self, _: &BlobName, _: &Condition) -> Result<BlobWriteOutcome, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn blob_files(&self) -> Result<Vec<(String, BlobName)>, StoreError> {
+    async fn blob_files(
+        &self,
+        _: Option<&BlobName>,
+        _: usize,
+    ) -> Result<Vec<(String, BlobName)>, StoreError> {
         Ok(Vec::new())
     }
+}
+
+#[async_trait]
+impl SigningKeyStore for Noop {
     async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
         Ok(Vec::new())
     }
@@ -228,19 +268,34 @@ impl Store for Noop {
     ) -> Result<bool, StoreError> {
         Ok(true)
     }
+}
+
+#[async_trait]
+impl PolicyStore for Noop {
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
         Ok(Vec::new())
     }
     async fn save_policy(&self, _: &StoredPolicy) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+#[async_trait]
+impl AuthorityStore for Noop {
     async fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError> {
         Ok(Vec::new())
     }
     async fn save_authority(&self, _: &StoredAuthority) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
-    async fn delete_authority(&self, _: &str) -> Result<WriteOutcome, StoreError> {
+    async fn delete_authority(&self, _: &str) -> Result<DeleteAuthorityOutcome, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Store for Noop {
+    async fn apply(&self, _: Vec<ChangeGroup>) -> Result<Vec<Result<Applied, Refused>>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn ping(&self) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use ferrohub_core::registry;
-use ferrohub_core::store::{Store, WriteOutcome};
+use ferrohub_core::store::{Change, Store as _};
 use ferrohub_model::device::Device;
 use ferrohub_model::{DeviceId, Timestamp};
 use ferrohub_store::{SqliteStore, StoreMetrics};
@@ -29,8 +29,8 @@ pub(crate) async fn fill(hub: &Hub, devices: usize) -> anyhow::Result<()> {
             let id = DeviceId::new(&name(number))?.into();
             let identity = registry::apply_device(&id, &Device::default(), None, now)
                 .map_err(|error| anyhow::anyhow!("{}", error.message))?;
-            let written = store.create_identity(&identity, u64::MAX).await?;
-            ensure!(written == WriteOutcome::Done, "{written:?}");
+            let outcome = store.apply_group(Change::Create { identity, limit: u64::MAX }.into()).await?;
+            ensure!(outcome.is_ok(), "{outcome:?}");
             Ok(())
         }
     });

@@ -11,17 +11,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_core::files::{BlobError, ByteStream};
+use ferrohub_core::files::{BlobError, ByteStream, UncommittedBlocks};
 
 use crate::file_system::FileSystem;
 use crate::paths::DeviceKey;
 use crate::quota::Quota;
 use crate::temp_file::blocking;
 
-/// Maximum number of blocks of one blob, as in Azure.
-pub(crate) const MAX_BLOCKS: usize = 50_000;
-/// Maximum number of uncommitted blocks of one blob, as in Azure.
-pub(crate) const MAX_UNCOMMITTED_BLOCKS: usize = 100_000;
 /// Maximum size of one read in bytes.
 const CHUNK_SIZE: usize = 256 * 1024;
 
@@ -39,19 +35,10 @@ pub(crate) fn uncommitted(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
     entries.map(one).collect()
 }
 
-/// The number and size of the uncommitted blocks in a folder. Listing the folder for every block would take longer with
-/// each block.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct BlockStats {
-    pub(crate) blocks: usize,
-    pub(crate) bytes: u64,
-    /// Length of each block's file name.
-    pub(crate) name_length: Option<usize>,
-}
-
-/// The statistics of all folders that received a block since the start and still exist.
+/// The number and size of the blocks in each folder that received a block since the start and still exists. Listing the
+/// folder for every block would take longer with each block.
 #[derive(Debug, Default)]
-pub(crate) struct BlockStatsCache(Mutex<HashMap<PathBuf, BlockStats>>);
+pub(crate) struct BlockStatsCache(Mutex<HashMap<PathBuf, UncommittedBlocks>>);
 
 /// Number of locks, and so of folders that can change at the same time, if their hashes differ.
 const LOCK_SHARDS: usize = 64;
@@ -77,39 +64,27 @@ impl FolderLocks {
 }
 
 impl BlockStatsCache {
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, BlockStats>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, UncommittedBlocks>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the statistics of a folder. Reads the disk if no block was recorded for the folder yet.
-    pub(crate) fn get(&self, folder: &Path) -> io::Result<BlockStats> {
+    /// Returns the number and size of the blocks in a folder. Reads the disk if they were not set yet.
+    pub(crate) fn get(&self, folder: &Path) -> io::Result<UncommittedBlocks> {
         if let Some(stats) = self.lock().get(folder) {
             return Ok(*stats);
         }
         let files = uncommitted(folder)?;
         // Not cached: if no block follows, the entry would never be removed.
-        Ok(BlockStats {
+        Ok(UncommittedBlocks {
             blocks: files.len(),
             bytes: files.values().sum(),
-            name_length: files.keys().next().map(String::len),
+            // Two digits for each byte.
+            id_length: files.keys().next().map(|name| name.len() / 2),
         })
     }
 
-    /// Records a new block of `bytes` bytes. `before` is the statistics without it, `old` the size of the block it
-    /// replaced.
-    pub(crate) fn record_block(
-        &self,
-        folder: &Path,
-        before: BlockStats,
-        name_length: usize,
-        bytes: u64,
-        old: Option<u64>,
-    ) {
-        let stats = BlockStats {
-            blocks: before.blocks + usize::from(old.is_none()),
-            bytes: (before.bytes + bytes).saturating_sub(old.unwrap_or(0)),
-            name_length: Some(name_length),
-        };
+    /// Sets the number and size of the blocks in a folder, which has received a block.
+    pub(crate) fn set(&self, folder: &Path, stats: UncommittedBlocks) {
         self.lock().insert(folder.to_path_buf(), stats);
     }
 
@@ -214,15 +189,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_recorded_blocks_create_a_cache_entry() {
+    fn only_a_block_creates_a_cache_entry() {
         let (block_stats, data) = (BlockStatsCache::default(), tempfile::tempdir().unwrap());
         let folder = data.path().join("a");
         let before = block_stats.get(&folder).unwrap();
         assert_eq!((before.blocks, block_stats.lock().len()), (0, 0));
-        block_stats.record_block(&folder, before, 4, 10, None);
-        block_stats.record_block(&folder, block_stats.get(&folder).unwrap(), 4, 3, Some(10));
-        let stats = block_stats.get(&folder).unwrap();
-        assert_eq!((stats.blocks, stats.bytes, stats.name_length), (1, 3, Some(4)));
+        let stats = UncommittedBlocks { blocks: 1, bytes: 3, id_length: Some(2) };
+        block_stats.set(&folder, stats);
+        assert_eq!(block_stats.get(&folder).unwrap(), stats);
         block_stats.remove(&folder);
         assert_eq!(block_stats.lock().len(), 0);
     }

@@ -14,40 +14,25 @@ use std::time::{Duration, SystemTime};
 use std::{fs, path};
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::clock::Clock;
 use ferrohub_core::files::{
-    Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, ByteRange, ByteStream, Condition, OpenBlob,
-    PutOptions,
+    Blob, BlobEndpoint, BlobError, BlobFolder, BlobIndex, BlobStore, BlobWriteOutcome, BlockId, ByteRange,
+    ByteStream, Condition, FolderLimits, MAX_BLOCKS, OpenBlob, PutOptions, StoredBlob,
 };
 use ferrohub_core::metrics::Outcomes;
-use ferrohub_core::store::{BlobWriteOutcome, Store, StoredBlob};
 use ferrohub_core::uncancelled::run_uncancelled;
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
-use ferrohub_model::random::random_bytes;
 use tracing::{info, warn};
 
-use crate::blocks::{
-    self, BlockStats, BlockStatsCache, ConcatenatedFiles, FileRange, FolderLocks, MAX_BLOCKS,
-    MAX_UNCOMMITTED_BLOCKS,
-};
+use crate::blocks::{self, BlockStatsCache, ConcatenatedFiles, FileRange, FolderLocks};
 use crate::file_system::{FileSystem, SystemFiles};
 use crate::paths::{DeviceKey, Paths, block_file_name, random_name};
 use crate::quota::Quota;
 use crate::temp_file::{CompleteFile, TempFile, blocking};
 
-/// Size limits of the folder.
-#[derive(Debug, Clone, Copy)]
-pub struct FolderLimits {
-    /// Maximum size of one blob in bytes.
-    pub blob_bytes: u64,
-    /// Maximum size of all blobs in bytes, including those that are being written.
-    pub total_bytes: u64,
-    /// Maximum size of the blobs of one device in bytes, including those that are being written.
-    pub device_bytes: u64,
-}
+/// Number of blobs that one read of the catalogue returns.
+const CATALOGUE_PAGE: usize = 10_000;
 
 /// The blob store in the hub's own folder.
 pub struct Folder(Arc<Inner>);
@@ -59,7 +44,7 @@ struct Inner {
     quota: Quota,
     block_stats: Arc<BlockStatsCache>,
     folder_locks: Arc<FolderLocks>,
-    catalogue: Arc<dyn Store>,
+    catalogue: Arc<dyn BlobIndex>,
     clock: Arc<dyn Clock>,
     /// Panics of operations, by place.
     panics: Outcomes,
@@ -72,7 +57,7 @@ impl Folder {
         path: &Path,
         endpoint: BlobEndpoint,
         limits: FolderLimits,
-        catalogue: Arc<dyn Store>,
+        catalogue: Arc<dyn BlobIndex>,
         clock: Arc<dyn Clock>,
         panics: Outcomes,
     ) -> Result<Self, BlobError> {
@@ -88,11 +73,11 @@ impl Folder {
         path: &Path,
         endpoint: BlobEndpoint,
         limits: FolderLimits,
-        catalogue: Arc<dyn Store>,
+        catalogue: Arc<dyn BlobIndex>,
         clock: Arc<dyn Clock>,
         panics: Outcomes,
     ) -> Result<Self, BlobError> {
-        let known: HashMap<String, BlobName> = catalogue.blob_files().await?.into_iter().collect();
+        let known = known_files(&*catalogue).await?;
         let quota = Quota::new(limits.total_bytes, limits.device_bytes);
         let (folder, recovered_quota) = (path.to_path_buf(), quota.clone());
         let paths = blocking(move || {
@@ -178,18 +163,10 @@ impl Inner {
         complete: CompleteFile,
         options: PutOptions,
     ) -> Result<Blob, BlobError> {
-        let mut properties = options.properties;
-        properties.entry("content-md5".to_owned()).or_insert_with(|| STANDARD.encode(complete.md5));
         let file = random_name();
         let path = self.paths.data().join(&file);
-        let bytes = complete.bytes;
-        let blob = Blob {
-            name: name.clone(),
-            bytes,
-            etag: format!("0x{:016X}", u64::from_le_bytes(random_bytes())),
-            modified: self.clock.now(),
-            properties,
-        };
+        let (bytes, md5) = (complete.bytes, complete.md5);
+        let blob = Blob::written(name.clone(), bytes, md5, options.properties, self.clock.now());
         complete.persist(&path).await?;
         let stored = StoredBlob { blob, file };
         let paths = self.paths.clone();
@@ -245,23 +222,6 @@ impl Inner {
         .await
     }
 
-    /// Returns how large the block in the file `file` may be. `replaced` is the size of the block that it replaces, if
-    /// any. The uncommitted blocks of a blob together have the size limit of one blob.
-    fn max_block_bytes(
-        &self,
-        file: &str,
-        stats: BlockStats,
-        replaced: Option<u64>,
-    ) -> Result<u64, BlobError> {
-        if stats.blocks >= MAX_UNCOMMITTED_BLOCKS && replaced.is_none() {
-            return Err(BlobError::TooManyBlocks);
-        }
-        if stats.name_length.is_some_and(|length| length != file.len()) {
-            return Err(BlobError::InvalidBlockId);
-        }
-        Ok((self.limits.blob_bytes + replaced.unwrap_or(0)).saturating_sub(stats.bytes))
-    }
-
     /// Checks the condition before the upload begins, so that the hub does not receive data that it cannot store.
     async fn check_condition(&self, name: &BlobName, condition: &Condition) -> Result<(), BlobError> {
         if *condition == Condition::default() {
@@ -269,6 +229,18 @@ impl Inner {
         }
         let stored = self.catalogue.blob(name).await?;
         Ok(condition.check(stored.as_ref().map(|stored| &stored.blob))?)
+    }
+}
+
+/// Reads the catalogue: the blobs by the names of their files.
+async fn known_files(catalogue: &dyn BlobIndex) -> Result<HashMap<String, BlobName>, BlobError> {
+    let mut known = HashMap::new();
+    let mut last = None;
+    loop {
+        let page = catalogue.blob_files(last.as_ref(), CATALOGUE_PAGE).await?;
+        let Some((_, name)) = page.last() else { return Ok(known) };
+        last = Some(name.clone());
+        known.extend(page);
     }
 }
 
@@ -308,14 +280,15 @@ impl BlobFolder for Folder {
         stream: &mut dyn ByteStream,
     ) -> Result<[u8; 16], BlobError> {
         let inner = &self.0;
-        let file = block_file_name(id)?;
+        let id = BlockId::parse(id)?;
+        let file = block_file_name(&id);
         let folder = inner.paths.block_folder(name);
         let (stats, replaced) = blocking({
             let (path, folder, block_stats) = (folder.join(&file), folder.clone(), inner.block_stats.clone());
             move || Ok((block_stats.get(&folder)?, fs::metadata(path).ok().map(|old| old.len())))
         })
         .await?;
-        let limit = inner.max_block_bytes(&file, stats, replaced)?;
+        let limit = stats.max_bytes(&id, replaced, inner.limits.blob_bytes)?;
         let owner = DeviceKey::of(name);
         let mut temp = TempFile::create(&inner.paths, &inner.quota, owner, limit).await?;
         match temp.write_stream(stream).await {
@@ -339,12 +312,12 @@ impl BlobFolder for Folder {
             .await?;
             // Other blocks may have been stored in the meantime.
             let bytes = complete.bytes;
-            if bytes > inner.max_block_bytes(&file, stats, old)? {
+            if bytes > stats.max_bytes(&id, old, inner.limits.blob_bytes)? {
                 return Err(BlobError::TooLarge(inner.limits.blob_bytes));
             }
             complete.persist(&path).await?;
             inner.quota.release(Some(owner), old.unwrap_or(0));
-            inner.block_stats.record_block(&folder, stats, file.len(), bytes, old);
+            inner.block_stats.set(&folder, stats.with(&id, bytes, old));
             let files = inner.paths.files().clone();
             blocking(move || Ok(files.sync_folder(&folder)?)).await?;
             Ok(md5)
@@ -371,7 +344,7 @@ impl BlobFolder for Folder {
         .await?;
         let mut files: Vec<path::PathBuf> = Vec::with_capacity(ids.len());
         for id in ids {
-            let file = block_file_name(id)?;
+            let file = block_file_name(&BlockId::parse(id)?);
             if !uncommitted.contains_key(&file) {
                 return Err(BlobError::UnknownBlock);
             }

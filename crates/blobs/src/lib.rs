@@ -16,4 +16,4 @@ mod temp_file;
 
 pub use azure::AzureBlobStore;
 pub use file_system::{FileSystem, SystemFiles};
-pub use folder::{Folder, FolderLimits};
+pub use folder::Folder;

@@ -1,6 +1,10 @@
 //! Management of certificate authorities, whose certificates authenticate devices. Azure does this in its resource
 //! manager; here it is part of the hub's API.
 
+mod store;
+
+pub use store::{AuthorityStore, DeleteAuthorityOutcome, StoredAuthority};
+
 use std::sync::Arc;
 
 use data_encoding::HEXUPPER;
@@ -15,7 +19,7 @@ use crate::close_reason::CloseReason;
 use crate::hub::Hub;
 use crate::node::{Selector, What};
 use crate::operations::Operation;
-use crate::store::{StoreError, StoredAuthority, store_failed};
+use crate::store::{StoreError, store_failed};
 use crate::uncancelled::run_uncancelled;
 
 /// Returns 160 random bits in hexadecimal, so that a certificate for the code cannot be prepared in advance.

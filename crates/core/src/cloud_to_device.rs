@@ -18,6 +18,7 @@ mod queues;
 mod receive;
 mod receiver;
 mod send;
+mod store;
 
 pub(crate) use expiry::run as run_expiry;
 pub use feedback::FeedbackBatch;
@@ -26,3 +27,7 @@ pub use lock_token::LockToken;
 pub(crate) use queues::Queues;
 pub use queues::{LockedMessage, Settlement};
 pub use receiver::{Fetched, MessageFilter, Receiver};
+pub use store::{
+    AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, MessageStore, NewMessage, QueueEntry,
+    StoredFeedback, StoredMessage,
+};

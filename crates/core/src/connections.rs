@@ -5,7 +5,9 @@
 mod activity;
 mod connect;
 mod renew;
+mod store;
 
 pub(crate) use activity::{ActivityWriter, RecentActivity};
 pub use connect::{AuthenticatedConnect, ConnectRefusal, ConnectRequest, Connected};
 pub use renew::RenewalError;
+pub use store::{Activity, ConnectionStore, Presence, SaveSessionOutcome};

@@ -2,20 +2,27 @@
 
 mod blob_store;
 mod blobs;
+mod blocks;
 mod condition;
 mod maintenance;
 mod notifications;
 mod signing_keys;
+mod store;
 mod stored_files;
 mod upload;
 
 pub use blob_store::{
     Blob, BlobEndpoint, BlobError, BlobFolder, BlobProperties, BlobStore, ByteRange, ByteStream, FileStorage,
-    OpenBlob, PutOptions,
+    FolderLimits, OpenBlob, PutOptions,
 };
 pub use blobs::BlobOperationError;
+pub use blocks::{BlockId, MAX_BLOCKS, MAX_UNCOMMITTED_BLOCKS, UncommittedBlocks};
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
 pub(crate) use notifications::NotificationWaiters;
-pub use signing_keys::StoredSigningKey;
 pub(crate) use signing_keys::UrlSigningKeys;
+pub use store::{
+    BeginUploadOutcome, BlobIndex, BlobWriteOutcome, EndUploadOutcome, FileNotificationStore,
+    NotificationLock, QueuedNotification, SettleNotificationOutcome, SigningKeyStore, StoredBlob,
+    StoredSigningKey, Upload, UploadStore,
+};

@@ -140,7 +140,7 @@ impl Hub {
             stopping: watch::Sender::new(false),
         };
         // After a crash, no device is connected.
-        let marked = hub.store.mark_all_disconnected(hub.clock.now()).await?;
+        let marked = hub.store.mark_all_disconnected(&settings.node, hub.clock.now()).await?;
         if marked > 0 {
             info!(
                 identities = marked,

@@ -40,7 +40,7 @@
 //!   check how clients react. Azure IoT Hub has no faults.
 
 pub mod auth;
-mod authorities;
+pub mod authorities;
 pub mod background;
 pub mod bus;
 mod callers;

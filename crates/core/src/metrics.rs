@@ -79,6 +79,8 @@ pub struct EventMetrics {
     bytes: Counter,
     /// Open event readers.
     pub readers: Gauge<i64, AtomicI64>,
+    /// Event readers that a reader with an owner level disconnected.
+    pub stolen_readers: Counter,
     /// Events removed by retention: they expired or the log was full.
     pub removed: Counter,
     /// Telemetry messages that were rejected, by reason. A rejected message ends its sender's connection.
@@ -97,6 +99,11 @@ impl EventMetrics {
             events: registered(registry, "ferrohub_events", "Events written to the event log, by source"),
             bytes: registered(registry, "ferrohub_event_bytes", "Bytes written to the event log"),
             readers: registered(registry, "ferrohub_event_readers", "Open event readers"),
+            stolen_readers: registered(
+                registry,
+                "ferrohub_event_readers_stolen",
+                "Event readers disconnected by a reader with an owner level",
+            ),
             removed: registered(
                 registry,
                 "ferrohub_events_removed",

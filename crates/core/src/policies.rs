@@ -2,8 +2,10 @@
 
 mod load;
 mod manage;
+mod store;
 mod table;
 
 pub use manage::PolicyKey;
+pub use store::{PolicyStore, StoredPolicy};
 pub(crate) use table::{DEFAULT_POLICIES, TokenDigest};
 pub use table::{Policies, Policy, PolicySource};

@@ -11,6 +11,7 @@ mod manage_devices;
 mod manage_modules;
 mod module;
 mod statistics;
+mod store;
 mod write_identity;
 
 pub(crate) use authentication::{rotate_key, thumbprints};
@@ -22,5 +23,9 @@ pub use etag::IfMatch;
 pub(crate) use etag::fresh_etag;
 pub(crate) use identity::close_reason_for_update;
 pub use identity::{Authentication, Identity, Thumbprint};
+pub use manage_devices::DevicePage;
 pub(crate) use module::{apply_module, to_module};
-pub(crate) use write_identity::{CloseConnections, not_found, system_module_error, wrong_etag};
+pub use store::{DeviceCounts, DeviceFilter, RegistryStore};
+pub(crate) use write_identity::{
+    CloseConnections, already_exists, not_found, system_module_error, wrong_etag,
+};

@@ -9,8 +9,10 @@ mod limits;
 mod report;
 mod resync;
 mod section;
+mod store;
 
 pub(crate) use change::IdentityLocks;
 pub use document::{TwinDocument, UpdateMode};
 pub use limits::TwinLimits;
 pub use section::Section;
+pub use store::{TwinChangeFn, TwinStore};

@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_blobs::{Folder, FolderLimits};
+use ferrohub_blobs::Folder;
 use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_core::connections::ConnectRequest;
 use ferrohub_core::files::{
-    BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, PutOptions,
+    BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, FolderLimits, PutOptions,
 };
 use ferrohub_core::methods::MethodCall;
 use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::node::RequestId;
 use ferrohub_core::operations::Identities;
 use ferrohub_core::policies::PolicyKey;
-use ferrohub_core::registry::IfMatch;
+use ferrohub_core::registry::{DeviceFilter, IfMatch};
 use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{DeviceMessage, EventProperties, ReadRequest, StartPosition};
 use ferrohub_core::{
@@ -159,10 +159,10 @@ impl World {
     /// Returns everything that operations change.
     async fn state(&self) -> String {
         let device = DeviceId::new(DEVICE).unwrap();
-        let (devices, total) = self.owner.list_devices(10).await.unwrap();
+        let page = self.owner.list_devices(&DeviceFilter::default(), None, 10).await.unwrap();
         let modules = self.owner.list_modules(&device).await.unwrap();
         let twin = self.owner.get_twin(&id(DEVICE)).await.unwrap();
-        let identities: Value = json!([devices, total, modules, twin]);
+        let identities: Value = json!([page.devices, page.total, modules, twin]);
         let policies = self.owner.list_policies().unwrap();
         let authorities = self.owner.list_authorities().unwrap().len();
         let faults = self.owner.list_faults().unwrap();
@@ -197,7 +197,7 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
     let change = || serde_json::from_value(json!({ "tags": { "a": 1 } })).unwrap();
     let file = BlobName::new(name, "f").unwrap();
     match operation {
-        Operation::ListDevices => done(caller.list_devices(1).await),
+        Operation::ListDevices => done(caller.list_devices(&DeviceFilter::default(), None, 1).await),
         Operation::GetDevice => done(caller.get_device(&device).await),
         Operation::PutDevice => {
             let body = serde_json::from_value(json!({ "deviceId": name, "status": "disabled" })).unwrap();

@@ -2,12 +2,12 @@
 
 use std::error::Error;
 
-use ferrohub_core::files::Blob;
+use ferrohub_core::authorities::StoredAuthority;
+use ferrohub_core::cloud_to_device::{NewMessage, StoredFeedback, StoredMessage};
+use ferrohub_core::files::{Blob, StoredSigningKey, Upload};
+use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{
-    NewMessage, StoredAuthority, StoredFeedback, StoredMessage, StoredPolicy, StoredSigningKey, Upload,
-};
 use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
 use ferrohub_model::file::{BlobName, FileNotification};

@@ -3,6 +3,7 @@
 //! Functions that write run inside a transaction of the [`Writer`](crate::writer::Writer).
 
 mod blobs;
+mod changes;
 mod events;
 mod feedback;
 mod identities;
@@ -13,6 +14,7 @@ mod twins;
 mod uploads;
 
 pub(crate) use blobs::*;
+pub(crate) use changes::apply;
 pub(crate) use events::*;
 pub(crate) use feedback::*;
 pub(crate) use identities::*;

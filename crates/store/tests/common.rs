@@ -1,15 +1,12 @@
 //! Helpers of the store's tests.
 #![allow(clippy::unwrap_used, dead_code, missing_docs, reason = "a test ends by panicking")]
 
-use bytes::Bytes;
-use ferrohub_core::registry::{Authentication, Identity};
-use ferrohub_core::telemetry::{
-    AuthMethod, Batch, EventIdentity, EventProperties, EventSource, NewEvent, PropertyName, PropertyValue,
-};
-use ferrohub_model::device::Status;
-use ferrohub_model::message::SystemProperty;
-use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
+
+#[allow(unused_imports, reason = "not every test needs them all")]
+pub(crate) use ferrohub_conformance::changes::{create, try_create};
+#[allow(unused_imports, reason = "not every test needs them all")]
+pub(crate) use ferrohub_conformance::samples::{batch, id, identity};
 
 pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
     SqliteStore::open(folder, StoreMetrics::default()).unwrap()
@@ -18,56 +15,4 @@ pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
 /// Opens the event log in the data folder of a store.
 pub(crate) fn open_events(store: &SqliteStore, partitions: u16) -> SqliteEventLog {
     SqliteEventLog::open(store, partitions, StoreMetrics::default()).unwrap()
-}
-
-/// A batch of events with these bodies.
-pub(crate) fn batch(partition: u16, from: &str, millis: i64, bodies: &[&[u8]]) -> Batch {
-    let event = |body: &&[u8]| NewEvent { properties: properties(), body: Bytes::copy_from_slice(body) };
-    Batch {
-        partition,
-        source: EventSource::Telemetry,
-        identity: EventIdentity {
-            id: id(from),
-            generation_id: "17".to_owned(),
-            auth: Some(AuthMethod::Thumbprint),
-        },
-        now: Timestamp::from_unix_millis(millis),
-        events: bodies.iter().map(event).collect(),
-    }
-}
-
-/// Properties of several types.
-fn properties() -> EventProperties {
-    let mut properties = EventProperties::new();
-    properties.push(PropertyName::System(SystemProperty::MessageId), PropertyValue::Ulong(7));
-    properties.push(PropertyName::Application("a"), PropertyValue::String("1"));
-    properties.push(PropertyName::Application("n"), PropertyValue::Double(0.5));
-    properties
-}
-
-pub(crate) fn id(text: &str) -> IdentityId {
-    IdentityId::parse(text).unwrap()
-}
-
-/// An identity with every field set to a value other than its default.
-pub(crate) fn identity(text: &str) -> Identity {
-    Identity {
-        id: id(text),
-        generation_id: "17".to_owned(),
-        etag: "one".to_owned(),
-        status: Status::Disabled,
-        status_reason: Some("in repair".to_owned()),
-        status_updated: Timestamp::from_unix_millis(1_700_000_000_123),
-        authentication: Authentication::Sas {
-            primary: SharedAccessKey::from_bytes(&[1; 32]).unwrap(),
-            secondary: SharedAccessKey::from_bytes(&[2; 16]).unwrap(),
-        },
-        iot_edge: true,
-        device_scope: Some("ms-azure-iot-edge://edge-1".to_owned()),
-        parent_scopes: vec!["ms-azure-iot-edge://\"a\"".to_owned(), "b\nc".to_owned()],
-        managed_by: Some("IotEdge".to_owned()),
-        connection_state_updated: Timestamp::from_unix_millis(5),
-        last_activity: Timestamp::from_unix_millis(-62_135_596_800_000),
-        messages: 0,
-    }
 }

@@ -7,9 +7,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use common::{id, identity, open};
-use ferrohub_core::store::{DeviceCounts, Store, StoreError, StoredPolicy, WriteOutcome};
-use ferrohub_model::{Rights, SharedAccessKey};
+use common::{create, id, identity, open, try_create};
+use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore as _};
+use ferrohub_core::cloud_to_device::{EnqueueOutcome, MessageStore as _, NewMessage};
+use ferrohub_core::policies::{PolicyStore as _, StoredPolicy};
+use ferrohub_core::registry::{DeviceCounts, DeviceFilter, RegistryStore as _};
+use ferrohub_core::store::{Store as _, StoreError};
+use ferrohub_core::twins::TwinStore as _;
+use ferrohub_model::message::{Ack, MessageProperties};
+use ferrohub_model::{Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{OpenError, SqliteStore, StoreMetrics, read_policies};
 use rusqlite::Connection;
 use tempfile::tempdir;
@@ -27,7 +33,7 @@ fn policy() -> StoredPolicy {
 async fn written_data_survives_a_restart() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
-    store.create_identity(&identity("dev"), 10).await.unwrap();
+    create(&store, &identity("dev"), 10).await.unwrap();
     store.close().await;
     assert!(!folder.path().join("hub.db-wal").exists(), "closing removes the WAL");
     let store = open(folder.path());
@@ -42,16 +48,16 @@ async fn many_concurrent_writes_share_commits() {
     let creates: Vec<_> = (0..256)
         .map(|number| {
             let store = store.clone();
-            tokio::spawn(async move { store.create_identity(&identity(&format!("d{number}")), 1000).await })
+            tokio::spawn(async move { try_create(&*store, &identity(&format!("d{number}")), 1000).await })
         })
         .collect();
     for create in creates {
-        assert_eq!(create.await.unwrap().unwrap(), WriteOutcome::Done);
+        create.await.unwrap().unwrap();
     }
     assert_eq!(metrics.writes.get(), 256);
     // The current-thread runtime fills the queue before it waits, so hardly any write has its own commit.
     assert!(metrics.commits.get() <= 256 / 20, "{} commits", metrics.commits.get());
-    assert_eq!(store.devices(1000).await.unwrap().len(), 256);
+    assert_eq!(store.devices(&DeviceFilter::default(), None, 1000).await.unwrap().len(), 256);
 }
 
 #[tokio::test]
@@ -61,7 +67,7 @@ async fn closing_completes_accepted_writes() {
     let writes: Vec<_> = (0..100)
         .map(|number| {
             let store = store.clone();
-            tokio::spawn(async move { store.create_identity(&identity(&format!("d{number}")), 1000).await })
+            tokio::spawn(async move { try_create(&*store, &identity(&format!("d{number}")), 1000).await })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -69,14 +75,11 @@ async fn closing_completes_accepted_writes() {
     let mut done = 0;
     for write in writes {
         match write.await.unwrap() {
-            Ok(written) => {
-                assert_eq!(written, WriteOutcome::Done);
-                done += 1;
-            }
+            Ok(()) => done += 1,
             Err(error) => assert!(matches!(error, StoreError::Closed)),
         }
     }
-    assert_eq!(open(folder.path()).devices(1000).await.unwrap().len(), done);
+    assert_eq!(open(folder.path()).devices(&DeviceFilter::default(), None, 1000).await.unwrap().len(), done);
 }
 
 #[tokio::test]
@@ -172,7 +175,7 @@ async fn policies_can_be_read_while_a_hub_runs_and_afterwards() {
 async fn a_corrupt_row_is_an_error_without_the_secret() {
     let folder = tempdir().unwrap();
     let store = open(folder.path());
-    store.create_identity(&identity("dev"), 10).await.unwrap();
+    create(&store, &identity("dev"), 10).await.unwrap();
     Connection::open(folder.path().join("hub.db"))
         .unwrap()
         .execute("UPDATE identity SET primary_secret = 'no key'", [])
@@ -180,4 +183,47 @@ async fn a_corrupt_row_is_an_error_without_the_secret() {
     let error = store.identity(&id("dev")).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
     assert!(!error.to_string().contains("no key"), "the message must not contain the secret: {error}");
+}
+
+#[tokio::test]
+async fn messages_and_the_fences_of_leases_survive_a_restart() {
+    let folder = tempdir().unwrap();
+    let store = open(folder.path());
+    create(&store, &identity("d"), 10).await.unwrap();
+    let enqueue = async |store: &SqliteStore| {
+        let now = Timestamp::from_unix_seconds(1);
+        let message = NewMessage {
+            id: id("d"),
+            input: None,
+            enqueued: now,
+            expiry: now.plus_millis(1000),
+            ack: Ack::None,
+            properties: MessageProperties::default(),
+            body: "x".into(),
+        };
+        match store.enqueue_messages(&[message], 50).await.unwrap()[..] {
+            [EnqueueOutcome::Done(sequence)] => sequence,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    let acquire = async |store: &SqliteStore, holder: &str| {
+        let request = LeaseRequest {
+            name: "work".to_owned(),
+            holder: holder.to_owned(),
+            now: Timestamp::from_unix_seconds(1),
+            expiry: Timestamp::from_unix_seconds(10),
+        };
+        store.acquire_lease(&request).await.unwrap()
+    };
+    let sequence = enqueue(&store).await;
+    assert_eq!(acquire(&store, "a").await, LeaseOutcome::Granted { fence: 1 });
+    store.close().await;
+    let store = open(folder.path());
+    let queue = store.queued_messages(&id("d")).await.unwrap();
+    assert_eq!(queue.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [sequence]);
+    assert_eq!(store.identity(&id("d")).await.unwrap().unwrap().messages, 1);
+    assert!(enqueue(&store).await > sequence);
+    let until = Timestamp::from_unix_seconds(10);
+    assert_eq!(acquire(&store, "b").await, LeaseOutcome::Held { holder: "a".to_owned(), until });
+    assert_eq!(acquire(&store, "a").await, LeaseOutcome::Granted { fence: 2 });
 }

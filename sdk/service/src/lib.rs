@@ -61,6 +61,7 @@ mod files;
 mod http_client;
 mod management;
 mod methods;
+mod paging;
 mod policies;
 mod registry;
 mod telemetry;
@@ -89,6 +90,7 @@ pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, KeyChange, ModuleId, T
 pub use files::{FileQuery, FileStream, LockedFileNotification, StoredFile};
 pub use management::Management;
 pub use methods::{MethodInvocation, MethodResponse};
+pub use paging::PageStream;
 pub use policies::{Policy, PolicyKey};
-pub use registry::DeviceList;
+pub use registry::DeviceQuery;
 pub use telemetry::{EventPosition, EventReader, EventStart, EventStream};

@@ -4,4 +4,4 @@ mod devices;
 mod modules;
 mod statistics;
 
-pub use devices::DeviceList;
+pub use devices::DeviceQuery;

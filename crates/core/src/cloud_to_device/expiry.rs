@@ -14,7 +14,8 @@ use tracing::{debug, info, warn};
 use super::Queues;
 use super::locks::Released;
 use crate::background::{LeaseState, Stop, TaskLease};
-use crate::store::{ExpiredMessage, StoreError};
+use crate::cloud_to_device::ExpiredMessage;
+use crate::store_error::StoreError;
 
 /// Maximum number of messages that expire in one step.
 const BATCH_SIZE: usize = 256;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::{LockToken, Queues, Settlement};
-use crate::store::StoreError;
+use crate::store_error::StoreError;
 use crate::uncancelled::run_uncancelled;
 use crate::waiting::wait;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use ferrohub_model::{IdentityId, Timestamp};
 
 use super::LockToken;
-use crate::store::QueueEntry;
+use crate::cloud_to_device::QueueEntry;
 
 /// The owner of a message lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

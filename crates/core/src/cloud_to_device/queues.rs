@@ -13,10 +13,11 @@ use super::locks::{FetchLimit, LockOwner, Locks, Released};
 use super::{LockToken, MessageLimits, Receiver};
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::metrics::{Metrics, count};
-use crate::store::{
-    AbandonOutcome, EnqueueOutcome, FeedbackOptions, NewMessage, QueueEntry, Store, StoreError, StoredMessage,
+use crate::cloud_to_device::{
+    AbandonOutcome, EnqueueOutcome, FeedbackOptions, MessageStore, NewMessage, QueueEntry, StoredMessage,
 };
+use crate::metrics::{Metrics, count};
+use crate::store_error::StoreError;
 use crate::uncancelled::run_uncancelled;
 
 /// How a receiver settles a message or a feedback batch.
@@ -42,7 +43,7 @@ pub struct LockedMessage {
 
 /// All message queues of a hub, with the message locks.
 pub(crate) struct Queues {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn MessageStore>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: MessageLimits,
@@ -55,7 +56,7 @@ pub(crate) struct Queues {
 
 impl Queues {
     pub(crate) fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn MessageStore>,
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
         limits: MessageLimits,
@@ -91,16 +92,19 @@ impl Queues {
         }
     }
 
-    /// Enqueues a message. It is persisted when this returns, and the device's connection has been notified.
-    pub(crate) async fn enqueue(&self, message: &NewMessage) -> Result<EnqueueOutcome, StoreError> {
-        let enqueued = self.store.enqueue_message(message, self.limits.queue_length).await?;
-        if let EnqueueOutcome::Done(sequence) = enqueued {
-            count(&self.metrics.messages, "queued");
-            debug!(device = %message.id, sequence, bytes = message.body.len(), "message queued");
-            self.expiry_timer.wake_by(message.expiry);
-            self.bus.notify_messages(&message.id).await;
+    /// Enqueues messages in this order. They are persisted when this returns, and the connections of the devices have been
+    /// notified. Returns an outcome for each.
+    pub(crate) async fn enqueue(&self, messages: &[NewMessage]) -> Result<Vec<EnqueueOutcome>, StoreError> {
+        let outcomes = self.store.enqueue_messages(messages, self.limits.queue_length).await?;
+        for (message, outcome) in messages.iter().zip(&outcomes) {
+            if let EnqueueOutcome::Done(sequence) = outcome {
+                count(&self.metrics.messages, "queued");
+                debug!(device = %message.id, sequence, bytes = message.body.len(), "message queued");
+                self.expiry_timer.wake_by(message.expiry);
+                self.bus.notify_messages(&message.id).await;
+            }
         }
-        Ok(enqueued)
+        Ok(outcomes)
     }
 
     /// Locks messages and reads them; also returns whether the limit left out further messages. Messages that were

@@ -6,8 +6,9 @@ use ferrohub_model::IdentityId;
 
 use super::locks::{FetchLimit, LockOwner};
 use super::{Queues, Settlement};
+use crate::cloud_to_device::StoredMessage;
 use crate::session::{Session, Subscription};
-use crate::store::{StoreError, StoredMessage};
+use crate::store_error::StoreError;
 
 /// Which messages a device is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

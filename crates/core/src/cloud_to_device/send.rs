@@ -6,14 +6,14 @@ use ferrohub_model::message::{
 };
 use ferrohub_model::topic::MessageTopic;
 use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
-use futures_util::future::join_all;
 
 use super::Queues;
 use crate::callers::ServiceCaller;
+use crate::cloud_to_device::{EnqueueOutcome, NewMessage};
 use crate::hub::Hub;
 use crate::operations::Operation;
 use crate::registry::not_found;
-use crate::store::{EnqueueOutcome, NewMessage, store_failed};
+use crate::store::{StoreError, store_failed};
 use crate::uncancelled::run_uncancelled;
 
 impl ServiceCaller {
@@ -30,10 +30,8 @@ impl ServiceCaller {
         properties: MessageProperties,
         body: Bytes,
     ) -> Result<EnqueuedMessage, HubError> {
-        let hub = self.permit(Operation::SendMessage)?;
-        let message = hub.check_message(properties, body)?;
-        let (queues, limit) = (hub.queues.clone(), hub.limits.messages.queue_length);
-        run_uncancelled(&hub.metrics.panics, async move { enqueue(&queues, message, limit).await }).await
+        let results = self.send_messages(vec![(properties, body)]).await?;
+        results.into_iter().next().unwrap_or_else(missing_outcome)
     }
 
     /// Adds messages to queues as [`send_message`](Self::send_message) does, in this order, and waits for the disk once
@@ -47,18 +45,15 @@ impl ServiceCaller {
         messages: Vec<(MessageProperties, Bytes)>,
     ) -> Result<Vec<Result<EnqueuedMessage, HubError>>, HubError> {
         let hub = self.permit(Operation::SendMessage)?;
-        let (queues, limit) = (hub.queues.clone(), hub.limits.messages.queue_length);
-        let checked: Vec<_> =
-            messages.into_iter().map(|(properties, body)| hub.check_message(properties, body)).collect();
-        run_uncancelled(&hub.metrics.panics, async move {
-            let enqueued = checked.into_iter().map(async |message| match message {
-                Ok(message) => enqueue(&queues, message, limit).await,
-                Err(error) => Err(error),
-            });
-            // The first poll of each, which is in this order, gives the message to the store.
-            Ok(join_all(enqueued).await)
-        })
-        .await
+        let queues = hub.queues.clone();
+        let (mut accepted, mut results) = (Vec::with_capacity(messages.len()), Vec::new());
+        for (properties, body) in messages {
+            results.push(hub.check_message(properties, body).map(|message| accepted.push(message)));
+        }
+        let outcomes = run_uncancelled(&hub.metrics.panics, async move { enqueue(&queues, accepted).await });
+        let mut outcomes = outcomes.await?.into_iter();
+        let mut next = || outcomes.next().unwrap_or_else(missing_outcome);
+        Ok(results.into_iter().map(|checked| checked.and_then(|()| next())).collect())
     }
 
     /// Deletes all messages in the queue of a device, locked messages included.
@@ -71,10 +66,23 @@ impl ServiceCaller {
     }
 }
 
-/// Enqueues a message that was checked.
-async fn enqueue(queues: &Queues, message: NewMessage, limit: u32) -> Result<EnqueuedMessage, HubError> {
-    let NewMessage { id, enqueued, expiry, .. } = &message;
-    match queues.enqueue(&message).await.map_err(store_failed)? {
+/// Enqueues messages that were checked, in one commit. Returns a result for each.
+async fn enqueue(
+    queues: &Queues,
+    messages: Vec<NewMessage>,
+) -> Result<Vec<Result<EnqueuedMessage, HubError>>, HubError> {
+    let outcomes = queues.enqueue(&messages).await.map_err(store_failed)?;
+    let limit = queues.limits.queue_length;
+    Ok(messages.iter().zip(outcomes).map(|(message, outcome)| to_result(message, outcome, limit)).collect())
+}
+
+fn missing_outcome<T>() -> Result<T, HubError> {
+    Err(store_failed(StoreError::Corrupt("the store returned no outcome of a message".to_owned())))
+}
+
+fn to_result(message: &NewMessage, outcome: EnqueueOutcome, limit: u32) -> Result<EnqueuedMessage, HubError> {
+    let NewMessage { id, enqueued, expiry, .. } = message;
+    match outcome {
         EnqueueOutcome::Done(sequence) => {
             let message_id = message.properties.get(SystemProperty::MessageId);
             Ok(EnqueuedMessage::new(id, message_id, sequence, *enqueued, *expiry))

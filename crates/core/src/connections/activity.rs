@@ -18,10 +18,11 @@ use tracing::warn;
 
 use crate::background::Stop;
 use crate::clock::Clock;
+use crate::connections::{Activity, ConnectionStore, Presence};
 use crate::hub::Hub;
 use crate::node::{Connection, Connections};
 use crate::registry::Identity;
-use crate::store::{Activity, Presence, Store, StoreError};
+use crate::store_error::StoreError;
 
 /// How long updates are collected before they are written.
 const WRITE_DELAY: Duration = Duration::from_secs(1);
@@ -78,7 +79,7 @@ impl RecentActivity {
     }
 
     /// Writes the buffer while it is not empty, until it is stopped.
-    pub(crate) async fn run(self: Arc<Self>, store: Arc<dyn Store>, mut stop: Stop) {
+    pub(crate) async fn run(self: Arc<Self>, store: Arc<dyn ConnectionStore>, mut stop: Stop) {
         while !stop.is_requested() {
             if self.lock().is_empty() {
                 tokio::select! {
@@ -94,7 +95,7 @@ impl RecentActivity {
 
     /// Writes the buffered updates, and removes those that the previous call wrote. Updates that cannot be written stay
     /// buffered and are written by the next call.
-    pub(crate) async fn write(&self, store: &dyn Store) {
+    pub(crate) async fn write(&self, store: &dyn ConnectionStore) {
         let batch = self.unwritten();
         for part in batch.chunks(BATCH_SIZE) {
             match store.save_activity(part).await {
@@ -199,7 +200,7 @@ impl Hub {
 /// A connection keeps its last-activity time itself. The time is buffered only when an identity connects or disconnects.
 pub(crate) struct ActivityWriter {
     pub(crate) connections: Arc<Connections>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn ConnectionStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) interval: Duration,
 }

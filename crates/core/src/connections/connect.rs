@@ -22,13 +22,14 @@ use tracing::info;
 use crate::auth::{DeviceAuthError, PeerCertificate, VerifiedCredential, remedy};
 use crate::callers::ConnectedDevice;
 use crate::close_reason::CloseReason;
+use crate::connections::SaveSessionOutcome;
 use crate::hub::Hub;
 use crate::log_limited;
 use crate::metrics::count;
 use crate::node::Connection;
 use crate::registry::Identity;
 use crate::session::Session;
-use crate::store::{StoreError, WriteOutcome};
+use crate::store::StoreError;
 use crate::telemetry::HubEvent;
 
 /// A connect request of a device or module, independent of the protocol.
@@ -89,8 +90,8 @@ impl ConnectedDevice {
             return Ok(());
         }
         if durable {
-            let written = hub.store.save_session(&connection.id, Some(&session)).await?;
-            if written == WriteOutcome::NotFound {
+            let outcome = hub.store.save_session(&connection.id, Some(&session)).await?;
+            if outcome == SaveSessionOutcome::NotFound {
                 connection.close(CloseReason::Deleted);
                 return Ok(());
             }

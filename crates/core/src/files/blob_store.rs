@@ -9,8 +9,11 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ferrohub_model::file::BlobName;
+use ferrohub_model::random::random_bytes;
 use ferrohub_model::{SharedAccessKey, Timestamp};
 
 use super::condition::{Condition, ConditionFailed};
@@ -33,6 +36,23 @@ pub struct Blob {
     pub modified: Timestamp,
     /// The properties and metadata.
     pub properties: BlobProperties,
+}
+
+impl Blob {
+    /// Returns the state of a blob that is written now: it has a new etag, and the MD5 of its content as `content-md5`
+    /// unless the client chose another value.
+    #[must_use]
+    pub fn written(
+        name: BlobName,
+        bytes: u64,
+        md5: [u8; 16],
+        mut properties: BlobProperties,
+        now: Timestamp,
+    ) -> Self {
+        properties.entry("content-md5".to_owned()).or_insert_with(|| STANDARD.encode(md5));
+        let etag = format!("0x{:016X}", u64::from_le_bytes(random_bytes()));
+        Self { name, bytes, etag, modified: now, properties }
+    }
 }
 
 /// Why an operation of the blob store failed.
@@ -155,6 +175,18 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Returns the blob with this name, or `None` if it does not exist.
     async fn stat(&self, name: &BlobName) -> Result<Option<Blob>, BlobError>;
+}
+
+/// Size limits of a [`BlobFolder`].
+#[derive(Debug, Clone, Copy)]
+pub struct FolderLimits {
+    /// Maximum size of one blob in bytes.
+    pub blob_bytes: u64,
+    /// Maximum size of all blobs in bytes, including those that are being written, and of uncommitted blocks.
+    pub total_bytes: u64,
+    /// Maximum size of the blobs of one device in bytes, including those that are being written, and of its uncommitted
+    /// blocks.
+    pub device_bytes: u64,
 }
 
 /// A blob store in a local folder of the hub.

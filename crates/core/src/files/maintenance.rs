@@ -10,7 +10,7 @@ use super::signing_keys::is_due;
 use crate::background::{LeaseState, Stop, TaskLease};
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::files::{BlobError, FileStorage, StoredSigningKey, UrlSigningKeys};
+use crate::files::{BlobError, FileStorage, SigningKeyStore, StoredSigningKey, UrlSigningKeys};
 use crate::hub::Hub;
 use crate::limits::FileLimits;
 use crate::metrics::{Metrics, count};
@@ -19,6 +19,8 @@ use crate::store::{Store, StoreError};
 
 /// How often maintenance runs.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// Number of uploads that one commit expires.
+const BATCH_SIZE: usize = 1000;
 /// How long an expired upload is kept, so that its device gets an error that says it expired.
 const EXPIRED_UPLOAD_RETENTION_MILLIS: i64 = 24 * 3600 * 1000;
 
@@ -52,7 +54,11 @@ impl Hub {
 /// signed with the previous key stay valid until they expire. Returns whether it added one.
 ///
 /// Of two nodes that do this at once, one adds a key, and both read it.
-async fn load_url_keys(keys: &UrlSigningKeys, store: &dyn Store, now: Timestamp) -> Result<bool, StoreError> {
+async fn load_url_keys(
+    keys: &UrlSigningKeys,
+    store: &dyn SigningKeyStore,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let mut stored = store.signing_keys().await?;
     let newest = stored.first().map(|newest| newest.created);
     let mut is_added = false;
@@ -92,21 +98,30 @@ impl FileMaintenance {
         self.lease.release().await;
     }
 
+    async fn expire_uploads(&self, now: Timestamp) -> Result<(), StoreError> {
+        let remove_before = now.plus_millis(-EXPIRED_UPLOAD_RETENTION_MILLIS);
+        loop {
+            let expired = self.store.expire_uploads(now, remove_before, BATCH_SIZE).await?;
+            for upload in &expired {
+                count(&self.metrics.file_uploads, "expired");
+                info!(
+                    device = upload.blob.device(),
+                    correlation_id = upload.correlation_id,
+                    "file upload expired"
+                );
+            }
+            if expired.len() < BATCH_SIZE {
+                return Ok(());
+            }
+        }
+    }
+
     async fn run_once(&self) -> Result<(), BlobError> {
         if self.lease.hold().await? != LeaseState::Held {
             return Ok(());
         }
         let now = self.clock.now();
-        let expired =
-            self.store.expire_uploads(now, now.plus_millis(-EXPIRED_UPLOAD_RETENTION_MILLIS)).await?;
-        for upload in &expired {
-            count(&self.metrics.file_uploads, "expired");
-            info!(
-                device = upload.blob.device(),
-                correlation_id = upload.correlation_id,
-                "file upload expired"
-            );
-        }
+        self.expire_uploads(now).await?;
         let notifications = self.limits.notifications.clone().unwrap_or_default();
         let dropped = self.store.expire_file_notifications(now, notifications.max_deliveries).await?;
         if dropped > 0 {

@@ -12,12 +12,12 @@ use tokio::sync::Notify;
 use super::upload::plus;
 use crate::callers::ServiceCaller;
 use crate::cloud_to_device::LockToken;
+use crate::files::{NotificationLock, SettleNotificationOutcome};
 use crate::hub::Hub;
 use crate::limits::NotificationLimits;
 use crate::metrics::count;
 use crate::operations::Operation;
 use crate::store::store_failed;
-use crate::store::{NotificationLock, WriteOutcome};
 use crate::uncancelled::run_uncancelled;
 use crate::waiting::wait;
 
@@ -120,8 +120,8 @@ impl ServiceCaller {
     pub async fn complete_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let hub = self.permit(Operation::CompleteFileNotification)?;
         let now = hub.clock.now();
-        let written = hub.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
-        hub.record_settlement(written, "completed")
+        let outcome = hub.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
+        hub.record_settlement(outcome, "completed")
     }
 
     /// Abandons a notification, so that it can be received again.
@@ -132,21 +132,27 @@ impl ServiceCaller {
     pub async fn abandon_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let hub = self.permit(Operation::AbandonFileNotification)?;
         let now = hub.clock.now();
-        let written = hub.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
+        let outcome = hub.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
         hub.notification_waiters.notify();
-        hub.record_settlement(written, "abandoned")
+        hub.record_settlement(outcome, "abandoned")
     }
 }
 
 impl Hub {
-    fn record_settlement(&self, written: WriteOutcome, outcome: &'static str) -> Result<(), HubError> {
-        if written != WriteOutcome::Done {
-            return Err(HubError::new(
+    fn record_settlement(
+        &self,
+        outcome: SettleNotificationOutcome,
+        label: &'static str,
+    ) -> Result<(), HubError> {
+        match outcome {
+            SettleNotificationOutcome::Settled => {
+                count(&self.metrics.file_notifications, label);
+                Ok(())
+            }
+            SettleNotificationOutcome::LockLost => Err(HubError::new(
                 ErrorCode::DeviceMessageLockLost,
                 "The lock of the notification expired, or the lock token is unknown.",
-            ));
+            )),
         }
-        count(&self.metrics.file_notifications, outcome);
-        Ok(())
     }
 }

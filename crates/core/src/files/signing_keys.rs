@@ -5,18 +5,11 @@ use std::sync::{PoisonError, RwLock};
 use ferrohub_model::blob_sas::{BlobAddress, BlobSasToken};
 use ferrohub_model::{SharedAccessKey, Timestamp};
 
+use super::StoredSigningKey;
+
 /// How long a key signs URLs. The previous key is kept as well. No URL is valid longer than a key signs, so every URL's
 /// key is available until the URL expires.
 const KEY_LIFETIME_MILLIS: i64 = 7 * 24 * 3600 * 1000;
-
-/// A key that signs blob URLs of the hub's own folder, as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSigningKey {
-    /// The key.
-    pub key: SharedAccessKey,
-    /// When it was created.
-    pub created: Timestamp,
-}
 
 /// The URL signing keys, newest first. The newest signs; signatures of all of them are valid.
 #[derive(Debug, Default)]

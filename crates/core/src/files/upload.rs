@@ -9,14 +9,15 @@ use ferrohub_model::{ErrorCode, HubError, IdentityId, SharedAccessKey, Timestamp
 use tracing::{error, info};
 
 use crate::callers::DeviceCaller;
-use crate::files::{Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, FileStorage};
+use crate::files::{
+    BeginUploadOutcome, Blob, BlobEndpoint, BlobError, BlobFolder, BlobStore, EndUploadOutcome, FileStorage,
+    QueuedNotification, Upload,
+};
 use crate::hub::Hub;
 use crate::metrics::count;
 use crate::operations::Operation;
-use crate::registry::Identity;
-use crate::registry::not_found;
+use crate::registry::{Identity, not_found};
 use crate::store::store_failed;
-use crate::store::{QueuedNotification, Upload, WriteOutcome};
 
 /// The rights of an upload URL. The device may also read the file back.
 const DEVICE_RIGHTS: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
@@ -111,9 +112,9 @@ impl Hub {
         let correlation_id = correlation_id();
         let upload = Upload { correlation_id: correlation_id.clone(), blob: blob.clone(), expires };
         match self.store.begin_upload(&upload, now, limits.uploads_per_device).await.map_err(store_failed)? {
-            WriteOutcome::Done => {}
-            WriteOutcome::NotFound => return Err(not_found(id)),
-            WriteOutcome::Full | WriteOutcome::Conflict => {
+            BeginUploadOutcome::Begun => {}
+            BeginUploadOutcome::NotFound => return Err(not_found(id)),
+            BeginUploadOutcome::Full => {
                 return Err(HubError::new(
                     ErrorCode::DeviceMaximumActiveFileUploadLimitExceeded,
                     format!(
@@ -168,8 +169,8 @@ impl Hub {
             if outcome.is_success { Some(self.uploaded_blob(files, &upload.blob).await?) } else { None };
         let notification = blob.as_ref().and_then(|blob| self.notification(files, device, blob, now));
         match self.store.end_upload(correlation_id, notification.as_ref()).await.map_err(store_failed)? {
-            WriteOutcome::Done => {}
-            WriteOutcome::NotFound | WriteOutcome::Full | WriteOutcome::Conflict => return Err(invalid()),
+            EndUploadOutcome::Ended => {}
+            EndUploadOutcome::NotFound => return Err(invalid()),
         }
         if notification.is_some() {
             count(&self.metrics.file_notifications, "enqueued");

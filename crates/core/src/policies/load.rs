@@ -8,7 +8,8 @@ use super::{DEFAULT_POLICIES, Policy, PolicySource};
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
 use crate::node::Selector;
-use crate::store::{StoreError, StoredPolicy};
+use crate::policies::StoredPolicy;
+use crate::store::StoreError;
 
 impl Hub {
     /// Loads the stored policies, and the `configured` ones, which override them. Creates the default policies if the

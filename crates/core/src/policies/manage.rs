@@ -10,8 +10,7 @@ use crate::close_reason::CloseReason;
 use crate::hub::Hub;
 use crate::node::{Selector, What};
 use crate::operations::Operation;
-use crate::policies::{Policy, PolicySource};
-use crate::store::StoredPolicy;
+use crate::policies::{Policy, PolicySource, StoredPolicy};
 use crate::store::store_failed;
 use crate::uncancelled::run_uncancelled;
 

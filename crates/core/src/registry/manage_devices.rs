@@ -6,8 +6,23 @@ use ferrohub_model::{DeviceId, HubError, IdentityId};
 use crate::ServiceCaller;
 use crate::hub::Hub;
 use crate::operations::Operation;
-use crate::registry::{Identity, IfMatch, apply_device, to_device};
+use crate::registry::{DeviceFilter, Identity, IfMatch, apply_device, to_device};
 use crate::store::store_failed;
+
+/// A part of the list of devices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DevicePage {
+    /// The devices in the order of their ids.
+    pub devices: Vec<Device>,
+    /// The last of them, if there are further devices: the next page starts after it.
+    pub next: Option<DeviceId>,
+    /// The number of all devices of the hub.
+    pub total: u64,
+}
+
+fn device_id(identity: &Identity) -> Option<DeviceId> {
+    DeviceId::new(identity.id.device_str()).ok()
+}
 
 impl ServiceCaller {
     /// Returns a device.
@@ -20,13 +35,27 @@ impl ServiceCaller {
         Ok(hub.present_device(&hub.identity(&IdentityId::device(id)).await?))
     }
 
-    /// Returns the first `top` devices, ordered by id, and the number of all devices.
-    pub async fn list_devices(&self, top: usize) -> Result<(Vec<Device>, u64), HubError> {
+    /// Returns the first `top` devices that match the filter, ordered by id, starting after the id `after`.
+    pub async fn list_devices(
+        &self,
+        filter: &DeviceFilter,
+        after: Option<&DeviceId>,
+        top: usize,
+    ) -> Result<DevicePage, HubError> {
         let hub = self.permit(Operation::ListDevices)?;
-        let identities = hub.store.devices(top).await.map_err(store_failed)?;
-        let devices = identities.iter().map(|identity| hub.present_device(identity)).collect();
-        let counts = hub.store.device_counts().await.map_err(store_failed)?;
-        Ok((devices, counts.total))
+        if filter.connected.is_some() {
+            // The filter reads the store, which may be seconds behind.
+            hub.recent_activity.write(&*hub.store).await;
+        }
+        // One more tells whether there is a next page.
+        let mut found =
+            hub.store.devices(filter, after, top.saturating_add(1)).await.map_err(store_failed)?;
+        let is_last = found.len() <= top;
+        found.truncate(top);
+        let next = if is_last { None } else { found.last().and_then(device_id) };
+        let devices = found.iter().map(|identity| hub.present_device(identity)).collect();
+        let total = hub.store.device_counts().await.map_err(store_failed)?.total;
+        Ok(DevicePage { devices, next, total })
     }
 
     /// Creates a device (`if_match` is `None`) or updates an existing one.

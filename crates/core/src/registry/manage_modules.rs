@@ -12,6 +12,9 @@ use crate::registry::{
 };
 use crate::store::store_failed;
 
+/// Number of modules that one read of the store returns.
+const PAGE_SIZE: usize = 1000;
+
 impl ServiceCaller {
     /// Returns a module.
     ///
@@ -117,8 +120,17 @@ impl Hub {
 
     async fn modules(&self, device: &DeviceId) -> Result<Vec<Module>, HubError> {
         self.identity(&IdentityId::device(device)).await?;
-        let identities = self.store.modules(device).await.map_err(store_failed)?;
-        Ok(identities.iter().map(|identity| self.present_module(identity)).collect())
+        let mut modules = Vec::new();
+        let mut last = None;
+        loop {
+            let page = self.store.modules(device, last.as_ref(), PAGE_SIZE).await.map_err(store_failed)?;
+            modules.extend(page.iter().map(|identity| self.present_module(identity)));
+            let next = page.last().and_then(|identity| ModuleId::new(identity.id.module_str()?).ok());
+            match next {
+                Some(next) if page.len() == PAGE_SIZE => last = Some(next),
+                _ => return Ok(modules),
+            }
+        }
     }
 
     pub(super) fn present_module(&self, identity: &Identity) -> Module {

@@ -11,8 +11,7 @@ use crate::node::Selector;
 use crate::registry::{
     Identity, IfMatch, close_reason_for_update, is_system_module, system_module_ids, system_modules,
 };
-use crate::store::store_failed;
-use crate::store::{ModuleChange, WriteOutcome};
+use crate::store::{Change, ChangeGroup, Refusal, Refused, store_failed};
 use crate::telemetry::{EventSource, HubEvent};
 use crate::twins::TwinDocument;
 use crate::uncancelled::run_uncancelled;
@@ -33,7 +32,7 @@ pub(crate) fn not_found(id: &IdentityId) -> HubError {
 }
 
 /// Returns the error for an identity that exists already.
-fn already_exists(id: &IdentityId) -> HubError {
+pub(crate) fn already_exists(id: &IdentityId) -> HubError {
     let device = id.device_str();
     match id.module_str() {
         Some(module) => HubError::new(
@@ -99,35 +98,14 @@ impl Hub {
             return Err(system_module_error(id));
         }
         let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
-        let written = if identity.iot_edge {
-            let modules = system_modules(id, self.clock.now());
-            self.store.create_device(&identity, &modules, limit).await
-        } else {
-            self.store.create_identity(&identity, limit).await
-        };
-        match written.map_err(store_failed)? {
-            WriteOutcome::Done => {
-                info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
-                self.emit(&identity, HubEvent::Created, || {
-                    self.twin_body(&identity, &TwinDocument::default())
-                })
-                .await;
-                Ok(identity)
-            }
-            WriteOutcome::Full if is_module => Err(HubError::new(
-                ErrorCode::TooManyModulesOnDevice,
-                format!("The device has the maximum number of modules, {limit} (limits.modules_per_device)."),
-            )),
-            WriteOutcome::Full => Err(HubError::new(
-                ErrorCode::TooManyDevices,
-                format!("The hub has the maximum number of devices, {limit} (limits.devices)."),
-            )),
-            WriteOutcome::NotFound => Err(HubError::new(
-                ErrorCode::DeviceNotFound,
-                format!("There is no device {}; create it before its modules.", id.device_str()),
-            )),
-            WriteOutcome::Conflict => Err(already_exists(id)),
+        let mut changes = vec![Change::Create { identity: identity.clone(), limit }];
+        if identity.iot_edge {
+            changes.extend(system_modules(id, self.clock.now()).into_iter().map(Change::EnsureModule));
         }
+        self.store.apply_group(ChangeGroup(changes)).await.map_err(store_failed)??;
+        info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
+        self.emit(&identity, HubEvent::Created, || self.twin_body(&identity, &TwinDocument::default())).await;
+        Ok(identity)
     }
 
     async fn update_identity(
@@ -168,15 +146,15 @@ impl Hub {
             let (new, to_close) = apply(&old)?;
             self.check_parent(&new, Some(&old)).await?;
             let hub = self.clone();
-            let (written, new) = run_uncancelled(&self.metrics.panics, async move {
+            let written = run_uncancelled(&self.metrics.panics, async move {
                 hub.write_and_close_connections(&old, new, to_close).await
             })
             .await?;
             match written {
-                WriteOutcome::Done => return Ok(new),
-                WriteOutcome::NotFound => return Err(not_found(id)),
+                Ok(new) => return Ok(new),
                 // A concurrent write changed the identity: read it again.
-                WriteOutcome::Conflict | WriteOutcome::Full => {}
+                Err(Refused { reason: Refusal::WrongEtag, .. }) => {}
+                Err(refused) => return Err(refused.into()),
             }
         }
         Err(wrong_etag())
@@ -187,32 +165,31 @@ impl Hub {
         old: &Identity,
         new: Identity,
         to_close: Vec<CloseConnections>,
-    ) -> Result<(WriteOutcome, Identity), HubError> {
-        let written = if old.iot_edge == new.iot_edge {
-            self.store.update_identity(&new, &old.etag).await
-        } else {
-            let id = &new.id;
-            let modules = match new.iot_edge {
-                true => ModuleChange { added: system_modules(id, self.clock.now()), removed: Vec::new() },
-                false => ModuleChange { added: Vec::new(), removed: system_module_ids(id) },
-            };
-            self.store.update_device(&new, &old.etag, &modules).await
-        };
-        let written = written.map_err(store_failed)?;
-        if written == WriteOutcome::Done {
-            for close in to_close {
-                match close {
-                    CloseConnections::OfIdentity(id, reason) => {
-                        self.bus.disconnect(&Selector::with_modules(&id), reason).await;
-                    }
-                    CloseConnections::UsingKey(key) => {
-                        let selector = Selector::Key { identity: new.id.clone(), key };
-                        self.bus.disconnect(&selector, CloseReason::CredentialChanged).await;
-                    }
+    ) -> Result<Result<Identity, Refused>, HubError> {
+        let id = &new.id;
+        let mut changes = vec![Change::Update { identity: new.clone(), expected_etag: old.etag.clone() }];
+        match (old.iot_edge, new.iot_edge) {
+            (false, true) => {
+                changes.extend(system_modules(id, self.clock.now()).into_iter().map(Change::EnsureModule));
+            }
+            (true, false) => changes.extend(system_module_ids(id).into_iter().map(Change::EnsureNoModule)),
+            (true, true) | (false, false) => {}
+        }
+        if let Err(refused) = self.store.apply_group(ChangeGroup(changes)).await.map_err(store_failed)? {
+            return Ok(Err(refused));
+        }
+        for close in to_close {
+            match close {
+                CloseConnections::OfIdentity(id, reason) => {
+                    self.bus.disconnect(&Selector::with_modules(&id), reason).await;
+                }
+                CloseConnections::UsingKey(key) => {
+                    let selector = Selector::Key { identity: new.id.clone(), key };
+                    self.bus.disconnect(&selector, CloseReason::CredentialChanged).await;
                 }
             }
         }
-        Ok((written, new))
+        Ok(Ok(new))
     }
 
     /// Deletes an identity with its modules and all their data, and closes their connections.
@@ -231,26 +208,22 @@ impl Hub {
             self.identity(id).await?;
             return Err(system_module_error(id));
         }
-        let etag = match if_match {
+        let expected_etag = match if_match {
             IfMatch::Any => None,
-            IfMatch::Etag(etag) => Some(etag.as_str()),
+            IfMatch::Etag(etag) => Some(etag.clone()),
         };
         let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
         let last_state = match self.emits(EventSource::DeviceLifecycle) {
             true => self.store.twin(id).await.map_err(store_failed)?,
             false => None,
         };
-        match self.store.delete_identity(id, etag).await.map_err(store_failed)? {
-            WriteOutcome::Done => {
-                self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
-                info!(device = %id, "identity deleted");
-                if let Some((identity, twin)) = last_state {
-                    self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
-                }
-                Ok(())
-            }
-            WriteOutcome::NotFound => Err(not_found(id)),
-            WriteOutcome::Conflict | WriteOutcome::Full => Err(wrong_etag()),
+        let delete = Change::Delete { id: id.clone(), expected_etag };
+        self.store.apply_group(delete.into()).await.map_err(store_failed)??;
+        self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
+        info!(device = %id, "identity deleted");
+        if let Some((identity, twin)) = last_state {
+            self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
         }
+        Ok(())
     }
 }

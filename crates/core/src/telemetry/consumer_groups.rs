@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
@@ -23,6 +24,8 @@ pub(crate) struct ConsumerGroups {
     slots: Mutex<Slots>,
     /// Metric: number of open readers.
     open_readers: Gauge<i64, AtomicI64>,
+    /// Metric: number of readers that another one disconnected.
+    stolen_readers: Counter,
 }
 
 /// The slots in use. A slot is the permission for one reader on one partition.
@@ -83,6 +86,7 @@ impl ConsumerGroups {
         configured: &[String],
         readers_per_group: usize,
         open_readers: Gauge<i64, AtomicI64>,
+        stolen_readers: Counter,
     ) -> Self {
         let mut names = vec![DEFAULT_CONSUMER_GROUP.to_owned()];
         for name in configured {
@@ -90,7 +94,7 @@ impl ConsumerGroups {
                 names.push(name.clone());
             }
         }
-        Self { names, readers_per_group, slots: Mutex::default(), open_readers }
+        Self { names, readers_per_group, slots: Mutex::default(), open_readers, stolen_readers }
     }
 
     pub(crate) fn names(&self) -> &[String] {
@@ -121,7 +125,8 @@ impl ConsumerGroups {
         }
         if let Some(owner_level) = owner_level {
             for partition in &partitions {
-                slots.steal(group, Stolen { partition: *partition, owner_level });
+                let readers = slots.steal(group, Stolen { partition: *partition, owner_level });
+                self.stolen_readers.inc_by(readers);
             }
         }
         let (sender, stolen) = watch::channel(None);
@@ -153,12 +158,14 @@ impl Slots {
         Ok(())
     }
 
-    /// Disconnects the readers of a partition. They also lose their slots on other partitions.
-    fn steal(&mut self, group: usize, stolen: Stolen) {
-        for slot in self.used.remove(&(group, stolen.partition)).unwrap_or_default() {
+    /// Disconnects the readers of a partition, and returns their number. They also lose their slots on other partitions.
+    fn steal(&mut self, group: usize, stolen: Stolen) -> u64 {
+        let slots = self.used.remove(&(group, stolen.partition)).unwrap_or_default();
+        for slot in &slots {
             slot.stolen.send_replace(Some(stolen));
             self.remove(group, slot.reader);
         }
+        slots.len() as u64
     }
 
     fn give(
@@ -230,7 +237,7 @@ mod tests {
 
     fn groups(readers_per_group: usize) -> Arc<ConsumerGroups> {
         let configured = ["$DEFAULT".to_owned(), "other".to_owned()];
-        Arc::new(ConsumerGroups::new(&configured, readers_per_group, Gauge::default()))
+        Arc::new(ConsumerGroups::new(&configured, readers_per_group, Gauge::default(), Counter::default()))
     }
 
     #[test]
@@ -264,7 +271,8 @@ mod tests {
         let higher = acquire(Some(7)).unwrap();
         assert_eq!((same.stolen(), higher.stolen()), (stolen_by(7), None));
         assert_eq!(groups.lock().used.len(), 1);
-        assert_eq!(groups.open_readers.get(), 5, "they read until they notice");
+        assert_eq!(groups.open_readers.get(), 5, "they are open until they notice");
+        assert_eq!(groups.stolen_readers.get(), 4);
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl ManagedEventLog {
             &settings.consumer_groups,
             settings.readers_per_group,
             metrics.readers.clone(),
+            metrics.stolen_readers.clone(),
         );
         Self {
             log,

@@ -13,10 +13,8 @@ use crate::hub::Hub;
 use crate::metrics::count;
 use crate::node::DesiredNotice;
 use crate::operations::Operation;
-use crate::registry::{Identity, IfMatch};
-use crate::registry::{not_found, wrong_etag};
-use crate::store::TwinChangeOutcome;
-use crate::store::store_failed;
+use crate::registry::{Identity, IfMatch, not_found, wrong_etag};
+use crate::store::{Change, Refusal, store_failed};
 use crate::telemetry::HubEvent;
 use crate::twins::{TwinDocument, UpdateMode};
 use crate::uncancelled::run_uncancelled;
@@ -162,15 +160,18 @@ impl Hub {
         id: &IdentityId,
         change: impl Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send + 'static,
     ) -> Result<(Identity, TwinDocument), HubError> {
-        match self.store.change_twin(id, Box::new(change)).await.map_err(store_failed)? {
-            TwinChangeOutcome::Done(changed) => Ok(*changed),
-            TwinChangeOutcome::NotFound => Err(not_found(id)),
-            TwinChangeOutcome::Refused(error) => {
-                count(&self.metrics.twin_operations, "refused");
-                debug!(device = %id, %error, "twin update rejected");
-                Err(error)
-            }
+        let change = Change::Twin { id: id.clone(), change: Box::new(change) };
+        let refused = match self.store.apply_group(change.into()).await.map_err(store_failed)? {
+            Ok(mut applied) => return applied.twins.pop().ok_or_else(|| not_found(id)),
+            Err(refused) => refused,
+        };
+        let is_refused_by_rule = matches!(refused.reason, Refusal::Twin(_));
+        let error = HubError::from(refused);
+        if is_refused_by_rule {
+            count(&self.metrics.twin_operations, "refused");
+            debug!(device = %id, %error, "twin update rejected");
         }
+        Err(error)
     }
 
     /// Returns the full twin as the body of an event.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use ferrohub_blobs::{AzureBlobStore, Folder, FolderLimits};
+use ferrohub_blobs::{AzureBlobStore, Folder};
 use ferrohub_core::clock::Clock;
-use ferrohub_core::files::{BlobEndpoint, FileStorage};
+use ferrohub_core::files::{BlobEndpoint, FileStorage, FolderLimits};
 use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::store::Store;
 use ferrohub_gateway::BLOB_CONTAINER;

@@ -13,6 +13,7 @@ mod files;
 mod message_headers;
 mod methods;
 mod openapi;
+mod paging;
 mod policies;
 mod registry;
 mod request;

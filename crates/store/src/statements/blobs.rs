@@ -1,7 +1,6 @@
 //! The catalogue of the blob folder, and the keys that sign its URLs.
 
-use ferrohub_core::files::{Blob, Condition};
-use ferrohub_core::store::{BlobWriteOutcome, StoredBlob, StoredSigningKey};
+use ferrohub_core::files::{Blob, BlobWriteOutcome, Condition, StoredBlob, StoredSigningKey};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::BlobName;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
@@ -69,9 +68,14 @@ pub(crate) fn delete_blob(
     Ok(BlobWriteOutcome::Done(Some(old)))
 }
 
-pub(crate) fn blob_files(db: &Connection) -> Result<Vec<(String, BlobName)>> {
-    db.prepare_cached("SELECT file, name FROM blob")?
-        .query_map([], |row| Ok((row.get(0)?, rows::blob_name(row, 1)?)))?
+pub(crate) fn blob_files(
+    db: &Connection,
+    after: Option<&BlobName>,
+    top: usize,
+) -> Result<Vec<(String, BlobName)>> {
+    let (after, top) = (after.map_or("", BlobName::as_str), i64::try_from(top).unwrap_or(i64::MAX));
+    db.prepare_cached("SELECT file, name FROM blob WHERE name > ? ORDER BY name LIMIT ?")?
+        .query_map(params![after, top], |row| Ok((row.get(0)?, rows::blob_name(row, 1)?)))?
         .collect()
 }
 

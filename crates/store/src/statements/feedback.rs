@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use ferrohub_core::store::{FeedbackOptions, StoredFeedback};
+use ferrohub_core::cloud_to_device::{FeedbackOptions, StoredFeedback};
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::{Ack, FeedbackStatus};
 use rusqlite::{Connection, Result, params};

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use ferrohub_core::store::{
+use ferrohub_core::cloud_to_device::{
     AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, NewMessage, QueueEntry, StoredMessage,
 };
 use ferrohub_model::message::FeedbackStatus;
@@ -12,7 +12,15 @@ use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use super::feedback::insert_feedback;
 use crate::rows::{self, MESSAGE_COLUMNS, id_columns};
 
-pub(crate) fn enqueue_message(db: &Connection, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome> {
+pub(crate) fn enqueue_messages(
+    db: &Connection,
+    messages: &[NewMessage],
+    limit: u32,
+) -> Result<Vec<EnqueueOutcome>> {
+    messages.iter().map(|message| enqueue_message(db, message, limit)).collect()
+}
+
+fn enqueue_message(db: &Connection, message: &NewMessage, limit: u32) -> Result<EnqueueOutcome> {
     let (device, module) = id_columns(&message.id);
     match message_count_of(db, &message.id)? {
         None => return Ok(EnqueueOutcome::NotFound),

@@ -1,6 +1,7 @@
 //! Settings of the hub: policies and certificate authorities.
 
-use ferrohub_core::store::{StoredAuthority, StoredPolicy, WriteOutcome};
+use ferrohub_core::authorities::{DeleteAuthorityOutcome, StoredAuthority};
+use ferrohub_core::policies::StoredPolicy;
 use rusqlite::{Connection, Result, params};
 
 use crate::rows;
@@ -44,7 +45,7 @@ pub(crate) fn save_authority(db: &Connection, authority: &StoredAuthority) -> Re
     Ok(())
 }
 
-pub(crate) fn delete_authority(db: &Connection, name: &str) -> Result<WriteOutcome> {
+pub(crate) fn delete_authority(db: &Connection, name: &str) -> Result<DeleteAuthorityOutcome> {
     let deleted = db.prepare_cached("DELETE FROM authority WHERE name = ?")?.execute([name])?;
-    Ok(if deleted == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
+    Ok(if deleted == 1 { DeleteAuthorityOutcome::Deleted } else { DeleteAuthorityOutcome::NotFound })
 }

@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use ferrohub_core::registry::Identity;
-use ferrohub_core::store::{TwinChangeFn, TwinChangeOutcome};
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_model::IdentityId;
 use ferrohub_model::twin::Properties;
@@ -23,24 +22,7 @@ pub(crate) fn twin(db: &Connection, id: &IdentityId) -> Result<Option<(Identity,
     db.prepare_cached(&SELECT)?.query_row([device, module], read).optional()
 }
 
-pub(crate) fn change_twin(
-    db: &Connection,
-    id: &IdentityId,
-    change: &TwinChangeFn,
-) -> Result<TwinChangeOutcome> {
-    let Some((identity, old)) = twin(db, id)? else { return Ok(TwinChangeOutcome::NotFound) };
-    match change(&old) {
-        Err(error) => Ok(TwinChangeOutcome::Refused(error)),
-        Ok(new) => {
-            if new != old {
-                save_twin(db, id, &new)?;
-            }
-            Ok(TwinChangeOutcome::Done(Box::new((identity, new))))
-        }
-    }
-}
-
-fn save_twin(db: &Connection, id: &IdentityId, twin: &TwinDocument) -> Result<()> {
+pub(super) fn save_twin(db: &Connection, id: &IdentityId, twin: &TwinDocument) -> Result<()> {
     static SAVE: LazyLock<String> = LazyLock::new(|| {
         format!(
             "INSERT OR REPLACE INTO twin (device_id, module_id, {TWIN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

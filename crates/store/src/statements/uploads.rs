@@ -1,6 +1,9 @@
 //! Active uploads, and notifications of successful ones.
 
-use ferrohub_core::store::{NotificationLock, QueuedNotification, Upload, WriteOutcome};
+use ferrohub_core::files::{
+    BeginUploadOutcome, EndUploadOutcome, NotificationLock, QueuedNotification, SettleNotificationOutcome,
+    Upload,
+};
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::FileNotification;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
@@ -12,23 +15,23 @@ pub(crate) fn begin_upload(
     upload: &Upload,
     now: Timestamp,
     limit: u32,
-) -> Result<WriteOutcome> {
+) -> Result<BeginUploadOutcome> {
     let device = upload.blob.device();
     let device_exists = db
         .prepare_cached("SELECT 1 FROM identity WHERE device_id = ? AND module_id = ''")?
         .exists([device])?;
     if !device_exists {
-        return Ok(WriteOutcome::NotFound);
+        return Ok(BeginUploadOutcome::NotFound);
     }
     let active: u32 = db
         .prepare_cached("SELECT count(*) FROM upload WHERE device_id = ? AND module_id = '' AND expires > ?")?
         .query_row(params![device, now.unix_millis()], |row| row.get(0))?;
     if active >= limit {
-        return Ok(WriteOutcome::Full);
+        return Ok(BeginUploadOutcome::Full);
     }
     db.prepare_cached("INSERT INTO upload (correlation_id, device_id, blob, expires) VALUES (?, ?, ?, ?)")?
         .execute(params![upload.correlation_id, device, upload.blob.as_str(), upload.expires.unix_millis()])?;
-    Ok(WriteOutcome::Done)
+    Ok(BeginUploadOutcome::Begun)
 }
 
 pub(crate) fn upload(db: &Connection, correlation_id: &str) -> Result<Option<Upload>> {
@@ -41,11 +44,11 @@ pub(crate) fn end_upload(
     db: &Connection,
     correlation_id: &str,
     notification: Option<&QueuedNotification>,
-) -> Result<WriteOutcome> {
+) -> Result<EndUploadOutcome> {
     let ended =
         db.prepare_cached("DELETE FROM upload WHERE correlation_id = ?")?.execute([correlation_id])?;
     if ended == 0 {
-        return Ok(WriteOutcome::NotFound);
+        return Ok(EndUploadOutcome::NotFound);
     }
     if let Some(QueuedNotification { notification, expires, limit }) = notification {
         db.prepare_cached(
@@ -67,22 +70,25 @@ pub(crate) fn end_upload(
         )?
         .execute([limit])?;
     }
-    Ok(WriteOutcome::Done)
+    Ok(EndUploadOutcome::Ended)
 }
 
 pub(crate) fn expire_uploads(
     db: &Connection,
     now: Timestamp,
     remove_before: Timestamp,
+    top: usize,
 ) -> Result<Vec<Upload>> {
     let expired = db
         .prepare_cached(
-            "UPDATE upload SET expired = 1 WHERE expired = 0 AND expires <= ? \
+            "UPDATE upload SET expired = 1 WHERE correlation_id IN \
+             (SELECT correlation_id FROM upload WHERE expired = 0 AND expires <= ? ORDER BY expires LIMIT ?) \
              RETURNING correlation_id, blob, expires",
         )?
-        .query_map([now.unix_millis()], rows::upload)?
+        .query_map(params![now.unix_millis(), i64::try_from(top).unwrap_or(i64::MAX)], rows::upload)?
         .collect::<Result<Vec<_>>>()?;
-    db.prepare_cached("DELETE FROM upload WHERE expires <= ?")?.execute([remove_before.unix_millis()])?;
+    db.prepare_cached("DELETE FROM upload WHERE expired AND expires <= ?")?
+        .execute([remove_before.unix_millis()])?;
     Ok(expired)
 }
 
@@ -111,25 +117,25 @@ pub(crate) fn complete_file_notification(
     db: &Connection,
     token: &str,
     now: Timestamp,
-) -> Result<WriteOutcome> {
+) -> Result<SettleNotificationOutcome> {
     let removed = db
         .prepare_cached("DELETE FROM file_notification WHERE lock_token = ? AND locked_until > ?")?
         .execute(params![token, now.unix_millis()])?;
-    Ok(if removed == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
+    Ok(if removed == 1 { SettleNotificationOutcome::Settled } else { SettleNotificationOutcome::LockLost })
 }
 
 pub(crate) fn abandon_file_notification(
     db: &Connection,
     token: &str,
     now: Timestamp,
-) -> Result<WriteOutcome> {
+) -> Result<SettleNotificationOutcome> {
     let abandoned = db
         .prepare_cached(
             "UPDATE file_notification SET lock_token = NULL, locked_until = 0 \
              WHERE lock_token = ? AND locked_until > ?",
         )?
         .execute(params![token, now.unix_millis()])?;
-    Ok(if abandoned == 1 { WriteOutcome::Done } else { WriteOutcome::NotFound })
+    Ok(if abandoned == 1 { SettleNotificationOutcome::Settled } else { SettleNotificationOutcome::LockLost })
 }
 
 pub(crate) fn expire_file_notifications(db: &Connection, now: Timestamp, max_deliveries: u32) -> Result<u64> {

@@ -8,10 +8,11 @@ mod fixture;
 use std::fs;
 use std::path::Path;
 
-use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore as _};
-use ferrohub_core::registry::Authentication;
+use ferrohub_core::background::{LeaseOutcome, LeaseRequest};
+use ferrohub_core::files::NotificationLock;
+use ferrohub_core::registry::{Authentication, DeviceCounts};
 use ferrohub_core::session::Session;
-use ferrohub_core::store::{DeviceCounts, NotificationLock, Store};
+use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
 use ferrohub_model::message::SystemProperty;
@@ -117,14 +118,14 @@ fn nothing_is_lost(kind: Kind, version: usize, folder: &Path) {
     }
 }
 
-async fn identities_are_found(store: &SqliteStore, version: usize) {
+async fn identities_are_found(store: &dyn Store, version: usize) {
     let (pump, session) = store.identity_and_session(&id("pump-1")).await.unwrap().unwrap();
     assert_eq!((pump.generation_id.as_str(), pump.iot_edge), ("638000000000000001", true));
     assert_eq!(pump.parent_scopes, ["ms-azure-iot-edge://site-2"]);
     assert!(matches!(pump.authentication, Authentication::Sas { .. }));
     assert_eq!(session, Some(Session::from_bits(5)));
     assert_eq!(pump.messages, u32::from(version >= 3));
-    let modules = store.modules(&DeviceId::new("pump-1").unwrap()).await.unwrap();
+    let modules = store.modules(&DeviceId::new("pump-1").unwrap(), None, 100).await.unwrap();
     assert_eq!(
         modules.iter().map(|module| module.managed_by.as_deref()).collect::<Vec<_>>(),
         [Some("IotEdge")]
@@ -137,11 +138,11 @@ async fn identities_are_found(store: &SqliteStore, version: usize) {
     assert_eq!((policies.len(), policies[0].rights), (1, Rights::ALL));
     let authorities = store.authorities().await.unwrap();
     assert_eq!((authorities.len(), authorities[0].verification_code.as_deref()), (1, Some("7A6F")));
-    let connected = store.mark_all_disconnected(time(1_800_000_000_000)).await.unwrap();
+    let connected = store.mark_all_disconnected("node", time(1_800_000_000_000)).await.unwrap();
     assert_eq!(connected, u64::from(version >= 5));
 }
 
-async fn twins_are_found(store: &SqliteStore, version: usize) {
+async fn twins_are_found(store: &dyn Store, version: usize) {
     let (_, twin) = store.twin(&id("pump-1")).await.unwrap().unwrap();
     let (_, module) = store.twin(&id("pump-1/filter")).await.unwrap().unwrap();
     if version < 2 {
@@ -154,7 +155,7 @@ async fn twins_are_found(store: &SqliteStore, version: usize) {
     assert_eq!(serde_json::to_string(&module.desired.values).unwrap(), r#"{"mesh":0.5}"#);
 }
 
-async fn messages_are_found(store: &SqliteStore, version: usize) {
+async fn messages_are_found(store: &dyn Store, version: usize) {
     let queue = store.queued_messages(&id("pump-1")).await.unwrap();
     let input = store.queued_messages(&id("pump-1/filter")).await.unwrap();
     let feedback = store.feedback(&[], 10).await.unwrap();
@@ -169,9 +170,9 @@ async fn messages_are_found(store: &SqliteStore, version: usize) {
     assert_eq!((feedback.len(), feedback[0].sequence, feedback[0].delivery_count), (1, 3, 1));
 }
 
-async fn files_are_found(store: &SqliteStore, version: usize) {
+async fn files_are_found(store: &dyn Store, version: usize) {
     if version < 4 {
-        assert!(store.blob_files().await.unwrap().is_empty());
+        assert!(store.blob_files(None, 100).await.unwrap().is_empty());
         return;
     }
     let upload = store.upload("upload-1").await.unwrap().unwrap();
@@ -187,7 +188,7 @@ async fn files_are_found(store: &SqliteStore, version: usize) {
     assert_eq!((notification.blob_name.as_str(), notification.blob_size_in_bytes), ("pump-1/photo.png", 5));
 }
 
-async fn leases_are_found(store: &SqliteStore, version: usize) {
+async fn leases_are_found(store: &dyn Store, version: usize) {
     let of_another_node = LeaseRequest {
         name: "file-maintenance".to_owned(),
         holder: "node-2".to_owned(),

@@ -1,17 +1,62 @@
 //! Devices: create, get, list, update, delete.
 
 use ferrohub_model::percent;
-use http::Method;
+use http::{HeaderValue, Method};
 
-use crate::{Device, Error, ErrorKind, KeyChange, ServiceClient};
+use crate::paging::{CONTINUATION, MAX_ITEM_COUNT, PageStream};
+use crate::{Device, Error, KeyChange, ServiceClient};
 
-/// A list of devices, and how many there are.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeviceList {
-    /// The first devices in the order of their ids.
-    pub devices: Vec<Device>,
-    /// The number of registered devices; `None` from Azure, which does not report it.
-    pub total: Option<u64>,
+const MAX_PAGE_SIZE: u32 = 1000;
+
+/// Selects devices of a list; for [`ServiceClient::devices`].
+///
+/// ```
+/// # use ferrohub_service::DeviceQuery;
+/// let query = DeviceQuery::new().prefix("pump-").connected(true);
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct DeviceQuery {
+    prefix: Option<String>,
+    connected: Option<bool>,
+    page_size: Option<u32>,
+}
+
+impl DeviceQuery {
+    /// All devices, sorted by id.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Selects the devices whose id starts with this text. Only a Ferrohub supports this; Azure returns all devices.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Selects the devices that are connected, or those that are not. Only a Ferrohub supports this; Azure returns all
+    /// devices.
+    pub fn connected(mut self, connected: bool) -> Self {
+        self.connected = Some(connected);
+        self
+    }
+
+    /// Sets the number of devices that one request returns, from 1 to 1,000, which is the default.
+    pub fn page_size(mut self, devices: u32) -> Self {
+        self.page_size = Some(devices);
+        self
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        if let Some(prefix) = &self.prefix {
+            text.push_str(&format!("prefix={}&", percent::encode(prefix)));
+        }
+        if let Some(connected) = self.connected {
+            text.push_str(&format!("connected={connected}&"));
+        }
+        text
+    }
 }
 
 fn path(device_id: &str) -> Result<String, Error> {
@@ -75,8 +120,8 @@ impl ServiceClient {
         self.request(Method::GET, &path(device_id)?, "").send_json().await
     }
 
-    /// Lists the first devices, sorted by id: at most `top`, from 1 to 1,000; another value means 1,000. See
-    /// [`list_devices_with_total`](Self::list_devices_with_total) for whether there are more.
+    /// Lists the first devices, sorted by id: at most `top`, from 1 to 1,000; another value means 1,000. For longer lists see
+    /// [`devices`](Self::devices).
     ///
     /// # Errors
     /// Those of any request.
@@ -84,19 +129,22 @@ impl ServiceClient {
         self.request(Method::GET, "/devices", &format!("top={top}&")).send_json().await
     }
 
-    /// Lists the first devices as [`list_devices`](Self::list_devices) does, with the number of all devices of the hub.
-    /// The list is incomplete if the total is larger.
-    ///
-    /// # Errors
-    /// Those of any request.
-    pub async fn list_devices_with_total(&self, top: u32) -> Result<DeviceList, Error> {
-        let response = self.request(Method::GET, "/devices", &format!("top={top}&")).send().await?;
-        let devices = serde_json::from_slice(&response.body).map_err(|error| {
-            Error::new(ErrorKind::Protocol, "the response of the hub cannot be read").with_source(error)
-        })?;
-        let total = response.headers.get("ferrohub-total-count");
-        let total = total.and_then(|total| total.to_str().ok()?.parse().ok());
-        Ok(DeviceList { devices, total })
+    /// Returns a stream of all devices that the query selects, sorted by id. It requests a page when it needs one. A device
+    /// that is created or deleted meanwhile may or may not be in the list; no other device is left out or repeated. From
+    /// Azure, which has no pages of devices, the list ends after 1,000 devices.
+    pub fn devices(&self, query: &DeviceQuery) -> PageStream<Device> {
+        let (client, text) = (self.clone(), query.to_text());
+        let size = HeaderValue::from(query.page_size.unwrap_or(MAX_PAGE_SIZE));
+        PageStream::new(move |token| {
+            let (client, text, size) = (client.clone(), text.clone(), size.clone());
+            Box::pin(async move {
+                let mut request = client.request(Method::GET, "/devices", &text).header(MAX_ITEM_COUNT, size);
+                if let Some(token) = token {
+                    request = request.header(CONTINUATION, token);
+                }
+                request.send().await
+            })
+        })
     }
 
     /// Deletes a device with its modules, twins and messages; with an etag, only if it is still the current one.

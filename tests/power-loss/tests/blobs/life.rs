@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use ferrohub_blobs::{Folder, FolderLimits};
+use ferrohub_blobs::Folder;
 use ferrohub_core::clock::Clock;
-use ferrohub_core::files::{BlobEndpoint, BlobFolder};
+use ferrohub_core::files::{BlobEndpoint, BlobFolder, FolderLimits};
 use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::store::Store;
 use ferrohub_model::Timestamp;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrohub_core::registry::{Authentication, Identity};
-use ferrohub_core::store::{
-    EnqueueOutcome, FeedbackOptions, NewMessage, QueuedNotification, Store, StoreError, StoredPolicy,
-    TwinChangeOutcome, Upload, WriteOutcome,
+use ferrohub_core::cloud_to_device::{EnqueueOutcome, FeedbackOptions, MessageStore as _, NewMessage};
+use ferrohub_core::files::{
+    BeginUploadOutcome, EndUploadOutcome, QueuedNotification, Upload, UploadStore as _,
 };
+use ferrohub_core::policies::{PolicyStore as _, StoredPolicy};
+use ferrohub_core::registry::{Authentication, Identity};
+use ferrohub_core::store::{Change, ChangeGroup, Refusal, Refused, Store as _, StoreError};
 use ferrohub_model::device::Status;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::message::{Ack, FeedbackStatus, MessageProperties, SystemProperty};
@@ -94,10 +96,13 @@ impl Operation {
                 store.save_policy(&policy).await.map(|()| Answer::Done)
             }
             Self::Create { device, etag } => {
-                let modules = [identity(&format!("{device}/module"), &etag)];
-                store.create_device(&identity(device, &etag), &modules, 100).await.map(answer)
+                let module = Change::EnsureModule(identity(&format!("{device}/module"), &etag));
+                let device = Change::Create { identity: identity(device, &etag), limit: 100 };
+                apply(&store, vec![device, module]).await
             }
-            Self::Delete { device } => store.delete_identity(&id(device), None).await.map(answer),
+            Self::Delete { device } => {
+                apply(&store, vec![Change::Delete { id: id(device), expected_etag: None }]).await
+            }
             Self::ChangeTwin { device, value } => {
                 let change = move |twin: &_| {
                     let mut twin: ferrohub_core::twins::TwinDocument = Clone::clone(twin);
@@ -106,18 +111,15 @@ impl Operation {
                     twin.updates += 1;
                     Ok(twin)
                 };
-                Ok(match store.change_twin(&id(device), Box::new(change)).await? {
-                    TwinChangeOutcome::Done(changed) => Answer::Number(changed.1.desired.version),
-                    TwinChangeOutcome::NotFound => Answer::NotFound,
-                    TwinChangeOutcome::Refused(error) => panic!("{error:?}"),
-                })
+                apply(&store, vec![Change::Twin { id: id(device), change: Box::new(change) }]).await
             }
             Self::Enqueue { device, message, size } => {
-                Ok(match store.enqueue_message(&new_message(device, &message, size), LIMIT).await? {
-                    EnqueueOutcome::Done(sequence) => Answer::Number(sequence),
-                    EnqueueOutcome::NotFound => Answer::NotFound,
-                    EnqueueOutcome::Full => panic!("the queue is full"),
-                })
+                let message = new_message(device, &message, size);
+                match store.enqueue_messages(&[message], LIMIT).await?[..] {
+                    [EnqueueOutcome::Done(sequence)] => Ok(Answer::Number(sequence)),
+                    [EnqueueOutcome::NotFound] => Ok(Answer::NotFound),
+                    ref other => panic!("{other:?}"),
+                }
             }
             Self::Settle { sequences } => {
                 let options = FeedbackOptions { now: NOW, expiry: LATER, limit: u64::from(LIMIT) };
@@ -126,11 +128,18 @@ impl Operation {
             }
             Self::BeginUpload { device, upload } => {
                 let upload = Upload { blob: blob(device, &upload), correlation_id: upload, expires: LATER };
-                store.begin_upload(&upload, NOW, LIMIT).await.map(answer)
+                Ok(match store.begin_upload(&upload, NOW, LIMIT).await? {
+                    BeginUploadOutcome::Begun => Answer::Done,
+                    BeginUploadOutcome::NotFound => Answer::NotFound,
+                    BeginUploadOutcome::Full => panic!("the device has too many uploads"),
+                })
             }
             Self::EndUpload { upload } => {
                 let notification = notification(&upload);
-                store.end_upload(&upload, Some(&notification)).await.map(answer)
+                Ok(match store.end_upload(&upload, Some(&notification)).await? {
+                    EndUploadOutcome::Ended => Answer::Done,
+                    EndUploadOutcome::NotFound => Answer::NotFound,
+                })
             }
         }
     }
@@ -209,13 +218,15 @@ impl Operation {
     }
 }
 
-fn answer(written: WriteOutcome) -> Answer {
-    match written {
-        WriteOutcome::Done => Answer::Done,
-        WriteOutcome::NotFound => Answer::NotFound,
-        WriteOutcome::Conflict => Answer::Conflict,
-        WriteOutcome::Full => panic!("the store is full"),
-    }
+async fn apply(store: &SqliteStore, changes: Vec<Change>) -> Result<Answer, StoreError> {
+    Ok(match store.apply_group(ChangeGroup(changes)).await? {
+        Ok(applied) => {
+            applied.twins.first().map_or(Answer::Done, |(_, twin)| Answer::Number(twin.desired.version))
+        }
+        Err(Refused { reason: Refusal::NotFound, .. }) => Answer::NotFound,
+        Err(Refused { reason: Refusal::Exists, .. }) => Answer::Conflict,
+        Err(refused) => panic!("{refused:?}"),
+    })
 }
 
 fn policy_key(number: u64) -> SharedAccessKey {

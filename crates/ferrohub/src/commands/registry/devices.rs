@@ -3,7 +3,9 @@
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use ferrohub_model::{DeviceId, IdentityId};
-use ferrohub_service::{Capabilities, Device, RegistryStatistics, ServiceClient, ServiceStatistics, Status};
+use ferrohub_service::{
+    Capabilities, Device, DeviceQuery, RegistryStatistics, ServiceClient, ServiceStatistics, Status,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -31,12 +33,8 @@ pub(crate) struct DeviceCommand {
 enum Action {
     /// Register a device
     Create(Create),
-    /// List devices, ordered by id; at most 1000, and the number of all devices if there are more
-    List {
-        /// Maximum number of devices
-        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        top: u32,
-    },
+    /// List devices, ordered by id
+    List(List),
     /// Show a device
     Show {
         /// The device's id
@@ -72,6 +70,22 @@ enum Action {
         #[arg(long)]
         secondary: bool,
     },
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Only devices whose id starts with this text
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// Only devices that are connected; with false, only those that are not
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    connected: Option<bool>,
+    /// Maximum number of devices
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "all")]
+    top: u64,
+    /// List all of them
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +128,25 @@ struct Update {
     keys: KeyChangeArgs,
 }
 
+impl List {
+    fn query(&self) -> DeviceQuery {
+        // One more tells whether the list is complete.
+        let page_size = if self.all { 1000 } else { self.top.saturating_add(1).min(1000) as u32 };
+        let mut query = DeviceQuery::new().page_size(page_size);
+        if let Some(prefix) = &self.prefix {
+            query = query.prefix(prefix);
+        }
+        if let Some(connected) = self.connected {
+            query = query.connected(connected);
+        }
+        query
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.prefix.is_some() || self.connected.is_some()
+    }
+}
+
 impl DeviceCommand {
     pub(crate) fn run(self, global: &GlobalFlags) -> anyhow::Result<()> {
         crate::commands::block_on(async {
@@ -131,12 +164,26 @@ impl DeviceCommand {
                     }
                     self.output.print(&device, show)
                 }
-                Action::List { top } => {
-                    let listed = client.list_devices_with_total(top).await?;
-                    self.output.print(&listed.devices, |all| list(all))?;
-                    let shown = listed.devices.len() as u64;
-                    if let Some(total) = listed.total.filter(|total| *total > shown) {
-                        self.output.warn(&format!("showing {shown} of {}", plural(total, "device")));
+                Action::List(options) => {
+                    let mut stream = client.devices(&options.query());
+                    let top = if options.all { usize::MAX } else { options.top as usize };
+                    let mut devices = Vec::new();
+                    let mut is_complete = false;
+                    while devices.len() < top && !is_complete {
+                        match stream.next().await.transpose()? {
+                            Some(device) => devices.push(device),
+                            None => is_complete = true,
+                        }
+                    }
+                    is_complete = is_complete || stream.next().await.transpose()?.is_none();
+                    self.output.print(&devices, |all| list(all))?;
+                    if !is_complete {
+                        let hint = "list more with --top or --all";
+                        let shown = devices.len();
+                        self.output.warn(&match stream.total().filter(|_| !options.is_filtered()) {
+                            Some(total) => format!("showing {shown} of {}; {hint}", plural(total, "device")),
+                            None => format!("showing the first {}; {hint}", plural(shown as u64, "device")),
+                        });
                     }
                     Ok(())
                 }

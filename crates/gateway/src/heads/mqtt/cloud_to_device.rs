@@ -12,10 +12,10 @@ use std::task::{Context, Poll};
 
 use ferrohub_core::ConnectedDevice;
 use ferrohub_core::close_reason::CloseReason;
-use ferrohub_core::cloud_to_device::{Fetched, MessageFilter, Receiver, Settlement};
+use ferrohub_core::cloud_to_device::{Fetched, MessageFilter, Receiver, Settlement, StoredMessage};
 use ferrohub_core::node::Connection;
 use ferrohub_core::session::Subscription;
-use ferrohub_core::store::{StoreError, StoredMessage};
+use ferrohub_core::store::StoreError;
 use ferrohub_model::topic::{MessageTopic, MessagesFilter};
 use ferrohub_mqtt::server::Connection as Machine;
 use ferrohub_mqtt::{PacketId, QoS, SendError};

@@ -5,11 +5,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ferrohub_core::close_reason::CloseReason;
+use ferrohub_core::cloud_to_device::StoredMessage;
 use ferrohub_core::log_limit::excerpt;
 use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::node::{Answer, CallEnd, DesiredNotice, MethodReply, OutgoingMethod, RequestId};
 use ferrohub_core::session::{Session, Subscription};
-use ferrohub_core::store::StoredMessage;
 use ferrohub_core::telemetry::DeviceMessage;
 use ferrohub_core::{ConnectedDevice, Hub, log_limited};
 use ferrohub_model::{IdentityId, topic};

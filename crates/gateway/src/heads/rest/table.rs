@@ -103,9 +103,9 @@ const LOCKED: &[&str] = &["ETag", "iothub-sequencenumber", "iothub-enqueuedtime"
 
 pub(super) static ROUTES: &[Route] = &[
     Route::new(Op::ListDevices, Get, &["/devices"], service!(devices::list))
-        .takes(&["top"])
+        .takes(&["top", "prefix", "connected", "x-ms-max-item-count", "x-ms-continuation"])
         .returns("Devices")
-        .with(&["ferrohub-total-count"]),
+        .with(&["ferrohub-total-count", "x-ms-continuation"]),
     Route::new(Op::GetDevice, Get, &["/devices/{id}"], service!(devices::get))
         .returns("Device")
         .with(&["ETag"])

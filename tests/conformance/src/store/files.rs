@@ -1,27 +1,25 @@
-//! Conformance tests of the `Store` port: uploads, notifications and blobs. Each test gets a new store.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
+//! Uploads, file notifications, blobs and the keys that sign their URLs.
 
-mod common;
-
-use common::{identity, open};
-use ferrohub_core::files::{Blob, Condition, ConditionFailed, EtagMatch};
-use ferrohub_core::store::{
-    BlobWriteOutcome, NotificationLock, QueuedNotification, Store, StoredBlob, StoredSigningKey, Upload,
-    WriteOutcome,
+use ferrohub_core::files::{
+    BeginUploadOutcome, Blob, BlobWriteOutcome, Condition, ConditionFailed, EndUploadOutcome, EtagMatch,
+    NotificationLock, QueuedNotification, SettleNotificationOutcome, StoredBlob, StoredSigningKey, Upload,
 };
+use ferrohub_core::store::Store;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::{SharedAccessKey, Timestamp};
-use ferrohub_store::SqliteStore;
 
-struct TestStore(SqliteStore, #[allow(dead_code)] tempfile::TempDir);
+use super::OpenStore;
+use crate::Fixture;
+use crate::changes::{create, delete};
+use crate::samples::{id, identity};
 
-async fn store_with(devices: &[&str]) -> TestStore {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+/// Opens a store with these devices.
+async fn store_with(open: impl OpenStore, devices: &[&str]) -> Fixture<dyn Store> {
+    let store = open().await;
     for device in devices {
-        assert_eq!(store.create_identity(&identity(device), 10).await.unwrap(), WriteOutcome::Done);
+        assert_eq!(create(&**store, &identity(device), 10).await, Ok(()));
     }
-    TestStore(store, folder)
+    store
 }
 
 fn at(second: i64) -> Timestamp {
@@ -44,42 +42,64 @@ fn notification(blob: &str, expires: i64) -> QueuedNotification {
     QueuedNotification { notification, expires: at(expires), limit: 2 }
 }
 
-#[tokio::test]
-async fn a_device_has_a_limit_of_uploads_and_each_ends_once() {
-    let TestStore(store, _folder) = store_with(&["d", "e"]).await;
+fn blob(name: &str, file: &str, etag: &str) -> StoredBlob {
+    let blob = Blob {
+        name: BlobName::parse(name).unwrap(),
+        bytes: 7,
+        etag: etag.to_owned(),
+        modified: at(5),
+        properties: [("content-type".to_owned(), "a \"b\"\n".to_owned())].into(),
+    };
+    StoredBlob { blob, file: file.to_owned() }
+}
+
+pub async fn a_device_has_a_limit_of_uploads_and_each_ends_once(open: impl OpenStore) {
+    let store = store_with(open, &["d", "e"]).await;
+    let store = &**store;
     let begin = async |id: &str, blob: &str, expires| {
         store.begin_upload(&upload(id, blob, expires), at(10), 2).await.unwrap()
     };
-    assert_eq!(begin("1", "unknown/f", 20).await, WriteOutcome::NotFound);
-    assert_eq!(begin("1", "d/f", 10).await, WriteOutcome::Done, "it has already expired and does not count");
-    assert_eq!(begin("2", "d/f", 20).await, WriteOutcome::Done);
-    assert_eq!(begin("3", "d/g", 30).await, WriteOutcome::Done);
-    assert_eq!(begin("4", "d/h", 30).await, WriteOutcome::Full);
-    assert_eq!(begin("4", "e/h", 30).await, WriteOutcome::Done, "uploads of another device do not count");
+    assert_eq!(begin("1", "unknown/f", 20).await, BeginUploadOutcome::NotFound);
+    assert_eq!(
+        begin("1", "d/f", 10).await,
+        BeginUploadOutcome::Begun,
+        "it has already expired and does not count"
+    );
+    assert_eq!(begin("2", "d/f", 20).await, BeginUploadOutcome::Begun);
+    assert_eq!(begin("3", "d/g", 30).await, BeginUploadOutcome::Begun);
+    assert_eq!(begin("4", "d/h", 30).await, BeginUploadOutcome::Full);
+    assert_eq!(
+        begin("4", "e/h", 30).await,
+        BeginUploadOutcome::Begun,
+        "uploads of another device do not count"
+    );
     assert_eq!(store.upload("2").await.unwrap(), Some(upload("2", "d/f", 20)));
     assert_eq!(store.upload("9").await.unwrap(), None);
-    assert_eq!(store.end_upload("2", None).await.unwrap(), WriteOutcome::Done);
-    assert_eq!(store.end_upload("2", Some(&notification("d/f", 99))).await.unwrap(), WriteOutcome::NotFound);
+    assert_eq!(store.end_upload("2", None).await.unwrap(), EndUploadOutcome::Ended);
+    assert_eq!(
+        store.end_upload("2", Some(&notification("d/f", 99))).await.unwrap(),
+        EndUploadOutcome::NotFound
+    );
     let lock = NotificationLock { token: "t".to_owned(), until: at(60), max_deliveries: 2 };
     assert_eq!(
         store.lock_next_file_notification(at(10), &lock).await.unwrap(),
         None,
         "an upload that ended without a notification queues none"
     );
-    assert_eq!(begin("5", "d/f", 30).await, WriteOutcome::Done);
+    assert_eq!(begin("5", "d/f", 30).await, BeginUploadOutcome::Begun);
 
-    let expired = store.expire_uploads(at(25), at(0)).await.unwrap();
+    let expired = store.expire_uploads(at(25), at(0), 10).await.unwrap();
     assert_eq!(expired, [upload("1", "d/f", 10)]);
-    assert_eq!(store.expire_uploads(at(25), at(10)).await.unwrap(), []);
+    assert_eq!(store.expire_uploads(at(25), at(10), 10).await.unwrap(), []);
     assert_eq!(store.upload("1").await.unwrap(), None, "it is removed");
-    store.delete_identity(&common::id("d"), None).await.unwrap();
+    delete(store, &id("d"), None).await.unwrap();
     assert_eq!(store.upload("5").await.unwrap(), None);
     assert!(store.upload("4").await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn a_notification_is_locked_abandoned_and_completed() {
-    let TestStore(store, _folder) = store_with(&["d"]).await;
+pub async fn a_notification_is_locked_abandoned_and_completed(open: impl OpenStore) {
+    let store = store_with(open, &["d"]).await;
+    let store = &**store;
     for (id, blob, expires) in [("1", "d/a", 100), ("2", "d/b", 200)] {
         store.begin_upload(&upload(id, blob, 50), at(0), 10).await.unwrap();
         store.end_upload(id, Some(&notification(blob, expires))).await.unwrap();
@@ -94,13 +114,22 @@ async fn a_notification_is_locked_abandoned_and_completed() {
     assert_eq!(next("t2", 10).await, Some("d/b".to_owned()));
     assert_eq!(next("t3", 19).await, None, "both are locked");
     assert_eq!(next("t3", 20).await, a, "the lock has expired");
-    assert_eq!(store.complete_file_notification("t1", at(20)).await.unwrap(), WriteOutcome::NotFound);
-    assert_eq!(store.abandon_file_notification("t1", at(20)).await.unwrap(), WriteOutcome::NotFound);
-    assert_eq!(store.abandon_file_notification("t3", at(20)).await.unwrap(), WriteOutcome::Done);
+    assert_eq!(
+        store.complete_file_notification("t1", at(20)).await.unwrap(),
+        SettleNotificationOutcome::LockLost
+    );
+    assert_eq!(
+        store.abandon_file_notification("t1", at(20)).await.unwrap(),
+        SettleNotificationOutcome::LockLost
+    );
+    assert_eq!(
+        store.abandon_file_notification("t3", at(20)).await.unwrap(),
+        SettleNotificationOutcome::Settled
+    );
     assert_eq!(next("t4", 20).await, a, "immediately, and for the last time");
     assert_eq!(
         store.complete_file_notification("t2", at(20)).await.unwrap(),
-        WriteOutcome::NotFound,
+        SettleNotificationOutcome::LockLost,
         "the lock has expired"
     );
     assert_eq!(
@@ -108,7 +137,10 @@ async fn a_notification_is_locked_abandoned_and_completed() {
         Some("d/b".to_owned()),
         "the other has reached its maximum of deliveries"
     );
-    assert_eq!(store.complete_file_notification("t5", at(32)).await.unwrap(), WriteOutcome::Done);
+    assert_eq!(
+        store.complete_file_notification("t5", at(32)).await.unwrap(),
+        SettleNotificationOutcome::Settled
+    );
     assert_eq!(next("t6", 90).await, None);
 
     store.begin_upload(&upload("3", "d/c", 50), at(0), 10).await.unwrap();
@@ -128,20 +160,9 @@ async fn a_notification_is_locked_abandoned_and_completed() {
     assert_eq!(store.expire_file_notifications(at(100), 3).await.unwrap(), 1);
 }
 
-fn blob(name: &str, file: &str, etag: &str) -> StoredBlob {
-    let blob = Blob {
-        name: BlobName::parse(name).unwrap(),
-        bytes: 7,
-        etag: etag.to_owned(),
-        modified: at(5),
-        properties: [("content-type".to_owned(), "a \"b\"\n".to_owned())].into(),
-    };
-    StoredBlob { blob, file: file.to_owned() }
-}
-
-#[tokio::test]
-async fn blobs_are_written_replaced_listed_and_deleted() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn blobs_are_written_replaced_listed_and_deleted(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let put = async |blob: &StoredBlob, condition: Condition| store.put_blob(blob, &condition).await.unwrap();
     let (first, second) = (blob("d/f", "1", "a"), blob("d/f", "2", "b"));
     assert_eq!(put(&first, Condition::default()).await, BlobWriteOutcome::Done(None));
@@ -169,12 +190,15 @@ async fn blobs_are_written_replaced_listed_and_deleted() {
     let gone = store.delete_blob(name, &Condition::default()).await.unwrap();
     assert_eq!(gone, BlobWriteOutcome::Done(Some(second.clone())));
     assert_eq!(store.delete_blob(name, &Condition::default()).await.unwrap(), BlobWriteOutcome::Done(None));
-    assert_eq!(store.blob_files().await.unwrap().len(), 5);
+    let all = store.blob_files(None, 100).await.unwrap();
+    assert_eq!(all.len(), 5);
+    assert!(all.is_sorted_by(|(_, one), (_, next)| one.as_str() < next.as_str()));
+    assert_eq!(store.blob_files(Some(&all[1].1), 2).await.unwrap(), all[2..4]);
 }
 
-#[tokio::test]
-async fn only_the_newest_signing_keys_are_kept() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn only_the_newest_signing_keys_are_kept(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let keys = [key(3), key(2), key(1)];
     let mut newest = None;
@@ -185,9 +209,9 @@ async fn only_the_newest_signing_keys_are_kept() {
     assert_eq!(store.signing_keys().await.unwrap(), keys[..2]);
 }
 
-#[tokio::test]
-async fn a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows() {
-    let TestStore(store, _folder) = store_with(&[]).await;
+pub async fn a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows(open: impl OpenStore) {
+    let store = store_with(open, &[]).await;
+    let store = &**store;
     let key = |second| StoredSigningKey { key: SharedAccessKey::generate(), created: at(second) };
     let (first, second) = (key(1), key(2));
     assert!(!store.save_signing_key(&first, Some(at(7)), 2).await.unwrap());

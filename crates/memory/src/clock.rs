@@ -1,0 +1,42 @@
+//! A wall clock that follows tokio's clock.
+
+use ferrohub_core::clock::Clock;
+use ferrohub_model::Timestamp;
+use tokio::time::Instant;
+
+/// Wall-clock time that passes as tokio's time does. A test that pauses tokio's time moves both together.
+#[derive(Debug, Clone, Copy)]
+pub struct VirtualClock {
+    start: Timestamp,
+    since: Instant,
+}
+
+impl VirtualClock {
+    /// Creates a clock that shows `start` now.
+    #[must_use]
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self { start, since: Instant::now() }
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        self.start.plus_millis(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_follows_paused_time() {
+        let start = Timestamp::from_unix_seconds(1_800_000_000);
+        let clock = VirtualClock::starting_at(start);
+        assert_eq!(clock.now(), start);
+        tokio::time::sleep(Duration::from_secs(48 * 3600)).await;
+        assert_eq!(clock.now(), start.plus_millis(48 * 3600 * 1000));
+    }
+}
