@@ -106,6 +106,16 @@ pub(super) fn explain(code: ErrorCode) -> Option<(&'static str, &'static str)> {
             ("invalid_expiry", "set an expiry in the future, see messages.max_time_to_live_seconds")
         }
         ErrorCode::DeviceMessageLockLost => ("lock_lost", "settle within the lock duration"),
+        ErrorCode::GenericNotFound => {
+            ("unknown_event_source", "see `error`, and EVENTHUB_CONNECTION_STRING of `ferrohub env`")
+        }
+        ErrorCode::GenericConflict => {
+            ("owned_partition", "end the reader with the higher owner level, or use another consumer group")
+        }
+        ErrorCode::ThrottlingException => (
+            "too_many_readers",
+            "end a reader, use another consumer group, or raise events.readers_per_group",
+        ),
         code => match code.http_status() {
             400..500 => ("invalid_message", "see `error`"),
             _ => ("unavailable", "see the errors of the store in this log; the client may send again"),
