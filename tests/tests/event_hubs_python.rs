@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use ferrohub_acceptance::{EventReaderClient, EventSender, Hub, Service, eventually};
+use ferrohub_acceptance::{
+    Azurite, Device, EventReaderClient, EventSender, Hub, Message, Script, Service, Storage, eventually,
+};
 use serde_json::{Value, json};
 
 fn bodies(events: &[Value]) -> Vec<u64> {
@@ -113,4 +115,98 @@ fn the_python_clients_read_over_a_websocket() {
         assert_eq!(reader.properties().unwrap()["hub"]["partition_ids"], json!(["0", "1", "2", "3"]));
         assert_eq!(bodies(&reader.receive(&json!({ "count": 8 }))), [0, 1, 2, 3, 4, 5, 6, 7]);
     }
+}
+
+/// Two readers of a group, one after the other: the second continues where the first has set its checkpoints.
+fn continues_at_checkpoints(asynchronous: bool) {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let sender = EventSender::with_devices(&service, 8);
+    sender.send_one_of_each();
+    let azurite = Azurite::start();
+    let storage = Storage::start(&hub);
+    let connection_string = azurite.connection_string();
+    storage
+        .call("create_container", &json!({ "connection_string": connection_string, "name": "checkpoints" }))
+        .unwrap();
+    let checkpoints = json!({ "connection_string": connection_string, "container": "checkpoints" });
+    let receive = |count: usize| {
+        let reader = EventReaderClient::python(&hub, json!({ "asynchronous": asynchronous }));
+        reader.receive(&json!({ "count": count, "checkpoints": checkpoints }))
+    };
+    assert_eq!(bodies(&receive(8)), [0, 1, 2, 3, 4, 5, 6, 7]);
+    for body in ["10", "11", "12"] {
+        sender.send(body.len(), body);
+    }
+    assert_eq!(bodies(&receive(3)), [10, 11, 12]);
+}
+
+#[test]
+fn readers_continue_at_their_checkpoints() {
+    continues_at_checkpoints(false);
+}
+
+#[test]
+fn asynchronous_readers_continue_at_their_checkpoints() {
+    continues_at_checkpoints(true);
+}
+
+#[test]
+fn a_reader_without_the_right_learns_it() {
+    let key = "AAECAwQFBgcICQoLDA0ODw==";
+    let hub = Hub::builder()
+        .config(&format!(
+            "[[policy]]\nname = \"other\"\nrights = [\"RegistryRead\"]\nprimary_key = \"{key}\"\nsecondary_key = \"{key}\""
+        ))
+        .start();
+    let connection_string = |policy: &str, key: &str| {
+        format!(
+            "Endpoint=sb://{0}/;SharedAccessKeyName={policy};SharedAccessKey={key};EntityPath={0}",
+            hub.name()
+        )
+    };
+    // A refused link is a lost connection for this client; the log of the hub has the reason.
+    for (policy, expected) in [
+        ("other", "ConnectionLostError"),
+        ("service", "AuthenticationError"),
+        ("nobody", "AuthenticationError"),
+    ] {
+        let config = json!({ "connection_string": connection_string(policy, key) });
+        let failure = EventReaderClient::python(&hub, config).properties().unwrap_err();
+        assert_eq!(failure.exception, expected, "{policy}: {failure:?}");
+    }
+    for reason in ["no_right", "bad_signature", "unknown_policy"] {
+        assert!(hub.metric("ferrohub_unauthorized_total", reason) >= 1.0, "{reason}");
+    }
+}
+
+/// What Microsoft's service helper of its samples does: it sends a message to a device with `azure-iot-hub`, and reads the events
+/// of the device and the changes of its twin with `azure-eventhub`, in batches.
+#[test]
+fn a_back_end_sends_messages_and_reads_telemetry_and_twin_changes() {
+    let hub = Hub::builder().config("[events]\nsources = [\"twinChangeEvents\"]").start();
+    let service = Service::owner(&hub);
+    let device = Device::with_identity(&service.create_device("dev1")).start(&hub);
+    device.listen_for_messages(true);
+    let mut output = Script::new(&hub, "service_helper.py").arg("dev1").start();
+    let mut next = || output.next_line(Duration::from_secs(60)).expect("a line");
+    assert_eq!(next(), "reading");
+    let message = device.next_message();
+    assert_eq!(message.body_text(), "hello");
+    device.report(&json!({ "rate": 5 })).unwrap();
+    let telemetry = Message::text("{\"temperature\":21}")
+        .system("message_id", "m1")
+        .system("content_type", "application/json")
+        .system("content_encoding", "utf-8")
+        .custom("level", "high");
+    device.send(&[telemetry]).unwrap();
+    let mut lines = vec![next(), next()];
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "patch {'reported': {'rate': 5}}",
+            "telemetry m1 application/json {'temperature': 21} {'level': 'high'}",
+        ]
+    );
 }
