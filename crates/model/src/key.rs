@@ -110,6 +110,14 @@ impl SharedAccessKey {
         signature
     }
 
+    /// Returns whether `signature` is the HMAC-SHA256 of `message` under the base64 text of this key, which is not decoded.
+    /// Takes constant time.
+    #[must_use]
+    pub fn verify_under_text(&self, message: &[u8], signature: &[u8]) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.to_base64().as_bytes());
+        hmac::verify(&key, message, signature).is_ok()
+    }
+
     /// Returns whether `signature` is the HMAC-SHA256 of `message` under this key. Takes constant time.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {

@@ -13,6 +13,7 @@ pub mod device;
 pub mod error;
 pub mod error_kind;
 pub mod error_response;
+pub mod event_hub;
 pub mod fault;
 pub mod file;
 mod guid;
