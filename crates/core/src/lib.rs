@@ -8,6 +8,7 @@
 //! * [`node`]: what this process holds, the connections and the calls in flight.
 //! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
 //!   events), [`files::BlobStore`] (uploaded files), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
+//! * [`delivery`]: the peek-lock of queues, which hands out messages, feedback and file notifications.
 //! * [`background`]: supervised tasks, and leases for work that must happen once in a hub.
 //! * [`Hub`]: assembles these, starts and stops.
 //!
@@ -48,6 +49,7 @@ pub mod clock;
 pub mod close_reason;
 pub mod cloud_to_device;
 pub mod connections;
+pub mod delivery;
 pub mod faults;
 pub mod files;
 mod hub;
@@ -69,7 +71,6 @@ mod store_error;
 pub mod telemetry;
 pub mod twins;
 pub mod uncancelled;
-mod waiting;
 
 pub use callers::{
     BlobCaller, BlobDenied, Caller, ConnectedDevice, Credentials, DeviceCaller, ServiceCaller,

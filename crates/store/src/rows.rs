@@ -4,7 +4,7 @@ use std::error::Error;
 
 use ferrohub_core::authorities::StoredAuthority;
 use ferrohub_core::cloud_to_device::{NewMessage, StoredFeedback, StoredMessage};
-use ferrohub_core::files::{Blob, StoredSigningKey, Upload};
+use ferrohub_core::files::{Blob, StoredNotification, StoredSigningKey, Upload};
 use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
@@ -294,14 +294,16 @@ pub(crate) fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
     Ok(Upload { correlation_id: row.get(0)?, blob: blob_name(row, 1)?, expires: time(row, 2)? })
 }
 
-/// Reads a file notification from a row of device, URI, blob, modification time, bytes and enqueued time.
-pub(crate) fn file_notification(row: &Row<'_>) -> rusqlite::Result<FileNotification> {
-    Ok(FileNotification {
-        device_id: row.get(0)?,
-        blob_uri: row.get(1)?,
-        blob_name: row.get(2)?,
-        last_updated_time: time(row, 3)?,
-        blob_size_in_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
-        enqueued_time_utc: time(row, 5)?,
-    })
+/// Reads a file notification from a row of sequence number, deliveries, device, URI, blob, modification time, bytes and
+/// enqueued time.
+pub(crate) fn file_notification(row: &Row<'_>) -> rusqlite::Result<StoredNotification> {
+    let notification = FileNotification {
+        device_id: row.get(2)?,
+        blob_uri: row.get(3)?,
+        blob_name: row.get(4)?,
+        last_updated_time: time(row, 5)?,
+        blob_size_in_bytes: row.get::<_, i64>(6)?.unsigned_abs(),
+        enqueued_time_utc: time(row, 7)?,
+    };
+    Ok(StoredNotification { sequence: u64_column(row, 0)?, deliveries: row.get(1)?, notification })
 }

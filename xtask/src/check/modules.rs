@@ -28,7 +28,7 @@ pub(super) const CRATES: &[Modules] = &[
             &["panics"],
             &["uncancelled"],
             &["store_error"],
-            &["authorities", "operations", "policies", "registry", "waiting"],
+            &["authorities", "delivery", "operations", "policies", "registry"],
             &["auth", "connections", "twins"],
             &["background"],
             &["files", "node", "queries"],

@@ -9,7 +9,6 @@ use std::fs;
 use std::path::Path;
 
 use ferrohub_core::background::{LeaseOutcome, LeaseRequest};
-use ferrohub_core::files::NotificationLock;
 use ferrohub_core::registry::{Authentication, DeviceCounts};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::Store;
@@ -185,10 +184,8 @@ async fn files_are_found(store: &dyn Store, version: usize) {
     assert_eq!((blob.file.as_str(), blob.blob.bytes), ("0123456789abcdef0123456789abcdef", 5));
     assert_eq!(blob.blob.properties.get("content-type").map(String::as_str), Some("image/png"));
     assert_eq!(store.signing_keys().await.unwrap().len(), 1);
-    let lock =
-        NotificationLock { token: "lock".to_owned(), until: time(1_800_000_100_000), max_deliveries: 10 };
-    let notification =
-        store.lock_next_file_notification(time(1_800_000_000_000), &lock).await.unwrap().unwrap();
+    let notifications = store.file_notifications(time(1_800_000_000_000), &[], 9).await.unwrap();
+    let notification = &notifications[0].notification;
     assert_eq!((notification.blob_name.as_str(), notification.blob_size_in_bytes), ("pump-1/photo.png", 5));
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
-use registry::{devices, keys, modules, statistics};
+use registry::{bulk, devices, keys, modules, statistics};
 
 /// Wraps a handler for services.
 macro_rules! service {
@@ -122,6 +122,16 @@ pub(super) static ROUTES: &[Route] = &[
         .takes(&["If-Match"])
         .returns_nothing()
         .fails(&[404, 412]),
+    Route::new(Op::ChangeIdentities, Post, &["/devices"], service!(bulk::change))
+        .body("BulkRequest")
+        .returns("BulkResult")
+        .returns_also(&[400])
+        .fails(&[413]),
+    Route::new(Op::RegenerateKeys, Post, &["/devices/keys/regenerate"], service!(bulk::regenerate_keys))
+        .body("BulkKeyRequest")
+        .returns("BulkKeyResult")
+        .returns_also(&[207, 400])
+        .fails(&[413]),
     Route::new(
         Op::RegenerateDeviceKey,
         Post,
@@ -210,7 +220,7 @@ pub(super) static ROUTES: &[Route] = &[
         .takes(&["consumerGroup", "position", "partition", "max", "wait", "Last-Event-ID"])
         .returns_one_of(&[("application/x-ndjson", "EventLines"), ("text/event-stream", "EventStream")])
         .with(&["ferrohub-position"])
-        .fails(&[404, 429]),
+        .fails(&[404, 409, 429]),
     Route::new(Op::GetEventLog, Get, &["/messages/events/partitions"], service!(telemetry::read::partitions))
         .returns("EventLog"),
     Route::new(Op::SendMessage, Post, DEVICE_BOUND, service!(service_messages::send))
