@@ -61,3 +61,33 @@ impl QuerySlots {
         self.continuation_key.get_or_try_init(read).await.map_err(|error: StoreError| store_failed(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_query_waits_its_turn_and_is_refused_if_too_many_wait_or_none_ends() {
+        let wait = Duration::from_secs(10);
+        let limits = QueryLimits { concurrent: 1, waiting: 1, wait, ..QueryLimits::default() };
+        let slots = QuerySlots::new(&limits);
+        let refused = |result: Result<QuerySlot, HubError>| result.unwrap_err().code;
+        let first = slots.acquire(&limits).await.unwrap();
+        let mut second = Box::pin(slots.acquire(&limits));
+        assert!(second.as_mut().now_or_never().is_none(), "it waits");
+        assert_eq!(refused(slots.acquire(&limits).await), ErrorCode::ThrottlingException);
+        drop(first);
+        let second = second.await.unwrap();
+        let started = tokio::time::Instant::now();
+        assert_eq!(refused(slots.acquire(&limits).await), ErrorCode::ThrottlingException);
+        assert_eq!(started.elapsed(), wait);
+        // A caller that is gone does not wait any more.
+        assert!(slots.acquire(&limits).now_or_never().is_none());
+        drop(second);
+        assert!(slots.acquire(&limits).await.is_ok());
+    }
+}
