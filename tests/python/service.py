@@ -13,7 +13,7 @@ import jwt
 import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
+from azure.iot.hub.models import CloudToDeviceMethod, QuerySpecification, Twin, TwinProperties
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -136,6 +136,16 @@ def main():
 
     def delete_module(device_id, module_id, etag=None):
         manager.delete_module(device_id, module_id, etag)
+
+    def query(query, max_item_count=None, continuation_token=None):
+        """A page of `query_iot_hub`."""
+        specification = QuerySpecification(query=query)
+        result = manager.query_iot_hub(specification, continuation_token, max_item_count)
+        return {
+            "type": result.type,
+            "items": [item.serialize(keep_readonly=True) for item in result.items],
+            "continuation_token": result.continuation_token,
+        }
 
     def get_twin(device_id, module_id=None):
         if module_id is None:
@@ -295,6 +305,7 @@ def main():
             "get_module": get_module,
             "get_modules": get_modules,
             "delete_module": delete_module,
+            "query": query,
             "get_twin": get_twin,
             "change_twin": change_twin,
             "http": http,

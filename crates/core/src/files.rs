@@ -19,10 +19,10 @@ pub use blobs::BlobOperationError;
 pub use blocks::{BlockId, MAX_BLOCKS, MAX_UNCOMMITTED_BLOCKS, UncommittedBlocks};
 pub use condition::{Condition, ConditionFailed, EtagMatch};
 pub use notifications::LockedNotification;
-pub(crate) use notifications::NotificationWaiters;
+pub(crate) use notifications::NotificationQueue;
 pub(crate) use signing_keys::UrlSigningKeys;
 pub use store::{
     BeginUploadOutcome, BlobIndex, BlobWriteOutcome, EndUploadOutcome, FileNotificationStore,
-    NotificationLock, QueuedNotification, SettleNotificationOutcome, SigningKeyStore, StoredBlob,
-    StoredSigningKey, Upload, UploadStore,
+    QueuedNotification, SigningKeyStore, StoredBlob, StoredNotification, StoredSigningKey, Upload,
+    UploadStore,
 };

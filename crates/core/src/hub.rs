@@ -17,12 +17,14 @@ use crate::clock::Clock;
 use crate::close_reason::CloseReason;
 use crate::cloud_to_device::Queues;
 use crate::connections::RecentActivity;
+use crate::delivery::PeekLock;
 use crate::faults::FaultInjector;
-use crate::files::{FileStorage, NotificationWaiters, UrlSigningKeys};
+use crate::files::{FileStorage, NotificationQueue, UrlSigningKeys};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Connections;
 use crate::policies::{Policies, Policy};
+use crate::queries::QuerySlots;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ConnectionEvents, EventLog, EventSettings, EventSource, ManagedEventLog};
 use crate::twins::IdentityLocks;
@@ -79,8 +81,9 @@ pub struct Hub {
     pub(crate) metrics: Metrics,
     pub(crate) files: Option<FileStorage>,
     pub(crate) url_signing_keys: Arc<UrlSigningKeys>,
-    pub(crate) notification_waiters: NotificationWaiters,
+    pub(crate) notifications: Arc<PeekLock<NotificationQueue>>,
     pub(crate) identity_locks: IdentityLocks,
+    pub(crate) query_slots: QuerySlots,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) background: Background,
@@ -113,8 +116,13 @@ impl Hub {
         } else {
             None
         };
-        let notifications = settings.limits.files.notifications.as_ref();
-        let notification_waiters = NotificationWaiters::new(clock.now(), notifications);
+        let notifications = PeekLock::of_notifications(
+            store.clone(),
+            clock.clone(),
+            settings.limits.files.notifications.clone(),
+            metrics.clone(),
+        );
+        let query_slots = QuerySlots::new(&settings.limits.queries);
         let hub = Self {
             host: settings.host,
             fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
@@ -131,8 +139,9 @@ impl Hub {
             metrics,
             files,
             url_signing_keys: Arc::default(),
-            notification_waiters,
+            notifications,
             identity_locks: IdentityLocks::default(),
+            query_slots,
             recent_activity: Arc::default(),
             queues,
             background,

@@ -3,11 +3,12 @@
 //! * [`operations`]: the table of all operations, and the rights that permit each.
 //! * [`ServiceCaller`], [`DeviceCaller`], [`ConnectedDevice`], [`BlobCaller`]: who asks. A protocol head proves it once, with
 //!   [`Hub::authenticate_service`] and the like. Operations are methods of these, and check their right themselves.
-//! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`telemetry`],
-//!   [`cloud_to_device`], [`files`], [`policies`], [`faults`], [`connections`].
+//! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`queries`],
+//!   [`telemetry`], [`cloud_to_device`], [`files`], [`policies`], [`faults`], [`connections`].
 //! * [`node`]: what this process holds, the connections and the calls in flight.
 //! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
 //!   events), [`files::BlobStore`] (uploaded files), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
+//! * [`delivery`]: the peek-lock of queues, which hands out messages, feedback and file notifications.
 //! * [`background`]: supervised tasks, and leases for work that must happen once in a hub.
 //! * [`Hub`]: assembles these, starts and stops.
 //!
@@ -48,6 +49,7 @@ pub mod clock;
 pub mod close_reason;
 pub mod cloud_to_device;
 pub mod connections;
+pub mod delivery;
 pub mod faults;
 pub mod files;
 mod hub;
@@ -59,6 +61,7 @@ pub mod node;
 pub mod operations;
 pub mod panics;
 pub mod policies;
+pub mod queries;
 mod readiness;
 pub mod registry;
 pub mod request_peer;
@@ -68,7 +71,6 @@ mod store_error;
 pub mod telemetry;
 pub mod twins;
 pub mod uncancelled;
-mod waiting;
 
 pub use callers::{
     BlobCaller, BlobDenied, Caller, ConnectedDevice, Credentials, DeviceCaller, ServiceCaller,

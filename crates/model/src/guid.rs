@@ -7,7 +7,7 @@ use crate::random::random_bytes;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// 128 bits that are written as a GUID: `01234567-89ab-cdef-0123-456789abcdef`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Guid(pub u128);
 
 impl Guid {

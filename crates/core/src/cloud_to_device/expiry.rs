@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use ferrohub_model::Timestamp;
 use ferrohub_model::message::FeedbackStatus;
-use ferrohub_model::{IdentityId, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::Queues;
-use super::locks::Released;
 use crate::background::{LeaseState, Stop, TaskLease};
 use crate::cloud_to_device::ExpiredMessage;
 use crate::store_error::StoreError;
@@ -57,7 +56,7 @@ impl ExpiryTimer {
 pub(crate) async fn run(queues: Arc<Queues>, lease: Arc<TaskLease>, mut stop: Stop) {
     while !stop.is_requested() {
         // From here on, a new item either wakes this task or is found by `expire_due`.
-        queues.expiry_timer.wake_at_millis.store(i64::MAX, Ordering::SeqCst);
+        queues.queue().expiry_timer.wake_at_millis.store(i64::MAX, Ordering::SeqCst);
         let next = match queues.expire_due(&lease).await {
             Ok(next) => next,
             Err(error) => {
@@ -67,9 +66,9 @@ pub(crate) async fn run(queues: Arc<Queues>, lease: Arc<TaskLease>, mut stop: St
             }
         };
         let next = next.map_or(i64::MAX, Timestamp::unix_millis);
-        queues.expiry_timer.wake_at_millis.store(next, Ordering::SeqCst);
+        queues.queue().expiry_timer.wake_at_millis.store(next, Ordering::SeqCst);
         // Nothing expires by itself: the next item wakes the task.
-        let left = (next != i64::MAX).then(|| next.saturating_sub(queues.clock.now().unix_millis()));
+        let left = (next != i64::MAX).then(|| next.saturating_sub(queues.queue().clock.now().unix_millis()));
         let due = async {
             match left {
                 Some(left) => {
@@ -79,7 +78,7 @@ pub(crate) async fn run(queues: Arc<Queues>, lease: Arc<TaskLease>, mut stop: St
             }
         };
         tokio::select! {
-            () = queues.expiry_timer.notify.notified() => {}
+            () = queues.queue().expiry_timer.notify.notified() => {}
             () = due => {}
             () = stop.requested() => {}
         }
@@ -90,12 +89,8 @@ pub(crate) async fn run(queues: Arc<Queues>, lease: Arc<TaskLease>, mut stop: St
 impl Queues {
     /// Expires everything that is due. Returns the time of the next expiry.
     async fn expire_due(&self, lease: &TaskLease) -> Result<Option<Timestamp>, StoreError> {
-        let now = self.clock.now();
-        let unlocked = self.locks().expire_locks(now);
-        for id in &unlocked {
-            debug!(device = %id, "message lock expired");
-            self.bus.notify_messages(id).await;
-        }
+        self.messages.time_out();
+        let now = self.queue().clock.now();
         let stored = match lease.hold().await? {
             LeaseState::Held => self.expire_stored(now).await?,
             LeaseState::HeldElsewhere { retry_after } => {
@@ -103,70 +98,42 @@ impl Queues {
                 Some(now.plus_millis(millis))
             }
         };
-        Ok(stored.into_iter().chain(self.locks().next_expiry()).min())
+        Ok(stored.into_iter().chain(self.messages.next_timeout()).min())
     }
 
     /// Expires the messages and the feedback in the store that are due. Returns the time of the next expiry.
     async fn expire_stored(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let store = &self.queue().store;
         let mut after = (Timestamp::MIN, 0);
         loop {
-            let due = self.store.expired_messages(now, after, BATCH_SIZE).await?;
+            let due = store.expired_messages(now, after, BATCH_SIZE).await?;
             let Some(last) = due.last() else { break };
             after = (last.expiry, last.sequence);
-            self.expire_messages(&due).await?;
+            self.expire_messages(due).await?;
         }
-        let expired = self.store.expire_feedback(now).await?;
+        let expired = store.expire_feedback(now).await?;
         if expired > 0 {
             info!(records = expired, "feedback expired without being received");
         }
-        self.store.next_expiry(now).await
+        store.next_expiry(now).await
     }
 
-    /// Expires those messages that are not locked. The others are checked again when their locks are released.
-    async fn expire_messages(&self, due: &[ExpiredMessage]) -> Result<(), StoreError> {
-        let locked: Vec<&ExpiredMessage> = {
-            let mut locks = self.locks();
-            due.iter().filter(|due| locks.acquire_expired(&due.id, due.sequence, due.expiry)).collect()
-        };
-        if locked.is_empty() {
+    /// Expires those messages that are not locked. The others are checked again when their locks are released. If this fails or
+    /// panics, none stays locked, and the next attempt finds them.
+    async fn expire_messages(&self, due: Vec<ExpiredMessage>) -> Result<(), StoreError> {
+        let queue = self.queue();
+        let due = due.into_iter().map(|due| (due.id, due.sequence, due.expiry));
+        let locked = self.messages.lock_for_hub(due);
+        let sequences = locked.sequences();
+        if sequences.is_empty() {
             return Ok(());
         }
-        let mut expiring = ExpiringLocks { queues: self, locked };
-        let sequences: Vec<u64> = expiring.locked.iter().map(|due| due.sequence).collect();
-        let ended =
-            self.store.settle_messages(&sequences, FeedbackStatus::Expired, self.feedback_options()).await;
-        let released = expiring.release();
-        for (id, released) in released.iter().filter(|(_, released)| released.had_waiter) {
-            self.notify_released(id, released, false).await;
-        }
-        let ended = ended?;
-        self.feedback.notify();
-        self.record_outcome("expired", ended);
+        let options = queue.feedback_options();
+        let ended = queue.store.settle_messages(&sequences, FeedbackStatus::Expired, options).await?;
+        drop(locked);
+        queue.feedback.queue().notify();
+        queue.record_outcome("expired", ended);
         info!(messages = ended, "messages expired");
         Ok(())
-    }
-}
-
-/// Messages that the expiry task has locked. Dropping it, also in a panic, releases them: the task is started again, and
-/// finds them.
-struct ExpiringLocks<'a> {
-    queues: &'a Queues,
-    locked: Vec<&'a ExpiredMessage>,
-}
-
-impl<'a> ExpiringLocks<'a> {
-    fn release(&mut self) -> Vec<(&'a IdentityId, Released)> {
-        let now = self.queues.clock.now();
-        let mut locks = self.queues.locks();
-        let release = |due: &'a ExpiredMessage| (&due.id, locks.finish_settle(&due.id, &[due.sequence], now));
-        std::mem::take(&mut self.locked).into_iter().map(release).collect()
-    }
-}
-
-impl Drop for ExpiringLocks<'_> {
-    fn drop(&mut self) {
-        if !self.locked.is_empty() {
-            self.release();
-        }
     }
 }

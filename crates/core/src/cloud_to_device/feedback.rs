@@ -1,60 +1,18 @@
 //! Feedback: the outcomes of messages, delivered to services in batches.
 
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::FeedbackRecord;
-use tokio::sync::Notify;
 use tracing::debug;
 
-use super::{LockToken, Queues, Settlement};
+use super::{FeedbackLimits, MessageStore, Settlement, StoredFeedback};
+use crate::clock::Clock;
+use crate::delivery::{
+    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters, Written,
+};
+use crate::metrics::Outcomes;
 use crate::store_error::StoreError;
-use crate::uncancelled::run_uncancelled;
-use crate::waiting::wait;
-
-/// A batch of records that a service has received and not settled yet.
-#[derive(Debug)]
-struct LockedBatch {
-    token: LockToken,
-    sequences: Vec<u64>,
-    locked_until: Timestamp,
-    /// The settlement is being written.
-    settling: bool,
-}
-
-/// All locked batches.
-#[derive(Debug, Default)]
-pub(super) struct FeedbackLocks {
-    batches: Mutex<Vec<LockedBatch>>,
-    /// Serializes receivers, so that no record is in two batches.
-    receive_lock: tokio::sync::Mutex<()>,
-    /// Notified when there may be new records, or unlocked ones.
-    changed: Notify,
-}
-
-impl FeedbackLocks {
-    fn lock(&self) -> MutexGuard<'_, Vec<LockedBatch>> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the services that wait for feedback. Call it after records are stored or unlocked.
-    pub(super) fn notify(&self) {
-        self.changed.notify_waiters();
-    }
-
-    /// Returns when the next lock expires.
-    fn next_unlock(&self) -> Option<Timestamp> {
-        self.lock().iter().filter(|batch| !batch.settling).map(|batch| batch.locked_until).min()
-    }
-}
-
-/// The result of an attempt to receive feedback.
-enum Attempt {
-    Batch(FeedbackBatch),
-    /// There is no batch. Without a notification, there is none before this time.
-    Nothing(Option<Timestamp>),
-}
 
 /// A batch of feedback records, locked for the service that received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,114 +31,132 @@ pub struct FeedbackBatch {
     pub records: Vec<FeedbackRecord>,
 }
 
-impl Queues {
+/// The only queue of feedback. A batch of records is locked with one token.
+pub(super) struct FeedbackQueue {
+    store: Arc<dyn MessageStore>,
+    clock: Arc<dyn Clock>,
+    limits: FeedbackLimits,
+    panics: Outcomes,
+    waiters: Waiters,
+}
+
+impl QueueKind for FeedbackQueue {
+    type Key = ();
+    type Outcome = Settlement;
+    type Error = StoreError;
+
+    fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    fn panics(&self) -> &Outcomes {
+        &self.panics
+    }
+
+    /// Completing or rejecting records deletes them.
+    async fn write(&self, (): &(), sequences: &[u64], settlement: Settlement) -> Result<Written, StoreError> {
+        match settlement {
+            Settlement::Complete | Settlement::Reject => self.store.complete_feedback(sequences).await?,
+            Settlement::Abandon => {
+                self.store.abandon_feedback(sequences, self.limits.max_deliveries).await?;
+            }
+        }
+        Ok(Written { items: sequences.len() as u64, available: settlement == Settlement::Abandon })
+    }
+
+    fn on_released(&self, (): &(), released: Released) {
+        if released.available {
+            self.notify();
+        }
+    }
+}
+
+impl FeedbackQueue {
+    pub(super) fn new(
+        store: Arc<dyn MessageStore>,
+        clock: Arc<dyn Clock>,
+        limits: FeedbackLimits,
+        panics: Outcomes,
+    ) -> Self {
+        Self { store, clock, limits, panics, waiters: Waiters::default() }
+    }
+
+    /// Wakes the services that wait for feedback. Call it after records are stored.
+    pub(super) fn notify(&self) {
+        self.waiters.notify();
+    }
+}
+
+impl PeekLock<FeedbackQueue> {
     /// Locks the oldest unlocked records as a batch. Returns `None` while they do not fill a batch and the oldest one
     /// has not waited for the configured delay.
-    pub(crate) async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, StoreError> {
-        Ok(match self.try_receive_feedback().await? {
-            Attempt::Batch(batch) => Some(batch),
-            Attempt::Nothing(_) => None,
-        })
+    pub(super) async fn receive(self: &Arc<Self>) -> Result<Option<FeedbackBatch>, StoreError> {
+        Ok(self.try_receive().await?.received())
     }
 
     /// Waits until there is a batch, and locks it. While there is no record and no lock, nothing is read from the store.
     /// Cancel-safe: no batch stays locked.
-    pub(crate) async fn next_feedback(&self) -> Result<FeedbackBatch, StoreError> {
+    pub(super) async fn next(self: &Arc<Self>) -> Result<FeedbackBatch, StoreError> {
+        let FeedbackQueue { clock, waiters, .. } = self.queue();
         loop {
-            let mut changed = pin!(self.feedback.changed.notified());
-            // What changes from here on is not missed.
-            changed.as_mut().enable();
-            match self.try_receive_feedback().await? {
-                Attempt::Batch(batch) => return Ok(batch),
-                Attempt::Nothing(ready) => wait(&*self.clock, changed, ready).await,
+            let waiting = waiters.begin();
+            match self.try_receive().await? {
+                Attempt::Received(batch) => return Ok(batch),
+                Attempt::Nothing(ready) => waiting.wait(&**clock, ready).await,
             }
         }
     }
 
-    async fn try_receive_feedback(&self) -> Result<Attempt, StoreError> {
-        let limits = &self.limits.feedback;
-        let _one_at_a_time = self.feedback.receive_lock.lock().await;
-        let locked: Vec<u64> = {
-            let now = self.clock.now();
-            let mut batches = self.feedback.lock();
-            batches.retain(|batch| batch.settling || batch.locked_until > now);
-            batches.iter().flat_map(|batch| batch.sequences.iter().copied()).collect()
-        };
-        let records = self.store.feedback(&locked, limits.batch).await?;
-        let now = self.clock.now();
-        let delay = i64::try_from(limits.delay.as_millis()).unwrap_or(i64::MAX);
-        let unlock = self.feedback.next_unlock();
-        let Some(first) = records.first() else { return Ok(Attempt::Nothing(unlock)) };
-        let ready = first.record.enqueued_time_utc.plus_millis(delay);
-        if records.len() < limits.batch && ready > now {
-            return Ok(Attempt::Nothing(unlock.into_iter().chain([ready]).min()));
+    async fn try_receive(self: &Arc<Self>) -> Result<Attempt<FeedbackBatch>, StoreError> {
+        let FeedbackQueue { store, clock, limits, waiters, .. } = self.queue();
+        let _turn = waiters.turn().await;
+        loop {
+            let reading = self.read(&());
+            let records = store.feedback(&reading.locked(), limits.batch).await?;
+            let Some(first) = records.first() else { return Ok(Attempt::Nothing(self.next_timeout())) };
+            let delay = i64::try_from(limits.delay.as_millis()).unwrap_or(i64::MAX);
+            let ready = first.record.enqueued_time_utc.plus_millis(delay);
+            if records.len() < limits.batch && ready > clock.now() {
+                return Ok(Attempt::Nothing(self.next_timeout().into_iter().chain([ready]).min()));
+            }
+            let entries: Vec<Entry> = records.iter().map(entry).collect();
+            let limit = HandOutLimit { items: records.len(), bytes: usize::MAX, max_deliveries: u32::MAX };
+            let handed_out = reading.hand_out(Recipient::Token(limits.lock), &entries, limit);
+            let Some((token, locked_until)) = handed_out.lock else { continue };
+            if handed_out.sequences().len() < records.len() || handed_out.keep(|_| true).is_empty() {
+                // Some of them have just been settled or released.
+                continue;
+            }
+            debug!(records = records.len(), "feedback delivered");
+            return Ok(Attempt::Received(FeedbackBatch {
+                token,
+                locked_until,
+                sequence: first.sequence,
+                delivery_count: first.delivery_count,
+                enqueued: first.record.enqueued_time_utc,
+                records: records.into_iter().map(|record| record.record).collect(),
+            }));
         }
-        let lock = i64::try_from(limits.lock.as_millis()).unwrap_or(i64::MAX);
-        let batch = FeedbackBatch {
-            token: LockToken::generate(),
-            locked_until: now.plus_millis(lock),
-            sequence: first.sequence,
-            delivery_count: first.delivery_count,
-            enqueued: first.record.enqueued_time_utc,
-            records: records.iter().map(|record| record.record.clone()).collect(),
-        };
-        self.feedback.lock().push(LockedBatch {
-            token: batch.token,
-            sequences: records.iter().map(|record| record.sequence).collect(),
-            locked_until: batch.locked_until,
-            settling: false,
-        });
-        debug!(records = batch.records.len(), "feedback delivered");
-        Ok(Attempt::Batch(batch))
     }
 
     /// Unlocks the batch with this token, as if it had not been received. Has no effect if the lock has expired or the batch
     /// is being settled.
-    pub(crate) fn release_feedback(&self, token: LockToken) {
-        self.feedback.lock().retain(|batch| batch.token != token || batch.settling);
-        self.feedback.notify();
+    pub(super) fn release(&self, token: LockToken) {
+        self.release_token(&(), token);
     }
 
-    /// Settles the batch with this token. Returns false if the lock has expired or never existed. Completing or
-    /// rejecting a batch deletes its records. Runs to completion even if the caller is cancelled.
-    pub(crate) async fn settle_feedback(
+    /// Settles the batch with this token. Returns false if the lock has expired or never existed. Runs to completion even
+    /// if the caller is cancelled.
+    pub(super) async fn settle(
         self: &Arc<Self>,
         token: LockToken,
         settlement: Settlement,
     ) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let sequences = {
-            let mut batches = self.feedback.lock();
-            let found = batches
-                .iter_mut()
-                .find(|batch| batch.token == token && batch.locked_until > now && !batch.settling);
-            let Some(batch) = found else { return Ok(false) };
-            batch.settling = true;
-            batch.sequences.clone()
-        };
-        let queues = self.clone();
-        run_uncancelled(&self.metrics.panics, async move {
-            let _settling = SettlingBatch { queues: &queues, token };
-            let max_deliveries = queues.limits.feedback.max_deliveries;
-            let written = match settlement {
-                Settlement::Complete | Settlement::Reject => queues.store.complete_feedback(&sequences).await,
-                Settlement::Abandon => queues.store.abandon_feedback(&sequences, max_deliveries).await,
-            };
-            written.map(|()| true)
-        })
-        .await
+        Ok(self.settle_with_token(&(), token, settlement).await?.is_some())
     }
 }
 
-/// A batch whose settlement is being written. Dropping it, also in a panic, releases the records that are still stored.
-struct SettlingBatch<'a> {
-    queues: &'a Queues,
-    token: LockToken,
-}
-
-impl Drop for SettlingBatch<'_> {
-    fn drop(&mut self) {
-        self.queues.feedback.lock().retain(|batch| batch.token != self.token);
-        self.queues.feedback.notify();
-    }
+/// Records expire in the store, whether they are locked or not. Their deliveries are counted when they are abandoned.
+fn entry(record: &StoredFeedback) -> Entry {
+    Entry { sequence: record.sequence, expiry: None, size: 0, deliveries: 0 }
 }

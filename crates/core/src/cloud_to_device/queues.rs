@@ -1,24 +1,19 @@
 //! Message queues: enqueue, fetch, settle and purge.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use ferrohub_model::IdentityId;
-use ferrohub_model::message::FeedbackStatus;
+use ferrohub_model::{IdentityId, Timestamp};
 use tracing::{debug, info};
 
 use super::expiry::ExpiryTimer;
-use super::feedback::FeedbackLocks;
-use super::locks::{FetchLimit, LockOwner, Locks, Released};
-use super::{LockToken, MessageLimits, Receiver};
+use super::feedback::FeedbackQueue;
+use super::message_queue::MessageQueue;
+use super::{EnqueueOutcome, MessageLimits, MessageStore, NewMessage, QueueEntry, Receiver, StoredMessage};
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::cloud_to_device::{
-    AbandonOutcome, EnqueueOutcome, FeedbackOptions, MessageStore, NewMessage, QueueEntry, StoredMessage,
-};
+use crate::delivery::{Entry, HandOutLimit, LockToken, PeekLock, Recipient};
 use crate::metrics::{Metrics, count};
 use crate::store_error::StoreError;
-use crate::uncancelled::run_uncancelled;
 
 /// How a receiver settles a message or a feedback batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +36,22 @@ pub struct LockedMessage {
     pub message: StoredMessage,
 }
 
-/// All message queues of a hub, with the message locks.
+/// Messages that were locked and read.
+#[derive(Debug, Default)]
+pub(super) struct FetchedMessages {
+    /// The messages, oldest first.
+    pub(super) messages: Vec<StoredMessage>,
+    /// Whether there may be further messages.
+    pub(super) more: bool,
+    /// The token that settles them and its expiry, if there are any and the receiver has no connection.
+    lock: Option<(LockToken, Timestamp)>,
+}
+
+/// The message queues of a hub and their feedback, with the locks of both.
+#[derive(Debug)]
 pub(crate) struct Queues {
-    pub(super) store: Arc<dyn MessageStore>,
-    pub(super) bus: Arc<dyn Bus>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) limits: MessageLimits,
-    pub(super) metrics: Metrics,
-    pub(super) expiry_timer: ExpiryTimer,
-    pub(super) feedback: FeedbackLocks,
-    locks: Mutex<Locks>,
-    next_receiver: AtomicU64,
+    pub(super) messages: Arc<PeekLock<MessageQueue>>,
+    pub(super) feedback: Arc<PeekLock<FeedbackQueue>>,
 }
 
 impl Queues {
@@ -62,101 +62,87 @@ impl Queues {
         limits: MessageLimits,
         metrics: Metrics,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let feedback = PeekLock::new(FeedbackQueue::new(
+            store.clone(),
+            clock.clone(),
+            limits.feedback.clone(),
+            metrics.panics.clone(),
+        ));
+        let messages = PeekLock::new(MessageQueue {
             store,
             bus,
             clock,
             limits,
             metrics,
             expiry_timer: ExpiryTimer::default(),
-            feedback: FeedbackLocks::default(),
-            locks: Mutex::default(),
-            next_receiver: AtomicU64::new(1),
-        })
+            feedback: feedback.clone(),
+        });
+        Arc::new(Self { messages, feedback })
     }
 
-    pub(super) fn locks(&self) -> MutexGuard<'_, Locks> {
-        // A panic cannot leave `Locks` half changed, so a poisoned mutex is still usable.
-        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn feedback_options(&self) -> FeedbackOptions {
-        let now = self.clock.now();
-        let time_to_live = i64::try_from(self.limits.feedback.time_to_live.as_millis()).unwrap_or(i64::MAX);
-        FeedbackOptions { now, expiry: now.plus_millis(time_to_live), limit: self.limits.feedback.records }
-    }
-
-    pub(super) fn record_outcome(&self, outcome: &'static str, messages: u64) {
-        if messages > 0 {
-            crate::metrics::counter(&self.metrics.messages, outcome).inc_by(messages);
-        }
+    pub(super) fn queue(&self) -> &MessageQueue {
+        self.messages.queue()
     }
 
     /// Enqueues messages in this order. They are persisted when this returns, and the connections of the devices have been
     /// notified. Returns an outcome for each.
     pub(crate) async fn enqueue(&self, messages: &[NewMessage]) -> Result<Vec<EnqueueOutcome>, StoreError> {
-        let outcomes = self.store.enqueue_messages(messages, self.limits.queue_length).await?;
+        let MessageQueue { store, bus, limits, metrics, expiry_timer, .. } = self.queue();
+        let outcomes = store.enqueue_messages(messages, limits.queue_length).await?;
         for (message, outcome) in messages.iter().zip(&outcomes) {
             if let EnqueueOutcome::Done(sequence) = outcome {
-                count(&self.metrics.messages, "queued");
+                count(&metrics.messages, "queued");
                 debug!(device = %message.id, sequence, bytes = message.body.len(), "message queued");
-                self.expiry_timer.wake_by(message.expiry);
-                self.bus.notify_messages(&message.id).await;
+                expiry_timer.wake_by(message.expiry);
+                bus.notify_messages(&message.id).await;
             }
         }
         Ok(outcomes)
     }
 
-    /// Locks messages and reads them; also returns whether the limit left out further messages. Messages that were
-    /// settled or expired between the query and the lock are not returned. Once locked, they cannot be: settling and
-    /// expiry need the lock.
+    /// Locks messages and reads them. Bodies are read only of messages that are locked: they cannot be settled or expire any more,
+    /// but may have been purged.
     pub(super) async fn fetch(
-        self: &Arc<Self>,
+        &self,
         id: &IdentityId,
-        owner: LockOwner,
-        limit: FetchLimit,
+        recipient: Recipient<'_, MessageQueue>,
+        (items, bytes): (usize, usize),
         wanted: impl Fn(&QueueEntry) -> bool,
-    ) -> Result<(Vec<StoredMessage>, bool), StoreError> {
-        let waiting = self.store.queued_messages(id).await?;
+    ) -> Result<FetchedMessages, StoreError> {
+        let queue = self.queue();
+        let reading = self.messages.read(id);
+        let waiting = queue.store.queued_messages(id).await?;
         if waiting.is_empty() {
-            return Ok((Vec::new(), false));
+            return Ok(FetchedMessages::default());
         }
-        let now = self.clock.now();
-        let locked = self.locks().acquire(id, owner, waiting.into_iter().filter(&wanted), limit, now);
-        if locked.sequences.is_empty() {
-            return Ok((Vec::new(), locked.more));
+        let entries: Vec<Entry> = waiting.iter().filter(|message| wanted(message)).map(entry).collect();
+        let limit = HandOutLimit { items, bytes, max_deliveries: u32::MAX };
+        let handed_out = reading.hand_out(recipient, &entries, limit);
+        let (more, lock) = (handed_out.more, handed_out.lock);
+        if handed_out.sequences().is_empty() {
+            return Ok(FetchedMessages { more, ..FetchedMessages::default() });
         }
-        // If this future is dropped or the read fails, the locks are released.
-        let mut undelivered = UndeliveredLocks { queues: self, id, sequences: locked.sequences };
-        let messages = self.store.messages(&undelivered.sequences).await?;
-        undelivered
-            .sequences
-            .retain(|sequence| !messages.iter().any(|message| message.sequence == *sequence));
-        drop(undelivered);
-        self.record_outcome("delivered", messages.len() as u64);
-        Ok((messages, locked.more))
+        let mut messages = queue.store.messages(handed_out.sequences()).await?;
+        let kept = handed_out.keep(|sequence| messages.iter().any(|message| message.sequence == sequence));
+        messages.retain(|message| kept.contains(&message.sequence));
+        queue.record_outcome("delivered", messages.len() as u64);
+        Ok(FetchedMessages { messages, more, lock })
     }
 
     /// Locks the oldest unlocked message for a device that receives over HTTPS.
-    pub(crate) async fn receive(
-        self: &Arc<Self>,
-        id: &IdentityId,
-    ) -> Result<Option<LockedMessage>, StoreError> {
+    pub(crate) async fn receive(&self, id: &IdentityId) -> Result<Option<LockedMessage>, StoreError> {
         loop {
-            let token = LockToken::generate();
-            let lock = i64::try_from(self.limits.lock.as_millis()).unwrap_or(i64::MAX);
-            let until = self.clock.now().plus_millis(lock);
-            let limit = FetchLimit { messages: 1, bytes: usize::MAX };
-            let (messages, more) = self.fetch(id, LockOwner::Token { token, until }, limit, |_| true).await?;
-            match messages.into_iter().next() {
-                Some(message) => {
+            let recipient = Recipient::Token(self.queue().limits.lock);
+            let fetched = self.fetch(id, recipient, (1, usize::MAX), |_| true).await?;
+            match (fetched.messages.into_iter().next(), fetched.lock) {
+                (Some(message), Some((token, until))) => {
                     debug!(device = %id, sequence = message.sequence, "message delivered over HTTPS");
-                    self.expiry_timer.wake_by(until);
+                    self.queue().expiry_timer.wake_by(until);
                     return Ok(Some(LockedMessage { token, message }));
                 }
-                // The message was settled or expired meanwhile; try the next one.
-                None if more => {}
-                None => return Ok(None),
+                // The message was settled, purged or released meanwhile; try the next one.
+                _ if fetched.more => {}
+                _ => return Ok(None),
             }
         }
     }
@@ -164,108 +150,21 @@ impl Queues {
     /// Settles the message that a device received with this token. Returns false if the lock has expired or never
     /// existed.
     pub(crate) async fn settle_with_token(
-        self: &Arc<Self>,
+        &self,
         id: &IdentityId,
         token: LockToken,
         settlement: Settlement,
     ) -> Result<bool, StoreError> {
-        let begun = self.locks().begin_settle_with_token(id, token, self.clock.now());
-        let Some(sequence) = begun else { return Ok(false) };
-        Ok(self.write_settlement(id, vec![sequence], settlement).await? > 0)
-    }
-
-    /// Settles messages that a connection has locked. Other sequence numbers are ignored.
-    pub(super) async fn settle(
-        self: &Arc<Self>,
-        id: &IdentityId,
-        receiver: u64,
-        sequences: &[u64],
-        settlement: Settlement,
-    ) -> Result<(), StoreError> {
-        let mut begun = Vec::with_capacity(sequences.len());
-        {
-            let mut locks = self.locks();
-            begun.extend(
-                sequences.iter().copied().filter(|sequence| locks.begin_settle(id, receiver, *sequence)),
-            );
-        }
-        if begun.is_empty() {
-            return Ok(());
-        }
-        self.write_settlement(id, begun, settlement).await.map(drop)
-    }
-
-    /// Writes the outcome of messages, which stay locked meanwhile, and releases them. Returns how many of them still
-    /// existed. Runs to completion even if the caller is cancelled.
-    async fn write_settlement(
-        self: &Arc<Self>,
-        id: &IdentityId,
-        sequences: Vec<u64>,
-        settlement: Settlement,
-    ) -> Result<u64, StoreError> {
-        let (queues, id) = (self.clone(), id.clone());
-        run_uncancelled(&self.metrics.panics, async move {
-            // If the settlement panics, the locks are released.
-            let mut settling = UndeliveredLocks { queues: &queues, id: &id, sequences };
-            let written = queues.try_write_settlement(&id, &settling.sequences, settlement).await;
-            let sequences = std::mem::take(&mut settling.sequences);
-            let still_queued = settlement == Settlement::Abandon || written.is_err();
-            let released = queues.locks().finish_settle(&id, &sequences, queues.clock.now());
-            queues.notify_released(&id, &released, still_queued).await;
-            written
-        })
-        .await
-    }
-
-    async fn try_write_settlement(
-        &self,
-        id: &IdentityId,
-        sequences: &[u64],
-        settlement: Settlement,
-    ) -> Result<u64, StoreError> {
-        let (outcome, status) = match settlement {
-            Settlement::Complete => ("completed", FeedbackStatus::Success),
-            Settlement::Reject => ("rejected", FeedbackStatus::Rejected),
-            Settlement::Abandon => return self.abandon(id, sequences).await,
-        };
-        let ended = self.store.settle_messages(sequences, status, self.feedback_options()).await?;
-        self.feedback.notify();
-        self.record_outcome(outcome, ended);
-        debug!(device = %id, ?sequences, outcome, "messages settled");
-        Ok(ended)
-    }
-
-    async fn abandon(&self, id: &IdentityId, sequences: &[u64]) -> Result<u64, StoreError> {
-        let mut found = 0;
-        for sequence in sequences {
-            match self
-                .store
-                .abandon_message(*sequence, self.limits.max_deliveries, self.feedback_options())
-                .await?
-            {
-                AbandonOutcome::NotFound => continue,
-                AbandonOutcome::Requeued => {
-                    count(&self.metrics.messages, "abandoned");
-                    debug!(device = %id, sequence, "message abandoned");
-                }
-                AbandonOutcome::DeadLettered => {
-                    self.feedback.notify();
-                    count(&self.metrics.messages, "abandoned");
-                    count(&self.metrics.messages, "dead_lettered");
-                    info!(device = %id, sequence, "message dead-lettered: maximum delivery count exceeded");
-                }
-            }
-            found += 1;
-        }
-        Ok(found)
+        Ok(self.messages.settle_with_token(id, token, settlement).await?.is_some_and(|settled| settled > 0))
     }
 
     /// Removes all messages from a queue. Returns how many, or `None` if the identity does not exist.
     pub(crate) async fn purge(&self, id: &IdentityId) -> Result<Option<u64>, StoreError> {
-        let purged = self.store.purge_messages(id, self.feedback_options()).await?;
+        let queue = self.queue();
+        let purged = queue.store.purge_messages(id, queue.feedback_options()).await?;
         if let Some(messages) = purged {
-            self.feedback.notify();
-            self.record_outcome("purged", messages);
+            queue.feedback.queue().notify();
+            queue.record_outcome("purged", messages);
             info!(device = %id, messages, "queue purged");
         }
         Ok(purged)
@@ -273,52 +172,11 @@ impl Queues {
 
     /// Creates the receiver for a connection.
     pub(crate) fn receiver(self: &Arc<Self>, id: &IdentityId) -> Receiver {
-        Receiver::new(self.clone(), id.clone(), self.next_receiver.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Notifies that released messages are available again. Does not block: for use in `drop`.
-    pub(super) fn spawn_released(self: &Arc<Self>, id: &IdentityId, released: Released) {
-        if released.messages == 0 {
-            return;
-        }
-        let (queues, id) = (self.clone(), id.clone());
-        // Without a runtime there are no connections to notify.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { queues.notify_released(&id, &released, true).await });
-        }
-    }
-
-    /// Notifies after a release: the expiry task if a message has expired, and the connection if one waited for the
-    /// release or the messages are available again (`still_queued`).
-    pub(super) async fn notify_released(&self, id: &IdentityId, released: &Released, still_queued: bool) {
-        if released.expired {
-            self.expiry_timer.wake_now();
-        }
-        if released.had_waiter || (still_queued && released.messages > 0) {
-            self.bus.notify_messages(id).await;
-        }
+        Receiver::new(self.clone(), self.messages.holder(id))
     }
 }
 
-impl std::fmt::Debug for Queues {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queues").finish_non_exhaustive()
-    }
-}
-
-/// Locks of messages that are not delivered yet. Dropping it releases them.
-struct UndeliveredLocks<'a> {
-    queues: &'a Arc<Queues>,
-    id: &'a IdentityId,
-    sequences: Vec<u64>,
-}
-
-impl Drop for UndeliveredLocks<'_> {
-    fn drop(&mut self) {
-        if !self.sequences.is_empty() {
-            let now = self.queues.clock.now();
-            let released = self.queues.locks().finish_settle(self.id, &self.sequences, now);
-            self.queues.spawn_released(self.id, released);
-        }
-    }
+/// Deliveries of a message are counted when it is abandoned.
+fn entry(message: &QueueEntry) -> Entry {
+    Entry { sequence: message.sequence, expiry: Some(message.expiry), size: message.size, deliveries: 0 }
 }

@@ -2,8 +2,9 @@
 
 use ferrohub_model::{ErrorCode, HubError};
 
-use super::{FeedbackBatch, LockToken, LockedMessage, Receiver, Settlement};
+use super::{FeedbackBatch, LockedMessage, Receiver, Settlement};
 use crate::callers::{ConnectedDevice, DeviceCaller, ServiceCaller};
+use crate::delivery::LockToken;
 use crate::operations::Operation;
 use crate::store::store_failed;
 
@@ -47,21 +48,21 @@ impl ServiceCaller {
     /// [`FeedbackLimits::lock`](crate::cloud_to_device::FeedbackLimits::lock). Returns `None` if there is none.
     pub async fn receive_feedback(&self) -> Result<Option<FeedbackBatch>, HubError> {
         let hub = self.permit(Operation::ReceiveFeedback)?;
-        hub.queues.receive_feedback().await.map_err(store_failed)
+        hub.queues.feedback.receive().await.map_err(store_failed)
     }
 
     /// Waits until there is a batch of message feedback, and locks it as [`receive_feedback`](Self::receive_feedback) does.
     /// Costs nothing while it waits. Cancel-safe.
     pub async fn next_feedback(&self) -> Result<FeedbackBatch, HubError> {
         let hub = self.permit(Operation::ReceiveFeedback)?;
-        hub.queues.next_feedback().await.map_err(store_failed)
+        hub.queues.feedback.next().await.map_err(store_failed)
     }
 
     /// Gives back a feedback batch that it received and will not settle, as if it had not been received. Has no effect if
     /// the lock expired or `token` is unknown.
     pub fn release_feedback(&self, token: LockToken) -> Result<(), HubError> {
         let hub = self.permit(Operation::ReceiveFeedback)?;
-        hub.queues.release_feedback(token);
+        hub.queues.feedback.release(token);
         Ok(())
     }
 
@@ -76,7 +77,7 @@ impl ServiceCaller {
             Settlement::Complete | Settlement::Reject => Operation::CompleteFeedback,
         })?;
         let settled = match LockToken::parse(token) {
-            Some(token) => hub.queues.settle_feedback(token, settlement).await.map_err(store_failed)?,
+            Some(token) => hub.queues.feedback.settle(token, settlement).await.map_err(store_failed)?,
             None => false,
         };
         if settled { Ok(()) } else { Err(lock_lost("feedback")) }

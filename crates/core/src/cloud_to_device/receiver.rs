@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use ferrohub_model::IdentityId;
-
-use super::locks::{FetchLimit, LockOwner};
-use super::{Queues, Settlement};
-use crate::cloud_to_device::StoredMessage;
+use super::message_queue::MessageQueue;
+use super::{QueueEntry, Queues, Settlement, StoredMessage};
+use crate::delivery::{Holder, Recipient};
 use crate::session::{Session, Subscription};
 use crate::store_error::StoreError;
 
@@ -46,13 +44,12 @@ pub struct Fetched {
 #[derive(Debug)]
 pub struct Receiver {
     queues: Arc<Queues>,
-    id: IdentityId,
-    receiver_id: u64,
+    holder: Holder<MessageQueue>,
 }
 
 impl Receiver {
-    pub(super) fn new(queues: Arc<Queues>, id: IdentityId, receiver_id: u64) -> Self {
-        Self { queues, id, receiver_id }
+    pub(super) fn new(queues: Arc<Queues>, holder: Holder<MessageQueue>) -> Self {
+        Self { queues, holder }
     }
 
     /// Locks and returns the oldest unlocked messages: at most `messages`, and at most `bytes` in total unless the
@@ -64,37 +61,20 @@ impl Receiver {
         bytes: usize,
     ) -> Result<Fetched, StoreError> {
         let is_wanted = move |is_input| if is_input { filter.inputs } else { filter.messages };
-        let (messages, more) = self
-            .queues
-            .fetch(
-                &self.id,
-                LockOwner::Receiver(self.receiver_id),
-                FetchLimit { messages, bytes },
-                |message| is_wanted(message.is_input),
-            )
-            .await?;
-        Ok(Fetched { messages, more })
+        let recipient = Recipient::Holder(&self.holder);
+        let wanted = |message: &QueueEntry| is_wanted(message.is_input);
+        let fetched = self.queues.fetch(self.holder.key(), recipient, (messages, bytes), wanted).await?;
+        Ok(Fetched { messages: fetched.messages, more: fetched.more })
     }
 
     /// Settles messages that it has locked. The outcome is persisted when this returns.
     pub async fn settle(&self, sequences: &[u64], settlement: Settlement) -> Result<(), StoreError> {
-        self.queues.settle(&self.id, self.receiver_id, sequences, settlement).await
+        self.holder.settle(sequences, settlement).await.map(drop)
     }
-}
 
-impl Receiver {
     /// Releases messages that it has locked but that were not sent to the device. They keep their positions in the
     /// queue.
     pub fn release(&self, sequences: &[u64]) {
-        let now = self.queues.clock.now();
-        let released = self.queues.locks().release_some(&self.id, self.receiver_id, sequences, now);
-        self.queues.spawn_released(&self.id, released);
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let released = self.queues.locks().release_all(&self.id, self.receiver_id, self.queues.clock.now());
-        self.queues.spawn_released(&self.id, released);
+        self.holder.release(sequences);
     }
 }

@@ -72,7 +72,7 @@ async fn enqueue(
     messages: Vec<NewMessage>,
 ) -> Result<Vec<Result<EnqueuedMessage, HubError>>, HubError> {
     let outcomes = queues.enqueue(&messages).await.map_err(store_failed)?;
-    let limit = queues.limits.queue_length;
+    let limit = queues.queue().limits.queue_length;
     Ok(messages.iter().zip(outcomes).map(|(message, outcome)| to_result(message, outcome, limit)).collect())
 }
 

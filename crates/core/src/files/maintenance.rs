@@ -122,8 +122,7 @@ impl FileMaintenance {
         }
         let now = self.clock.now();
         self.expire_uploads(now).await?;
-        let notifications = self.limits.notifications.clone().unwrap_or_default();
-        let dropped = self.store.expire_file_notifications(now, notifications.max_deliveries).await?;
+        let dropped = self.store.expire_file_notifications(now).await?;
         if dropped > 0 {
             warn!(notifications = dropped, "file notifications expired without being completed");
         }

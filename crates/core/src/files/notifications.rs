@@ -1,114 +1,179 @@
-//! Notifications for services about uploaded files. A received notification is locked for its receiver until the
-//! receiver completes or abandons it or the lock expires.
+//! Notifications for services about uploaded files, handed out by a peek-lock.
 
-use std::collections::BTreeSet;
-use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use ferrohub_model::file::FileNotification;
-use ferrohub_model::{ErrorCode, HubError, Timestamp};
-use tokio::sync::Notify;
+use ferrohub_model::{ErrorCode, HubError};
+use tracing::info;
 
-use super::upload::plus;
+use super::{FileNotificationStore, StoredNotification};
 use crate::callers::ServiceCaller;
-use crate::cloud_to_device::LockToken;
-use crate::files::{NotificationLock, SettleNotificationOutcome};
+use crate::clock::Clock;
+use crate::delivery::{
+    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters, Written,
+};
 use crate::hub::Hub;
 use crate::limits::NotificationLimits;
-use crate::metrics::count;
+use crate::metrics::{Metrics, Outcomes, count};
 use crate::operations::Operation;
-use crate::store::store_failed;
-use crate::uncancelled::run_uncancelled;
-use crate::waiting::wait;
+use crate::store_error::{StoreError, store_failed};
 
-/// The unit to which the ends of locks are rounded up, so that few of them are kept.
-const LOCK_UNIT_MILLIS: i64 = 1000;
-
-/// Wakes the services that wait for notifications.
-#[derive(Debug)]
-pub(crate) struct NotificationWaiters {
-    /// Notified when there may be a new notification, or an unlocked one.
-    changed: Notify,
-    /// When locks end, rounded up. Bounded by the duration of a lock.
-    lock_ends: Mutex<BTreeSet<Timestamp>>,
-}
-
-impl NotificationWaiters {
-    /// Locks that an earlier process left end at the latest when one of this moment does.
-    pub(crate) fn new(now: Timestamp, limits: Option<&NotificationLimits>) -> Self {
-        let waiters = Self { changed: Notify::new(), lock_ends: Mutex::default() };
-        if let Some(limits) = limits {
-            waiters.add_lock(plus(now, limits.lock_duration));
-        }
-        waiters
-    }
-
-    /// Call it after a notification is stored or unlocked.
-    pub(super) fn notify(&self) {
-        self.changed.notify_waiters();
-    }
-
-    fn add_lock(&self, until: Timestamp) {
-        let millis = until.unix_millis().saturating_add(LOCK_UNIT_MILLIS - 1);
-        let end = Timestamp::from_unix_millis(millis / LOCK_UNIT_MILLIS * LOCK_UNIT_MILLIS);
-        self.lock_ends.lock().unwrap_or_else(PoisonError::into_inner).insert(end);
-    }
-
-    /// Returns when the next lock ends.
-    fn next_unlock(&self, now: Timestamp) -> Option<Timestamp> {
-        let mut ends = self.lock_ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.retain(|end| *end > now);
-        ends.first().copied()
-    }
-}
+/// Number of notifications that are read at a time; the ones that were delivered too often are removed.
+const READ: usize = 16;
 
 /// A notification that is locked for its receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedNotification {
     /// The token that completes or abandons the notification.
-    pub lock_token: String,
+    pub token: LockToken,
     /// The notification.
     pub notification: FileNotification,
+}
+
+/// What becomes of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotificationOutcome {
+    /// It is removed.
+    Complete,
+    /// It can be received again, unless it was delivered too often.
+    Abandon,
+    /// It was delivered too often, and is removed.
+    DeadLetter,
+}
+
+/// The only queue of notifications. It counts a delivery when a notification is handed out.
+pub(crate) struct NotificationQueue {
+    store: Arc<dyn FileNotificationStore>,
+    clock: Arc<dyn Clock>,
+    limits: NotificationLimits,
+    metrics: Metrics,
+    waiters: Waiters,
+}
+
+impl QueueKind for NotificationQueue {
+    type Key = ();
+    type Outcome = NotificationOutcome;
+    type Error = StoreError;
+
+    fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    fn panics(&self) -> &Outcomes {
+        &self.metrics.panics
+    }
+
+    async fn write(
+        &self,
+        (): &(),
+        sequences: &[u64],
+        outcome: NotificationOutcome,
+    ) -> Result<Written, StoreError> {
+        let items = match outcome {
+            NotificationOutcome::Complete | NotificationOutcome::DeadLetter => {
+                self.store.complete_file_notifications(sequences).await?
+            }
+            NotificationOutcome::Abandon => {
+                self.store.abandon_file_notifications(sequences, self.limits.max_deliveries).await?
+            }
+        };
+        Ok(Written { items, available: outcome == NotificationOutcome::Abandon })
+    }
+
+    fn on_released(&self, (): &(), released: Released) {
+        if released.available {
+            self.notify();
+        }
+    }
+}
+
+impl NotificationQueue {
+    /// Wakes the services that wait for notifications. Call it after a notification is stored.
+    pub(super) fn notify(&self) {
+        self.waiters.notify();
+    }
+}
+
+impl PeekLock<NotificationQueue> {
+    /// Returns the queue. If notifications are disabled, `limits` is `None`, and those from before can still be received.
+    pub(crate) fn of_notifications(
+        store: Arc<dyn FileNotificationStore>,
+        clock: Arc<dyn Clock>,
+        limits: Option<NotificationLimits>,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        let limits = limits.unwrap_or_default();
+        Self::new(NotificationQueue { store, clock, limits, metrics, waiters: Waiters::default() })
+    }
+
+    /// Locks the next notification and counts its delivery. If this is dropped, the notification is not locked any more; its
+    /// delivery may be counted.
+    async fn try_receive(self: &Arc<Self>) -> Result<Attempt<LockedNotification>, StoreError> {
+        let NotificationQueue { store, clock, limits, metrics, waiters } = self.queue();
+        loop {
+            let turn = waiters.turn().await;
+            let reading = self.read(&());
+            let mut found = store.file_notifications(clock.now(), &reading.locked(), READ).await?;
+            if found.is_empty() {
+                return Ok(Attempt::Nothing(self.next_timeout()));
+            }
+            let entries: Vec<Entry> = found.iter().map(entry).collect();
+            let limit = HandOutLimit { items: 1, bytes: usize::MAX, max_deliveries: limits.max_deliveries };
+            let mut handed_out = reading.hand_out(Recipient::Token(limits.lock_duration), &entries, limit);
+            // It is locked, so another receiver may look while this one writes.
+            drop(turn);
+            if let Some(exhausted) = handed_out.exhausted.take() {
+                let notifications = exhausted.settle(NotificationOutcome::DeadLetter).await?;
+                info!(notifications, "file notifications dead-lettered: maximum delivery count exceeded");
+            }
+            let Some((token, _)) = handed_out.lock else { continue };
+            let Some(sequence) = handed_out.sequences().first().copied() else { continue };
+            found.retain(|notification| notification.sequence == sequence);
+            let Some(StoredNotification { notification, .. }) = found.pop() else { continue };
+            let exists = store.count_file_notification_delivery(sequence).await?;
+            if handed_out.keep(|_| exists).is_empty() {
+                // It was removed because there were too many, or the write took as long as a lock lasts.
+                continue;
+            }
+            count(&metrics.file_notifications, "delivered");
+            return Ok(Attempt::Received(LockedNotification { token, notification }));
+        }
+    }
+
+    /// Settles the notification that was received with this token. Returns false if the lock expired, the token is unknown, or the
+    /// notification has expired.
+    async fn settle(
+        self: &Arc<Self>,
+        lock_token: &str,
+        outcome: NotificationOutcome,
+    ) -> Result<bool, StoreError> {
+        let Some(token) = LockToken::parse(lock_token) else { return Ok(false) };
+        Ok(self.settle_with_token(&(), token, outcome).await?.is_some_and(|settled| settled > 0))
+    }
+}
+
+fn entry(stored: &StoredNotification) -> Entry {
+    Entry { sequence: stored.sequence, expiry: None, size: 0, deliveries: stored.deliveries }
 }
 
 impl ServiceCaller {
     /// Locks and returns the next notification. Returns `None` if there is none or notifications are disabled.
     pub async fn receive_file_notification(&self) -> Result<Option<LockedNotification>, HubError> {
         let hub = self.permit(Operation::ReceiveFileNotification)?;
-        let limits = hub.limits.files.notifications.clone();
-        let NotificationLimits { lock_duration, max_deliveries, .. } = limits.unwrap_or_default();
-        let now = hub.clock.now();
-        let lock = NotificationLock {
-            token: LockToken::generate().to_string(),
-            until: plus(now, lock_duration),
-            max_deliveries,
-        };
-        let locking = hub.clone();
-        run_uncancelled(&hub.metrics.panics, async move {
-            let next = locking.store.lock_next_file_notification(now, &lock).await.map_err(store_failed)?;
-            Ok(next.map(|notification| {
-                locking.notification_waiters.add_lock(lock.until);
-                count(&locking.metrics.file_notifications, "delivered");
-                LockedNotification { lock_token: lock.token, notification }
-            }))
-        })
-        .await
+        hub.notifications.try_receive().await.map(Attempt::received).map_err(store_failed)
     }
 
     /// Waits until there is a notification, and locks it as
     /// [`receive_file_notification`](Self::receive_file_notification) does. Costs nothing while it waits, and never returns
-    /// if notifications are disabled. If it is dropped, a notification may stay locked until the lock expires.
+    /// if notifications are disabled. Cancel-safe: no notification stays locked.
     pub async fn next_file_notification(&self) -> Result<LockedNotification, HubError> {
         loop {
             let hub = self.permit(Operation::ReceiveFileNotification)?;
-            let mut changed = pin!(hub.notification_waiters.changed.notified());
-            // What changes from here on is not missed.
-            changed.as_mut().enable();
-            if let Some(notification) = self.receive_file_notification().await? {
-                return Ok(notification);
+            let waiting = hub.notifications.queue().waiters.begin();
+            match hub.notifications.try_receive().await.map_err(store_failed)? {
+                Attempt::Received(notification) => return Ok(notification),
+                Attempt::Nothing(ready) => waiting.wait(&*hub.clock, ready).await,
             }
-            let next = hub.notification_waiters.next_unlock(hub.clock.now());
-            wait(&*hub.clock, changed, next).await;
         }
     }
 
@@ -119,9 +184,7 @@ impl ServiceCaller {
     /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn complete_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let hub = self.permit(Operation::CompleteFileNotification)?;
-        let now = hub.clock.now();
-        let outcome = hub.store.complete_file_notification(lock_token, now).await.map_err(store_failed)?;
-        hub.record_settlement(outcome, "completed")
+        hub.settle_file_notification(lock_token, NotificationOutcome::Complete, "completed").await
     }
 
     /// Abandons a notification, so that it can be received again.
@@ -131,28 +194,24 @@ impl ServiceCaller {
     /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn abandon_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let hub = self.permit(Operation::AbandonFileNotification)?;
-        let now = hub.clock.now();
-        let outcome = hub.store.abandon_file_notification(lock_token, now).await.map_err(store_failed)?;
-        hub.notification_waiters.notify();
-        hub.record_settlement(outcome, "abandoned")
+        hub.settle_file_notification(lock_token, NotificationOutcome::Abandon, "abandoned").await
     }
 }
 
 impl Hub {
-    fn record_settlement(
+    async fn settle_file_notification(
         &self,
-        outcome: SettleNotificationOutcome,
+        lock_token: &str,
+        outcome: NotificationOutcome,
         label: &'static str,
     ) -> Result<(), HubError> {
-        match outcome {
-            SettleNotificationOutcome::Settled => {
-                count(&self.metrics.file_notifications, label);
-                Ok(())
-            }
-            SettleNotificationOutcome::LockLost => Err(HubError::new(
+        if !self.notifications.settle(lock_token, outcome).await.map_err(store_failed)? {
+            return Err(HubError::new(
                 ErrorCode::DeviceMessageLockLost,
                 "The lock of the notification expired, or the lock token is unknown.",
-            )),
+            ));
         }
+        count(&self.metrics.file_notifications, label);
+        Ok(())
     }
 }

@@ -49,24 +49,15 @@ pub struct QueuedNotification {
     pub limit: u32,
 }
 
-/// The lock to set on the next file notification.
+/// A queued file notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotificationLock {
-    /// The lock token, which identifies the notification until it is completed or abandoned.
-    pub token: String,
-    /// The lock expiry. After it the notification may be delivered again.
-    pub until: Timestamp,
-    /// Maximum number of deliveries. After that the notification is deleted.
-    pub max_deliveries: u32,
-}
-
-/// The outcome of completing or abandoning a file notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SettleNotificationOutcome {
-    /// The outcome is persisted.
-    Settled,
-    /// No notification is locked with the token: the lock has expired, or there was none.
-    LockLost,
+pub struct StoredNotification {
+    /// The sequence number, larger than those of all earlier notifications.
+    pub sequence: u64,
+    /// How often it was handed out to a service.
+    pub deliveries: u32,
+    /// The notification.
+    pub notification: FileNotification,
 }
 
 /// A blob of the hub's own folder, and the file that holds its bytes.
@@ -130,31 +121,30 @@ pub trait UploadStore: Send + Sync + 'static {
 /// Notifications of uploaded files, for services.
 #[async_trait]
 pub trait FileNotificationStore: Send + Sync + 'static {
-    /// Locks and returns the oldest file notification that is neither locked nor expired at `now`.
-    async fn lock_next_file_notification(
+    /// Returns the first `top` file notifications that are not expired at `now`, oldest first, without those with the
+    /// sequence numbers `excluded`.
+    async fn file_notifications(
         &self,
         now: Timestamp,
-        lock: &NotificationLock,
-    ) -> Result<Option<FileNotification>, StoreError>;
+        excluded: &[u64],
+        top: usize,
+    ) -> Result<Vec<StoredNotification>, StoreError>;
 
-    /// Deletes the file notification locked with this token, if its lock has not expired at `now`.
-    async fn complete_file_notification(
+    /// Increments the delivery count of a file notification. Returns false if it does not exist.
+    async fn count_file_notification_delivery(&self, sequence: u64) -> Result<bool, StoreError>;
+
+    /// Deletes file notifications. Returns how many of them existed.
+    async fn complete_file_notifications(&self, sequences: &[u64]) -> Result<u64, StoreError>;
+
+    /// Deletes those file notifications that were delivered `max_deliveries` times. Returns how many of all these existed.
+    async fn abandon_file_notifications(
         &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<SettleNotificationOutcome, StoreError>;
+        sequences: &[u64],
+        max_deliveries: u32,
+    ) -> Result<u64, StoreError>;
 
-    /// Unlocks the file notification locked with this token, if its lock has not expired at `now`.
-    async fn abandon_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<SettleNotificationOutcome, StoreError>;
-
-    /// Deletes the file notifications that are expired, and those that were delivered `max_deliveries` times and are
-    /// not locked. Returns their number.
-    async fn expire_file_notifications(&self, now: Timestamp, max_deliveries: u32)
-    -> Result<u64, StoreError>;
+    /// Deletes the file notifications that are expired at `now`. Returns their number.
+    async fn expire_file_notifications(&self, now: Timestamp) -> Result<u64, StoreError>;
 }
 
 /// The blobs of the hub's own folder, and the files that hold their bytes.

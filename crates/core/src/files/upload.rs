@@ -174,7 +174,7 @@ impl Hub {
         }
         if notification.is_some() {
             count(&self.metrics.file_notifications, "enqueued");
-            self.notification_waiters.notify();
+            self.notifications.queue().notify();
         }
         match &blob {
             Some(blob) => {

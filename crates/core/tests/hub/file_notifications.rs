@@ -6,6 +6,7 @@ use ferrohub_core::files::LockedNotification;
 use ferrohub_core::limits::NotificationLimits;
 use ferrohub_core::{HubSettings, ServiceCaller};
 use ferrohub_model::ErrorCode;
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::test_hub::{TestHub, hours, is_soon, pass, seconds};
@@ -46,11 +47,11 @@ async fn a_notification_is_delivered_again_when_its_lock_runs_out() {
     pass(seconds(1)).await;
     let again = receive(&service).await.unwrap();
     assert_eq!(again.notification, first.notification);
-    let late = service.complete_file_notification(&first.lock_token).await.unwrap_err();
+    let late = service.complete_file_notification(&first.token.to_string()).await.unwrap_err();
     assert_eq!(late.code, ErrorCode::DeviceMessageLockLost);
-    service.complete_file_notification(&again.lock_token).await.unwrap();
+    service.complete_file_notification(&again.token.to_string()).await.unwrap();
     let b = receive(&service).await.unwrap();
-    service.abandon_file_notification(&b.lock_token).await.unwrap();
+    service.abandon_file_notification(&b.token.to_string()).await.unwrap();
     assert_eq!(next_name(&service).await.as_deref(), Some("d/b"), "abandoned, it is delivered at once");
 }
 
@@ -65,6 +66,12 @@ async fn a_notification_that_nobody_completes_is_removed() {
         pass(seconds(61)).await;
     }
     assert_eq!(next_name(&service).await, None, "it was delivered three times");
+    upload(&hub, "d", "abandoned").await;
+    for _ in 0..3 {
+        let locked = receive(&service).await.unwrap();
+        service.abandon_file_notification(&locked.token.to_string()).await.unwrap();
+    }
+    assert_eq!(next_name(&service).await, None, "it was abandoned three times");
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,4 +98,54 @@ async fn a_service_that_waits_gets_a_notification_as_soon_as_there_is_one() {
     assert_eq!(again.notification.blob_name, "d/a");
     let waited = at - began;
     assert!((seconds(60)..=seconds(61)).contains(&waited), "until the lock runs out: {waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_a_locked_notification_is_delivered_again_at_once() {
+    let (hub, service) = hub_with_uploads(&["a"]).await;
+    let locked = receive(&service).await.unwrap();
+    let hub = hub.crash().await;
+    let service = hub.service().await;
+    let late = service.complete_file_notification(&locked.token.to_string()).await.unwrap_err();
+    assert_eq!(late.code, ErrorCode::DeviceMessageLockLost);
+    let again = receive(&service).await.unwrap();
+    assert_eq!(again.notification, locked.notification);
+    service.complete_file_notification(&again.token.to_string()).await.unwrap();
+    assert_eq!(next_name(&service).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_goes_away_while_it_receives_leaves_nothing_locked() {
+    let (_hub, service) = hub_with_uploads(&["a"]).await;
+    // It goes away as soon as the delivery is written, before it gets the notification.
+    assert!(service.next_file_notification().now_or_never().is_none());
+    let locked = receive(&service).await.unwrap();
+    service.abandon_file_notification(&locked.token.to_string()).await.unwrap();
+    assert_eq!(
+        next_name(&service).await.as_deref(),
+        Some("d/a"),
+        "the third delivery counts as the last one"
+    );
+    pass(seconds(61)).await;
+    assert_eq!(next_name(&service).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_services_that_wait_each_gets_a_notification() {
+    let (hub, service) = hub_with_uploads(&[]).await;
+    let waiting = (0..3).map(|_| {
+        let service = service.clone();
+        tokio::spawn(async move { service.next_file_notification().await.unwrap() })
+    });
+    let waiting: Vec<_> = waiting.collect();
+    pass(seconds(1)).await;
+    for name in ["a", "b", "c"] {
+        upload(&hub, "d", name).await;
+    }
+    let mut names = Vec::new();
+    for received in waiting {
+        names.push(received.await.unwrap().notification.blob_name);
+    }
+    names.sort();
+    assert_eq!(names, ["d/a", "d/b", "d/c"]);
 }

@@ -3,6 +3,7 @@
 //! Each file is about one feature. `test_hub.rs` starts the hub and lets time pass.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends by panicking")]
 
+mod bulk;
 mod connection_events;
 mod deletion;
 mod feedback;

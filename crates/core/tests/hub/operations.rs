@@ -13,6 +13,7 @@ use ferrohub_core::methods::MethodCall;
 use ferrohub_core::node::RequestId;
 use ferrohub_core::operations::Identities;
 use ferrohub_core::policies::PolicyKey;
+use ferrohub_core::queries::QueryRequest;
 use ferrohub_core::registry::{DeviceFilter, IfMatch};
 use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{DeviceMessage, EventProperties, ReadRequest, StartPosition};
@@ -21,6 +22,7 @@ use ferrohub_core::{
     ServiceCaller,
 };
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
+use ferrohub_model::bulk::{BulkKeyRequest, KeyOwner, RenewedKey};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
@@ -150,6 +152,16 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
             let body = serde_json::from_value(json!({ "deviceId": name, "status": "disabled" })).unwrap();
             done(caller.put_device(&device, &body, Some(&any)).await)
         }
+        Operation::ChangeIdentities => {
+            let item = json!({ "id": name, "importMode": "update", "status": "disabled" });
+            let result = caller.change_identities(vec![item]).await;
+            Some(result.map(|result| assert!(name == DEVICE || !result.is_successful)))
+        }
+        Operation::RegenerateKeys => {
+            let owner = KeyOwner { id: name.to_owned(), module_id: None };
+            let request = BulkKeyRequest { policy_key: RenewedKey::Primary, devices: vec![owner] };
+            done(caller.regenerate_keys(&request).await)
+        }
         Operation::DeleteDevice => done(caller.delete_device(&device, &any).await),
         Operation::RegenerateDeviceKey => {
             done(caller.regenerate_device_key(&device, KeyChange::Primary, &any).await)
@@ -169,6 +181,10 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         Operation::GetTwin => done(caller.get_twin(&identity).await),
         Operation::PatchTwin => done(caller.patch_twin(&identity, change(), any).await),
         Operation::PutTwin => done(caller.put_twin(&identity, change(), any).await),
+        Operation::QueryTwins => {
+            let text = "SELECT * FROM devices WHERE deviceId = 'nobody'".to_owned();
+            done(caller.query_twins(QueryRequest { text, ..QueryRequest::default() }).await)
+        }
         Operation::InvokeMethod => done(caller.invoke_method(&identity, method_call()).await),
         Operation::ReadEvents => {
             let request = ReadRequest {
@@ -272,7 +288,9 @@ async fn call_as_identity(
             };
             done(caller.end_upload(&outcome).await)
         }
-        Operation::ListDevices
+        Operation::ChangeIdentities
+        | Operation::RegenerateKeys
+        | Operation::ListDevices
         | Operation::GetDevice
         | Operation::PutDevice
         | Operation::DeleteDevice
@@ -281,6 +299,7 @@ async fn call_as_identity(
         | Operation::GetRegistryStatistics
         | Operation::GetServiceStatistics
         | Operation::GetTwin
+        | Operation::QueryTwins
         | Operation::PatchTwin
         | Operation::PutTwin
         | Operation::ReadEvents

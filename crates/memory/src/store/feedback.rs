@@ -1,6 +1,7 @@
 //! Feedback on messages.
 
 use ferrohub_core::cloud_to_device::{FeedbackOptions, NewMessage, StoredFeedback};
+use ferrohub_core::delivery::is_exhausted;
 use ferrohub_model::message::{Ack, FeedbackRecord, FeedbackStatus, SystemProperty};
 use ferrohub_model::{IdentityId, Timestamp};
 
@@ -62,7 +63,7 @@ impl State {
         for sequence in sequences {
             if let Some(stored) = self.feedback.rows.get_mut(sequence) {
                 stored.delivery_count += 1;
-                if stored.delivery_count >= max_deliveries {
+                if is_exhausted(stored.delivery_count, max_deliveries) {
                     self.feedback.rows.remove(sequence);
                 }
             }

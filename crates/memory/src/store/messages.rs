@@ -5,6 +5,7 @@ use ferrohub_core::cloud_to_device::{
     AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, MessageStore, NewMessage, QueueEntry,
     StoredFeedback, StoredMessage,
 };
+use ferrohub_core::delivery::is_exhausted;
 use ferrohub_core::store::StoreError;
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{IdentityId, Timestamp};
@@ -52,7 +53,7 @@ impl State {
     fn abandon(&mut self, sequence: u64, max_deliveries: u32, options: FeedbackOptions) -> AbandonOutcome {
         let Some(stored) = self.messages.rows.get_mut(&sequence) else { return AbandonOutcome::NotFound };
         stored.delivery_count += 1;
-        if stored.delivery_count < max_deliveries {
+        if !is_exhausted(stored.delivery_count, max_deliveries) {
             return AbandonOutcome::Requeued;
         }
         self.settle(&[sequence], FeedbackStatus::DeliveryCountExceeded, options);

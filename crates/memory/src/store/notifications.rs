@@ -1,9 +1,8 @@
 //! Notifications of uploaded files.
 
 use async_trait::async_trait;
-use ferrohub_core::files::{
-    FileNotificationStore, NotificationLock, QueuedNotification, SettleNotificationOutcome,
-};
+use ferrohub_core::delivery::is_exhausted;
+use ferrohub_core::files::{FileNotificationStore, QueuedNotification, StoredNotification};
 use ferrohub_core::store::StoreError;
 use ferrohub_model::Timestamp;
 use ferrohub_model::file::FileNotification;
@@ -17,87 +16,80 @@ pub(super) struct Notification {
     notification: FileNotification,
     expires: Timestamp,
     deliveries: u32,
-    /// The token of the last lock and its expiry, unless it was abandoned.
-    lock: Option<(String, Timestamp)>,
-}
-
-impl Notification {
-    fn is_locked(&self, now: Timestamp) -> bool {
-        self.lock.as_ref().is_some_and(|(_, until)| *until > now)
-    }
-
-    fn is_locked_with(&self, token: &str, now: Timestamp) -> bool {
-        self.lock.as_ref().is_some_and(|(locked, until)| locked == token && *until > now)
-    }
 }
 
 impl State {
     pub(super) fn add_notification(&mut self, queued: &QueuedNotification) {
         let QueuedNotification { notification, expires, limit } = queued;
         let (notification, expires) = (notification.clone(), *expires);
-        self.notifications.push(Notification { notification, expires, deliveries: 0, lock: None });
+        self.notifications.push(Notification { notification, expires, deliveries: 0 });
         self.notifications.keep_newest(usize::try_from(*limit).unwrap_or(usize::MAX));
     }
 
-    fn lock_next(&mut self, now: Timestamp, lock: &NotificationLock) -> Option<FileNotification> {
-        self.expire_notifications(now, lock.max_deliveries);
-        let next = self.notifications.rows.values_mut().find(|row| !row.is_locked(now))?;
-        next.lock = Some((lock.token.clone(), lock.until));
-        next.deliveries += 1;
-        Some(next.notification.clone())
+    fn oldest_notifications(&self, now: Timestamp, excluded: &[u64], top: usize) -> Vec<StoredNotification> {
+        let rows = self.notifications.rows.iter();
+        let found = rows.filter(|(sequence, row)| row.expires > now && !excluded.contains(sequence));
+        let stored = found.map(|(sequence, row)| StoredNotification {
+            sequence: *sequence,
+            deliveries: row.deliveries,
+            notification: row.notification.clone(),
+        });
+        stored.take(top).collect()
     }
 
-    fn expire_notifications(&mut self, now: Timestamp, max_deliveries: u32) -> u64 {
-        self.notifications
-            .remove_where(|row| row.expires <= now || row.deliveries >= max_deliveries && !row.is_locked(now))
+    fn complete_notifications(&mut self, sequences: &[u64]) -> u64 {
+        let existed = sequences.iter().filter(|sequence| self.notifications.rows.remove(sequence).is_some());
+        existed.count() as u64
+    }
+
+    fn abandon_notifications(&mut self, sequences: &[u64], max_deliveries: u32) -> u64 {
+        let mut abandoned = 0;
+        for sequence in sequences {
+            let Some(row) = self.notifications.rows.get(sequence) else { continue };
+            abandoned += 1;
+            if is_exhausted(row.deliveries, max_deliveries) {
+                self.notifications.rows.remove(sequence);
+            }
+        }
+        abandoned
     }
 }
 
 #[async_trait]
 impl FileNotificationStore for MemoryStore {
-    async fn lock_next_file_notification(
+    async fn file_notifications(
         &self,
         now: Timestamp,
-        lock: &NotificationLock,
-    ) -> Result<Option<FileNotification>, StoreError> {
-        self.write(|state| state.lock_next(now, lock)).await
+        excluded: &[u64],
+        top: usize,
+    ) -> Result<Vec<StoredNotification>, StoreError> {
+        self.read(|state| state.oldest_notifications(now, excluded, top))
     }
 
-    async fn complete_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<SettleNotificationOutcome, StoreError> {
-        self.write(|state| match state.notifications.remove_where(|row| row.is_locked_with(token, now)) {
-            0 => SettleNotificationOutcome::LockLost,
-            _ => SettleNotificationOutcome::Settled,
-        })
-        .await
-    }
-
-    async fn abandon_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<SettleNotificationOutcome, StoreError> {
-        self.write(|state| {
-            let mut rows = state.notifications.rows.values_mut();
-            match rows.find(|row| row.is_locked_with(token, now)) {
-                None => SettleNotificationOutcome::LockLost,
-                Some(row) => {
-                    row.lock = None;
-                    SettleNotificationOutcome::Settled
-                }
+    async fn count_file_notification_delivery(&self, sequence: u64) -> Result<bool, StoreError> {
+        self.write(|state| match state.notifications.rows.get_mut(&sequence) {
+            None => false,
+            Some(row) => {
+                row.deliveries += 1;
+                true
             }
         })
         .await
     }
 
-    async fn expire_file_notifications(
+    async fn complete_file_notifications(&self, sequences: &[u64]) -> Result<u64, StoreError> {
+        self.write(|state| state.complete_notifications(sequences)).await
+    }
+
+    async fn abandon_file_notifications(
         &self,
-        now: Timestamp,
+        sequences: &[u64],
         max_deliveries: u32,
     ) -> Result<u64, StoreError> {
-        self.write(|state| state.expire_notifications(now, max_deliveries)).await
+        self.write(|state| state.abandon_notifications(sequences, max_deliveries)).await
+    }
+
+    async fn expire_file_notifications(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(|state| state.notifications.remove_where(|row| row.expires <= now)).await
     }
 }

@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use ferrohub_core::files::{
     BeginUploadOutcome, Blob, BlobIndex, BlobWriteOutcome, Condition, EndUploadOutcome,
-    FileNotificationStore, NotificationLock, QueuedNotification, SettleNotificationOutcome, SigningKeyStore,
-    StoredBlob, StoredSigningKey, Upload, UploadStore,
+    FileNotificationStore, QueuedNotification, SigningKeyStore, StoredBlob, StoredNotification,
+    StoredSigningKey, Upload, UploadStore,
 };
 use ferrohub_core::store::StoreError;
 use ferrohub_model::Timestamp;
-use ferrohub_model::file::{BlobName, FileNotification};
+use ferrohub_model::file::BlobName;
 
 use super::SqliteStore;
 use crate::statements;
@@ -51,39 +51,38 @@ impl UploadStore for SqliteStore {
 
 #[async_trait]
 impl FileNotificationStore for SqliteStore {
-    async fn lock_next_file_notification(
+    async fn file_notifications(
         &self,
         now: Timestamp,
-        lock: &NotificationLock,
-    ) -> Result<Option<FileNotification>, StoreError> {
-        let lock = lock.clone();
-        self.writer.write(move |db| statements::lock_next_file_notification(db, now, &lock)).await
+        excluded: &[u64],
+        top: usize,
+    ) -> Result<Vec<StoredNotification>, StoreError> {
+        let excluded = excluded.to_vec();
+        self.readers.read(move |db| statements::file_notifications(db, now, &excluded, top)).await
     }
 
-    async fn complete_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<SettleNotificationOutcome, StoreError> {
-        let token = token.to_owned();
-        self.writer.write(move |db| statements::complete_file_notification(db, &token, now)).await
+    async fn count_file_notification_delivery(&self, sequence: u64) -> Result<bool, StoreError> {
+        self.writer.write(move |db| statements::count_file_notification_delivery(db, sequence)).await
     }
 
-    async fn abandon_file_notification(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<SettleNotificationOutcome, StoreError> {
-        let token = token.to_owned();
-        self.writer.write(move |db| statements::abandon_file_notification(db, &token, now)).await
+    async fn complete_file_notifications(&self, sequences: &[u64]) -> Result<u64, StoreError> {
+        let sequences = sequences.to_vec();
+        self.writer.write(move |db| statements::complete_file_notifications(db, &sequences)).await
     }
 
-    async fn expire_file_notifications(
+    async fn abandon_file_notifications(
         &self,
-        now: Timestamp,
+        sequences: &[u64],
         max_deliveries: u32,
     ) -> Result<u64, StoreError> {
-        self.writer.write(move |db| statements::expire_file_notifications(db, now, max_deliveries)).await
+        let sequences = sequences.to_vec();
+        self.writer
+            .write(move |db| statements::abandon_file_notifications(db, &sequences, max_deliveries))
+            .await
+    }
+
+    async fn expire_file_notifications(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer.write(move |db| statements::expire_file_notifications(db, now)).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use ferrohub_core::cloud_to_device::{
     AbandonOutcome, EnqueueOutcome, ExpiredMessage, FeedbackOptions, NewMessage, QueueEntry, StoredMessage,
 };
+use ferrohub_core::delivery::is_exhausted;
 use ferrohub_model::message::FeedbackStatus;
 use ferrohub_model::{IdentityId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
@@ -111,7 +112,7 @@ pub(crate) fn abandon_message(
         .optional()?;
     Ok(match count {
         None => AbandonOutcome::NotFound,
-        Some(count) if count < max_deliveries => AbandonOutcome::Requeued,
+        Some(count) if !is_exhausted(count, max_deliveries) => AbandonOutcome::Requeued,
         Some(_) => {
             settle_message(db, sequence, FeedbackStatus::DeliveryCountExceeded, options)?;
             AbandonOutcome::DeadLettered

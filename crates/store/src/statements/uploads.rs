@@ -1,11 +1,12 @@
 //! Active uploads, and notifications of successful ones.
 
+use std::collections::HashSet;
+
+use ferrohub_core::delivery::is_exhausted;
 use ferrohub_core::files::{
-    BeginUploadOutcome, EndUploadOutcome, NotificationLock, QueuedNotification, SettleNotificationOutcome,
-    Upload,
+    BeginUploadOutcome, EndUploadOutcome, QueuedNotification, StoredNotification, Upload,
 };
 use ferrohub_model::Timestamp;
-use ferrohub_model::file::FileNotification;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use crate::rows;
@@ -92,58 +93,67 @@ pub(crate) fn expire_uploads(
     Ok(expired)
 }
 
-pub(crate) fn lock_next_file_notification(
+pub(crate) fn file_notifications(
     db: &Connection,
     now: Timestamp,
-    lock: &NotificationLock,
-) -> Result<Option<FileNotification>> {
-    expire_file_notifications(db, now, lock.max_deliveries)?;
-    let next: Option<i64> = db
-        .prepare_cached(
-            "SELECT sequence FROM file_notification WHERE locked_until <= ? ORDER BY sequence LIMIT 1",
-        )?
-        .query_row([now.unix_millis()], |row| row.get(0))
-        .optional()?;
-    let Some(sequence) = next else { return Ok(None) };
-    db.prepare_cached(
-        "UPDATE file_notification SET lock_token = ?, locked_until = ?, deliveries = deliveries + 1 \
-         WHERE sequence = ? RETURNING device_id, blob_uri, blob, last_updated, bytes, enqueued",
-    )?
-    .query_row(params![lock.token, lock.until.unix_millis(), sequence], rows::file_notification)
-    .optional()
+    excluded: &[u64],
+    top: usize,
+) -> Result<Vec<StoredNotification>> {
+    let excluded: HashSet<u64> = excluded.iter().copied().collect();
+    let mut select = db.prepare_cached(
+        "SELECT sequence, deliveries, device_id, blob_uri, blob, last_updated, bytes, enqueued \
+         FROM file_notification WHERE expires > ? ORDER BY sequence",
+    )?;
+    let mut rows = select.query([now.unix_millis()])?;
+    let mut found = Vec::new();
+    while found.len() < top
+        && let Some(row) = rows.next()?
+    {
+        if !excluded.contains(&rows::u64_column(row, 0)?) {
+            found.push(rows::file_notification(row)?);
+        }
+    }
+    Ok(found)
 }
 
-pub(crate) fn complete_file_notification(
+pub(crate) fn count_file_notification_delivery(db: &Connection, sequence: u64) -> Result<bool> {
+    let counted = db
+        .prepare_cached("UPDATE file_notification SET deliveries = deliveries + 1 WHERE sequence = ?")?
+        .execute([sequence.cast_signed()])?;
+    Ok(counted == 1)
+}
+
+pub(crate) fn complete_file_notifications(db: &Connection, sequences: &[u64]) -> Result<u64> {
+    let mut delete = db.prepare_cached("DELETE FROM file_notification WHERE sequence = ?")?;
+    let mut completed = 0;
+    for sequence in sequences {
+        completed += delete.execute([sequence.cast_signed()])? as u64;
+    }
+    Ok(completed)
+}
+
+pub(crate) fn abandon_file_notifications(
     db: &Connection,
-    token: &str,
-    now: Timestamp,
-) -> Result<SettleNotificationOutcome> {
+    sequences: &[u64],
+    max_deliveries: u32,
+) -> Result<u64> {
+    let mut select = db.prepare_cached("SELECT deliveries FROM file_notification WHERE sequence = ?")?;
+    let mut abandoned = 0;
+    for sequence in sequences {
+        let deliveries: Option<u32> =
+            select.query_row([sequence.cast_signed()], |row| row.get(0)).optional()?;
+        let Some(deliveries) = deliveries else { continue };
+        abandoned += 1;
+        if is_exhausted(deliveries, max_deliveries) {
+            complete_file_notifications(db, &[*sequence])?;
+        }
+    }
+    Ok(abandoned)
+}
+
+pub(crate) fn expire_file_notifications(db: &Connection, now: Timestamp) -> Result<u64> {
     let removed = db
-        .prepare_cached("DELETE FROM file_notification WHERE lock_token = ? AND locked_until > ?")?
-        .execute(params![token, now.unix_millis()])?;
-    Ok(if removed == 1 { SettleNotificationOutcome::Settled } else { SettleNotificationOutcome::LockLost })
-}
-
-pub(crate) fn abandon_file_notification(
-    db: &Connection,
-    token: &str,
-    now: Timestamp,
-) -> Result<SettleNotificationOutcome> {
-    let abandoned = db
-        .prepare_cached(
-            "UPDATE file_notification SET lock_token = NULL, locked_until = 0 \
-             WHERE lock_token = ? AND locked_until > ?",
-        )?
-        .execute(params![token, now.unix_millis()])?;
-    Ok(if abandoned == 1 { SettleNotificationOutcome::Settled } else { SettleNotificationOutcome::LockLost })
-}
-
-pub(crate) fn expire_file_notifications(db: &Connection, now: Timestamp, max_deliveries: u32) -> Result<u64> {
-    let now = now.unix_millis();
-    let removed = db
-        .prepare_cached(
-            "DELETE FROM file_notification WHERE expires <= ?1 OR (deliveries >= ?2 AND locked_until <= ?1)",
-        )?
-        .execute(params![now, max_deliveries])?;
+        .prepare_cached("DELETE FROM file_notification WHERE expires <= ?")?
+        .execute([now.unix_millis()])?;
     Ok(removed as u64)
 }

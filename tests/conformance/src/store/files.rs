@@ -2,7 +2,7 @@
 
 use ferrohub_core::files::{
     BeginUploadOutcome, Blob, BlobWriteOutcome, Condition, ConditionFailed, EndUploadOutcome, EtagMatch,
-    NotificationLock, QueuedNotification, SettleNotificationOutcome, StoredBlob, StoredSigningKey, Upload,
+    QueuedNotification, StoredBlob, StoredSigningKey, Upload,
 };
 use ferrohub_core::store::Store;
 use ferrohub_model::file::{BlobName, FileNotification};
@@ -80,12 +80,8 @@ pub async fn a_device_has_a_limit_of_uploads_and_each_ends_once(open: impl OpenS
         store.end_upload("2", Some(&notification("d/f", 99))).await.unwrap(),
         EndUploadOutcome::NotFound
     );
-    let lock = NotificationLock { token: "t".to_owned(), until: at(60), max_deliveries: 2 };
-    assert_eq!(
-        store.lock_next_file_notification(at(10), &lock).await.unwrap(),
-        None,
-        "an upload that ended without a notification queues none"
-    );
+    let queued = store.file_notifications(at(10), &[], 9).await.unwrap();
+    assert_eq!(queued, [], "an upload that ended without a notification queues none");
     assert_eq!(begin("5", "d/f", 30).await, BeginUploadOutcome::Begun);
 
     let expired = store.expire_uploads(at(25), at(0), 10).await.unwrap();
@@ -97,67 +93,61 @@ pub async fn a_device_has_a_limit_of_uploads_and_each_ends_once(open: impl OpenS
     assert!(store.upload("4").await.unwrap().is_some());
 }
 
-pub async fn a_notification_is_locked_abandoned_and_completed(open: impl OpenStore) {
+/// Stores a notification of an upload with this id.
+async fn notify(store: &dyn Store, id: &str, notification: &QueuedNotification) {
+    store.begin_upload(&upload(id, "d/f", 50), at(0), 10).await.unwrap();
+    assert_eq!(store.end_upload(id, Some(notification)).await.unwrap(), EndUploadOutcome::Ended);
+}
+
+/// Returns the blobs and the deliveries of the first notifications.
+async fn queued(store: &dyn Store, now: i64, excluded: &[u64], top: usize) -> Vec<(String, u32)> {
+    let found = store.file_notifications(at(now), excluded, top).await.unwrap();
+    found.into_iter().map(|stored| (stored.notification.blob_name, stored.deliveries)).collect()
+}
+
+fn blobs<const N: usize>(of: [(&str, u32); N]) -> Vec<(String, u32)> {
+    of.into_iter().map(|(blob, deliveries)| (blob.to_owned(), deliveries)).collect()
+}
+
+pub async fn notifications_are_read_in_order_without_the_excluded_and_the_expired(open: impl OpenStore) {
     let store = store_with(open, &["d"]).await;
     let store = &**store;
-    for (id, blob, expires) in [("1", "d/a", 100), ("2", "d/b", 200)] {
-        store.begin_upload(&upload(id, blob, 50), at(0), 10).await.unwrap();
-        store.end_upload(id, Some(&notification(blob, expires))).await.unwrap();
-    }
-    let next = async |token: &str, now| {
-        let lock = NotificationLock { token: token.to_owned(), until: at(now + 10), max_deliveries: 3 };
-        let next = store.lock_next_file_notification(at(now), &lock).await.unwrap();
-        next.map(|notification| notification.blob_name)
-    };
-    let a = Some("d/a".to_owned());
-    assert_eq!(next("t1", 10).await, a);
-    assert_eq!(next("t2", 10).await, Some("d/b".to_owned()));
-    assert_eq!(next("t3", 19).await, None, "both are locked");
-    assert_eq!(next("t3", 20).await, a, "the lock has expired");
-    assert_eq!(
-        store.complete_file_notification("t1", at(20)).await.unwrap(),
-        SettleNotificationOutcome::LockLost
-    );
-    assert_eq!(
-        store.abandon_file_notification("t1", at(20)).await.unwrap(),
-        SettleNotificationOutcome::LockLost
-    );
-    assert_eq!(
-        store.abandon_file_notification("t3", at(20)).await.unwrap(),
-        SettleNotificationOutcome::Settled
-    );
-    assert_eq!(next("t4", 20).await, a, "immediately, and for the last time");
-    assert_eq!(
-        store.complete_file_notification("t2", at(20)).await.unwrap(),
-        SettleNotificationOutcome::LockLost,
-        "the lock has expired"
-    );
-    assert_eq!(
-        next("t5", 31).await,
-        Some("d/b".to_owned()),
-        "the other has reached its maximum of deliveries"
-    );
-    assert_eq!(
-        store.complete_file_notification("t5", at(32)).await.unwrap(),
-        SettleNotificationOutcome::Settled
-    );
-    assert_eq!(next("t6", 90).await, None);
+    let first = notification("d/a", 100);
+    notify(store, "1", &first).await;
+    notify(store, "2", &notification("d/b", 200)).await;
+    let found = store.file_notifications(at(99), &[], 9).await.unwrap();
+    assert_eq!(found[0].notification, first.notification);
+    let sequences: Vec<u64> = found.iter().map(|stored| stored.sequence).collect();
+    assert!(sequences.is_sorted());
+    assert_eq!(queued(store, 99, &[], 1).await, blobs([("d/a", 0)]));
+    assert_eq!(queued(store, 99, &sequences[..1], 1).await, blobs([("d/b", 0)]));
+    assert_eq!(queued(store, 99, &sequences, 1).await, []);
+    assert_eq!(queued(store, 100, &[], 9).await, blobs([("d/b", 0)]), "the first has expired");
+    assert_eq!(store.expire_file_notifications(at(99)).await.unwrap(), 0);
+    assert_eq!(store.expire_file_notifications(at(100)).await.unwrap(), 1);
+    notify(store, "3", &notification("d/c", 200)).await;
+    notify(store, "4", &notification("d/d", 200)).await;
+    let newest = blobs([("d/c", 0), ("d/d", 0)]);
+    assert_eq!(queued(store, 99, &[], 9).await, newest, "at most two are queued; the oldest is removed");
+}
 
-    store.begin_upload(&upload("3", "d/c", 50), at(0), 10).await.unwrap();
-    let queued = notification("d/c", 100);
-    store.end_upload("3", Some(&queued)).await.unwrap();
-    for id in ["4", "5"] {
-        store.begin_upload(&upload(id, "d/x", 50), at(0), 10).await.unwrap();
-        store.end_upload(id, Some(&notification("d/x", 99))).await.unwrap();
-    }
-    assert_eq!(next("t7", 20).await, Some("d/x".to_owned()), "at most two are queued; the oldest is removed");
-    assert_eq!(store.expire_file_notifications(at(99), 3).await.unwrap(), 2);
-    store.begin_upload(&upload("6", "d/c", 50), at(0), 10).await.unwrap();
-    store.end_upload("6", Some(&queued)).await.unwrap();
-    let lock = NotificationLock { token: "t".to_owned(), until: at(60), max_deliveries: 3 };
-    assert_eq!(store.lock_next_file_notification(at(50), &lock).await.unwrap(), Some(queued.notification));
-    assert_eq!(store.expire_file_notifications(at(99), 3).await.unwrap(), 0);
-    assert_eq!(store.expire_file_notifications(at(100), 3).await.unwrap(), 1);
+pub async fn notifications_are_counted_abandoned_and_completed(open: impl OpenStore) {
+    let store = store_with(open, &["d"]).await;
+    let store = &**store;
+    notify(store, "1", &notification("d/a", 100)).await;
+    notify(store, "2", &notification("d/b", 100)).await;
+    let found = store.file_notifications(at(1), &[], 9).await.unwrap();
+    let [a, b] = [found[0].sequence, found[1].sequence];
+    assert!(store.count_file_notification_delivery(a).await.unwrap());
+    assert_eq!(store.abandon_file_notifications(&[a, b, b + 1], 2).await.unwrap(), 2);
+    assert_eq!(queued(store, 1, &[], 9).await, blobs([("d/a", 1), ("d/b", 0)]));
+    assert!(store.count_file_notification_delivery(a).await.unwrap());
+    assert_eq!(queued(store, 1, &[], 9).await, blobs([("d/a", 2), ("d/b", 0)]));
+    assert_eq!(store.abandon_file_notifications(&[a, b], 2).await.unwrap(), 2);
+    assert_eq!(queued(store, 1, &[], 9).await, blobs([("d/b", 0)]), "the other was delivered too often");
+    assert!(!store.count_file_notification_delivery(a).await.unwrap());
+    assert_eq!(store.complete_file_notifications(&[a, b]).await.unwrap(), 1);
+    assert_eq!(queued(store, 1, &[], 9).await, []);
 }
 
 pub async fn blobs_are_written_replaced_listed_and_deleted(open: impl OpenStore) {

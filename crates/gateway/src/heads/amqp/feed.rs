@@ -5,7 +5,8 @@ use bytes::BytesMut;
 use ferrohub_amqp::message::{MessageEncoder, Properties};
 use ferrohub_amqp::performative::Outcome;
 use ferrohub_amqp::{Symbol, Value};
-use ferrohub_core::cloud_to_device::{FeedbackBatch, LockToken, Settlement};
+use ferrohub_core::cloud_to_device::{FeedbackBatch, Settlement};
+use ferrohub_core::delivery::LockToken;
 use ferrohub_core::files::LockedNotification;
 use ferrohub_core::{Operation, ServiceCaller};
 use ferrohub_model::message::FEEDBACK_CONTENT_TYPE;
@@ -109,9 +110,8 @@ fn encode_feedback(batch: &FeedbackBatch, host: &str) -> Result<Item, HubError> 
 }
 
 fn encode_notification(locked: &LockedNotification, host: &str) -> Result<Item, HubError> {
-    let token = LockToken::parse(&locked.lock_token).ok_or_else(invalid_item)?;
     let annotations = Annotations { enqueued: locked.notification.enqueued_time_utc, delivery_count: None };
-    encode(token, host, NOTIFICATION_CONTENT_TYPE, annotations, &locked.notification)
+    encode(locked.token, host, NOTIFICATION_CONTENT_TYPE, annotations, &locked.notification)
 }
 
 struct Annotations {

@@ -58,7 +58,7 @@ fn read_outcome(body: &Bytes) -> Result<FileUploadOutcome, HubError> {
 pub(super) async fn receive_notification(caller: ServiceCaller, _: RestRequest) -> RestResult {
     match caller.receive_file_notification().await? {
         None => Ok(no_content()),
-        Some(locked) => response::json_with_etag(&locked.notification, Some(&locked.lock_token)),
+        Some(locked) => response::json_with_etag(&locked.notification, Some(&locked.token.to_string())),
     }
 }
 

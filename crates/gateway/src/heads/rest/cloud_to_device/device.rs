@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::Response;
 use ferrohub_core::DeviceCaller;
-use ferrohub_core::cloud_to_device::{LockToken, LockedMessage, Settlement};
+use ferrohub_core::cloud_to_device::{LockedMessage, Settlement};
+use ferrohub_core::delivery::LockToken;
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::SystemProperty;
 

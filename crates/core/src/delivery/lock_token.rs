@@ -1,11 +1,11 @@
-//! Lock tokens: a client settles what it received over HTTPS with one.
+//! Lock tokens: a receiver without a connection settles what it received with one.
 
 use std::fmt;
 
 use ferrohub_model::Guid;
 
 /// A random, unguessable number, written as a GUID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockToken(Guid);
 
 impl LockToken {
