@@ -241,7 +241,7 @@ operations! {
         identities(Identities::All), fault(FaultPoint::TwinResponse);
 
     /// Returns a page of the result of a query on the twins of devices or modules.
-    QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra("twins/read");
+    QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra(&["twins/read"]);
 
     /// Calls a method of a connected device or module and returns its response. A module may call its own device, and
     /// the devices in the scope of its edge device.
