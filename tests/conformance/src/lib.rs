@@ -30,7 +30,7 @@ mod suite;
 pub use blob_folder::{Chunks, NOW as BLOB_FOLDER_NOW};
 pub use fixture::Fixture;
 
-use store::{change_groups, connections, files, leases, messages, registry, settings, twins};
+use store::{change_groups, connections, files, leases, messages, queries, registry, settings, twins};
 
 suite::suite! { ($)
     /// Runs the suite of the port `EventLog`. Takes the path of a function that opens a log with a number of partitions.
@@ -128,6 +128,13 @@ suite::suite! { ($)
 
 suite::suite! { ($)
     /// A part of [`store_suite`].
+    query_suite of queries {
+        the_first_continuation_key_stays
+    }
+}
+
+suite::suite! { ($)
+    /// A part of [`store_suite`].
     registry_suite of registry {
         a_stored_identity_is_read_back_unchanged
         device_counts_follow_every_change
@@ -171,6 +178,9 @@ macro_rules! store_suite {
         }
         mod messages {
             $crate::message_suite!(super::$open);
+        }
+        mod queries {
+            $crate::query_suite!(super::$open);
         }
         mod registry {
             $crate::registry_suite!(super::$open);

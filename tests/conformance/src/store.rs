@@ -5,6 +5,7 @@ pub(crate) mod connections;
 pub(crate) mod files;
 pub(crate) mod leases;
 pub(crate) mod messages;
+pub(crate) mod queries;
 pub(crate) mod registry;
 pub(crate) mod settings;
 pub(crate) mod twins;
