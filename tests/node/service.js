@@ -28,6 +28,9 @@ serve({
   get_device: async ({ device_id }) => body(await registry.get(device_id)),
   update_device: async ({ device }) => body(await registry.update(device)),
   delete_device: async ({ device_id }) => void (await registry.delete(device_id)),
+  add_devices: async ({ devices }) => body(await registry.addDevices(devices)),
+  update_devices: async ({ devices, force }) => body(await registry.updateDevices(devices, force)),
+  remove_devices: async ({ devices, force }) => body(await registry.removeDevices(devices, force)),
   create_module: async ({ module }) => body(await registry.addModule(module)),
   list_modules: async ({ device_id }) => body(await registry.getModulesOnDevice(device_id)),
 

@@ -14,6 +14,7 @@ import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, QuerySpecification, Twin, TwinProperties
+from azure.iot.hub.protocol.models import ExportImportDevice
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -91,6 +92,10 @@ def main():
     def get_devices(max_number_of_devices=None):
         devices = manager.get_devices(max_number_of_devices)
         return [device.serialize(keep_readonly=True) for device in devices]
+
+    def bulk(devices):
+        devices = [ExportImportDevice.deserialize(device) for device in devices]
+        return manager.bulk_create_or_update_devices(devices).serialize(keep_readonly=True)
 
     def delete_device(device_id, etag=None):
         manager.delete_device(device_id, etag)
@@ -296,6 +301,7 @@ def main():
             "create_leaf_device": create_leaf_device,
             "get_device": get_device,
             "get_devices": get_devices,
+            "bulk": bulk,
             "delete_device": delete_device,
             "invoke": invoke,
             "invoke_module": invoke_module,

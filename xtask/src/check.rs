@@ -86,7 +86,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "ferrohub-service", allowed: Only(&["ferrohub-model"]), banned: &[NO_SERVER] },
     Layer { name: "ferrohub", allowed: Anything, banned: &[TESTS] },
     Layer { name: "ferrohub-acceptance", allowed: Anything, banned: &[] },
-    Layer { name: "ferrohub-conformance", allowed: Only(&["ferrohub-core", "ferrohub-model"]), banned: &[] },
+    Layer {
+        name: "ferrohub-conformance",
+        allowed: Only(&["ferrohub-core", "ferrohub-model", "ferrohub-query"]),
+        banned: &[],
+    },
     Layer {
         name: "ferrohub-power-loss",
         allowed: Only(&["ferrohub-blobs", "ferrohub-core", "ferrohub-model", "ferrohub-store"]),

@@ -130,7 +130,7 @@ suite::suite! { ($)
     /// A part of [`store_suite`].
     query_suite of queries {
         a_query_sees_devices_or_modules_and_the_live_state
-        the_key_of_continuation_tokens_stays
+        the_first_continuation_key_stays
         the_pages_of_a_query_have_each_row_once_in_order
     }
 }

@@ -105,7 +105,7 @@ pub async fn a_query_sees_devices_or_modules_and_the_live_state(open: impl OpenS
     assert!(matches!(store.run_query(limited).await, Err(QueryFailure::TooManyGroups)));
 }
 
-pub async fn the_key_of_continuation_tokens_stays(open: impl OpenStore) {
+pub async fn the_first_continuation_key_stays(open: impl OpenStore) {
     let store = open().await;
     let first = SharedAccessKey::generate();
     assert_eq!(store.continuation_key(&first).await.unwrap(), first);

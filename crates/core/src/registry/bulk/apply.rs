@@ -1,6 +1,6 @@
 //! Writes the items of a bulk request, and does what follows: connections, notifications, events.
 
-use ferrohub_model::bulk::BulkError;
+use ferrohub_model::bulk::{BulkError, ImportMode};
 use ferrohub_model::{HubError, IdentityId};
 use tracing::info;
 
@@ -13,7 +13,7 @@ use crate::registry::write_identity::{connections_to_close, system_module_change
 use crate::registry::{Identity, IfMatch, not_found};
 use crate::store::{Applied, Change, ChangeGroup, Refusal, Refused, store_failed};
 use crate::telemetry::{EventSource, HubEvent};
-use crate::twins::{ServiceUpdate, TwinDocument};
+use crate::twins::{ServiceUpdate, TwinDocument, UpdateMode};
 
 /// The maximum number of attempts of an item without a condition when concurrent writes conflict with it.
 const MAX_TRIES: usize = 16;
@@ -27,7 +27,7 @@ struct Prepared {
 
 /// What an item has done.
 enum Outcome {
-    Created(Identity),
+    Created(Box<Identity>),
     Updated(Box<(Identity, Identity)>, Option<ServiceUpdate>),
     /// The last state, if an event is emitted.
     Deleted(Option<Box<(Identity, TwinDocument)>>),
@@ -92,7 +92,7 @@ impl Hub {
         let (id, now) = (&item.id, self.clock.now());
         let old = self.store.identity(id).await.map_err(store_failed)?;
         let twin_update = |change, if_match| {
-            let update = ServiceUpdate::new(item.update_mode(), change);
+            let update = ServiceUpdate::new(update_mode(item.mode), change);
             let change = update.change_fn(if_match, now, self.limits.twins.clone());
             (Change::Twin { id: id.clone(), change }, update)
         };
@@ -110,7 +110,7 @@ impl Hub {
                     vec![Change::Create { identity: identity.clone(), limit: self.limit_of(id) }];
                 changes.extend(system_module_changes(None, &identity, now));
                 with_twin(&mut changes, twin);
-                Ok((changes, Outcome::Created(identity)))
+                Ok((changes, Outcome::Created(Box::new(identity))))
             }
             Intent::Update(identity, twin) => {
                 let old = old.ok_or_else(|| not_found(id))?;
@@ -165,6 +165,14 @@ impl Hub {
                 }
             }
         }
+    }
+}
+
+/// Returns how an item of this mode changes the twin: one with the settings of an identity replaces the sections that it has.
+fn update_mode(mode: ImportMode) -> UpdateMode {
+    match mode {
+        ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => UpdateMode::Merge,
+        _ => UpdateMode::Replace,
     }
 }
 

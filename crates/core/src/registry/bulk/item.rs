@@ -13,7 +13,6 @@ use crate::registry::{
     Identity, IfMatch, apply_device, apply_module, is_system_module, not_found, system_module_error,
     wrong_etag,
 };
-use crate::twins::UpdateMode;
 
 /// An item whose ids are valid.
 #[derive(Debug)]
@@ -194,13 +193,5 @@ impl Item {
             Some(tags) => change.and_tags(tags),
             None => change,
         })
-    }
-
-    /// Returns how the item changes the twin: an item with the settings of an identity replaces the sections that it has.
-    pub(super) fn update_mode(&self) -> UpdateMode {
-        match self.mode {
-            ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => UpdateMode::Merge,
-            _ => UpdateMode::Replace,
-        }
     }
 }
