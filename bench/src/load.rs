@@ -1,5 +1,6 @@
 //! The load generator: thousands of connections on one thread, and calls in a closed or an open loop.
 
+pub(crate) mod amqp;
 pub(crate) mod calls;
 pub(crate) mod device;
 pub(crate) mod dial;

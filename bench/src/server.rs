@@ -44,7 +44,14 @@ pub(crate) struct Environment {
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
     /// Methods over HTTPS, devices over MQTT.
-    Hub { host: String, https: SocketAddr, token: String, admin: Option<SocketAddr> },
+    Hub {
+        host: String,
+        https: SocketAddr,
+        token: String,
+        admin: Option<SocketAddr>,
+        /// Address, user and password of AMQP for readers of events.
+        amqp: Option<(SocketAddr, (String, String))>,
+    },
     /// MQTT on both sides.
     Broker { login: Option<(String, String)> },
     /// NATS on both sides.

@@ -44,7 +44,8 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         .arg("--key")
         .arg(&environment.pki.key);
     // The token is as long as the hub's.
-    let protocol = Protocol::Hub { host: "localhost".to_owned(), https, token: "x".repeat(150), admin: None };
+    let (host, token) = ("localhost".to_owned(), "x".repeat(150));
+    let protocol = Protocol::Hub { host, https, token, admin: None, amqp: None };
     let version = "only moves bytes".to_owned();
     ServerSpec {
         name: "baseline",

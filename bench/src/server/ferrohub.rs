@@ -16,6 +16,7 @@ pub(crate) struct Hub {
     pub(crate) folder: TempDir,
     pub(crate) admin: std::net::SocketAddr,
     listen: (std::net::SocketAddr, std::net::SocketAddr),
+    amqp: (std::net::SocketAddr, (String, String)),
     token: String,
 }
 
@@ -46,7 +47,8 @@ impl Hub {
         std::fs::write(folder.path().join("ferrohub.toml"), configuration)?;
         let expiry = Timestamp::from_unix_seconds(4_102_444_800);
         let token = sas::sign("localhost", &primary, Some(POLICY), expiry);
-        Ok(Self { folder, admin, listen: (mqtt, https), token })
+        let amqp = (amqp, (POLICY.to_owned(), primary.to_base64()));
+        Ok(Self { folder, admin, listen: (mqtt, https), amqp, token })
     }
 
     /// Returns the data folder.
@@ -75,8 +77,13 @@ impl Hub {
     ) -> anyhow::Result<Server> {
         let command = self.command(program)?;
         let (address, https) = self.listen;
-        let protocol =
-            Protocol::Hub { host: "localhost".to_owned(), https, token: self.token, admin: Some(self.admin) };
+        let protocol = Protocol::Hub {
+            host: "localhost".to_owned(),
+            https,
+            token: self.token,
+            admin: Some(self.admin),
+            amqp: Some(self.amqp),
+        };
         let version = super::version(program, &["--version"]).await;
         ServerSpec { name, version, protocol, address, folder: self.folder, helpers: Vec::new() }
             .start(environment, command)

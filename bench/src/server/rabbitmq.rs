@@ -1,21 +1,45 @@
-//! RabbitMQ with its MQTT plugin, from Debian's package.
+//! RabbitMQ with its MQTT plugin, or with its plugin for AMQP 1.0, from Debian's package.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
 use super::{Environment, Protocol, Server, ServerSpec, free_address};
 
+/// Starts it with MQTT.
 pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
-    let folder = tempfile::tempdir()?;
-    let (address, amqp, distribution) = (free_address()?, free_address()?, free_address()?);
-    let configuration = format!(
+    let (address, amqp) = (free_address()?, free_address()?);
+    let listeners = format!(
         "listeners.tcp.1 = {amqp}\n\
          mqtt.listeners.tcp = none\n\
          mqtt.listeners.ssl.1 = {address}\n\
          mqtt.allow_anonymous = false\n\
          mqtt.tcp_listen_options.backlog = 4096\n\
-         mqtt.tcp_listen_options.nodelay = true\n\
+         mqtt.tcp_listen_options.nodelay = true\n"
+    );
+    start_with(environment, "rabbitmq_mqtt", address, amqp, &listeners).await
+}
+
+/// Starts it with AMQP 1.0.
+pub(crate) async fn start_amqp(environment: &Environment) -> anyhow::Result<Server> {
+    let (address, plain) = (free_address()?, free_address()?);
+    let listeners = format!("listeners.tcp.1 = {plain}\nlisteners.ssl.1 = {address}\n");
+    start_with(environment, "rabbitmq_amqp1_0", address, plain, &listeners).await
+}
+
+/// `node` is the address of its own protocol.
+async fn start_with(
+    environment: &Environment,
+    plugin: &str,
+    address: SocketAddr,
+    node: SocketAddr,
+    listeners: &str,
+) -> anyhow::Result<Server> {
+    let folder = tempfile::tempdir()?;
+    let distribution = free_address()?;
+    let configuration = format!(
+        "{listeners}\
          ssl_options.cacertfile = {}\n\
          ssl_options.certfile = {}\n\
          ssl_options.keyfile = {}\n\
@@ -30,7 +54,7 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
     );
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("rabbitmq.conf"), configuration)?;
-    std::fs::write(path("plugins"), "[rabbitmq_mqtt].\n")?;
+    std::fs::write(path("plugins"), format!("[{plugin}].\n"))?;
     // The script in /usr/sbin changes to the user of the package; this one does not.
     let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
     command
@@ -43,7 +67,7 @@ pub(crate) async fn start(environment: &Environment) -> anyhow::Result<Server> {
         .env("RABBITMQ_MNESIA_BASE", path("mnesia"))
         .env("RABBITMQ_LOG_BASE", path("log"))
         .env("RABBITMQ_PID_FILE", path("pid"))
-        .env("RABBITMQ_NODE_PORT", amqp.port().to_string())
+        .env("RABBITMQ_NODE_PORT", node.port().to_string())
         .env("RABBITMQ_DIST_PORT", distribution.port().to_string());
     // A separate epmd, Erlang's name server: otherwise the first node starts one that keeps running.
     let names = free_address()?.port().to_string();

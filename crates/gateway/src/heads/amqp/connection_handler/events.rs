@@ -46,6 +46,10 @@ impl ConnectionHandler {
     ) {
         self.record(Operation::ReadEvents, opened.as_ref().err());
         match opened {
+            // The token has expired, or was revoked, meanwhile.
+            Ok(_) if accepted.caller.and_then(|id| self.callers.get(id)).is_none() => {
+                self.refuse_link(machine, link, &ErrorText::unauthorized(super::TOKEN_INVALID));
+            }
             Ok((reader, event_link)) => {
                 if self.accept_link(machine, link, accepted, None) {
                     self.readers.add(link, reader, event_link);
