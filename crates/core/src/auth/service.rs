@@ -124,3 +124,6 @@ fn verify_sas_token(
         _ => Err(AuthorizationError::new("wrong_resource")),
     }
 }
+
+#[cfg(test)]
+mod tests;
