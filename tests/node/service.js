@@ -28,12 +28,29 @@ serve({
   get_device: async ({ device_id }) => body(await registry.get(device_id)),
   update_device: async ({ device }) => body(await registry.update(device)),
   delete_device: async ({ device_id }) => void (await registry.delete(device_id)),
+  add_devices: async ({ devices }) => body(await registry.addDevices(devices)),
+  update_devices: async ({ devices, force }) => body(await registry.updateDevices(devices, force)),
+  remove_devices: async ({ devices, force }) => body(await registry.removeDevices(devices, force)),
   create_module: async ({ module }) => body(await registry.addModule(module)),
   list_modules: async ({ device_id }) => body(await registry.getModulesOnDevice(device_id)),
 
   async get_twin({ device_id }) {
     const twin = body(await registry.getTwin(device_id));
     return JSON.parse(JSON.stringify(twin, (name, value) => (name === '_registry' ? undefined : value)));
+  },
+
+  /** All pages of a query, as the SDK's loops read them: as twins, or as they are. */
+  async query({ query, page_size, as_twins }) {
+    const pages = [];
+    const results = registry.createQuery(query, page_size);
+    while (results.hasMoreResults) {
+      const { result, message } = as_twins
+        ? await results.nextAsTwin()
+        : await results.next(results.continuationToken);
+      const items = JSON.parse(JSON.stringify(result, (name, value) => (name === '_registry' ? undefined : value)));
+      pages.push({ items, type: message.headers['x-ms-item-type'] });
+    }
+    return pages;
   },
 
   async patch_twin({ device_id, patch }) {

@@ -13,7 +13,8 @@ import jwt
 import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
+from azure.iot.hub.models import CloudToDeviceMethod, QuerySpecification, Twin, TwinProperties
+from azure.iot.hub.protocol.models import ExportImportDevice
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,6 +93,10 @@ def main():
         devices = manager.get_devices(max_number_of_devices)
         return [device.serialize(keep_readonly=True) for device in devices]
 
+    def bulk(devices):
+        devices = [ExportImportDevice.deserialize(device) for device in devices]
+        return manager.bulk_create_or_update_devices(devices).serialize(keep_readonly=True)
+
     def delete_device(device_id, etag=None):
         manager.delete_device(device_id, etag)
 
@@ -136,6 +141,16 @@ def main():
 
     def delete_module(device_id, module_id, etag=None):
         manager.delete_module(device_id, module_id, etag)
+
+    def query(query, max_item_count=None, continuation_token=None):
+        """A page of `query_iot_hub`."""
+        specification = QuerySpecification(query=query)
+        result = manager.query_iot_hub(specification, continuation_token, max_item_count)
+        return {
+            "type": result.type,
+            "items": [item.serialize(keep_readonly=True) for item in result.items],
+            "continuation_token": result.continuation_token,
+        }
 
     def get_twin(device_id, module_id=None):
         if module_id is None:
@@ -286,6 +301,7 @@ def main():
             "create_leaf_device": create_leaf_device,
             "get_device": get_device,
             "get_devices": get_devices,
+            "bulk": bulk,
             "delete_device": delete_device,
             "invoke": invoke,
             "invoke_module": invoke_module,
@@ -295,6 +311,7 @@ def main():
             "get_module": get_module,
             "get_modules": get_modules,
             "delete_module": delete_module,
+            "query": query,
             "get_twin": get_twin,
             "change_twin": change_twin,
             "http": http,

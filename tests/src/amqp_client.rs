@@ -22,6 +22,8 @@ pub struct Refused {
     pub condition: String,
     /// The text.
     pub description: String,
+    /// The details, as name and text.
+    pub info: Vec<(String, String)>,
 }
 
 impl Refused {
@@ -30,8 +32,14 @@ impl Refused {
         Self {
             condition: error.condition.0.to_owned(),
             description: error.description.unwrap_or_default().to_owned(),
+            info: error.info.map(|info| info.iter().map(text_pair).collect()).unwrap_or_default(),
         }
     }
+}
+
+fn text_pair((name, value): (Value<'_>, Value<'_>)) -> (String, String) {
+    let text = value.as_str().map_or_else(|| format!("{value:?}"), str::to_owned);
+    (name.as_str().unwrap_or_default().to_owned(), text)
 }
 
 /// A batch of feedback or a file notification.
@@ -68,9 +76,13 @@ pub struct AmqpClient {
     one_byte_at_a_time: bool,
     /// The link to `$cbs`.
     tokens: Option<LinkId>,
+    /// The link from `$cbs`.
+    answers: Option<LinkId>,
     sent: u32,
     /// Reasons of detaches that came while the client waited for something else.
     detached: VecDeque<Refused>,
+    /// Messages that came meanwhile.
+    received: VecDeque<Delivery>,
 }
 
 impl AmqpClient {
@@ -107,8 +119,10 @@ impl AmqpClient {
             session: None,
             one_byte_at_a_time,
             tokens: None,
+            answers: None,
             sent: 0,
             detached: VecDeque::new(),
+            received: VecDeque::new(),
         };
         match client.next_event() {
             Event::Open(_) => {}
@@ -205,13 +219,51 @@ impl AmqpClient {
             target: Some(Target { address: Some(address), ..Target::default() }),
             ..Attach::default()
         };
-        let link = self.machine.attach(self.session.expect("a session"), &attach, 100).expect("a link");
-        let Event::Attach { attach, .. } = self.next_event() else { panic!("no answer to attach") };
+        self.attach_with(&attach, 100)
+    }
+
+    /// Attaches a link as `attach` says, with credit for so many messages if the client receives.
+    #[track_caller]
+    pub fn attach_with(&mut self, attach: &Attach<'_>, credit: u32) -> Result<LinkId, Refused> {
+        let link = self.machine.attach(self.session.expect("a session"), attach, credit).expect("a link");
+        let attach = loop {
+            match self.next_event() {
+                Event::Attach { attach, .. } => break attach,
+                // Another link receives meanwhile.
+                Event::Delivery(delivery) => self.received.push_back(delivery),
+                other => panic!("no answer to attach: {other:?}"),
+            }
+        };
         if attach.get().source.is_some() || attach.get().target.is_some() {
             return Ok(link);
         }
-        let Event::Detach { error, .. } = self.next_event() else { panic!("no reason of the refusal") };
+        let error = loop {
+            match self.next_event() {
+                Event::Detach { error, .. } => break error,
+                Event::Delivery(delivery) => self.received.push_back(delivery),
+                other => panic!("no reason of the refusal: {other:?}"),
+            }
+        };
         Err(Refused::of(error.as_ref()))
+    }
+
+    /// Changes how many messages the hub may send on a link. Credit that was given is not taken back.
+    #[track_caller]
+    pub fn set_credit(&mut self, link: LinkId, credit: u32) {
+        self.machine.set_max_credit(link, credit).expect("the link is attached");
+        self.transmit();
+    }
+
+    /// Returns the next message of any link.
+    #[track_caller]
+    pub fn next_delivery(&mut self) -> Delivery {
+        if let Some(delivery) = self.received.pop_front() {
+            return delivery;
+        }
+        match self.next_event() {
+            Event::Delivery(delivery) => delivery,
+            other => panic!("unexpected {other:?}"),
+        }
     }
 
     #[track_caller]
@@ -228,7 +280,7 @@ impl AmqpClient {
             Some(sender) => sender,
             None => {
                 let sender = self.attach_sender("$cbs").expect("the link to $cbs");
-                let _ = self.attach("$cbs", Role::Receiver).expect("the link from $cbs");
+                self.answers = Some(self.attach("$cbs", Role::Receiver).expect("the link from $cbs"));
                 *self.tokens.insert(sender)
             }
         };
@@ -238,6 +290,9 @@ impl AmqpClient {
         loop {
             match self.next_event() {
                 Event::Outcome { outcome: settled, .. } => outcome = settled,
+                Event::Delivery(delivery) if self.receives_on_other(&delivery) => {
+                    self.received.push_back(delivery);
+                }
                 Event::Delivery(delivery) => {
                     let message = Message::parse(&delivery.payload).expect("a message");
                     assert_eq!(message.properties().unwrap().correlation_id, Some(Value::Ulong(7)));
@@ -250,6 +305,10 @@ impl AmqpClient {
                 other => panic!("unexpected {other:?}"),
             }
         }
+    }
+
+    fn receives_on_other(&self, delivery: &Delivery) -> bool {
+        self.answers != Some(delivery.link)
     }
 
     /// Sends a token on a link to `$cbs` and returns its outcome. The answer is not read.
@@ -328,9 +387,12 @@ impl AmqpClient {
         if let Some(reason) = self.detached.pop_front() {
             return reason;
         }
-        match self.next_event() {
-            Event::Detach { error, .. } => Refused::of(error.as_ref()),
-            other => panic!("unexpected {other:?}"),
+        loop {
+            match self.next_event() {
+                Event::Detach { error, .. } => return Refused::of(error.as_ref()),
+                Event::Delivery(delivery) => self.received.push_back(delivery),
+                other => panic!("unexpected {other:?}"),
+            }
         }
     }
 }

@@ -14,9 +14,11 @@
 
 mod address;
 mod amqp_client;
+mod amqp_reader;
 mod azurite;
 pub mod certificate;
 mod device;
+mod event_reader;
 mod events;
 mod full_disk;
 mod https_device;
@@ -39,8 +41,10 @@ mod wait;
 
 pub use address::Address;
 pub use amqp_client::{AmqpClient, ReceivedItem, Refused};
+pub use amqp_reader::{EventsLink, ManagementAnswer, ReceivedEvent, management_request};
 pub use azurite::Azurite;
 pub use device::{Client, Device, DeviceBuilder, Message, MethodRequest, ReceivedMessage, UploadInfo};
+pub use event_reader::{EventReaderClient, EventSender};
 pub use events::{Event, Events};
 pub use full_disk::SmallDisk;
 pub use https_device::HttpsDevice;

@@ -27,6 +27,13 @@ impl RawFrame {
         Performative::decode(&self.body).expect("a performative").0
     }
 
+    /// Returns the size of what follows the performative, in bytes.
+    #[must_use]
+    #[track_caller]
+    pub fn payload_len(&self) -> usize {
+        Performative::decode(&self.body).expect("a performative").1.len()
+    }
+
     /// Returns the condition of a detach, end or close; empty if it has none.
     #[must_use]
     #[track_caller]

@@ -67,10 +67,10 @@ fn sessions_and_links_have_a_limit_before_and_after_the_token() {
 
     let mut peer = RawAmqp::open(&hub);
     peer.put_token(&token(&hub));
-    for channel in 1..34 {
+    for channel in 1..66 {
         peer.send(channel, RawAmqp::begin_frame());
     }
-    for _ in 32..34 {
+    for _ in 64..66 {
         assert_eq!(peer.expect("amqp:end:list").condition(), "amqp:resource-limit-exceeded");
     }
     for handle in 2..66 {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ferrohub_acceptance::{Device, HttpResponse, Hub, Method, MethodResult, Service, sas};
+use ferrohub_acceptance::{Device, HttpResponse, Hub, Method, Service, sas};
 use serde_json::{Value, json};
 
 const METHODS: &str = "/twins/dev1/methods?api-version=2021-04-12";
@@ -159,23 +159,6 @@ fn a_call_fails_after_the_response_time_out_if_the_device_does_not_respond() {
     assert_eq!(device.next_request().name, "silence");
     // The service client never retries a POST.
     assert_eq!(device.requests(), []);
-}
-
-#[test]
-fn a_late_response_does_not_affect_other_calls() {
-    let hub = Hub::start();
-    let service = Service::owner(&hub);
-    let device = Device::with_identity(&service.create_device("dev1")).listen(&hub);
-    let late = json!({ "seconds": 6, "status": 299, "payload": "late" });
-    let late = Method::new("answer").payload(late).response_timeout(5);
-    let refusal = service.invoke("dev1", late).unwrap_err();
-    assert_method_refused(&refusal.http, 504_101, "GatewayTimeout");
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(3) {
-        let answer = service.invoke("dev1", Method::new("echo").payload("prompt")).unwrap();
-        assert_eq!(answer, MethodResult { status: 200, payload: json!("prompt") });
-    }
-    assert_eq!(device.requests()[0].name, "answer");
 }
 
 #[test]

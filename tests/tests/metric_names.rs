@@ -44,6 +44,7 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
         "ferrohub_log_lines_dropped",
         "ferrohub_messages",
         "ferrohub_panics",
+        "ferrohub_queries",
         "ferrohub_refused_links",
         "ferrohub_rejected_sockets",
         "ferrohub_store_failures",

@@ -13,18 +13,18 @@ use ferrohub_core::session::{Session, Subscription};
 use ferrohub_model::method::MethodName;
 use ferrohub_model::sas;
 
-use crate::noop::{self, Started};
+use crate::hub::{self, Started};
 
 /// Runs method calls. Sockets, TLS, HTTP and MQTT are not included.
 pub(crate) fn method_call(count: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
-        let Started { hub, connections, key, device } = noop::hub().await?;
-        let token = sas::sign("localhost", &key, Some(noop::POLICY), noop::LATER);
+        let Started { hub, connections, key, device } = hub::start().await?;
+        let token = sas::sign("localhost", &key, Some(hub::POLICY), hub::LATER);
         let authenticated = hub.authenticate_service(Some(&token), Operation::InvokeMethod).await;
         let service = authenticated.ok().context("refused")?;
         let session = Session::default().with(Subscription::Methods, false);
-        let connection = Arc::new(Connection::new(&device, Credential::Thumbprint, None, session, noop::NOW));
+        let connection = Arc::new(Connection::new(&device, Credential::Thumbprint, None, session, hub::NOW));
         connections.attach(&connection, false);
         let answering = tokio::spawn(async move {
             loop {

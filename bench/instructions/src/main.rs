@@ -5,8 +5,8 @@
 #![allow(clippy::print_stdout, reason = "it prints the names of the paths")]
 
 mod calls;
+mod hub;
 mod mqtt;
-mod noop;
 mod requests;
 mod tokens;
 

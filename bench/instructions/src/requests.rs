@@ -12,7 +12,7 @@ use ferrohub_model::{sas, topic};
 use ferrohub_mqtt::{Connect, Packet, PacketId, Publish, QoS, Subscribe, Utf8};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use crate::noop::{self, Started};
+use crate::hub::{self, Started};
 
 /// Fits every request and response.
 const BUFFER_SIZE: usize = 4096;
@@ -71,11 +71,11 @@ fn run(path: impl AsyncFnOnce(&Endpoints) -> anyhow::Result<()>) -> anyhow::Resu
 
 impl Endpoints {
     async fn start() -> anyhow::Result<Self> {
-        let Started { hub, key, .. } = noop::hub().await?;
-        let resource = format!("localhost/devices/{}", noop::DEVICE);
+        let Started { hub, key, .. } = hub::start().await?;
+        let resource = format!("localhost/devices/{}", hub::DEVICE);
         Ok(Self {
-            service_token: sas::sign("localhost", &key, Some(noop::POLICY), noop::LATER),
-            device_token: sas::sign(&resource, &key, None, noop::LATER),
+            service_token: sas::sign("localhost", &key, Some(hub::POLICY), hub::LATER),
+            device_token: sas::sign(&resource, &key, None, hub::LATER),
             gateway: InMemoryGateway::new(hub, &limits(), GatewayMetrics::default()),
         })
     }
@@ -83,9 +83,9 @@ impl Endpoints {
     /// Connects the device.
     async fn connect_device(&self) -> anyhow::Result<DuplexStream> {
         let mut device = self.gateway.connect_mqtt().await.context("too many connections")?;
-        let username = format!("localhost/{}/?api-version=2021-04-12", noop::DEVICE);
+        let username = format!("localhost/{}/?api-version=2021-04-12", hub::DEVICE);
         let connect = encode(&Packet::Connect(Box::new(Connect {
-            client_id: noop::DEVICE.try_into()?,
+            client_id: hub::DEVICE.try_into()?,
             clean_session: true,
             keep_alive: 240,
             username: Some(Utf8::try_from(username)?),
@@ -110,7 +110,7 @@ impl Endpoints {
         let request = format!(
             "{method} /twins/{}{path}?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\n\
              Authorization: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            noop::DEVICE,
+            hub::DEVICE,
             self.service_token,
             body.len()
         );

@@ -6,14 +6,14 @@ use anyhow::ensure;
 use ferrohub_core::Operation;
 use ferrohub_model::sas;
 
-use crate::noop::{self, Started};
+use crate::hub::{self, Started};
 
 /// Runs the first step of every request of a service.
 pub(crate) fn cached_token(count: u32) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
-        let Started { hub, key, .. } = noop::hub().await?;
-        let token = sas::sign("localhost", &key, Some(noop::POLICY), noop::LATER);
+        let Started { hub, key, .. } = hub::start().await?;
+        let token = sas::sign("localhost", &key, Some(hub::POLICY), hub::LATER);
         for _ in 0..count {
             let allowed = hub.authenticate_service(black_box(Some(&token)), Operation::InvokeMethod).await;
             ensure!(allowed.is_ok(), "refused");

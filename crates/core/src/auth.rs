@@ -5,6 +5,7 @@ mod credential;
 mod device;
 mod entra;
 mod remedy;
+mod scope;
 mod service;
 
 pub use certificate::{
@@ -18,7 +19,10 @@ pub use entra::{
     KeySourceError, Role, UnknownRole,
 };
 pub use remedy::remedy;
+pub use scope::TokenScope;
 pub use service::Principal;
-pub(crate) use service::{AuthorizationError, NO_POLICY, authenticate_service};
+pub(crate) use service::{
+    AuthorizationError, NO_POLICY, VerifiedService, authenticate_policy_key, authenticate_service,
+};
 
 pub(crate) use device::{Claim, Verifier, authenticate};

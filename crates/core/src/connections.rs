@@ -4,6 +4,7 @@
 
 mod activity;
 mod connect;
+mod live_state;
 mod renew;
 mod store;
 

@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Connections;
 use crate::policies::{Policies, Policy};
+use crate::queries::QuerySlots;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ConnectionEvents, EventLog, EventSettings, EventSource, ManagedEventLog};
 use crate::twins::IdentityLocks;
@@ -82,6 +83,7 @@ pub struct Hub {
     pub(crate) url_signing_keys: Arc<UrlSigningKeys>,
     pub(crate) notifications: Arc<PeekLock<NotificationQueue>>,
     pub(crate) identity_locks: IdentityLocks,
+    pub(crate) query_slots: QuerySlots,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) background: Background,
@@ -120,6 +122,7 @@ impl Hub {
             settings.limits.files.notifications.clone(),
             metrics.clone(),
         );
+        let query_slots = QuerySlots::new(&settings.limits.queries);
         let hub = Self {
             host: settings.host,
             fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
@@ -138,6 +141,7 @@ impl Hub {
             url_signing_keys: Arc::default(),
             notifications,
             identity_locks: IdentityLocks::default(),
+            query_slots,
             recent_activity: Arc::default(),
             queues,
             background,

@@ -3,8 +3,8 @@
 //! * [`operations`]: the table of all operations, and the rights that permit each.
 //! * [`ServiceCaller`], [`DeviceCaller`], [`ConnectedDevice`], [`BlobCaller`]: who asks. A protocol head proves it once, with
 //!   [`Hub::authenticate_service`] and the like. Operations are methods of these, and check their right themselves.
-//! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`telemetry`],
-//!   [`cloud_to_device`], [`files`], [`policies`], [`faults`], [`connections`].
+//! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`queries`],
+//!   [`telemetry`], [`cloud_to_device`], [`files`], [`policies`], [`faults`], [`connections`].
 //! * [`node`]: what this process holds, the connections and the calls in flight.
 //! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
 //!   events), [`files::BlobStore`] (uploaded files), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
@@ -61,6 +61,7 @@ pub mod node;
 pub mod operations;
 pub mod panics;
 pub mod policies;
+pub mod queries;
 mod readiness;
 pub mod registry;
 pub mod request_peer;

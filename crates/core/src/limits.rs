@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloud_to_device::MessageLimits;
+use crate::queries::QueryLimits;
 use crate::twins::TwinLimits;
 
 /// Protocol-independent limits. Each protocol front end has its own limits in addition.
@@ -18,6 +19,8 @@ pub struct Limits {
     pub method_payload_bytes: usize,
     /// Limits of twins.
     pub twins: TwinLimits,
+    /// Limits of queries on twins.
+    pub queries: QueryLimits,
     /// Limits of cloud-to-device messages and their feedback.
     pub messages: MessageLimits,
     /// Limits of file uploads.
@@ -87,6 +90,7 @@ impl Default for Limits {
             in_flight_methods_per_device: 128,
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             twins: TwinLimits::default(),
+            queries: QueryLimits::default(),
             messages: MessageLimits::default(),
             files: FileLimits::default(),
             certificate_authorities: 100,

@@ -118,6 +118,67 @@ impl EventMetrics {
     }
 }
 
+/// Metrics of queries.
+#[derive(Debug, Clone)]
+pub struct QueryMetrics {
+    /// Pages of queries by outcome.
+    pub pages: Outcomes,
+    /// Duration of a page, from its request to its outcome, in seconds.
+    seconds: Histogram,
+    /// Pages that are read or wait.
+    running: Gauge<i64, AtomicI64>,
+}
+
+impl QueryMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let seconds =
+            Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+        registry.register(
+            "ferrohub_query_seconds",
+            "Duration of pages of queries in seconds",
+            seconds.clone(),
+        );
+        Self {
+            pages: registered(registry, "ferrohub_queries", "Pages of queries by outcome"),
+            seconds,
+            running: registered(
+                registry,
+                "ferrohub_queries_running",
+                "Pages of queries that are read or wait",
+            ),
+        }
+    }
+
+    /// Counts a page that begins. A page whose caller is cancelled is counted as `cancelled`.
+    pub(crate) fn start(&self) -> QueryTimer<'_> {
+        self.running.inc();
+        QueryTimer { metrics: self, started: tokio::time::Instant::now(), outcome: "cancelled" }
+    }
+}
+
+/// Counts a page of a query when it ends.
+#[derive(Debug)]
+pub(crate) struct QueryTimer<'a> {
+    metrics: &'a QueryMetrics,
+    started: tokio::time::Instant,
+    outcome: &'static str,
+}
+
+impl QueryTimer<'_> {
+    /// Ends the page with an outcome.
+    pub(crate) fn finish(mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for QueryTimer<'_> {
+    fn drop(&mut self) {
+        self.metrics.running.dec();
+        self.metrics.seconds.observe(self.started.elapsed().as_secs_f64());
+        count(&self.metrics.pages, self.outcome);
+    }
+}
+
 /// All metrics of the hub core.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -139,6 +200,8 @@ pub struct Metrics {
     pub unauthorized: Outcomes,
     /// Twin operations by kind.
     pub twin_operations: Outcomes,
+    /// Metrics of queries.
+    pub queries: QueryMetrics,
     /// Cloud-to-device messages by outcome.
     pub messages: Outcomes,
     /// Active injected faults.
@@ -165,6 +228,7 @@ impl Metrics {
     /// Creates the metrics and registers them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let events = EventMetrics::register(registry);
+        let queries = QueryMetrics::register(registry);
         let method_calls = registered(registry, "ferrohub_method_calls", "Method calls by outcome");
         let method_call_seconds = Histogram::new([
             0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -201,6 +265,7 @@ impl Metrics {
                 "Requests refused because of their credentials, by reason",
             ),
             twin_operations: registered(registry, "ferrohub_twin_operations", "Twin operations by kind"),
+            queries,
             messages: registered(registry, "ferrohub_messages", "Cloud-to-device messages by outcome"),
             faults_active: registered(registry, "ferrohub_faults_active", "Active injected faults"),
             fault_hits: registered(registry, "ferrohub_fault_hits", "Hits of injected faults, by kind"),

@@ -42,6 +42,8 @@ pub enum OperationGroup {
     Registry,
     /// Twins.
     Twins,
+    /// Queries on twins.
+    Queries,
     /// Direct methods.
     Methods,
     /// Telemetry and the event log.
@@ -60,9 +62,10 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Registry,
         Self::Twins,
+        Self::Queries,
         Self::Methods,
         Self::Telemetry,
         Self::CloudToDevice,
@@ -78,6 +81,7 @@ impl OperationGroup {
         match self {
             Self::Registry => "registry",
             Self::Twins => "twins",
+            Self::Queries => "queries",
             Self::Methods => "methods",
             Self::Telemetry => "telemetry",
             Self::CloudToDevice => "cloud_to_device",
@@ -94,6 +98,7 @@ impl OperationGroup {
         match self {
             Self::Registry => "Devices and modules.",
             Self::Twins => "Twins.",
+            Self::Queries => "Queries on twins.",
             Self::Methods => "Direct methods.",
             Self::Telemetry => "Telemetry and the event log.",
             Self::CloudToDevice => "Messages to devices and their feedback.",
@@ -112,8 +117,8 @@ struct Row {
     group: OperationGroup,
     /// Alternative sets of rights. A policy needs all rights of one set. Empty: no policy permits it.
     rights: &'static [&'static [Right]],
-    /// The data action of Entra, without the prefix `Microsoft.Devices/IotHubs/`.
-    data_action: Option<&'static str>,
+    /// The data actions of Entra, without the prefix `Microsoft.Devices/IotHubs/`. All are needed. Empty: Entra does not permit it.
+    data_actions: &'static [&'static str],
     identities: Identities,
     /// Alternative rights of a signed URL. Empty: no URL permits it.
     url_rights: &'static [BlobRight],
@@ -129,16 +134,16 @@ const ALL_RIGHTS: &[&[Right]] = &[&Right::ALL];
 impl Row {
     const fn new(name: &'static str, group: OperationGroup) -> Self {
         let (rights, url_rights): (&[&[Right]], &[BlobRight]) = (&[], &[]);
-        let (data_action, identities, fault_point) = (None, Identities::None, None);
-        Self { name, group, rights, data_action, identities, url_rights, fault_point }
+        let (data_actions, identities, fault_point): (&[&str], _, _) = (&[], Identities::None, None);
+        Self { name, group, rights, data_actions, identities, url_rights, fault_point }
     }
 
     const fn policies(self, rights: &'static [&'static [Right]]) -> Self {
         Self { rights, ..self }
     }
 
-    const fn entra(self, action: &'static str) -> Self {
-        Self { data_action: Some(action), ..self }
+    const fn entra(self, actions: &'static [&'static str]) -> Self {
+        Self { data_actions: actions, ..self }
     }
 
     const fn identities(self, identities: Identities) -> Self {
@@ -187,52 +192,61 @@ macro_rules! operations {
 
 operations! {
     /// Returns the first devices, ordered by id.
-    ListDevices, "listDevices", Registry, policies(REGISTRY_READ), entra("devices/read");
+    ListDevices, "listDevices", Registry, policies(REGISTRY_READ), entra(&["devices/read"]);
     /// Returns a device.
-    GetDevice, "getDevice", Registry, policies(REGISTRY_READ), entra("devices/read");
+    GetDevice, "getDevice", Registry, policies(REGISTRY_READ), entra(&["devices/read"]);
     /// Creates or updates a device.
-    PutDevice, "putDevice", Registry, policies(REGISTRY_WRITE), entra("devices/write");
+    PutDevice, "putDevice", Registry, policies(REGISTRY_WRITE), entra(&["devices/write"]);
     /// Deletes a device with its modules.
-    DeleteDevice, "deleteDevice", Registry, policies(REGISTRY_WRITE), entra("devices/delete");
+    DeleteDevice, "deleteDevice", Registry, policies(REGISTRY_WRITE), entra(&["devices/delete"]);
+    // Azure also asks for both data actions.
+    /// Creates, updates and deletes devices and modules, with their twins.
+    ChangeIdentities, "changeIdentities", Registry,
+        policies(REGISTRY_WRITE), entra(&["devices/write", "devices/delete"]);
+    /// Replaces keys of devices and modules.
+    RegenerateKeys, "regenerateKeys", Registry, policies(REGISTRY_WRITE), entra(&["devices/write"]);
     /// Replaces or swaps the keys of a device.
-    RegenerateDeviceKey, "regenerateDeviceKey", Registry, policies(REGISTRY_WRITE), entra("devices/write");
+    RegenerateDeviceKey, "regenerateDeviceKey", Registry, policies(REGISTRY_WRITE), entra(&["devices/write"]);
     /// Returns the modules of a device.
     ListModules, "listModules", Registry,
-        policies(REGISTRY_READ), entra("devices/read"), identities(Identities::Devices);
+        policies(REGISTRY_READ), entra(&["devices/read"]), identities(Identities::Devices);
     /// Returns a module.
     GetModule, "getModule", Registry,
-        policies(REGISTRY_READ), entra("devices/read"), identities(Identities::Devices);
+        policies(REGISTRY_READ), entra(&["devices/read"]), identities(Identities::Devices);
     /// Creates or updates a module.
     PutModule, "putModule", Registry,
-        policies(REGISTRY_WRITE), entra("devices/write"), identities(Identities::Devices);
+        policies(REGISTRY_WRITE), entra(&["devices/write"]), identities(Identities::Devices);
     /// Deletes a module.
     DeleteModule, "deleteModule", Registry,
-        policies(REGISTRY_WRITE), entra("devices/delete"), identities(Identities::Devices);
+        policies(REGISTRY_WRITE), entra(&["devices/delete"]), identities(Identities::Devices);
     /// Replaces or swaps the keys of a module.
-    RegenerateModuleKey, "regenerateModuleKey", Registry, policies(REGISTRY_WRITE), entra("devices/write");
+    RegenerateModuleKey, "regenerateModuleKey", Registry, policies(REGISTRY_WRITE), entra(&["devices/write"]);
     /// Returns the numbers of registered, enabled and disabled devices.
-    GetRegistryStatistics, "getRegistryStatistics", Registry, policies(REGISTRY_READ), entra("statistics/read");
+    GetRegistryStatistics, "getRegistryStatistics", Registry, policies(REGISTRY_READ), entra(&["statistics/read"]);
     /// Returns the number of connected devices.
     // A policy with `RegistryRead` can derive nearly the same number from the device list.
     GetServiceStatistics, "getServiceStatistics", Registry,
-        policies(&[&[Right::ServiceConnect], &[Right::RegistryRead]]), entra("statistics/read");
+        policies(&[&[Right::ServiceConnect], &[Right::RegistryRead]]), entra(&["statistics/read"]);
 
     /// Returns a twin.
-    GetTwin, "getTwin", Twins, policies(SERVICE_CONNECT), entra("twins/read");
+    GetTwin, "getTwin", Twins, policies(SERVICE_CONNECT), entra(&["twins/read"]);
     /// Merges tags and desired properties into a twin.
-    PatchTwin, "patchTwin", Twins, policies(SERVICE_CONNECT), entra("twins/write");
+    PatchTwin, "patchTwin", Twins, policies(SERVICE_CONNECT), entra(&["twins/write"]);
     /// Replaces tags and desired properties of a twin.
-    PutTwin, "putTwin", Twins, policies(SERVICE_CONNECT), entra("twins/write");
+    PutTwin, "putTwin", Twins, policies(SERVICE_CONNECT), entra(&["twins/write"]);
     /// Returns the twin of the device or module itself.
     GetOwnTwin, "getOwnTwin", Twins, identities(Identities::All), fault(FaultPoint::TwinResponse);
     /// Merges reported properties into the twin of the device or module itself.
     PatchReportedProperties, "patchReportedProperties", Twins,
         identities(Identities::All), fault(FaultPoint::TwinResponse);
 
+    /// Returns a page of the result of a query on the twins of devices or modules.
+    QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra(&["twins/read"]);
+
     /// Calls a method of a connected device or module and returns its response. A module may call its own device, and
     /// the devices in the scope of its edge device.
     InvokeMethod, "invokeMethod", Methods,
-        policies(SERVICE_CONNECT), entra("directMethods/invoke/action"), identities(Identities::Modules),
+        policies(SERVICE_CONNECT), entra(&["directMethods/invoke/action"]), identities(Identities::Modules),
         fault(FaultPoint::MethodRequest);
     /// Answers a method call.
     AnswerMethod, "answerMethod", Methods, identities(Identities::All), fault(FaultPoint::MethodResponse);
@@ -247,19 +261,19 @@ operations! {
 
     /// Queues a message for a device or module.
     SendMessage, "sendMessage", CloudToDevice,
-        policies(SERVICE_CONNECT), entra("cloudToDeviceMessages/send/action");
+        policies(SERVICE_CONNECT), entra(&["cloudToDeviceMessages/send/action"]);
     /// Deletes the queued messages of a device or module.
     PurgeMessages, "purgeMessages", CloudToDevice,
-        policies(SERVICE_CONNECT), entra("cloudToDeviceMessages/queue/purge/action");
+        policies(SERVICE_CONNECT), entra(&["cloudToDeviceMessages/queue/purge/action"]);
     /// Receives a batch of feedback on messages, and locks it.
     ReceiveFeedback, "receiveFeedback", CloudToDevice,
-        policies(SERVICE_CONNECT), entra("cloudToDeviceMessages/feedback/action");
+        policies(SERVICE_CONNECT), entra(&["cloudToDeviceMessages/feedback/action"]);
     /// Completes or rejects a batch of feedback.
     CompleteFeedback, "completeFeedback", CloudToDevice,
-        policies(SERVICE_CONNECT), entra("cloudToDeviceMessages/feedback/action");
+        policies(SERVICE_CONNECT), entra(&["cloudToDeviceMessages/feedback/action"]);
     /// Abandons a batch of feedback, so that it can be received again.
     AbandonFeedback, "abandonFeedback", CloudToDevice,
-        policies(SERVICE_CONNECT), entra("cloudToDeviceMessages/feedback/action");
+        policies(SERVICE_CONNECT), entra(&["cloudToDeviceMessages/feedback/action"]);
     /// Receives a message of the device or module itself, and locks it.
     ReceiveMessage, "receiveMessage", CloudToDevice, identities(Identities::All);
     /// Completes or rejects a message of the device or module itself.
@@ -273,13 +287,13 @@ operations! {
     CompleteUpload, "completeUpload", Files, identities(Identities::Devices);
     /// Receives a notification of an uploaded file, and locks it.
     ReceiveFileNotification, "receiveFileNotification", Files,
-        policies(SERVICE_CONNECT), entra("fileUpload/notifications/action");
+        policies(SERVICE_CONNECT), entra(&["fileUpload/notifications/action"]);
     /// Completes a notification of an uploaded file.
     CompleteFileNotification, "completeFileNotification", Files,
-        policies(SERVICE_CONNECT), entra("fileUpload/notifications/action");
+        policies(SERVICE_CONNECT), entra(&["fileUpload/notifications/action"]);
     /// Abandons a notification of an uploaded file, so that it can be received again.
     AbandonFileNotification, "abandonFileNotification", Files,
-        policies(SERVICE_CONNECT), entra("fileUpload/notifications/action");
+        policies(SERVICE_CONNECT), entra(&["fileUpload/notifications/action"]);
     // Azure's hubs do not store files, so there is no data action for the next three.
     /// Lists the files in the hub's own folder.
     ListFiles, "listFiles", Files, policies(SERVICE_CONNECT);
@@ -343,11 +357,11 @@ impl Operation {
         self.row().rights
     }
 
-    /// Returns the data action that an Entra principal needs, without the prefix `Microsoft.Devices/IotHubs/`. `None` if
-    /// Entra principals cannot use the operation.
+    /// Returns the data actions that an Entra principal needs, all of them, without the prefix
+    /// `Microsoft.Devices/IotHubs/`. Empty if Entra principals cannot use the operation.
     #[must_use]
-    pub fn data_action(self) -> Option<&'static str> {
-        self.row().data_action
+    pub fn data_actions(self) -> &'static [&'static str] {
+        self.row().data_actions
     }
 
     /// Returns which devices and modules may use the operation with their own credential.
@@ -391,7 +405,7 @@ mod tests {
     #[test]
     fn an_entra_principal_may_only_do_what_a_policy_may_do() {
         for operation in Operation::ALL {
-            assert!(operation.data_action().is_none() || !operation.rights().is_empty(), "{operation:?}");
+            assert!(operation.data_actions().is_empty() || !operation.rights().is_empty(), "{operation:?}");
         }
     }
 }

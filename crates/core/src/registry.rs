@@ -1,6 +1,7 @@
 //! The registry: devices and modules, and the rules for creating and changing them.
 
 mod authentication;
+mod bulk;
 mod change_key;
 mod check_parent;
 mod device;

@@ -21,6 +21,7 @@ use crate::cloud_to_device::MessageStore;
 use crate::connections::ConnectionStore;
 use crate::files::{BlobIndex, FileNotificationStore, SigningKeyStore, UploadStore};
 use crate::policies::PolicyStore;
+use crate::queries::QueryStore;
 use crate::registry::RegistryStore;
 use crate::twins::TwinStore;
 
@@ -34,6 +35,7 @@ pub trait Store:
     + LeaseStore
     + MessageStore
     + PolicyStore
+    + QueryStore
     + RegistryStore
     + SigningKeyStore
     + TwinStore

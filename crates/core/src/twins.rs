@@ -11,7 +11,7 @@ mod resync;
 mod section;
 mod store;
 
-pub(crate) use change::IdentityLocks;
+pub(crate) use change::{IdentityLocks, ServiceUpdate};
 pub use document::{TwinDocument, UpdateMode};
 pub use limits::TwinLimits;
 pub use section::Section;

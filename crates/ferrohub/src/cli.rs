@@ -46,6 +46,8 @@ enum Command {
     Module(commands::registry::ModuleCommand),
     /// Read and change twins of devices and modules
     Twin(commands::twins::TwinCommand),
+    /// Query twins of devices and modules
+    Query(commands::queries::QueryCommand),
     /// List, download and delete the files that devices uploaded
     Files(commands::files::FilesCommand),
     /// Call a method on a device
@@ -91,6 +93,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Device(device) => device.run(&global),
         Command::Module(module) => module.run(&global),
         Command::Twin(twin) => twin.run(&global),
+        Command::Query(query) => query.run(&global),
         Command::C2d(c2d) => c2d.run(&global),
         Command::Files(files) => files.run(&global),
         Command::Monitor(monitor) => monitor.run(&global),

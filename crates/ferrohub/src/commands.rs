@@ -12,6 +12,7 @@ pub(crate) mod files;
 pub(crate) mod methods;
 pub(crate) mod monitor;
 pub(crate) mod policies;
+pub(crate) mod queries;
 pub(crate) mod registry;
 pub(crate) mod serve;
 pub(crate) mod simulate;

@@ -9,6 +9,7 @@ mod keys;
 mod load;
 mod messages;
 mod nearest;
+mod queries;
 
 pub(crate) use file::{
     AssignmentConfig, AuthorityConfig, Config, EntraConfig, EventsConfig, FilesConfig, LimitsConfig,

@@ -76,7 +76,11 @@ impl Server {
         let file_budget = FileBudget::claim()?;
         let mut registry = Registry::default();
         logging::metrics().register(&mut registry);
-        let store = SqliteStore::open(&config.data_dir, StoreMetrics::register(&mut registry))?;
+        let store = SqliteStore::open_with(
+            &config.data_dir,
+            StoreMetrics::register(&mut registry),
+            config.queries.store_settings()?,
+        )?;
         endpoints::announce_start(&config.data_dir)?;
         let log_metrics = StoreMetrics::register_for_events(&mut registry);
         let events = SqliteEventLog::open(&store, config.events.partitions, log_metrics)?;

@@ -37,6 +37,7 @@ fn metric_descriptions() -> String {
         &metrics.disconnects,
         &metrics.unauthorized,
         &metrics.twin_operations,
+        &metrics.queries.pages,
         &metrics.messages,
         &metrics.fault_hits,
         &metrics.file_uploads,

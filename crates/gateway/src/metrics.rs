@@ -26,6 +26,8 @@ pub struct GatewayMetrics {
     pub amqp_operations: Requests,
     /// AMQP links that were refused, by reason.
     pub refused_links: Outcomes,
+    /// Events sent to AMQP clients.
+    pub amqp_events: Counter,
 }
 
 /// The labels of a counter of requests. All values are constants in the code.
@@ -112,6 +114,7 @@ impl GatewayMetrics {
                 "ferrohub_refused_links",
                 "AMQP links that were refused, by reason",
             ),
+            amqp_events: registered(registry, "ferrohub_amqp_events", "Events sent to AMQP clients"),
         }
     }
 }

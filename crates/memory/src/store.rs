@@ -7,6 +7,7 @@ mod files;
 mod leases;
 mod messages;
 mod notifications;
+mod queries;
 mod registry;
 mod settings;
 mod state;

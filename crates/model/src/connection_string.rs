@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::event_hub::event_hub_name;
 use crate::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use crate::key::{InvalidKey, SharedAccessKey};
 
@@ -260,6 +261,19 @@ impl ServiceConnectionString {
             self.key.to_base64()
         )
     }
+
+    /// Returns the connection string for readers of events, as of an event hub on Azure, including secrets. It has no
+    /// port: such clients use that of AMQP.
+    #[must_use]
+    pub fn reveal_for_event_hubs(&self) -> String {
+        let host = self.host_name.rsplit_once(':').map_or(self.host_name.as_str(), |(host, _)| host);
+        format!(
+            "Endpoint=sb://{host}/;SharedAccessKeyName={};SharedAccessKey={};EntityPath={}",
+            Value(&self.policy),
+            self.key.to_base64(),
+            event_hub_name(host)
+        )
+    }
 }
 
 impl fmt::Debug for ServiceConnectionString {
@@ -288,6 +302,16 @@ mod tests {
         }
         let text = format!("HostName=h:8443;SharedAccessKeyName=service;SharedAccessKey={KEY}");
         assert_eq!(text.parse::<ServiceConnectionString>().unwrap().reveal(), text);
+    }
+
+    #[test]
+    fn readers_of_events_get_an_endpoint_and_an_entity() {
+        let text = format!("HostName=h.example.lan:8443;SharedAccessKeyName=service;SharedAccessKey={KEY}");
+        let login: ServiceConnectionString = text.parse().unwrap();
+        let expected = format!(
+            "Endpoint=sb://h.example.lan/;SharedAccessKeyName=service;SharedAccessKey={KEY};EntityPath=h"
+        );
+        assert_eq!(login.reveal_for_event_hubs(), expected);
     }
 
     #[test]

@@ -45,6 +45,8 @@ error_codes! {
     ArgumentNull = 400005;
     /// The body is not the expected JSON.
     IotHubFormatError = 400006;
+    /// Two items of a request are about the same identity.
+    DeviceDefinedMultipleTimes = 400011;
     /// No store for uploaded files is configured.
     DefaultStorageEndpointNotConfigured = 400014;
     /// The device has not begun an upload with this correlation id.

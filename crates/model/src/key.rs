@@ -34,6 +34,8 @@ pub enum KeyChange {
     Primary,
     /// Replaces the secondary key by a new random key.
     Secondary,
+    /// Replaces both keys by new random keys.
+    Both,
     /// Swaps the two keys.
     Swap,
 }
@@ -45,12 +47,13 @@ impl KeyChange {
         match self {
             Self::Primary => "primary",
             Self::Secondary => "secondary",
+            Self::Both => "both",
             Self::Swap => "swap",
         }
     }
 }
 
-serde_by_name!(KeyChange, &[Self::Primary, Self::Secondary, Self::Swap]);
+serde_by_name!(KeyChange, &[Self::Primary, Self::Secondary, Self::Both, Self::Swap]);
 
 /// Distinguishes keys without revealing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +108,14 @@ impl SharedAccessKey {
         let mut signature = [0u8; 32];
         signature.copy_from_slice(hmac::sign(&key, message).as_ref());
         signature
+    }
+
+    /// Returns whether `signature` is the HMAC-SHA256 of `message` under the base64 text of this key, which is not decoded.
+    /// Takes constant time.
+    #[must_use]
+    pub fn verify_under_text(&self, message: &[u8], signature: &[u8]) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.to_base64().as_bytes());
+        hmac::verify(&key, message, signature).is_ok()
     }
 
     /// Returns whether `signature` is the HMAC-SHA256 of `message` under this key. Takes constant time.

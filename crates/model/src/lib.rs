@@ -7,11 +7,13 @@
 //! Start with [`identity`] (devices and modules), [`sas`] (authentication) and [`error`] (error codes).
 
 pub mod blob_sas;
+pub mod bulk;
 pub mod connection_string;
 pub mod device;
 pub mod error;
 pub mod error_kind;
 pub mod error_response;
+pub mod event_hub;
 pub mod fault;
 pub mod file;
 mod guid;

@@ -17,6 +17,10 @@ const HTTP_DATE: &[BorrowedFormatItem<'_>] =
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
+/// The form of the times in twins.
+const FIXED_WIDTH: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
+
 impl Timestamp {
     /// Azure's "never": `0001-01-01T00:00:00Z`.
     pub const NEVER: Self = Self(-62_135_596_800_000);
@@ -70,6 +74,25 @@ impl Timestamp {
     #[must_use]
     pub fn to_http_date(self) -> String {
         self.to_datetime().format(HTTP_DATE).unwrap_or_default()
+    }
+
+    /// Returns the form used in twins: `2024-01-01T00:00:00.1230000Z`. All times have this form except [`Self::NEVER`],
+    /// which is `0001-01-01T00:00:00Z`, so that the order of the texts is that of the times: queries compare texts.
+    #[must_use]
+    pub fn to_fixed_width(self) -> String {
+        if self == Self::NEVER {
+            return self.to_string();
+        }
+        self.to_datetime().format(FIXED_WIDTH).unwrap_or_default()
+    }
+
+    /// Serializes an optional time in the form used in twins. For the attribute `serialize_with`.
+    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
+    pub(crate) fn serialize_fixed_width<S: Serializer>(
+        time: &Option<Self>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(Self::to_fixed_width).serialize(serializer)
     }
 
     /// Parses the form used in HTTP headers; `None` if the text has another form.
@@ -136,6 +159,18 @@ mod tests {
         let millis = Duration::from_micros(1_500_900);
         assert_eq!(Timestamp::from(UNIX_EPOCH + millis), Timestamp(1500));
         assert_eq!(Timestamp::from(UNIX_EPOCH - millis), Timestamp(-1500));
+    }
+
+    #[test]
+    fn the_times_of_twins_are_ordered_as_texts() {
+        let times = [Timestamp::NEVER.0, -1, 0, 1, 999, 1000, 1_800_000_000_120, 1_800_000_001_000];
+        let texts = times.map(|millis| Timestamp(millis).to_fixed_width());
+        assert!(texts.is_sorted(), "{texts:?}");
+        assert_eq!(texts[0], "0001-01-01T00:00:00Z");
+        assert_eq!(texts[6], "2027-01-15T08:00:00.1200000Z");
+        assert!(
+            times.iter().zip(&texts).all(|(time, text)| Timestamp::parse(text) == Some(Timestamp(*time)))
+        );
     }
 
     #[test]

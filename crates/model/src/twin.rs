@@ -51,13 +51,13 @@ pub struct Twin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
     /// When `status` last changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "Timestamp::serialize_fixed_width")]
     pub status_update_time: Option<Timestamp>,
     /// Whether it is connected now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<ConnectionState>,
     /// When the hub last received a packet or request from it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "Timestamp::serialize_fixed_width")]
     pub last_activity_time: Option<Timestamp>,
     /// Number of messages in its queue.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -51,4 +51,4 @@ pub use error::{Hint, Position, QueryError, Reason};
 pub use evaluate::{Item, Row};
 pub use limits::{LimitName, Limits};
 pub use plan::{Filter, Query};
-pub use result::project;
+pub use result::{Aggregation, project};

@@ -17,7 +17,7 @@ use crate::dialect::Dialect;
 use crate::error::{Failure, Parse, QueryError, Reason};
 use crate::lexer::Lexer;
 use crate::limits::{LimitName, Limits};
-use crate::plan::{Collection, Filter, Query};
+use crate::plan::{Collection, Filter, Path, Query};
 use crate::token::{Lexeme, Symbol, Token};
 
 impl Query {
@@ -39,6 +39,17 @@ impl Filter {
     /// The first place where the text is not a condition, or exceeds a limit; [`Reason::Empty`] if the text is blank.
     pub fn parse(text: &str, dialect: Dialect, limits: &Limits) -> Result<Self, QueryError> {
         let parse = || Parser::new(text, dialect, limits)?.filter();
+        parse().map_err(|failure| failure.in_text(text))
+    }
+}
+
+impl Path {
+    /// Parses a path of devices and modules, such as `tags.building`.
+    ///
+    /// # Errors
+    /// The first place where the text is not a path.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        let parse = || Parser::new(text, Dialect::Twins, &Limits::QUERY)?.only_path();
         parse().map_err(|failure| failure.in_text(text))
     }
 }

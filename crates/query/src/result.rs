@@ -1,18 +1,19 @@
 //! Runs whole queries on rows in memory.
 
 mod aggregate;
+mod aggregation;
+mod exact_sum;
 mod sort_key;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use self::aggregate::Accumulator;
+pub use self::aggregation::Aggregation;
 use self::sort_key::SortKey;
-use crate::evaluate::{Item, Row};
-use crate::plan::{Aggregate, Collection, Column, GroupValue, Output, Path, Query, Root};
+use crate::evaluate::Row;
+use crate::plan::{Collection, Column, Output, Path, Query, Root};
 
 impl Query {
     /// Runs the query on the documents of its collection, in the form of the REST API. Returns the rows of the result
@@ -20,24 +21,18 @@ impl Query {
     pub fn run<'a>(&self, documents: impl IntoIterator<Item = &'a Value>) -> Vec<Cow<'a, Value>> {
         let kept = documents.into_iter().filter(|document| self.filter.keeps(document));
         let limit = self.top.map_or(usize::MAX, |top| usize::try_from(top).unwrap_or(usize::MAX));
+        if let Some(mut aggregation) = Aggregation::new(&self.output) {
+            let paths = aggregation.paths();
+            for document in kept {
+                let values: Vec<_> = paths.iter().map(|path| document.value_at(path)).collect();
+                aggregation.add(&values);
+            }
+            return aggregation.finish().into_iter().take(limit).map(owned).collect();
+        }
+        let rows = sorted(self.filter.collection, kept).into_iter().take(limit);
         match &self.output {
-            Output::Documents => {
-                sorted(self.filter.collection, kept).into_iter().take(limit).map(Cow::Borrowed).collect()
-            }
-            Output::Columns(columns) => {
-                let rows = sorted(self.filter.collection, kept).into_iter().take(limit);
-                rows.map(|document| owned(project(columns, document))).collect()
-            }
-            Output::Totals(columns) => {
-                let mut totals: Vec<_> =
-                    columns.iter().map(|column| Accumulator::new(&column.value)).collect();
-                kept.for_each(|document| {
-                    add(&mut totals, columns.iter().map(|column| &column.value), document)
-                });
-                let row = columns.iter().zip(totals).map(|(column, total)| (&column.key, total.finish()));
-                std::iter::once(row_of(row)).take(limit).map(owned).collect()
-            }
-            Output::Groups { by, columns } => groups(by, columns, kept).take(limit).map(owned).collect(),
+            Output::Columns(columns) => rows.map(|document| owned(project(columns, document))).collect(),
+            _ => rows.map(Cow::Borrowed).collect(),
         }
     }
 }
@@ -67,49 +62,6 @@ fn sorted<'a>(collection: Collection, documents: impl Iterator<Item = &'a Value>
         orders.fold(Ordering::Equal, Ordering::then)
     });
     documents
-}
-
-fn add<'a, 'q>(
-    accumulators: &mut [Accumulator<'a>],
-    aggregates: impl Iterator<Item = &'q Aggregate>,
-    document: &'a Value,
-) {
-    for (accumulator, aggregate) in accumulators.iter_mut().zip(aggregates) {
-        accumulator.add(aggregate.path().map_or(Item::Undefined, |path| document.value_at(path)));
-    }
-}
-
-/// The rows of one group.
-struct Group<'a> {
-    /// The value by which the rows are grouped.
-    value: Item<'a>,
-    /// One for each column that is an aggregate.
-    accumulators: Vec<Accumulator<'a>>,
-}
-
-fn groups<'a>(
-    by: &Path,
-    columns: &[Column<GroupValue>],
-    documents: impl Iterator<Item = &'a Value>,
-) -> impl Iterator<Item = Map<String, Value>> {
-    let aggregates = columns.iter().filter_map(|column| column.value.aggregate());
-    let mut groups: BTreeMap<SortKey<'a>, Group<'a>> = BTreeMap::new();
-    for document in documents {
-        let value = document.value_at(by);
-        let group = groups.entry(SortKey::new(value)).or_insert_with(|| {
-            let accumulators = aggregates.clone().map(Accumulator::new).collect();
-            Group { value: value.normalized(), accumulators }
-        });
-        add(&mut group.accumulators, aggregates.clone(), document);
-    }
-    groups.into_values().map(|group| {
-        let mut totals = group.accumulators.into_iter();
-        let cells = columns.iter().map(|column| match column.value {
-            GroupValue::Key => (&column.key, group.value.to_json()),
-            GroupValue::Aggregate(_) => (&column.key, totals.next().and_then(Accumulator::finish)),
-        });
-        row_of(cells)
-    })
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
         include_str!("migrations/0005_statistics.sql"),
         include_str!("migrations/0006_instance.sql"),
         include_str!("migrations/0007_leases.sql"),
+        include_str!("migrations/0008_queries.sql"),
     ],
 };
 

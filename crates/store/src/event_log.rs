@@ -159,7 +159,7 @@ impl EventLog for SqliteEventLog {
     }
 
     async fn close(&self) {
-        self.readers.close(READERS).await;
+        self.readers.close().await;
         self.writer.close().await;
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

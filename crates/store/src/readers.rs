@@ -24,6 +24,8 @@ const INLINE_COOLDOWN_READS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
+    /// Number of connections.
+    count: usize,
     /// One permit per connection; closed when the store is closed.
     permits: Arc<Semaphore>,
     /// Remaining reads that run on blocking threads because an inline read was slow.
@@ -33,8 +35,10 @@ pub(crate) struct Readers {
 
 impl Readers {
     pub(crate) fn new(connections: Vec<Connection>, failures: Failures) -> Self {
-        let permits = Arc::new(Semaphore::new(connections.len()));
+        let count = connections.len();
+        let permits = Arc::new(Semaphore::new(count));
         Self {
+            count,
             idle: Arc::new(Mutex::new(connections)),
             permits,
             inline_cooldown: AtomicU32::new(0),
@@ -78,9 +82,9 @@ impl Readers {
         task.await.unwrap_or_else(|error| Err(StoreError::Failed(Box::new(error))))
     }
 
-    /// Waits for running reads and closes all `count` connections.
-    pub(crate) async fn close(&self, count: usize) {
-        let all = u32::try_from(count).unwrap_or(u32::MAX);
+    /// Waits for running reads and closes all connections.
+    pub(crate) async fn close(&self) {
+        let all = u32::try_from(self.count).unwrap_or(u32::MAX);
         if let Ok(permits) = self.permits.acquire_many(all).await {
             self.permits.close();
             drop(permits);

@@ -15,16 +15,20 @@ use ferrohub_model::message::{Ack, FeedbackRecord, FeedbackStatus, MessageProper
 use ferrohub_model::twin::Properties;
 use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
 use rusqlite::Row;
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 
 /// The columns of an identity, in the order in which [`identity`] reads them.
 pub(crate) const IDENTITY_COLUMNS: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
      status_updated, authentication, primary_secret, secondary_secret, iot_edge, device_scope, parent_scopes, \
      managed_by, connection_state_updated, last_activity, session, messages";
 
-/// The columns of a twin, in the order in which [`twin`] reads them after those of its identity.
+/// The columns of a twin. [`twin`] reads [`TWIN_VALUES`] in this order after the columns of its identity.
 pub(crate) const TWIN_COLUMNS: &str = "updates, model_id, tags, desired, desired_metadata, desired_version, reported, \
      reported_metadata, reported_version";
+
+/// The same columns as expressions, in which JSON is text.
+pub(crate) const TWIN_VALUES: &str = "updates, model_id, json(tags), json(desired), json(desired_metadata), \
+     desired_version, json(reported), json(reported_metadata), reported_version";
 
 /// The columns of a message, in the order in which [`message`] reads them.
 pub(crate) const MESSAGE_COLUMNS: &str =
@@ -70,7 +74,7 @@ pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
     Ok(Timestamp::from_unix_millis(row.get(column)?))
 }
 
-fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<SharedAccessKey> {
+pub(crate) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<SharedAccessKey> {
     let text: String = row.get(column)?;
     SharedAccessKey::from_base64(&text).map_err(|error| conversion_error(column, error))
 }
@@ -139,7 +143,7 @@ pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Sess
     Ok((identity, session.map(Session::from_bits)))
 }
 
-/// Reads a twin from a row of the columns [`IDENTITY_COLUMNS`] and [`TWIN_COLUMNS`]; `None` if it was never changed.
+/// Reads a twin from a row of [`IDENTITY_COLUMNS`] and [`TWIN_VALUES`]; `None` if it was never changed.
 pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
     let [updates, model_id, tags, desired, desired_metadata, desired_version, reported, metadata, version] =
         std::array::from_fn(|column| TWIN_COLUMNS_START + column);
@@ -160,6 +164,17 @@ pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
         updates: row.get::<_, i64>(updates)?.unsigned_abs(),
         model_id: row.get(model_id)?,
     }))
+}
+
+/// Returns the size of an identity and a twin as JSON, roughly, from a row that [`identity`] and [`twin`] read.
+pub(crate) fn twin_bytes(row: &Row<'_>) -> rusqlite::Result<usize> {
+    /// Members without the sections of the twin.
+    const FIXED: usize = 800;
+    let sections = TWIN_COLUMNS_START + 2..TWIN_COLUMNS_START + 9;
+    sections.into_iter().try_fold(FIXED, |bytes, column| match row.get_ref(column)? {
+        ValueRef::Text(text) => Ok(bytes + text.len()),
+        _ => Ok(bytes),
+    })
 }
 
 /// Returns the column `ack`.

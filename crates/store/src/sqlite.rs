@@ -4,6 +4,7 @@ mod connections;
 mod files;
 mod leases;
 mod messages;
+mod queries;
 mod registry;
 mod settings;
 mod twins;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ferrohub_core::policies::StoredPolicy;
+use ferrohub_core::queries::QueryLimits;
 use ferrohub_core::store::{Applied, Change, ChangeGroup, Refused, Store, StoreError};
 use rusqlite::Connection;
 
@@ -20,6 +22,7 @@ use crate::data_folder::DataFolder;
 use crate::database::{Database, HUB_DATABASE};
 use crate::failures::Failures;
 use crate::metrics::{MessagesWaiting, StoreMetrics};
+use crate::queries::IndexedPath;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{OpenError, instance, schema, statements};
@@ -27,11 +30,29 @@ use crate::{OpenError, instance, schema, statements};
 /// Number of read-only connections. A few suffice: a read by key takes microseconds if the page is in memory.
 const READERS: usize = 4;
 
+/// Settings of a store.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// Number of read-only connections for queries on twins: so many can run at the same time.
+    pub query_readers: usize,
+    /// Paths of twins that have an index.
+    pub indexed_paths: Vec<IndexedPath>,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { query_readers: QueryLimits::default().concurrent, indexed_paths: Vec::new() }
+    }
+}
+
 /// The state of a hub: `hub.db` in its data folder.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    /// Queries use connections of their own: other reads never wait for them.
+    query_readers: Readers,
+    indexed_paths: Arc<[IndexedPath]>,
     messages_waiting: MessagesWaiting,
     /// Keeps the data folder locked until the store is closed.
     folder: Mutex<Option<Arc<DataFolder>>>,
@@ -47,6 +68,18 @@ impl SqliteStore {
     /// [`OpenError::InUse`] if another hub has locked the folder, [`OpenError::TooNew`] if a newer version wrote it,
     /// [`OpenError::OldData`] if the store is missing beside events or files. In all cases, nothing is changed.
     pub fn open(folder: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
+        Self::open_with(folder, metrics, StoreSettings::default())
+    }
+
+    /// Like [`SqliteStore::open`], with settings. Creates the indexes of its paths, and drops those of others.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_with(
+        folder: &Path,
+        metrics: StoreMetrics,
+        settings: StoreSettings,
+    ) -> Result<Self, OpenError> {
         let folder = Arc::new(DataFolder::open(folder)?);
         let database = Database::new(folder.path(), &HUB_DATABASE);
         let is_new = database.is_new();
@@ -58,14 +91,22 @@ impl SqliteStore {
         let messages_waiting = metrics.messages_waiting.clone();
         let waiting = statements::message_count(&connection).map_err(|source| database.open_error(source))?;
         messages_waiting.set(waiting);
+        crate::queries::create_indexes(&connection, &settings.indexed_paths)
+            .map_err(|source| database.open_error(source))?;
         let readers = database.open_readers(READERS)?;
+        let query_readers = database.open_readers(settings.query_readers.max(1))?;
+        for reader in &query_readers {
+            crate::queries::prepare_reader(reader).map_err(|source| database.open_error(source))?;
+        }
         let failures = Failures::new(database.file(), metrics.failures.clone());
         let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
             .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
         let folder = Mutex::new(Some(folder));
         Ok(Self {
             writer,
-            readers: Readers::new(readers, failures),
+            readers: Readers::new(readers, failures.clone()),
+            query_readers: Readers::new(query_readers, failures),
+            indexed_paths: settings.indexed_paths.into(),
             messages_waiting,
             folder,
             instance,
@@ -150,7 +191,8 @@ impl Store for SqliteStore {
     async fn close(&self) {
         // The last connection to close must be the writer's, so that SQLite can remove the WAL: close the readers
         // first.
-        self.readers.close(READERS).await;
+        self.query_readers.close().await;
+        self.readers.close().await;
         self.writer.close().await;
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

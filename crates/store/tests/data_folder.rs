@@ -102,7 +102,7 @@ async fn a_folder_of_an_older_version_gets_a_common_id() {
     let data = tempdir().unwrap();
     used_folder(data.path(), true, true).await;
     let undo_migrations = [
-        ("hub.db", "DROP TABLE instance; DROP TABLE lease; PRAGMA user_version = 5"),
+        ("hub.db", "DROP TABLE instance; DROP TABLE lease; DROP TABLE secret; PRAGMA user_version = 5"),
         (
             "events.db",
             "DROP TABLE instance; ALTER TABLE event DROP COLUMN properties; \
@@ -122,7 +122,8 @@ async fn a_folder_of_an_older_version_gets_a_common_id() {
     }
     // A backup of the store from before the upgrade still belongs to the events and files.
     let db = Connection::open(data.path().join("hub.db")).unwrap();
-    db.execute_batch("DROP TABLE instance; DROP TABLE lease; PRAGMA user_version = 5").unwrap();
+    db.execute_batch("DROP TABLE instance; DROP TABLE lease; DROP TABLE secret; PRAGMA user_version = 5")
+        .unwrap();
     drop(db);
     let store = open(data.path());
     let _ = open_events(&store, 4);

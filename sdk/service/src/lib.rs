@@ -19,8 +19,8 @@
 //! # Where to read on
 //!
 //! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and others), modules
-//!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)) and method calls
-//!   ([`invoke_method`](ServiceClient::invoke_method)).
+//!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)), queries on twins
+//!   ([`query`](ServiceClient::query)) and method calls ([`invoke_method`](ServiceClient::invoke_method)).
 //! * [`ServiceClient::send_message`]: messages to devices, and [`ServiceClient::feedback`] on them.
 //! * [`ServiceClient::events`]: a stream of the events of devices.
 //! * [`receive_file_notification`](ServiceClient::receive_file_notification): notifications of uploaded files;
@@ -63,6 +63,7 @@ mod management;
 mod methods;
 mod paging;
 mod policies;
+mod queries;
 mod registry;
 mod telemetry;
 mod twins;
@@ -92,5 +93,6 @@ pub use management::Management;
 pub use methods::{MethodInvocation, MethodResponse};
 pub use paging::PageStream;
 pub use policies::{Policy, PolicyKey};
+pub use queries::{QueryBuilder, QueryPage};
 pub use registry::DeviceQuery;
 pub use telemetry::{EventPosition, EventReader, EventStart, EventStream};

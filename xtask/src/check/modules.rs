@@ -31,7 +31,7 @@ pub(super) const CRATES: &[Modules] = &[
             &["authorities", "delivery", "operations", "policies", "registry"],
             &["auth", "connections", "twins"],
             &["background"],
-            &["files", "node"],
+            &["files", "node", "queries"],
             &["bus"],
             &["cloud_to_device"],
             &["store"],

@@ -67,6 +67,15 @@ impl Connection {
         session.and_then(|session| session.link(link).ok()).map_or(0, session::Link::credit)
     }
 
+    /// Returns whether a message can be sent on a link at once, at least in part: it has credit, its session a window, and
+    /// not too much output is pending. A driver that sends only then holds no message in memory for a receiver that stalls.
+    #[must_use]
+    pub fn can_send(&self, link: LinkId) -> bool {
+        let session = self.position(link.channel).ok().and_then(|at| self.sessions.get(at));
+        let has_room = self.output.pending() <= self.config.max_transmit;
+        has_room && session.is_some_and(|session| session.can_send(link))
+    }
+
     /// Returns the session of a link, unless the link is detached.
     #[must_use]
     pub fn session_of(&self, link: LinkId) -> Option<SessionId> {

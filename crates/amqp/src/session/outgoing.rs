@@ -62,6 +62,12 @@ pub(super) struct Sent {
 }
 
 impl Session {
+    /// Whether a message can be sent on a link at once, at least in part.
+    pub(crate) fn can_send(&self, id: LinkId) -> bool {
+        let has_credit = self.link(id).is_ok_and(|link| link.role == Role::Sender && link.credit > 0);
+        has_credit && self.remote_window > 0 && self.waiting.is_empty() && !self.is_ending()
+    }
+
     /// Sends a message, as far as the window allows. The rest is copied and waits.
     pub(crate) fn send(
         &mut self,

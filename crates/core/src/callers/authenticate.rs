@@ -7,8 +7,8 @@ use ferrohub_model::{DeviceId, HubError, IdentityId};
 
 use super::{DeviceCaller, ServiceCaller};
 use crate::auth::{
-    self, AuthorizationError, Claim, DeviceAuthError, NO_POLICY, PeerCertificate, VerifiedCredential,
-    Verifier, authenticate_service,
+    self, AuthorizationError, Claim, DeviceAuthError, NO_POLICY, PeerCertificate, TokenScope,
+    VerifiedCredential, Verifier, authenticate_policy_key, authenticate_service,
 };
 use crate::hub::Hub;
 use crate::log_limit::excerpt;
@@ -58,7 +58,8 @@ impl Hub {
     }
 
     /// Proves which service opened a connection, by a token as in the header `Authorization`. Each operation on the
-    /// connection needs its own right, which the caller then checks. `operation` stands in the log if the proof fails.
+    /// connection needs its own right, which the caller then checks; the token may cover events only. `operation` stands
+    /// in the log if the proof fails.
     ///
     /// # Errors
     ///
@@ -68,7 +69,24 @@ impl Hub {
         token: Option<&str>,
         operation: Operation,
     ) -> Result<ServiceCaller, HubError> {
-        self.find_service(token).await.map_err(|refused| self.refuse_token(refused, token, operation))
+        self.verify_service(token).await.map_err(|refused| self.refuse_token(refused, token, operation))
+    }
+
+    /// Proves which service opened a connection to read events, by the name and a key of its policy.
+    ///
+    /// # Errors
+    ///
+    /// `IotHubUnauthorizedAccess`, whatever the reason: it is counted and logged.
+    pub fn authenticate_policy_key(
+        self: &Arc<Self>,
+        policy: &str,
+        key: &str,
+        operation: Operation,
+    ) -> Result<ServiceCaller, HubError> {
+        match authenticate_policy_key(policy, key, &self.policies) {
+            Ok(verified) => Ok(ServiceCaller::new(self.clone(), verified)),
+            Err(refused) => Err(self.refuse_service(refused, Some(policy), None, operation)),
+        }
     }
 
     /// Proves that the device or module `id` sent a request, and records its activity.
@@ -122,14 +140,25 @@ impl Hub {
         Ok(Caller::Device(Box::new(caller)))
     }
 
+    /// Finds the service that sent a request. Its token must cover the whole hub.
     async fn find_service(
         self: &Arc<Self>,
         header: Option<&str>,
     ) -> Result<ServiceCaller, AuthorizationError> {
+        let caller = self.verify_service(header).await?;
+        match caller.scope() {
+            TokenScope::Hub => Ok(caller),
+            TokenScope::Events(_) => Err(AuthorizationError::new("wrong_resource")),
+        }
+    }
+
+    async fn verify_service(
+        self: &Arc<Self>,
+        token: Option<&str>,
+    ) -> Result<ServiceCaller, AuthorizationError> {
         let (host, entra) = (&self.host, self.entra.as_ref());
-        let (principal, expires) =
-            authenticate_service(header, host, &self.policies, entra, self.clock.now()).await?;
-        Ok(ServiceCaller::new(self.clone(), principal, expires))
+        let verified = authenticate_service(token, host, &self.policies, entra, self.clock.now()).await?;
+        Ok(ServiceCaller::new(self.clone(), verified))
     }
 
     async fn find_device(

@@ -11,8 +11,8 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ferrohub_model::IdentityId;
 use ferrohub_model::device::ConnectionState;
+use ferrohub_model::{IdentityId, Timestamp};
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -131,6 +131,13 @@ impl RecentActivity {
         }
     }
 
+    /// Returns the buffered last-activity time of this generation of an identity.
+    pub(super) fn last_activity(&self, id: &IdentityId, generation_id: &str) -> Option<Timestamp> {
+        let entries = self.lock();
+        let activity = entries.get(id).map(|recent| &recent.activity)?;
+        (activity.generation_id == generation_id).then_some(activity.last_activity)
+    }
+
     /// Returns the identity with its buffered times.
     pub(crate) fn with_buffered_times<'a>(&self, identity: &'a Identity) -> Cow<'a, Identity> {
         let entries = self.lock();
@@ -235,8 +242,6 @@ impl ActivityWriter {
 
 #[cfg(test)]
 mod tests {
-    use ferrohub_model::Timestamp;
-
     use super::*;
 
     #[test]

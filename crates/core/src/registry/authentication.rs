@@ -70,34 +70,32 @@ pub(super) fn resolve_authentication(
     }
 }
 
-/// Regenerates one key or swaps both. Returns the new authentication, and the fingerprint of the key that is no longer
-/// valid, if any.
+/// Regenerates one key or both, or swaps them. Returns the new authentication, and the fingerprints of the keys that are no
+/// longer valid.
 ///
 /// # Errors
 /// `InvalidOperation` if the identity does not authenticate with keys.
 pub(crate) fn rotate_key(
     old: &Authentication,
     change: KeyChange,
-) -> Result<(Authentication, Option<KeyFingerprint>), HubError> {
+) -> Result<(Authentication, Vec<KeyFingerprint>), HubError> {
     let Authentication::Sas { primary, secondary } = old else {
         return Err(HubError::new(
             ErrorCode::InvalidOperation,
-            "the identity does not authenticate with keys",
+            "The identity does not authenticate with keys.",
         ));
     };
-    let (new, replaced) = match change {
-        KeyChange::Primary => ((SharedAccessKey::generate(), secondary.clone()), Some(primary)),
-        KeyChange::Secondary => ((primary.clone(), SharedAccessKey::generate()), Some(secondary)),
-        KeyChange::Swap => ((secondary.clone(), primary.clone()), None),
+    let new = SharedAccessKey::generate;
+    let (new_primary, new_secondary) = match change {
+        KeyChange::Primary => (new(), secondary.clone()),
+        KeyChange::Secondary => (primary.clone(), new()),
+        KeyChange::Both => (new(), new()),
+        KeyChange::Swap => (secondary.clone(), primary.clone()),
     };
-    let replaced = replaced.map(SharedAccessKey::fingerprint);
-    let is_still_valid = |fingerprint: &KeyFingerprint| {
-        new.0.fingerprint() == *fingerprint || new.1.fingerprint() == *fingerprint
-    };
-    Ok((
-        Authentication::Sas { primary: new.0.clone(), secondary: new.1.clone() },
-        replaced.filter(|key| !is_still_valid(key)),
-    ))
+    let valid = [new_primary.fingerprint(), new_secondary.fingerprint()];
+    let removed = [primary, secondary].map(SharedAccessKey::fingerprint);
+    let removed = removed.into_iter().filter(|key| !valid.contains(key)).collect();
+    Ok((Authentication::Sas { primary: new_primary, secondary: new_secondary }, removed))
 }
 
 /// Converts to the JSON form, keys included.

@@ -42,17 +42,17 @@ impl ServiceCaller {
 }
 
 impl Hub {
-    async fn change_key(
+    pub(super) async fn change_key(
         self: &Arc<Self>,
         id: &IdentityId,
         change: KeyChange,
         if_match: &IfMatch,
     ) -> Result<Identity, HubError> {
         let apply = |old: &Identity| {
-            let (authentication, removed_key) = rotate_key(&old.authentication, change)?;
+            let (authentication, removed_keys) = rotate_key(&old.authentication, change)?;
             Ok((
                 Identity { authentication, etag: fresh_etag(), ..old.clone() },
-                removed_key.map(CloseConnections::UsingKey).into_iter().collect(),
+                removed_keys.into_iter().map(CloseConnections::UsingKey).collect(),
             ))
         };
         let new = self.replace_identity(id, if_match, apply).await?;

@@ -65,6 +65,27 @@ pub(crate) enum CloseConnections {
     UsingKey(KeyFingerprint),
 }
 
+/// Returns the connections that an update must close.
+pub(super) fn connections_to_close(old: &Identity, new: &Identity) -> Vec<CloseConnections> {
+    let of_identity = close_reason_for_update(old, new);
+    let mut to_close: Vec<CloseConnections> =
+        of_identity.map(|reason| CloseConnections::OfIdentity(new.id.clone(), reason)).into_iter().collect();
+    if old.iot_edge && !new.iot_edge {
+        let of_module = |module| CloseConnections::OfIdentity(module, CloseReason::Deleted);
+        to_close.extend(system_module_ids(&new.id).into_iter().map(of_module));
+    }
+    to_close
+}
+
+/// Returns the changes of the system modules that belong to the change of a device. `old` is `None` for a new device.
+pub(super) fn system_module_changes(old: Option<&Identity>, new: &Identity, now: Timestamp) -> Vec<Change> {
+    match (old.is_some_and(|old| old.iot_edge), new.iot_edge) {
+        (false, true) => system_modules(&new.id, now).into_iter().map(Change::EnsureModule).collect(),
+        (true, false) => system_module_ids(&new.id).into_iter().map(Change::EnsureNoModule).collect(),
+        (true, true) | (false, false) => Vec::new(),
+    }
+}
+
 impl Hub {
     pub(crate) async fn identity(&self, id: &IdentityId) -> Result<Identity, HubError> {
         self.store.identity(id).await.map_err(store_failed)?.ok_or_else(|| not_found(id))
@@ -92,16 +113,13 @@ impl Hub {
 
     async fn create_identity(&self, identity: Identity) -> Result<Identity, HubError> {
         let id = &identity.id;
-        let is_module = id.module_str().is_some();
-        let limit = if is_module { self.limits.modules_per_device } else { self.limits.devices };
+        let limit = self.limit_of(id);
         if is_system_module(id) {
             return Err(system_module_error(id));
         }
         let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
         let mut changes = vec![Change::Create { identity: identity.clone(), limit }];
-        if identity.iot_edge {
-            changes.extend(system_modules(id, self.clock.now()).into_iter().map(Change::EnsureModule));
-        }
+        changes.extend(system_module_changes(None, &identity, self.clock.now()));
         self.store.apply_group(ChangeGroup(changes)).await.map_err(store_failed)??;
         info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
         self.emit(&identity, HubEvent::Created, || self.twin_body(&identity, &TwinDocument::default())).await;
@@ -116,13 +134,7 @@ impl Hub {
     ) -> Result<Identity, HubError> {
         let apply = |old: &Identity| {
             let new = apply(Some(old), self.clock.now())?;
-            let of_identity = close_reason_for_update(old, &new)
-                .map(|reason| CloseConnections::OfIdentity(id.clone(), reason));
-            let mut to_close: Vec<CloseConnections> = of_identity.into_iter().collect();
-            if old.iot_edge && !new.iot_edge {
-                let of_module = |module| CloseConnections::OfIdentity(module, CloseReason::Deleted);
-                to_close.extend(system_module_ids(id).into_iter().map(of_module));
-            }
+            let to_close = connections_to_close(old, &new);
             Ok((new, to_close))
         };
         let new = self.replace_identity(id, if_match, apply).await?;
@@ -166,30 +178,33 @@ impl Hub {
         new: Identity,
         to_close: Vec<CloseConnections>,
     ) -> Result<Result<Identity, Refused>, HubError> {
-        let id = &new.id;
         let mut changes = vec![Change::Update { identity: new.clone(), expected_etag: old.etag.clone() }];
-        match (old.iot_edge, new.iot_edge) {
-            (false, true) => {
-                changes.extend(system_modules(id, self.clock.now()).into_iter().map(Change::EnsureModule));
-            }
-            (true, false) => changes.extend(system_module_ids(id).into_iter().map(Change::EnsureNoModule)),
-            (true, true) | (false, false) => {}
-        }
+        changes.extend(system_module_changes(Some(old), &new, self.clock.now()));
         if let Err(refused) = self.store.apply_group(ChangeGroup(changes)).await.map_err(store_failed)? {
             return Ok(Err(refused));
         }
+        self.close_connections(&new.id, to_close).await;
+        Ok(Ok(new))
+    }
+
+    /// Closes the connections that an update of this identity ends.
+    pub(super) async fn close_connections(&self, id: &IdentityId, to_close: Vec<CloseConnections>) {
         for close in to_close {
             match close {
                 CloseConnections::OfIdentity(id, reason) => {
                     self.bus.disconnect(&Selector::with_modules(&id), reason).await;
                 }
                 CloseConnections::UsingKey(key) => {
-                    let selector = Selector::Key { identity: new.id.clone(), key };
+                    let selector = Selector::Key { identity: id.clone(), key };
                     self.bus.disconnect(&selector, CloseReason::CredentialChanged).await;
                 }
             }
         }
-        Ok(Ok(new))
+    }
+
+    /// Returns how many identities there may be that share a limit with this one: all devices, or the modules of its device.
+    pub(super) fn limit_of(&self, id: &IdentityId) -> u64 {
+        if id.module_str().is_some() { self.limits.modules_per_device } else { self.limits.devices }
     }
 
     /// Deletes an identity with its modules and all their data, and closes their connections.

@@ -203,14 +203,11 @@ impl ReaderSlot {
 
     /// Waits until the reader is disconnected.
     pub(super) async fn wait_stolen(&mut self) -> Stolen {
-        loop {
-            if let Ok(stolen) = self.stolen.wait_for(Option::is_some).await
-                && let Some(stolen) = *stolen
-            {
-                return stolen;
-            }
-            // The sender is dropped only after it has sent.
-            std::future::pending::<()>().await;
+        // The sender is dropped only after it has sent.
+        let stolen = self.stolen.wait_for(Option::is_some).await.ok().and_then(|stolen| *stolen);
+        match stolen {
+            Some(stolen) => stolen,
+            None => std::future::pending().await,
         }
     }
 }

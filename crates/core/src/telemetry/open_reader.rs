@@ -41,6 +41,7 @@ impl ServiceCaller {
     pub async fn read_events(&self, request: ReadRequest<'_>) -> Result<EventReader, HubError> {
         let hub = self.permit(Operation::ReadEvents)?;
         let ReadRequest { consumer_group, from, partition, owner_level } = request;
+        self.check_events(consumer_group, partition)?;
         let stopping = hub.stopping.subscribe();
         let opened = hub.events.open_reader(consumer_group, &from, partition, owner_level, stopping).await;
         opened.map_err(|error| match error {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ferrohub_model::Timestamp;
 use futures_util::future::select_all;
 use tokio::sync::watch;
 
@@ -76,7 +77,7 @@ impl EventReader {
             if !events.is_empty() {
                 return Ok(events);
             }
-            self.wait_for_append().await?;
+            self.wait().await?;
         }
     }
 
@@ -86,17 +87,29 @@ impl EventReader {
     /// Returns [`ReadError`] if the hub is stopping, another reader has taken over, or the log fails; the reader is then
     /// finished.
     pub async fn read(&mut self, max_events: usize) -> Result<Vec<StoredEvent>, ReadError> {
+        self.read_bytes(max_events, READ_BYTES).await
+    }
+
+    /// Returns the next events as [`EventReader::read`], but only until their bodies and properties have `max_bytes`.
+    ///
+    /// # Errors
+    /// As [`EventReader::read`].
+    pub async fn read_bytes(
+        &mut self,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
         self.check_not_ended()?;
         let count = self.cursors.len();
         for index in (self.next_cursor..).take(count) {
             let Some(cursor) = self.cursors.get_mut(index % count) else { continue };
             // The end for this read: the head as it is now. Events that are appended from here on change the head
-            // again, and `wait_for_append` then returns at once.
+            // again, and `wait` then returns at once.
             let end = *cursor.head.borrow_and_update();
             if cursor.next >= end {
                 continue;
             }
-            let stored = self.log.read(cursor.partition, cursor.next, max_events, READ_BYTES).await?;
+            let stored = self.log.read(cursor.partition, cursor.next, max_events, max_bytes).await?;
             if let Some(stolen) = self.slot.stolen() {
                 return Err(stolen.into());
             }
@@ -119,6 +132,18 @@ impl EventReader {
         }
     }
 
+    /// Returns sequence number and time of the last event in the partition, if it is a reader of one and there ever was an
+    /// event.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the log fails.
+    pub async fn last_enqueued(&self) -> Result<Option<(u64, Timestamp)>, ReadError> {
+        let [Cursor { partition, .. }] = self.cursors.as_slice() else { return Ok(None) };
+        let states = self.log.state().await?;
+        let state = states.get(usize::from(*partition));
+        Ok(state.and_then(|state| Some((state.last_sequence()?, state.last_enqueued?))))
+    }
+
     fn check_not_ended(&self) -> Result<(), ReadError> {
         if *self.stopping.borrow() {
             return Err(ReadError::Stopping);
@@ -126,8 +151,11 @@ impl EventReader {
         self.slot.stolen().map_or(Ok(()), |stolen| Err(stolen.into()))
     }
 
-    /// Waits until events are appended after the last [`EventReader::read`].
-    async fn wait_for_append(&mut self) -> Result<(), ReadError> {
+    /// Waits until events are appended after the last [`EventReader::read`]. Cancel safe.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the hub is stopping or another reader has taken over; the reader is then finished.
+    pub async fn wait(&mut self) -> Result<(), ReadError> {
         let heads = self.cursors.iter_mut().map(|cursor| Box::pin(cursor.head.changed()));
         tokio::select! {
             (changed, ..) = select_all(heads) => changed.map_err(|_| ReadError::Stopping),

@@ -57,7 +57,7 @@ pub struct EventSettings {
     pub retention_bytes: u64,
     /// Consumer groups besides [`DEFAULT_CONSUMER_GROUP`](ferrohub_model::message::DEFAULT_CONSUMER_GROUP).
     pub consumer_groups: Vec<String>,
-    /// Maximum number of readers of one group on each partition.
+    /// Maximum number of readers of one group on each partition, without those that have an owner level.
     pub readers_per_group: usize,
     /// Maximum size of a device's event (body and properties), in bytes.
     pub event_bytes: usize,

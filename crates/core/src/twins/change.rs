@@ -1,10 +1,11 @@
 //! Reading and changing twins, for services.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use ferrohub_model::twin::{Twin, TwinChange};
-use ferrohub_model::{HubError, IdentityId};
+use ferrohub_model::{HubError, IdentityId, Timestamp};
 use tokio::sync::Mutex;
 use tracing::debug;
 
@@ -16,7 +17,7 @@ use crate::operations::Operation;
 use crate::registry::{Identity, IfMatch, not_found, wrong_etag};
 use crate::store::{Change, Refusal, store_failed};
 use crate::telemetry::HubEvent;
-use crate::twins::{TwinDocument, UpdateMode};
+use crate::twins::{TwinChangeFn, TwinDocument, TwinLimits, UpdateMode};
 use crate::uncancelled::run_uncancelled;
 
 /// Enough that writers of different twins rarely wait for each other.
@@ -35,11 +36,65 @@ impl Default for IdentityLocks {
 
 impl IdentityLocks {
     pub(crate) fn get(&self, id: &IdentityId) -> Option<&Mutex<()>> {
-        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        self.0.get(hasher.finish() as usize % LOCK_STRIPES)
+        self.0.get(stripe(id))
     }
+
+    /// Locks several identities. In the order of the stripes, so that two callers cannot wait for each other.
+    pub(crate) async fn lock_all<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a IdentityId>,
+    ) -> Vec<tokio::sync::MutexGuard<'_, ()>> {
+        let stripes: BTreeSet<usize> = ids.map(stripe).collect();
+        let mut locked = Vec::with_capacity(stripes.len());
+        for stripe in stripes {
+            if let Some(lock) = self.0.get(stripe) {
+                locked.push(lock.lock().await);
+            }
+        }
+        locked
+    }
+}
+
+fn stripe(id: &IdentityId) -> usize {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish() as usize % LOCK_STRIPES
+}
+
+/// A service's change of the tags and desired properties of a twin.
+#[derive(Debug)]
+pub(crate) struct ServiceUpdate {
+    mode: UpdateMode,
+    change: Arc<TwinChange>,
+    /// The change with the properties of cleared sections. Which ones they are is known only inside the transaction.
+    expanded: Arc<StdMutex<Option<TwinChange>>>,
+}
+
+impl ServiceUpdate {
+    pub(crate) fn new(mode: UpdateMode, change: TwinChange) -> Self {
+        Self { mode, change: Arc::new(change), expanded: Arc::default() }
+    }
+
+    /// Returns the function that the store runs.
+    pub(crate) fn change_fn(&self, if_match: IfMatch, now: Timestamp, limits: TwinLimits) -> TwinChangeFn {
+        let (mode, change, expanded) = (self.mode, self.change.clone(), self.expanded.clone());
+        Box::new(move |twin| {
+            if !if_match.matches(&twin.etag()) {
+                return Err(wrong_etag());
+            }
+            let new = twin.with_change(mode, &change, now, &limits)?;
+            *lock(&expanded) = match twin.expanded(&change) {
+                Cow::Owned(change) => Some(change),
+                Cow::Borrowed(_) => None,
+            };
+            Ok(new)
+        })
+    }
+}
+
+fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ServiceCaller {
@@ -107,40 +162,37 @@ impl Hub {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
-        let (now, limits) = (self.clock.now(), self.limits.twins.clone());
-        let change = Arc::new(change);
-        // Which properties a cleared section had is known only inside the transaction.
-        let expanded = Arc::new(OnceLock::new());
-        let (identity, twin) = {
-            let (change, expanded) = (change.clone(), expanded.clone());
-            self.change_document(id, move |twin| {
-                if !if_match.matches(&twin.etag()) {
-                    return Err(wrong_etag());
-                }
-                let new = twin.with_change(mode, &change, now, &limits)?;
-                if let Cow::Owned(change) = twin.expanded(&change) {
-                    let _ = expanded.set(change);
-                }
-                Ok(new)
-            })
-            .await?
-        };
-        let change = expanded.get().unwrap_or(&change);
+        let update = ServiceUpdate::new(mode, change);
+        let change = update.change_fn(if_match, self.clock.now(), self.limits.twins.clone());
+        let (identity, twin) = self.change_document(id, change).await?;
+        self.updated_by_service(&update, &identity, &twin).await;
+        Ok(self.present_twin(&identity, &twin))
+    }
+
+    /// Notifies the device of an update that is persisted, and emits its event. The caller holds the lock of the identity.
+    pub(crate) async fn updated_by_service(
+        &self,
+        update: &ServiceUpdate,
+        identity: &Identity,
+        twin: &TwinDocument,
+    ) {
+        let id = &identity.id;
+        let expanded = lock(&update.expanded).take();
+        let change = expanded.as_ref().unwrap_or(&update.change);
         count(&self.metrics.twin_operations, "changed_by_service");
         debug!(device = %id, version = twin.version(), "twin changed");
-        if let Some(patch) = twin.desired_notice(mode, change) {
+        if let Some(patch) = twin.desired_notice(update.mode, change) {
             let patch = serde_json::to_vec(&patch).unwrap_or_default().into();
             self.bus.notify_desired(id, DesiredNotice { version: twin.desired.version, patch }).await;
         }
-        match mode {
+        match update.mode {
             UpdateMode::Merge => {
-                self.emit(&identity, HubEvent::TwinUpdated, || twin.change_event_body(change).into()).await;
+                self.emit(identity, HubEvent::TwinUpdated, || twin.change_event_body(change).into()).await;
             }
             UpdateMode::Replace => {
-                self.emit(&identity, HubEvent::TwinReplaced, || self.twin_body(&identity, &twin)).await;
+                self.emit(identity, HubEvent::TwinReplaced, || self.twin_body(identity, twin)).await;
             }
         }
-        Ok(self.present_twin(&identity, &twin))
     }
 
     /// Records the model id that a device sent, if it is not the recorded one.
@@ -152,15 +204,15 @@ impl Hub {
         let model_id = model_id.to_owned();
         let change =
             move |twin: &TwinDocument| Ok(TwinDocument { model_id: model_id.clone(), ..twin.clone() });
-        self.change_document(id, change).await.map(drop)
+        self.change_document(id, Box::new(change)).await.map(drop)
     }
 
     pub(super) async fn change_document(
         &self,
         id: &IdentityId,
-        change: impl Fn(&TwinDocument) -> Result<TwinDocument, HubError> + Send + 'static,
+        change: TwinChangeFn,
     ) -> Result<(Identity, TwinDocument), HubError> {
-        let change = Change::Twin { id: id.clone(), change: Box::new(change) };
+        let change = Change::Twin { id: id.clone(), change };
         let refused = match self.store.apply_group(change.into()).await.map_err(store_failed)? {
             Ok(mut applied) => return applied.twins.pop().ok_or_else(|| not_found(id)),
             Err(refused) => refused,
@@ -179,7 +231,7 @@ impl Hub {
         serde_json::to_value(self.present_twin(identity, twin)).unwrap_or_default()
     }
 
-    fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
+    pub(crate) fn present_twin(&self, identity: &Identity, twin: &TwinDocument) -> Twin {
         let (identity, connected) = self.with_current_activity(identity);
         twin.for_service(&identity, connected)
     }

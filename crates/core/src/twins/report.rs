@@ -14,6 +14,7 @@ use crate::operations::Operation;
 use crate::registry::not_found;
 use crate::store::store_failed;
 use crate::telemetry::{EventSource, HubEvent};
+use crate::twins::TwinDocument;
 use crate::uncancelled::run_uncancelled;
 
 impl ConnectedDevice {
@@ -63,7 +64,8 @@ impl Hub {
         let patch = Arc::new(patch);
         let (identity, twin) = {
             let patch = patch.clone();
-            self.change_document(id, move |twin| twin.with_reported(&patch, if_version, now, &limits)).await?
+            let change = move |twin: &TwinDocument| twin.with_reported(&patch, if_version, now, &limits);
+            self.change_document(id, Box::new(change)).await?
         };
         count(&self.metrics.twin_operations, "reported_by_device");
         debug!(device = %id, version = twin.reported.version, "reported properties updated");

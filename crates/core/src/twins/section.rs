@@ -20,7 +20,7 @@ pub struct Section {
 
 impl Default for Section {
     fn default() -> Self {
-        let never = Stamp { updated: Timestamp::NEVER.to_string(), version: None };
+        let never = Stamp { updated: Timestamp::NEVER.to_fixed_width(), version: None };
         Self { values: Properties::new(), metadata: never.to_metadata(), version: 1 }
     }
 }
@@ -64,7 +64,7 @@ impl Section {
     }
 
     fn stamp(&self, now: Timestamp, versioned: bool) -> Stamp {
-        Stamp { updated: now.to_string(), version: versioned.then_some(self.version) }
+        Stamp { updated: now.to_fixed_width(), version: versioned.then_some(self.version) }
     }
 
     /// Returns the section as a device reads it: the values with `$version`.
@@ -222,11 +222,12 @@ mod tests {
         let (first, second) = (Timestamp::from_unix_seconds(0), Timestamp::from_unix_seconds(1));
         section.merge(&object(json!({ "a": { "b": 1, "c": [1] }, "d": 1 })), first, true);
         section.merge(&object(json!({ "a": { "b": 2 }, "d": null })), second, true);
-        let new = json!({ "$lastUpdated": "1970-01-01T00:00:01Z", "$lastUpdatedVersion": 3 });
+        let new = json!({ "$lastUpdated": "1970-01-01T00:00:01.0000000Z", "$lastUpdatedVersion": 3 });
         let mut expected = new.clone();
         expected["a"] = new.clone();
         expected["a"]["b"] = new;
-        expected["a"]["c"] = json!({ "$lastUpdated": "1970-01-01T00:00:00Z", "$lastUpdatedVersion": 2 });
+        expected["a"]["c"] =
+            json!({ "$lastUpdated": "1970-01-01T00:00:00.0000000Z", "$lastUpdatedVersion": 2 });
         assert_eq!(Value::from(section.metadata), expected);
     }
 
@@ -238,7 +239,7 @@ mod tests {
         section.merge(&object(json!({ "a": 1 })), now, false);
         section.merge(&object(json!({ "a": { "c": 1 } })), now, false);
         assert_eq!(Value::from(section.values.clone()), json!({ "a": { "c": 1 } }));
-        let stamp = json!({ "$lastUpdated": "1970-01-01T00:00:00Z" });
+        let stamp = json!({ "$lastUpdated": "1970-01-01T00:00:00.0000000Z" });
         assert_eq!(section.metadata["a"]["c"], stamp);
         assert_eq!(section.metadata["a"].get("b"), None);
         section.replace(&object(json!({ "z": 1 })), now, false);

@@ -144,10 +144,25 @@ async fn a_caller_waits_for_the_device_until_the_connect_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_waits_for_the_response_until_the_response_time_out() {
+async fn a_response_after_the_time_out_does_not_affect_other_calls() {
     let (hub, device) = hub_with_listener().await;
-    let call = call(&hub, 0).await;
+    let late = call(&hub, 0).await;
+    let late_request = next_request(&device).await;
+    pass(seconds(20)).await;
+    let other = call(&hub, 0).await;
+    let other_request = next_request(&device).await;
+    assert_eq!(refusal(late).await, (ErrorCode::GatewayTimeout, seconds(30)));
+    assert_eq!(answer(&device, late_request), Answer::NoSuchCall);
+    pass(seconds(10)).await;
+    assert!(!other.is_finished());
+    assert_eq!(answer(&device, other_request), Answer::Delivered);
+    assert_eq!(other.await.unwrap().0.unwrap().status, 200);
+    // A call that takes the place of one that has ended is not answered by its response.
+    let next = call(&hub, 0).await;
     let request = next_request(&device).await;
-    assert_eq!(refusal(call).await, (ErrorCode::GatewayTimeout, seconds(30)));
-    assert_eq!(answer(&device, request), Answer::NoSuchCall);
+    for old in [late_request, other_request] {
+        assert_eq!(answer(&device, old), Answer::NoSuchCall);
+    }
+    assert!(!next.is_finished());
+    assert_eq!(answer(&device, request), Answer::Delivered);
 }

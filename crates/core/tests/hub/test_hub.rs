@@ -18,7 +18,7 @@ use ferrohub_core::{
 };
 use ferrohub_memory::{MemoryBlobFolder, MemoryEventLog, MemoryStore, VirtualClock};
 use ferrohub_model::device::Device;
-use ferrohub_model::{DeviceId, IdentityId, ModuleId, Rights, SharedAccessKey, Timestamp, sas};
+use ferrohub_model::{DeviceId, IdentityId, ModuleId, Right, Rights, SharedAccessKey, Timestamp, sas};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::sleep;
@@ -27,7 +27,7 @@ pub(crate) const HOST: &str = "hub.example";
 /// The time at which a test starts.
 pub(crate) const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 /// When tokens expire: long after the end of every test.
-const EXPIRY: Timestamp = Timestamp::from_unix_seconds(4_000_000_000);
+pub(crate) const EXPIRY: Timestamp = Timestamp::from_unix_seconds(4_000_000_000);
 /// The policy with all rights.
 const OWNER: &str = "owner";
 
@@ -37,8 +37,6 @@ pub(crate) struct TestHub {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) events: Arc<MemoryEventLog>,
     clock: VirtualClock,
-    /// The key of the policy and of all devices.
-    key: SharedAccessKey,
     configure: fn(&mut HubSettings),
 }
 
@@ -51,29 +49,21 @@ impl TestHub {
     /// Starts a hub whose settings `configure` changes.
     pub(crate) async fn start_with(configure: fn(&mut HubSettings)) -> Self {
         let (store, events) = (MemoryStore::default(), MemoryEventLog::new(4));
-        let (clock, key) = (VirtualClock::starting_at(START), SharedAccessKey::generate());
-        Self::start_over(Arc::new(store), Arc::new(events), clock, key, configure).await
+        let clock = VirtualClock::starting_at(START);
+        Self::start_over(Arc::new(store), Arc::new(events), clock, configure).await
     }
 
     async fn start_over(
         store: Arc<MemoryStore>,
         events: Arc<MemoryEventLog>,
         clock: VirtualClock,
-        key: SharedAccessKey,
         configure: fn(&mut HubSettings),
     ) -> Self {
-        let owner = Policy {
-            name: OWNER.into(),
-            rights: Rights::ALL,
-            primary_key: key.clone(),
-            secondary_key: key.clone(),
-            source: PolicySource::Configuration,
-        };
         let mut settings = HubSettings {
             host: HOST.to_owned(),
             node: "node".to_owned(),
             limits: Limits::default(),
-            policies: vec![owner],
+            policies: vec![policy(OWNER, &Right::ALL)],
             authorities: Vec::new(),
             entra: None,
             events: EventSettings::default(),
@@ -90,7 +80,7 @@ impl TestHub {
         };
         let metrics = Metrics::register(&mut Registry::default());
         let hub = Arc::new(Hub::start(settings, ports, metrics).await.unwrap());
-        Self { hub, store, events, clock, key, configure }
+        Self { hub, store, events, clock, configure }
     }
 
     /// Ends the hub and starts it again.
@@ -103,7 +93,7 @@ impl TestHub {
     /// Starts a hub with what is stored now. The old one gets no chance to store anything.
     pub(crate) async fn crash(self) -> Self {
         let (store, events) = (Arc::new(self.store.reopened()), Arc::new(self.events.reopened()));
-        Self::start_over(store, events, self.clock, self.key.clone(), self.configure).await
+        Self::start_over(store, events, self.clock, self.configure).await
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -112,13 +102,13 @@ impl TestHub {
 
     /// Returns a service with all rights.
     pub(crate) async fn service(&self) -> ServiceCaller {
-        let token = sas::sign(HOST, &self.key, Some(OWNER), EXPIRY);
+        let token = sas::sign(HOST, &key(), Some(OWNER), EXPIRY);
         self.hub.authenticate_service(Some(&token), Operation::PutDevice).await.unwrap()
     }
 
     /// Creates a device, or a module of an existing device.
     pub(crate) async fn create(&self, id: &str) {
-        let key = self.key.to_base64();
+        let key = key().to_base64();
         let authentication =
             json!({ "type": "sas", "symmetricKey": { "primaryKey": key, "secondaryKey": key } });
         let service = self.service().await;
@@ -141,8 +131,9 @@ impl TestHub {
         self.service().await.get_device(&DeviceId::new(device).unwrap()).await.unwrap()
     }
 
-    fn token(&self, of: &str, expiry: Timestamp) -> String {
-        sas::sign(&format!("{HOST}{}", id(of).resource_path()), &self.key, None, expiry)
+    /// Returns a token of a device or module.
+    pub(crate) fn token(&self, of: &str) -> String {
+        sas::sign(&format!("{HOST}{}", id(of).resource_path()), &key(), None, EXPIRY)
     }
 
     /// Connects a device or module.
@@ -160,7 +151,7 @@ impl TestHub {
         name: &str,
         clean_session: bool,
     ) -> Result<ConnectedDevice, ConnectRefusal> {
-        let (id, token) = (id(name), self.token(name, EXPIRY));
+        let (id, token) = (id(name), self.token(name));
         let request = ConnectRequest {
             id: &id,
             token: Some(&token),
@@ -175,7 +166,7 @@ impl TestHub {
 
     /// Returns a device or module that sends a request over HTTPS.
     pub(crate) async fn device(&self, name: &str) -> DeviceCaller {
-        let token = self.token(name, EXPIRY);
+        let token = self.token(name);
         let credentials = Credentials { token: Some(&token), certificate: None };
         self.hub.authenticate_device(&id(name), credentials, Operation::ReceiveMessage).await.unwrap()
     }
@@ -183,7 +174,23 @@ impl TestHub {
     /// Returns a token of the policy that expires after this time.
     pub(crate) fn service_token(&self, valid: Duration) -> String {
         let millis = i64::try_from(valid.as_millis()).unwrap();
-        sas::sign(HOST, &self.key, Some(OWNER), self.now().plus_millis(millis))
+        sas::sign(HOST, &key(), Some(OWNER), self.now().plus_millis(millis))
+    }
+}
+
+/// The key of all policies, devices and modules.
+pub(crate) fn key() -> SharedAccessKey {
+    SharedAccessKey::from_bytes(&[7; 32]).unwrap()
+}
+
+/// A policy with these rights.
+pub(crate) fn policy(name: &str, rights: &[Right]) -> Policy {
+    Policy {
+        name: name.into(),
+        rights: Rights::of(rights),
+        primary_key: key(),
+        secondary_key: key(),
+        source: PolicySource::Configuration,
     }
 }
 

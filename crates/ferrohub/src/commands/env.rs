@@ -11,6 +11,9 @@ use crate::login;
 use crate::output;
 use crate::starting;
 
+/// The policy in the connection string for readers of events: it has no right but the one that they need.
+const EVENT_READER: &str = "service";
+
 /// Flags of `ferrohub env`.
 #[derive(Debug, Args)]
 pub(crate) struct Env {}
@@ -30,6 +33,9 @@ impl Env {
         {
             if let Some(login) = login::policy_connection_string(&config, &endpoints, name)? {
                 exports.push((variable, login.reveal()));
+                if name == EVENT_READER {
+                    exports.push(("EVENTHUB_CONNECTION_STRING", login.reveal_for_event_hubs()));
+                }
             }
         }
         if config.entra.development {

@@ -12,6 +12,7 @@ use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::messages::MessagesConfig;
+use super::queries::QueriesConfig;
 
 /// The effective configuration.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -27,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     pub(crate) events: EventsConfig,
     pub(crate) messages: MessagesConfig,
+    pub(crate) queries: QueriesConfig,
     pub(crate) entra: EntraConfig,
     /// Shared access policies besides those in the data folder.
     #[serde(rename = "policy")]
@@ -49,6 +51,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             events: EventsConfig::default(),
             messages: MessagesConfig::default(),
+            queries: QueriesConfig::default(),
             entra: EntraConfig::default(),
             policies: Vec::new(),
             device_cas: Vec::new(),

@@ -107,6 +107,24 @@ pub(crate) const KEYS: &[Key] = &[
     key("files.notification_time_to_live_seconds", "Time to live of a file notification: 60 to 172800."),
     key("files.notification_lock_seconds", "Lock duration of a received file notification: 5 to 300."),
     key("files.max_notification_deliveries", "Maximum deliveries of a file notification: 1 to 100."),
+    key(
+        "queries.indexed_paths",
+        "Paths of twins that have an index, such as tags.building or properties.reported.firmware, at most 32. They make =, IN and STARTSWITH fast in queries on many twins.",
+    ),
+    key(
+        "queries.max_running",
+        "Maximum number of queries that run at the same time: 1 to 64. Fewer than processors, so that they do not delay calls.",
+    ),
+    key(
+        "queries.max_waiting",
+        "Maximum number of queries that wait for others; more are refused with 429001.",
+    ),
+    key(
+        "queries.timeout_seconds",
+        "How long a page of a query may take, and may wait for others before: 1 to 600.",
+    ),
+    key("queries.page_bytes", "Maximum size of a page: 1024 to 67108864. A larger page is split."),
+    key("queries.max_groups", "Maximum number of groups of a query with GROUP BY: 1 to 1000000."),
     key("limits.devices", "Maximum number of devices."),
     key("limits.modules_per_device", "Maximum number of modules per device."),
     key("limits.twin_tags_bytes", "Maximum size of the tags of a twin."),

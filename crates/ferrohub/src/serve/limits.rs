@@ -11,7 +11,7 @@ use ferrohub_gateway::{AmqpLimits, GatewayLimits, MqttLimits};
 use crate::config::{Config, EventsConfig, FilesConfig, LimitsConfig};
 
 pub(super) fn core_limits(config: &Config) -> Limits {
-    let Config { limits: config, messages, files, faults, .. } = config;
+    let Config { limits: config, messages, queries, files, faults, .. } = config;
     Limits {
         devices: config.devices,
         modules_per_device: config.modules_per_device,
@@ -21,6 +21,7 @@ pub(super) fn core_limits(config: &Config) -> Limits {
             reported_bytes: config.twin_reported_bytes,
             ..TwinLimits::default()
         },
+        queries: queries.limits(),
         messages: messages.limits(),
         files: file_limits(files),
         in_flight_methods_per_device: config.in_flight_methods_per_device,

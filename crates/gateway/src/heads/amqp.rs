@@ -1,4 +1,5 @@
-//! The AMQP 1.0 endpoint: services send messages to devices, and receive feedback and file notifications.
+//! The AMQP 1.0 endpoint: services send messages to devices, receive feedback and file notifications, and read events as
+//! from an event hub of Azure.
 //!
 //! One task per connection drives the socket and the sans-I/O protocol state machine. A client proves who it is with SASL
 //! PLAIN or with a token that it sends to the node `$cbs` (claims-based security); each link that it attaches is then
@@ -13,12 +14,17 @@ mod cbs;
 mod connection_handler;
 mod driver;
 mod errors;
+mod event_link;
+mod event_message;
 mod faults;
 mod feed;
 mod limits;
+mod management;
 mod message;
+mod readers;
 mod receivers;
 mod sasl;
+mod selector;
 mod server;
 mod violation;
 mod work;

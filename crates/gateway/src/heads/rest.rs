@@ -15,6 +15,7 @@ mod methods;
 mod openapi;
 mod paging;
 mod policies;
+mod queries;
 mod registry;
 mod request;
 mod response;

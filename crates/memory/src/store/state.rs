@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) policies: BTreeMap<String, StoredPolicy>,
     pub(super) authorities: BTreeMap<String, StoredAuthority>,
     pub(super) leases: BTreeMap<String, Lease>,
+    /// The key that signs continuation tokens of queries.
+    pub(super) continuation_key: Option<SharedAccessKey>,
 }
 
 /// A device or module with its data.

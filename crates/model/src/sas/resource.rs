@@ -8,7 +8,11 @@
 //!   identity that the caller claims, in every encoding, ignoring case (the Edge identity service lower-cases `sr`). A
 //!   prefix of the identity suffices (Go's device client signs the host alone): it grants no more than the key does.
 //! - A token that is signed with the key of a policy covers what its `sr` says. There `sr` has exactly one meaning.
+//!
+//! Readers of events sign URIs with the scheme `sb`. Such a token covers events only, even if it names the host alone: on
+//! Azure the Event Hubs-compatible endpoint is another host.
 
+use crate::event_hub::event_hub_path;
 use crate::identity::{DeviceId, IdentityId, ModuleId};
 use crate::percent;
 
@@ -16,6 +20,8 @@ use crate::percent;
 const MAX_STRUCTURE_DECODINGS: usize = 2;
 /// How often an id segment may still be encoded: Edge encodes ids three times and the whole once.
 const MAX_ID_DECODINGS: usize = 2;
+/// What readers of events write before the host.
+const EVENT_SCHEMES: [&str; 2] = ["sb://", "amqps://"];
 /// Some tools also sign the end of the MQTT user name.
 const API_VERSION: &str = "api-version=";
 
@@ -26,6 +32,8 @@ pub struct Resource {
     segments: Vec<String>,
     /// Whether `sr` was split before it was decoded.
     is_raw: bool,
+    /// Whether `sr` has the scheme of a reader of events.
+    is_event_uri: bool,
 }
 
 impl Resource {
@@ -37,7 +45,10 @@ impl Resource {
             text = percent::decode_lossy(&text);
             decodings += 1;
         }
-        let mut parts = text.split('/');
+        let scheme = EVENT_SCHEMES
+            .into_iter()
+            .find(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+        let mut parts = text.get(scheme.map_or(0, str::len)..).unwrap_or_default().split('/');
         let host = parts.next().filter(|host| !host.is_empty())?;
         // A port, if any, is not part of the hub's name.
         let host = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(host, _)| host);
@@ -45,19 +56,36 @@ impl Resource {
         if segments.last().is_some_and(String::is_empty) {
             segments.pop();
         }
-        Some(Self { host: host.to_ascii_lowercase(), segments, is_raw: decodings == 0 })
+        let is_event_uri = scheme.is_some();
+        Some(Self { host: host.to_ascii_lowercase(), segments, is_raw: decodings == 0, is_event_uri })
     }
 
-    /// Returns whether the resource is on the hub with this host name, ignoring case.
+    /// Returns whether the resource is on the hub with this host name, ignoring case, and not only for reading events.
     #[must_use]
     pub fn is_on_host(&self, host: &str) -> bool {
-        self.host.eq_ignore_ascii_case(host)
+        !self.is_event_uri && self.host.eq_ignore_ascii_case(host)
     }
 
     /// Returns whether the resource is the whole hub.
     #[must_use]
     pub fn is_hub(&self) -> bool {
-        self.segments.is_empty()
+        !self.is_event_uri && self.segments.is_empty()
+    }
+
+    /// Returns the path of the resource below the Event Hubs-compatible endpoint of the hub `host`: segments in lower case,
+    /// none for the whole endpoint. `None` if the resource is something else.
+    #[must_use]
+    pub fn event_hub_path(&self, host: &str) -> Option<Vec<String>> {
+        if !self.host.eq_ignore_ascii_case(host) {
+            return None;
+        }
+        let segments: Vec<String> =
+            self.exact_segments().iter().map(|segment| segment.to_ascii_lowercase()).collect();
+        if segments.is_empty() {
+            return self.is_event_uri.then_some(segments);
+        }
+        event_hub_path(host, segments.iter().map(String::as_str))
+            .map(|path| path.map(str::to_owned).collect())
     }
 
     /// Returns the device or module, if the resource is one.
@@ -262,6 +290,42 @@ mod tests {
             ("h/devices//", "a"),
         ] {
             assert!(!resource(sr).covers(&id(not_covered)), "{sr} {not_covered}");
+        }
+    }
+
+    #[test]
+    fn readers_of_events_sign_the_endpoint_or_a_part_of_it() {
+        let path = |text: &str| resource(text).event_hub_path("myhub.example.lan");
+        for (text, expected) in [
+            ("sb%3A%2F%2Fmyhub.example.lan%2Fmyhub", Some(vec![])),
+            ("sb://myhub.example.lan/MyHub/", Some(vec![])),
+            ("sb://myhub.example.lan", Some(vec![])),
+            ("sb://myhub.example.lan:5671/", Some(vec![])),
+            ("myhub.example.lan/myhub", Some(vec![])),
+            (
+                "sb%3A%2F%2Fmyhub.example.lan%2Fmyhub%2Fconsumergroups%2F%24Default",
+                Some(vec!["consumergroups", "$default"]),
+            ),
+            (
+                "sb://myhub.example.lan/myhub/ConsumerGroups/%24Default/Partitions/0",
+                Some(vec!["consumergroups", "$default", "partitions", "0"]),
+            ),
+            ("sb%3A%2F%2Fmyhub.example.lan%2Fmessages%2Fevents%2F%24management", Some(vec!["$management"])),
+            ("amqps://myhub.example.lan/messages/events", Some(vec![])),
+            ("myhub.example.lan", None),
+            ("sb://other.example.lan/myhub", None),
+            ("sb://myhub.example.lan/other", None),
+            ("sb://myhub.example.lan/messages", None),
+            ("myhub.example.lan/devices/myhub", None),
+            ("http://myhub.example.lan/myhub", None),
+        ] {
+            let expected = expected.map(|path| path.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(path(text), expected, "{text}");
+        }
+        // Such a token covers nothing else.
+        for text in ["sb://myhub.example.lan", "sb%3A%2F%2Fmyhub.example.lan%2Fdevices%2Fd"] {
+            let resource = resource(text);
+            assert!(!resource.is_hub() && !resource.is_on_host("myhub.example.lan"), "{text}");
         }
     }
 

@@ -1,10 +1,24 @@
 //! Calculations with numbers.
 
+use super::Item;
 use crate::plan::{ArithmeticOperator, Number};
+
+impl ArithmeticOperator {
+    /// Calculates with two values; undefined if one is not a number, or if the result is not.
+    #[must_use]
+    pub fn apply<'a>(self, left: Item<'_>, right: Item<'_>) -> Item<'a> {
+        match (left, right) {
+            (Item::Number(left), Item::Number(right)) => {
+                calculate(self, left, right).map_or(Item::Undefined, Item::Number)
+            }
+            _ => Item::Undefined,
+        }
+    }
+}
 
 /// Calculates with integers while the result is an integer of 64 bits, else with doubles. `None` if the right number of
 /// a division is 0, or the result is beyond the range of a double.
-pub(super) fn calculate(operator: ArithmeticOperator, left: Number, right: Number) -> Option<Number> {
+fn calculate(operator: ArithmeticOperator, left: Number, right: Number) -> Option<Number> {
     if let (Number::Integer(left), Number::Integer(right)) = (left, right)
         && let Some(exact) = exact(operator, left, right)
     {

@@ -29,11 +29,8 @@ impl Condition {
             }
             Self::IsDefined(operand) => Some(operand.evaluate(row).is_defined()),
             Self::HasType(value_type, operand) => Some(operand.evaluate(row).has_type(*value_type)),
-            Self::Text { test, text, part } => match (text.evaluate(row), part.evaluate(row)) {
-                (Item::String(text), Item::String(part)) => Some(test.apply(text, part)),
-                _ => None,
-            },
-            Self::ArrayContains { array, value } => contains(array.evaluate(row), value.evaluate(row)),
+            Self::Text { test, text, part } => test.apply(text.evaluate(row), part.evaluate(row)),
+            Self::ArrayContains { array, value } => array.evaluate(row).array_contains(value.evaluate(row)),
             Self::Value(operand) => match operand.evaluate(row) {
                 Item::Bool(truth) => Some(truth),
                 _ => None,
@@ -81,22 +78,14 @@ impl Comparison {
 }
 
 impl StringTest {
-    fn apply(self, text: &str, part: &str) -> bool {
-        match self {
+    /// Tests a value for a part; `None` unless both are strings.
+    #[must_use]
+    pub fn apply(self, text: Item<'_>, part: Item<'_>) -> Option<bool> {
+        let (Item::String(text), Item::String(part)) = (text, part) else { return None };
+        Some(match self {
             Self::StartsWith => text.starts_with(part),
             Self::EndsWith => text.ends_with(part),
             Self::Contains => text.contains(part),
-        }
-    }
-}
-
-fn contains(array: Item<'_>, value: Item<'_>) -> Option<bool> {
-    if !value.is_defined() {
-        return None;
-    }
-    match array {
-        Item::Array(elements) => Some(elements.iter().any(|element| Item::from(element).equals(value))),
-        Item::List(list) => Some(list.contains(value)),
-        _ => None,
+        })
     }
 }

@@ -114,6 +114,29 @@ impl<'a> Item<'a> {
         matches!((self, other), (Self::Null, Self::Null)) || self.compare(other) == Some(Ordering::Equal)
     }
 
+    /// Returns the negative of a number; undefined for another type.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        match self {
+            Self::Number(number) => Self::Number(number.negated()),
+            _ => Self::Undefined,
+        }
+    }
+
+    /// Returns whether an array has an element that equals a value; `None` if this is not an array or the value is
+    /// undefined. Objects and arrays equal nothing.
+    #[must_use]
+    pub fn array_contains(self, value: Self) -> Option<bool> {
+        if !value.is_defined() {
+            return None;
+        }
+        match self {
+            Self::Array(elements) => Some(elements.iter().any(|element| Item::from(element).equals(value))),
+            Self::List(list) => Some(list.contains(value)),
+            _ => None,
+        }
+    }
+
     /// Returns the same value, a number in its [normal form](Number::normalized).
     #[must_use]
     pub fn normalized(self) -> Self {

@@ -1,6 +1,6 @@
 //! Values of operands.
 
-use super::{Item, Row, arithmetic};
+use super::{Item, Row};
 use crate::plan::Operand;
 
 impl Operand {
@@ -11,16 +11,10 @@ impl Operand {
             Self::Literal(literal) => literal.into(),
             Self::List(list) => Item::List(list),
             Self::Path(path) => row.value_at(path),
-            Self::Negate(inner) => match inner.evaluate(row) {
-                Item::Number(number) => Item::Number(number.negated()),
-                _ => Item::Undefined,
-            },
-            Self::Arithmetic { operator, left, right } => match (left.evaluate(row), right.evaluate(row)) {
-                (Item::Number(left), Item::Number(right)) => {
-                    arithmetic::calculate(*operator, left, right).map_or(Item::Undefined, Item::Number)
-                }
-                _ => Item::Undefined,
-            },
+            Self::Negate(inner) => inner.evaluate(row).negated(),
+            Self::Arithmetic { operator, left, right } => {
+                operator.apply(left.evaluate(row), right.evaluate(row))
+            }
             Self::Condition(condition) => condition.evaluate(row).into(),
         }
     }

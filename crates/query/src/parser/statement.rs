@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::error::{Failure, Hint, Parse, Reason};
-use crate::plan::{Collection, Filter, Query};
+use crate::plan::{Collection, Filter, Path, Query};
 use crate::token::{Symbol, Token};
 
 impl Parser<'_> {
@@ -57,6 +57,14 @@ impl Parser<'_> {
         }
         self.expect_end("WHERE or the end of the condition")?;
         Ok(Filter { collection: self.collection, condition: None })
+    }
+
+    /// Parses a path and nothing else.
+    pub(super) fn only_path(mut self) -> Parse<Path> {
+        self.check_not_empty()?;
+        let path = self.path()?;
+        self.expect_end("the end of the path")?;
+        Ok(path)
     }
 
     fn filter_condition(mut self) -> Parse<Filter> {

@@ -4,36 +4,38 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use super::exact_sum::ExactSum;
 use crate::evaluate::Item;
 use crate::plan::{Aggregate, Number};
 
 /// Computes an aggregate, row after row.
-pub(super) enum Accumulator<'a> {
+#[derive(Debug)]
+pub(super) enum Accumulator {
     Count(u64),
     Sum(Sum),
     Average(Sum),
     /// The least or the greatest value.
     Extreme {
         number: Option<Number>,
-        string: Option<&'a str>,
+        string: Option<String>,
         /// How a new value compares with the current one to replace it.
         replaces: Ordering,
     },
 }
 
-/// A sum that does not depend on the order of integers.
-#[derive(Default)]
+/// A sum that does not depend on the order of the numbers.
+#[derive(Debug, Default)]
 pub(super) struct Sum {
     count: u64,
     integers: i128,
-    floats: Option<f64>,
+    floats: Option<ExactSum>,
 }
 
 impl Sum {
     fn add(&mut self, item: Item<'_>) {
         match item {
             Item::Number(Number::Integer(integer)) => self.integers += i128::from(integer),
-            Item::Number(Number::Float(float)) => self.floats = Some(self.floats.unwrap_or_default() + float),
+            Item::Number(Number::Float(float)) => self.floats.get_or_insert_default().add(float),
             _ => return,
         }
         self.count += 1;
@@ -43,9 +45,12 @@ impl Sum {
         if self.count == 0 {
             return None;
         }
-        match (i64::try_from(self.integers), self.floats) {
+        match (i64::try_from(self.integers), &self.floats) {
             (Ok(integer), None) => Some(Number::Integer(integer)),
-            (_, floats) => Number::from_f64(self.integers as f64 + floats.unwrap_or_default()),
+            (_, floats) => {
+                let floats = floats.as_ref().map(ExactSum::total);
+                Number::from_f64(self.integers as f64 + floats.unwrap_or_default())
+            }
         }
     }
 
@@ -54,7 +59,7 @@ impl Sum {
     }
 }
 
-impl<'a> Accumulator<'a> {
+impl Accumulator {
     pub(super) fn new(aggregate: &Aggregate) -> Self {
         let extreme = |replaces| Self::Extreme { number: None, string: None, replaces };
         match aggregate {
@@ -66,8 +71,15 @@ impl<'a> Accumulator<'a> {
         }
     }
 
+    /// Adds rows to a count.
+    pub(super) fn count(&mut self, rows: u64) {
+        if let Self::Count(count) = self {
+            *count += rows;
+        }
+    }
+
     /// Adds a row with this value at the path of the aggregate.
-    pub(super) fn add(&mut self, item: Item<'a>) {
+    pub(super) fn add(&mut self, item: Item<'_>) {
         match self {
             Self::Count(count) => *count += 1,
             Self::Sum(sum) | Self::Average(sum) => sum.add(item),
@@ -75,8 +87,10 @@ impl<'a> Accumulator<'a> {
                 Item::Number(new) if number.is_none_or(|current| new.cmp(&current) == *replaces) => {
                     *number = Some(new);
                 }
-                Item::String(new) if string.is_none_or(|current| new.cmp(current) == *replaces) => {
-                    *string = Some(new);
+                Item::String(new)
+                    if string.as_deref().is_none_or(|current| new.cmp(current) == *replaces) =>
+                {
+                    *string = Some(new.to_owned());
                 }
                 _ => {}
             },

@@ -5,23 +5,23 @@ use crate::plan::Number;
 
 /// A value as part of an order: by type first, then by value. Arrays and objects are ordered by their JSON text.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SortKey<'a> {
+pub(super) enum SortKey {
     Undefined,
     Null,
     Bool(bool),
     Number(Number),
-    String(&'a str),
+    String(String),
     Json(String),
 }
 
-impl<'a> SortKey<'a> {
-    pub(super) fn new(item: Item<'a>) -> Self {
+impl SortKey {
+    pub(super) fn new(item: Item<'_>) -> Self {
         match item {
             Item::Undefined => Self::Undefined,
             Item::Null => Self::Null,
             Item::Bool(value) => Self::Bool(value),
             Item::Number(number) => Self::Number(number),
-            Item::String(text) => Self::String(text),
+            Item::String(text) => Self::String(text.to_owned()),
             Item::Array(_) | Item::Object(_) | Item::List(_) => {
                 Self::Json(item.to_json().map(|value| value.to_string()).unwrap_or_default())
             }

@@ -236,3 +236,56 @@ pub(crate) fn query_and_rows() -> impl Strategy<Value = (Query, Vec<Value>)> {
         (Just(query), rows)
     })
 }
+
+/// A query with one condition on a path that rows often have, as people write them. Adapters have expressions of their own
+/// for these.
+pub(crate) fn simple_query() -> impl Strategy<Value = Query> {
+    let roots = select(vec![
+        Root::Tags,
+        Root::Tags,
+        Root::Desired,
+        Root::Reported,
+        Root::DeviceId,
+        Root::Status,
+        Root::StatusReason,
+        Root::ConnectionState,
+        Root::ModelId,
+        Root::Version,
+    ]);
+    let members = vec(select(vec!["a", "b", "c"]).prop_map(|name| Member::Name(name.to_owned())), 0..3);
+    let path = (roots, members).prop_map(|(root, members)| match root {
+        Root::Tags | Root::Desired | Root::Reported => Path::new(root, members),
+        _ => Path::new(root, Vec::new()),
+    });
+    let comparisons = select(vec![
+        Comparison::Equal,
+        Comparison::NotEqual,
+        Comparison::Less,
+        Comparison::LessOrEqual,
+        Comparison::Greater,
+        Comparison::GreaterOrEqual,
+    ]);
+    let condition = (path, literal(), literals(), comparisons, 0..6_u8).prop_map(
+        |(path, literal, list, operator, form)| {
+            let (path, literal) = (Operand::Path(path), Operand::Literal(literal));
+            match form {
+                0 => Condition::Compare { operator, left: literal, right: path },
+                1 => Condition::In { value: path, list },
+                2 => Condition::Text { test: StringTest::StartsWith, text: path, part: literal },
+                3 => Condition::Value(path),
+                _ => Condition::Compare { operator, left: path, right: literal },
+            }
+        },
+    );
+    let parts = (select(vec![Collection::Devices, Collection::Modules]), vec(condition, 1..3), any::<bool>());
+    parts.prop_map(|(collection, mut conditions, all)| {
+        let condition = match (conditions.pop(), all) {
+            (Some(only), _) if conditions.is_empty() => only,
+            (Some(last), true) => Condition::All(conditions.into_iter().chain([last]).collect()),
+            (Some(last), false) => Condition::Any(conditions.into_iter().chain([last]).collect()),
+            (None, _) => Condition::Constant(None),
+        };
+        let filter = Filter { collection, condition: Some(condition) };
+        Query { filter, output: Output::Documents, top: None }
+    })
+}

@@ -63,6 +63,12 @@ proptest! {
     }
 
     #[test]
+    fn a_written_comparison_is_parsed_to_the_same_plan(query in generate::simple_query()) {
+        let text = query.to_string();
+        prop_assert_eq!(Query::parse(&text, Dialect::Twins, &LIMITS), Ok(query), "{}", text);
+    }
+
+    #[test]
     fn any_sequence_of_words_is_a_query_or_refused_inside_the_text(
         words in prop::collection::vec(prop::sample::select(&WORDS[..]), 0..24),
         separator in prop::sample::select(vec!["", " "]),

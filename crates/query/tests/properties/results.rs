@@ -36,11 +36,10 @@ proptest! {
 
     #[test]
     fn the_order_of_the_rows_does_not_matter((query, mut rows) in generate::query_and_rows()) {
-        // The ids make the order of the result unique. Sums of doubles depend on the order.
+        // The ids make the order of the result unique.
         for (index, row) in rows.iter_mut().enumerate() {
             row["deviceId"] = format!("d{index}").into();
         }
-        prop_assume!(!query.to_string().contains("SUM(") && !query.to_string().contains("AVG("));
         let reversed: Vec<_> = rows.iter().rev().cloned().collect();
         prop_assert_eq!(query.run(&rows), query.run(&reversed));
     }

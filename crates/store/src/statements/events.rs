@@ -5,8 +5,8 @@ use ferrohub_core::telemetry::{
     AuthMethod, Batch, EVENT_OVERHEAD, EventIdentity, EventProperties, EventSource, PartitionState,
     StoredEvent,
 };
-use ferrohub_model::Timestamp;
 use ferrohub_model::message::MessageProperties;
+use ferrohub_model::{IdentityId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use crate::rows::{self, id_columns};
@@ -109,15 +109,15 @@ pub(crate) fn events(
     while bytes < max_bytes
         && let Some(row) = rows.next()?
     {
-        let event = event(row, partition)?;
+        let event = event(row, partition, events.last())?;
         bytes += event.body.len() + event.properties.as_stored().len();
         events.push(event);
     }
     Ok(events)
 }
 
-/// Reads an event from a row with all its columns.
-fn event(row: &Row<'_>, partition: u16) -> Result<StoredEvent> {
+/// Reads an event from a row with all its columns. `previous` is the event before it.
+fn event(row: &Row<'_>, partition: u16, previous: Option<&StoredEvent>) -> Result<StoredEvent> {
     let auth = |number| {
         AuthMethod::from_number(number)
             .ok_or_else(|| rows::conversion_error(6, "unknown authentication method"))
@@ -129,13 +129,24 @@ fn event(row: &Row<'_>, partition: u16) -> Result<StoredEvent> {
         source: EventSource::from_number(row.get(2)?)
             .ok_or_else(|| rows::conversion_error(2, "unknown event source"))?,
         identity: EventIdentity {
-            id: rows::id(row, 3, 4)?,
+            id: id(row, previous)?,
             generation_id: row.get(5)?,
             auth: row.get::<_, Option<u8>>(6)?.map(auth).transpose()?,
         },
         properties: properties(row)?,
         body: Bytes::from(row.get::<_, Vec<u8>>(9)?),
     })
+}
+
+/// Reads the id of the device or module. It is often that of the previous event, and is then shared with it.
+fn id(row: &Row<'_>, previous: Option<&StoredEvent>) -> Result<IdentityId> {
+    if let Some(previous) = previous.map(|event| &event.identity.id)
+        && row.get_ref(3)?.as_bytes()? == previous.device_str().as_bytes()
+        && row.get_ref(4)?.as_bytes()? == previous.module_str().unwrap_or("").as_bytes()
+    {
+        return Ok(previous.clone());
+    }
+    rows::id(row, 3, 4)
 }
 
 /// Reads the properties: the column `properties`, or `property_bag` of an event that is older than migration 3.

@@ -8,12 +8,12 @@ use ferrohub_model::IdentityId;
 use ferrohub_model::twin::Properties;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use crate::rows::{self, IDENTITY_COLUMNS, TWIN_COLUMNS, id_columns};
+use crate::rows::{self, IDENTITY_COLUMNS, TWIN_COLUMNS, TWIN_VALUES, id_columns};
 
 pub(crate) fn twin(db: &Connection, id: &IdentityId) -> Result<Option<(Identity, TwinDocument)>> {
     static SELECT: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "SELECT {IDENTITY_COLUMNS}, {TWIN_COLUMNS} FROM identity LEFT JOIN twin USING (device_id, module_id) \
+            "SELECT {IDENTITY_COLUMNS}, {TWIN_VALUES} FROM identity LEFT JOIN twin USING (device_id, module_id) \
              WHERE device_id = ? AND module_id = ?"
         )
     });
@@ -24,8 +24,12 @@ pub(crate) fn twin(db: &Connection, id: &IdentityId) -> Result<Option<(Identity,
 
 pub(super) fn save_twin(db: &Connection, id: &IdentityId, twin: &TwinDocument) -> Result<()> {
     static SAVE: LazyLock<String> = LazyLock::new(|| {
+        let excluded: Vec<_> = TWIN_COLUMNS.split(", ").map(|column| format!("excluded.{column}")).collect();
+        let excluded = excluded.join(", ");
         format!(
-            "INSERT OR REPLACE INTO twin (device_id, module_id, {TWIN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO twin (device_id, module_id, {TWIN_COLUMNS}) \
+             VALUES (?, ?, ?, ?, jsonb(?), jsonb(?), jsonb(?), ?, jsonb(?), jsonb(?), ?) \
+             ON CONFLICT DO UPDATE SET ({TWIN_COLUMNS}) = ({excluded})"
         )
     });
     let (device, module) = id_columns(id);

@@ -15,7 +15,7 @@ use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
 use ferrohub_model::message::SystemProperty;
-use ferrohub_model::{DeviceId, IdentityId, Rights, Timestamp};
+use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use fixture::{EVENTS, HUB, KINDS, Kind, row_count, schema, tables};
 use rusqlite::{Connection, OpenFlags};
@@ -91,6 +91,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             messages_are_found(&store, hub).await;
             files_are_found(&store, hub).await;
             leases_are_found(&store, hub).await;
+            secrets_are_found(&store, hub).await;
             events_are_found(&log, events).await;
             store.close().await;
             log.close().await;
@@ -152,6 +153,9 @@ async fn twins_are_found(store: &dyn Store, version: usize) {
     assert_eq!((twin.desired.version, twin.reported.version, twin.updates), (2, 3, 4));
     assert_eq!(serde_json::to_string(&twin.desired.values).unwrap(), r#"{"speed":3}"#);
     assert_eq!(serde_json::to_string(&module.desired.values).unwrap(), r#"{"mesh":0.5}"#);
+    // Version 8 gives all times one width.
+    let times = [&twin.desired, &twin.reported].map(|section| section.metadata["$lastUpdated"].clone());
+    assert_eq!(times, ["2023-11-14T22:13:20.0000000Z", "2023-11-14T22:13:21.0000000Z"]);
 }
 
 async fn messages_are_found(store: &dyn Store, version: usize) {
@@ -200,6 +204,14 @@ async fn leases_are_found(store: &dyn Store, version: usize) {
     assert_eq!(outcome, LeaseOutcome::Held { holder: "node-1".to_owned(), until: time(1_800_000_000_000) });
     let later = LeaseRequest { now: time(1_800_000_000_000), ..of_another_node };
     assert_eq!(store.acquire_lease(&later).await.unwrap(), LeaseOutcome::Granted { fence: 5 });
+}
+
+async fn secrets_are_found(store: &dyn Store, version: usize) {
+    let candidate = SharedAccessKey::generate();
+    let stored = SharedAccessKey::from_bytes(b"0123456789abcdef0123456789abcdef").unwrap();
+    let expected = if version < 8 { candidate.clone() } else { stored };
+    assert_eq!(store.continuation_key(&candidate).await.unwrap(), expected);
+    assert_eq!(store.continuation_key(&SharedAccessKey::generate()).await.unwrap(), expected);
 }
 
 async fn events_are_found(log: &SqliteEventLog, version: usize) {

@@ -101,7 +101,7 @@ fn twin_change_events_have_the_change_and_its_metadata() {
     let second =
         json!({ "tags": { "t": null }, "properties": { "desired": { "a": { "b": 3 }, "d": null } } });
     let twin = update(&twin, UpdateMode::Merge, second.clone()).unwrap();
-    let time = "1970-01-01T00:00:00Z";
+    let time = "1970-01-01T00:00:00.0000000Z";
     let stamp = json!({ "$lastUpdated": time, "$lastUpdatedVersion": 3 });
     let mut a = stamp.clone();
     a["b"] = stamp.clone();

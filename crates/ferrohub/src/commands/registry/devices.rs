@@ -13,6 +13,7 @@ use super::identity::{
     CredentialArgs, KeyArg, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type,
     connection_state, connection_string, connection_string_warning, print_connection_string, time_or_never,
 };
+use crate::commands::queries::print_devices;
 use crate::global_flags::GlobalFlags;
 use crate::login::Login;
 use crate::output::{Output, details, one_line, plural, table};
@@ -80,6 +81,9 @@ struct List {
     /// Only devices that are connected; with false, only those that are not
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     connected: Option<bool>,
+    /// Only devices whose twins meet this condition, such as "tags.building = 7". With JSON, prints the twins
+    #[arg(long, value_name = "CONDITION", conflicts_with_all = ["prefix", "connected"])]
+    query: Option<String>,
     /// Maximum number of devices
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "all")]
     top: u64,
@@ -163,6 +167,10 @@ impl DeviceCommand {
                         self.output.warn(&warning);
                     }
                     self.output.print(&device, show)
+                }
+                Action::List(List { query: Some(condition), top, all, .. }) => {
+                    let top = if all { usize::MAX } else { usize::try_from(top)? };
+                    print_devices(self.output, client, &condition, top).await
                 }
                 Action::List(options) => {
                     let mut stream = client.devices(&options.query());

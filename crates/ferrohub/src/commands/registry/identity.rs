@@ -73,6 +73,8 @@ pub(crate) enum KeyOperation {
     Primary,
     /// Regenerate the secondary key
     Secondary,
+    /// Regenerate both keys
+    Both,
     /// Swap both keys
     Swap,
 }
@@ -82,6 +84,7 @@ impl From<KeyOperation> for ferrohub_service::KeyChange {
         match key {
             KeyOperation::Primary => Self::Primary,
             KeyOperation::Secondary => Self::Secondary,
+            KeyOperation::Both => Self::Both,
             KeyOperation::Swap => Self::Swap,
         }
     }

@@ -3,6 +3,7 @@
 mod attach;
 mod credentials;
 mod deliveries;
+mod events;
 mod items;
 
 use std::collections::VecDeque;
@@ -16,15 +17,17 @@ use ferrohub_core::{Operation, log_limited};
 use ferrohub_model::HubError;
 use tokio::time::Instant;
 
+pub(super) use attach::Accepted;
+
 use super::address::Purpose;
-use super::callers::Callers;
+use super::callers::{CallerId, Callers};
 use super::errors::{self, ErrorText};
+use super::readers::Readers;
 use super::receivers::Receivers;
 use super::server::AmqpContext;
 use super::violation::End;
 use super::work::{Confirm, Work, WorkOutput};
 use super::{cbs, feed};
-use crate::admission::CallerName;
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
 
@@ -37,12 +40,18 @@ struct Link {
     session: SessionId,
     purpose: Purpose,
     /// Who may use it; `None` for the links of `$cbs`.
-    caller: Option<CallerName>,
+    caller: Option<CallerId>,
+    /// The target of a link that receives answers, which requests name.
+    reply_address: Option<String>,
 }
 
-/// An answer of `$cbs` that waits until the client gives credit: Python and C send a token before that.
+/// An answer that waits until the client gives credit: Python and C send a token before that.
 struct Answer {
     session: SessionId,
+    /// What the link is for that receives it.
+    purpose: Purpose,
+    /// The target that the request names.
+    reply_to: Option<String>,
     message: BytesMut,
 }
 
@@ -58,6 +67,7 @@ pub(super) struct ConnectionHandler {
     pub(super) deadline: Option<Instant>,
     links: Vec<Link>,
     receivers: Receivers,
+    readers: Readers,
     answers: VecDeque<Answer>,
     /// Numbers the answers, for their delivery tags.
     answered: u128,
@@ -75,6 +85,7 @@ impl ConnectionHandler {
             deadline: None,
             links: Vec::new(),
             receivers: Receivers::default(),
+            readers: Readers::default(),
             answers: VecDeque::new(),
             answered: 0,
             work: None,
@@ -113,7 +124,7 @@ impl ConnectionHandler {
             let Some(event) = machine.poll_event() else { break };
             match event {
                 Event::SaslInit(init) => self.choose_sasl(machine, init)?,
-                Event::Attach { link, attach } => self.attach(machine, link, &attach.get()),
+                Event::Attach { link, attach } => self.attach(machine, link, attach),
                 Event::Delivery(delivery) => self.receive(machine, delivery),
                 Event::Credit { link, drain, .. } => {
                     self.send_answers(machine);
@@ -124,6 +135,7 @@ impl ConnectionHandler {
                 Event::Detach { link, .. } => {
                     self.links.retain(|known| known.id != link);
                     self.receivers.remove(|ended| ended == link);
+                    self.readers.remove(|ended| ended == link);
                 }
                 Event::End { session, .. } => {
                     let ended: Vec<LinkId> = self
@@ -132,6 +144,7 @@ impl ConnectionHandler {
                         .map(|link| link.id)
                         .collect();
                     self.receivers.remove(|link| ended.contains(&link));
+                    self.readers.remove(|link| ended.contains(&link));
                     self.answers.retain(|answer| answer.session != session);
                 }
                 Event::Outcome { link, delivery, outcome, settled } => {
@@ -171,8 +184,21 @@ impl ConnectionHandler {
                     Ok(()) => cbs::answer(&request, 200, "OK"),
                     Err(error) => cbs::answer(&request, error.code.http_status(), &error.message),
                 };
-                self.answers.push_back(Answer { session, message: answer });
+                let purpose = Purpose::TokenAnswers;
+                self.answers.push_back(Answer { session, purpose, reply_to: None, message: answer });
                 self.send_answers(machine);
+            }
+            WorkOutput::Managed { session, reply_to, message, result } => {
+                self.record(Operation::GetEventLog, result.as_ref().err());
+                let purpose = Purpose::ManagementAnswers;
+                self.answers.push_back(Answer { session, purpose, reply_to, message });
+                self.send_answers(machine);
+            }
+            WorkOutput::ReaderOpened { link, accepted, result } => {
+                self.reader_opened(machine, link, accepted, result);
+            }
+            WorkOutput::EventsRead { link, reader, result } => {
+                self.events_read(machine, link, reader, result);
             }
             WorkOutput::Messages(results) => {
                 for (unsettled, result) in results {

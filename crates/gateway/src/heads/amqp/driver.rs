@@ -14,12 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::callers::Revoked;
 use super::connection_handler::ConnectionHandler;
 use super::feed::Item;
+use super::readers::ReaderEvent;
 use super::server::AmqpContext;
 use super::violation::{self, End};
 use super::work::WorkOutput;
-use crate::admission::CallerName;
 use crate::transport::peer::Peer;
 use crate::transport::tcp::ConnectionSlot;
 
@@ -45,8 +46,10 @@ enum DriverEvent {
     WorkDone(WorkOutput),
     /// There is an item for a receiving link.
     Item(LinkId, Result<Item, HubError>),
+    /// There is something to do for a link on which events are sent.
+    Reader(ReaderEvent),
     /// The credential of this caller is no longer valid.
-    Revoked(CallerName),
+    Revoked(Revoked),
     /// The hub stops.
     Stopping,
     /// A deadline passed.
@@ -142,6 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     handler.send_item(&mut self.machine, link, item);
                     Ok(())
                 }
+                DriverEvent::Reader(event) => {
+                    handler.handle_reader(&mut self.machine, event);
+                    Ok(())
+                }
                 DriverEvent::Revoked(caller) => {
                     handler.revoke(&mut self.machine, &caller);
                     Ok(())
@@ -202,6 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 && let Poll::Ready(event) = self.poll_read(cx)
             {
                 return Poll::Ready(event);
+            }
+            // After input, so that a client can end what it reads faster than it can handle.
+            if let Poll::Ready(event) = handler.poll_reader(cx, &self.machine) {
+                return Poll::Ready(DriverEvent::Reader(event));
             }
         }
         ready!(timer.poll(cx));

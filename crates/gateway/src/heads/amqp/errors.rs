@@ -8,6 +8,8 @@ use crate::error_details::error_details;
 
 /// The condition of a caller without the right, or whose token is no longer valid.
 pub(super) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
+/// The condition of a link whose place another reader has taken, or has and keeps.
+pub(super) const LINK_STOLEN: &str = "amqp:link:stolen";
 /// The condition of an address or a device that does not exist.
 pub(super) const NOT_FOUND: &str = "amqp:not-found";
 
@@ -22,6 +24,21 @@ impl ErrorText {
     /// An error of the hub. The description is the JSON of Azure, with the six-digit code.
     pub(super) fn of(error: &HubError) -> Self {
         Self { condition: condition(error.code), description: error_details(error).to_string() }
+    }
+
+    /// An error of a link for events. Clients of event hubs know other conditions.
+    pub(super) fn of_reader(error: &HubError) -> Self {
+        let condition = match error.code {
+            ErrorCode::GenericConflict => LINK_STOLEN,
+            ErrorCode::ThrottlingException => RESOURCE_LIMIT_EXCEEDED,
+            code => condition(code),
+        };
+        Self { condition, ..Self::of(error) }
+    }
+
+    /// An error with another condition.
+    pub(super) fn new(condition: &'static str, description: impl Into<String>) -> Self {
+        Self { condition, description: description.into() }
     }
 
     /// An address that the hub does not have.
@@ -89,6 +106,16 @@ pub(super) fn explain(code: ErrorCode) -> Option<(&'static str, &'static str)> {
             ("invalid_expiry", "set an expiry in the future, see messages.max_time_to_live_seconds")
         }
         ErrorCode::DeviceMessageLockLost => ("lock_lost", "settle within the lock duration"),
+        ErrorCode::GenericNotFound => {
+            ("unknown_event_source", "see `error`, and EVENTHUB_CONNECTION_STRING of `ferrohub env`")
+        }
+        ErrorCode::GenericConflict => {
+            ("owned_partition", "end the reader with the higher owner level, or use another consumer group")
+        }
+        ErrorCode::ThrottlingException => (
+            "too_many_readers",
+            "end a reader, use another consumer group, or raise events.readers_per_group",
+        ),
         code => match code.http_status() {
             400..500 => ("invalid_message", "see `error`"),
             _ => ("unavailable", "see the errors of the store in this log; the client may send again"),

@@ -11,11 +11,10 @@ use ferrohub_core::delivery::LockToken;
 use ferrohub_core::request_peer::with_peer;
 use ferrohub_model::HubError;
 
-use super::callers::Callers;
+use super::callers::{CallerId, Callers};
 use super::feed::{Feed, Item};
 use super::limits::MAX_LOCKED;
 use super::server::AmqpContext;
-use crate::admission::CallerName;
 use crate::transport::peer::Peer;
 
 /// Delay after an error of the store.
@@ -30,7 +29,7 @@ pub(super) struct Receivers(Vec<Receiver>);
 struct Receiver {
     link: LinkId,
     feed: Feed,
-    caller: CallerName,
+    caller: CallerId,
     /// Whether the client wants items settled: then they are completed once they are sent.
     settled: bool,
     /// Waits for the next item, while there is credit.
@@ -50,10 +49,10 @@ pub(super) struct Locked {
 }
 
 /// What a link is for.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct ReceiverInfo {
     pub(super) feed: Feed,
-    pub(super) caller: CallerName,
+    pub(super) caller: CallerId,
     pub(super) settled: bool,
 }
 
@@ -70,7 +69,7 @@ impl Receivers {
                 receiver.fetch = None;
             } else if receiver.fetch.is_none()
                 && receiver.locked.len() < MAX_LOCKED
-                && let Some(caller) = callers.get(&receiver.caller)
+                && let Some(caller) = callers.get(receiver.caller)
             {
                 let delay = if receiver.failed { RETRY_DELAY } else { Duration::ZERO };
                 let (feed, caller, hub) = (receiver.feed, caller.clone(), context.hub.clone());
@@ -102,7 +101,7 @@ impl Receivers {
     pub(super) fn info(&self, link: LinkId) -> Option<ReceiverInfo> {
         let receiver = self.0.iter().find(|receiver| receiver.link == link)?;
         let Receiver { feed, caller, settled, .. } = receiver;
-        Some(ReceiverInfo { feed: *feed, caller: caller.clone(), settled: *settled })
+        Some(ReceiverInfo { feed: *feed, caller: *caller, settled: *settled })
     }
 
     /// Remembers an item until the client settles it.
@@ -134,9 +133,17 @@ impl Receivers {
         if receiver.locked.len() < MAX_LOCKED { self.info(link) } else { None }
     }
 
+    /// A link belongs to another token of its caller now.
+    pub(super) fn set_caller(&mut self, link: LinkId, caller: CallerId) {
+        for receiver in self.0.iter_mut().filter(|receiver| receiver.link == link) {
+            receiver.caller = caller;
+            receiver.fetch = None;
+        }
+    }
+
     /// The caller may no longer act: its links wait no longer.
-    pub(super) fn stop(&mut self, caller: &CallerName) {
-        for receiver in self.0.iter_mut().filter(|receiver| receiver.caller == *caller) {
+    pub(super) fn stop(&mut self, caller: CallerId) {
+        for receiver in self.0.iter_mut().filter(|receiver| receiver.caller == caller) {
             receiver.fetch = None;
         }
     }

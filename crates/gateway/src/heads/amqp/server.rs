@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ferrohub_core::Hub;
+use ferrohub_model::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ pub(super) struct AmqpContextInner {
     pub(super) limits: AmqpLimits,
     pub(super) metrics: GatewayMetrics,
     pub(super) caller_connections: Arc<CallerConnections>,
+    /// When the hub started: what readers of events get as the time at which the event hub was created, which is not stored.
+    pub(super) started: Timestamp,
 }
 
 impl Deref for AmqpContext {
@@ -48,7 +51,8 @@ impl Server {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let caller_connections = CallerConnections::new(connections_per_caller, CallerProtocol::Amqp);
-        let context = AmqpContextInner { hub, limits, metrics, caller_connections };
+        let started = hub.now();
+        let context = AmqpContextInner { hub, limits, metrics, caller_connections, started };
         Self { context: AmqpContext(Arc::new(context)), stop }
     }
 

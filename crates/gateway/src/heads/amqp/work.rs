@@ -4,19 +4,26 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ferrohub_amqp::performative::SaslInit;
 use ferrohub_amqp::{Delivery, DeliveryId, LinkId, Owned, SessionId, Unsettled};
 use ferrohub_core::auth::Principal;
 use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_core::delivery::LockToken;
 use ferrohub_core::request_peer::{self, with_peer};
+use ferrohub_core::telemetry::{EventReader, ReadError};
 use ferrohub_core::{Hub, Operation, ServiceCaller, log_limited};
 use ferrohub_model::message::{Destination, MessageProperties, SystemProperty};
-use ferrohub_model::{ErrorCode, HubError};
+use ferrohub_model::{ErrorCode, HubError, Timestamp};
 
+use super::connection_handler::Accepted;
+use super::event_link::EventLink;
+use super::event_message::{self, LastEnqueued};
 use super::feed::{Feed, Item};
-use super::sasl::PlainCredentials;
+use super::limits::{MAX_BYTES_PER_READ, MAX_EVENTS_PER_READ};
+use super::management::{self, EventHub};
+use super::readers::Batch;
+use super::sasl::{PlainCredentials, PlainProof};
 use super::{cbs, faults, message};
 
 /// The operation that connections are for, in the log.
@@ -34,6 +41,12 @@ pub(super) enum WorkOutput {
     Messages(Vec<(Option<Unsettled>, Result<(), HubError>)>),
     /// The client of a receiving link asked for what there is, at once.
     Drained { link: LinkId, result: Result<Option<Item>, HubError> },
+    /// A request to `$management` has an answer.
+    Managed { session: SessionId, reply_to: Option<String>, message: BytesMut, result: Result<(), HubError> },
+    /// A reader for a link was opened.
+    ReaderOpened { link: LinkId, accepted: Accepted, result: Result<(Box<EventReader>, EventLink), HubError> },
+    /// A link for events was read.
+    EventsRead { link: LinkId, reader: Box<EventReader>, result: Result<Batch, ReadError> },
     /// An item was settled by the client of a receiving link. `confirm` is set if the client waits for the hub to settle,
     /// too.
     Settled { operation: Operation, confirm: Option<Confirm>, result: Result<(), HubError> },
@@ -52,9 +65,16 @@ pub(super) fn verify_plain(hub: Arc<Hub>, peer: SocketAddr, init: Owned<SaslInit
     Box::pin(with_peer(peer, async move {
         let response = init.get().initial_response.unwrap_or_default().to_owned();
         let credentials = PlainCredentials::parse(&response);
-        let token = credentials.as_ref().map(|credentials| credentials.token);
-        let caller = hub.authenticate_service_connection(token, PURPOSE).await;
-        let policy = credentials.map(|credentials| credentials.policy);
+        let policy = credentials.as_ref().map(|credentials| credentials.policy);
+        let caller = match credentials.map(|credentials| (credentials.policy, credentials.proof)) {
+            Some((policy, PlainProof::Key(key))) => {
+                hub.authenticate_policy_key(policy, key, Operation::ReadEvents)
+            }
+            Some((_, PlainProof::Token(token))) => {
+                hub.authenticate_service_connection(Some(token), PURPOSE).await
+            }
+            None => hub.authenticate_service_connection(None, PURPOSE).await,
+        };
         WorkOutput::Sasl(caller.and_then(|caller| match caller.principal() {
             Principal::Policy(own) if policy == Some(&*own.name) => Ok(caller),
             _ => {
@@ -137,6 +157,72 @@ pub(super) fn drain(
     Box::pin(with_peer(peer, async move {
         WorkOutput::Drained { link, result: feed.try_next(&caller, hub.host()).await }
     }))
+}
+
+/// Answers a request to `$management`.
+pub(super) fn manage(
+    hub: Arc<Hub>,
+    caller: Arc<ServiceCaller>,
+    peer: SocketAddr,
+    created: Timestamp,
+    session: SessionId,
+    request: Bytes,
+) -> Work {
+    Box::pin(with_peer(peer, async move {
+        let injected = faults::injected_error(&hub, Operation::GetEventLog, None);
+        let event_hub = EventHub { host: hub.host(), created };
+        let (message, result) = management::answer(&caller, &request, event_hub, injected).await;
+        WorkOutput::Managed { session, reply_to: management::reply_to(&request), message, result }
+    }))
+}
+
+/// Opens the reader of a link.
+pub(super) fn open_reader(
+    caller: Arc<ServiceCaller>,
+    peer: SocketAddr,
+    link: LinkId,
+    accepted: Accepted,
+    event_link: EventLink,
+) -> Work {
+    Box::pin(with_peer(peer, async move {
+        let reader = caller.read_events(event_link.request()).await;
+        let result = reader.map(|reader| (Box::new(reader), event_link));
+        WorkOutput::ReaderOpened { link, accepted, result }
+    }))
+}
+
+/// Reads the next events of a link, and encodes them.
+pub(super) fn read_events(
+    hub: Arc<Hub>,
+    link: LinkId,
+    mut reader: Box<EventReader>,
+    credit: u32,
+    wants_last_enqueued: bool,
+) -> Work {
+    Box::pin(async move {
+        let max_events = usize::try_from(credit).unwrap_or(usize::MAX).min(MAX_EVENTS_PER_READ);
+        let result = read_batch(&hub, &mut reader, max_events, wants_last_enqueued).await;
+        WorkOutput::EventsRead { link, reader, result }
+    })
+}
+
+async fn read_batch(
+    hub: &Hub,
+    reader: &mut EventReader,
+    max_events: usize,
+    wants_last_enqueued: bool,
+) -> Result<Batch, ReadError> {
+    let events = reader.read_bytes(max_events, MAX_BYTES_PER_READ).await?;
+    let mut batch = Batch::default();
+    if events.is_empty() {
+        return Ok(batch);
+    }
+    let last = if wants_last_enqueued { reader.last_enqueued().await? } else { None };
+    let last = last.map(|(sequence, enqueued)| LastEnqueued { sequence, enqueued, now: hub.now() });
+    for event in &events {
+        batch.push(|out| event_message::encode(event, last.as_ref(), out));
+    }
+    Ok(batch)
 }
 
 /// Settles an item of a receiving link.

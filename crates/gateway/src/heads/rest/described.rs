@@ -34,6 +34,8 @@ pub(super) struct Described {
     pub(super) body: Option<Content>,
     /// The body of a response with status 200, if there is one.
     pub(super) result: Option<Content>,
+    /// Further statuses of a response with this body, which tells what could not be done.
+    pub(super) partial: &'static [u16],
     /// Whether a response may have status 204.
     pub(super) may_be_empty: bool,
     /// Headers of a response with status 200.
@@ -43,8 +45,15 @@ pub(super) struct Described {
 }
 
 impl Described {
-    pub(super) const NOTHING: Self =
-        Self { parameters: &[], body: None, result: None, may_be_empty: false, headers: &[], failures: &[] };
+    pub(super) const NOTHING: Self = Self {
+        parameters: &[],
+        body: None,
+        result: None,
+        partial: &[],
+        may_be_empty: false,
+        headers: &[],
+        failures: &[],
+    };
 
     /// Returns whether the row says how a successful response looks.
     #[cfg(test)]
@@ -78,6 +87,11 @@ impl Route {
     /// Responses have status 200 and a body of one of these media types, each with its schema.
     pub(super) const fn returns_one_of(self, media_types: &'static [(&'static str, &'static str)]) -> Self {
         Self { described: Described { result: Some(Content::Media(media_types)), ..self.described }, ..self }
+    }
+
+    /// Responses with these statuses have the body of one with status 200, if the operation was done in part or not at all.
+    pub(super) const fn returns_also(self, partial: &'static [u16]) -> Self {
+        Self { described: Described { partial, ..self.described }, ..self }
     }
 
     /// Responses have status 204. After `returns`: they may have it, if there is nothing to return.

@@ -28,12 +28,16 @@ pub(super) fn bad_continuation() -> HubError {
 }
 
 impl RestRequest {
+    /// Returns the request's continuation token, or `None` for the first page.
+    pub(super) fn continuation_token(&self) -> Result<Option<&str>, HubError> {
+        // Some clients send an empty token for the first page.
+        let token = self.headers().get(CONTINUATION).filter(|token| !token.is_empty());
+        token.map(|token| token.to_str().map_err(|_| bad_continuation())).transpose()
+    }
+
     /// Returns the key in the request's continuation token, or `None` for the first page.
     pub(super) fn continuation(&self) -> Result<Option<String>, HubError> {
-        // Some clients send an empty token for the first page.
-        let Some(token) = self.headers().get(CONTINUATION).filter(|token| !token.is_empty()) else {
-            return Ok(None);
-        };
+        let Some(token) = self.continuation_token()? else { return Ok(None) };
         let key = BASE64URL_NOPAD.decode(token.as_bytes()).ok().and_then(|key| String::from_utf8(key).ok());
         key.map(Some).ok_or_else(bad_continuation)
     }
@@ -41,7 +45,12 @@ impl RestRequest {
     /// Returns the requested number of items in a page, at most `max`; `None` if the request does not ask for pages.
     pub(super) fn page_size(&self, max: usize) -> Result<Option<usize>, HubError> {
         let Some(value) = self.headers().get(MAX_ITEM_COUNT) else { return Ok(None) };
-        let size = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        // A number beyond `usize` is one beyond the maximum.
+        let parse = |text: &str| match text.parse() {
+            Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Some(usize::MAX),
+            other => other.ok(),
+        };
+        let size = value.to_str().ok().and_then(|text| parse(text.trim()));
         let size = size.filter(|size: &usize| *size > 0).ok_or_else(|| {
             HubError::new(ErrorCode::ArgumentInvalid, "x-ms-max-item-count must be a number of at least 1.")
         })?;

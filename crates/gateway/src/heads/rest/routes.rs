@@ -1,5 +1,6 @@
 //! Finds the route of a request.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use axum::http::{HeaderValue, Method};
@@ -85,6 +86,14 @@ pub(crate) struct Route {
 #[derive(Default)]
 struct PathRoutes([Option<&'static Route>; Verb::ALL.len()]);
 
+/// All routes by path. A path without parameters may also be one with parameters: `/devices/query` may be the device
+/// `query`. Its own verbs take precedence.
+#[derive(Default)]
+struct Paths {
+    without_parameters: HashMap<&'static str, PathRoutes>,
+    with_parameters: Router<PathRoutes>,
+}
+
 impl PathRoutes {
     fn get(&self, verb: Verb) -> Option<&'static Route> {
         self.0.get(verb as usize).copied().flatten()
@@ -134,7 +143,7 @@ impl Found {
     }
 }
 
-static ROUTER: LazyLock<Router<PathRoutes>> = LazyLock::new(|| {
+static PATHS: LazyLock<Paths> = LazyLock::new(|| {
     let mut by_path: Vec<(&'static str, PathRoutes)> = Vec::new();
     for route in ROUTES {
         for path in route.paths {
@@ -149,12 +158,16 @@ static ROUTER: LazyLock<Router<PathRoutes>> = LazyLock::new(|| {
             }
         }
     }
-    let mut router = Router::new();
+    let mut paths = Paths::default();
     for (path, routes) in by_path {
-        // A test checks that no two paths are in conflict.
-        let _ = router.insert(path, routes);
+        if path.contains('{') {
+            // A test checks that no two paths are in conflict.
+            let _ = paths.with_parameters.insert(path, routes);
+        } else {
+            paths.without_parameters.insert(path, routes);
+        }
     }
-    router
+    paths
 });
 
 static METHOD_ROUTE: LazyLock<Option<&'static Route>> =
@@ -177,12 +190,19 @@ pub(crate) fn find(method: &Method, path: &str) -> Option<Found> {
 }
 
 fn find_in_router(method: &Method, path: &str) -> Option<Found> {
-    let found = ROUTER.at(path).ok()?;
-    let routes = found.value;
-    match Verb::of(method).and_then(|verb| routes.get(verb)) {
-        Some(route) => Some(Found::Route(route, PathParameters::new(path, &found.params))),
+    let exact = PATHS.without_parameters.get(path);
+    let found = PATHS.with_parameters.at(path).ok();
+    let verb = Verb::of(method);
+    if let Some(route) = exact.and_then(|routes| routes.get(verb?)) {
+        return Some(Found::Route(route, PathParameters::default()));
+    }
+    match found.as_ref().and_then(|found| Some((found.value.get(verb?)?, &found.params))) {
+        Some((route, params)) => Some(Found::Route(route, PathParameters::new(path, params))),
+        None if exact.is_none() && found.is_none() => None,
         None => {
-            let verbs = Verb::ALL.iter().filter(|verb| routes.get(**verb).is_some());
+            let all = [exact, found.map(|found| found.value)];
+            let has = |verb: &&Verb| all.iter().flatten().any(|routes| routes.get(**verb).is_some());
+            let verbs = Verb::ALL.iter().filter(has);
             let names: Vec<&str> = verbs
                 .flat_map(|verb| match verb {
                     Verb::Get => ["GET", "HEAD"].as_slice(),
@@ -239,6 +259,11 @@ mod tests {
         assert_eq!(allowed(Method::POST, "/devices/d").as_deref(), Some("GET,HEAD,PUT,DELETE"));
         assert_eq!(allowed(Method::OPTIONS, "/twins/d/methods").as_deref(), Some("POST"));
         assert_eq!(allowed(Method::HEAD, "/devices/d"), None);
+        // A device may have the name of another path.
+        let operation = |method| find(&method, "/devices/query").and_then(|found| found.operation());
+        assert_eq!(operation(Method::POST), Some(Operation::QueryTwins));
+        assert_eq!(operation(Method::GET), Some(Operation::GetDevice));
+        assert_eq!(allowed(Method::PATCH, "/devices/query").as_deref(), Some("GET,HEAD,PUT,POST,DELETE"));
         assert!(find(&Method::GET, "/nothing").is_none());
         assert!(find(&Method::GET, "/twins/d/x/m").is_none());
     }

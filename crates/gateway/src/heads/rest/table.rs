@@ -6,10 +6,12 @@ use ferrohub_model::message::FEEDBACK_CONTENT_TYPE;
 use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
-use super::{authorities, cloud_to_device, faults, files, methods, policies, registry, telemetry, twins};
+use super::{
+    authorities, cloud_to_device, faults, files, methods, policies, queries, registry, telemetry, twins,
+};
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
-use registry::{devices, keys, modules, statistics};
+use registry::{bulk, devices, keys, modules, statistics};
 
 /// Wraps a handler for services.
 macro_rules! service {
@@ -120,6 +122,16 @@ pub(super) static ROUTES: &[Route] = &[
         .takes(&["If-Match"])
         .returns_nothing()
         .fails(&[404, 412]),
+    Route::new(Op::ChangeIdentities, Post, &["/devices"], service!(bulk::change))
+        .body("BulkRequest")
+        .returns("BulkResult")
+        .returns_also(&[400])
+        .fails(&[413]),
+    Route::new(Op::RegenerateKeys, Post, &["/devices/keys/regenerate"], service!(bulk::regenerate_keys))
+        .body("BulkKeyRequest")
+        .returns("BulkKeyResult")
+        .returns_also(&[207, 400])
+        .fails(&[413]),
     Route::new(
         Op::RegenerateDeviceKey,
         Post,
@@ -187,6 +199,12 @@ pub(super) static ROUTES: &[Route] = &[
         .returns("Twin")
         .with(&["ETag"])
         .fails(&[404, 412]),
+    Route::new(Op::QueryTwins, Post, &["/devices/query"], service!(queries::query))
+        .takes(&["x-ms-max-item-count", "x-ms-continuation"])
+        .body("QueryRequest")
+        .returns("QueryRows")
+        .with(&["x-ms-item-type", "x-ms-continuation"])
+        .fails(&[429]),
     Route::new(Op::InvokeMethod, Post, METHOD, service_or_device!(methods::invoke, methods::calling_module))
         .nested()
         .takes(&["x-ms-edge-moduleId"])
@@ -202,7 +220,7 @@ pub(super) static ROUTES: &[Route] = &[
         .takes(&["consumerGroup", "position", "partition", "max", "wait", "Last-Event-ID"])
         .returns_one_of(&[("application/x-ndjson", "EventLines"), ("text/event-stream", "EventStream")])
         .with(&["ferrohub-position"])
-        .fails(&[404, 429]),
+        .fails(&[404, 409, 429]),
     Route::new(Op::GetEventLog, Get, &["/messages/events/partitions"], service!(telemetry::read::partitions))
         .returns("EventLog"),
     Route::new(Op::SendMessage, Post, DEVICE_BOUND, service!(service_messages::send))

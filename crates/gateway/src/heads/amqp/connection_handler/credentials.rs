@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{ConnectionHandler, Link, TOKEN_INVALID};
-use crate::admission::CallerName;
+use crate::heads::amqp::callers::Revoked;
 use crate::heads::amqp::errors::ErrorText;
 use crate::heads::amqp::limits::REVOKED_TIMEOUT;
 use crate::heads::amqp::violation::End;
@@ -18,16 +18,16 @@ use crate::heads::amqp::work;
 
 impl ConnectionHandler {
     /// Ready when a credential is no longer valid.
-    pub(in crate::heads::amqp) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<CallerName> {
+    pub(in crate::heads::amqp) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<Revoked> {
         self.callers.poll_revoked(cx)
     }
 
-    /// The credential of a caller has expired or was revoked: its links end.
+    /// The credential of a caller has expired or was revoked: its links end, unless another token of the caller covers them.
     ///
     /// If it was the only caller, one link is detached with the reason: of the detached links of a client of one identity,
     /// Node survives only one. On the others the client can do nothing. It may renew the credential, and else is
     /// disconnected.
-    pub(in crate::heads::amqp) fn revoke(&mut self, machine: &mut Machine, name: &CallerName) {
+    pub(in crate::heads::amqp) fn revoke(&mut self, machine: &mut Machine, revoked: &Revoked) {
         let detached = if self.callers.is_empty() {
             self.deadline = Some(Instant::now() + REVOKED_TIMEOUT);
             1
@@ -35,8 +35,18 @@ impl ConnectionHandler {
             usize::MAX
         };
         let reason = ErrorText::unauthorized(TOKEN_INVALID);
-        self.receivers.stop(name);
-        let of_caller = self.links.extract_if(.., |link| link.caller.as_ref() == Some(name));
+        for link in self.links.iter_mut().filter(|link| link.caller == Some(revoked.id)) {
+            if let Some(other) = self.callers.instead_of(revoked, &link.purpose) {
+                link.caller = Some(other);
+                self.receivers.set_caller(link.id, other);
+            }
+        }
+        self.receivers.stop(revoked.id);
+        // No events are sent either on the links that are not detached.
+        for link in self.links.iter().filter(|link| link.caller == Some(revoked.id)) {
+            self.readers.remove(|ended| ended == link.id);
+        }
+        let of_caller = self.links.extract_if(.., |link| link.caller == Some(revoked.id));
         for link in of_caller.take(detached) {
             // If the link is detached already, the client does not expect a reason.
             let _ = machine.detach(link.id, Some(&reason.get()));
@@ -77,18 +87,15 @@ impl ConnectionHandler {
     pub(super) fn end_links_without_right(&mut self, machine: &mut Machine) {
         let callers = &self.callers;
         let has_right = |link: &Link| {
-            let caller = link.caller.as_ref().and_then(|name| callers.get(name));
-            match (caller, link.purpose.operation()) {
-                (Some(caller), Some(operation)) => caller.principal().may(operation),
-                (None, Some(_)) => false,
-                (_, None) => true,
-            }
+            let caller = link.caller.and_then(|id| callers.get(id));
+            caller.map_or(link.purpose.operation().is_none(), |caller| link.purpose.is_open_to(caller))
         };
         let reason = ErrorText::unauthorized(TOKEN_INVALID);
         for link in self.links.extract_if(.., |link| !has_right(link)) {
             // If the link is detached already, the client does not expect a reason.
             let _ = machine.detach(link.id, Some(&reason.get()));
             self.receivers.remove(|ended| ended == link.id);
+            self.readers.remove(|ended| ended == link.id);
         }
     }
 

@@ -18,8 +18,8 @@ impl ConnectionHandler {
             return;
         };
         let (hub, peer) = (&self.context.hub, self.peer.address);
-        let caller = link.caller.as_ref().and_then(|name| self.callers.get(name));
-        match (link.purpose, caller) {
+        let caller = link.caller.and_then(|id| self.callers.get(id));
+        match (&link.purpose, caller) {
             (Purpose::Messages, Some(caller)) => {
                 let (hub, caller) = (hub.clone(), caller.clone());
                 let deliveries = self.with_following(machine, delivery);
@@ -43,20 +43,44 @@ impl ConnectionHandler {
                     "Too many answers wait: give credit on the link that receives from $cbs.",
                 ),
             ),
-            // The hub sends on this link.
-            (Purpose::TokenAnswers | Purpose::Feed(_), _) => {}
+            (Purpose::Management, Some(caller)) if self.answers.len() < MAX_PENDING_ANSWERS => {
+                if let Some(unsettled) = delivery.unsettled {
+                    let _ = machine.settle(unsettled, &DeliveryState::Accepted);
+                }
+                let (hub, caller, created) = (hub.clone(), caller.clone(), self.context.started);
+                self.work = Some(work::manage(hub, caller, peer, created, link.session, delivery.payload));
+            }
+            (Purpose::Management, Some(_)) => reject(
+                machine,
+                delivery.unsettled,
+                &ErrorText::too_many(
+                    "Too many answers wait: give credit on the link that receives from $management.",
+                ),
+            ),
+            (Purpose::Management, None) => {
+                self.context.metrics.amqp_operations.count(Some(Operation::GetEventLog), 401);
+                reject(machine, delivery.unsettled, &ErrorText::unauthorized(TOKEN_INVALID))
+            }
+            // The hub sends on this link, or has refused it.
+            (
+                Purpose::TokenAnswers
+                | Purpose::ManagementAnswers
+                | Purpose::Feed(_)
+                | Purpose::Events(_)
+                | Purpose::Redirect(_),
+                _,
+            ) => {}
         }
     }
 
     /// Takes the messages that have arrived behind one, on the links of the same caller: they wait for the disk together.
     fn with_following(&self, machine: &mut Machine, first: Delivery) -> Vec<Delivery> {
         let of = |link| self.links.iter().find(|known: &&Link| known.id == link);
-        let caller = of(first.link).and_then(|link| link.caller.as_ref());
+        let caller = of(first.link).and_then(|link| link.caller);
         let mut deliveries = vec![first];
         while deliveries.len() < MAX_BATCH
             && let Some(Event::Delivery(next)) = machine.peek_event()
-            && of(next.link)
-                .is_some_and(|link| link.purpose == Purpose::Messages && link.caller.as_ref() == caller)
+            && of(next.link).is_some_and(|link| link.purpose == Purpose::Messages && link.caller == caller)
             && let Some(Event::Delivery(next)) = machine.poll_event()
         {
             deliveries.push(next);
@@ -64,16 +88,16 @@ impl ConnectionHandler {
         deliveries
     }
 
-    /// Sends the answers for which there is a link with credit, in the session of their request.
+    /// Sends the answers for which there is a link with credit: in the session of their request, and with the target that
+    /// the request names, if the client has attached such a link.
     pub(super) fn send_answers(&mut self, machine: &mut Machine) {
         let Self { answers, links, answered, .. } = self;
         answers.retain(|answer| {
-            let target = links.iter().find(|link| {
-                link.purpose == Purpose::TokenAnswers
-                    && link.session == answer.session
-                    && machine.credit(link.id) > 0
-            });
-            let Some(link) = target else { return true };
+            let fits = |link: &&Link| link.purpose == answer.purpose && link.session == answer.session;
+            let wanted = |link: &&Link| answer.reply_to.is_some() && link.reply_address == answer.reply_to;
+            let receivers = || links.iter().filter(fits);
+            let link = receivers().find(wanted).or_else(|| receivers().next());
+            let Some(link) = link.filter(|link| machine.credit(link.id) > 0) else { return true };
             *answered += 1;
             let tag = answered.to_be_bytes();
             let message = Outbound { tag: &tag, settled: true, payload: &answer.message, message_format: 0 };

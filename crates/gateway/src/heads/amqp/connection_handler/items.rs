@@ -37,7 +37,7 @@ impl ConnectionHandler {
     ) {
         let Some(ReceiverInfo { feed, caller, settled }) = self.receivers.info(link) else { return };
         self.record(feed.receive_operation(), item.as_ref().err());
-        let (Ok(item), Some(caller)) = (item, self.callers.get(&caller)) else { return };
+        let (Ok(item), Some(caller)) = (item, self.callers.get(caller)) else { return };
         let tag = item.token.guid().to_dotnet_bytes();
         let message = Outbound { tag: &tag, message_format: 0, settled, payload: &item.message };
         let (hub, peer) = (&self.context.hub, self.peer.address);
@@ -58,8 +58,11 @@ impl ConnectionHandler {
 
     /// Sends what there is for a link, then gives its credit back.
     pub(super) fn drain(&mut self, machine: &mut Machine, link: LinkId) {
+        if self.readers.drain(link) {
+            return;
+        }
         let info = self.receivers.drain(link).filter(|_| self.is_idle() && machine.credit(link) > 0);
-        let caller = info.as_ref().and_then(|info| self.callers.get(&info.caller));
+        let caller = info.as_ref().and_then(|info| self.callers.get(info.caller));
         if let (Some(info), Some(caller)) = (&info, caller) {
             let (hub, peer) = (self.context.hub.clone(), self.peer.address);
             self.work = Some(work::drain(hub, caller.clone(), peer, info.feed, link));
@@ -76,7 +79,7 @@ impl ConnectionHandler {
             return;
         };
         let confirm = (!settled).then_some(confirm);
-        let Some(caller) = self.callers.get(&caller) else {
+        let Some(caller) = self.callers.get(caller) else {
             let error = ErrorText::unauthorized(TOKEN_INVALID);
             confirm_settlement(machine, confirm, Some(&error));
             return;

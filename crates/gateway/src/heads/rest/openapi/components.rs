@@ -13,8 +13,10 @@ use crate::heads::rest::table::ROUTES;
 pub(super) const FILES: &[(&str, &str)] = &[
     ("requests", include_str!("../schemas/requests.json")),
     ("errors", include_str!("../schemas/errors.json")),
+    ("bulk", include_str!("../schemas/bulk.json")),
     ("registry", include_str!("../schemas/registry.json")),
     ("twins", include_str!("../schemas/twins.json")),
+    ("queries", include_str!("../schemas/queries.json")),
     ("methods", include_str!("../schemas/methods.json")),
     ("telemetry", include_str!("../schemas/telemetry.json")),
     ("cloud_to_device", include_str!("../schemas/cloud_to_device.json")),
@@ -46,7 +48,7 @@ pub(super) fn failure_name(format: ErrorFormat, status: Option<u16>) -> String {
     format!("{}{}", schema_of(format), status.map(|status| status.to_string()).unwrap_or_default())
 }
 
-fn schema_of(format: ErrorFormat) -> &'static str {
+pub(super) fn schema_of(format: ErrorFormat) -> &'static str {
     match format {
         ErrorFormat::Registry => "Error",
         ErrorFormat::Nested => "NestedError",
@@ -60,7 +62,9 @@ pub(super) fn failure_description(status: Option<u16>) -> Option<&'static str> {
         Some(401) => "The caller is not authenticated, or lacks the right.",
         Some(403) => "A limit of the hub or of the device is reached.",
         Some(404) => "What the request names does not exist, or the device is not connected.",
-        Some(409) => "It exists already, or it cannot be changed.",
+        Some(409) => {
+            "It exists already, it cannot be changed, or a reader with an owner level reads the partition."
+        }
         Some(412) => "The etag is another one, or the lock is lost.",
         Some(413) => "The body or message is too large, or a limit of the registry is reached.",
         Some(429) => "There are too many requests, connections, readers or faults.",

@@ -4,8 +4,8 @@ use ferrohub_core::operations::{Identities, Operation};
 use ferrohub_model::Right;
 use serde_json::{Map, Value, json};
 
-use super::components::failure_name;
-use crate::heads::rest::described::Content;
+use super::components::{failure_name, schema_of};
+use crate::heads::rest::described::{Content, JSON};
 use crate::heads::rest::routes::Route;
 
 /// What a data action of Entra begins with.
@@ -64,9 +64,14 @@ pub(super) fn operation(route: &Route, path: &str) -> Value {
         let names = |set: &&[Right]| set.iter().map(|right| right.name()).collect::<Vec<_>>();
         set("x-ferrohub-rights", operation.rights().iter().map(names).collect());
     }
-    if let Some(action) = operation.data_action() {
-        set("x-ferrohub-data-action", format!("{DATA_ACTIONS}{action}").into());
-    }
+    match operation.data_actions() {
+        [] => None,
+        [action] => set("x-ferrohub-data-action", format!("{DATA_ACTIONS}{action}").into()),
+        actions => {
+            let names = actions.iter().map(|action| format!("{DATA_ACTIONS}{action}"));
+            set("x-ferrohub-data-action", names.collect::<Vec<_>>().into())
+        }
+    };
     match operation.identities() {
         Identities::None => None,
         Identities::Devices => set("x-ferrohub-identities", json!(["device"])),
@@ -118,14 +123,35 @@ fn responses(route: &Route) -> Map<String, Value> {
         responses
             .insert(status.to_string(), reference("responses", &failure_name(route.errors, Some(*status))));
     }
+    for status in described.partial {
+        responses.insert(status.to_string(), partial_response(route, *status));
+    }
     responses.insert("default".to_owned(), reference("responses", &failure_name(route.errors, None)));
     responses
+}
+
+/// Returns a response that has the body of the result, or that of an error.
+fn partial_response(route: &Route, status: u16) -> Value {
+    let mut schemas: Vec<Value> = route
+        .described
+        .result
+        .into_iter()
+        .flat_map(Content::media_types)
+        .map(|(_, schema)| reference("schemas", schema))
+        .collect();
+    if status >= 400 {
+        schemas.push(reference("schemas", schema_of(route.errors)));
+    }
+    json!({
+        "description": "What was done, and what was not; or an error of the whole request.",
+        "content": { JSON: { "schema": { "anyOf": schemas } } },
+    })
 }
 
 /// Returns the alternative credentials.
 fn security(operation: Operation) -> Vec<Value> {
     let mut schemes = vec![json!({ "sas": [] })];
-    if operation.data_action().is_some() {
+    if !operation.data_actions().is_empty() {
         schemes.push(json!({ "entra": [] }));
     }
     if operation.identities() != Identities::None {

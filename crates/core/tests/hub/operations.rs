@@ -2,42 +2,35 @@
 //!
 //! The tests walk the table of operations. Each function `call_…` has one arm per operation, so an operation that is added
 //! does not compile until it is called here.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends by panicking")]
-
-mod hub;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrohub_blobs::Folder;
 use ferrohub_core::cloud_to_device::Settlement;
-use ferrohub_core::connections::ConnectRequest;
-use ferrohub_core::files::{
-    BlobEndpoint, BlobError, BlobOperationError, ByteStream, Condition, FileStorage, FolderLimits, PutOptions,
-};
+use ferrohub_core::files::{BlobError, BlobOperationError, ByteStream, Condition, PutOptions};
 use ferrohub_core::methods::MethodCall;
-use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::node::RequestId;
 use ferrohub_core::operations::Identities;
 use ferrohub_core::policies::PolicyKey;
+use ferrohub_core::queries::QueryRequest;
 use ferrohub_core::registry::{DeviceFilter, IfMatch};
 use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{DeviceMessage, EventProperties, ReadRequest, StartPosition};
 use ferrohub_core::{
-    BlobCaller, BlobDenied, ConnectedDevice, Credentials, DeviceCaller, Hub, Operation, ServiceCaller,
+    BlobCaller, BlobDenied, ConnectedDevice, Credentials, DeviceCaller, Hub, HubSettings, Operation,
+    ServiceCaller,
 };
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
+use ferrohub_model::bulk::{BulkKeyRequest, KeyOwner, RenewedKey};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::method::MethodName;
-use ferrohub_model::{
-    DeviceId, ErrorCode, HubError, IdentityId, KeyChange, ModuleId, Right, SharedAccessKey, sas,
-};
+use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, KeyChange, ModuleId, Right, sas};
 use serde_json::{Value, json};
 
-use hub::{EXPIRY, HOST, SetUp, authentication, create_device, policy, service};
+use crate::test_hub::{EXPIRY, HOST, TestHub, id, key, policy};
 
 /// The device that exists, and an id that does not: operations on it fail without a change.
 const DEVICE: &str = "d";
@@ -57,50 +50,31 @@ fn sets_of_rights() -> Vec<Vec<Right>> {
     (0..1 << Right::ALL.len()).map(pick).collect()
 }
 
-fn id(text: &str) -> IdentityId {
-    IdentityId::parse(text).unwrap()
-}
-
 /// A hub with a policy for every set of rights, a device `d` with a module `m`, and a folder for files.
 struct World {
+    test: TestHub,
     hub: Arc<Hub>,
     store: Arc<dyn Store>,
-    key: SharedAccessKey,
     owner: ServiceCaller,
-    _folder: tempfile::TempDir,
+}
+
+fn with_all_policies(settings: &mut HubSettings) {
+    let sets = sets_of_rights().into_iter().filter(|set| !set.is_empty());
+    settings.policies.extend(sets.map(|set| policy(&policy_name(&set), &set)));
+    settings.limits.faults = 4;
 }
 
 impl World {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = SharedAccessKey::generate();
-        let sets = sets_of_rights().into_iter().filter(|set| !set.is_empty());
-        let policies = sets.map(|set| policy(&policy_name(&set), &set, &key)).collect();
-        let mut set_up = SetUp::new(folder.path(), policies);
-        set_up.settings.limits.faults = 4;
-        let (store, clock) = (set_up.ports.store.clone(), set_up.ports.clock.clone());
-        let endpoint = BlobEndpoint {
-            host: HOST.to_owned(),
-            account: "account".to_owned(),
-            container: "container".to_owned(),
-            https: true,
-        };
-        let limits = FolderLimits { blob_bytes: 1000, total_bytes: 10_000, device_bytes: 10_000 };
-        let files = folder.path().join("files");
-        let files =
-            Folder::open(&files, endpoint, limits, store.clone(), clock, Outcomes::default()).await.unwrap();
-        set_up.ports.files = Some(FileStorage::Folder(Arc::new(files)));
-        let hub = set_up.start().await;
-        let owner = service(&hub, &policy_name(&Right::ALL), &key).await;
-        create_device(&owner, DEVICE, &key).await;
-        let module = serde_json::from_value(json!({ "authentication": authentication(&key) })).unwrap();
-        let (of, name) = (DeviceId::new(DEVICE).unwrap(), ModuleId::new("m").unwrap());
-        owner.put_module(&of, &name, &module, None).await.unwrap();
-        Self { hub, store, key, owner, _folder: folder }
+        let test = TestHub::start_with(with_all_policies).await;
+        test.create(DEVICE).await;
+        test.create("d/m").await;
+        let (hub, store, owner) = (test.hub.clone(), test.store.clone(), test.service().await);
+        Self { test, hub, store, owner }
     }
 
     fn token_of_policy(&self, rights: &[Right]) -> String {
-        sas::sign(HOST, &self.key, Some(&policy_name(rights)), EXPIRY)
+        sas::sign(HOST, &key(), Some(&policy_name(rights)), EXPIRY)
     }
 
     /// Returns a caller with exactly these rights. `None` if they permit no operation at all.
@@ -112,31 +86,6 @@ impl World {
             }
         }
         None
-    }
-
-    fn token_of(&self, identity: &str) -> String {
-        sas::sign(&format!("{HOST}{}", id(identity).resource_path()), &self.key, None, EXPIRY)
-    }
-
-    async fn device(&self, identity: &str) -> DeviceCaller {
-        let token = self.token_of(identity);
-        let credentials = Credentials { token: Some(&token), certificate: None };
-        self.hub.authenticate_device(&id(identity), credentials, Operation::SendEvent).await.unwrap()
-    }
-
-    async fn connected(&self, identity: &str) -> ConnectedDevice {
-        let (id, token) = (id(identity), self.token_of(identity));
-        let request = ConnectRequest {
-            id: &id,
-            token: Some(&token),
-            certificate: None,
-            model_id: None,
-            clean_session: true,
-            protocol: "test",
-            peer: ([127, 0, 0, 1], 1).into(),
-        };
-        let authenticated = self.hub.authenticate_connect(&request).await.unwrap();
-        authenticated.attach().await.unwrap().device
     }
 
     /// Returns the holder of a URL with these rights for the file `f` of the device.
@@ -203,6 +152,16 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
             let body = serde_json::from_value(json!({ "deviceId": name, "status": "disabled" })).unwrap();
             done(caller.put_device(&device, &body, Some(&any)).await)
         }
+        Operation::ChangeIdentities => {
+            let item = json!({ "id": name, "importMode": "update", "status": "disabled" });
+            let result = caller.change_identities(vec![item]).await;
+            Some(result.map(|result| assert!(name == DEVICE || !result.is_successful)))
+        }
+        Operation::RegenerateKeys => {
+            let owner = KeyOwner { id: name.to_owned(), module_id: None };
+            let request = BulkKeyRequest { policy_key: RenewedKey::Primary, devices: vec![owner] };
+            done(caller.regenerate_keys(&request).await)
+        }
         Operation::DeleteDevice => done(caller.delete_device(&device, &any).await),
         Operation::RegenerateDeviceKey => {
             done(caller.regenerate_device_key(&device, KeyChange::Primary, &any).await)
@@ -222,6 +181,10 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         Operation::GetTwin => done(caller.get_twin(&identity).await),
         Operation::PatchTwin => done(caller.patch_twin(&identity, change(), any).await),
         Operation::PutTwin => done(caller.put_twin(&identity, change(), any).await),
+        Operation::QueryTwins => {
+            let text = "SELECT * FROM devices WHERE deviceId = 'nobody'".to_owned();
+            done(caller.query_twins(QueryRequest { text, ..QueryRequest::default() }).await)
+        }
         Operation::InvokeMethod => done(caller.invoke_method(&identity, method_call()).await),
         Operation::ReadEvents => {
             let request = ReadRequest {
@@ -325,7 +288,9 @@ async fn call_as_identity(
             };
             done(caller.end_upload(&outcome).await)
         }
-        Operation::ListDevices
+        Operation::ChangeIdentities
+        | Operation::RegenerateKeys
+        | Operation::ListDevices
         | Operation::GetDevice
         | Operation::PutDevice
         | Operation::DeleteDevice
@@ -334,6 +299,7 @@ async fn call_as_identity(
         | Operation::GetRegistryStatistics
         | Operation::GetServiceStatistics
         | Operation::GetTwin
+        | Operation::QueryTwins
         | Operation::PatchTwin
         | Operation::PutTwin
         | Operation::ReadEvents
@@ -381,7 +347,7 @@ fn is_refused(result: &Result<(), HubError>) -> bool {
     result.as_ref().is_err_and(|error| error.code == ErrorCode::IotHubUnauthorizedAccess)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_may_use_exactly_the_operations_of_its_rights() {
     let world = World::new().await;
     let before = world.state().await;
@@ -422,15 +388,15 @@ async fn a_service_may_use_exactly_the_operations_of_its_rights() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_device_or_module_may_use_exactly_the_operations_of_its_kind() {
     let world = World::new().await;
     for name in [DEVICE, "d/m"] {
-        let (caller, connected) = (world.device(name).await, world.connected(name).await);
+        let (caller, connected) = (world.test.device(name).await, world.test.connect(name).await);
         let before = world.state().await;
         for operation in Operation::ALL {
             let permitted = operation.identities().include(&id(name));
-            let token = world.token_of(name);
+            let token = world.test.token(name);
             let credentials = Credentials { token: Some(&token), certificate: None };
             let authenticated = world.hub.authenticate_device(&id(name), credentials, *operation).await;
             assert_eq!(authenticated.is_ok(), permitted, "{name} {operation:?}");
@@ -446,7 +412,7 @@ async fn a_device_or_module_may_use_exactly_the_operations_of_its_kind() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_holder_of_a_url_may_use_exactly_the_operations_of_its_rights() {
     let world = World::new().await;
     let all = [BlobRight::Read, BlobRight::Create, BlobRight::Write, BlobRight::Delete];

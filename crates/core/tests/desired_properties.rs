@@ -23,9 +23,9 @@ use ferrohub_core::registry::IfMatch;
 use ferrohub_core::session::{Session, Subscription};
 use ferrohub_core::telemetry::EventSettings;
 use ferrohub_core::{ConnectedDevice, Hub, HubPorts, HubSettings, Operation, ServiceCaller};
+use ferrohub_memory::{MemoryEventLog, MemoryStore};
 use ferrohub_model::twin::{Properties, TwinChange};
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp, sas};
-use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
@@ -115,14 +115,10 @@ struct World {
     owner: ServiceCaller,
     device: ConnectedDevice,
     id: IdentityId,
-    _folder: tempfile::TempDir,
 }
 
 impl World {
     async fn new(way: Way) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
-        let events = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap();
         let connections = Arc::new(Connections::new(8));
         let key = SharedAccessKey::generate();
         let policy = Policy {
@@ -143,8 +139,8 @@ impl World {
         };
         let local = Arc::new(LocalBus::new(connections.clone()));
         let ports = HubPorts {
-            store: Arc::new(store),
-            events: Arc::new(events),
+            store: Arc::new(MemoryStore::default()),
+            events: Arc::new(MemoryEventLog::new(4)),
             bus: Arc::new(TestBus { local, way, count: AtomicU64::new(0) }),
             clock: Arc::new(FixedClock),
             connections,
@@ -171,7 +167,7 @@ impl World {
         let device = hub.authenticate_connect(&connect).await.unwrap().attach().await.unwrap().device;
         let session = Session::default().with(Subscription::DesiredProperties, false);
         device.set_session(session, false).await.unwrap();
-        Self { owner, device, id, _folder: folder }
+        Self { owner, device, id }
     }
 
     async fn change(&self, patch: Value) -> u64 {

@@ -23,11 +23,11 @@ use ferrohub_core::policies::{Policy, PolicyKey, PolicySource};
 use ferrohub_core::registry::IfMatch;
 use ferrohub_core::telemetry::EventSettings;
 use ferrohub_core::{ConnectedDevice, Credentials, Hub, HubPorts, HubSettings, Operation, ServiceCaller};
+use ferrohub_memory::{MemoryEventLog, MemoryStore};
 use ferrohub_model::{DeviceId, IdentityId, KeyChange, ModuleId, Rights, SharedAccessKey, Timestamp, sas};
-use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use prometheus_client::registry::Registry;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::pki_types::CertificateDer;
+use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -83,7 +83,6 @@ struct World {
     connections: Arc<Connections>,
     signed: CertificateDer<'static>,
     listed: CertificateDer<'static>,
-    _folder: tempfile::TempDir,
 }
 
 /// Returns a new certificate of this name, self-signed if there is no issuer.
@@ -123,10 +122,7 @@ impl World {
     }
 
     async fn of_size(size: Size) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path(), StoreMetrics::default()).unwrap();
-        let events = Arc::new(SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap());
-        let store = Arc::new(store);
+        let (store, events) = (Arc::new(MemoryStore::default()), Arc::new(MemoryEventLog::new(4)));
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Fleet Root");
@@ -172,7 +168,7 @@ impl World {
         let (signed, listed) = (certificate("signed", Some(&root)), certificate("listed", None));
         let token = sas::sign(HOST, &owner_key, Some("owner"), EXPIRY);
         let owner = hub_of_services.authenticate_service(Some(&token), Operation::PutDevice).await.unwrap();
-        let world = Self { hub, owner, connections, signed, listed, _folder: folder };
+        let world = Self { hub, owner, connections, signed, listed };
         world.put("d", json!({}), None).await;
         world.put("other", json!({}), None).await;
         world.put("signed", json!({ "authentication": { "type": "certificateAuthority" } }), None).await;

@@ -1,0 +1,183 @@
+//! The operation: answers one page of a query.
+
+use std::sync::Arc;
+
+use ferrohub_model::twin::Twin;
+use ferrohub_model::{ErrorCode, HubError};
+use ferrohub_query::plan::{Collection, ItemType};
+use ferrohub_query::{Dialect, Limits, Query};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::debug;
+
+use super::continuation::Continuation;
+use super::{DEFAULT_PAGE_ROWS, Page, PageItems, PageRequest, QueryFailure};
+use crate::callers::ServiceCaller;
+use crate::hub::Hub;
+use crate::metrics::count;
+use crate::operations::Operation;
+use crate::store::store_failed;
+
+/// A request for a page of a query.
+#[derive(Debug, Clone, Default)]
+pub struct QueryRequest {
+    /// The query.
+    pub text: String,
+    /// Maximum number of rows in the page; `None` for [`DEFAULT_PAGE_ROWS`]. More than the hub's maximum means the
+    /// maximum.
+    pub max_rows: Option<usize>,
+    /// The continuation token of the page before; `None` for the first page.
+    pub continuation: Option<String>,
+}
+
+/// A page of the result of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryPage {
+    /// The type of the rows.
+    pub item_type: ItemType,
+    /// The rows.
+    pub items: QueryItems,
+    /// The continuation token of the next page; `None` if there are no more rows.
+    pub continuation: Option<String>,
+}
+
+/// The rows of a page. They serialize as an array.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum QueryItems {
+    /// Whole twins.
+    Twins(Vec<Twin>),
+    /// Rows of columns.
+    Rows(Vec<Map<String, Value>>),
+}
+
+impl QueryItems {
+    /// Returns the number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Twins(twins) => twins.len(),
+            Self::Rows(rows) => rows.len(),
+        }
+    }
+
+    /// Returns whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn invalid(text: impl Into<String>) -> HubError {
+    HubError::new(ErrorCode::ArgumentInvalid, text.into())
+}
+
+impl ServiceCaller {
+    /// Answers a page of a query on twins.
+    ///
+    /// # Errors
+    ///
+    /// `ArgumentInvalid` if the query or the continuation token is not valid; `InvalidOperation` if the query takes too
+    /// long or has too many groups; `ThrottlingException` if too many queries run.
+    pub async fn query_twins(&self, request: QueryRequest) -> Result<QueryPage, HubError> {
+        let hub = self.permit(Operation::QueryTwins)?;
+        let timer = hub.metrics.queries.start();
+        let result = hub.query_twins(request).await;
+        let outcome = match &result {
+            Ok(_) => "answered",
+            Err(error) if error.code == ErrorCode::ArgumentInvalid => "invalid",
+            Err(error) if error.code == ErrorCode::InvalidOperation => "stopped",
+            Err(error) if error.code == ErrorCode::ThrottlingException => "throttled",
+            Err(_) => "failed",
+        };
+        timer.finish(outcome);
+        if let Err(error) = &result {
+            debug!(%error, "query refused");
+        }
+        result
+    }
+}
+
+impl Hub {
+    async fn query_twins(&self, request: QueryRequest) -> Result<QueryPage, HubError> {
+        let query = parse(&request.text)?;
+        let item_type = query.item_type();
+        let normal_form = query.to_string();
+        let key = self.query_slots.continuation_key(&*self.store).await?;
+        let continuation = match &request.continuation {
+            None => None,
+            Some(token) => Some(Continuation::from_token(token, &normal_form, key).ok_or_else(|| {
+                invalid(
+                    "The continuation token is not valid: it belongs to another query, or it was changed.",
+                )
+            })?),
+        };
+        let returned = continuation.as_ref().map_or(0, |continuation| continuation.returned);
+        let left = query.top.map(|top| top.saturating_sub(returned));
+        let rows =
+            request.max_rows.unwrap_or(DEFAULT_PAGE_ROWS).clamp(1, self.limits.queries.page_rows.max(1));
+        let rows = left.map_or(rows, |left| rows.min(usize::try_from(left).unwrap_or(usize::MAX)));
+        let page = if rows == 0 {
+            Page { items: no_items(item_type), next: None }
+        } else {
+            let _slot = self.query_slots.acquire(&self.limits.queries).await?;
+            let request = PageRequest {
+                query: Arc::new(query),
+                position: continuation.map(|continuation| continuation.position),
+                rows,
+                limits: self.limits.queries.clone(),
+                live: self.live_state(),
+            };
+            self.store.run_query(request).await.map_err(|failure| self.query_failed(failure))?
+        };
+        let items = match page.items {
+            PageItems::Rows(rows) => QueryItems::Rows(rows),
+            PageItems::Twins(twins) => QueryItems::Twins(
+                twins.iter().map(|(identity, twin)| self.present_twin(identity, twin)).collect(),
+            ),
+        };
+        let returned = returned.saturating_add(items.len() as u64);
+        let has_more = left.is_none_or(|left| left > items.len() as u64);
+        let continuation = page.next.filter(|_| has_more).map(|position| {
+            let next = Continuation { position, returned };
+            next.to_token(&normal_form, key)
+        });
+        count(&self.metrics.twin_operations, "queried");
+        Ok(QueryPage { item_type, items, continuation })
+    }
+
+    fn query_failed(&self, failure: QueryFailure) -> HubError {
+        let limits = &self.limits.queries;
+        let text = match failure {
+            QueryFailure::Store(error) => return store_failed(error),
+            QueryFailure::TimedOut => format!(
+                "The query was stopped after {} seconds. Add a condition on deviceId or on an indexed path.",
+                limits.duration.as_secs_f64()
+            ),
+            QueryFailure::TooManyGroups => format!(
+                "The query has more than {} groups, or their values have more than {} bytes. Add a condition that keeps \
+                 fewer rows, or group by another path.",
+                limits.groups, limits.group_bytes
+            ),
+        };
+        HubError::new(ErrorCode::InvalidOperation, text)
+    }
+}
+
+fn no_items(item_type: ItemType) -> PageItems {
+    match item_type {
+        ItemType::Twin => PageItems::Twins(Vec::new()),
+        _ => PageItems::Rows(Vec::new()),
+    }
+}
+
+fn parse(text: &str) -> Result<Query, HubError> {
+    let query = Query::parse(text, Dialect::Twins, &Limits::QUERY)
+        .map_err(|error| invalid(format!("The query is not valid. {error}")))?;
+    if query.filter.collection == Collection::Jobs {
+        return Err(invalid(
+            "The query is not valid. This hub has no jobs, so devices.jobs cannot be queried.",
+        ));
+    }
+    Ok(query)
+}

@@ -1,0 +1,177 @@
+//! Runs a statement and reads a page, within the limits.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use ferrohub_core::queries::{Page, PageItems, PageRequest, Position, QueryFailure};
+use ferrohub_model::IdentityId;
+use ferrohub_query::plan::{Column, Output, Path};
+use ferrohub_query::{Aggregation, Item};
+use rusqlite::{Connection, Result, Row, Rows, params_from_iter};
+use serde_json::{Map, Value};
+
+use super::indexes::IndexedPath;
+use super::statement::{Statement, build};
+use super::{functions, stop};
+use crate::rows;
+
+/// Reads a page. The outer error is one of SQLite.
+pub(crate) fn read(
+    db: &Connection,
+    request: &PageRequest,
+    indexed: &[IndexedPath],
+    cancelled: Arc<AtomicBool>,
+) -> Result<std::result::Result<Page, QueryFailure>> {
+    let Statement { sql, parameters, is_live } = build(request, indexed);
+    if is_live {
+        functions::register_live(db, &request.live)?;
+    }
+    let result = stop::run(db, request.limits.duration, cancelled, || {
+        let mut statement = db.prepare(&sql)?;
+        let rows = statement.query(params_from_iter(parameters.iter()))?;
+        match (Aggregation::new(&request.query.output), &request.query.output) {
+            (Some(aggregation), _) => aggregate(request, aggregation, rows),
+            (None, Output::Columns(columns)) => columns_page(request, columns, rows).map(Ok),
+            (None, _) => twins_page(request, rows).map(Ok),
+        }
+    });
+    if is_live {
+        functions::remove_live(db)?;
+    }
+    match result {
+        Err(error) if stop::is_stopped(&error) => Ok(Err(QueryFailure::TimedOut)),
+        other => other,
+    }
+}
+
+/// Collects the rows of a page.
+struct Collector<'a, T> {
+    request: &'a PageRequest,
+    items: Vec<T>,
+    bytes: usize,
+    last: Option<IdentityId>,
+}
+
+impl<'a, T> Collector<'a, T> {
+    fn new(request: &'a PageRequest) -> Self {
+        Self { request, items: Vec::new(), bytes: 0, last: None }
+    }
+
+    /// Returns whether the page has room for a row of this size.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.items.is_empty()
+            || self.items.len() < self.request.rows && self.bytes <= self.request.limits.page_bytes
+    }
+
+    fn push(&mut self, id: IdentityId, item: T) {
+        self.items.push(item);
+        self.last = Some(id);
+    }
+
+    /// Returns the items, and where the next page begins if there is one.
+    fn finish(self, has_more: bool) -> (Vec<T>, Option<Position>) {
+        (self.items, self.last.filter(|_| has_more).map(Position::After))
+    }
+}
+
+/// Returns the next row. A page that has rows when its time is over ends there, and the next page continues.
+fn next<'a>(rows: &'a mut Rows<'_>, has_items: bool) -> Result<Next<'a>> {
+    match rows.next() {
+        Ok(Some(row)) => Ok(Next::Row(row)),
+        Ok(None) => Ok(Next::End { has_more: false }),
+        Err(error) if has_items && stop::is_stopped(&error) => Ok(Next::End { has_more: true }),
+        Err(error) => Err(error),
+    }
+}
+
+enum Next<'a> {
+    Row(&'a Row<'a>),
+    End { has_more: bool },
+}
+
+fn twins_page(request: &PageRequest, mut rows: Rows<'_>) -> Result<Page> {
+    let mut page = Collector::new(request);
+    let has_more = loop {
+        let row = match next(&mut rows, !page.items.is_empty())? {
+            Next::End { has_more } => break has_more,
+            Next::Row(row) => row,
+        };
+        if !page.has_room(rows::twin_bytes(row)?) {
+            break true;
+        }
+        let (identity, _) = rows::identity(row)?;
+        let twin = rows::twin(row)?.unwrap_or_default();
+        page.push(identity.id.clone(), (identity, twin));
+    };
+    let (twins, next) = page.finish(has_more);
+    Ok(Page { items: PageItems::Twins(twins), next })
+}
+
+fn columns_page(request: &PageRequest, columns: &[Column<Path>], mut rows: Rows<'_>) -> Result<Page> {
+    let mut page = Collector::new(request);
+    let has_more = loop {
+        let row = match next(&mut rows, !page.items.is_empty())? {
+            Next::End { has_more } => break has_more,
+            Next::Row(row) => row,
+        };
+        let mut bytes = 0;
+        let mut item = Map::new();
+        for (index, column) in columns.iter().enumerate() {
+            // The first two columns are the ids.
+            let (value, length) = json_value(row, index + 2)?;
+            bytes += column.key.len() + length;
+            if let Some(value) = value {
+                item.insert(column.key.clone(), value);
+            }
+        }
+        if !page.has_room(bytes) {
+            break true;
+        }
+        page.push(rows::id(row, 0, 1)?, item);
+    };
+    let (items, next) = page.finish(has_more);
+    Ok(Page { items: PageItems::Rows(items), next })
+}
+
+fn aggregate(
+    request: &PageRequest,
+    mut aggregation: Aggregation<'_>,
+    mut rows: Rows<'_>,
+) -> Result<std::result::Result<Page, QueryFailure>> {
+    let limits = &request.limits;
+    let paths = aggregation.paths().len();
+    let mut group_bytes = 0;
+    while let Some(row) = rows.next()? {
+        if aggregation.only_counts() {
+            aggregation.count(rows::u64_column(row, 0)?);
+            continue;
+        }
+        let mut values = Vec::with_capacity(paths);
+        let mut first = 0;
+        for index in 0..paths {
+            let (value, length) = json_value(row, index)?;
+            if index == 0 {
+                first = length;
+            }
+            values.push(value);
+        }
+        let groups = aggregation.len();
+        let items: Vec<_> = values.iter().map(|value| Item::from(value.as_ref())).collect();
+        aggregation.add(&items);
+        if aggregation.len() > groups {
+            group_bytes += first;
+        }
+        if aggregation.len() > limits.groups || group_bytes > limits.group_bytes {
+            return Ok(Err(QueryFailure::TooManyGroups));
+        }
+    }
+    Ok(Ok(Page::of_groups(request, aggregation.finish())))
+}
+
+/// Reads a JSON text: the value, `None` if it is undefined, and the length of the text.
+fn json_value(row: &Row<'_>, column: usize) -> Result<(Option<Value>, usize)> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok((None, 0)) };
+    let value = serde_json::from_str(text).map_err(|error| rows::conversion_error(column, error))?;
+    Ok((Some(value), text.len()))
+}

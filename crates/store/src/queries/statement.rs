@@ -1,0 +1,95 @@
+//! The whole statement of a page.
+
+use ferrohub_core::queries::{PageRequest, Position};
+use ferrohub_query::Aggregation;
+use ferrohub_query::plan::{Collection, Output, Path, Root};
+
+use super::indexes::IndexedPath;
+use super::paths::Scope;
+use super::source::Source;
+use super::sql::{Parameters, join};
+use crate::rows::{IDENTITY_COLUMNS, TWIN_VALUES};
+
+/// A statement and its parameters.
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) sql: String,
+    pub(super) parameters: Vec<String>,
+    /// Whether it calls the functions of the live state.
+    pub(super) is_live: bool,
+}
+
+/// Builds the statement for a page.
+///
+/// * For whole twins, its rows are the columns of identity and twin.
+/// * For columns: device id, module id, and the JSON text of each column.
+/// * For aggregates: the JSON text of each path of the aggregation, or only the number of rows if it only counts.
+pub(super) fn build(request: &PageRequest, indexed: &[IndexedPath]) -> Statement {
+    let query = &*request.query;
+    let source = Source::of(query);
+    let (collection, parameters) = (query.filter.collection, Parameters::default());
+    let mut scope = Scope { source, collection, indexed, parameters };
+    let aggregation = Aggregation::new(&query.output);
+    if aggregation.as_ref().is_some_and(Aggregation::only_counts)
+        && query.filter.condition.is_none()
+        && query.filter.collection == Collection::Devices
+    {
+        let sql = "SELECT devices FROM registry_size".to_owned();
+        return Statement { sql, parameters: Vec::new(), is_live: false };
+    }
+    let values = match (&aggregation, &query.output) {
+        (Some(aggregation), _) if aggregation.only_counts() => "count(*)".to_owned(),
+        (Some(aggregation), _) => values(&mut scope, aggregation.paths()),
+        (None, Output::Columns(columns)) => {
+            let ids = [source.device_id(), source.module_id()].map(str::to_owned);
+            let columns = values(&mut scope, columns.iter().map(|column| &column.value));
+            [&ids[..], &[columns]].concat().join(", ")
+        }
+        (None, _) => format!("{}, {TWIN_VALUES}", identity_columns()),
+    };
+    let mut conditions = vec![match collection {
+        Collection::Modules => format!("{} > ''", source.module_id()),
+        Collection::Devices | Collection::Jobs => format!("{} = ''", source.module_id()),
+    }];
+    conditions.extend(query.filter.condition.as_ref().map(|condition| scope.is_true(condition)));
+    if aggregation.is_none() {
+        conditions.extend(after(&mut scope, request.position.as_ref()));
+    }
+    let mut sql = format!("SELECT {values} FROM {} WHERE {}", source.tables(), join("AND", &conditions));
+    if aggregation.is_none() {
+        // One more row tells whether there is another page.
+        let rows = request.rows.saturating_add(1);
+        sql.push_str(&format!(" ORDER BY {}, {} LIMIT {rows}", source.device_id(), source.module_id()));
+    }
+    let mut is_live = false;
+    query.visit_paths(&mut |path: &Path| {
+        is_live |= matches!(path.root(), Some(Root::ConnectionState | Root::LastActivityTime));
+    });
+    Statement { sql, parameters: scope.parameters.values().to_vec(), is_live }
+}
+
+/// Returns the JSON texts of paths as columns of the result.
+fn values<'q>(scope: &mut Scope<'_>, paths: impl IntoIterator<Item = &'q Path>) -> String {
+    let values: Vec<_> = paths.into_iter().map(|path| scope.path(path).into_json()).collect();
+    values.join(", ")
+}
+
+/// Returns the columns of an identity. Their names also occur in `twin`.
+fn identity_columns() -> String {
+    let columns: Vec<_> = IDENTITY_COLUMNS.split(',').map(|column| format!("i.{}", column.trim())).collect();
+    columns.join(", ")
+}
+
+/// Returns the condition for rows after a position.
+fn after(scope: &mut Scope<'_>, position: Option<&Position>) -> Option<String> {
+    let Some(Position::After(id)) = position else { return None };
+    let (device_column, module_column) = (scope.source.device_id(), scope.source.module_id());
+    let device = scope.parameters.bind(id.device_str());
+    Some(match scope.collection {
+        Collection::Modules => {
+            let module = scope.parameters.bind(id.module_str().unwrap_or_default());
+            format!("({device_column}, {module_column}) > ({device}, {module})")
+        }
+        Collection::Devices | Collection::Jobs => format!("{device_column} > {device}"),
+    })
+}

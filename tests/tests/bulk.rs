@@ -1,0 +1,134 @@
+//! Many identities in one request, as Microsoft's packages and the Azure CLI send it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+use ferrohub_acceptance::{Device, Hub, NodeClient, Service, sas};
+use serde_json::{Value, json};
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+fn keys() -> Value {
+    json!({ "type": "sas", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } })
+}
+
+#[test]
+fn a_python_back_end_changes_many_devices_and_reads_what_failed() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let bulk = |devices: Value| service.call("bulk", &json!({ "devices": devices })).unwrap();
+    let created = bulk(json!([
+        { "id": "a", "importMode": "create", "status": "enabled", "authentication": keys(),
+          "tags": { "site": "north" }, "properties": { "desired": { "interval": 5 } } },
+        { "id": "b", "importMode": "create", "status": "disabled" },
+    ]));
+    assert_eq!(created["isSuccessful"], true);
+    let twin = service.call("get_twin", &json!({ "device_id": "a" })).unwrap();
+    assert_eq!(
+        (&twin["tags"]["site"], &twin["properties"]["desired"]["interval"]),
+        (&json!("north"), &json!(5))
+    );
+    let device = service.call("get_device", &json!({ "device_id": "a" })).unwrap();
+    assert_eq!(device["authentication"]["symmetricKey"]["primaryKey"], KEY);
+    let mixed = bulk(json!([
+        { "id": "a", "importMode": "create" },
+        { "id": "b", "importMode": "update", "status": "enabled" },
+        { "id": "c", "importMode": "deleteIfMatchETag", "eTag": "x" },
+    ]));
+    assert_eq!(mixed["isSuccessful"], false, "the client reads the body of status 400");
+    let errors: Vec<(&str, &str)> = mixed["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| (error["deviceId"].as_str().unwrap(), error["errorCode"].as_str().unwrap()))
+        .collect();
+    assert_eq!(errors, [("a", "DeviceAlreadyExists"), ("c", "DeviceNotFound")]);
+    let updated = service.call("get_device", &json!({ "device_id": "b" })).unwrap();
+    assert_eq!(updated["status"], "enabled");
+    let device =
+        Device::with_connection_string(&format!("HostName={};DeviceId=a;SharedAccessKey={KEY}", hub.name()));
+    device.start(&hub).connect().unwrap();
+}
+
+#[test]
+fn a_node_back_end_adds_updates_and_removes_many_devices() {
+    let hub = Hub::start();
+    let service = NodeClient::service(&hub);
+    let added =
+        service.call("add_devices", &json!({ "devices": [{ "deviceId": "a" }, { "deviceId": "b" }] }));
+    assert_eq!(added.unwrap()["isSuccessful"], true);
+    let disabled = json!({ "devices": [{ "deviceId": "a", "status": "disabled" }], "force": true });
+    assert_eq!(service.call("update_devices", &disabled).unwrap()["isSuccessful"], true);
+    let device = service.call("get_device", &json!({ "device_id": "a" })).unwrap();
+    assert_eq!(device["status"], "disabled");
+    let stale = json!({ "devices": [{ "deviceId": "b", "etag": "stale" }], "force": false });
+    assert!(
+        service.call("remove_devices", &stale).is_err_and(|error| error.to_string().contains("400"))
+            || service.call("get_device", &json!({ "device_id": "b" })).is_ok()
+    );
+    let all = json!({ "devices": [{ "deviceId": "a" }, { "deviceId": "b" }], "force": true });
+    assert_eq!(service.call("remove_devices", &all).unwrap()["isSuccessful"], true);
+    assert_eq!(service.call("list_devices", &json!({})).unwrap(), json!([]));
+}
+
+#[test]
+fn the_azure_cli_renews_keys() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let old = service.create_device("d1");
+    let device = Device::with_identity(&old).start(&hub);
+    device.connect().unwrap();
+    let renew = |body: &str, token: &str| {
+        let headers = json!({
+            "Authorization": token, "Content-Type": "application/json; charset=utf-8", "accept-language": "en-US",
+            "User-Agent": "azext_iot/0.25.0 msrest_azure/0.6.4 AZURECLI/2.60.0",
+        });
+        let path = "/devices/keys/regenerate?api-version=2021-04-12";
+        service.http_with("POST", path, headers, Some(body))
+    };
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let renewed = renew(r#"{"policyKey": "primaryKey", "devices": [{"id": "d1"}]}"#, &owner);
+    assert_eq!(renewed.status, 200, "{}", renewed.body);
+    let result = renewed.json();
+    let current = service.call("get_device", &json!({ "device_id": "d1" })).unwrap();
+    let current = &current["authentication"]["symmetricKey"];
+    assert_eq!((&result["policyKey"], &result["errors"]), (&json!("primaryKey"), &json!([])));
+    assert_eq!(result["rotatedKeys"], json!([{ "id": "d1", "primaryKey": current["primaryKey"] }]));
+    let partly =
+        renew(r#"{"policyKey": "both", "devices": [{"id": "d1"}, {"id": "d1", "moduleId": "m"}]}"#, &owner);
+    assert_eq!(partly.status, 207, "{}", partly.body);
+    assert_eq!(partly.json()["errors"][0]["errorCode"], "ModuleNotFound");
+    assert_eq!(partly.json()["errors"][0]["moduleId"], "m");
+    let failed = renew(r#"{"policyKey": "secondaryKey", "devices": [{"id": "d2"}]}"#, &owner);
+    assert_eq!((failed.status, failed.json()["rotatedKeys"].clone()), (400, json!([])));
+    for body in ["{}", "[]", r#"{"policyKey": "Unknown", "devices": []}"#, r#"{"policyKey": "both"}"#] {
+        let refused = renew(body, &owner);
+        assert_eq!((refused.status, refused.error_code()), (400, "IotHubFormatError"), "{body}");
+    }
+    let reader = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
+    assert_eq!(renew(r#"{"policyKey": "both", "devices": [{"id": "d1"}]}"#, &reader).status, 401);
+    let command = ["device", "regenerate-key", "d1", "--key", "both", "--output", "json"];
+    let both: Value = serde_json::from_str(&hub.command(command).success()).unwrap();
+    let keys = &both["authentication"]["symmetricKey"];
+    assert_ne!(keys["secondaryKey"], current["secondaryKey"]);
+}
+
+#[test]
+fn a_request_that_is_no_list_or_too_long_or_not_permitted_changes_nothing() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
+    let post =
+        |body: &Value, token: &str| service.http("POST", "/devices", Some(token), Some(&body.to_string()));
+    for body in [json!({ "id": "d" }), json!("d"), json!(null)] {
+        let refused = post(&body, &owner);
+        assert_eq!((refused.status, refused.error_code()), (400, "IotHubFormatError"), "{body}");
+    }
+    let many: Vec<Value> = (0..101).map(|number| json!({ "id": format!("d{number}") })).collect();
+    let refused = post(&json!(many), &owner);
+    assert_eq!((refused.status, refused.error_code()), (413, "TooManyDevices"));
+    let twice = post(&json!([{ "id": "d" }, { "id": "d" }]), &owner);
+    assert_eq!((twice.status, twice.error_code()), (400, "DeviceDefinedMultipleTimes"));
+    let reader = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
+    assert_eq!(post(&json!([{ "id": "d" }]), &reader).status, 401);
+    assert_eq!(service.call("get_devices", &json!({})).unwrap(), json!([]));
+    assert_eq!(post(&json!(many[..100]), &owner).status, 200);
+}
