@@ -9,6 +9,7 @@ mod clients;
 mod command;
 mod fuzz;
 mod instructions;
+mod mutants;
 mod test;
 mod workspace;
 
@@ -32,6 +33,10 @@ Developer commands of Ferrohub
         Counts the instructions of the hot paths and compares them with the record; --record replaces
         the record.
 
+  cargo xtask mutants [FEATURE...]
+        Changes the rules of core, or of some of its features, and shows which changes no test of core
+        notices. Takes hours. docs/mutants.md has the results.
+
   cargo xtask bench --install | --charts | [ROW...] [OPTIONS]
         Benchmarks the hub and its peers on this machine. --install installs missing peers, --charts draws
         the last report into docs/performance; for rows and options see `ferrohub-bench run --help`.
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         "check" => check::run(rest),
         "fuzz" => fuzz::run_command(rest),
         "instructions" => instructions::run_command(rest),
+        "mutants" => mutants::run_command(rest),
         "clients" => clients::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -214,3 +214,6 @@ async fn authenticate_with_certificate(
         Authentication::Sas { .. } | Authentication::None => Err(DeviceAuthError::WrongAuthenticationType),
     }
 }
+
+#[cfg(test)]
+mod tests;

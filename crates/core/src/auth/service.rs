@@ -168,3 +168,6 @@ fn verify_sas_token(
     let scope = scope.ok_or_else(|| AuthorizationError::new("wrong_resource"))?;
     Ok((policy, scope, token.expiry()))
 }
+
+#[cfg(test)]
+mod tests;
