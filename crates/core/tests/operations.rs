@@ -19,7 +19,7 @@ fn table() -> String {
         writeln!(text, "{} ({})", operation.name(), operation.group().name()).unwrap();
         writeln!(text, "  {}", operation.description()).unwrap();
         writeln!(text, "  policies: {:?}", operation.rights()).unwrap();
-        writeln!(text, "  entra: {:?}", operation.data_action()).unwrap();
+        writeln!(text, "  entra: {:?}", operation.data_actions()).unwrap();
         writeln!(text, "  identities: {:?}", operation.identities()).unwrap();
         writeln!(text, "  signed URL: {:?}", operation.url_rights()).unwrap();
         writeln!(text, "  fault point: {:?}", operation.fault_point()).unwrap();
