@@ -32,7 +32,10 @@ fn policies(of: &[&Policy]) -> Policies {
 /// Authenticates at second 100. Returns the principal and the second of its expiry, or the reason of the refusal.
 async fn authenticate(header: Option<&str>, policies: &Policies) -> Result<(Principal, i64), &'static str> {
     match authenticate_service(header, HOST, policies, None, at(100)).await {
-        Ok((principal, expires)) => Ok((principal, expires.unix_seconds())),
+        Ok(VerifiedService { principal, scope: TokenScope::Hub, expires: Some(expires) }) => {
+            Ok((principal, expires.unix_seconds()))
+        }
+        Ok(other) => panic!("{other:?}"),
         Err(AuthorizationError { reason, error }) => {
             // Nobody learns the reason from the answer.
             assert_eq!((error.code, &*error.message), (ErrorCode::IotHubUnauthorizedAccess, "Unauthorized"));
@@ -162,4 +165,59 @@ fn an_entra_principal_needs_the_data_action() {
     assert!(!principal(&["devices/write"]).may(Operation::GetDevice));
     assert!(!principal(&[]).may(Operation::GetDevice));
     assert!(!principal(&["*"]).may(Operation::ReadEvents), "there is no data action");
+    // All of several.
+    let [first, second, ..] = Operation::ChangeIdentities.data_actions() else { panic!("not several") };
+    assert!(principal(&["devices/*"]).may(Operation::ChangeIdentities));
+    assert!(!principal(&[first]).may(Operation::ChangeIdentities));
+    assert!(!principal(&[second]).may(Operation::ChangeIdentities));
+}
+
+/// The key with which clients of event hubs sign: the text of this one.
+fn text_of(key: &SharedAccessKey) -> SharedAccessKey {
+    SharedAccessKey::from_bytes(key.to_base64().as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_for_events_may_be_signed_with_the_text_of_a_key_and_another_one_may_not() {
+    let service = policy("service", &[Right::ServiceConnect]);
+    let policies = policies(&[&service]);
+    let resource = "sb://hub.example/hub/ConsumerGroups/g";
+    for key in [&service.primary_key, &service.secondary_key] {
+        for key in [key, &text_of(key)] {
+            let token = sas::sign(resource, key, Some("service"), at(101));
+            let verified = authenticate_service(Some(&token), HOST, &policies, None, at(100)).await;
+            let VerifiedService { principal, scope, expires } = verified.ok().unwrap();
+            assert!(matches!(principal, Principal::Policy(policy) if &*policy.name == "service"));
+            assert_eq!(expires, Some(at(101)));
+            assert_eq!(scope, TokenScope::Events(vec!["consumergroups".to_owned(), "g".to_owned()]));
+            // It is not taken for one of the whole hub the next time.
+            assert!(policies.cached_policy(&digest(&token), at(100)).is_none());
+        }
+        let token = sas::sign(HOST, &text_of(key), Some("service"), at(101));
+        assert_eq!(refusal(&token, &policies).await, "bad_signature");
+    }
+    let stranger = sas::sign(resource, &SharedAccessKey::generate(), Some("service"), at(101));
+    assert_eq!(refusal(&stranger, &policies).await, "bad_signature");
+}
+
+#[test]
+fn a_key_of_a_policy_covers_events_only() {
+    let service = policy("service", &[Right::ServiceConnect]);
+    let policies = policies(&[&service]);
+    let authenticate =
+        |name: &str, key: &str| authenticate_policy_key(name, key, &policies).map_err(|error| error.reason);
+    for key in [&service.primary_key, &service.secondary_key] {
+        let VerifiedService { principal, scope, expires } =
+            authenticate("service", &key.to_base64()).unwrap();
+        assert!(matches!(principal, Principal::Policy(policy) if &*policy.name == "service"));
+        assert_eq!((scope, expires), (TokenScope::Events(Vec::new()), None));
+    }
+    let key = service.primary_key.to_base64();
+    for (name, key, reason) in [
+        ("other", &*key, "unknown_policy"),
+        ("service", "no base64", "malformed"),
+        ("service", &*SharedAccessKey::generate().to_base64(), "bad_signature"),
+    ] {
+        assert_eq!(authenticate(name, key).err(), Some(reason));
+    }
 }
