@@ -28,8 +28,8 @@ const BODY: usize = 256;
 const COUNT: u64 = 200_000;
 /// Devices that send the events.
 const DEVICES: usize = 64;
-/// Messages in flight of one device.
-const WINDOW: usize = 64;
+/// Messages in flight of one device; the limit of Microsoft's clients.
+const WINDOW: usize = 16;
 
 /// What is read on each link.
 struct Partition {
