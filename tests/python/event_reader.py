@@ -106,6 +106,7 @@ class Synchronous:
 
     def receive(self, count, checkpoints=None, **arguments):
         events, errors, done = [], [], threading.Event()
+        finished = []
         client = self.client(checkpoints)
 
         def received(context, event):
@@ -115,7 +116,9 @@ class Synchronous:
             json_lines.event("received", **events[-1])
             if checkpoints:
                 context.update_checkpoint(event)
-            if len(events) == count:
+            # Another partition may have the last event while the checkpoint of this one is written.
+            finished.append(event)
+            if len(finished) == count:
                 done.set()
 
         passed = receive_arguments(arguments, errors, done.set)
@@ -152,15 +155,19 @@ class Asynchronous:
 
     async def _receive(self, count, checkpoints, arguments):
         events, errors, done = [], [], asyncio.Event()
+        finished = 0
 
         async def received(context, event):
+            nonlocal finished
             if event is None or len(events) >= count:
                 return
             events.append(describe(context, event))
             json_lines.event("received", **events[-1])
             if checkpoints:
                 await context.update_checkpoint(event)
-            if len(events) == count:
+            # Another partition may have the last event while the checkpoint of this one is written.
+            finished += 1
+            if finished == count:
                 done.set()
 
         passed = receive_arguments(arguments, errors, done.set)

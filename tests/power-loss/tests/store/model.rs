@@ -37,7 +37,7 @@ impl Model {
             identities: rows(db, "SELECT device_id, module_id, etag, messages FROM identity", |row| {
                 Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
             }),
-            twins: rows(db, "SELECT device_id, desired_version, desired FROM twin", |row| {
+            twins: rows(db, "SELECT device_id, desired_version, json(desired) FROM twin", |row| {
                 Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
             }),
             messages: rows(

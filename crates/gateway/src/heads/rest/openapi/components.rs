@@ -48,7 +48,7 @@ pub(super) fn failure_name(format: ErrorFormat, status: Option<u16>) -> String {
     format!("{}{}", schema_of(format), status.map(|status| status.to_string()).unwrap_or_default())
 }
 
-pub(super) fn schema_of(format: ErrorFormat) -> &'static str {
+fn schema_of(format: ErrorFormat) -> &'static str {
     match format {
         ErrorFormat::Registry => "Error",
         ErrorFormat::Nested => "NestedError",

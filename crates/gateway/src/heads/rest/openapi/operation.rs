@@ -4,8 +4,8 @@ use ferrohub_core::operations::{Identities, Operation};
 use ferrohub_model::Right;
 use serde_json::{Map, Value, json};
 
-use super::components::{failure_name, schema_of};
-use crate::heads::rest::described::{Content, JSON};
+use super::components::failure_name;
+use crate::heads::rest::described::Content;
 use crate::heads::rest::routes::Route;
 
 /// What a data action of Entra begins with.
@@ -130,21 +130,17 @@ fn responses(route: &Route) -> Map<String, Value> {
     responses
 }
 
-/// Returns a response that has the body of the result, or that of an error.
+/// Returns a response that has the body of the result. With the status of an error, it may also be an error of the whole request:
+/// the name of that schema ends with `OrError`.
 fn partial_response(route: &Route, status: u16) -> Value {
-    let mut schemas: Vec<Value> = route
-        .described
-        .result
-        .into_iter()
-        .flat_map(Content::media_types)
-        .map(|(_, schema)| reference("schemas", schema))
-        .collect();
-    if status >= 400 {
-        schemas.push(reference("schemas", schema_of(route.errors)));
-    }
+    let suffix = if status >= 400 { "OrError" } else { "" };
+    let body = |(media_type, schema): (&str, &str)| {
+        (media_type.to_owned(), json!({ "schema": reference("schemas", &format!("{schema}{suffix}")) }))
+    };
+    let media_types = route.described.result.into_iter().flat_map(Content::media_types);
     json!({
-        "description": "What was done, and what was not; or an error of the whole request.",
-        "content": { JSON: { "schema": { "anyOf": schemas } } },
+        "description": "What was done, and what was not.",
+        "content": media_types.map(body).collect::<Map<_, _>>(),
     })
 }
 
