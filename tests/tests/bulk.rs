@@ -1,7 +1,12 @@
 //! Many identities in one request, as Microsoft's packages and the Azure CLI send it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+use std::fs;
+
 use ferrohub_acceptance::{Device, Hub, NodeClient, Service, sas};
+use ferrohub_service::{
+    BulkKeyRequest, ErrorKind, ImportMode, KeyOwner, RegistryItem, RenewedKey, ServiceClient,
+};
 use serde_json::{Value, json};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
@@ -131,4 +136,38 @@ fn a_request_that_is_no_list_or_too_long_or_not_permitted_changes_nothing() {
     assert_eq!(post(&json!([{ "id": "d" }]), &reader).status, 401);
     assert_eq!(service.call("get_devices", &json!({})).unwrap(), json!([]));
     assert_eq!(post(&json!(many[..100]), &owner).status, 200);
+}
+
+#[tokio::test]
+async fn the_rust_sdk_changes_many_identities_and_reads_what_failed() {
+    let hub = Hub::start();
+    let client = ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_CONNECTION_STRING"))
+        .unwrap()
+        .additional_root_certificates(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+        .build()
+        .unwrap();
+    let item = |number: usize, mode| RegistryItem {
+        id: format!("d{number}"),
+        import_mode: Some(mode),
+        ..RegistryItem::default()
+    };
+    let items: Vec<RegistryItem> = (0..120).map(|number| item(number, ImportMode::Create)).collect();
+    let created = client.change_identities(&items).await.unwrap();
+    assert!(created.is_successful && created.errors.is_empty(), "{created:?}");
+    assert_eq!(client.list_devices(1000).await.unwrap().len(), 120);
+    let deleted = client
+        .change_identities(&[item(0, ImportMode::Delete), item(500, ImportMode::Delete)])
+        .await
+        .unwrap();
+    assert!(!deleted.is_successful);
+    assert_eq!((deleted.errors.len(), deleted.errors[0].error_code.as_str()), (1, "DeviceNotFound"));
+    let refused = client.change_identities(&[item(1, ImportMode::Update), item(1, ImportMode::Delete)]).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::BadRequest, "nothing was changed");
+    let owner = |id: &str| KeyOwner { id: id.to_owned(), module_id: None };
+    let devices = vec![owner("d1"), owner("d500")];
+    let request = BulkKeyRequest { policy_key: RenewedKey::Secondary, devices };
+    let renewed = client.regenerate_keys(&request).await.unwrap();
+    assert_eq!((renewed.errors.len(), renewed.rotated_keys.len()), (1, 1));
+    let keys = client.get_device("d1").await.unwrap().authentication.unwrap().symmetric_key.unwrap();
+    assert_eq!(renewed.rotated_keys[0].secondary_key, keys.secondary_key);
 }

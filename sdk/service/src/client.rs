@@ -153,10 +153,16 @@ impl ApiRequest<'_> {
 
     /// Sends the request. A response with an error status is an error.
     pub(crate) async fn send(self) -> Result<HttpResponse, Error> {
+        let response = self.send_any_status().await?;
+        if response.status.is_success() { Ok(response) } else { Err(error(&response)) }
+    }
+
+    /// Sends the request. A response with an error status is a response like any other.
+    pub(crate) async fn send_any_status(self) -> Result<HttpResponse, Error> {
         let (client, timeout) = (self.client, self.timeout);
         let response = client.0.http.send(self.into_http().await?, timeout).await?;
         tracing::debug!(status = response.status.as_u16(), "response received");
-        if response.status.is_success() { Ok(response) } else { Err(error(&response)) }
+        Ok(response)
     }
 
     /// Sends the request and returns the response without reading its body. An error status is an error.
@@ -194,9 +200,19 @@ impl ApiRequest<'_> {
     /// Sends the request and reads the response as JSON.
     pub(crate) async fn send_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let response = self.send().await?;
-        serde_json::from_slice(&response.body).map_err(|error| {
-            Error::new(ErrorKind::Protocol, "the response of the hub cannot be read").with_source(error)
-        })
+        serde_json::from_slice(&response.body).map_err(|error| response.into_error(error))
+    }
+}
+
+impl HttpResponse {
+    /// Returns the error of a response whose body is not the expected result: what the hub says, or that the body cannot be
+    /// read.
+    pub(crate) fn into_error(self, cause: serde_json::Error) -> Error {
+        if self.status.is_success() {
+            return Error::new(ErrorKind::Protocol, "the response of the hub cannot be read")
+                .with_source(cause);
+        }
+        error(&self)
     }
 }
 

@@ -74,6 +74,10 @@ pub use client::ServiceClient;
 pub use cloud_to_device::{CloudToDeviceMessage, FeedbackStream, LockedFeedback};
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
 pub use error::{BoxError, Error, ErrorKind};
+pub use ferrohub_model::bulk::{
+    BulkError, BulkKeyError, BulkKeyRequest, BulkKeyResult, BulkResult, BulkWarning, ImportMode,
+    ItemProperties, KeyOwner, NewKeys, RegistryItem, RenewedKey,
+};
 pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,

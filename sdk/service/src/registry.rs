@@ -1,5 +1,6 @@
 //! The identity registry: devices, modules and their numbers.
 
+mod bulk;
 mod devices;
 mod modules;
 mod statistics;
