@@ -7,15 +7,15 @@
 //!
 //! A hand-out has three steps, of which the second is the only one that needs a lock of this process:
 //!
-//! 1. [`PeekLock::read`] begins it. The queue reads from the store what waits, which may take a while.
-//! 2. [`Reading::hand_out`] locks what is neither locked nor was locked at any time since the first step: its outcome may have
+//! 1. `PeekLock::read` begins it. The queue reads from the store what waits, which may take a while.
+//! 2. `Reading::hand_out` locks what is neither locked nor was locked at any time since the first step: its outcome may have
 //!    been written meanwhile.
-//! 3. What is delivered is [kept](HandOut::keep). Everything else is released, also when the caller is cancelled or panics.
+//! 3. What is delivered is kept (`HandOut::keep`). Everything else is released, also when the caller is cancelled or panics.
 //!
 //! The owner of a lock settles it, with an outcome that the queue writes. While it writes, the item is locked and the lock
 //! neither runs out nor is released. If it cannot write, or panics, the item is available again.
 //!
-//! What is in a queue, where it is stored and what its outcomes are is the business of a [`QueueKind`]: messages to devices,
+//! What is in a queue, where it is stored and what its outcomes are is the business of a `QueueKind`: messages to devices,
 //! feedback and file notifications. A queue counts the deliveries of an item when it is abandoned, or, for the price of a
 //! write, when it is handed out; one that [was delivered too often](is_exhausted) is dead-lettered.
 

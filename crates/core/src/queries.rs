@@ -1,7 +1,7 @@
 //! Queries on the twins of devices and modules.
 //!
 //! The language is that of the crate `ferrohub-query`, and `docs/query-language.md` describes it. A query is answered page
-//! by page. The hub keeps nothing between the pages of a query: the [continuation token](continuation) that the caller
+//! by page. The hub keeps nothing between the pages of a query: the continuation token that the caller
 //! sends back says where the next page begins, so that any node can answer it. Each page is read from one snapshot of the
 //! store; two pages may be of different snapshots.
 //!
