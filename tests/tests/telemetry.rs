@@ -227,10 +227,8 @@ fn a_publish_that_the_hub_does_not_accept_closes_the_connection() {
     assert!(hub.log().contains("the properties in the topic are malformed"));
     let device = PahoDevice::new(&hub, &identity);
     assert!(device.connect());
-    assert!(
-        device.publish_with("devices/dev2/messages/events/", b"x", 0, false),
-        "QoS 0 has no acknowledgement"
-    );
+    // At QoS 0 there is no acknowledgement: whether the client takes it as sent depends on when it sees the connection end.
+    let _ = device.publish_with("devices/dev2/messages/events/", b"x", 0, false);
     assert!(device.is_closed());
     assert!(Events::new(&hub, &service).all().is_empty());
 }
