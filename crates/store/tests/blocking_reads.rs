@@ -5,7 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{batch, create, id, identity, open, open_events};
+use common::{open, open_events};
+use ferrohub_conformance::changes::create;
+use ferrohub_conformance::samples::{batch, id, identity};
 use ferrohub_core::cloud_to_device::MessageStore as _;
 use ferrohub_core::registry::RegistryStore as _;
 use ferrohub_core::telemetry::EventLog;

@@ -3,11 +3,6 @@
 
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 
-#[allow(unused_imports, reason = "not every test needs them all")]
-pub(crate) use ferrohub_conformance::changes::{create, try_create};
-#[allow(unused_imports, reason = "not every test needs them all")]
-pub(crate) use ferrohub_conformance::samples::{batch, id, identity};
-
 pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
     SqliteStore::open(folder, StoreMetrics::default()).unwrap()
 }

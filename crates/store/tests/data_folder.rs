@@ -6,7 +6,8 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{batch, open, open_events};
+use common::{open, open_events};
+use ferrohub_conformance::samples::batch;
 use ferrohub_core::store::Store as _;
 use ferrohub_core::telemetry::EventLog as _;
 use ferrohub_store::{OpenError, SqliteEventLog, SqliteStore, StoreMetrics};

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{batch, open, open_events};
+use common::{open, open_events};
+use ferrohub_conformance::samples::batch;
 use ferrohub_core::telemetry::{EventLog as _, EventProperties};
 use ferrohub_model::Timestamp;
 use ferrohub_model::message::{MessageProperties, SystemProperty};

@@ -7,7 +7,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use common::{create, id, identity, open, try_create};
+use common::open;
+use ferrohub_conformance::changes::{create, try_create};
+use ferrohub_conformance::samples::{id, identity};
 use ferrohub_core::background::{LeaseOutcome, LeaseRequest, LeaseStore as _};
 use ferrohub_core::cloud_to_device::{EnqueueOutcome, MessageStore as _, NewMessage};
 use ferrohub_core::policies::{PolicyStore as _, StoredPolicy};

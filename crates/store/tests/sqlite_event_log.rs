@@ -7,7 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use common::{batch, open, open_events};
+use common::{open, open_events};
+use ferrohub_conformance::samples::batch;
 use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::EventLog;
 use ferrohub_model::Timestamp;

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{id, open};
+use common::open;
+use ferrohub_conformance::samples::id;
 use ferrohub_core::store::Store as _;
 use ferrohub_core::twins::TwinStore as _;
 use rusqlite::Connection;

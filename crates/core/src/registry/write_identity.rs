@@ -121,8 +121,7 @@ impl Hub {
         let mut changes = vec![Change::Create { identity: identity.clone(), limit }];
         changes.extend(system_module_changes(None, &identity, self.clock.now()));
         self.store.apply_group(ChangeGroup(changes)).await.map_err(store_failed)??;
-        info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
-        self.emit(&identity, HubEvent::Created, || self.twin_body(&identity, &TwinDocument::default())).await;
+        self.identity_created(&identity, &TwinDocument::default()).await;
         Ok(identity)
     }
 
@@ -228,17 +227,41 @@ impl Hub {
             IfMatch::Etag(etag) => Some(etag.clone()),
         };
         let _order_lock = self.lock_event_order(EventSource::DeviceLifecycle, id).await;
-        let last_state = match self.emits(EventSource::DeviceLifecycle) {
-            true => self.store.twin(id).await.map_err(store_failed)?,
-            false => None,
-        };
+        let last_state = self.last_state(id).await?;
         let delete = Change::Delete { id: id.clone(), expected_etag };
         self.store.apply_group(delete.into()).await.map_err(store_failed)??;
+        self.identity_deleted(id, last_state).await;
+        Ok(())
+    }
+
+    /// Logs the creation of an identity, and emits its event. The caller holds the lock of the identity.
+    pub(super) async fn identity_created(&self, identity: &Identity, twin: &TwinDocument) {
+        let authentication = identity.authentication.kind().name();
+        info!(device = %identity.id, authentication, "identity created");
+        self.emit(identity, HubEvent::Created, || self.twin_body(identity, twin)).await;
+    }
+
+    /// Returns the state of an identity that is about to be deleted, if the event of its deletion needs it.
+    pub(super) async fn last_state(
+        &self,
+        id: &IdentityId,
+    ) -> Result<Option<(Identity, TwinDocument)>, HubError> {
+        match self.emits(EventSource::DeviceLifecycle) {
+            true => self.store.twin(id).await.map_err(store_failed),
+            false => Ok(None),
+        }
+    }
+
+    /// Closes the connections of a deleted identity, and emits its event. The caller holds the lock of the identity.
+    pub(super) async fn identity_deleted(
+        &self,
+        id: &IdentityId,
+        last_state: Option<(Identity, TwinDocument)>,
+    ) {
         self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
         info!(device = %id, "identity deleted");
         if let Some((identity, twin)) = last_state {
             self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
         }
-        Ok(())
     }
 }

@@ -200,8 +200,10 @@ async fn too_many_items_or_two_about_one_identity_change_nothing() {
     assert_eq!(service.get_registry_statistics().await.unwrap().total_device_count, 2);
     assert!(service.change_identities(Vec::new()).await.unwrap().is_successful);
     let owner = KeyOwner { id: "d".to_owned(), module_id: None };
-    let request = BulkKeyRequest { policy_key: RenewedKey::Both, devices: vec![owner; 101] };
-    assert_eq!(service.regenerate_keys(&request).await.unwrap_err().code, ErrorCode::TooManyDevices);
+    for (number, code) in [(101, ErrorCode::TooManyDevices), (2, ErrorCode::DeviceDefinedMultipleTimes)] {
+        let request = BulkKeyRequest { policy_key: RenewedKey::Both, devices: vec![owner.clone(); number] };
+        assert_eq!(service.regenerate_keys(&request).await.unwrap_err().code, code);
+    }
 }
 
 #[tokio::test(start_paused = true)]

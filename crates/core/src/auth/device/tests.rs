@@ -106,8 +106,8 @@ async fn a_device_authenticates_with_either_of_its_keys_until_the_token_expires(
             assert_eq!(hub.with_token(&device, &token).await, Err(error), "{token}");
         }
     }
-    let stranger = sas::sign("hub.example/devices/d", &key(), None, at(200));
-    assert_eq!(hub.with_token(&device, &stranger).await, Err(DeviceAuthError::BadSignature));
+    let with_other_key = sas::sign("hub.example/devices/d", &key(), None, at(200));
+    assert_eq!(hub.with_token(&device, &with_other_key).await, Err(DeviceAuthError::BadSignature));
     let malformed = hub.with_token(&device, "password").await;
     assert!(matches!(malformed, Err(DeviceAuthError::Malformed(_))));
 }

@@ -85,7 +85,7 @@ async fn every_refusal_has_its_reason() {
     let policies = policies(&[&service]);
     let signed =
         |resource: &str, policy, expires| sas::sign(resource, &service.primary_key, policy, at(expires));
-    let stranger = sas::sign(HOST, &SharedAccessKey::generate(), Some("service"), at(200));
+    let with_other_key = sas::sign(HOST, &SharedAccessKey::generate(), Some("service"), at(200));
     for (header, reason) in [
         ("", "malformed"),
         ("SharedAccessSignature", "malformed"),
@@ -95,7 +95,7 @@ async fn every_refusal_has_its_reason() {
         (&signed(HOST, None, 200), NO_POLICY),
         (&signed(HOST, Some("unknown"), 200), "unknown_policy"),
         (&signed(HOST, Some("Service"), 200), "unknown_policy"),
-        (&stranger, "bad_signature"),
+        (&with_other_key, "bad_signature"),
         (&signed(HOST, Some("service"), 100), "expired"),
         (&signed("other.example", Some("service"), 200), "wrong_resource"),
         (&signed("hub.example/devices/d", Some("service"), 200), "wrong_resource"),
@@ -196,8 +196,8 @@ async fn a_token_for_events_may_be_signed_with_the_text_of_a_key_and_another_one
         let token = sas::sign(HOST, &text_of(key), Some("service"), at(101));
         assert_eq!(refusal(&token, &policies).await, "bad_signature");
     }
-    let stranger = sas::sign(resource, &SharedAccessKey::generate(), Some("service"), at(101));
-    assert_eq!(refusal(&stranger, &policies).await, "bad_signature");
+    let with_other_key = sas::sign(resource, &SharedAccessKey::generate(), Some("service"), at(101));
+    assert_eq!(refusal(&with_other_key, &policies).await, "bad_signature");
 }
 
 #[test]

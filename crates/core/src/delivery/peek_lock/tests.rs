@@ -130,7 +130,7 @@ fn an_item_whose_time_runs_out_on_its_way_is_not_delivered() {
     let late = hand_out(&peek_lock, Recipient::Token(LOCK));
     assert_eq!(peek_lock.next_timeout(), Some(Timestamp::from_unix_millis(10_000)));
     peek_lock.queue().clock.advance(10_000);
-    // Whoever asks next releases it.
+    // The next request releases it.
     let holder = peek_lock.holder(&QUEUE);
     let handed_out = hand_out(&peek_lock, Recipient::Holder(&holder));
     assert_eq!(notified(&peek_lock), 1);

@@ -2,17 +2,15 @@
 
 use ferrohub_model::bulk::{BulkError, ImportMode};
 use ferrohub_model::{HubError, IdentityId};
+use futures_util::future::join_all;
 use tracing::info;
 
 use super::bulk_error;
 use super::item::{Intent, Item};
-use crate::close_reason::CloseReason;
 use crate::hub::Hub;
-use crate::node::Selector;
 use crate::registry::write_identity::{connections_to_close, system_module_changes};
 use crate::registry::{Identity, IfMatch, not_found};
 use crate::store::{Applied, Change, ChangeGroup, Refusal, Refused, store_failed};
-use crate::telemetry::{EventSource, HubEvent};
 use crate::twins::{ServiceUpdate, TwinDocument, UpdateMode};
 
 /// The maximum number of attempts of an item without a condition when concurrent writes conflict with it.
@@ -70,13 +68,16 @@ impl Hub {
                     break;
                 }
             };
+            // Together, so that their events share commits.
+            let mut finished = Vec::new();
             for ((item, outcome), written) in outcomes.into_iter().zip(written) {
                 match written {
-                    Ok(applied) => self.finish(&item.id, outcome, applied).await,
+                    Ok(applied) => finished.push(self.finish(item.id, outcome, applied)),
                     Err(refused) if tries_left > 0 && is_outdated(&item, &refused) => items.push(item),
                     Err(refused) => errors.push(failed(&item, &refused.into())),
                 }
             }
+            join_all(finished).await;
         }
         errors
     }
@@ -122,10 +123,7 @@ impl Hub {
                 Ok((changes, Outcome::Updated(Box::new((old, identity)), update)))
             }
             Intent::Delete(expected_etag) => {
-                let last_state = match self.emits(EventSource::DeviceLifecycle) {
-                    true => self.store.twin(id).await.map_err(store_failed)?.map(Box::new),
-                    false => None,
-                };
+                let last_state = self.last_state(id).await?.map(Box::new);
                 Ok((vec![Change::Delete { id: id.clone(), expected_etag }], Outcome::Deleted(last_state)))
             }
             Intent::Twin(change, if_match) => {
@@ -135,13 +133,12 @@ impl Hub {
         }
     }
 
-    async fn finish(&self, id: &IdentityId, outcome: Outcome, mut applied: Applied) {
+    async fn finish(&self, id: IdentityId, outcome: Outcome, mut applied: Applied) {
         let twin = applied.twins.pop();
         match outcome {
             Outcome::Created(identity) => {
-                info!(device = %id, authentication = identity.authentication.kind().name(), "identity created");
                 let twin = twin.map(|(_, twin)| twin).unwrap_or_default();
-                self.emit(&identity, HubEvent::Created, || self.twin_body(&identity, &twin)).await;
+                self.identity_created(&identity, &twin).await;
             }
             Outcome::Updated(identities, update) => {
                 let (old, new) = *identities;
@@ -151,14 +148,7 @@ impl Hub {
                     self.updated_by_service(&update, &identity, &twin).await;
                 }
             }
-            Outcome::Deleted(last_state) => {
-                self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
-                info!(device = %id, "identity deleted");
-                if let Some(last_state) = last_state {
-                    let (identity, twin) = *last_state;
-                    self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
-                }
-            }
+            Outcome::Deleted(last_state) => self.identity_deleted(&id, last_state.map(|state| *state)).await,
             Outcome::TwinUpdated(update) => {
                 if let Some((identity, twin)) = twin {
                     self.updated_by_service(&update, &identity, &twin).await;

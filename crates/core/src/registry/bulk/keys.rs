@@ -4,7 +4,7 @@ use ferrohub_model::bulk::{BulkKeyError, BulkKeyRequest, BulkKeyResult, KeyOwner
 use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, KeyChange, ModuleId};
 use futures_util::future::join_all;
 
-use super::check_number;
+use super::{check_distinct, check_number};
 use crate::callers::ServiceCaller;
 use crate::operations::Operation;
 use crate::registry::{Authentication, Identity, IfMatch};
@@ -15,20 +15,22 @@ impl ServiceCaller {
     ///
     /// # Errors
     ///
-    /// `TooManyDevices` for more than 100 identities: nothing is changed then.
+    /// `TooManyDevices` for more than 100 identities, and `DeviceDefinedMultipleTimes` if one is named twice: nothing is changed
+    /// then.
     pub async fn regenerate_keys(&self, request: &BulkKeyRequest) -> Result<BulkKeyResult, HubError> {
         let hub = self.permit(Operation::RegenerateKeys)?;
         check_number(request.devices.len())?;
+        let ids: Vec<_> = request.devices.iter().map(identity_of).collect();
+        // Of two new keys of an identity, the first would not be valid any more.
+        check_distinct(ids.iter().flatten())?;
         let which = request.policy_key;
         let change = match which {
             RenewedKey::Primary => KeyChange::Primary,
             RenewedKey::Secondary => KeyChange::Secondary,
             RenewedKey::Both => KeyChange::Both,
         };
-        let changed = join_all(request.devices.iter().map(async |owner| {
-            let id = identity_of(owner)?;
-            hub.change_key(&id, change, &IfMatch::Any).await
-        }));
+        let changed =
+            join_all(ids.into_iter().map(async |id| hub.change_key(&id?, change, &IfMatch::Any).await));
         let mut result = BulkKeyResult { policy_key: which, errors: Vec::new(), rotated_keys: Vec::new() };
         for (owner, changed) in request.devices.iter().zip(changed.await) {
             match changed {
