@@ -29,7 +29,7 @@ mod locks;
 mod peek_lock;
 mod waiters;
 
-pub(crate) use guards::{Holder, HubLocks, Reading, Recipient};
+pub(crate) use guards::{HandOut, Holder, HubLocks, Reading, Recipient};
 pub use lock_token::LockToken;
 pub(crate) use locks::{Entry, HandOutLimit, Released};
 pub(crate) use peek_lock::{PeekLock, QueueKind, Written};

@@ -3,8 +3,8 @@
 //! An adapter here has the same outcomes as the one that keeps its state on a disk: the conformance suite of each port
 //! (`tests/conformance`) runs over both. Nothing survives the process, so the program does not use this crate.
 //!
-//! Every change is made when its future is first polled, and is answered in a later poll, as by an adapter that waits for
-//! a disk. A caller that assumes the answer at once, or that no other change comes in between, fails here too.
+//! A change or read of the store is made when its future is first polled, and is answered in a later poll, as by an adapter
+//! that waits for a disk. A caller that assumes the answer at once, or that no other change comes in between, fails here too.
 //!
 //! With [`VirtualClock`] and tokio's paused time, hours of locks, expiries and retention take milliseconds.
 #![forbid(unsafe_code)]

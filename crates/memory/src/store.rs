@@ -48,11 +48,15 @@ impl MemoryStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the state.
-    fn read<T>(&self, work: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
-        let mut content = self.lock();
-        content.calls += 1;
-        if content.is_closed { Err(StoreError::Closed) } else { Ok(work(&content.state)) }
+    /// Reads the state at once, and answers later.
+    async fn read<T>(&self, work: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
+        let read = {
+            let mut content = self.lock();
+            content.calls += 1;
+            if content.is_closed { Err(StoreError::Closed) } else { Ok(work(&content.state)) }
+        };
+        yield_now().await;
+        read
     }
 
     /// Changes the state at once, and answers later.

@@ -9,10 +9,12 @@ use tracing::debug;
 use super::{FeedbackLimits, MessageStore, Settlement, StoredFeedback};
 use crate::clock::Clock;
 use crate::delivery::{
-    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters, Written,
+    Attempt, Entry, HandOut, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters,
+    Written,
 };
 use crate::metrics::Outcomes;
 use crate::store_error::StoreError;
+use crate::uncancelled::run_uncancelled;
 
 /// A batch of feedback records, locked for the service that received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,9 @@ impl QueueKind for FeedbackQueue {
     }
 }
 
+/// Records that are locked for a receiver, and not delivered yet.
+type HandedOut = (HandOut<FeedbackQueue>, Vec<StoredFeedback>);
+
 impl FeedbackQueue {
     pub(super) fn new(
         store: Arc<dyn MessageStore>,
@@ -108,21 +113,18 @@ impl PeekLock<FeedbackQueue> {
     }
 
     async fn try_receive(self: &Arc<Self>) -> Result<Attempt<FeedbackBatch>, StoreError> {
-        let FeedbackQueue { store, clock, limits, waiters, .. } = self.queue();
-        let _turn = waiters.turn().await;
         loop {
-            let reading = self.read(&());
-            let records = store.feedback(&reading.locked(), limits.batch).await?;
-            let Some(first) = records.first() else { return Ok(Attempt::Nothing(self.next_timeout())) };
-            let delay = i64::try_from(limits.delay.as_millis()).unwrap_or(i64::MAX);
-            let ready = first.record.enqueued_time_utc.plus_millis(delay);
-            if records.len() < limits.batch && ready > clock.now() {
-                return Ok(Attempt::Nothing(self.next_timeout().into_iter().chain([ready]).min()));
-            }
-            let entries: Vec<Entry> = records.iter().map(entry).collect();
-            let limit = HandOutLimit { items: records.len(), bytes: usize::MAX, max_deliveries: u32::MAX };
-            let handed_out = reading.hand_out(Recipient::Token(limits.lock), &entries, limit);
-            let Some((token, locked_until)) = handed_out.lock else { continue };
+            let peek_lock = self.clone();
+            // In a task of its own: a receiver that is not polled for a while must not keep its turn.
+            let found = run_uncancelled(self.queue().panics(), async move { peek_lock.hand_out().await });
+            let (handed_out, records) = match found.await? {
+                Attempt::Received(found) => found,
+                Attempt::Nothing(ready) => return Ok(Attempt::Nothing(ready)),
+            };
+            let (lock, first) = (handed_out.lock, records.first());
+            let (Some((token, locked_until)), Some(first)) = (lock, first) else { continue };
+            let (sequence, delivery_count, enqueued) =
+                (first.sequence, first.delivery_count, first.record.enqueued_time_utc);
             if handed_out.sequences().len() < records.len() || handed_out.keep(|_| true).is_empty() {
                 // Some of them have just been settled or released.
                 continue;
@@ -131,12 +133,29 @@ impl PeekLock<FeedbackQueue> {
             return Ok(Attempt::Received(FeedbackBatch {
                 token,
                 locked_until,
-                sequence: first.sequence,
-                delivery_count: first.delivery_count,
-                enqueued: first.record.enqueued_time_utc,
+                sequence,
+                delivery_count,
+                enqueued,
                 records: records.into_iter().map(|record| record.record).collect(),
             }));
         }
+    }
+
+    /// Locks the oldest unlocked records as a batch. Dropping what is returned releases them.
+    async fn hand_out(self: &Arc<Self>) -> Result<Attempt<HandedOut>, StoreError> {
+        let FeedbackQueue { store, clock, limits, waiters, .. } = self.queue();
+        let _turn = waiters.turn().await;
+        let reading = self.read(&());
+        let records = store.feedback(&reading.locked(), limits.batch).await?;
+        let Some(first) = records.first() else { return Ok(Attempt::Nothing(self.next_timeout())) };
+        let delay = i64::try_from(limits.delay.as_millis()).unwrap_or(i64::MAX);
+        let ready = first.record.enqueued_time_utc.plus_millis(delay);
+        if records.len() < limits.batch && ready > clock.now() {
+            return Ok(Attempt::Nothing(self.next_timeout().into_iter().chain([ready]).min()));
+        }
+        let entries: Vec<Entry> = records.iter().map(entry).collect();
+        let limit = HandOutLimit { items: records.len(), bytes: usize::MAX, max_deliveries: u32::MAX };
+        Ok(Attempt::Received((reading.hand_out(Recipient::Token(limits.lock), &entries, limit), records)))
     }
 
     /// Unlocks the batch with this token, as if it had not been received. Has no effect if the lock has expired or the batch

@@ -33,7 +33,8 @@ impl From<Session> for MessageFilter {
 pub struct Fetched {
     /// The messages.
     pub messages: Vec<StoredMessage>,
-    /// Whether the limit left out further messages; fetch again when there is room.
+    /// Whether there may be further messages that can be fetched now, also if `messages` is empty: fetch again when there is
+    /// room.
     pub more: bool,
 }
 
@@ -53,7 +54,8 @@ impl Receiver {
     }
 
     /// Locks and returns the oldest unlocked messages: at most `messages`, and at most `bytes` in total unless the
-    /// first one alone is larger. If there are none, the connection is notified when there are.
+    /// first one alone is larger. If there are none and `more` is false, the
+    /// connection is notified when there are.
     pub async fn fetch(
         &self,
         filter: MessageFilter,

@@ -59,7 +59,9 @@ impl ServiceCaller {
     /// Deletes all messages in the queue of a device, locked messages included.
     pub async fn purge_messages(&self, id: &IdentityId) -> Result<PurgeResult, HubError> {
         let hub = self.permit(Operation::PurgeMessages)?;
-        match hub.queues.purge(id).await.map_err(store_failed)? {
+        let (queues, purged) = (hub.queues.clone(), id.clone());
+        let purged = run_uncancelled(&hub.metrics.panics, async move { queues.purge(&purged).await });
+        match purged.await.map_err(store_failed)? {
             Some(messages) => Ok(PurgeResult::new(id, messages)),
             None => Err(not_found(id)),
         }

@@ -10,13 +10,15 @@ use super::{FileNotificationStore, StoredNotification};
 use crate::callers::ServiceCaller;
 use crate::clock::Clock;
 use crate::delivery::{
-    Attempt, Entry, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters, Written,
+    Attempt, Entry, HandOut, HandOutLimit, LockToken, PeekLock, QueueKind, Recipient, Released, Waiters,
+    Written,
 };
 use crate::hub::Hub;
 use crate::limits::NotificationLimits;
-use crate::metrics::{Metrics, Outcomes, count};
+use crate::metrics::{Metrics, Outcomes, count, counter};
 use crate::operations::Operation;
 use crate::store_error::{StoreError, store_failed};
+use crate::uncancelled::run_uncancelled;
 
 /// Number of notifications that are read at a time; the ones that were delivered too often are removed.
 const READ: usize = 16;
@@ -69,14 +71,19 @@ impl QueueKind for NotificationQueue {
         sequences: &[u64],
         outcome: NotificationOutcome,
     ) -> Result<Written, StoreError> {
-        let items = match outcome {
-            NotificationOutcome::Complete | NotificationOutcome::DeadLetter => {
-                self.store.complete_file_notifications(sequences).await?
+        let (items, label) = match outcome {
+            NotificationOutcome::Complete => {
+                (self.store.complete_file_notifications(sequences).await?, "completed")
+            }
+            NotificationOutcome::DeadLetter => {
+                (self.store.complete_file_notifications(sequences).await?, "dead_lettered")
             }
             NotificationOutcome::Abandon => {
-                self.store.abandon_file_notifications(sequences, self.limits.max_deliveries).await?
+                let max_deliveries = self.limits.max_deliveries;
+                (self.store.abandon_file_notifications(sequences, max_deliveries).await?, "abandoned")
             }
         };
+        counter(&self.metrics.file_notifications, label).inc_by(items);
         Ok(Written { items, available: outcome == NotificationOutcome::Abandon })
     }
 
@@ -86,6 +93,9 @@ impl QueueKind for NotificationQueue {
         }
     }
 }
+
+/// What was read, and what of it is locked for a receiver and not delivered yet.
+type HandedOut = (HandOut<NotificationQueue>, Vec<StoredNotification>);
 
 impl NotificationQueue {
     /// Wakes the services that wait for notifications. Call it after a notification is stored.
@@ -109,19 +119,16 @@ impl PeekLock<NotificationQueue> {
     /// Locks the next notification and counts its delivery. If this is dropped, the notification is not locked any more; its
     /// delivery may be counted.
     async fn try_receive(self: &Arc<Self>) -> Result<Attempt<LockedNotification>, StoreError> {
-        let NotificationQueue { store, clock, limits, metrics, waiters } = self.queue();
+        let NotificationQueue { store, metrics, .. } = self.queue();
         loop {
-            let turn = waiters.turn().await;
-            let reading = self.read(&());
-            let mut found = store.file_notifications(clock.now(), &reading.locked(), READ).await?;
-            if found.is_empty() {
-                return Ok(Attempt::Nothing(self.next_timeout()));
-            }
-            let entries: Vec<Entry> = found.iter().map(entry).collect();
-            let limit = HandOutLimit { items: 1, bytes: usize::MAX, max_deliveries: limits.max_deliveries };
-            let mut handed_out = reading.hand_out(Recipient::Token(limits.lock_duration), &entries, limit);
+            let peek_lock = self.clone();
+            // In a task of its own: a receiver that is not polled for a while must not keep its turn.
+            let found = run_uncancelled(&metrics.panics, async move { peek_lock.hand_out().await });
+            let (mut handed_out, mut found) = match found.await? {
+                Attempt::Received(found) => found,
+                Attempt::Nothing(ready) => return Ok(Attempt::Nothing(ready)),
+            };
             // It is locked, so another receiver may look while this one writes.
-            drop(turn);
             if let Some(exhausted) = handed_out.exhausted.take() {
                 let notifications = exhausted.settle(NotificationOutcome::DeadLetter).await?;
                 info!(notifications, "file notifications dead-lettered: maximum delivery count exceeded");
@@ -138,6 +145,23 @@ impl PeekLock<NotificationQueue> {
             count(&metrics.file_notifications, "delivered");
             return Ok(Attempt::Received(LockedNotification { token, notification }));
         }
+    }
+
+    /// Locks the next notification. Dropping what is returned releases it.
+    async fn hand_out(self: &Arc<Self>) -> Result<Attempt<HandedOut>, StoreError> {
+        let NotificationQueue { store, clock, limits, waiters, .. } = self.queue();
+        let _turn = waiters.turn().await;
+        let reading = self.read(&());
+        let found = store.file_notifications(clock.now(), &reading.locked(), READ).await?;
+        if found.is_empty() {
+            return Ok(Attempt::Nothing(self.next_timeout()));
+        }
+        let entries: Vec<Entry> = found.iter().map(entry).collect();
+        let limit = HandOutLimit { items: 1, bytes: usize::MAX, max_deliveries: limits.max_deliveries };
+        Ok(Attempt::Received((
+            reading.hand_out(Recipient::Token(limits.lock_duration), &entries, limit),
+            found,
+        )))
     }
 
     /// Settles the notification that was received with this token. Returns false if the lock expired, the token is unknown, or the
@@ -184,7 +208,7 @@ impl ServiceCaller {
     /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn complete_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let hub = self.permit(Operation::CompleteFileNotification)?;
-        hub.settle_file_notification(lock_token, NotificationOutcome::Complete, "completed").await
+        hub.settle_file_notification(lock_token, NotificationOutcome::Complete).await
     }
 
     /// Abandons a notification, so that it can be received again.
@@ -194,7 +218,7 @@ impl ServiceCaller {
     /// `DeviceMessageLockLost` if the lock expired or the token is unknown.
     pub async fn abandon_file_notification(&self, lock_token: &str) -> Result<(), HubError> {
         let hub = self.permit(Operation::AbandonFileNotification)?;
-        hub.settle_file_notification(lock_token, NotificationOutcome::Abandon, "abandoned").await
+        hub.settle_file_notification(lock_token, NotificationOutcome::Abandon).await
     }
 }
 
@@ -203,7 +227,6 @@ impl Hub {
         &self,
         lock_token: &str,
         outcome: NotificationOutcome,
-        label: &'static str,
     ) -> Result<(), HubError> {
         if !self.notifications.settle(lock_token, outcome).await.map_err(store_failed)? {
             return Err(HubError::new(
@@ -211,7 +234,6 @@ impl Hub {
                 "The lock of the notification expired, or the lock token is unknown.",
             ));
         }
-        count(&self.metrics.file_notifications, label);
         Ok(())
     }
 }

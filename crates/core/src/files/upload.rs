@@ -18,6 +18,7 @@ use crate::metrics::count;
 use crate::operations::Operation;
 use crate::registry::{Identity, not_found};
 use crate::store::store_failed;
+use crate::uncancelled::run_uncancelled;
 
 /// The rights of an upload URL. The device may also read the file back.
 const DEVICE_RIGHTS: [BlobRight; 3] = [BlobRight::Read, BlobRight::Create, BlobRight::Write];
@@ -41,9 +42,12 @@ impl DeviceCaller {
         begun
     }
 
-    /// Ends an upload with the outcome that the device reports: the file was uploaded, or the upload failed.
+    /// Ends an upload with the outcome that the device reports: the file was uploaded, or the upload failed. Runs to completion
+    /// even if the caller is cancelled, so that the services that wait for the notification are woken.
     pub async fn end_upload(&self, outcome: &FileUploadOutcome) -> Result<(), HubError> {
-        self.permit(Operation::CompleteUpload)?.end_upload(self.id(), outcome).await
+        let hub = self.permit(Operation::CompleteUpload)?;
+        let (worker, id, outcome) = (hub.clone(), self.id().clone(), outcome.clone());
+        run_uncancelled(&hub.metrics.panics, async move { worker.end_upload(&id, &outcome).await }).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! The properties of an event, each with its type.
 //!
 //! Devices that use MQTT and HTTPS send text. AMQP has types: a number stays a number until a reader gets it.
-//! [`EventProperties`] holds its [stored form](stored_form), so nothing is parsed or copied when an event is stored or
-//! read; what a head renders is read from there.
+//! [`EventProperties`] holds its [stored form](stored_form): nothing is copied when an event is stored or read. What was read
+//! is checked once; what a head renders is read from there.
 
 mod stored_form;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use ferrohub_model::ErrorCode;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use crate::test_hub::{TestHub, hours, is_soon, pass, seconds};
+use crate::test_hub::{TestHub, hours, is_soon, pass, run_ready_tasks, seconds};
 use crate::uploads::upload;
 
 fn with_notifications(settings: &mut HubSettings) {
@@ -118,7 +118,11 @@ async fn after_a_crash_a_locked_notification_is_delivered_again_at_once() {
 async fn a_service_that_goes_away_while_it_receives_leaves_nothing_locked() {
     let (_hub, service) = hub_with_uploads(&["a"]).await;
     // It goes away as soon as the delivery is written, before it gets the notification.
-    assert!(service.next_file_notification().now_or_never().is_none());
+    let mut gone = Box::pin(service.next_file_notification());
+    assert!(gone.as_mut().now_or_never().is_none());
+    run_ready_tasks().await;
+    assert!(gone.as_mut().now_or_never().is_none());
+    drop(gone);
     let locked = receive(&service).await.unwrap();
     service.abandon_file_notification(&locked.token.to_string()).await.unwrap();
     assert_eq!(
@@ -148,4 +152,21 @@ async fn of_many_services_that_wait_each_gets_a_notification() {
     }
     names.sort();
     assert_eq!(names, ["d/a", "d/b", "d/c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_stops_in_the_middle_does_not_keep_the_others_waiting() {
+    let (hub, service) = hub_with_uploads(&["a", "b"]).await;
+    // It looks for a notification, and is not polled any more: its client does not read.
+    let mut stalled = Box::pin(service.next_file_notification());
+    assert!(stalled.as_mut().now_or_never().is_none());
+    let others = async {
+        run_ready_tasks().await;
+        next_name(&service).await
+    };
+    assert_eq!(tokio::time::timeout(seconds(5), others).await.expect("it gets one").as_deref(), Some("d/b"));
+    drop(stalled);
+    run_ready_tasks().await;
+    assert_eq!(next_name(&service).await.as_deref(), Some("d/a"), "nothing stays locked");
+    drop(hub);
 }

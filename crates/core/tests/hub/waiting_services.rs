@@ -5,6 +5,7 @@ use std::time::Duration;
 use ferrohub_core::cloud_to_device::{FeedbackBatch, Settlement};
 use ferrohub_core::limits::NotificationLimits;
 use ferrohub_core::{HubSettings, ServiceCaller};
+use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -119,4 +120,25 @@ async fn services_that_wait_cost_no_reads_and_no_writes() {
     let minutes = 24 * 60;
     let calls = hub.store.calls() - before;
     assert!(calls <= 3 * minutes, "{calls} reads and writes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_stops_in_the_middle_does_not_keep_the_others_waiting() {
+    let (hub, service) = hub_with_service(without_delay).await;
+    add_feedback(&hub, 1..2).await;
+    // It looks for feedback, and is not polled any more: its client does not read.
+    let mut stalled = Box::pin(service.next_feedback());
+    assert!(stalled.as_mut().now_or_never().is_none());
+    let waiting = wait(&service);
+    pass(seconds(1)).await;
+    drop(stalled);
+    let (batch, _) = tokio::time::timeout(seconds(5), waiting).await.expect("it gets the batch").unwrap();
+    assert_eq!(ids(&batch), ["1"]);
+    let mut stalled = Box::pin(service.next_feedback());
+    assert!(stalled.as_mut().now_or_never().is_none());
+    pass(seconds(1)).await;
+    let other = wait(&service);
+    add_feedback(&hub, 2..3).await;
+    let got = tokio::time::timeout(seconds(5), other).await.expect("the stalled one has no turn").unwrap();
+    assert_eq!(ids(&got.0), ["2"]);
 }

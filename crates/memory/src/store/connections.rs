@@ -32,6 +32,7 @@ impl ConnectionStore for MemoryStore {
             let stored = state.identities.get(id)?;
             Some((state.counted(&stored.identity), stored.session))
         })
+        .await
     }
 
     async fn save_session(

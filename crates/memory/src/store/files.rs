@@ -92,7 +92,7 @@ impl UploadStore for MemoryStore {
     }
 
     async fn upload(&self, correlation_id: &str) -> Result<Option<Upload>, StoreError> {
-        self.read(|state| state.uploads.get(correlation_id).map(|(upload, _)| upload.clone()))
+        self.read(|state| state.uploads.get(correlation_id).map(|(upload, _)| upload.clone())).await
     }
 
     async fn end_upload(
@@ -116,7 +116,7 @@ impl UploadStore for MemoryStore {
 #[async_trait]
 impl BlobIndex for MemoryStore {
     async fn blob(&self, name: &BlobName) -> Result<Option<StoredBlob>, StoreError> {
-        self.read(|state| state.blobs.get(name).cloned())
+        self.read(|state| state.blobs.get(name).cloned()).await
     }
 
     async fn blobs(
@@ -133,6 +133,7 @@ impl BlobIndex for MemoryStore {
             let found = state.blobs.iter().filter(|(name, _)| is_listed(name)).take(top);
             found.map(|(_, stored)| stored.blob.clone()).collect()
         })
+        .await
     }
 
     async fn put_blob(
@@ -160,6 +161,7 @@ impl BlobIndex for MemoryStore {
             let found = state.blobs.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
             found.take(top).map(|(name, stored)| (stored.file.clone(), name.clone())).collect()
         })
+        .await
     }
 }
 
@@ -170,6 +172,7 @@ impl SigningKeyStore for MemoryStore {
             let keys = state.signing_keys.iter().rev();
             keys.map(|(created, key)| StoredSigningKey { key: key.clone(), created: *created }).collect()
         })
+        .await
     }
 
     async fn save_signing_key(

@@ -103,7 +103,7 @@ impl MessageStore for MemoryStore {
             size: message.properties.size() + message.body.len(),
             is_input: message.input.is_some(),
         };
-        self.read(|state| state.queue(id).map(entry).collect())
+        self.read(|state| state.queue(id).map(entry).collect()).await
     }
 
     async fn messages(&self, sequences: &[u64]) -> Result<Vec<StoredMessage>, StoreError> {
@@ -114,6 +114,7 @@ impl MessageStore for MemoryStore {
             });
             found.collect()
         })
+        .await
     }
 
     async fn settle_messages(
@@ -148,15 +149,15 @@ impl MessageStore for MemoryStore {
         after: (Timestamp, u64),
         top: usize,
     ) -> Result<Vec<ExpiredMessage>, StoreError> {
-        self.read(|state| state.expired(now, after, top))
+        self.read(|state| state.expired(now, after, top)).await
     }
 
     async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|state| state.next_expiry(now))
+        self.read(|state| state.next_expiry(now)).await
     }
 
     async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
-        self.read(|state| state.oldest_feedback(excluded, top))
+        self.read(|state| state.oldest_feedback(excluded, top)).await
     }
 
     async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError> {

@@ -63,7 +63,7 @@ impl FileNotificationStore for MemoryStore {
         excluded: &[u64],
         top: usize,
     ) -> Result<Vec<StoredNotification>, StoreError> {
-        self.read(|state| state.oldest_notifications(now, excluded, top))
+        self.read(|state| state.oldest_notifications(now, excluded, top)).await
     }
 
     async fn count_file_notification_delivery(&self, sequence: u64) -> Result<bool, StoreError> {

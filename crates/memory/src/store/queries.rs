@@ -10,11 +10,13 @@ use super::MemoryStore;
 #[async_trait]
 impl QueryStore for MemoryStore {
     async fn run_query(&self, request: PageRequest) -> Result<Page, QueryFailure> {
-        let twins: Vec<_> = self.read(|state| {
-            let ids: Vec<_> =
-                state.identities.iter().map(|(id, stored)| (id.clone(), stored.twin.clone())).collect();
-            ids.into_iter().filter_map(|(id, twin)| Some((state.identity(&id)?, twin))).collect()
-        })?;
+        let twins: Vec<_> = self
+            .read(|state| {
+                let ids: Vec<_> =
+                    state.identities.iter().map(|(id, stored)| (id.clone(), stored.twin.clone())).collect();
+                ids.into_iter().filter_map(|(id, twin)| Some((state.identity(&id)?, twin))).collect()
+            })
+            .await?;
         run_in_memory(&request, twins.iter().map(|(identity, twin)| (identity, twin)))
     }
 

@@ -18,10 +18,11 @@ impl RegistryStore for MemoryStore {
             let disabled = devices().filter(|stored| stored.identity.status == Status::Disabled);
             DeviceCounts { total: devices().count() as u64, disabled: disabled.count() as u64 }
         })
+        .await
     }
 
     async fn identity(&self, id: &IdentityId) -> Result<Option<Identity>, StoreError> {
-        self.read(|state| state.identity(id))
+        self.read(|state| state.identity(id)).await
     }
 
     async fn devices(
@@ -41,6 +42,7 @@ impl RegistryStore for MemoryStore {
             });
             found.take(top).map(|stored| state.counted(&stored.identity)).collect()
         })
+        .await
     }
 
     async fn modules(
@@ -57,6 +59,7 @@ impl RegistryStore for MemoryStore {
             });
             found.take(top).map(|stored| state.counted(&stored.identity)).collect()
         })
+        .await
     }
 }
 
@@ -67,5 +70,6 @@ impl TwinStore for MemoryStore {
             let stored = state.identities.get(id)?;
             Some((state.counted(&stored.identity), stored.twin.clone()))
         })
+        .await
     }
 }

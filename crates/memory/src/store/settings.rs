@@ -10,7 +10,7 @@ use super::MemoryStore;
 #[async_trait]
 impl PolicyStore for MemoryStore {
     async fn policies(&self) -> Result<Vec<StoredPolicy>, StoreError> {
-        self.read(|state| state.policies.values().cloned().collect())
+        self.read(|state| state.policies.values().cloned().collect()).await
     }
 
     async fn save_policy(&self, policy: &StoredPolicy) -> Result<(), StoreError> {
@@ -21,7 +21,7 @@ impl PolicyStore for MemoryStore {
 #[async_trait]
 impl AuthorityStore for MemoryStore {
     async fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError> {
-        self.read(|state| state.authorities.values().cloned().collect())
+        self.read(|state| state.authorities.values().cloned().collect()).await
     }
 
     async fn save_authority(&self, authority: &StoredAuthority) -> Result<(), StoreError> {
