@@ -93,6 +93,11 @@ impl Readers {
         self.links.retain(|reader| !has_ended(reader.link));
     }
 
+    /// Returns whether a link has a reader.
+    pub(super) fn contains(&self, link: LinkId) -> bool {
+        self.links.iter().any(|reader| reader.link == link)
+    }
+
     /// Returns whether the client of a link wants to know the last event of the partition.
     pub(super) fn wants_last_enqueued(&self, link: LinkId) -> bool {
         self.links.iter().any(|reader| reader.link == link && reader.wants_last_enqueued)
