@@ -222,7 +222,7 @@ impl Batch {
 
     /// Returns the bytes of memory that it occupies.
     fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
     }
 
     /// Sends messages while the client takes them; returns their number.
