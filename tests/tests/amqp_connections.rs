@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use ferrohub_acceptance::raw_tls::RawTls;
 use ferrohub_acceptance::sas::{self, Token};
-use ferrohub_acceptance::{AmqpClient, Device, Hub, ManualAckDevice, Service, eventually};
+use ferrohub_acceptance::{
+    AmqpClient, Device, EventsLink, HttpsDevice, Hub, ManualAckDevice, Service, eventually,
+};
+use ferrohub_amqp::performative::DeliveryState;
+use serde_json::json;
 
 const MESSAGES: &str = "/messages/devicebound";
 const TO: &str = "/devices/dev1/messages/devicebound";
@@ -154,6 +158,37 @@ fn a_client_that_renews_its_token_keeps_its_links() {
     // The first token has expired.
     std::thread::sleep(Duration::from_secs(4));
     client.send(link, TO, b"renewed").unwrap();
+}
+
+#[test]
+fn a_client_that_renews_its_token_after_the_expiry_keeps_its_other_links() {
+    let hub = Hub::builder().config("[messages]\nfeedback_delay_seconds = 0").start();
+    let service = Service::owner(&hub);
+    let device = HttpsDevice::new(&service, &service.create_device("dev1"));
+    let mut client = AmqpClient::connect(&hub);
+    assert_eq!(client.put_token(&short_token(&hub, 3)), 200);
+    client.attach_sender(MESSAGES).unwrap();
+    let sender = client.attach_sender("/messages/deviceBound").unwrap();
+    client.attach_receiver("/messages/serviceBound/feedback").unwrap();
+    client.attach_events(&hub, &EventsLink::default()).unwrap();
+    assert_eq!(client.next_detach().condition, UNAUTHORIZED, "one link tells the client of the expiry");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(client.put_token(&token(&hub)), 200);
+    // Its reader has ended with the token. The client must learn that it gets no events.
+    assert_eq!(client.next_detach().condition, UNAUTHORIZED, "the link for events");
+    client.send(sender, TO, b"renewed").unwrap();
+    let (lock, _) = device.receive().expect("a message");
+    assert_eq!(device.complete(&lock).status, 204);
+    service.send("dev1", json!({ "iothub-messageid": "1", "iothub-ack": "full" }), b"");
+    let (lock, _) = device.receive().expect("a message");
+    assert_eq!(device.complete(&lock).status, 204);
+    let item = client.next_item();
+    assert_eq!(item.body[0]["originalMessageId"], "1");
+    client.settle(item, &DeliveryState::Accepted);
+    client.attach_events(&hub, &EventsLink::default()).unwrap();
+    // The time for a renewal is over; the connection stays.
+    std::thread::sleep(Duration::from_secs(4));
+    client.send(sender, TO, b"again").unwrap();
 }
 
 #[test]

@@ -117,6 +117,11 @@ fn what_the_hub_does_not_understand_is_refused_with_a_reason() {
         (EventsLink { group: "nobody", ..link() }, "amqp:not-found", "There is no consumer group nobody"),
         (EventsLink { partition: 4, ..link() }, "amqp:not-found", "There is no partition 4"),
         (
+            EventsLink { partition: 4, filter: Some("amqp.annotation.x-opt-offset > '0'"), ..link() },
+            "amqp:not-found",
+            "There is no partition 4",
+        ),
+        (
             EventsLink { address: Some(format!("{}/Partitions/0", hub.name())), ..link() },
             "amqp:not-found",
             "did not match any of the expected formats",

@@ -118,7 +118,7 @@ impl<'a> SasToken<'a> {
         key.verify_under_text(string_to_sign(self.resource, self.expiry_text).as_bytes(), &self.signature)
     }
 
-    /// Returns the parsed resource; `None` if it has no host.
+    /// Returns the parsed resource; `None` if it has no host, or is longer than any that a token is for.
     #[must_use]
     pub fn resource(&self) -> Option<Resource> {
         Resource::parse(self.resource)

@@ -68,7 +68,9 @@ impl Connection {
     }
 
     /// Returns whether a message can be sent on a link at once, at least in part: it has credit, its session a window, and
-    /// not too much output is pending. A driver that sends only then holds no message in memory for a receiver that stalls.
+    /// not too much output is pending. Of a driver that sends only then, each session keeps at most the rest of one message
+    /// for a receiver that stalls. Until that is sent, no link of the session can send; if it is longer than
+    /// [`Config::max_transmit`](crate::Config::max_transmit), no link of the connection can.
     #[must_use]
     pub fn can_send(&self, link: LinkId) -> bool {
         let session = self.position(link.channel).ok().and_then(|at| self.sessions.get(at));

@@ -188,6 +188,9 @@ impl ManagedEventLog {
             Some(partition) => vec![partition],
             None => (0..self.log.partitions()).collect(),
         };
+        if partition.is_some_and(|partition| partition >= self.log.partitions()) {
+            return Err(OpenReaderError::NoPartition);
+        }
         // `After` holds a sequence number for each partition of which an earlier reader has read something. A number
         // for a partition that does not exist is out of range, too.
         if let StartPosition::After(position) = from
@@ -315,6 +318,17 @@ mod tests {
                 }
                 Err(other) => panic!("{other}"),
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_an_unknown_partition_is_refused_whatever_its_position() {
+        let log = managed_event_log(&Arc::new(SlowLog::new()));
+        let stopping = watch::Sender::new(false);
+        let group = ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
+        for from in [StartPosition::Start, StartPosition::End, StartPosition::at_sequence(2, 0, true)] {
+            let opened = log.open_reader(group, &from, Some(2), None, stopping.subscribe()).await;
+            assert!(matches!(opened.err(), Some(OpenReaderError::NoPartition)), "{from:?}");
         }
     }
 }

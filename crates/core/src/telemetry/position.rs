@@ -73,7 +73,11 @@ impl StartPosition {
         match offset {
             "-1" => Some(Self::Start),
             "@latest" => Some(Self::End),
-            offset => Some(Self::at_sequence(partition, offset.parse().ok()?, inclusive)),
+            // `parse` alone also accepts a sign.
+            offset if offset.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(Self::at_sequence(partition, offset.parse().ok()?, inclusive))
+            }
+            _ => None,
         }
     }
 
@@ -117,7 +121,7 @@ mod tests {
         for inclusive in [true, false] {
             assert_eq!(StartPosition::at_offset(3, "-1", inclusive), Some(StartPosition::Start));
             assert_eq!(StartPosition::at_offset(3, "@latest", inclusive), Some(StartPosition::End));
-            for offset in ["", "-2", "x", "1:2", "18446744073709551616"] {
+            for offset in ["", "-2", "+2", " 2", "x", "1:2", "18446744073709551616"] {
                 assert_eq!(StartPosition::at_offset(3, offset, inclusive), None, "{offset}");
             }
         }

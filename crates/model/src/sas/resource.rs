@@ -20,6 +20,9 @@ use crate::percent;
 const MAX_STRUCTURE_DECODINGS: usize = 2;
 /// How often an id segment may still be encoded: Edge encodes ids three times and the whole once.
 const MAX_ID_DECODINGS: usize = 2;
+/// Segments of the longest resource that means anything, that of a partition:
+/// `messages/events/consumergroups/{group}/partitions/{partition}`. A caller is kept with its path.
+const MAX_SEGMENTS: usize = 6;
 /// What readers of events write before the host.
 const EVENT_SCHEMES: [&str; 2] = ["sb://", "amqps://"];
 /// Some tools also sign the end of the MQTT user name.
@@ -37,7 +40,7 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Parses the literal text of `sr`. `None` if it has no host.
+    /// Parses the literal text of `sr`. `None` if it has no host, or more than [`MAX_SEGMENTS`] segments.
     pub(super) fn parse(literal: &str) -> Option<Self> {
         let mut text = literal.to_owned();
         let mut decodings = 0;
@@ -52,9 +55,13 @@ impl Resource {
         let host = parts.next().filter(|host| !host.is_empty())?;
         // A port, if any, is not part of the hub's name.
         let host = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(host, _)| host);
-        let mut segments: Vec<String> = parts.map(str::to_owned).collect();
+        // One more for the slash at the end, and one to see that there are too many.
+        let mut segments: Vec<String> = parts.take(MAX_SEGMENTS + 2).map(str::to_owned).collect();
         if segments.last().is_some_and(String::is_empty) {
             segments.pop();
+        }
+        if segments.len() > MAX_SEGMENTS {
+            return None;
         }
         let is_event_uri = scheme.is_some();
         Some(Self { host: host.to_ascii_lowercase(), segments, is_raw: decodings == 0, is_event_uri })
@@ -326,6 +333,20 @@ mod tests {
         for text in ["sb://myhub.example.lan", "sb%3A%2F%2Fmyhub.example.lan%2Fdevices%2Fd"] {
             let resource = resource(text);
             assert!(!resource.is_hub() && !resource.is_on_host("myhub.example.lan"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_resource_has_no_more_segments_than_that_of_a_partition() {
+        let longest = "sb://h/messages/events/consumergroups/g/partitions/1";
+        for text in [longest, &format!("{longest}/"), &longest.replace('/', "%2F")] {
+            let path = resource(text).event_hub_path("h").expect(text);
+            assert_eq!(path, ["consumergroups", "g", "partitions", "1"], "{text}");
+        }
+        for tail in ["/x", "/x/", "//", "//x", &"/x".repeat(2_000)] {
+            let text = format!("{longest}{tail}");
+            assert_eq!(Resource::parse(&text), None, "{tail:.8}");
+            assert_eq!(Resource::parse(&text.replace('/', "%2F")), None, "encoded {tail:.8}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The services that a client has proved to be. A client may put tokens of several services, and several tokens of one
-//! that cover different parts of its events; each link belongs to one of them, and ends with its token.
+//! that cover different parts of its events; each link belongs to one of them, and ends with its token. The links of the
+//! last one that ends may outlive it for some seconds: they go over to its next token.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub(super) struct Callers {
     proven: Vec<Proven>,
     /// Count the connection as one of each policy or principal.
     permits: Vec<(CallerName, CallerPermit)>,
+    /// The last caller that could act, if no other has come since: its next token has its id, and thus its links.
+    /// Boxed, because most connections never have one.
+    last: Option<Box<Revoked>>,
     next_id: u32,
 }
 
@@ -87,9 +91,11 @@ impl Callers {
             }
             self.permits.push((name.clone(), connections.acquire(name.clone())?));
         }
-        let id = match known {
-            Some(at) => self.proven.remove(at).id,
-            None => {
+        let last = self.last.take().filter(|last| last.name == name);
+        let id = match (known, last) {
+            (Some(at), _) => self.proven.remove(at).id,
+            (None, Some(last)) => last.id,
+            (None, None) => {
                 self.next_id = self.next_id.wrapping_add(1);
                 CallerId(self.next_id)
             }
@@ -109,7 +115,9 @@ impl Callers {
         if !self.proven.iter().any(|proven| proven.name == name) {
             self.permits.retain(|(permitted, _)| *permitted != name);
         }
-        Poll::Ready(Revoked { id, name })
+        let revoked = Revoked { id, name };
+        self.last = self.proven.is_empty().then(|| Box::new(revoked.clone()));
+        Poll::Ready(revoked)
     }
 
     /// Returns another token of a revoked caller that may use a link.
@@ -120,7 +128,7 @@ impl Callers {
 }
 
 /// A caller that may no longer act.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Revoked {
     pub(super) id: CallerId,
     name: CallerName,

@@ -3,7 +3,6 @@
 use bytes::{Bytes, BytesMut};
 use ferrohub_amqp::message::{Message, MessageEncoder, Properties};
 use ferrohub_amqp::{DecodeError, Encoder};
-use ferrohub_core::ServiceCaller;
 use ferrohub_core::telemetry::{EventLogState, PartitionState};
 use ferrohub_model::event_hub::event_hub_name;
 use ferrohub_model::{ErrorCode, HubError, Timestamp};
@@ -86,21 +85,18 @@ pub(super) struct EventHub<'a> {
     pub(super) created: Timestamp,
 }
 
-/// Answers a request. `injected` is the error of an injected fault.
+/// Answers a request. `injected` is the error of an injected fault. `log` reads the event log; it is awaited only for a
+/// valid question.
 pub(super) async fn answer(
-    caller: &ServiceCaller,
     request: &Bytes,
     hub: EventHub<'_>,
     injected: Option<HubError>,
+    log: impl Future<Output = Result<EventLogState, HubError>>,
 ) -> (BytesMut, Result<(), HubError>) {
-    let log = match injected {
-        Some(error) => Err(error),
-        None => caller.get_event_log().await,
-    };
-    let answered = match (Question::parse(request, hub.host), log) {
-        (Ok(question), Ok(log)) => encode(request, &question, &log, hub),
-        (_, Err(error)) => Err(error),
-        (Err(error), _) => Err(error.into()),
+    let answered = match (injected, Question::parse(request, hub.host)) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) => Err(error.into()),
+        (None, Ok(question)) => log.await.and_then(|log| encode(request, &question, &log, hub)),
     };
     match answered {
         Ok(message) => (message, Ok(())),
@@ -252,6 +248,19 @@ mod tests {
             consumer_groups: vec!["$Default".to_owned()],
             partitions: vec![partition(0, 0), partition(3, 9)],
         }
+    }
+
+    #[tokio::test]
+    async fn the_event_log_is_read_for_valid_questions_only() {
+        let valid = request(&[READ[0], READ[1], ("type", EVENT_HUB)]);
+        let unread = async || -> Result<EventLogState, HubError> { panic!("the log is read") };
+        let (_, result) = answer(&request(&READ), HUB, None, unread()).await;
+        assert_eq!(result.unwrap_err().code, ErrorCode::ArgumentInvalid);
+        let fault = HubError::new(ErrorCode::ServiceUnavailable, "injected");
+        let (_, result) = answer(&valid, HUB, Some(fault), unread()).await;
+        assert_eq!(result.unwrap_err().code, ErrorCode::ServiceUnavailable);
+        let (_, result) = answer(&valid, HUB, None, async { Ok(log()) }).await;
+        assert_eq!(result, Ok(()));
     }
 
     fn answered(question: &Question, read: impl FnOnce(Map<'_>)) {

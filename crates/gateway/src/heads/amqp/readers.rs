@@ -93,6 +93,11 @@ impl Readers {
         self.links.retain(|reader| !has_ended(reader.link));
     }
 
+    /// Returns whether a link has a reader.
+    pub(super) fn contains(&self, link: LinkId) -> bool {
+        self.links.iter().any(|reader| reader.link == link)
+    }
+
     /// Returns whether the client of a link wants to know the last event of the partition.
     pub(super) fn wants_last_enqueued(&self, link: LinkId) -> bool {
         self.links.iter().any(|reader| reader.link == link && reader.wants_last_enqueued)
@@ -217,7 +222,7 @@ impl Batch {
 
     /// Returns the bytes of memory that it occupies.
     fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
     }
 
     /// Sends messages while the client takes them; returns their number.

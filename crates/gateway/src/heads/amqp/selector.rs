@@ -74,11 +74,7 @@ fn parse(text: &str, partition: u16) -> Option<StartPosition> {
         None => value,
     };
     match name.trim_end() {
-        "x-opt-offset" => match value {
-            "-1" => Some(StartPosition::Start),
-            "@latest" => Some(StartPosition::End),
-            offset => Some(StartPosition::at_sequence(partition, number(offset)?, is_inclusive)),
-        },
+        "x-opt-offset" => StartPosition::at_offset(partition, value, is_inclusive),
         // A client that has read nothing asks for what follows -1.
         "x-opt-sequence-number" => match value {
             "-1" => Some(StartPosition::Start),

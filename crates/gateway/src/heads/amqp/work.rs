@@ -171,7 +171,8 @@ pub(super) fn manage(
     Box::pin(with_peer(peer, async move {
         let injected = faults::injected_error(&hub, Operation::GetEventLog, None);
         let event_hub = EventHub { host: hub.host(), created };
-        let (message, result) = management::answer(&caller, &request, event_hub, injected).await;
+        let (message, result) =
+            management::answer(&request, event_hub, injected, caller.get_event_log()).await;
         WorkOutput::Managed { session, reply_to: management::reply_to(&request), message, result }
     }))
 }

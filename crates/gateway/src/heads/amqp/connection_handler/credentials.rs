@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{ConnectionHandler, Link, TOKEN_INVALID};
+use crate::heads::amqp::address::Purpose;
 use crate::heads::amqp::callers::Revoked;
 use crate::heads::amqp::errors::ErrorText;
 use crate::heads::amqp::limits::REVOKED_TIMEOUT;
@@ -25,8 +26,8 @@ impl ConnectionHandler {
     /// The credential of a caller has expired or was revoked: its links end, unless another token of the caller covers them.
     ///
     /// If it was the only caller, one link is detached with the reason: of the detached links of a client of one identity,
-    /// Node survives only one. On the others the client can do nothing. It may renew the credential, and else is
-    /// disconnected.
+    /// Node survives only one. On the others the client can do nothing. They go on if it renews the credential, except those
+    /// for events; else it is disconnected.
     pub(in crate::heads::amqp) fn revoke(&mut self, machine: &mut Machine, revoked: &Revoked) {
         let detached = if self.callers.is_empty() {
             self.deadline = Some(Instant::now() + REVOKED_TIMEOUT);
@@ -83,20 +84,25 @@ impl ConnectionHandler {
         Ok(Ok(()))
     }
 
-    /// Detaches links whose caller has put a token without the right, or is gone while another one has come.
+    /// Detaches links whose caller has put a token without the right, or is gone while another one has come. Also links for
+    /// events whose readers have ended with an earlier token: their clients would wait for ever.
     pub(super) fn end_links_without_right(&mut self, machine: &mut Machine) {
-        let callers = &self.callers;
+        let (callers, readers) = (&self.callers, &self.readers);
         let has_right = |link: &Link| {
             let caller = link.caller.and_then(|id| callers.get(id));
             caller.map_or(link.purpose.operation().is_none(), |caller| link.purpose.is_open_to(caller))
         };
+        let is_stopped =
+            |link: &Link| matches!(link.purpose, Purpose::Events(_)) && !readers.contains(link.id);
+        let mut ended = Vec::new();
         let reason = ErrorText::unauthorized(TOKEN_INVALID);
-        for link in self.links.extract_if(.., |link| !has_right(link)) {
+        for link in self.links.extract_if(.., |link| !has_right(link) || is_stopped(link)) {
             // If the link is detached already, the client does not expect a reason.
             let _ = machine.detach(link.id, Some(&reason.get()));
-            self.receivers.remove(|ended| ended == link.id);
-            self.readers.remove(|ended| ended == link.id);
+            ended.push(link.id);
         }
+        self.receivers.remove(|link| ended.contains(&link));
+        self.readers.remove(|link| ended.contains(&link));
     }
 
     /// PLAIN proves who the client is. The other mechanisms prove nothing: a token for `$cbs` follows.
