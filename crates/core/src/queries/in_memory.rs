@@ -89,9 +89,7 @@ fn aggregate<'a>(
     for document in documents {
         let values: Vec<_> = paths.iter().map(|path| document.value_at(path)).collect();
         aggregation.add(&values);
-    }
-    if aggregation.len() > request.limits.groups {
-        return Err(QueryFailure::TooManyGroups);
+        request.limits.check_groups(&aggregation)?;
     }
     Ok(Page::of_groups(request, aggregation.finish()))
 }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use ferrohub_query::Aggregation;
+
+use super::QueryFailure;
+
 /// Number of rows in a page if the caller does not ask for a number.
 pub const DEFAULT_PAGE_ROWS: usize = 100;
 
@@ -14,7 +18,7 @@ pub struct QueryLimits {
     pub page_bytes: usize,
     /// Maximum number of groups of a query with `GROUP BY`.
     pub groups: usize,
-    /// Maximum size of the values by which a query groups, in bytes of JSON.
+    /// Maximum size of the groups in memory, with their values and totals, in bytes.
     pub group_bytes: usize,
     /// Maximum duration of one page.
     pub duration: Duration,
@@ -33,11 +37,25 @@ impl Default for QueryLimits {
             page_rows: 1000,
             page_bytes: 4 * 1024 * 1024,
             groups: 10_000,
-            group_bytes: 16 * 1024 * 1024,
+            group_bytes: 32 * 1024 * 1024,
             duration: Duration::from_secs(10),
             concurrent: 2,
             waiting: 64,
             wait: Duration::from_secs(10),
         }
+    }
+}
+
+impl QueryLimits {
+    /// Checks the groups that a query has so far. An adapter calls this after each row.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryFailure::TooManyGroups`].
+    pub fn check_groups(&self, aggregation: &Aggregation<'_>) -> Result<(), QueryFailure> {
+        if aggregation.len() > self.groups || aggregation.bytes() > self.group_bytes {
+            return Err(QueryFailure::TooManyGroups);
+        }
+        Ok(())
     }
 }

@@ -155,8 +155,8 @@ impl Hub {
                 limits.duration.as_secs_f64()
             ),
             QueryFailure::TooManyGroups => format!(
-                "The query has more than {} groups, or their values have more than {} bytes. Add a condition that keeps \
-                 fewer rows, or group by another path.",
+                "The query has more than {} groups, or they need more than {} bytes of memory. Add a condition that keeps \
+                 fewer rows, group by another path, or select fewer columns.",
                 limits.groups, limits.group_bytes
             ),
         };

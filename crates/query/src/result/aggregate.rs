@@ -97,6 +97,15 @@ impl Accumulator {
         }
     }
 
+    /// Returns the memory that the accumulator has allocated beside itself, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        match self {
+            Self::Count(_) => 0,
+            Self::Sum(sum) | Self::Average(sum) => sum.floats.as_ref().map_or(0, ExactSum::allocated),
+            Self::Extreme { string, .. } => string.as_ref().map_or(0, String::capacity),
+        }
+    }
+
     /// Returns the result; `None` if no row had a usable value.
     pub(super) fn finish(self) -> Option<Value> {
         match self {

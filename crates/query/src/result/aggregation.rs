@@ -1,6 +1,7 @@
 //! Totals and groups, computed row after row.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::{Map, Value};
 
@@ -12,7 +13,11 @@ use crate::plan::{Aggregate, Column, GroupValue, Output, Path};
 
 /// Computes the rows of a query with aggregates or groups. Only the groups are in memory, not the rows.
 #[derive(Debug)]
-pub struct Aggregation<'q>(Rows<'q>);
+pub struct Aggregation<'q> {
+    rows: Rows<'q>,
+    /// About the memory of all groups, in bytes.
+    bytes: usize,
+}
 
 #[derive(Debug)]
 enum Rows<'q> {
@@ -41,10 +46,10 @@ impl<'q> Aggregation<'q> {
             Output::Documents | Output::Columns(_) => None,
             Output::Totals(columns) => {
                 let accumulators = columns.iter().map(|column| Accumulator::new(&column.value)).collect();
-                Some(Self(Rows::Totals { columns, accumulators }))
+                Some(Self { rows: Rows::Totals { columns, accumulators }, bytes: 0 })
             }
             Output::Groups { by, columns } => {
-                Some(Self(Rows::Groups { by, columns, groups: BTreeMap::new() }))
+                Some(Self { rows: Rows::Groups { by, columns, groups: BTreeMap::new() }, bytes: 0 })
             }
         }
     }
@@ -53,7 +58,7 @@ impl<'q> Aggregation<'q> {
     /// each aggregate which has one.
     #[must_use]
     pub fn paths(&self) -> Vec<&'q Path> {
-        match &self.0 {
+        match &self.rows {
             Rows::Totals { columns, .. } => columns.iter().filter_map(|column| column.value.path()).collect(),
             Rows::Groups { by, columns, .. } => {
                 std::iter::once(*by).chain(aggregates(columns).filter_map(Aggregate::path)).collect()
@@ -63,7 +68,7 @@ impl<'q> Aggregation<'q> {
 
     /// Adds a row with these values at the [paths](Self::paths).
     pub fn add(&mut self, values: &[Item<'_>]) {
-        match &mut self.0 {
+        match &mut self.rows {
             Rows::Totals { columns, accumulators } => {
                 let columns = columns.iter().map(|column| &column.value);
                 add(columns.zip(accumulators), values);
@@ -71,19 +76,37 @@ impl<'q> Aggregation<'q> {
             Rows::Groups { columns, groups, .. } => {
                 let (value, values) =
                     values.split_first().map_or((Item::Undefined, values), |(value, rest)| (*value, rest));
-                let group = groups.entry(SortKey::new(value)).or_insert_with(|| Group {
-                    value: value.normalized().to_json(),
-                    accumulators: aggregates(columns).map(Accumulator::new).collect(),
-                });
+                let group = match groups.entry(SortKey::new(value)) {
+                    Entry::Occupied(group) => group.into_mut(),
+                    Entry::Vacant(place) => {
+                        let accumulators: Vec<_> = aggregates(columns).map(Accumulator::new).collect();
+                        // The value of the group is kept twice: as its key, and as it is returned.
+                        self.bytes += size_of::<(SortKey, Group)>() + 2 * place.key().allocated();
+                        self.bytes += size_of_val(&*accumulators);
+                        self.bytes += columns.iter().map(|column| cell_bytes(&column.key)).sum::<usize>();
+                        place.insert(Group { value: value.normalized().to_json(), accumulators })
+                    }
+                };
+                let allocated = |group: &Group| group.accumulators.iter().map(Accumulator::allocated).sum();
+                let before: usize = allocated(group);
                 add(aggregates(columns).zip(&mut group.accumulators), values);
+                let after: usize = allocated(group);
+                self.bytes = (self.bytes + after).saturating_sub(before);
             }
         }
+    }
+
+    /// Returns about how much memory the groups occupy, with the rows that they will be, in bytes. Totals without groups
+    /// are few, and do not count.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Returns whether every row is only counted, so that [`Self::count`] can replace [`Self::add`].
     #[must_use]
     pub fn only_counts(&self) -> bool {
-        match &self.0 {
+        match &self.rows {
             Rows::Totals { columns, .. } => columns.iter().all(|column| column.value == Aggregate::Count),
             Rows::Groups { .. } => false,
         }
@@ -91,7 +114,7 @@ impl<'q> Aggregation<'q> {
 
     /// Adds a number of rows to all counts, if this [only counts](Self::only_counts).
     pub fn count(&mut self, rows: u64) {
-        if let Rows::Totals { accumulators, .. } = &mut self.0 {
+        if let Rows::Totals { accumulators, .. } = &mut self.rows {
             accumulators.iter_mut().for_each(|accumulator| accumulator.count(rows));
         }
     }
@@ -99,7 +122,7 @@ impl<'q> Aggregation<'q> {
     /// Returns the number of rows of the result so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.0 {
+        match &self.rows {
             Rows::Totals { .. } => 1,
             Rows::Groups { groups, .. } => groups.len(),
         }
@@ -114,7 +137,7 @@ impl<'q> Aggregation<'q> {
     /// Returns the rows of the result in order.
     #[must_use]
     pub fn finish(self) -> Vec<Map<String, Value>> {
-        match self.0 {
+        match self.rows {
             Rows::Totals { columns, accumulators } => {
                 let cells = columns.iter().zip(accumulators);
                 vec![row_of(cells.map(|(column, total)| (&column.key, total.finish())))]
@@ -124,6 +147,11 @@ impl<'q> Aggregation<'q> {
             }
         }
     }
+}
+
+/// Returns about how much memory a cell of a row of the result occupies beside the text in its value, in bytes.
+fn cell_bytes(key: &str) -> usize {
+    key.len() + size_of::<(String, Value)>()
 }
 
 fn group_row(columns: &[Column<GroupValue>], group: Group) -> Map<String, Value> {

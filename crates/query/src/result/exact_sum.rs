@@ -18,6 +18,11 @@ impl ExactSum {
         if value.abs() < LARGE { self.small.add(value) } else { self.large.add(value / SCALE) }
     }
 
+    /// Returns the memory that the sum has allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        (self.small.0.capacity() + self.large.0.capacity()) * size_of::<f64>()
+    }
+
     /// Returns the sum; infinite if it is beyond the range of a double.
     pub(super) fn total(&self) -> f64 {
         self.large.total() * SCALE + self.small.total()

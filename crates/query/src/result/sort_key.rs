@@ -15,6 +15,14 @@ pub(super) enum SortKey {
 }
 
 impl SortKey {
+    /// Returns the memory that the key has allocated beside itself, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        match self {
+            Self::String(text) | Self::Json(text) => text.capacity(),
+            Self::Undefined | Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+        }
+    }
+
     pub(super) fn new(item: Item<'_>) -> Self {
         match item {
             Item::Undefined => Self::Undefined,

@@ -5,6 +5,7 @@ use ferrohub_query::plan::{
 };
 use serde_json::Value;
 
+use super::functions::type_name;
 use super::paths::{Expression, Scope};
 use super::sql::join;
 
@@ -227,21 +228,10 @@ fn texts(literal: &Literal) -> Option<Vec<String>> {
     })
 }
 
-/// The type of a value is known from the first character of its JSON text.
+/// Tests the type of a value. The operand may itself be a long expression, so it is written only once: conditions that
+/// contain each other would else double the statement at each level.
 fn has_type(value_type: ValueType, json: &str) -> String {
-    let begins = |first: char| {
-        let next = char::from_u32(u32::from(first) + 1).unwrap_or(first);
-        format!("ifnull(substr({json}, 1, 1) >= '{first}' AND substr({json}, 1, 1) < '{next}', 0)")
-    };
-    match value_type {
-        ValueType::Null => format!("({json} IS 'null')"),
-        ValueType::Bool => format!("ifnull({json} IN ('true', 'false'), 0)"),
-        ValueType::Number => format!("ifnull(instr('-0123456789', substr({json}, 1, 1)) > 0, 0)"),
-        ValueType::String => begins('"'),
-        ValueType::Object => begins('{'),
-        ValueType::Array => begins('['),
-        ValueType::Primitive => format!("ifnull(instr('{{[', substr({json}, 1, 1)) = 0, 0)"),
-    }
+    format!("ferrohub_has_type('{}', {json})", type_name(value_type))
 }
 
 #[cfg(test)]

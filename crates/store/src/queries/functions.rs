@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::queries::LiveState;
 use ferrohub_model::{IdentityId, Timestamp};
 use ferrohub_query::Item;
-use ferrohub_query::plan::{ArithmeticOperator, Comparison, Literal, Literals, Number, StringTest};
+use ferrohub_query::plan::{
+    ArithmeticOperator, Comparison, Literal, Literals, Number, StringTest, ValueType,
+};
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Error, Result};
@@ -80,6 +82,11 @@ pub(crate) fn register(db: &Connection) -> Result<()> {
         let (left, right): (Argument, Argument) = (context.get(1)?, context.get(2)?);
         Ok(text_of(choice(context, &operators)?.apply(left.item(), right.item())))
     })?;
+    db.create_scalar_function("ferrohub_has_type", 2, PURE, |context| {
+        let value_type = choice(context, &VALUE_TYPES.map(|value_type| (type_name(value_type), value_type)))?;
+        let json = context.get_raw(1).as_str_or_null()?;
+        Ok(json.is_some_and(|json| has_type(value_type, json)))
+    })?;
     db.create_scalar_function("ferrohub_negate", 1, PURE, |context| {
         Ok(text_of(context.get::<Argument>(0)?.item().negated()))
     })?;
@@ -123,6 +130,44 @@ fn generation(context: &Context<'_>) -> Result<(IdentityId, String)> {
     let id = if module.is_empty() { device } else { format!("{device}/{module}") };
     let id = IdentityId::parse(&id).map_err(|error| Error::UserFunctionError(Box::new(error)))?;
     Ok((id, generation))
+}
+
+/// All types that a condition can test.
+const VALUE_TYPES: [ValueType; 7] = [
+    ValueType::Null,
+    ValueType::Bool,
+    ValueType::Number,
+    ValueType::String,
+    ValueType::Object,
+    ValueType::Array,
+    ValueType::Primitive,
+];
+
+/// Returns the name of a type in the arguments of `ferrohub_has_type`.
+pub(super) fn type_name(value_type: ValueType) -> &'static str {
+    match value_type {
+        ValueType::Null => "null",
+        ValueType::Bool => "bool",
+        ValueType::Number => "number",
+        ValueType::String => "string",
+        ValueType::Object => "object",
+        ValueType::Array => "array",
+        ValueType::Primitive => "primitive",
+    }
+}
+
+/// The type of a value is known from the first character of its JSON text.
+fn has_type(value_type: ValueType, json: &str) -> bool {
+    let first = json.as_bytes().first().copied().unwrap_or_default();
+    match value_type {
+        ValueType::Null => first == b'n',
+        ValueType::Bool => matches!(first, b't' | b'f'),
+        ValueType::Number => matches!(first, b'-' | b'0'..=b'9'),
+        ValueType::String => first == b'"',
+        ValueType::Object => first == b'{',
+        ValueType::Array => first == b'[',
+        ValueType::Primitive => !matches!(first, b'{' | b'['),
+    }
 }
 
 fn text_of(item: Item<'_>) -> Option<String> {

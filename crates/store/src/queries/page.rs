@@ -139,31 +139,20 @@ fn aggregate(
     mut aggregation: Aggregation<'_>,
     mut rows: Rows<'_>,
 ) -> Result<std::result::Result<Page, QueryFailure>> {
-    let limits = &request.limits;
     let paths = aggregation.paths().len();
-    let mut group_bytes = 0;
     while let Some(row) = rows.next()? {
         if aggregation.only_counts() {
             aggregation.count(rows::u64_column(row, 0)?);
             continue;
         }
         let mut values = Vec::with_capacity(paths);
-        let mut first = 0;
         for index in 0..paths {
-            let (value, length) = json_value(row, index)?;
-            if index == 0 {
-                first = length;
-            }
-            values.push(value);
+            values.push(json_value(row, index)?.0);
         }
-        let groups = aggregation.len();
         let items: Vec<_> = values.iter().map(|value| Item::from(value.as_ref())).collect();
         aggregation.add(&items);
-        if aggregation.len() > groups {
-            group_bytes += first;
-        }
-        if aggregation.len() > limits.groups || group_bytes > limits.group_bytes {
-            return Ok(Err(QueryFailure::TooManyGroups));
+        if let Err(failure) = request.limits.check_groups(&aggregation) {
+            return Ok(Err(failure));
         }
     }
     Ok(Ok(Page::of_groups(request, aggregation.finish())))

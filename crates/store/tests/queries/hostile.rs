@@ -134,6 +134,11 @@ async fn queries_at_the_limits_of_the_language_are_answered() {
         deep("((", "tags.a = 1", ") AND a) = false", 20),
         format!("tags.a = {}", deep("-", "1", "", 60)),
         format!("tags.a = {}", deep("(1 + ", "1", ")", 30)),
+        // Each test contains the one before: a statement that has an operand twice would double at each level.
+        deep("IS_STRING(", "tags.a", ")", 60),
+        deep("NOT IS_OBJECT(", "IS_ARRAY(tags.a)", ")", 30),
+        deep("IS_BOOL(IS_NULL(IS_NUMBER(IS_PRIMITIVE(IS_DEFINED(", "tags.a", ")))))", 12),
+        deep("CONTAINS('true', ", "tags.a = 1", ")", 60),
         format!("tags{} = 1", ".a".repeat(32)),
         format!("tags{} = 1", "[4294967295]".repeat(32)),
     ] {
