@@ -1,5 +1,7 @@
 //! Migration of a database to this version's schema.
 
+mod functions;
+
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::OpenError;
@@ -11,6 +13,17 @@ pub(crate) fn migrate(connection: &mut Connection, database: &Database<'_>) -> R
     let failed = |source| database.open_error(source);
     let spec = database.spec();
     let pending = spec.migrations.iter().skip(found as usize);
+    if found > 0 && pending.len() > 0 {
+        // An operator who waits for a large database should see why.
+        let last = spec.migrations.len();
+        tracing::info!(
+            file = spec.file_name,
+            version = found,
+            last,
+            "migrating the database to a new schema version"
+        );
+    }
+    functions::register(connection).map_err(failed)?;
     for (version, migration) in (found + 1..).zip(pending) {
         // The tables and the schema version change in one transaction.
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;

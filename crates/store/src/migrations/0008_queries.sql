@@ -24,37 +24,7 @@ CREATE TABLE new_twin (
 
 INSERT INTO new_twin
 SELECT device_id, module_id, updates, model_id, desired_version, reported_version, jsonb(tags), jsonb(desired),
-       jsonb(reported),
-jsonb((
-    WITH RECURSIVE
-        node AS MATERIALIZED (
-            SELECT row_number() OVER () AS number, fullkey AS path, rtrim(value, 'Z') AS time
-            FROM json_tree(desired_metadata) WHERE key = '$lastUpdated' AND type = 'text'
-        ),
-        step (number, metadata) AS (
-            SELECT 0, desired_metadata
-            UNION ALL
-            SELECT node.number, json_set(metadata, path, iif(time LIKE '0001-01-01T00:00:00%', '0001-01-01T00:00:00Z',
-                substr(time, 1, 19) || '.' || substr(substr(time, 21) || '0000000', 1, 7) || 'Z'))
-            FROM step JOIN node ON node.number = step.number + 1
-        )
-    SELECT metadata FROM step ORDER BY number DESC LIMIT 1
-)),
-jsonb((
-    WITH RECURSIVE
-        node AS MATERIALIZED (
-            SELECT row_number() OVER () AS number, fullkey AS path, rtrim(value, 'Z') AS time
-            FROM json_tree(reported_metadata) WHERE key = '$lastUpdated' AND type = 'text'
-        ),
-        step (number, metadata) AS (
-            SELECT 0, reported_metadata
-            UNION ALL
-            SELECT node.number, json_set(metadata, path, iif(time LIKE '0001-01-01T00:00:00%', '0001-01-01T00:00:00Z',
-                substr(time, 1, 19) || '.' || substr(substr(time, 21) || '0000000', 1, 7) || 'Z'))
-            FROM step JOIN node ON node.number = step.number + 1
-        )
-    SELECT metadata FROM step ORDER BY number DESC LIMIT 1
-))
+       jsonb(reported), jsonb(ferrohub_one_width(desired_metadata)), jsonb(ferrohub_one_width(reported_metadata))
 FROM twin ORDER BY device_id, module_id;
 
 DROP TABLE twin;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::functions;
+
 /// The command that makes missing fixtures.
 const MAKE: &str = "cargo test -p ferrohub-store --test schema_versions -- --ignored make_missing_fixtures";
 
@@ -74,6 +76,7 @@ impl Kind {
         let read = |file: &Path| {
             fs::read_to_string(file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()))
         };
+        functions::register(db).unwrap();
         for migration in &self.migrations()[..version] {
             db.execute_batch(&read(migration)).unwrap();
             if with_rows {

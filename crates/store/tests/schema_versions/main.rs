@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test ends by panicking")]
 
 mod fixture;
+#[path = "../../src/schema/functions.rs"]
+mod functions;
 
 use std::fs;
 use std::path::Path;
@@ -161,7 +163,7 @@ async fn twins_are_found(store: &dyn Store, version: usize) {
 async fn messages_are_found(store: &dyn Store, version: usize) {
     let queue = store.queued_messages(&id("pump-1")).await.unwrap();
     let input = store.queued_messages(&id("pump-1/filter")).await.unwrap();
-    let feedback = store.feedback(&[], 10).await.unwrap();
+    let feedback = store.feedback(0, 10).await.unwrap();
     if version < 3 {
         assert_eq!((queue.len(), input.len(), feedback.len()), (0, 0, 0));
         return;
@@ -184,7 +186,7 @@ async fn files_are_found(store: &dyn Store, version: usize) {
     assert_eq!((blob.file.as_str(), blob.blob.bytes), ("0123456789abcdef0123456789abcdef", 5));
     assert_eq!(blob.blob.properties.get("content-type").map(String::as_str), Some("image/png"));
     assert_eq!(store.signing_keys().await.unwrap().len(), 1);
-    let notifications = store.file_notifications(time(1_800_000_000_000), &[], 9).await.unwrap();
+    let notifications = store.file_notifications(time(1_800_000_000_000), 0, 9).await.unwrap();
     let notification = &notifications[0].notification;
     assert_eq!((notification.blob_name.as_str(), notification.blob_size_in_bytes), ("pump-1/photo.png", 5));
 }
