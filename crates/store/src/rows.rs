@@ -55,6 +55,11 @@ pub(crate) fn signed(value: u64) -> i64 {
 }
 
 /// Reads an unsigned number.
+/// Returns a maximum number of rows as SQLite takes it.
+pub(crate) fn limit(top: usize) -> i64 {
+    i64::try_from(top).unwrap_or(i64::MAX)
+}
+
 pub(crate) fn u64_column(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }

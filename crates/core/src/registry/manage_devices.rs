@@ -43,8 +43,9 @@ impl ServiceCaller {
         top: usize,
     ) -> Result<DevicePage, HubError> {
         let hub = self.permit(Operation::ListDevices)?;
-        if filter.connected.is_some() {
-            // The filter reads the store, which may be seconds behind.
+        if filter.connected.is_some() && after.is_none() {
+            // The filter reads the store, which may be seconds behind. Once for a list is enough: its pages are read one
+            // after the other anyway.
             hub.recent_activity.write(&*hub.store).await;
         }
         // One more tells whether there is a next page.

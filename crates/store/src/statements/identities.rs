@@ -30,15 +30,25 @@ pub(crate) fn devices(
     // The ids that start with the prefix are a range of the primary key.
     let prefix = filter.prefix.as_deref().unwrap_or_default();
     let end = format!("{prefix}{}", char::MAX);
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {IDENTITY_COLUMNS} FROM identity \
-         WHERE module_id = '' AND device_id >= ?1 AND device_id < ?2 AND device_id > ?3 \
-         AND (?4 IS NULL OR connected = ?4) ORDER BY device_id LIMIT ?5"
-    ))?;
+    let mut statement = db.prepare_cached(&select_devices(filter.connected))?;
     let after = after.map_or("", DeviceId::as_str);
-    let found =
-        statement.query_map(params![prefix, end, after, filter.connected, limit(top)], rows::identity)?;
+    let found = statement.query_map(params![prefix, end, after, rows::limit(top)], rows::identity)?;
     found.map(|one| one.map(|(identity, _)| identity)).collect()
+}
+
+/// Returns the statement that selects a page of devices.
+fn select_devices(connected: Option<bool>) -> String {
+    // The connected identities have an index of their own, which SQLite only uses for this very condition.
+    let state = match connected {
+        None => "",
+        Some(true) => "AND connected",
+        Some(false) => "AND NOT connected",
+    };
+    format!(
+        "SELECT {IDENTITY_COLUMNS} FROM identity \
+         WHERE module_id = '' AND device_id >= ?1 AND device_id < ?2 AND device_id > ?3 {state} \
+         ORDER BY device_id LIMIT ?4"
+    )
 }
 
 pub(crate) fn modules(
@@ -52,13 +62,8 @@ pub(crate) fn modules(
     let mut statement = db.prepare_cached(&format!(
         "SELECT {IDENTITY_COLUMNS} FROM identity WHERE device_id = ? AND module_id > ? ORDER BY module_id LIMIT ?"
     ))?;
-    let found = statement.query_map(params![device.as_str(), after, limit(top)], rows::identity)?;
+    let found = statement.query_map(params![device.as_str(), after, rows::limit(top)], rows::identity)?;
     found.map(|one| one.map(|(identity, _)| identity)).collect()
-}
-
-/// Returns the largest number of rows as SQLite takes it.
-fn limit(top: usize) -> i64 {
-    i64::try_from(top).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn save_session(
@@ -122,4 +127,27 @@ pub(crate) fn device_counts(db: &Connection) -> Result<DeviceCounts> {
         let count = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
         Ok(DeviceCounts { total: count(0)?, disabled: count(1)? })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{Database, HUB_DATABASE};
+
+    #[test]
+    fn a_list_of_connected_devices_reads_only_these() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::new(folder.path(), &HUB_DATABASE).open_for_writing().unwrap();
+        let plan = |connected| {
+            let sql = format!("EXPLAIN QUERY PLAN {}", select_devices(connected));
+            let mut statement = db.prepare(&sql).unwrap();
+            let steps =
+                statement.query_map(params!["", "~", "", 100], |row| row.get::<_, String>(3)).unwrap();
+            steps.map(std::result::Result::unwrap).collect::<Vec<_>>().join("; ")
+        };
+        assert!(plan(Some(true)).contains("USING INDEX connected_identity"), "{}", plan(Some(true)));
+        for connected in [None, Some(true), Some(false)] {
+            assert!(!plan(connected).contains("TEMP B-TREE"), "{connected:?}: {}", plan(connected));
+        }
+    }
 }
