@@ -92,8 +92,8 @@ suite::suite! { ($)
     /// A part of [`store_suite`].
     file_suite of files {
         a_device_has_a_limit_of_uploads_and_each_ends_once
-        notifications_are_read_in_order_without_the_excluded_and_the_expired
-        notifications_are_counted_abandoned_and_completed
+        notifications_are_read_in_order_without_the_expired
+        notifications_are_counted_and_completed
         a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows
         blobs_are_written_replaced_listed_and_deleted
         only_the_newest_signing_keys_are_kept

@@ -146,7 +146,13 @@ impl PeekLock<FeedbackQueue> {
         let FeedbackQueue { store, clock, limits, waiters, .. } = self.queue();
         let _turn = waiters.turn().await;
         let reading = self.read(&());
-        let records = store.feedback(&reading.locked(), limits.batch).await?;
+        let records = reading
+            .unlocked(
+                limits.batch,
+                |stored: &StoredFeedback| stored.sequence,
+                |after, top| store.feedback(after, top),
+            )
+            .await?;
         let Some(first) = records.first() else { return Ok(Attempt::Nothing(self.next_timeout())) };
         let delay = i64::try_from(limits.delay.as_millis()).unwrap_or(i64::MAX);
         let ready = first.record.enqueued_time_utc.plus_millis(delay);

@@ -160,8 +160,9 @@ pub trait MessageStore: Send + Sync + 'static {
     /// Returns the earliest expiry of a message or feedback record after `now`.
     async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Returns the first `top` feedback records, oldest first, without those with the sequence numbers `excluded`.
-    async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError>;
+    /// Returns the first `top` feedback records with sequence numbers greater than `after`, oldest first. The first sequence
+    /// number is 1.
+    async fn feedback(&self, after: u64, top: usize) -> Result<Vec<StoredFeedback>, StoreError>;
 
     /// Deletes feedback records.
     async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError>;

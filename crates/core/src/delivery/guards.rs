@@ -1,5 +1,6 @@
 //! Who has something locked. Dropping any of these, also in a panic, leaves no lock behind.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,9 @@ use ferrohub_model::Timestamp;
 use super::LockToken;
 use super::locks::{Entry, HandOutLimit, LockOwner, LockState};
 use super::peek_lock::{PeekLock, QueueKind};
+
+/// How many of the locked items a page has room for.
+const MAX_LOCKED_IN_PAGE: usize = 1000;
 
 /// A hand-out that has begun: its queue reads from the store what waits.
 pub(crate) struct Reading<Q: QueueKind> {
@@ -25,6 +29,33 @@ impl<Q: QueueKind> Reading<Q> {
     /// Returns the sequence numbers of the items that are locked now, which need not be read.
     pub(crate) fn locked(&self) -> Vec<u64> {
         self.peek_lock.locks().locked(&self.key)
+    }
+
+    /// Reads the oldest `wanted` items that are not locked now, page after page. `read` takes the sequence number after which a
+    /// page begins, and its length.
+    pub(crate) async fn unlocked<T, E, F>(
+        &self,
+        wanted: usize,
+        sequence: fn(&T) -> u64,
+        read: impl Fn(u64, usize) -> F,
+    ) -> Result<Vec<T>, E>
+    where
+        F: Future<Output = Result<Vec<T>, E>>,
+    {
+        let locked: HashSet<u64> = self.locked().into_iter().collect();
+        // What is locked is mostly at the front, so that one page is enough.
+        let top = wanted.saturating_add(locked.len().min(MAX_LOCKED_IN_PAGE));
+        let (mut found, mut after) = (Vec::new(), 0);
+        loop {
+            let page = read(after, top).await?;
+            let is_last = page.len() < top;
+            after = page.last().map_or(after, sequence);
+            found.extend(page.into_iter().filter(|item| !locked.contains(&sequence(item))));
+            if is_last || found.len() >= wanted {
+                found.truncate(wanted);
+                return Ok(found);
+            }
+        }
     }
 
     /// Locks the oldest items of what was read. `entries` are in the order of the queue.

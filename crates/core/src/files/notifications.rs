@@ -78,10 +78,8 @@ impl QueueKind for NotificationQueue {
             NotificationOutcome::DeadLetter => {
                 (self.store.complete_file_notifications(sequences).await?, "dead_lettered")
             }
-            NotificationOutcome::Abandon => {
-                let max_deliveries = self.limits.max_deliveries;
-                (self.store.abandon_file_notifications(sequences, max_deliveries).await?, "abandoned")
-            }
+            // The delivery is counted already. If it was the last one, the next receiver dead-letters the notification.
+            NotificationOutcome::Abandon => (sequences.len() as u64, "abandoned"),
         };
         counter(&self.metrics.file_notifications, label).inc_by(items);
         Ok(Written { items, available: outcome == NotificationOutcome::Abandon })
@@ -151,8 +149,14 @@ impl PeekLock<NotificationQueue> {
     async fn hand_out(self: &Arc<Self>) -> Result<Attempt<HandedOut>, StoreError> {
         let NotificationQueue { store, clock, limits, waiters, .. } = self.queue();
         let _turn = waiters.turn().await;
-        let reading = self.read(&());
-        let found = store.file_notifications(clock.now(), &reading.locked(), READ).await?;
+        let (reading, now) = (self.read(&()), clock.now());
+        let found = reading
+            .unlocked(
+                READ,
+                |stored: &StoredNotification| stored.sequence,
+                |after, top| store.file_notifications(now, after, top),
+            )
+            .await?;
         if found.is_empty() {
             return Ok(Attempt::Nothing(self.next_timeout()));
         }
@@ -199,6 +203,14 @@ impl ServiceCaller {
                 Attempt::Nothing(ready) => waiting.wait(&*hub.clock, ready).await,
             }
         }
+    }
+
+    /// Gives back a notification that it received and will not settle. Its delivery stays counted. Has no effect if the lock
+    /// expired or `token` is unknown.
+    pub fn release_file_notification(&self, token: LockToken) -> Result<(), HubError> {
+        let hub = self.permit(Operation::ReceiveFileNotification)?;
+        hub.notifications.release_token(&(), token);
+        Ok(())
     }
 
     /// Completes a notification, which removes it.

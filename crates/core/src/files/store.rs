@@ -121,12 +121,12 @@ pub trait UploadStore: Send + Sync + 'static {
 /// Notifications of uploaded files, for services.
 #[async_trait]
 pub trait FileNotificationStore: Send + Sync + 'static {
-    /// Returns the first `top` file notifications that are not expired at `now`, oldest first, without those with the
-    /// sequence numbers `excluded`.
+    /// Returns the first `top` file notifications with sequence numbers greater than `after` that are not expired at `now`, oldest
+    /// first. The first sequence number is 1.
     async fn file_notifications(
         &self,
         now: Timestamp,
-        excluded: &[u64],
+        after: u64,
         top: usize,
     ) -> Result<Vec<StoredNotification>, StoreError>;
 
@@ -135,13 +135,6 @@ pub trait FileNotificationStore: Send + Sync + 'static {
 
     /// Deletes file notifications. Returns how many of them existed.
     async fn complete_file_notifications(&self, sequences: &[u64]) -> Result<u64, StoreError>;
-
-    /// Deletes those file notifications that were delivered `max_deliveries` times. Returns how many of all these existed.
-    async fn abandon_file_notifications(
-        &self,
-        sequences: &[u64],
-        max_deliveries: u32,
-    ) -> Result<u64, StoreError>;
 
     /// Deletes the file notifications that are expired at `now`. Returns their number.
     async fn expire_file_notifications(&self, now: Timestamp) -> Result<u64, StoreError>;

@@ -47,9 +47,9 @@ impl State {
         self.feedback.keep_newest(usize::try_from(options.limit).unwrap_or(usize::MAX));
     }
 
-    /// Returns the oldest records.
-    pub(super) fn oldest_feedback(&self, excluded: &[u64], top: usize) -> Vec<StoredFeedback> {
-        let rows = self.feedback.rows.iter().filter(|(sequence, _)| !excluded.contains(sequence));
+    /// Returns the oldest records after a sequence number.
+    pub(super) fn oldest_feedback(&self, after: u64, top: usize) -> Vec<StoredFeedback> {
+        let rows = self.feedback.rows.range(after.saturating_add(1)..);
         let stored = rows.map(|(sequence, Feedback { delivery_count, record, .. })| StoredFeedback {
             sequence: *sequence,
             delivery_count: *delivery_count,

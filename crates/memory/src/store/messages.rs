@@ -156,8 +156,8 @@ impl MessageStore for MemoryStore {
         self.read(|state| state.next_expiry(now)).await
     }
 
-    async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
-        self.read(|state| state.oldest_feedback(excluded, top)).await
+    async fn feedback(&self, after: u64, top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
+        self.read(|state| state.oldest_feedback(after, top)).await
     }
 
     async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError> {

@@ -1,7 +1,6 @@
 //! Notifications of uploaded files.
 
 use async_trait::async_trait;
-use ferrohub_core::delivery::is_exhausted;
 use ferrohub_core::files::{FileNotificationStore, QueuedNotification, StoredNotification};
 use ferrohub_core::store::StoreError;
 use ferrohub_model::Timestamp;
@@ -26,9 +25,9 @@ impl State {
         self.notifications.keep_newest(usize::try_from(*limit).unwrap_or(usize::MAX));
     }
 
-    fn oldest_notifications(&self, now: Timestamp, excluded: &[u64], top: usize) -> Vec<StoredNotification> {
-        let rows = self.notifications.rows.iter();
-        let found = rows.filter(|(sequence, row)| row.expires > now && !excluded.contains(sequence));
+    fn oldest_notifications(&self, now: Timestamp, after: u64, top: usize) -> Vec<StoredNotification> {
+        let rows = self.notifications.rows.range(after.saturating_add(1)..);
+        let found = rows.filter(|(_, row)| row.expires > now);
         let stored = found.map(|(sequence, row)| StoredNotification {
             sequence: *sequence,
             deliveries: row.deliveries,
@@ -41,18 +40,6 @@ impl State {
         let existed = sequences.iter().filter(|sequence| self.notifications.rows.remove(sequence).is_some());
         existed.count() as u64
     }
-
-    fn abandon_notifications(&mut self, sequences: &[u64], max_deliveries: u32) -> u64 {
-        let mut abandoned = 0;
-        for sequence in sequences {
-            let Some(row) = self.notifications.rows.get(sequence) else { continue };
-            abandoned += 1;
-            if is_exhausted(row.deliveries, max_deliveries) {
-                self.notifications.rows.remove(sequence);
-            }
-        }
-        abandoned
-    }
 }
 
 #[async_trait]
@@ -60,10 +47,10 @@ impl FileNotificationStore for MemoryStore {
     async fn file_notifications(
         &self,
         now: Timestamp,
-        excluded: &[u64],
+        after: u64,
         top: usize,
     ) -> Result<Vec<StoredNotification>, StoreError> {
-        self.read(|state| state.oldest_notifications(now, excluded, top)).await
+        self.read(|state| state.oldest_notifications(now, after, top)).await
     }
 
     async fn count_file_notification_delivery(&self, sequence: u64) -> Result<bool, StoreError> {
@@ -79,14 +66,6 @@ impl FileNotificationStore for MemoryStore {
 
     async fn complete_file_notifications(&self, sequences: &[u64]) -> Result<u64, StoreError> {
         self.write(|state| state.complete_notifications(sequences)).await
-    }
-
-    async fn abandon_file_notifications(
-        &self,
-        sequences: &[u64],
-        max_deliveries: u32,
-    ) -> Result<u64, StoreError> {
-        self.write(|state| state.abandon_notifications(sequences, max_deliveries)).await
     }
 
     async fn expire_file_notifications(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -54,11 +54,10 @@ impl FileNotificationStore for SqliteStore {
     async fn file_notifications(
         &self,
         now: Timestamp,
-        excluded: &[u64],
+        after: u64,
         top: usize,
     ) -> Result<Vec<StoredNotification>, StoreError> {
-        let excluded = excluded.to_vec();
-        self.readers.read(move |db| statements::file_notifications(db, now, &excluded, top)).await
+        self.readers.read(move |db| statements::file_notifications(db, now, after, top)).await
     }
 
     async fn count_file_notification_delivery(&self, sequence: u64) -> Result<bool, StoreError> {
@@ -68,17 +67,6 @@ impl FileNotificationStore for SqliteStore {
     async fn complete_file_notifications(&self, sequences: &[u64]) -> Result<u64, StoreError> {
         let sequences = sequences.to_vec();
         self.writer.write(move |db| statements::complete_file_notifications(db, &sequences)).await
-    }
-
-    async fn abandon_file_notifications(
-        &self,
-        sequences: &[u64],
-        max_deliveries: u32,
-    ) -> Result<u64, StoreError> {
-        let sequences = sequences.to_vec();
-        self.writer
-            .write(move |db| statements::abandon_file_notifications(db, &sequences, max_deliveries))
-            .await
     }
 
     async fn expire_file_notifications(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -75,9 +75,8 @@ impl MessageStore for SqliteStore {
         self.readers.read(move |db| statements::next_expiry(db, now)).await
     }
 
-    async fn feedback(&self, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
-        let excluded = excluded.to_vec();
-        self.readers.read(move |db| statements::feedback(db, &excluded, top)).await
+    async fn feedback(&self, after: u64, top: usize) -> Result<Vec<StoredFeedback>, StoreError> {
+        self.readers.read(move |db| statements::feedback(db, after, top)).await
     }
 
     async fn complete_feedback(&self, sequences: &[u64]) -> Result<(), StoreError> {

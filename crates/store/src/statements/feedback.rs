@@ -1,6 +1,5 @@
 //! Feedback on messages.
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use ferrohub_core::cloud_to_device::{FeedbackOptions, StoredFeedback};
@@ -42,21 +41,13 @@ pub(super) fn insert_feedback(
     Ok(())
 }
 
-pub(crate) fn feedback(db: &Connection, excluded: &[u64], top: usize) -> Result<Vec<StoredFeedback>> {
-    static SELECT: LazyLock<String> =
-        LazyLock::new(|| format!("SELECT {FEEDBACK_COLUMNS} FROM feedback ORDER BY sequence"));
-    let excluded: HashSet<u64> = excluded.iter().copied().collect();
+pub(crate) fn feedback(db: &Connection, after: u64, top: usize) -> Result<Vec<StoredFeedback>> {
+    static SELECT: LazyLock<String> = LazyLock::new(|| {
+        format!("SELECT {FEEDBACK_COLUMNS} FROM feedback WHERE sequence > ? ORDER BY sequence LIMIT ?")
+    });
     let mut select = db.prepare_cached(&SELECT)?;
-    let mut rows = select.query([])?;
-    let mut found = Vec::new();
-    while found.len() < top
-        && let Some(row) = rows.next()?
-    {
-        if !excluded.contains(&rows::u64_column(row, 0)?) {
-            found.push(rows::feedback(row)?);
-        }
-    }
-    Ok(found)
+    let found = select.query_map(params![after.cast_signed(), rows::limit(top)], rows::feedback)?;
+    found.collect()
 }
 
 pub(crate) fn complete_feedback(db: &Connection, sequences: &[u64]) -> Result<()> {

@@ -1,8 +1,5 @@
 //! Active uploads, and notifications of successful ones.
 
-use std::collections::HashSet;
-
-use ferrohub_core::delivery::is_exhausted;
 use ferrohub_core::files::{
     BeginUploadOutcome, EndUploadOutcome, QueuedNotification, StoredNotification, Upload,
 };
@@ -96,24 +93,18 @@ pub(crate) fn expire_uploads(
 pub(crate) fn file_notifications(
     db: &Connection,
     now: Timestamp,
-    excluded: &[u64],
+    after: u64,
     top: usize,
 ) -> Result<Vec<StoredNotification>> {
-    let excluded: HashSet<u64> = excluded.iter().copied().collect();
     let mut select = db.prepare_cached(
         "SELECT sequence, deliveries, device_id, blob_uri, blob, last_updated, bytes, enqueued \
-         FROM file_notification WHERE expires > ? ORDER BY sequence",
+         FROM file_notification WHERE sequence > ? AND expires > ? ORDER BY sequence LIMIT ?",
     )?;
-    let mut rows = select.query([now.unix_millis()])?;
-    let mut found = Vec::new();
-    while found.len() < top
-        && let Some(row) = rows.next()?
-    {
-        if !excluded.contains(&rows::u64_column(row, 0)?) {
-            found.push(rows::file_notification(row)?);
-        }
-    }
-    Ok(found)
+    let found = select.query_map(
+        params![after.cast_signed(), now.unix_millis(), rows::limit(top)],
+        rows::file_notification,
+    )?;
+    found.collect()
 }
 
 pub(crate) fn count_file_notification_delivery(db: &Connection, sequence: u64) -> Result<bool> {
@@ -130,25 +121,6 @@ pub(crate) fn complete_file_notifications(db: &Connection, sequences: &[u64]) ->
         completed += delete.execute([sequence.cast_signed()])? as u64;
     }
     Ok(completed)
-}
-
-pub(crate) fn abandon_file_notifications(
-    db: &Connection,
-    sequences: &[u64],
-    max_deliveries: u32,
-) -> Result<u64> {
-    let mut select = db.prepare_cached("SELECT deliveries FROM file_notification WHERE sequence = ?")?;
-    let mut abandoned = 0;
-    for sequence in sequences {
-        let deliveries: Option<u32> =
-            select.query_row([sequence.cast_signed()], |row| row.get(0)).optional()?;
-        let Some(deliveries) = deliveries else { continue };
-        abandoned += 1;
-        if is_exhausted(deliveries, max_deliveries) {
-            complete_file_notifications(db, &[*sequence])?;
-        }
-    }
-    Ok(abandoned)
 }
 
 pub(crate) fn expire_file_notifications(db: &Connection, now: Timestamp) -> Result<u64> {

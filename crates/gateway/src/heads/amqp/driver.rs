@@ -105,7 +105,7 @@ where
         }
         // The remaining output may be the answer that refuses the client. No AMQP close follows: see the module.
         let _ = tokio::time::timeout(timeout, driver.finish()).await;
-        let _ = tokio::time::timeout(timeout, handler.release_items()).await;
+        handler.release_items();
     }
 }
 

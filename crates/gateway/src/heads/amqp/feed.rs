@@ -87,10 +87,10 @@ impl Feed {
     }
 
     /// Gives back an item whose receiver is gone. An error means that the lock has expired.
-    pub(super) async fn release(self, caller: &ServiceCaller, token: LockToken) -> Result<(), HubError> {
+    pub(super) fn release(self, caller: &ServiceCaller, token: LockToken) -> Result<(), HubError> {
         match self {
             Self::Feedback => caller.release_feedback(token),
-            Self::FileNotifications => caller.abandon_file_notification(&token.to_string()).await,
+            Self::FileNotifications => caller.release_file_notification(token),
         }
     }
 }

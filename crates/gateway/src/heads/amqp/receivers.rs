@@ -153,22 +153,22 @@ impl Receivers {
         let ended = self.0.extract_if(.., |receiver| has_ended(receiver.link));
         let locked: Vec<_> = ended.map(|receiver| (receiver.feed, receiver.locked)).collect();
         if locked.iter().any(|(_, locked)| !locked.is_empty()) {
-            tokio::spawn(release(locked));
+            release(locked);
         }
     }
 
     /// Gives back everything that the client has not settled: the connection has ended.
-    pub(super) async fn release_all(&mut self) {
+    pub(super) fn release_all(&mut self) {
         let all = std::mem::take(&mut self.0);
-        release(all.into_iter().map(|receiver| (receiver.feed, receiver.locked)).collect()).await;
+        release(all.into_iter().map(|receiver| (receiver.feed, receiver.locked)).collect());
     }
 }
 
-async fn release(items: Vec<(Feed, Vec<Locked>)>) {
+fn release(items: Vec<(Feed, Vec<Locked>)>) {
     for (feed, locked) in items {
         for Locked { token, caller, .. } in locked {
             // An error means that the lock has expired, or that it soon will.
-            let _ = feed.release(&caller, token).await;
+            let _ = feed.release(&caller, token);
         }
     }
 }

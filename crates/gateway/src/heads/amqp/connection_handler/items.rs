@@ -16,8 +16,8 @@ use crate::heads::amqp::work::{self, Confirm};
 
 impl ConnectionHandler {
     /// Gives back what the client has received and not settled, when the connection has ended.
-    pub(in crate::heads::amqp) async fn release_items(&mut self) {
-        self.receivers.release_all().await;
+    pub(in crate::heads::amqp) fn release_items(&mut self) {
+        self.receivers.release_all();
     }
 
     /// Ready when there is an item for a receiving link.
@@ -50,8 +50,8 @@ impl ConnectionHandler {
             // The link was detached, or its credit taken back, meanwhile.
             Err(error) => {
                 debug!(peer = %peer, %error, "an item cannot be sent and is given back");
-                let caller = caller.clone();
-                tokio::spawn(async move { feed.release(&caller, item.token).await });
+                // An error means that the caller's right was revoked: the lock runs out.
+                let _ = feed.release(caller, item.token);
             }
         }
     }
