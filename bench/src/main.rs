@@ -48,10 +48,10 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Run {
     /// Rows to measure: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p7 telemetry, p8
-    /// twins, p9-calls, p9-memory, p9-get, p10 readers over AMQP
+    /// twins, p9-calls, p9-memory, p9-get, p10 readers over AMQP, p11 queries
     #[arg(default_values = [
         "p1", "p2", "p2-loss", "p3", "p4", "p5", "p6", "p7", "p8", "p9-calls", "p9-memory", "p9-get",
-        "p10"
+        "p10", "p11"
     ])]
     rows: Vec<String>,
     /// Servers to compare
@@ -170,6 +170,7 @@ async fn measure_row(
         "p9-memory" => row::idle::growth(&pair, environment, report).await,
         "p9-get" => row::registry::growth(environment, scale, report).await?,
         "p10" => row::readers::readers(environment, scale, report).await,
+        "p11" => row::queries::queries(environment, scale, report).await?,
         _ => anyhow::bail!("unknown row; see --help"),
     }
     Ok(())

@@ -24,6 +24,11 @@ impl Hub {
     /// Writes a configuration. It differs from the defaults in names, addresses and credentials,
     /// and in the number of connections of one caller.
     pub(crate) fn prepare(environment: &Environment) -> anyhow::Result<Self> {
+        Self::prepare_with(environment, "")
+    }
+
+    /// Writes a configuration with further settings.
+    pub(crate) fn prepare_with(environment: &Environment, settings: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let (mqtt, amqp) = (free_address()?, free_address()?);
         let (https, admin) = (free_address()?, free_address()?);
@@ -34,6 +39,7 @@ impl Hub {
              listen = {{ mqtt = \"{mqtt}\", amqp = \"{amqp}\", https = \"{https}\", admin = \"{admin}\" }}\n\
              tls = {{ certificate = {:?}, private_key = {:?} }}\n\
              limits = {{ https_connections_per_caller = 4096, amqp_connections_per_caller = 4096 }}\n\
+             {settings}\n\
              [[policy]]\n\
              name = \"{POLICY}\"\n\
              primary_key = \"{}\"\n\

@@ -117,7 +117,7 @@ pub(crate) async fn pgbench(
     Ok(line.split(' ').next().unwrap_or_default().parse()?)
 }
 
-async fn sql(address: SocketAddr, statement: &str) -> anyhow::Result<String> {
+pub(crate) async fn sql(address: SocketAddr, statement: &str) -> anyhow::Result<String> {
     let output = Command::new("psql")
         .args(["-X", "-q", "-A", "-t", "-h", &address.ip().to_string(), "-p", &address.port().to_string()])
         .args(["-U", "bench", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", statement])
