@@ -43,15 +43,18 @@ enum Command {
     /// Run the baseline server, which only moves bytes
     #[command(hide = true)]
     Baseline(server::baseline::BaselineArgs),
+    /// Run the baseline server for AMQP, which stores nothing
+    #[command(hide = true)]
+    AmqpBaseline(server::amqp_baseline::AmqpBaselineArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct Run {
     /// Rows to measure: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p7 telemetry, p8
-    /// twins, p9-calls, p9-memory, p9-get, p10 readers over AMQP, p11 queries
+    /// twins, p9-calls, p9-memory, p9-get, p10 readers over AMQP, p11 queries, p12 messages over AMQP
     #[arg(default_values = [
         "p1", "p2", "p2-loss", "p3", "p4", "p5", "p6", "p7", "p8", "p9-calls", "p9-memory", "p9-get",
-        "p10", "p11"
+        "p10", "p11", "p12"
     ])]
     rows: Vec<String>,
     /// Servers to compare
@@ -110,6 +113,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Chart { report, folder } => draw(&report, &folder),
         Command::Baseline(baseline) => server::baseline::run(baseline),
+        Command::AmqpBaseline(baseline) => server::amqp_baseline::run(baseline),
     }
 }
 
@@ -171,6 +175,7 @@ async fn measure_row(
         "p9-get" => row::registry::growth(environment, scale, report).await?,
         "p10" => row::readers::readers(environment, scale, report).await,
         "p11" => row::queries::queries(environment, scale, report).await?,
+        "p12" => row::messages::messages(environment, scale, report).await,
         _ => anyhow::bail!("unknown row; see --help"),
     }
     Ok(())

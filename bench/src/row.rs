@@ -1,8 +1,9 @@
-//! The rows of the benchmark, P1 to P11: one file per kind of work.
+//! The rows of the benchmark, P1 to P12: one file per kind of work.
 
 pub(crate) mod calls;
 pub(crate) mod connects;
 pub(crate) mod idle;
+pub(crate) mod messages;
 pub(crate) mod queries;
 pub(crate) mod readers;
 pub(crate) mod registry;

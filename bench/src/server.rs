@@ -1,6 +1,7 @@
 //! The measured servers: separate processes, with the same certificate, on the same processor.
 
 pub(crate) mod aedes;
+pub(crate) mod amqp_baseline;
 pub(crate) mod baseline;
 pub(crate) mod ferrohub;
 pub(crate) mod mosquitto;

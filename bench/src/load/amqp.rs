@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
-use ferrohub_amqp::performative::{Attach, Role, SenderSettleMode, Source, Target};
+use ferrohub_amqp::performative::{Attach, DeliveryState, Outcome, Role, SenderSettleMode, Source, Target};
 use ferrohub_amqp::{Config, Connection, Credentials, Event, LinkId, Outbound, SessionId};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -55,11 +55,25 @@ impl AmqpLink {
         self.attach(address, Role::Sender).await
     }
 
+    /// Attaches a link on which messages are sent that the server settles.
+    pub(crate) async fn send_unsettled_to(&mut self, address: &str) -> anyhow::Result<LinkId> {
+        self.attach_with(address, Role::Sender, SenderSettleMode::Unsettled).await
+    }
+
     async fn attach(&mut self, address: &str, role: Role) -> anyhow::Result<LinkId> {
+        self.attach_with(address, role, SenderSettleMode::Settled).await
+    }
+
+    async fn attach_with(
+        &mut self,
+        address: &str,
+        role: Role,
+        mode: SenderSettleMode,
+    ) -> anyhow::Result<LinkId> {
         let attach = Attach {
             name: address,
             role,
-            snd_settle_mode: Some(SenderSettleMode::Settled),
+            snd_settle_mode: Some(mode),
             source: Some(Source { address: Some(address), ..Source::default() }),
             target: Some(Target { address: Some(address), ..Target::default() }),
             ..Attach::default()
@@ -88,6 +102,50 @@ impl AmqpLink {
         let message = Outbound { tag: b"t", settled: true, payload, message_format: 0 };
         let _ = self.machine.send(link, &message)?;
         Ok(())
+    }
+
+    /// Sends messages on the links in turn for `time`, with `in_flight` of them not settled yet, then waits for the rest.
+    /// Returns how many were accepted; one that is not is an error.
+    pub(crate) async fn send_confirmed(
+        &mut self,
+        links: &[LinkId],
+        in_flight: usize,
+        time: Duration,
+        mut message: impl FnMut(&mut BytesMut),
+    ) -> anyhow::Result<u64> {
+        let begun = Instant::now();
+        let (mut sent, mut accepted, mut payload) = (0_u64, 0_u64, BytesMut::new());
+        let mut links = links.iter().copied().cycle();
+        let mut link = links.next().context("no link")?;
+        loop {
+            while (sent - accepted) < in_flight as u64
+                && begun.elapsed() < time
+                && self.machine.credit(link) > 0
+                && self.machine.can_send(link)
+            {
+                payload.clear();
+                message(&mut payload);
+                let tag = sent.to_be_bytes();
+                let outbound = Outbound { tag: &tag, settled: false, payload: &payload, message_format: 0 };
+                let _ = self.machine.send(link, &outbound)?;
+                sent += 1;
+                link = links.next().unwrap_or(link);
+            }
+            if sent == accepted && begun.elapsed() >= time {
+                return Ok(accepted);
+            }
+            match self.next().await? {
+                Event::Outcome { outcome: Some(Outcome::Accepted), link, delivery, settled } => {
+                    accepted += 1;
+                    if !settled {
+                        self.machine.settle_sent(link, delivery, &DeliveryState::Accepted)?;
+                    }
+                }
+                Event::Outcome { outcome, .. } => bail!("a message is not accepted: {outcome:?}"),
+                Event::Detach { error, .. } => bail!("the link has ended: {error:?}"),
+                _ => {}
+            }
+        }
     }
 
     /// Writes what is to be sent.

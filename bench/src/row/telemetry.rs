@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
 use super::{Scale, per, registry, start};
+use crate::load::amqp::AmqpLink;
 use crate::load::calls::histogram;
 use crate::load::device::{login, name};
 use crate::load::dial::Dial;
@@ -21,6 +22,12 @@ use crate::server::{Environment, Protocol, Server};
 
 /// Maximum messages in flight of one device; the limit of Microsoft's clients.
 const WINDOW: usize = 16;
+
+/// Partitions of the hub's event log, by default.
+const PARTITIONS: u32 = 4;
+
+/// What is measured beside readers that have asked for events and do not read them.
+const BESIDE_STALLED_READERS: &str = "all devices, beside stalled readers";
 
 /// Time-out for PUBACK.
 const PUBACK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -117,6 +124,31 @@ async fn open(
     Ok((run_all(32, many).await?, vec![one]))
 }
 
+/// Opens a reader of each partition that takes nothing, if `what` is measured beside such readers. Returns `None` if the server has
+/// no such readers.
+async fn stalled_readers(
+    server: &Server,
+    environment: &Environment,
+    what: &str,
+) -> anyhow::Result<Option<Vec<AmqpLink>>> {
+    if what != BESIDE_STALLED_READERS {
+        return Ok(Some(Vec::new()));
+    }
+    let Protocol::Hub { host, amqp: Some((address, (user, password))), .. } = &server.protocol else {
+        return Ok(None);
+    };
+    let dial = Dial { address: *address, tls: environment.pki.client(false)? };
+    let mut readers = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut reader = AmqpLink::open(&dial, user, password).await?;
+        let _ =
+            reader.receive_from(&format!("{host}/ConsumerGroups/$Default/Partitions/{partition}")).await?;
+        reader.flush().await?;
+        readers.push(reader);
+    }
+    Ok(Some(readers))
+}
+
 /// P7: the hub, and NATS with JetStream and its MQTT listener, synced and with defaults.
 pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: &mut Report) {
     let mut servers = start(&["ferrohub".to_owned()], environment, report).await;
@@ -141,11 +173,24 @@ pub(crate) async fn telemetry(environment: &Environment, scale: &Scale, report: 
         for entry in &mut benches {
             let Some((server, many, one)) = entry else { continue };
             let mut failed = None;
-            for (what, senders, window) in [
-                ("all devices, one under way each", &mut *many, 1),
-                ("one device, 16 under way", one, WINDOW),
+            for (what, window) in [
+                ("all devices, one under way each", 1),
+                ("one device, 16 under way", WINDOW),
+                (BESIDE_STALLED_READERS, 1),
             ] {
-                match measure(server, senders, window, scale).await {
+                let senders = if window == 1 { &mut *many } else { &mut *one };
+                let stalled = match stalled_readers(server, environment, what).await {
+                    Ok(Some(readers)) => readers,
+                    // Only the hub has readers that others must not wait for.
+                    Ok(None) => continue,
+                    Err(error) => {
+                        failed = Some(error);
+                        continue;
+                    }
+                };
+                let measured = measure(server, senders, window, scale).await;
+                drop(stalled);
+                match measured {
                     Ok(_) if round == 0 => {}
                     Ok((count, took, cpu, latencies)) => {
                         let rate = count as f64 / took.as_secs_f64();
