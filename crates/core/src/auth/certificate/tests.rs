@@ -415,3 +415,26 @@ async fn a_remembered_result_ends_with_the_validity_of_the_chain() {
     let refused = authorities.verify(&peer, "dev-1", later).await;
     assert_eq!(refused, Err(CertificateError::AuthorityValidity("fleet".into())));
 }
+
+#[test]
+fn a_thumbprint_is_the_sha_1_or_sha_256_digest_of_the_leaf_alone() {
+    let ca = root("the root");
+    let leaf = leaf(&ca, params("the leaf"));
+    let peer = PeerCertificate::new(&[leaf.clone(), ca.der().clone()]).unwrap();
+    let thumbprint = |algorithm, der: &[u8]| {
+        Thumbprint::parse(&HEXUPPER.encode(digest::digest(algorithm, der).as_ref())).unwrap()
+    };
+    for algorithm in [&digest::SHA1_FOR_LEGACY_USE_ONLY, &digest::SHA256] {
+        assert!(peer.has_thumbprint(&thumbprint(algorithm, &leaf)));
+        assert!(!peer.has_thumbprint(&thumbprint(algorithm, ca.der())));
+    }
+}
+
+#[test]
+fn subject_and_issuer_are_those_of_the_certificate() {
+    let ca = root("the root");
+    let leaf = leaf(&ca, params("the leaf"));
+    let (subject, issuer) = certificate_subject_and_issuer(&leaf).unwrap();
+    assert_eq!((subject.as_str(), issuer.as_str()), ("CN=the leaf", "CN=the root"));
+    assert!(certificate_subject_and_issuer(b"no certificate").is_err());
+}
