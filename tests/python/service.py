@@ -12,9 +12,9 @@ import time
 import jwt
 import requests
 from azure.identity import ClientSecretCredential
-from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubRegistryManager
+from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubJobManager, IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, QuerySpecification, Twin, TwinProperties
-from azure.iot.hub.protocol.models import ExportImportDevice
+from azure.iot.hub.protocol.models import ExportImportDevice, JobProperties
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -265,6 +265,23 @@ def main():
                 found.append(response.json().get("generationId"))
         return found
 
+    def jobs():
+        return IoTHubJobManager.from_connection_string(config["connection_string"])
+
+    def create_job(**properties):
+        created = jobs().create_import_export_job(JobProperties(**properties))
+        return created.serialize(keep_readonly=True)
+
+    def list_jobs():
+        found = jobs().get_import_export_jobs()
+        return [job.serialize(keep_readonly=True) for job in found]
+
+    def get_job(job_id):
+        return jobs().get_import_export_job(job_id).serialize(keep_readonly=True)
+
+    def cancel_job(job_id):
+        return jobs().cancel_import_export_job(job_id)
+
     def entra_token(scope="https://iothubs.azure.net/.default"):
         """Returns the token that the service client would send."""
         return entra_credential(config["entra"]).get_token(scope).token
@@ -324,6 +341,10 @@ def main():
             "create_until_failure": create_until_failure,
             "send_until_failure": send_until_failure,
             "generations": generations,
+            "create_job": create_job,
+            "list_jobs": list_jobs,
+            "get_job": get_job,
+            "cancel_job": cancel_job,
             "entra_token": entra_token,
             "read_token": read_token,
             "forge_token": forge_token,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloud_to_device::MessageLimits;
+use crate::import_export::ImportExportLimits;
 use crate::queries::QueryLimits;
 use crate::twins::TwinLimits;
 
@@ -25,6 +26,8 @@ pub struct Limits {
     pub messages: MessageLimits,
     /// Limits of file uploads.
     pub files: FileLimits,
+    /// Limits of import and export jobs.
+    pub import_export: ImportExportLimits,
     /// Maximum number of certificate authorities.
     pub certificate_authorities: usize,
     /// Maximum number of shared access policies.
@@ -93,6 +96,7 @@ impl Default for Limits {
             queries: QueryLimits::default(),
             messages: MessageLimits::default(),
             files: FileLimits::default(),
+            import_export: ImportExportLimits::default(),
             certificate_authorities: 100,
             policies: 16,
             reconnect_grace: Duration::from_secs(5),

@@ -52,6 +52,8 @@ pub enum OperationGroup {
     CloudToDevice,
     /// Uploaded files.
     Files,
+    /// Jobs that import or export devices and modules.
+    ImportExport,
     /// Shared access policies.
     Policies,
     /// Certificate authorities.
@@ -62,7 +64,7 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Registry,
         Self::Twins,
         Self::Queries,
@@ -70,6 +72,7 @@ impl OperationGroup {
         Self::Telemetry,
         Self::CloudToDevice,
         Self::Files,
+        Self::ImportExport,
         Self::Policies,
         Self::Authorities,
         Self::Faults,
@@ -86,6 +89,7 @@ impl OperationGroup {
             Self::Telemetry => "telemetry",
             Self::CloudToDevice => "cloud_to_device",
             Self::Files => "files",
+            Self::ImportExport => "import_export",
             Self::Policies => "policies",
             Self::Authorities => "authorities",
             Self::Faults => "faults",
@@ -103,6 +107,7 @@ impl OperationGroup {
             Self::Telemetry => "Telemetry and the event log.",
             Self::CloudToDevice => "Messages to devices and their feedback.",
             Self::Files => "Uploaded files.",
+            Self::ImportExport => "Jobs that import or export devices and modules.",
             Self::Policies => "Shared access policies.",
             Self::Authorities => "Certificate authorities.",
             Self::Faults => "Fault injection.",
@@ -128,6 +133,8 @@ struct Row {
 const REGISTRY_READ: &[&[Right]] = &[&[Right::RegistryRead]];
 const REGISTRY_WRITE: &[&[Right]] = &[&[Right::RegistryWrite]];
 const SERVICE_CONNECT: &[&[Right]] = &[&[Right::ServiceConnect]];
+/// An export contains keys, and an import replaces them.
+const REGISTRY_READ_WRITE: &[&[Right]] = &[&[Right::RegistryRead, Right::RegistryWrite]];
 /// Only a policy with every right may change access control.
 const ALL_RIGHTS: &[&[Right]] = &[&Right::ALL];
 
@@ -307,6 +314,23 @@ operations! {
     GetBlob, "getBlob", Files, signed_url(&[BlobRight::Read]);
     /// Deletes the file of a signed URL.
     DeleteBlob, "deleteBlob", Files, signed_url(&[BlobRight::Delete]);
+
+    /// Returns the blobs of the container of a signed URL.
+    ListBlobs, "listBlobs", Files, signed_url(&[BlobRight::List]);
+
+    /// Begins to import devices and modules from a blob, or to export them to one.
+    CreateImportExportJob, "createImportExportJob", ImportExport, policies(REGISTRY_READ_WRITE),
+        entra(&["devices/read", "devices/write", "devices/delete", "twins/read", "twins/write"]);
+    /// Returns the jobs that import or export, newest first.
+    ListImportExportJobs, "listImportExportJobs", ImportExport, policies(REGISTRY_READ), entra(&["devices/read"]);
+    /// Returns a job that imports or exports.
+    GetImportExportJob, "getImportExportJob", ImportExport, policies(REGISTRY_READ), entra(&["devices/read"]);
+    /// Cancels a job that imports or exports.
+    CancelImportExportJob, "cancelImportExportJob", ImportExport,
+        policies(REGISTRY_READ_WRITE), entra(&["devices/write"]);
+    /// Returns a signed URL of the hub's own container for import and export.
+    CreateContainerUrl, "createContainerUrl", ImportExport, policies(REGISTRY_READ_WRITE),
+        entra(&["devices/read", "devices/write", "devices/delete", "twins/read", "twins/write"]);
 
     // Azure's resource manager does the rest; no data action covers it.
     /// Returns all shared access policies with their keys.

@@ -103,7 +103,11 @@ async fn a_folder_of_an_older_version_gets_a_common_id() {
     let data = tempdir().unwrap();
     used_folder(data.path(), true, true).await;
     let undo_migrations = [
-        ("hub.db", "DROP TABLE instance; DROP TABLE lease; DROP TABLE secret; PRAGMA user_version = 5"),
+        (
+            "hub.db",
+            "DROP TABLE instance; DROP TABLE lease; DROP TABLE secret; DROP TABLE import_export_error; \
+             DROP TABLE import_export_deferred; DROP TABLE import_export_job; PRAGMA user_version = 5",
+        ),
         (
             "events.db",
             "DROP TABLE instance; ALTER TABLE event DROP COLUMN properties; \

@@ -10,8 +10,7 @@ use crate::faults::run_fault_expiry;
 
 impl Hub {
     /// Starts the background tasks. None of them keeps the hub from being dropped.
-    pub(super) fn start_tasks(&self, node: String) {
-        let leases = Leases { store: self.store.clone(), clock: self.clock.clone(), node };
+    pub(super) fn start_tasks(&self, leases: Leases) {
         let (queues, lease) = (self.queues.clone(), Arc::new(leases.of_task("message-expiry")));
         self.background.start("message expiry", move |stop| run_expiry(queues.clone(), lease.clone(), stop));
         let (events, clock) = (self.events.clone(), self.clock.clone());

@@ -17,6 +17,7 @@ use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
 use ferrohub_model::message::SystemProperty;
+use ferrohub_model::import_export::JobStatus;
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use fixture::{EVENTS, HUB, KINDS, Kind, row_count, schema, tables};
@@ -94,6 +95,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             files_are_found(&store, hub).await;
             leases_are_found(&store, hub).await;
             secrets_are_found(&store, hub).await;
+            jobs_are_found(&store, hub).await;
             events_are_found(&log, events).await;
             store.close().await;
             log.close().await;
@@ -214,6 +216,22 @@ async fn secrets_are_found(store: &dyn Store, version: usize) {
     let expected = if version < 8 { candidate.clone() } else { stored };
     assert_eq!(store.continuation_key(&candidate).await.unwrap(), expected);
     assert_eq!(store.continuation_key(&SharedAccessKey::generate()).await.unwrap(), expected);
+}
+
+async fn jobs_are_found(store: &dyn Store, version: usize) {
+    let jobs = store.jobs(10).await.unwrap();
+    if version < 9 {
+        assert_eq!(jobs, []);
+        return;
+    }
+    let [running, failed] = &jobs[..] else { panic!("{jobs:?}") };
+    assert_eq!((running.status, failed.status), (JobStatus::Running, JobStatus::Failed));
+    assert_eq!((failed.run, failed.failure.as_deref()), (2, Some("The blob was changed.")));
+    assert_eq!((failed.ended, running.ended), (Some(time(1_700_000_060_000)), None));
+    assert_eq!((running.progress.offset, running.progress.settled), (50, [1, 0]));
+    assert_eq!(running.request.output_container, "https://a/c?sig=x");
+    assert_eq!(store.job_errors(&running.id, 0, 9).await.unwrap(), ["{\"deviceId\":\"d\"}"]);
+    assert_eq!(store.deferred_lines(&running.id, 0, 9).await.unwrap()[0].number, 2);
 }
 
 async fn events_are_found(log: &SqliteEventLog, version: usize) {

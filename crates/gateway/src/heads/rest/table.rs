@@ -7,7 +7,8 @@ use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
 use super::{
-    authorities, cloud_to_device, faults, files, methods, policies, queries, registry, telemetry, twins,
+    authorities, cloud_to_device, faults, files, import_export, methods, policies, queries, registry,
+    telemetry, twins,
 };
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
@@ -332,6 +333,27 @@ pub(super) static ROUTES: &[Route] = &[
         .unversioned()
         .returns_nothing()
         .fails(&[404]),
+    Route::new(Op::CreateImportExportJob, Post, &["/jobs/create"], service!(import_export::create))
+        .body("ImportExportRequest")
+        .returns("ImportExportJob")
+        .fails(&[403]),
+    Route::new(Op::ListImportExportJobs, Get, &["/jobs"], service!(import_export::list))
+        .returns("ImportExportJobs"),
+    Route::new(Op::GetImportExportJob, Get, &["/jobs/{job}"], service!(import_export::get))
+        .returns("ImportExportJob")
+        .fails(&[404]),
+    Route::new(Op::CancelImportExportJob, Delete, &["/jobs/{job}"], service!(import_export::cancel))
+        .returns("ImportExportJob")
+        .fails(&[404]),
+    Route::new(
+        Op::CreateContainerUrl,
+        Post,
+        &["/ferrohub/import-export/container-url"],
+        service!(import_export::container_url),
+    )
+    .unversioned()
+    .body("ContainerUrlRequest")
+    .returns("ContainerUrl"),
     Route::new(Op::ListPolicies, Get, &["/ferrohub/policies"], service!(policies::list))
         .unversioned()
         .returns("Policies"),
