@@ -100,16 +100,21 @@ fn a_fleet_moves_from_one_hub_to_another_with_its_keys() {
     }
     for module in [("plain", "m"), ("z-edge", "$edgeAgent"), ("z-edge", "$edgeHub")] {
         let arguments = json!({ "device_id": module.0, "module_id": module.1 });
-        let [old, new] = [&from, &to]
-            .map(|hub| hub.call("get_module", &arguments).unwrap()["authentication"].clone());
+        let [old, new] =
+            [&from, &to].map(|hub| hub.call("get_module", &arguments).unwrap()["authentication"].clone());
         assert_eq!(old, new, "{module:?}");
     }
     let edge = to.call("get_device", &json!({ "device_id": "z-edge" })).unwrap();
     let leaf = to.call("get_device", &json!({ "device_id": "a-leaf" })).unwrap();
-    assert_eq!((&leaf["deviceScope"], &leaf["parentScopes"][0]), (&edge["deviceScope"], &edge["deviceScope"]));
+    assert_eq!(
+        (&leaf["deviceScope"], &leaf["parentScopes"][0]),
+        (&edge["deviceScope"], &edge["deviceScope"])
+    );
     assert_ne!(edge["deviceScope"], scope, "the generation is another one");
-    let device =
-        Device::with_connection_string(&format!("HostName={};DeviceId=plain;SharedAccessKey={KEY}", new.name()));
+    let device = Device::with_connection_string(&format!(
+        "HostName={};DeviceId=plain;SharedAccessKey={KEY}",
+        new.name()
+    ));
     device.start(&new).connect().unwrap();
 
     // Nothing with keys remains in a hub.
@@ -144,9 +149,13 @@ fn a_python_back_end_manages_jobs() {
     let hub = Hub::start();
     let (service, storage) = (Service::owner(&hub), Storage::start(&hub));
     let url = container_url(&hub);
-    let lines = "{\"id\":\"a\"}\n{\"id\":\"a\",\"moduleId\":\"m\"}\n{\"id\":\"a\",\"importMode\":\"create\"}\n";
+    let lines =
+        "{\"id\":\"a\"}\n{\"id\":\"a\",\"moduleId\":\"m\"}\n{\"id\":\"a\",\"importMode\":\"create\"}\n";
     storage
-        .call("put_text", &json!({ "container_url": url, "name": "devices.txt", "text": lines, "max_block": 16 }))
+        .call(
+            "put_text",
+            &json!({ "container_url": url, "name": "devices.txt", "text": lines, "max_block": 16 }),
+        )
         .unwrap();
     let created = service
         .call(
@@ -155,16 +164,26 @@ fn a_python_back_end_manages_jobs() {
         )
         .unwrap();
     let base = url.split('?').next().unwrap();
-    assert_eq!((&created["type"], &created["status"], &created["progress"]), (&json!("import"), &json!("enqueued"), &json!(0)));
-    assert_eq!((&created["inputBlobContainerUri"], &created["inputBlobName"]), (&json!(base), &json!("devices.txt")));
+    assert_eq!(
+        (&created["type"], &created["status"], &created["progress"]),
+        (&json!("import"), &json!("enqueued"), &json!(0))
+    );
+    assert_eq!(
+        (&created["inputBlobContainerUri"], &created["inputBlobName"]),
+        (&json!(base), &json!("devices.txt"))
+    );
     assert!(created["startTimeUtc"].is_string() && created.get("endTimeUtc").is_none(), "{created}");
     let id = created["jobId"].as_str().unwrap();
     let done = ended(&service, &owner(&hub), id);
     assert_eq!((&done["itemsDone"], &done["itemsFailed"]), (&json!(2), &json!(1)));
     let done = service.call("get_job", &json!({ "job_id": id })).unwrap();
-    assert_eq!((&done["status"], &done["progress"], &done["jobId"]), (&json!("completed"), &json!(100), &json!(id)));
+    assert_eq!(
+        (&done["status"], &done["progress"], &done["jobId"]),
+        (&json!("completed"), &json!(100), &json!(id))
+    );
     assert!(done["endTimeUtc"].is_string(), "{done}");
-    let errors = storage.call("get_text", &json!({ "container_url": url, "name": "importErrors.log" })).unwrap();
+    let errors =
+        storage.call("get_text", &json!({ "container_url": url, "name": "importErrors.log" })).unwrap();
     let error: Value = serde_json::from_str(errors.as_str().unwrap().trim()).unwrap();
     assert_eq!((&error["deviceId"], &error["errorCode"]), (&json!("a"), &json!(409_001)));
     let listed = service.call("list_jobs", &json!({})).unwrap();
@@ -243,12 +262,38 @@ fn the_azure_cli_exports_and_imports() {
         json!({ "symmetricKey": { "primaryKey": null, "secondaryKey": null },
             "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null }, "type": "sas" })
     );
-    let members: Vec<&str> = text.as_str().unwrap().split('"').filter(|word| {
-        ["id", "eTag", "status", "statusReason", "authentication", "twinETag", "tags", "properties", "capabilities"].contains(word)
-    }).collect();
+    let members: Vec<&str> = text
+        .as_str()
+        .unwrap()
+        .split('"')
+        .filter(|word| {
+            [
+                "id",
+                "eTag",
+                "status",
+                "statusReason",
+                "authentication",
+                "twinETag",
+                "tags",
+                "properties",
+                "capabilities",
+            ]
+            .contains(word)
+        })
+        .collect();
     assert_eq!(
         members,
-        ["id", "eTag", "status", "statusReason", "authentication", "twinETag", "tags", "properties", "capabilities"],
+        [
+            "id",
+            "eTag",
+            "status",
+            "statusReason",
+            "authentication",
+            "twinETag",
+            "tags",
+            "properties",
+            "capabilities"
+        ],
         "the order of Azure"
     );
     let import = format!(
@@ -333,7 +378,10 @@ fn a_killed_hub_continues_an_import_and_applies_no_line_twice() {
         hub.start_again();
     }
     let done = ended(&service, &token, &id);
-    assert_eq!((&done["status"], &done["itemsDone"], &done["itemsFailed"]), (&json!("completed"), &json!(LINES), &json!(0)));
+    assert_eq!(
+        (&done["status"], &done["itemsDone"], &done["itemsFailed"]),
+        (&json!("completed"), &json!(LINES), &json!(0))
+    );
     let counts = service.call("get_device_registry_statistics", &json!({})).unwrap();
     assert_eq!(counts["totalDeviceCount"], LINES);
     assert_eq!(hub.metric("ferrohub_import_export_jobs", "completed"), 1.0);
@@ -384,7 +432,8 @@ fn jobs_use_an_allowed_storage_account() {
     storage.call("put_text", &json!({ "container_url": url, "name": "devices.txt", "text": lines })).unwrap();
     let done = run(&service, &token, &import_of(&url));
     assert_eq!((&done["status"], &done["itemsDone"]), (&json!("completed"), &json!(3000)), "{done}");
-    let export = json!({ "type": "export", "outputBlobContainerUri": url, "outputBlobName": "folder/out 1.txt" });
+    let export =
+        json!({ "type": "export", "outputBlobContainerUri": url, "outputBlobName": "folder/out 1.txt" });
     let done = run(&service, &token, &export);
     assert_eq!((&done["status"], &done["itemsDone"]), (&json!("completed"), &json!(3000)), "{done}");
     let out = json!({ "container_url": url, "name": "folder/out 1.txt" });
@@ -393,7 +442,8 @@ fn jobs_use_an_allowed_storage_account() {
     assert!(text.as_str().unwrap().len() > 4 * 1024 * 1024);
     storage.call("put_text", &json!({ "container_url": url, "name": "devices.txt", "text": "{\"id\":\"d0\",\"importMode\":\"create\"}" })).unwrap();
     assert_eq!(run(&service, &token, &import_of(&url))["itemsFailed"], 1);
-    let errors = storage.call("get_text", &json!({ "container_url": url, "name": "importErrors.log" })).unwrap();
+    let errors =
+        storage.call("get_text", &json!({ "container_url": url, "name": "importErrors.log" })).unwrap();
     assert!(errors.as_str().unwrap().contains("409001"), "{errors}");
 
     let unreadable = sign("w");
@@ -427,7 +477,10 @@ async fn the_rust_sdk_waits_for_jobs() {
     let id = job.id().to_owned();
     let mut states = Vec::new();
     let done = job.wait(|job| states.push(job.status)).await.unwrap();
-    assert_eq!((done.status, done.items_done, states.last()), (JobStatus::Completed, 2, Some(&JobStatus::Completed)));
+    assert_eq!(
+        (done.status, done.items_done, states.last()),
+        (JobStatus::Completed, 2, Some(&JobStatus::Completed))
+    );
     assert_eq!(client.get_import_export_job(&id).await.unwrap(), done);
     let job = client.create_import_export_job(&ImportExportRequest::export(container.url())).await.unwrap();
     let exported = job.wait(|_| ()).await.unwrap();
@@ -442,10 +495,16 @@ async fn the_rust_sdk_waits_for_jobs() {
     assert_eq!(container.delete_blob("devices.txt").await.unwrap_err().kind(), ErrorKind::NotFound);
     let request = ImportExportRequest::import(container.url(), container.url());
     let missing = client.create_import_export_job(&request).await.unwrap().wait(|_| ()).await.unwrap_err();
-    assert!(missing.kind() == ErrorKind::BadRequest && missing.message().contains("does not exist"), "{missing}");
+    assert!(
+        missing.kind() == ErrorKind::BadRequest && missing.message().contains("does not exist"),
+        "{missing}"
+    );
     let other = ImportExportRequest::export("https://storage.example/c?sig=x");
     let refused = client.create_import_export_job(&other).await.unwrap_err();
-    assert_eq!((refused.kind(), refused.code_name()), (ErrorKind::BadRequest, Some("BlobContainerValidationError")));
+    assert_eq!(
+        (refused.kind(), refused.code_name()),
+        (ErrorKind::BadRequest, Some("BlobContainerValidationError"))
+    );
     assert_eq!(client.cancel_import_export_job("x").await.unwrap_err().kind(), ErrorKind::NotFound);
     let job = client.create_import_export_job(&ImportExportRequest::export(container.url())).await.unwrap();
     assert!(!job.cancel().await.unwrap().status.is_active());

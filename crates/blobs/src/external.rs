@@ -11,9 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use ferrohub_core::files::{BlobError, ByteStream};
-use ferrohub_core::import_export::{
-    ContainerBlob, ContainerError, ExternalContainers, OpenContainerBlob,
-};
+use ferrohub_core::import_export::{ContainerBlob, ContainerError, ExternalContainers, OpenContainerBlob};
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -130,7 +128,12 @@ impl ExternalContainers for SignedContainers {
 }
 
 impl SignedContainers {
-    async fn put_block(&self, url: &BlobUrl, ids: &mut Vec<String>, block: Bytes) -> Result<(), ContainerError> {
+    async fn put_block(
+        &self,
+        url: &BlobUrl,
+        ids: &mut Vec<String>,
+        block: Bytes,
+    ) -> Result<(), ContainerError> {
         if ids.len() >= MAX_BLOCKS {
             return Err(BlobError::TooManyBlocks.into());
         }

@@ -82,7 +82,8 @@ impl Quota {
             return Err(BlobError::Full);
         }
         let has_limit = owner != DeviceKey::CONTAINER;
-        if has_limit && usage.of_device(owner).checked_add(bytes).is_none_or(|used| used > self.device_limit) {
+        if has_limit && usage.of_device(owner).checked_add(bytes).is_none_or(|used| used > self.device_limit)
+        {
             return Err(BlobError::DeviceFull(self.device_limit));
         }
         Ok(())

@@ -22,7 +22,9 @@ mod page;
 mod store;
 mod worker;
 
-pub use container::{ContainerBlob, ContainerError, ContainerLocation, ExternalContainers, OpenContainerBlob};
+pub use container::{
+    ContainerBlob, ContainerError, ContainerLocation, ExternalContainers, OpenContainerBlob,
+};
 pub use job::{Job, JobProgress, JobRequest, JobRun};
 pub use limits::ImportExportLimits;
 pub use store::{DeferredLine, ImportExportStore, JobRecord, NewJobOutcome};

@@ -65,13 +65,8 @@ impl Resource {
 
 impl BlobRight {
     /// All rights with their letters, in the order of a token.
-    const ALL: [(Self, char); 5] = [
-        (Self::Read, 'r'),
-        (Self::Create, 'c'),
-        (Self::Write, 'w'),
-        (Self::Delete, 'd'),
-        (Self::List, 'l'),
-    ];
+    const ALL: [(Self, char); 5] =
+        [(Self::Read, 'r'), (Self::Create, 'c'), (Self::Write, 'w'), (Self::Delete, 'd'), (Self::List, 'l')];
 
     fn bit(self) -> u8 {
         match self {
@@ -291,8 +286,7 @@ impl BlobSasToken {
     /// Returns whether `key` signed this query for `blob`. Takes constant time for a given query.
     #[must_use]
     pub fn is_signed_by(&self, key: &SharedAccessKey, blob: BlobAddress<'_>) -> bool {
-        let text =
-            string_to_sign(self.resource, blob, &self.rights_text, &self.expiry_text, self.protocol);
+        let text = string_to_sign(self.resource, blob, &self.rights_text, &self.expiry_text, self.protocol);
         key.verify(text.as_bytes(), &self.signature)
     }
 
@@ -366,7 +360,9 @@ mod tests {
         let query = sign_container("a", "c", rights, until, true, &key());
         let sas = parse(&query).unwrap();
         assert!(sas.is_for_container() && sas.rights().contains(BlobRight::List), "{query}");
-        assert!(sas.is_signed_by(&key(), BLOB) && sas.is_signed_by(&key(), BlobAddress { blob: "x", ..BLOB }));
+        assert!(
+            sas.is_signed_by(&key(), BLOB) && sas.is_signed_by(&key(), BlobAddress { blob: "x", ..BLOB })
+        );
         assert!(!sas.is_signed_by(&key(), BlobAddress { container: "d", ..BLOB }));
         let as_blob = parse(&query.replace("sr=c", "sr=b").replace("sp=rl", "sp=r")).unwrap();
         assert!(!as_blob.is_signed_by(&key(), BLOB));

@@ -250,7 +250,11 @@ mod tests {
         let blob = BlobName::in_container("devices.txt").unwrap();
         assert_eq!(blob.name_in_container(), Some("devices.txt"));
         assert_eq!(BlobName::parse_stored(blob.as_str()), Ok(blob.clone()));
-        assert_eq!(BlobName::parse(blob.as_str()), Err(E::Device(InvalidId::Character('~'))), "no device owns it");
+        assert_eq!(
+            BlobName::parse(blob.as_str()),
+            Err(E::Device(InvalidId::Character('~'))),
+            "no device owns it"
+        );
         assert!(BlobName::in_container("").is_err() && BlobName::in_container("../x").is_err());
         assert_eq!(BlobName::parse_stored("d/f").unwrap().name_in_container(), None);
         assert_eq!(BlobName::new("d", &"x".repeat(1023)), Err(E::TooLong));

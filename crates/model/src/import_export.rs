@@ -46,8 +46,7 @@ pub enum JobStatus {
 
 impl JobStatus {
     /// All states.
-    pub const ALL: &[Self] =
-        &[Self::Enqueued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+    pub const ALL: &[Self] = &[Self::Enqueued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
 
     /// Returns the name on the wire.
     #[must_use]
@@ -252,7 +251,10 @@ mod tests {
         .unwrap();
         assert_eq!(request.kind, Some(JobType::Export));
         assert_eq!(request.storage_authentication_type, Some(StorageAuthentication::KeyBased));
-        assert_eq!((request.exclude_keys_in_export, request.input_blob_container_uri.as_ref()), (Some(true), None));
+        assert_eq!(
+            (request.exclude_keys_in_export, request.input_blob_container_uri.as_ref()),
+            (Some(true), None)
+        );
         assert!(!format!("{request:?}").contains("secret"));
         let url = ContainerUrl { url: "https://a?sig=secret".to_owned(), expiry_time_utc: Timestamp::NEVER };
         assert!(!format!("{url:?}").contains("secret"));

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use ferrohub_core::authorities::StoredAuthority;
 use ferrohub_core::cloud_to_device::{NewMessage, StoredFeedback, StoredMessage};
-use ferrohub_core::import_export::Job;
 use ferrohub_core::files::{Blob, StoredNotification, StoredSigningKey, Upload};
+use ferrohub_core::import_export::Job;
 use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;

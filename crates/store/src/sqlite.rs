@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use ferrohub_core::import_export::{JobProgress, JobRun};
 use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::queries::QueryLimits;
-use ferrohub_core::import_export::{JobProgress, JobRun};
 use ferrohub_core::store::{Change, ChangeGroup, Outcomes, RecordFn, Store, StoreError};
 use rusqlite::Connection;
 

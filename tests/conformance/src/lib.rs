@@ -30,7 +30,9 @@ mod suite;
 pub use blob_folder::{Chunks, NOW as BLOB_FOLDER_NOW};
 pub use fixture::Fixture;
 
-use store::{change_groups, connections, files, import_export, leases, messages, queries, registry, settings, twins};
+use store::{
+    change_groups, connections, files, import_export, leases, messages, queries, registry, settings, twins,
+};
 
 suite::suite! { ($)
     /// Runs the suite of the port `EventLog`. Takes the path of a function that opens a log with a number of partitions.

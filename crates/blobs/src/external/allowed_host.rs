@@ -17,7 +17,9 @@ pub struct AllowedHost {
 
 /// A text names no host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the name of a host, such as account.blob.core.windows.net, storage.example:8443 or http://127.0.0.1:10000")]
+#[error(
+    "{0:?} is not the name of a host, such as account.blob.core.windows.net, storage.example:8443 or http://127.0.0.1:10000"
+)]
 pub struct InvalidAllowedHost(String);
 
 impl AllowedHost {
@@ -82,7 +84,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<AllowedHost>().unwrap().to_string(), shown);
         }
-        for invalid in ["", "*", "*.example", "a b", "a/", "a/container", "ftp://a", "user@a", "a:x", "a:99999", "a?x"] {
+        for invalid in
+            ["", "*", "*.example", "a b", "a/", "a/container", "ftp://a", "user@a", "a:x", "a:99999", "a?x"]
+        {
             let parsed = invalid.parse::<AllowedHost>();
             assert!(parsed.is_err() || invalid.starts_with('*'), "{invalid:?}: {parsed:?}");
         }

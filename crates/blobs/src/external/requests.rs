@@ -29,7 +29,11 @@ pub(super) struct BlobUrl {
 }
 
 impl BlobUrl {
-    pub(super) fn parse(container: &str, blob: &str, allowed: &[AllowedHost]) -> Result<Self, ContainerError> {
+    pub(super) fn parse(
+        container: &str,
+        blob: &str,
+        allowed: &[AllowedHost],
+    ) -> Result<Self, ContainerError> {
         let invalid = |text: &str| ContainerError::NotAllowed(text.to_owned());
         let uri: Uri = container.trim().parse().map_err(|_| invalid("its URI is not valid"))?;
         let host = AllowedHost::of(&uri).ok_or_else(|| invalid("its URI is not one of https with a host"))?;
@@ -71,8 +75,11 @@ impl Client {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
         Ok(Self { client: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
     }
 
@@ -84,8 +91,10 @@ impl Client {
         parameters: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Response<impl http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display> + Send + Unpin + use<>>, ContainerError>
-    {
+    ) -> Result<
+        Response<impl http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display> + Send + Unpin + use<>>,
+        ContainerError,
+    > {
         let separator = if parameters.is_empty() { "" } else { "&" };
         let target = format!("{}?{}{separator}{parameters}", url.base, url.query);
         let mut request =
@@ -136,7 +145,10 @@ mod tests {
             ["a.example", "http://127.0.0.1:10000"].iter().map(|host| host.parse().unwrap()).collect();
         let url = |container: &str| BlobUrl::parse(container, "folder/a b.txt", &allowed);
         let ok = url("https://A.example/c/?sv=1&sig=x%2B").map_err(|error| error.to_string()).ok().unwrap();
-        assert_eq!((ok.base.as_str(), ok.query.as_str()), ("https://A.example/c/folder/a%20b.txt", "sv=1&sig=x%2B"));
+        assert_eq!(
+            (ok.base.as_str(), ok.query.as_str()),
+            ("https://A.example/c/folder/a%20b.txt", "sv=1&sig=x%2B")
+        );
         assert!(url("http://127.0.0.1:10000/account/c?sig=x").is_ok());
         for refused in [
             "https://b.example/c?sig=secret",

@@ -10,9 +10,7 @@ use ferrohub_model::file::BlobName;
 use ferrohub_model::import_export::without_signature;
 
 use super::CONTAINER;
-use crate::files::{
-    Blob, BlobError, BlobFolder, ByteRange, ByteStream, FileStorage, PutOptions,
-};
+use crate::files::{Blob, BlobError, BlobFolder, ByteRange, ByteStream, FileStorage, PutOptions};
 use crate::hub::Hub;
 
 /// Why an operation on a blob of a container failed. The texts have no signature.
@@ -22,7 +20,9 @@ pub enum ContainerError {
     #[error("it does not exist in the container")]
     NotFound,
     /// The storage refused the signature in the container's URI.
-    #[error("the storage refused the signature in the URI of the container ({0}); is it expired, and has it the right?")]
+    #[error(
+        "the storage refused the signature in the URI of the container ({0}); is it expired, and has it the right?"
+    )]
     Denied(String),
     /// The operator does not allow the host.
     #[error("{0}")]
@@ -46,7 +46,10 @@ impl ContainerError {
             Self::Unavailable(_) => true,
             Self::Blob(error) => matches!(
                 error,
-                BlobError::Io(_) | BlobError::Store(_) | BlobError::Unavailable(_) | BlobError::IncompleteBody(_)
+                BlobError::Io(_)
+                    | BlobError::Store(_)
+                    | BlobError::Unavailable(_)
+                    | BlobError::IncompleteBody(_)
             ),
         }
     }
@@ -168,7 +171,9 @@ impl Hub {
     /// own container; other storage does that itself when the job runs.
     pub(super) fn check_container(&self, url: &str, is_written: bool) -> Result<(), HubError> {
         let invalid = |text: String| HubError::new(ErrorCode::BlobContainerValidationError, text);
-        let location = self.container(url).map_err(|error| invalid(format!("The container cannot be used: {error}.")))?;
+        let location = self
+            .container(url)
+            .map_err(|error| invalid(format!("The container cannot be used: {error}.")))?;
         let ContainerLocation::Own(folder) = location else { return Ok(()) };
         let query = url.split_once('?').map_or("", |(_, query)| query);
         let sas = BlobSasToken::parse(query)
@@ -189,7 +194,9 @@ impl Hub {
         }
         let right = if is_written { BlobRight::Write } else { BlobRight::Read };
         if !sas.rights().contains(right) {
-            return Err(invalid(format!("The signature of the container does not grant the right {right:?}.")));
+            return Err(invalid(format!(
+                "The signature of the container does not grant the right {right:?}."
+            )));
         }
         Ok(())
     }

@@ -46,9 +46,10 @@ impl ServiceCaller {
                  Use a container of a storage account that files.import_hosts lists.",
             ));
         };
-        let key = hub.url_signing_keys.current_key().ok_or_else(|| {
-            HubError::new(ErrorCode::ServerError, "The hub has no key to sign URLs with.")
-        })?;
+        let key = hub
+            .url_signing_keys
+            .current_key()
+            .ok_or_else(|| HubError::new(ErrorCode::ServerError, "The hub has no key to sign URLs with."))?;
         let endpoint = folder.endpoint();
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         let expiry = hub.clock.now().plus_millis(seconds.saturating_mul(1000));

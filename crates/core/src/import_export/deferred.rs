@@ -1,8 +1,8 @@
 //! Lines that name an edge device or a device that comes later in the blob. They are stored, and applied once the rest of the
 //! blob is: in rounds, because one may belong to another.
 
-use ferrohub_model::bulk::BulkError;
 use ferrohub_model::IdentityId;
+use ferrohub_model::bulk::BulkError;
 
 use super::DeferredLine;
 use super::failure::RunFailure;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use ferrohub_model::IdentityId;
 use ferrohub_model::bulk::{ItemProperties, RegistryItem};
 use ferrohub_model::device::{Capabilities, SymmetricKeyPair};
-use ferrohub_model::IdentityId;
 
 use super::failure::RunFailure;
 use super::worker::RunContext;
@@ -25,7 +25,11 @@ const PAGE: usize = 500;
 const ERROR_PAGE: usize = 1000;
 
 impl Hub {
-    pub(super) async fn run_export(self: &Arc<Self>, job: Job, context: &RunContext) -> Result<(), RunFailure> {
+    pub(super) async fn run_export(
+        self: &Arc<Self>,
+        job: Job,
+        context: &RunContext,
+    ) -> Result<(), RunFailure> {
         let request = &job.request;
         let output = self
             .container(&request.output_container)
@@ -146,7 +150,7 @@ impl ErrorLog {
 #[async_trait]
 impl ByteStream for ErrorLog {
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
-        let lines = self.store.job_errors(&self.job, self.skip, ERROR_PAGE).await?;
+        let lines = self.store.import_export_errors(&self.job, self.skip, ERROR_PAGE).await?;
         if lines.is_empty() {
             return Ok(None);
         }

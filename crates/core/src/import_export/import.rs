@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ferrohub_model::{ErrorCode, IdentityId};
 use ferrohub_model::bulk::BulkError;
+use ferrohub_model::{ErrorCode, IdentityId};
 
 use super::container::ContainerLocation;
 use super::failure::RunFailure;
@@ -49,7 +49,11 @@ struct Page {
 }
 
 impl Hub {
-    pub(super) async fn run_import(self: &Arc<Self>, job: Job, context: &RunContext) -> Result<(), RunFailure> {
+    pub(super) async fn run_import(
+        self: &Arc<Self>,
+        job: Job,
+        context: &RunContext,
+    ) -> Result<(), RunFailure> {
         let Job { id, request, progress, .. } = job;
         let location = |url: &str| {
             self.container(url)
@@ -188,7 +192,8 @@ impl Import<'_> {
         for items in [devices, modules] {
             let (ready, waiting) = self.separate(items).await?;
             let limits = &self.hub.limits.import_export;
-            if self.progress.deferred + (record.deferred.len() + waiting.len()) as u64 > limits.deferred_lines {
+            if self.progress.deferred + (record.deferred.len() + waiting.len()) as u64 > limits.deferred_lines
+            {
                 return Err(RunFailure::Failed(format!(
                     "The blob {} has more than {} identities before the devices that they belong to. Move edge devices to its beginning.",
                     self.blob, limits.deferred_lines
@@ -256,11 +261,7 @@ impl Import<'_> {
     }
 
     /// Records that all lines of a page are done or deferred.
-    async fn finish_page(
-        &mut self,
-        invalid: &Settled,
-        mut record: JobRecord,
-    ) -> Result<(), RunFailure> {
+    async fn finish_page(&mut self, invalid: &Settled, mut record: JobRecord) -> Result<(), RunFailure> {
         let progress = &mut self.progress;
         progress.failed += invalid.errors.len() as u64;
         progress.deferred += record.deferred.len() as u64;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use ferrohub_model::Timestamp;
 use ferrohub_model::import_export::{
     ImportExportJob, JobStatus, JobType, StorageAuthentication, without_signature,
 };
-use ferrohub_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A job.

@@ -42,7 +42,7 @@ impl ServiceCaller {
             failure: None,
         };
         let limit = hub.limits.import_export.active_jobs;
-        match hub.store.create_job(&job, limit).await.map_err(store_failed)? {
+        match hub.store.create_import_export_job(&job, limit).await.map_err(store_failed)? {
             NewJobOutcome::Created => {}
             NewJobOutcome::Full => {
                 let text = format!(
@@ -60,7 +60,7 @@ impl ServiceCaller {
     /// Returns the newest import and export jobs, newest first.
     pub async fn list_import_export_jobs(&self) -> Result<Vec<ImportExportJob>, HubError> {
         let hub = self.permit(Operation::ListImportExportJobs)?;
-        let jobs = hub.store.jobs(MAX_LISTED).await.map_err(store_failed)?;
+        let jobs = hub.store.import_export_jobs(MAX_LISTED).await.map_err(store_failed)?;
         Ok(jobs.iter().map(Job::present).collect())
     }
 
@@ -71,7 +71,7 @@ impl ServiceCaller {
     /// `JobNotFound`.
     pub async fn get_import_export_job(&self, id: &str) -> Result<ImportExportJob, HubError> {
         let hub = self.permit(Operation::GetImportExportJob)?;
-        let job = hub.store.job(id).await.map_err(store_failed)?;
+        let job = hub.store.import_export_job(id).await.map_err(store_failed)?;
         job.map(|job| job.present()).ok_or_else(job_not_found)
     }
 
@@ -83,7 +83,7 @@ impl ServiceCaller {
     pub async fn cancel_import_export_job(&self, id: &str) -> Result<ImportExportJob, HubError> {
         let hub = self.permit(Operation::CancelImportExportJob)?;
         let now = hub.clock.now();
-        let cancelled = hub.store.cancel_job(id, now).await.map_err(store_failed)?;
+        let cancelled = hub.store.cancel_import_export_job(id, now).await.map_err(store_failed)?;
         let job = cancelled.ok_or_else(job_not_found)?;
         if job.status == JobStatus::Cancelled && job.ended == Some(now) {
             count(&hub.metrics.import_export_jobs, "cancelled");
@@ -116,14 +116,14 @@ impl Hub {
         }
         let present = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
         let missing = |name: &str| {
-            let text = format!("The member {name} is missing; it is the URI of a container with its signature.");
+            let text =
+                format!("The member {name} is missing; it is the URI of a container with its signature.");
             HubError::new(ErrorCode::BlobContainerValidationError, text)
         };
         let input_container = match kind {
             JobType::Export => None,
             JobType::Import => Some(
-                present(&request.input_blob_container_uri)
-                    .ok_or_else(|| missing("inputBlobContainerUri"))?,
+                present(&request.input_blob_container_uri).ok_or_else(|| missing("inputBlobContainerUri"))?,
             ),
         };
         let output_container =

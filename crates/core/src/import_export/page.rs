@@ -30,8 +30,7 @@ impl PageCommit<'_> {
         if settled.numbers.is_empty() {
             return Ok(());
         }
-        let record =
-            settle(&mut self.progress, self.deferred.as_ref(), self.max_errors, settled);
+        let record = settle(&mut self.progress, self.deferred.as_ref(), self.max_errors, settled);
         match self.store.record_run(self.run, &record).await? {
             true => Ok(()),
             false => Err(RunFailure::Ended),
@@ -41,11 +40,7 @@ impl PageCommit<'_> {
 
 #[async_trait]
 impl CommitGroups for PageCommit<'_> {
-    async fn commit(
-        &mut self,
-        groups: Vec<ChangeGroup>,
-        settled: Settle,
-    ) -> Result<Outcomes, HubError> {
+    async fn commit(&mut self, groups: Vec<ChangeGroup>, settled: Settle) -> Result<Outcomes, HubError> {
         let (mut progress, deferred, max_errors) =
             (self.progress.clone(), self.deferred.clone(), self.max_errors);
         let record = Box::new(move |outcomes: &[Result<Applied, Refused>]| {
@@ -71,7 +66,12 @@ impl CommitGroups for PageCommit<'_> {
 }
 
 /// Adds items that are done or failed to what the job has done. Returns what to write.
-fn settle(progress: &mut JobProgress, deferred: Option<&Vec<u64>>, max_errors: u64, settled: &Settled) -> JobRecord {
+fn settle(
+    progress: &mut JobProgress,
+    deferred: Option<&Vec<u64>>,
+    max_errors: u64,
+    settled: &Settled,
+) -> JobRecord {
     let mut record = JobRecord::default();
     for number in &settled.numbers {
         match deferred {

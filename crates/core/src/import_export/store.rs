@@ -46,16 +46,16 @@ pub struct DeferredLine {
 #[async_trait]
 pub trait ImportExportStore: Send + Sync + 'static {
     /// Adds a job, unless `limit` jobs wait or run.
-    async fn create_job(&self, job: &Job, limit: u32) -> Result<NewJobOutcome, StoreError>;
+    async fn create_import_export_job(&self, job: &Job, limit: u32) -> Result<NewJobOutcome, StoreError>;
 
     /// Returns a job, or `None` if it does not exist.
-    async fn job(&self, id: &str) -> Result<Option<Job>, StoreError>;
+    async fn import_export_job(&self, id: &str) -> Result<Option<Job>, StoreError>;
 
     /// Returns the newest `top` jobs, newest first.
-    async fn jobs(&self, top: usize) -> Result<Vec<Job>, StoreError>;
+    async fn import_export_jobs(&self, top: usize) -> Result<Vec<Job>, StoreError>;
 
     /// Returns the oldest job that waits or runs, or `None`.
-    async fn next_job(&self) -> Result<Option<Job>, StoreError>;
+    async fn next_import_export_job(&self) -> Result<Option<Job>, StoreError>;
 
     /// Begins a new run of a job that waits or runs. Returns the job, which runs now; `None` if it has ended.
     async fn begin_run(&self, id: &str) -> Result<Option<Job>, StoreError>;
@@ -65,30 +65,21 @@ pub trait ImportExportStore: Send + Sync + 'static {
 
     /// Ends a job as failed, with a reason, or as completed. Removes its log of errors and its deferred lines. Returns false
     /// and changes nothing if the job has ended or has a newer run.
-    async fn end_run(
-        &self,
-        run: &JobRun,
-        failure: Option<&str>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError>;
+    async fn end_run(&self, run: &JobRun, failure: Option<&str>, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Cancels a job that waits or runs, and removes its log of errors and its deferred lines. A job that has ended stays as
     /// it is. Returns the job; `None` if it does not exist.
-    async fn cancel_job(&self, id: &str, now: Timestamp) -> Result<Option<Job>, StoreError>;
+    async fn cancel_import_export_job(&self, id: &str, now: Timestamp) -> Result<Option<Job>, StoreError>;
 
     /// Returns the first `top` lines of a job's log of errors after the first `skip` ones.
-    async fn job_errors(&self, id: &str, skip: u64, top: usize) -> Result<Vec<String>, StoreError>;
+    async fn import_export_errors(&self, id: &str, skip: u64, top: usize) -> Result<Vec<String>, StoreError>;
 
     /// Returns the first `top` deferred lines of a job whose numbers are greater than `after`.
-    async fn deferred_lines(
-        &self,
-        id: &str,
-        after: u64,
-        top: usize,
-    ) -> Result<Vec<DeferredLine>, StoreError>;
+    async fn deferred_lines(&self, id: &str, after: u64, top: usize)
+    -> Result<Vec<DeferredLine>, StoreError>;
 
     /// Deletes the jobs that ended at or before `before`. Returns their number.
-    async fn expire_jobs(&self, before: Timestamp) -> Result<u64, StoreError>;
+    async fn expire_import_export_jobs(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Returns the first `top` devices and modules after the identity `after`, with their twins. Devices are in the order of
     /// their ids, each directly before its modules.

@@ -91,8 +91,8 @@ impl Hub {
         }
         let limits = &self.limits.import_export;
         let retention = i64::try_from(limits.retention.as_millis()).unwrap_or(i64::MAX);
-        self.store.expire_jobs(self.clock.now().plus_millis(-retention)).await?;
-        let Some(next) = self.store.next_job().await? else { return Ok(false) };
+        self.store.expire_import_export_jobs(self.clock.now().plus_millis(-retention)).await?;
+        let Some(next) = self.store.next_import_export_job().await? else { return Ok(false) };
         // The duration of a job counts from its creation, so that restarts do not prolong it.
         let age = self.clock.now().unix_millis().saturating_sub(next.created.unix_millis());
         let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
@@ -108,7 +108,13 @@ impl Hub {
         loop {
             let Some(job) = self.store.begin_run(id).await? else { return Ok(()) };
             let run = JobRun { job: job.id.clone(), run: job.run };
-            info!(job = id, kind = job.request.kind.name(), run = run.run, offset = job.progress.offset, "job runs");
+            info!(
+                job = id,
+                kind = job.request.kind.name(),
+                run = run.run,
+                offset = job.progress.offset,
+                "job runs"
+            );
             let limit = self.limits.import_export.duration;
             let context = RunContext { run: run.clone(), stop: stop.clone(), deadline, limit };
             let failure = match self.run_once(job, &context).await {
@@ -121,7 +127,12 @@ impl Hub {
                 Err(RunFailure::Store(error)) => return Err(error),
                 Err(RunFailure::Storage(reason)) => match retries.next() {
                     Some(wait) => {
-                        warn!(job = id, reason, retry_seconds = wait.as_secs(), "the storage of a job failed");
+                        warn!(
+                            job = id,
+                            reason,
+                            retry_seconds = wait.as_secs(),
+                            "the storage of a job failed"
+                        );
                         if stop.clone().requested_within(wait).await {
                             return Ok(());
                         }

@@ -112,7 +112,11 @@ async fn fleet(test: &TestHub) -> BTreeMap<String, Value> {
     let parent = |scope: &String| {
         let named = scope.trim_start_matches("ms-azure-iot-edge://").rsplit_once('-').unwrap();
         let (edge, _) = identities.iter().find(|(edge, _)| edge.id == id(named.0)).unwrap();
-        assert_eq!(edge.device_scope.as_ref(), Some(scope), "the scope is that of the edge device in this hub");
+        assert_eq!(
+            edge.device_scope.as_ref(),
+            Some(scope),
+            "the scope is that of the edge device in this hub"
+        );
         named.0.to_owned()
     };
     for (identity, twin) in &identities {
@@ -229,7 +233,10 @@ async fn lines_that_fail_are_in_the_log_and_do_not_affect_the_others() {
     assert_eq!((job.items_done, job.items_failed, job.progress), (3, 6, 100));
     let errors: Vec<Value> =
         errors.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let failed: Vec<_> = errors.iter().map(|error| (error["deviceId"].as_str().unwrap(), error["errorCode"].as_u64().unwrap())).collect();
+    let failed: Vec<_> = errors
+        .iter()
+        .map(|error| (error["deviceId"].as_str().unwrap(), error["errorCode"].as_u64().unwrap()))
+        .collect();
     assert_eq!(
         failed,
         [
@@ -244,7 +251,11 @@ async fn lines_that_fail_are_in_the_log_and_do_not_affect_the_others() {
     );
     assert_eq!(errors[5]["moduleId"], "m");
     let twin = test.service().await.get_twin(&id("a")).await.unwrap();
-    assert_eq!(serde_json::to_value(twin).unwrap()["tags"], json!({ "n": 2 }), "lines of one device are in order");
+    assert_eq!(
+        serde_json::to_value(twin).unwrap()["tags"],
+        json!({ "n": 2 }),
+        "lines of one device are in order"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -253,7 +264,9 @@ async fn no_line_is_applied_twice_however_often_the_hub_is_killed() {
     let mut lines = String::new();
     for number in 0..DEVICES {
         // A mode that fails when it is applied again.
-        lines += &format!("{{\"id\":\"d{number}\",\"importMode\":\"create\"}}\n{{\"id\":\"d{number}\",\"moduleId\":\"m\",\"importMode\":\"create\"}}\n");
+        lines += &format!(
+            "{{\"id\":\"d{number}\",\"importMode\":\"create\"}}\n{{\"id\":\"d{number}\",\"moduleId\":\"m\",\"importMode\":\"create\"}}\n"
+        );
     }
     lines += "{\"id\":\"a-leaf\",\"importMode\":\"create\",\"deviceScope\":\"ms-azure-iot-edge://z-edge-1\"}\n{\"id\":\"z-edge\",\"importMode\":\"create\",\"capabilities\":{\"iotEdge\":true}}\n{\"id\":\"d0\",\"importMode\":\"create\"}\n";
     let mut test = TestHub::start().await;
@@ -308,7 +321,11 @@ async fn a_blob_that_is_not_one_of_identities_fails_with_a_reason() {
     assert!(job.failure_reason.unwrap().contains("it does not exist"));
     write(&test, "devices.txt", b"").await;
     let job = run(&test, &import(&test).await).await;
-    assert_eq!((job.status, job.items_done), (JobStatus::Completed, 0), "an empty blob has nothing to import");
+    assert_eq!(
+        (job.status, job.items_done),
+        (JobStatus::Completed, 0),
+        "an empty blob has nothing to import"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -367,11 +384,15 @@ async fn a_request_that_cannot_work_is_refused_at_once() {
     let url = good.input_blob_container_uri.clone().unwrap();
     let code = async |request: ImportExportRequest| create(&test, &request).await.unwrap_err().code;
     use ErrorCode::{ArgumentInvalid, BlobContainerValidationError as BadContainer};
-    let with_input = |uri: &str| ImportExportRequest { input_blob_container_uri: Some(uri.to_owned()), ..good.clone() };
+    let with_input =
+        |uri: &str| ImportExportRequest { input_blob_container_uri: Some(uri.to_owned()), ..good.clone() };
     for (request, expected) in [
         (ImportExportRequest { kind: None, ..good.clone() }, ArgumentInvalid),
         (ImportExportRequest { input_blob_container_uri: None, ..good.clone() }, BadContainer),
-        (ImportExportRequest { output_blob_container_uri: Some(" ".to_owned()), ..good.clone() }, BadContainer),
+        (
+            ImportExportRequest { output_blob_container_uri: Some(" ".to_owned()), ..good.clone() },
+            BadContainer,
+        ),
         (with_input("https://account.blob.core.windows.net/c?sig=x"), BadContainer),
         (with_input("https://127.0.0.1/c?sig=x"), BadContainer),
         (with_input("x"), BadContainer),

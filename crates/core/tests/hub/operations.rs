@@ -8,7 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::cloud_to_device::Settlement;
-use ferrohub_core::files::{BlobError, BlobFolder as _, BlobOperationError, ByteStream, Condition, PutOptions};
+use ferrohub_core::files::{
+    BlobError, BlobFolder as _, BlobOperationError, ByteStream, Condition, PutOptions,
+};
 use ferrohub_core::methods::MethodCall;
 use ferrohub_core::node::RequestId;
 use ferrohub_core::operations::Identities;
@@ -114,9 +116,7 @@ impl World {
         let query = url.trim_start_matches('?');
         let name = BlobName::in_container("f").unwrap();
         for operation in Operation::ALL {
-            if let Ok(caller) =
-                self.hub.authenticate_container(query, Some(name.clone()), *operation).await
-            {
+            if let Ok(caller) = self.hub.authenticate_container(query, Some(name.clone()), *operation).await {
                 return caller;
             }
         }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use ferrohub_core::import_export::{
-    DeferredLine, ImportExportStore, Job, JobRecord, JobRun, NewJobOutcome,
-};
+use ferrohub_core::import_export::{DeferredLine, ImportExportStore, Job, JobRecord, JobRun, NewJobOutcome};
 use ferrohub_core::registry::Identity;
 use ferrohub_core::store::StoreError;
 use ferrohub_core::twins::TwinDocument;
@@ -58,7 +56,7 @@ impl State {
 
 #[async_trait]
 impl ImportExportStore for MemoryStore {
-    async fn create_job(&self, job: &Job, limit: u32) -> Result<NewJobOutcome, StoreError> {
+    async fn create_import_export_job(&self, job: &Job, limit: u32) -> Result<NewJobOutcome, StoreError> {
         self.write(|state| {
             let active = state.jobs.iter().filter(|stored| stored.job.ended.is_none()).count();
             if active >= limit as usize {
@@ -71,16 +69,18 @@ impl ImportExportStore for MemoryStore {
         .await
     }
 
-    async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
-        self.read(|state| state.jobs.iter().find(|stored| stored.job.id == id).map(|stored| stored.job.clone()))
-            .await
+    async fn import_export_job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        self.read(|state| {
+            state.jobs.iter().find(|stored| stored.job.id == id).map(|stored| stored.job.clone())
+        })
+        .await
     }
 
-    async fn jobs(&self, top: usize) -> Result<Vec<Job>, StoreError> {
+    async fn import_export_jobs(&self, top: usize) -> Result<Vec<Job>, StoreError> {
         self.read(|state| state.jobs.iter().rev().take(top).map(|stored| stored.job.clone()).collect()).await
     }
 
-    async fn next_job(&self) -> Result<Option<Job>, StoreError> {
+    async fn next_import_export_job(&self) -> Result<Option<Job>, StoreError> {
         let is_active = |stored: &&StoredJob| stored.job.ended.is_none();
         self.read(|state| state.jobs.iter().find(is_active).map(|stored| stored.job.clone())).await
     }
@@ -99,17 +99,13 @@ impl ImportExportStore for MemoryStore {
         self.write(|state| state.record_run(run, record.clone())).await
     }
 
-    async fn end_run(
-        &self,
-        run: &JobRun,
-        failure: Option<&str>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    async fn end_run(&self, run: &JobRun, failure: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
         let status = if failure.is_some() { JobStatus::Failed } else { JobStatus::Completed };
-        self.write(|state| state.job_of_run(run).map(|stored| stored.end(status, failure, now)).is_some()).await
+        self.write(|state| state.job_of_run(run).map(|stored| stored.end(status, failure, now)).is_some())
+            .await
     }
 
-    async fn cancel_job(&self, id: &str, now: Timestamp) -> Result<Option<Job>, StoreError> {
+    async fn cancel_import_export_job(&self, id: &str, now: Timestamp) -> Result<Option<Job>, StoreError> {
         self.write(|state| {
             let stored = state.stored_job(id)?;
             if stored.job.ended.is_none() {
@@ -120,7 +116,7 @@ impl ImportExportStore for MemoryStore {
         .await
     }
 
-    async fn job_errors(&self, id: &str, skip: u64, top: usize) -> Result<Vec<String>, StoreError> {
+    async fn import_export_errors(&self, id: &str, skip: u64, top: usize) -> Result<Vec<String>, StoreError> {
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         self.read(|state| {
             let stored = state.jobs.iter().find(|stored| stored.job.id == id);
@@ -139,12 +135,15 @@ impl ImportExportStore for MemoryStore {
         self.read(|state| {
             let stored = state.jobs.iter().find(|stored| stored.job.id == id);
             let lines = stored.into_iter().flat_map(|stored| stored.deferred.range(after + 1..));
-            lines.take(top).map(|(number, text)| DeferredLine { number: *number, text: text.clone() }).collect()
+            lines
+                .take(top)
+                .map(|(number, text)| DeferredLine { number: *number, text: text.clone() })
+                .collect()
         })
         .await
     }
 
-    async fn expire_jobs(&self, before: Timestamp) -> Result<u64, StoreError> {
+    async fn expire_import_export_jobs(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(|state| {
             let jobs = state.jobs.len();
             state.jobs.retain(|stored| stored.job.ended.is_none_or(|ended| ended > before));
@@ -159,9 +158,8 @@ impl ImportExportStore for MemoryStore {
         top: usize,
     ) -> Result<Vec<(Identity, TwinDocument)>, StoreError> {
         // The module id of a device is empty, so it comes before those of its modules.
-        let key = |id: &IdentityId| {
-            (id.device_str().to_owned(), id.module_str().unwrap_or_default().to_owned())
-        };
+        let key =
+            |id: &IdentityId| (id.device_str().to_owned(), id.module_str().unwrap_or_default().to_owned());
         let after = after.map(key);
         self.read(|state| {
             let sorted: BTreeMap<_, _> =

@@ -88,8 +88,9 @@ pub(crate) fn record_run(db: &Connection, run: &JobRun, record: &JobRecord) -> R
             next += 1;
         }
     }
-    let mut insert = db
-        .prepare_cached("INSERT OR REPLACE INTO import_export_deferred (job, number, line) VALUES (?, ?, ?)")?;
+    let mut insert = db.prepare_cached(
+        "INSERT OR REPLACE INTO import_export_deferred (job, number, line) VALUES (?, ?, ?)",
+    )?;
     for line in &record.deferred {
         insert.execute(params![job, rows::signed(line.number), line.text])?;
     }

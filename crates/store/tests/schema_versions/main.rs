@@ -16,8 +16,8 @@ use ferrohub_core::session::Session;
 use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
-use ferrohub_model::message::SystemProperty;
 use ferrohub_model::import_export::JobStatus;
+use ferrohub_model::message::SystemProperty;
 use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use fixture::{EVENTS, HUB, KINDS, Kind, row_count, schema, tables};
@@ -219,7 +219,7 @@ async fn secrets_are_found(store: &dyn Store, version: usize) {
 }
 
 async fn jobs_are_found(store: &dyn Store, version: usize) {
-    let jobs = store.jobs(10).await.unwrap();
+    let jobs = store.import_export_jobs(10).await.unwrap();
     if version < 9 {
         assert_eq!(jobs, []);
         return;
@@ -230,7 +230,7 @@ async fn jobs_are_found(store: &dyn Store, version: usize) {
     assert_eq!((failed.ended, running.ended), (Some(time(1_700_000_060_000)), None));
     assert_eq!((running.progress.offset, running.progress.settled), (50, [1, 0]));
     assert_eq!(running.request.output_container, "https://a/c?sig=x");
-    assert_eq!(store.job_errors(&running.id, 0, 9).await.unwrap(), ["{\"deviceId\":\"d\"}"]);
+    assert_eq!(store.import_export_errors(&running.id, 0, 9).await.unwrap(), ["{\"deviceId\":\"d\"}"]);
     assert_eq!(store.deferred_lines(&running.id, 0, 9).await.unwrap()[0].number, 2);
 }
 

@@ -86,7 +86,11 @@ impl Hub {
 
     /// Applies items in one commit. Tries those again whose identity was changed by somebody else meanwhile. Returns the items
     /// that failed, without those that a commit has recorded.
-    pub(crate) async fn apply_together(&self, mut items: Vec<Item>, commit: &mut dyn CommitGroups) -> Settled {
+    pub(crate) async fn apply_together(
+        &self,
+        mut items: Vec<Item>,
+        commit: &mut dyn CommitGroups,
+    ) -> Settled {
         let mut settled = Settled::default();
         let ids: Vec<IdentityId> = items.iter().map(|item| item.id.clone()).collect();
         // Keeps the order of notifications and events, as for a single change.

@@ -46,7 +46,11 @@ pub(super) async fn list(caller: &BlobCaller, uri: &Uri) -> Result<Response, Blo
             escaped(blob.properties.get("content-type").map_or("", String::as_str)),
         );
     }
-    let _ = write!(body, "</Blobs><NextMarker>{}</NextMarker></EnumerationResults>", escaped(next.unwrap_or_default()));
+    let _ = write!(
+        body,
+        "</Blobs><NextMarker>{}</NextMarker></EnumerationResults>",
+        escaped(next.unwrap_or_default())
+    );
     let xml = HeaderValue::from_static("application/xml");
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, xml)], body).into_response())
 }
