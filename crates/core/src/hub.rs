@@ -16,6 +16,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::close_reason::CloseReason;
 use crate::cloud_to_device::Queues;
+use crate::configurations::Configurations;
 use crate::connections::RecentActivity;
 use crate::delivery::PeekLock;
 use crate::faults::FaultInjector;
@@ -91,6 +92,9 @@ pub struct Hub {
     pub(crate) query_slots: QuerySlots,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
+    pub(crate) configurations: Configurations,
+    /// Leases of work that must happen once in the hub.
+    pub(crate) leases: Leases,
     pub(crate) background: Background,
     pub(crate) fault_injector: Arc<FaultInjector>,
     /// Serializes changes of policies and certificate authorities, which are read-modify-write.
@@ -130,6 +134,7 @@ impl Hub {
         let query_slots = QuerySlots::new(&settings.limits.queries);
         let leases = Leases { store: store.clone(), clock: clock.clone(), node: settings.node.clone() };
         let job_worker = JobWorker::new(leases.of_task("import-export"));
+        let configurations = Configurations::new(settings.limits.configurations.clone());
         let hub = Self {
             host: settings.host,
             fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
@@ -153,6 +158,8 @@ impl Hub {
             query_slots,
             recent_activity: Arc::default(),
             queues,
+            configurations,
+            leases,
             background,
             management: tokio::sync::Mutex::new(()),
             stopping: watch::Sender::new(false),
@@ -168,7 +175,8 @@ impl Hub {
         hub.load_policies(settings.policies).await?;
         hub.authorities.replace(hub.read_authorities(settings.authorities).await?);
         hub.load_url_keys().await?;
-        hub.start_tasks(leases);
+        hub.read_configurations().await?;
+        hub.start_tasks();
         Ok(hub)
     }
 

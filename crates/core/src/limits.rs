@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cloud_to_device::MessageLimits;
 use crate::import_export::ImportExportLimits;
+use crate::configurations::ConfigurationLimits;
 use crate::queries::QueryLimits;
 use crate::twins::TwinLimits;
 
@@ -22,6 +23,8 @@ pub struct Limits {
     pub twins: TwinLimits,
     /// Limits of queries on twins.
     pub queries: QueryLimits,
+    /// Limits of configurations.
+    pub configurations: ConfigurationLimits,
     /// Limits of cloud-to-device messages and their feedback.
     pub messages: MessageLimits,
     /// Limits of file uploads.
@@ -94,6 +97,7 @@ impl Default for Limits {
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             twins: TwinLimits::default(),
             queries: QueryLimits::default(),
+            configurations: ConfigurationLimits::default(),
             messages: MessageLimits::default(),
             files: FileLimits::default(),
             import_export: ImportExportLimits::default(),

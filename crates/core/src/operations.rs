@@ -44,6 +44,8 @@ pub enum OperationGroup {
     Twins,
     /// Queries on twins.
     Queries,
+    /// Configurations (automatic device management).
+    Configurations,
     /// Direct methods.
     Methods,
     /// Telemetry and the event log.
@@ -68,6 +70,7 @@ impl OperationGroup {
         Self::Registry,
         Self::Twins,
         Self::Queries,
+        Self::Configurations,
         Self::Methods,
         Self::Telemetry,
         Self::CloudToDevice,
@@ -85,6 +88,7 @@ impl OperationGroup {
             Self::Registry => "registry",
             Self::Twins => "twins",
             Self::Queries => "queries",
+            Self::Configurations => "configurations",
             Self::Methods => "methods",
             Self::Telemetry => "telemetry",
             Self::CloudToDevice => "cloud_to_device",
@@ -103,6 +107,7 @@ impl OperationGroup {
             Self::Registry => "Devices and modules.",
             Self::Twins => "Twins.",
             Self::Queries => "Queries on twins.",
+            Self::Configurations => "Configurations (automatic device management).",
             Self::Methods => "Direct methods.",
             Self::Telemetry => "Telemetry and the event log.",
             Self::CloudToDevice => "Messages to devices and their feedback.",
@@ -249,6 +254,25 @@ operations! {
 
     /// Returns a page of the result of a query on the twins of devices or modules.
     QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra(&["twins/read"]);
+
+    /// Returns the first configurations, ordered by id, with the results of their metrics.
+    ListConfigurations, "listConfigurations", Configurations,
+        policies(REGISTRY_READ), entra(&["configurations/read"]);
+    /// Returns a configuration with the results of its metrics.
+    GetConfiguration, "getConfiguration", Configurations,
+        policies(REGISTRY_READ), entra(&["configurations/read"]);
+    /// Creates a configuration, or changes its target condition, priority, labels and metrics.
+    PutConfiguration, "putConfiguration", Configurations,
+        policies(REGISTRY_WRITE), entra(&["configurations/write"]);
+    /// Deletes a configuration. What it has set is removed from the twins.
+    DeleteConfiguration, "deleteConfiguration", Configurations,
+        policies(REGISTRY_WRITE), entra(&["configurations/delete"]);
+    /// Tests a target condition and queries of metrics.
+    TestConfigurationQueries, "testConfigurationQueries", Configurations,
+        policies(REGISTRY_READ), entra(&["configurations/testQueries/action"]);
+    /// Sets desired properties of the modules of an edge device, and creates the modules that do not exist.
+    ApplyConfigurationContent, "applyConfigurationContent", Configurations,
+        policies(REGISTRY_WRITE), entra(&["configurations/applyToEdgeDevice/action"]);
 
     /// Calls a method of a connected device or module and returns its response. A module may call its own device, and
     /// the devices in the scope of its edge device.

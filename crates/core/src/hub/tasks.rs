@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::Hub;
-use crate::background::Leases;
 use crate::cloud_to_device::run_expiry;
 use crate::connections::ActivityWriter;
 use crate::faults::run_fault_expiry;
 
 impl Hub {
     /// Starts the background tasks. None of them keeps the hub from being dropped.
-    pub(super) fn start_tasks(&self, leases: Leases) {
+    pub(super) fn start_tasks(&self) {
+        let leases = &self.leases;
         let (queues, lease) = (self.queues.clone(), Arc::new(leases.of_task("message-expiry")));
         self.background.start("message expiry", move |stop| run_expiry(queues.clone(), lease.clone(), stop));
         let (events, clock) = (self.events.clone(), self.clock.clone());

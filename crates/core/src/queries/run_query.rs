@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ferrohub_model::twin::Twin;
 use ferrohub_model::{ErrorCode, HubError};
-use ferrohub_query::plan::{Collection, ItemType};
+use ferrohub_query::plan::{Aggregate, Collection, Column, ItemType, Output};
 use ferrohub_query::{Dialect, Limits, Query};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -100,7 +100,7 @@ impl ServiceCaller {
 
 impl Hub {
     async fn query_twins(&self, request: QueryRequest) -> Result<QueryPage, HubError> {
-        let query = parse(&request.text)?;
+        let query = parse_query(&request.text)?;
         let item_type = query.item_type();
         let normal_form = query.to_string();
         let key = self.query_slots.continuation_key(&*self.store).await?;
@@ -146,6 +146,48 @@ impl Hub {
         Ok(QueryPage { item_type, items, continuation })
     }
 
+    /// Returns the number of rows of a query.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServiceCaller::query_twins`].
+    pub(crate) async fn count_rows(&self, text: &str) -> Result<u64, HubError> {
+        let mut query = parse_query(text)?;
+        let top = query.top.take().unwrap_or(u64::MAX);
+        let mut position = None;
+        let mut rows = 0;
+        let counts = match query.output {
+            Output::Documents | Output::Columns(_) => {
+                query.output = Output::Totals(vec![Column { key: ROWS.to_owned(), value: Aggregate::Count }]);
+                true
+            }
+            Output::Totals(_) => return Ok(top.min(1)),
+            Output::Groups { .. } => false,
+        };
+        let query = Arc::new(query);
+        loop {
+            let _slot = self.query_slots.acquire(&self.limits.queries).await?;
+            let request = PageRequest {
+                query: query.clone(),
+                position,
+                rows: self.limits.queries.page_rows.max(1),
+                limits: self.limits.queries.clone(),
+                live: self.live_state(),
+            };
+            let page = self.store.run_query(request).await.map_err(|failure| self.query_failed(failure))?;
+            let PageItems::Rows(items) = page.items else { return Ok(0) };
+            if counts {
+                let row = items.first().and_then(|row| row.get(ROWS)?.as_u64());
+                return Ok(row.unwrap_or_default().min(top));
+            }
+            rows += items.len() as u64;
+            match page.next {
+                Some(next) => position = Some(next),
+                None => return Ok(rows.min(top)),
+            }
+        }
+    }
+
     fn query_failed(&self, failure: QueryFailure) -> HubError {
         let limits = &self.limits.queries;
         let text = match failure {
@@ -171,7 +213,15 @@ fn no_items(item_type: ItemType) -> PageItems {
     }
 }
 
-fn parse(text: &str) -> Result<Query, HubError> {
+/// The column of [`Hub::count_rows`].
+const ROWS: &str = "rows";
+
+/// Parses a query on twins.
+///
+/// # Errors
+///
+/// `ArgumentInvalid`; its message names the place and the reason.
+pub(crate) fn parse_query(text: &str) -> Result<Query, HubError> {
     let query = Query::parse(text, Dialect::Twins, &Limits::QUERY)
         .map_err(|error| invalid(format!("The query is not valid. {error}")))?;
     if query.filter.collection == Collection::Jobs {

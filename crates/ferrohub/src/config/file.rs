@@ -12,6 +12,7 @@ use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::configurations::ConfigurationsConfig;
 use super::messages::MessagesConfig;
 use super::queries::QueriesConfig;
 
@@ -30,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) events: EventsConfig,
     pub(crate) messages: MessagesConfig,
     pub(crate) queries: QueriesConfig,
+    pub(crate) configurations: ConfigurationsConfig,
     pub(crate) entra: EntraConfig,
     /// Shared access policies besides those in the data folder.
     #[serde(rename = "policy")]
@@ -53,6 +55,7 @@ impl Default for Config {
             events: EventsConfig::default(),
             messages: MessagesConfig::default(),
             queries: QueriesConfig::default(),
+            configurations: ConfigurationsConfig::default(),
             entra: EntraConfig::default(),
             policies: Vec::new(),
             device_cas: Vec::new(),

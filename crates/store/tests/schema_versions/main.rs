@@ -96,6 +96,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             leases_are_found(&store, hub).await;
             secrets_are_found(&store, hub).await;
             jobs_are_found(&store, hub).await;
+            configurations_are_found(&store, hub).await;
             events_are_found(&log, events).await;
             store.close().await;
             log.close().await;
@@ -232,6 +233,22 @@ async fn jobs_are_found(store: &dyn Store, version: usize) {
     assert_eq!(running.request.output_container, "https://a/c?sig=x");
     assert_eq!(store.import_export_errors(&running.id, 0, 9).await.unwrap(), ["{\"deviceId\":\"d\"}"]);
     assert_eq!(store.deferred_lines(&running.id, 0, 9).await.unwrap()[0].number, 2);
+}
+
+async fn configurations_are_found(store: &dyn Store, version: usize) {
+    let configurations = store.configurations().await.unwrap();
+    let (_, twin) = store.twin(&id("pump-1")).await.unwrap().unwrap();
+    if version < 10 {
+        assert!(configurations.is_empty() && twin.configured.is_empty());
+        return;
+    }
+    let stored = &configurations[0];
+    assert_eq!((stored.id.as_str(), stored.number, stored.revision), ("fan-speed", 3, 4));
+    assert_eq!(
+        (stored.configuration.priority, twin.configured.paths["speed"].as_str()),
+        (Some(7), "fan-speed")
+    );
+    assert_eq!(store.sweep_position().await.unwrap(), DeviceId::new("pump-1").ok());
 }
 
 async fn events_are_found(log: &SqliteEventLog, version: usize) {
