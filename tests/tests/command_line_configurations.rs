@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
-use ferrohub_acceptance::{CommandOutput, Hub, eventually};
+use ferrohub_acceptance::{CommandOutput, Hub, eventually, program};
 use serde_json::{Value, json};
 
 fn json_of(output: CommandOutput) -> Value {
@@ -104,4 +105,19 @@ fn wrong_content_is_refused_before_it_is_sent() {
         let refused = hub.command(arguments.iter().copied());
         assert!(refused.code == 1 && refused.stderr.contains(expected), "{arguments:?}: {refused:?}");
     }
+}
+
+#[test]
+fn the_commands_of_the_document_can_be_pasted_as_they_stand() {
+    let hub = Hub::start();
+    hub.command(["device", "create", "d1"]).success();
+    let page = include_str!("../../docs/configurations.md");
+    let block: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert!(block.len() > 4, "{block:?}");
+    let script = format!("ferrohub() {{ \"$PROGRAM\" --config \"$CONFIG\" \"$@\"; }}\n{}\n", block.join("\n"));
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &script]).env("CONFIG", hub.folder().join("hub.toml")).env("PROGRAM", program().get_program());
+    let printed = CommandOutput::run(&mut shell).success();
+    assert!(printed.contains("appliedCount") && printed.contains("tags.building IN [7, 8]"), "{printed}");
+    assert!(!hub.command(["configuration", "list"]).success().contains("comfort"));
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use ferrohub_model::twin::{Properties, TwinChange};
 use ferrohub_model::{DeviceId, HubError, IdentityId};
-use tracing::info;
+use tracing::debug;
 
 use super::pending::lock;
 use super::{DevicePlan, TwinPlan};
@@ -48,7 +48,7 @@ impl Hub {
         let mut again = Vec::new();
         for (device, written) in devices.into_iter().zip(written) {
             match written {
-                Ok(()) => info!(device = %device, "configurations changed the device"),
+                Ok(()) => debug!(device = %device, "configurations changed the device"),
                 Err(_) => again.push(device),
             }
         }
