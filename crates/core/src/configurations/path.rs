@@ -54,10 +54,7 @@ impl SettingPath {
     pub(super) fn set(&self, root: &mut Properties, value: &Value) {
         match self.0.as_slice() {
             [] => *root = value.as_object().cloned().unwrap_or_default(),
-            [parents @ .., last] => {
-                let parent = parents.iter().fold(root, |object, name| object_at(object, name));
-                parent.insert(last.clone(), value.clone());
-            }
+            names => set(root, names, value),
         }
     }
 
@@ -70,16 +67,20 @@ impl SettingPath {
     }
 }
 
-/// Returns the object at `name`, which is created, or replaces another value.
-fn object_at<'a>(parent: &'a mut Properties, name: &str) -> &'a mut Properties {
-    let value = parent.entry(name).or_insert(Value::Null);
-    if !value.is_object() {
-        *value = Value::Object(Properties::new());
-    }
-    match value {
-        Value::Object(object) => object,
-        // The value was made an object just now.
-        _ => unreachable!("the value is an object"),
+fn set(parent: &mut Properties, names: &[String], value: &Value) {
+    match names {
+        [] => {}
+        [last] => {
+            parent.insert(last.clone(), value.clone());
+        }
+        [first, rest @ ..] => {
+            let mut object = match parent.remove(first) {
+                Some(Value::Object(object)) => object,
+                _ => Properties::new(),
+            };
+            set(&mut object, rest, value);
+            parent.insert(first.clone(), object.into());
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl Keys {
         match (&mut *self, path.members().first()) {
             // Metadata and version change with every member.
             (Self::Some(keys), Some(Member::Name(name))) if !name.starts_with('$') => {
-                drop(keys.insert(name.clone()))
+                keys.insert(name.clone());
             }
             _ => *self = Self::All,
         }
