@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::cloud_to_device::MessageLimits;
-use crate::import_export::ImportExportLimits;
 use crate::configurations::ConfigurationLimits;
+use crate::import_export::ImportExportLimits;
 use crate::queries::QueryLimits;
 use crate::twins::TwinLimits;
 

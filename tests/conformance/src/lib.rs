@@ -31,8 +31,8 @@ pub use blob_folder::{Chunks, NOW as BLOB_FOLDER_NOW};
 pub use fixture::Fixture;
 
 use store::{
-    change_groups, configurations, connections, files, import_export, leases, messages, queries, registry, settings,
-    twins,
+    change_groups, configurations, connections, files, import_export, leases, messages, queries, registry,
+    settings, twins,
 };
 
 suite::suite! { ($)

@@ -7,8 +7,8 @@ use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
 use super::{
-    authorities, cloud_to_device, configurations, faults, files, import_export, methods, policies, queries, registry,
-    telemetry, twins,
+    authorities, cloud_to_device, configurations, faults, files, import_export, methods, policies, queries,
+    registry, telemetry, twins,
 };
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
