@@ -56,9 +56,10 @@ async fn configurations_are_created_read_changed_tested_and_deleted() {
     let late = client.update_configuration(&read).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::PreconditionFailed);
     assert_eq!(client.list_configurations(100).await.unwrap().len(), 1);
-    let mut queries = ConfigurationQueries::default();
-    queries.target_condition = Some("tags.a =".to_owned());
-    queries.custom_metric_queries.insert("bad".to_owned(), "select *".to_owned());
+    let queries = ConfigurationQueries {
+        target_condition: Some("tags.a =".to_owned()),
+        custom_metric_queries: [("bad".to_owned(), "select *".to_owned())].into(),
+    };
     let errors = client.test_configuration_queries(&queries).await.unwrap();
     assert!(errors.target_condition_error.is_some() && errors.custom_metric_query_errors.contains_key("bad"));
     let late = client.delete_configuration("rates", read.etag.as_deref()).await.unwrap_err();

@@ -182,6 +182,11 @@ mod tests {
 
     use super::*;
     use crate::registry::apply_device;
+    use crate::twins::Section;
+
+    fn object(value: serde_json::Value) -> ferrohub_model::twin::Properties {
+        serde_json::from_value(value).unwrap()
+    }
 
     fn device(edge: bool) -> Identity {
         let request = serde_json::from_value(json!({ "capabilities": { "iotEdge": edge } })).unwrap();
@@ -191,10 +196,9 @@ mod tests {
 
     #[test]
     fn a_condition_is_equal_to_the_query_on_the_document() {
-        let mut twin = TwinDocument::default();
-        twin.tags =
-            serde_json::from_value(json!({ "floor": 3, "site": { "name": "a" }, "list": [1, 2] })).unwrap();
-        twin.reported.values = serde_json::from_value(json!({ "state": "ok" })).unwrap();
+        let reported = Section { values: object(json!({ "state": "ok" })), ..Section::default() };
+        let tags = object(json!({ "floor": 3, "site": { "name": "a" }, "list": [1, 2] }));
+        let twin = TwinDocument { tags, reported, ..TwinDocument::default() };
         for edge in [false, true] {
             let identity = device(edge);
             let document = serde_json::to_value(twin.for_service(&identity, false)).unwrap();

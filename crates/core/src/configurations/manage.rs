@@ -163,7 +163,7 @@ impl Hub {
         drop(editing_lock);
         info!(configuration = %id, priority = new.priority, "configuration created");
         self.bus.invalidate(What::Configurations).await;
-        self.presented(created)
+        self.presented(*created)
     }
 
     async fn update_configuration(
@@ -271,7 +271,7 @@ fn written_or_error(
     outcome: WriteConfigurationOutcome,
 ) -> Result<StoredConfiguration, HubError> {
     match outcome {
-        WriteConfigurationOutcome::Written(stored) => Ok(stored),
+        WriteConfigurationOutcome::Written(stored) => Ok(*stored),
         WriteConfigurationOutcome::Changed => Err(wrong_etag()),
         WriteConfigurationOutcome::NotFound => Err(not_found(id)),
     }

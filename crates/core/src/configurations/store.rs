@@ -37,7 +37,7 @@ impl StoredConfiguration {
 #[derive(Debug, Clone, PartialEq)]
 pub enum CreateConfigurationOutcome {
     /// It was created, and has this number and revision.
-    Created(StoredConfiguration),
+    Created(Box<StoredConfiguration>),
     /// There is one with this id.
     Exists,
     /// There are as many configurations as there may be.
@@ -48,7 +48,7 @@ pub enum CreateConfigurationOutcome {
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteConfigurationOutcome {
     /// It was written. After a change, it has this revision.
-    Written(StoredConfiguration),
+    Written(Box<StoredConfiguration>),
     /// It has another revision.
     Changed,
     /// It does not exist.

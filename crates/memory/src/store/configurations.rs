@@ -64,7 +64,7 @@ impl ConfigurationStore for MemoryStore {
             let (id, configuration) = (id.clone(), configuration.clone());
             let new = StoredConfiguration { id: id.clone(), number, revision: number, configuration };
             stored.by_id.insert(id, new.clone());
-            CreateConfigurationOutcome::Created(new)
+            CreateConfigurationOutcome::Created(Box::new(new))
         })
         .await
     }
@@ -82,7 +82,7 @@ impl ConfigurationStore for MemoryStore {
                 Some(stored) if stored.revision != revision => return WriteConfigurationOutcome::Changed,
                 Some(stored) => {
                     (stored.revision, stored.configuration) = (next, configuration.clone());
-                    WriteConfigurationOutcome::Written(stored.clone())
+                    WriteConfigurationOutcome::Written(Box::new(stored.clone()))
                 }
             };
             state.configurations.counter = next;
@@ -103,9 +103,10 @@ impl ConfigurationStore for MemoryStore {
                 Some(stored) if revision.is_some_and(|revision| revision != stored.revision) => {
                     WriteConfigurationOutcome::Changed
                 }
-                Some(_) => all
-                    .remove(id)
-                    .map_or(WriteConfigurationOutcome::NotFound, WriteConfigurationOutcome::Written),
+                Some(_) => match all.remove(id) {
+                    Some(removed) => WriteConfigurationOutcome::Written(Box::new(removed)),
+                    None => WriteConfigurationOutcome::NotFound,
+                },
             }
         })
         .await

@@ -62,12 +62,8 @@ pub(crate) fn create_configuration(
     db.prepare_cached("INSERT INTO configuration (id, number, revision, document) VALUES (?1, ?2, ?2, ?3)")?
         .execute(params![id.as_str(), rows::signed(number), document(configuration)?])?;
     let (id, configuration) = (id.clone(), configuration.clone());
-    Ok(CreateConfigurationOutcome::Created(StoredConfiguration {
-        id,
-        number,
-        revision: number,
-        configuration,
-    }))
+    let created = StoredConfiguration { id, number, revision: number, configuration };
+    Ok(CreateConfigurationOutcome::Created(Box::new(created)))
 }
 
 pub(crate) fn update_configuration(
@@ -85,7 +81,8 @@ pub(crate) fn update_configuration(
     db.prepare_cached("UPDATE configuration SET revision = ?, document = ? WHERE id = ?")?
         .execute(params![rows::signed(revision), document(configuration)?, id.as_str()])?;
     let configuration = configuration.clone();
-    Ok(WriteConfigurationOutcome::Written(StoredConfiguration { revision, configuration, ..old }))
+    let written = StoredConfiguration { revision, configuration, ..old };
+    Ok(WriteConfigurationOutcome::Written(Box::new(written)))
 }
 
 pub(crate) fn delete_configuration(
@@ -101,7 +98,7 @@ pub(crate) fn delete_configuration(
         Some(old) => old,
     };
     db.prepare_cached("DELETE FROM configuration WHERE id = ?")?.execute([id.as_str()])?;
-    Ok(WriteConfigurationOutcome::Written(old))
+    Ok(WriteConfigurationOutcome::Written(Box::new(old)))
 }
 
 /// Returns a device and its modules with their twins, and their size.

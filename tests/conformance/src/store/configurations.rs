@@ -36,7 +36,7 @@ fn configuration(priority: i64) -> Configuration {
 
 async fn created(store: &dyn Store, id: &str, priority: i64) -> StoredConfiguration {
     match store.create_configuration(&configuration_id(id), &configuration(priority), 9).await.unwrap() {
-        CreateConfigurationOutcome::Created(created) => created,
+        CreateConfigurationOutcome::Created(created) => *created,
         other => panic!("{other:?}"),
     }
 }
@@ -67,7 +67,7 @@ pub async fn a_configuration_is_written_only_at_the_expected_revision(open: impl
     assert_eq!((second.number, second.configuration.priority), (first.number, Some(5)));
     assert!(second.revision > first.revision);
     assert_eq!(update(first.revision).await, WriteConfigurationOutcome::Changed);
-    assert_eq!(store.configurations().await.unwrap(), [second.clone()]);
+    assert_eq!(store.configurations().await.unwrap(), [(*second).clone()]);
     let remove = async |revision| store.delete_configuration(&id, revision).await.unwrap();
     assert_eq!(remove(Some(first.revision)).await, WriteConfigurationOutcome::Changed);
     assert_eq!(remove(None).await, WriteConfigurationOutcome::Written(second.clone()));
