@@ -32,6 +32,8 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
     let families = [
         "ferrohub_accept_failures",
         "ferrohub_amqp_operations",
+        "ferrohub_configuration_evaluations",
+        "ferrohub_configuration_sweeps",
         "ferrohub_disconnects",
         "ferrohub_event_log_failures",
         "ferrohub_events",
@@ -41,6 +43,8 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
         "ferrohub_file_bytes",
         "ferrohub_file_notifications",
         "ferrohub_file_uploads",
+        "ferrohub_import_export_items",
+        "ferrohub_import_export_jobs",
         "ferrohub_log_lines_dropped",
         "ferrohub_messages",
         "ferrohub_panics",

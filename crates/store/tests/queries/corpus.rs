@@ -113,8 +113,10 @@ fn limited(items: PageItems, top: Option<u64>) -> PageItems {
 /// Members of the documents that the hub derives from others or does not have, so that the fleet's are other ones.
 const DERIVED: [&str; 4] = ["connectionState", "lastActivityTime", "version", "cloudToDeviceMessageCount"];
 
-/// Conditions on what a twin in the store cannot be: without sections, and with a thumbprint of four digits.
-const IMPOSSIBLE: [&str; 4] = [
+/// Conditions on what a twin in the store cannot be: without sections, with a thumbprint of four digits, and with an empty
+/// object of configurations.
+const IMPOSSIBLE: [&str; 5] = [
+    "IS_DEFINED(configurations)",
     "x509Thumbprint.primaryThumbprint = 'AB12'",
     "x509Thumbprint.primaryThumbprint != null",
     "NOT IS_OBJECT(tags)",
