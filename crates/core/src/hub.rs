@@ -20,6 +20,7 @@ use crate::connections::RecentActivity;
 use crate::delivery::PeekLock;
 use crate::faults::FaultInjector;
 use crate::files::{FileStorage, NotificationQueue, UrlSigningKeys};
+use crate::jobs::ActiveJobs;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Connections;
@@ -84,6 +85,7 @@ pub struct Hub {
     pub(crate) notifications: Arc<PeekLock<NotificationQueue>>,
     pub(crate) identity_locks: IdentityLocks,
     pub(crate) query_slots: QuerySlots,
+    pub(crate) jobs: Arc<ActiveJobs>,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) background: Background,
@@ -98,7 +100,11 @@ impl Hub {
     /// Starts a hub: loads policies, certificate authorities and URL signing keys, and starts the background tasks.
     ///
     /// Creates the default policies if the store has no policies.
-    pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
+    pub async fn start(
+        settings: HubSettings,
+        ports: HubPorts,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>, StoreError> {
         let HubPorts { store, events, bus, clock, connections, files } = ports;
         let background = Background::new(metrics.failed_tasks.clone());
         let queues = Queues::new(
@@ -123,6 +129,7 @@ impl Hub {
             metrics.clone(),
         );
         let query_slots = QuerySlots::new(&settings.limits.queries);
+        let jobs = Arc::new(ActiveJobs::new(&settings.limits.jobs));
         let hub = Self {
             host: settings.host,
             fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
@@ -142,6 +149,7 @@ impl Hub {
             notifications,
             identity_locks: IdentityLocks::default(),
             query_slots,
+            jobs,
             recent_activity: Arc::default(),
             queues,
             background,
@@ -159,6 +167,7 @@ impl Hub {
         hub.load_policies(settings.policies).await?;
         hub.authorities.replace(hub.read_authorities(settings.authorities).await?);
         hub.load_url_keys().await?;
+        let hub = Arc::new(hub);
         hub.start_tasks(settings.node);
         Ok(hub)
     }

@@ -4,7 +4,7 @@
 //! * [`ServiceCaller`], [`DeviceCaller`], [`ConnectedDevice`], [`BlobCaller`]: who asks. A protocol head proves it once, with
 //!   [`Hub::authenticate_service`] and the like. Operations are methods of these, and check their right themselves.
 //! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`queries`],
-//!   [`telemetry`], [`cloud_to_device`], [`files`], [`policies`], [`faults`], [`connections`].
+//!   [`telemetry`], [`cloud_to_device`], [`files`], [`jobs`], [`policies`], [`faults`], [`connections`].
 //! * [`node`]: what this process holds, the connections and the calls in flight.
 //! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
 //!   events), [`files::BlobStore`] (uploaded files), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
@@ -53,6 +53,7 @@ pub mod delivery;
 pub mod faults;
 pub mod files;
 mod hub;
+pub mod jobs;
 pub mod limits;
 pub mod log_limit;
 pub mod methods;

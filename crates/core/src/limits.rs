@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloud_to_device::MessageLimits;
+use crate::jobs::JobLimits;
 use crate::queries::QueryLimits;
 use crate::twins::TwinLimits;
 
@@ -21,6 +22,8 @@ pub struct Limits {
     pub twins: TwinLimits,
     /// Limits of queries on twins.
     pub queries: QueryLimits,
+    /// Limits of jobs.
+    pub jobs: JobLimits,
     /// Limits of cloud-to-device messages and their feedback.
     pub messages: MessageLimits,
     /// Limits of file uploads.
@@ -91,6 +94,7 @@ impl Default for Limits {
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             twins: TwinLimits::default(),
             queries: QueryLimits::default(),
+            jobs: JobLimits::default(),
             messages: MessageLimits::default(),
             files: FileLimits::default(),
             certificate_authorities: 100,

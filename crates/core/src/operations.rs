@@ -44,6 +44,8 @@ pub enum OperationGroup {
     Twins,
     /// Queries on twins.
     Queries,
+    /// Jobs on many devices.
+    Jobs,
     /// Direct methods.
     Methods,
     /// Telemetry and the event log.
@@ -62,10 +64,11 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Registry,
         Self::Twins,
         Self::Queries,
+        Self::Jobs,
         Self::Methods,
         Self::Telemetry,
         Self::CloudToDevice,
@@ -82,6 +85,7 @@ impl OperationGroup {
             Self::Registry => "registry",
             Self::Twins => "twins",
             Self::Queries => "queries",
+            Self::Jobs => "jobs",
             Self::Methods => "methods",
             Self::Telemetry => "telemetry",
             Self::CloudToDevice => "cloud_to_device",
@@ -99,6 +103,7 @@ impl OperationGroup {
             Self::Registry => "Devices and modules.",
             Self::Twins => "Twins.",
             Self::Queries => "Queries on twins.",
+            Self::Jobs => "Jobs on many devices.",
             Self::Methods => "Direct methods.",
             Self::Telemetry => "Telemetry and the event log.",
             Self::CloudToDevice => "Messages to devices and their feedback.",
@@ -128,6 +133,7 @@ struct Row {
 const REGISTRY_READ: &[&[Right]] = &[&[Right::RegistryRead]];
 const REGISTRY_WRITE: &[&[Right]] = &[&[Right::RegistryWrite]];
 const SERVICE_CONNECT: &[&[Right]] = &[&[Right::ServiceConnect]];
+const SERVICE_OR_REGISTRY: &[&[Right]] = &[&[Right::ServiceConnect], &[Right::RegistryWrite]];
 /// Only a policy with every right may change access control.
 const ALL_RIGHTS: &[&[Right]] = &[&Right::ALL];
 
@@ -242,6 +248,18 @@ operations! {
 
     /// Returns a page of the result of a query on the twins of devices or modules.
     QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra(&["twins/read"]);
+
+    /// Creates a job that changes twins, or with the next right, one that calls a method.
+    CreateJob, "createJob", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/write"]);
+    // Not a request of its own. A policy that may not call a method may not let a job do it.
+    /// Creates a job that calls a method.
+    CreateMethodJob, "createMethodJob", Jobs, policies(SERVICE_CONNECT), entra(&["jobs/write"]);
+    /// Returns a job.
+    GetJob, "getJob", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/read"]);
+    /// Lists jobs, or with the right to query twins, what they did on each device.
+    ListJobs, "listJobs", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/read"]);
+    /// Cancels a job.
+    CancelJob, "cancelJob", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/delete"]);
 
     /// Calls a method of a connected device or module and returns its response. A module may call its own device, and
     /// the devices in the scope of its edge device.

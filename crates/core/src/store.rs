@@ -20,6 +20,7 @@ use crate::background::LeaseStore;
 use crate::cloud_to_device::MessageStore;
 use crate::connections::ConnectionStore;
 use crate::files::{BlobIndex, FileNotificationStore, SigningKeyStore, UploadStore};
+use crate::jobs::JobStore;
 use crate::policies::PolicyStore;
 use crate::queries::QueryStore;
 use crate::registry::RegistryStore;
@@ -32,6 +33,7 @@ pub trait Store:
     + BlobIndex
     + ConnectionStore
     + FileNotificationStore
+    + JobStore
     + LeaseStore
     + MessageStore
     + PolicyStore

@@ -4,6 +4,7 @@ mod changes;
 mod connections;
 mod feedback;
 mod files;
+mod jobs;
 mod leases;
 mod messages;
 mod notifications;

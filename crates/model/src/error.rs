@@ -87,6 +87,8 @@ error_codes! {
     GenericNotFound = 404000;
     /// The device does not exist, or is disabled.
     DeviceNotFound = 404001;
+    /// The job does not exist.
+    JobNotFound = 404002;
     /// The certificate does not exist.
     CertificateNotFound = 404008;
     /// The module does not exist.
@@ -99,12 +101,16 @@ error_codes! {
     GenericConflict = 409000;
     /// The device already exists.
     DeviceAlreadyExists = 409001;
+    /// The job already exists.
+    JobAlreadyExists = 409104;
     /// The module already exists.
     ModuleAlreadyExistsOnDevice = 409301;
     /// `If-Match` does not match the etag.
     PreconditionFailed = 412001;
     /// The message's lock has expired, or has another owner.
     DeviceMessageLockLost = 412002;
+    /// A job ended before its work on the device began.
+    JobRunPreconditionFailed = 412003;
     /// The message or body is larger than the limit.
     MessageTooLarge = 413001;
     /// The hub has its maximum number of devices.
@@ -115,6 +121,8 @@ error_codes! {
     GenericUnsupportedMediaType = 415000;
     /// The caller sends too many requests.
     ThrottlingException = 429001;
+    /// The hub has its maximum number of active jobs.
+    ThrottlingMaxActiveJobCountExceeded = 429004;
     /// The hub failed; its log contains the reason.
     ServerError = 500001;
     /// The device's response is not valid.

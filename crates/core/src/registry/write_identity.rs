@@ -259,6 +259,7 @@ impl Hub {
         last_state: Option<(Identity, TwinDocument)>,
     ) {
         self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
+        self.jobs.device_changed(id);
         info!(device = %id, "identity deleted");
         if let Some((identity, twin)) = last_state {
             self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;

@@ -79,7 +79,7 @@ impl TestHub {
             files: Some(FileStorage::Folder(Arc::new(files(clock)))),
         };
         let metrics = Metrics::register(&mut Registry::default());
-        let hub = Arc::new(Hub::start(settings, ports, metrics).await.unwrap());
+        let hub = Hub::start(settings, ports, metrics).await.unwrap();
         Self { hub, store, events, clock, configure }
     }
 

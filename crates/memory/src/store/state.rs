@@ -12,6 +12,7 @@ use ferrohub_model::file::BlobName;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 
 use super::feedback::Feedback;
+use super::jobs::Job;
 use super::leases::Lease;
 use super::messages::Message;
 use super::notifications::Notification;
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) policies: BTreeMap<String, StoredPolicy>,
     pub(super) authorities: BTreeMap<String, StoredAuthority>,
     pub(super) leases: BTreeMap<String, Lease>,
+    /// Jobs by number.
+    pub(super) jobs: Sequenced<Job>,
     /// The key that signs continuation tokens of queries.
     pub(super) continuation_key: Option<SharedAccessKey>,
 }
