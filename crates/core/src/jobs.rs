@@ -29,7 +29,7 @@ pub use create_job::{JobWork, NewJob};
 pub use get_jobs::{JobFilter, JobPage};
 pub use in_memory::run_jobs_in_memory;
 pub use limits::JobLimits;
-pub use present::row_document;
+pub use present::{NOT_BEGUN, row_document};
 pub use store::{
     AddedDevices, ChangedDevices, CreateJobOutcome, DeviceChange, DeviceEnd, DeviceState, FoundJobs, HeldJob,
     JobAction, JobCounts, JobDefinition, JobDevice, JobEnd, JobLease, JobPhase, JobRow, JobStore,

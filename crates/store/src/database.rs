@@ -36,6 +36,7 @@ pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
         include_str!("migrations/0006_instance.sql"),
         include_str!("migrations/0007_leases.sql"),
         include_str!("migrations/0008_queries.sql"),
+        include_str!("migrations/0009_jobs.sql"),
     ],
 };
 

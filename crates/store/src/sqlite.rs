@@ -2,6 +2,7 @@
 
 mod connections;
 mod files;
+mod jobs;
 mod leases;
 mod messages;
 mod queries;

@@ -30,7 +30,7 @@ mod suite;
 pub use blob_folder::{Chunks, NOW as BLOB_FOLDER_NOW};
 pub use fixture::Fixture;
 
-use store::{change_groups, connections, files, leases, messages, queries, registry, settings, twins};
+use store::{change_groups, connections, files, jobs, leases, messages, queries, registry, settings, twins};
 
 suite::suite! { ($)
     /// Runs the suite of the port `EventLog`. Takes the path of a function that opens a log with a number of partitions.
@@ -97,6 +97,22 @@ suite::suite! { ($)
         a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows
         blobs_are_written_replaced_listed_and_deleted
         only_the_newest_signing_keys_are_kept
+    }
+}
+
+suite::suite! { ($)
+    /// A part of [`store_suite`].
+    job_suite of jobs {
+        a_job_is_read_back_as_it_was_created
+        a_job_is_taken_when_it_is_due_by_one_holder
+        a_row_begins_and_ends_once
+        a_twin_and_its_row_change_together_or_not_at_all
+        after_a_cancellation_nothing_begins_and_what_has_begun_ends
+        an_ended_job_with_running_rows_is_taken_until_they_have_ended
+        devices_are_selected_in_pages_and_each_has_one_row
+        jobs_are_listed_the_newest_first_and_bounded_by_number_and_size
+        old_jobs_are_removed_row_by_row_and_others_stay
+        writes_with_a_lost_lease_change_nothing
     }
 }
 
@@ -174,6 +190,9 @@ macro_rules! store_suite {
         }
         mod files {
             $crate::file_suite!(super::$open);
+        }
+        mod jobs {
+            $crate::job_suite!(super::$open);
         }
         mod leases {
             $crate::lease_suite!(super::$open);

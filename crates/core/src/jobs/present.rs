@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::store::{DeviceEnd, DeviceState, JobPhase, JobRow, StoredJob};
 
 /// The error of a row whose work was not begun before the deadline. The text is Azure's.
-const NOT_BEGUN: &str = "The job did not start within specified period: either device did not come online or invalid endTime specified.";
+pub const NOT_BEGUN: &str = "The job did not start within specified period: either device did not come online or invalid endTime specified.";
 
 /// Returns the state of a job.
 pub(super) fn status(job: &StoredJob, now: Timestamp) -> JobStatus {

@@ -77,7 +77,7 @@ impl Job {
     }
 
     fn due(&self) -> Timestamp {
-        if self.phase == JobPhase::Waiting { self.definition.start } else { Timestamp::MIN }
+        if self.phase == JobPhase::Waiting { self.definition.start } else { Timestamp::from_unix_seconds(0) }
     }
 
     fn change(&mut self, change: &DeviceChange, now: Timestamp) -> bool {
