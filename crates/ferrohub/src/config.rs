@@ -5,6 +5,7 @@
 
 mod addresses;
 mod file;
+mod jobs;
 mod keys;
 mod load;
 mod messages;

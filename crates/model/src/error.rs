@@ -35,6 +35,8 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    /// The request is not valid.
+    GenericBadRequest = 400000;
     /// The api-version is missing or not supported.
     InvalidProtocolVersion = 400001;
     /// The operation is not possible in this form.

@@ -106,7 +106,7 @@ impl Hub {
             }
             CreateJobOutcome::Full => {
                 let text = format!(
-                    "The hub has the maximum number of active jobs, {limit} (limits.active_jobs). Wait until one has \
+                    "The hub has the maximum number of active jobs, {limit} (jobs.max_active). Wait until one has \
                      ended, or cancel one."
                 );
                 Err(HubError::new(ErrorCode::ThrottlingMaxActiveJobCountExceeded, text))

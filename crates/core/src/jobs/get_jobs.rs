@@ -41,7 +41,7 @@ pub struct JobPage {
 /// Returns the error for a job that does not exist.
 pub(super) fn no_such_job(id: &JobId) -> HubError {
     let text =
-        format!("There is no job {id}. A hub removes a job some time after its end (limits.job_history).");
+        format!("There is no job {id}. A hub removes a job some time after its end (jobs.history_days).");
     HubError::new(ErrorCode::JobNotFound, text)
 }
 

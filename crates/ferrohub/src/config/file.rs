@@ -11,6 +11,7 @@ use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::jobs::JobsConfig;
 use super::messages::MessagesConfig;
 use super::queries::QueriesConfig;
 
@@ -29,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) events: EventsConfig,
     pub(crate) messages: MessagesConfig,
     pub(crate) queries: QueriesConfig,
+    pub(crate) jobs: JobsConfig,
     pub(crate) entra: EntraConfig,
     /// Shared access policies besides those in the data folder.
     #[serde(rename = "policy")]
@@ -52,6 +54,7 @@ impl Default for Config {
             events: EventsConfig::default(),
             messages: MessagesConfig::default(),
             queries: QueriesConfig::default(),
+            jobs: JobsConfig::default(),
             entra: EntraConfig::default(),
             policies: Vec::new(),
             device_cas: Vec::new(),

@@ -125,6 +125,16 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("queries.page_bytes", "Maximum size of a page: 1024 to 67108864. A larger page is split."),
     key("queries.max_groups", "Maximum number of groups of a query with GROUP BY: 1 to 1000000."),
+    key(
+        "jobs.max_active",
+        "Maximum number of jobs that have not ended, those that start later included: 1 to 10000; more are refused with 429004.",
+    ),
+    key("jobs.max_devices", "Maximum number of devices on which a job works at the same time: 1 to 4096."),
+    key(
+        "jobs.max_devices_per_hub",
+        "Maximum number of devices on which all jobs work at the same time: 1 to 65536.",
+    ),
+    key("jobs.history_days", "How long a job and its rows are kept after its end: 1 to 3650 days."),
     key("limits.devices", "Maximum number of devices."),
     key("limits.modules_per_device", "Maximum number of modules per device."),
     key("limits.twin_tags_bytes", "Maximum size of the tags of a twin."),

@@ -10,6 +10,7 @@ mod described;
 mod error;
 mod faults;
 mod files;
+mod jobs;
 mod message_headers;
 mod methods;
 mod openapi;

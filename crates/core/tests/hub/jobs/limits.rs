@@ -16,7 +16,7 @@ async fn the_refusal_of_one_job_too_many_names_the_limit() {
     hub.create_job(NewJob { start, ..twin_job("scheduled", "*") }).await;
     let refused = hub.try_create_job(twin_job("refused", "*")).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::ThrottlingMaxActiveJobCountExceeded);
-    assert!(refused.message.contains("2 (limits.active_jobs)"), "{refused}");
+    assert!(refused.message.contains("2 (jobs.max_active)"), "{refused}");
     hub.cancel_job("scheduled").await;
     hub.create_job(twin_job("refused", "*")).await;
     assert_eq!(hub.status("refused").await, JobStatus::Completed);
