@@ -48,6 +48,8 @@ enum Command {
     Twin(commands::twins::TwinCommand),
     /// Query twins of devices and modules
     Query(commands::queries::QueryCommand),
+    /// Call a method, or change the twin, of many devices
+    Job(commands::jobs::JobCommand),
     /// List, download and delete the files that devices uploaded
     Files(commands::files::FilesCommand),
     /// Call a method on a device
@@ -94,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Module(module) => module.run(&global),
         Command::Twin(twin) => twin.run(&global),
         Command::Query(query) => query.run(&global),
+        Command::Job(job) => job.run(&global),
         Command::C2d(c2d) => c2d.run(&global),
         Command::Files(files) => files.run(&global),
         Command::Monitor(monitor) => monitor.run(&global),
