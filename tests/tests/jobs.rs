@@ -4,6 +4,9 @@
 use std::time::Duration;
 
 use ferrohub_acceptance::{Device, HttpResponse, Hub, NodeClient, Service, eventually, sas};
+use ferrohub_service::{
+    DeviceJobStatus, ErrorKind, JobStatus, MethodInvocation, NewJob, ServiceClient, Timestamp,
+};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -364,4 +367,56 @@ fn the_command_line_creates_shows_lists_and_cancels_jobs() {
     assert!(nothing.stderr.contains("--method"), "{nothing:?}");
     let unknown = command(&["job", "show", "unknown"]);
     assert!(unknown.stderr.contains("There is no job unknown"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn the_rust_client_waits_for_a_job_and_streams_its_devices() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let identity = service.create_device("d1");
+    let _ = service.create_device("d2");
+    let device = Device::with_identity(&identity).listen(&hub);
+    let client =
+        ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))
+            .unwrap()
+            .additional_root_certificates(std::fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+            .build()
+            .unwrap();
+    let change = serde_json::from_value(json!({ "tags": { "floor": 7 } })).unwrap();
+    let twins = client.create_job(&NewJob::update_twin("twins", "*", change)).await.unwrap();
+    let mut seen = 0;
+    let ended = twins.wait_with(|_| seen += 1).await.unwrap();
+    assert!(seen > 0);
+    assert_eq!(
+        (ended.status, ended.device_job_statistics.unwrap().succeeded_count),
+        (JobStatus::Completed, 2)
+    );
+    let echo = MethodInvocation::new("echo").payload(&json!([1])).unwrap();
+    // The device that is not connected fails when the time is over.
+    let job = NewJob::invoke_method("it's a job", "*", &echo);
+    assert_eq!(client.create_job(&job).await.unwrap_err().kind(), ErrorKind::BadRequest, "a blank in the id");
+    let job = NewJob::invoke_method("it's", "*", &echo).max_duration(Duration::from_secs(3));
+    let handle = client.create_job(&job).await.unwrap();
+    let ended = handle.wait().await.unwrap();
+    assert_eq!((ended.status, ended.device_job_statistics.unwrap().failed_count), (JobStatus::Completed, 1));
+    assert_eq!(device.next_request().name, "echo");
+    let mut devices = handle.devices();
+    let first = devices.next().await.unwrap().unwrap();
+    assert_eq!((first.device_id.as_str(), first.status), ("d1", DeviceJobStatus::Completed));
+    assert_eq!(first.outcome.device_method_response.unwrap().payload, json!([1]));
+    let second = devices.next().await.unwrap().unwrap();
+    assert_eq!(second.error.unwrap().code, "JobRunPreconditionFailed");
+    assert!(devices.next().await.is_none());
+    assert_eq!(client.create_job(&job).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let mut jobs = client.jobs().status(JobStatus::Completed).page_size(1).rows();
+    for id in ["it's", "twins"] {
+        assert_eq!(jobs.next().await.unwrap().unwrap().job_id, id);
+    }
+    assert!(jobs.next().await.is_none());
+    let start = Timestamp::parse("2030-01-01T00:00:00Z").unwrap();
+    let later = client.create_job(&NewJob::invoke_method("later", "*", &echo).start(start)).await.unwrap();
+    assert_eq!(later.get().await.unwrap().status, JobStatus::Scheduled);
+    assert_eq!(later.cancel().await.unwrap().status, JobStatus::Cancelled);
+    assert_eq!(later.wait().await.unwrap().status, JobStatus::Cancelled);
+    assert_eq!(client.job("unknown").unwrap().get().await.unwrap_err().kind(), ErrorKind::NotFound);
 }

@@ -82,6 +82,10 @@ impl JobRun {
         if job.phase == JobPhase::Cancelled {
             return Ok(());
         }
+        if !job.phase.is_ended() {
+            // Rows are open that this run has not seen. It is repeated.
+            return Err(Interruption::Stopped);
+        }
         let (outcome, open) =
             (if job.phase == JobPhase::Failed { "failed" } else { "completed" }, job.counts.open());
         self.node.metrics.jobs.count_job(outcome);

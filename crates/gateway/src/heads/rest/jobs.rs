@@ -20,6 +20,9 @@ const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 /// Types of jobs that clients ask for and this list does not have: those of imports and exports.
 const OTHER_TYPES: [&str; 5] = ["unknown", "export", "import", "exportDevices", "importDevices"];
 
+/// What the Azure command line adds to the user agent of the client that it shares with the Python package.
+const COMMAND_LINE: [&str; 2] = ["iotplatformcliextension", "azurecli"];
+
 impl RestRequest {
     /// Returns the job that the path names.
     fn job_id(&self) -> Result<JobId, HubError> {
@@ -114,7 +117,7 @@ fn expects_object(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let agent = agent.to_ascii_lowercase();
     agent.contains("iothubgatewayserviceapis/")
-        && !agent.contains("cli")
+        && !COMMAND_LINE.iter().any(|name| agent.contains(name))
         && !headers.contains_key("x-ms-max-item-count")
         && !headers.contains_key(header::CACHE_CONTROL)
 }
