@@ -35,6 +35,12 @@ serve({
   create_module: async ({ module }) => body(await registry.addModule(module)),
   list_modules: async ({ device_id }) => body(await registry.getModulesOnDevice(device_id)),
 
+  export_devices: async ({ container, exclude_keys }) => body(await registry.exportDevicesToBlob(container, exclude_keys)),
+  import_devices: async ({ input, output }) => body(await registry.importDevicesFromBlob(input, output)),
+  list_jobs: async () => body(await registry.listJobs()),
+  get_job: async ({ job_id }) => body(await registry.getJob(job_id)),
+  cancel_job: async ({ job_id }) => body(await registry.cancelJob(job_id)),
+
   async get_twin({ device_id }) {
     const twin = body(await registry.getTwin(device_id));
     return JSON.parse(JSON.stringify(twin, (name, value) => (name === '_registry' ? undefined : value)));

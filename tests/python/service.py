@@ -14,7 +14,7 @@ import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubJobManager, IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, QuerySpecification, Twin, TwinProperties
-from azure.iot.hub.protocol.models import ExportImportDevice, JobRequest
+from azure.iot.hub.protocol.models import ExportImportDevice, JobProperties, JobRequest
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -273,6 +273,20 @@ def main():
             "https://" + config["entra"]["host"], entra_credential(config["entra"])
         )
 
+    def create_job(**properties):
+        created = jobs().create_import_export_job(JobProperties(**properties))
+        return created.serialize(keep_readonly=True)
+
+    def list_jobs():
+        found = jobs().get_import_export_jobs()
+        return [job.serialize(keep_readonly=True) for job in found]
+
+    def get_job(job_id):
+        return jobs().get_import_export_job(job_id).serialize(keep_readonly=True)
+
+    def cancel_job(job_id):
+        return jobs().cancel_import_export_job(job_id)
+
     def create_scheduled_job(job_id, job):
         created = jobs().create_scheduled_job(job_id, JobRequest.deserialize(job))
         return created.serialize(keep_readonly=True)
@@ -349,6 +363,10 @@ def main():
             "create_until_failure": create_until_failure,
             "send_until_failure": send_until_failure,
             "generations": generations,
+            "create_job": create_job,
+            "list_jobs": list_jobs,
+            "get_job": get_job,
+            "cancel_job": cancel_job,
             "entra_token": entra_token,
             "read_token": read_token,
             "forge_token": forge_token,

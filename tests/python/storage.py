@@ -1,11 +1,18 @@
 """Runs file operations with Microsoft's storage client, as requested by the test."""
 
+import datetime
 import hashlib
 import io
 import os
 import random
 
-from azure.storage.blob import BlobClient, ContainerClient, ContentSettings
+from azure.storage.blob import (
+    BlobClient,
+    BlobServiceClient,
+    ContainerClient,
+    ContentSettings,
+    generate_container_sas,
+)
 
 import json_lines
 
@@ -89,6 +96,48 @@ def create_container(connection_string, name):
     ContainerClient.from_connection_string(connection_string, name).create_container()
 
 
+def container(url):
+    return ContainerClient.from_container_url(url, retry_total=0)
+
+
+def put_text(container_url, name, text, max_block=None):
+    sizes = {} if max_block is None else {"max_single_put_size": max_block, "max_block_size": max_block}
+    with ContainerClient.from_container_url(container_url, retry_total=0, **sizes) as client:
+        client.upload_blob(name, text.encode(), overwrite=True)
+
+
+def get_text(container_url, name):
+    return container(container_url).download_blob(name).readall().decode()
+
+
+def list_names(container_url, prefix=None, page=None):
+    pages = container(container_url).list_blobs(name_starts_with=prefix, results_per_page=page).by_page()
+    return [[blob.name for blob in page] for page in pages]
+
+
+def delete_blob(container_url, name):
+    container(container_url).delete_blob(name)
+
+
+def put_lines(container_url, name, count, mode):
+    """Writes one line for each device `d0`, `d1`, ..."""
+    lines = (f'{{"id":"d{number}","importMode":"{mode}"}}\n' for number in range(count))
+    container(container_url).upload_blob(name, "".join(lines).encode(), overwrite=True)
+
+
+def sign_container(connection_string, name, permission):
+    """Returns the URL of a container of a storage account with a signature."""
+    account = BlobServiceClient.from_connection_string(connection_string)
+    token = generate_container_sas(
+        account.account_name,
+        name,
+        account_key=account.credential.account_key,
+        permission=permission,
+        expiry=datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1),
+    )
+    return f"{account.get_container_client(name).url}?{token}"
+
+
 def main():
     json_lines.serve(
         {
@@ -101,6 +150,12 @@ def main():
             "put_block": put_block,
             "commit": commit,
             "create_container": create_container,
+            "put_text": put_text,
+            "get_text": get_text,
+            "list_names": list_names,
+            "delete_blob": delete_blob,
+            "put_lines": put_lines,
+            "sign_container": sign_container,
         }
     )
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ferrohub_acceptance::{Device, HttpResponse, Hub, NodeClient, Service, eventually, sas};
 use ferrohub_service::{
-    DeviceJobStatus, ErrorKind, JobStatus, MethodInvocation, NewJob, ServiceClient, Timestamp,
+    DeviceJobStatus, ErrorKind, MethodInvocation, NewJob, ScheduledJobStatus as JobStatus, ServiceClient,
+    Timestamp,
 };
 use serde_json::{Value, json};
 

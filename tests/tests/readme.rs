@@ -175,7 +175,6 @@ fn operations_that_are_not_there_yet_are_refused() {
     for (method, path) in [
         ("GET", "/jobs/v2/j"),
         ("PUT", "/jobs/v2/j"),
-        ("POST", "/jobs/create"),
         ("GET", "/configurations"),
         ("PUT", "/configurations/c"),
         ("POST", "/devices/d/applyConfigurationContent"),

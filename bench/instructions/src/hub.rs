@@ -120,6 +120,7 @@ pub(crate) async fn start() -> anyhow::Result<Started> {
         clock: Arc::new(FixedClock),
         connections: connections.clone(),
         files: None,
+        containers: None,
     };
     let metrics = Metrics::register(&mut Registry::default());
     let hub = Hub::start(settings, ports, metrics).await?;

@@ -18,8 +18,14 @@ use crate::file_system::FileSystem;
 pub(crate) struct DeviceKey([u8; 16]);
 
 impl DeviceKey {
+    /// The container for import and export, which belongs to no device and so has no limit of one.
+    pub(crate) const CONTAINER: Self = Self([0; 16]);
+
     /// Returns the key of a blob's device.
     pub(crate) fn of(blob: &BlobName) -> Self {
+        if blob.name_in_container().is_some() {
+            return Self::CONTAINER;
+        }
         let digest = digest::digest(&digest::SHA256, blob.device().as_bytes());
         let digest: &[u8] = digest.as_ref();
         let mut key = [0; 16];

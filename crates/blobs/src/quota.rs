@@ -81,7 +81,9 @@ impl Quota {
         if usage.total.checked_add(bytes).is_none_or(|used| used > self.total_limit) {
             return Err(BlobError::Full);
         }
-        if usage.of_device(owner).checked_add(bytes).is_none_or(|used| used > self.device_limit) {
+        let has_limit = owner != DeviceKey::CONTAINER;
+        if has_limit && usage.of_device(owner).checked_add(bytes).is_none_or(|used| used > self.device_limit)
+        {
             return Err(BlobError::DeviceFull(self.device_limit));
         }
         Ok(())

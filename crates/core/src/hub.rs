@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::auth::{Authorities, Authority, EntraTokenVerifier};
-use crate::background::Background;
+use crate::background::{Background, Leases};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::close_reason::CloseReason;
@@ -20,6 +20,7 @@ use crate::connections::RecentActivity;
 use crate::delivery::PeekLock;
 use crate::faults::FaultInjector;
 use crate::files::{FileStorage, NotificationQueue, UrlSigningKeys};
+use crate::import_export::{ExternalContainers, JobWorker};
 use crate::jobs::ActiveJobs;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -63,6 +64,8 @@ pub struct HubPorts {
     pub connections: Arc<Connections>,
     /// Where devices upload files to, or `None` if file upload is disabled.
     pub files: Option<FileStorage>,
+    /// Storage outside the hub that jobs may use, or `None` if they may use none.
+    pub containers: Option<Arc<dyn ExternalContainers>>,
 }
 
 /// A running hub.
@@ -81,6 +84,8 @@ pub struct Hub {
     pub(crate) entra: Option<EntraTokenVerifier>,
     pub(crate) metrics: Metrics,
     pub(crate) files: Option<FileStorage>,
+    pub(crate) containers: Option<Arc<dyn ExternalContainers>>,
+    pub(crate) job_worker: JobWorker,
     pub(crate) url_signing_keys: Arc<UrlSigningKeys>,
     pub(crate) notifications: Arc<PeekLock<NotificationQueue>>,
     pub(crate) identity_locks: IdentityLocks,
@@ -105,7 +110,7 @@ impl Hub {
         ports: HubPorts,
         metrics: Metrics,
     ) -> Result<Arc<Self>, StoreError> {
-        let HubPorts { store, events, bus, clock, connections, files } = ports;
+        let HubPorts { store, events, bus, clock, connections, files, containers } = ports;
         let background = Background::new(metrics.failed_tasks.clone());
         let queues = Queues::new(
             store.clone(),
@@ -129,6 +134,8 @@ impl Hub {
             metrics.clone(),
         );
         let query_slots = QuerySlots::new(&settings.limits.queries);
+        let leases = Leases { store: store.clone(), clock: clock.clone(), node: settings.node.clone() };
+        let job_worker = JobWorker::new(leases.of_task("import-export"));
         let jobs = Arc::new(ActiveJobs::new(&settings.limits.jobs));
         let hub = Self {
             host: settings.host,
@@ -145,6 +152,8 @@ impl Hub {
             entra: settings.entra,
             metrics,
             files,
+            containers,
+            job_worker,
             url_signing_keys: Arc::default(),
             notifications,
             identity_locks: IdentityLocks::default(),
@@ -168,7 +177,7 @@ impl Hub {
         hub.authorities.replace(hub.read_authorities(settings.authorities).await?);
         hub.load_url_keys().await?;
         let hub = Arc::new(hub);
-        hub.start_tasks(settings.node);
+        hub.start_tasks(leases);
         Ok(hub)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloud_to_device::MessageLimits;
+use crate::import_export::ImportExportLimits;
 use crate::jobs::JobLimits;
 use crate::queries::QueryLimits;
 use crate::twins::TwinLimits;
@@ -28,6 +29,8 @@ pub struct Limits {
     pub messages: MessageLimits,
     /// Limits of file uploads.
     pub files: FileLimits,
+    /// Limits of import and export jobs.
+    pub import_export: ImportExportLimits,
     /// Maximum number of certificate authorities.
     pub certificate_authorities: usize,
     /// Maximum number of shared access policies.
@@ -97,6 +100,7 @@ impl Default for Limits {
             jobs: JobLimits::default(),
             messages: MessageLimits::default(),
             files: FileLimits::default(),
+            import_export: ImportExportLimits::default(),
             certificate_authorities: 100,
             policies: 16,
             reconnect_grace: Duration::from_secs(5),

@@ -251,6 +251,12 @@ pub struct Metrics {
     pub file_bytes: Outcomes,
     /// File notifications by outcome.
     pub file_notifications: Outcomes,
+    /// Import and export jobs by outcome.
+    pub import_export_jobs: Outcomes,
+    /// Identities in import and export jobs by outcome.
+    pub import_export_items: Outcomes,
+    /// Import and export jobs that run.
+    pub import_export_running: Gauge<i64, AtomicI64>,
     /// Method calls in flight.
     pub calls_in_flight: Gauge<i64, AtomicI64>,
     /// Failures of background tasks, each of which was started again, by task.
@@ -318,6 +324,21 @@ impl Metrics {
                 registry,
                 "ferrohub_file_notifications",
                 "File notifications by outcome",
+            ),
+            import_export_jobs: registered(
+                registry,
+                "ferrohub_import_export_jobs",
+                "Import and export jobs by outcome",
+            ),
+            import_export_items: registered(
+                registry,
+                "ferrohub_import_export_items",
+                "Identities in import and export jobs by outcome",
+            ),
+            import_export_running: registered(
+                registry,
+                "ferrohub_import_export_running",
+                "Import and export jobs that run",
             ),
             calls_in_flight: registered(registry, "ferrohub_calls_in_flight", "Method calls in flight"),
             failed_tasks: registered(

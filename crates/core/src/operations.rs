@@ -54,6 +54,8 @@ pub enum OperationGroup {
     CloudToDevice,
     /// Uploaded files.
     Files,
+    /// Jobs that import or export devices and modules.
+    ImportExport,
     /// Shared access policies.
     Policies,
     /// Certificate authorities.
@@ -64,7 +66,7 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Registry,
         Self::Twins,
         Self::Queries,
@@ -73,6 +75,7 @@ impl OperationGroup {
         Self::Telemetry,
         Self::CloudToDevice,
         Self::Files,
+        Self::ImportExport,
         Self::Policies,
         Self::Authorities,
         Self::Faults,
@@ -90,6 +93,7 @@ impl OperationGroup {
             Self::Telemetry => "telemetry",
             Self::CloudToDevice => "cloud_to_device",
             Self::Files => "files",
+            Self::ImportExport => "import_export",
             Self::Policies => "policies",
             Self::Authorities => "authorities",
             Self::Faults => "faults",
@@ -108,6 +112,7 @@ impl OperationGroup {
             Self::Telemetry => "Telemetry and the event log.",
             Self::CloudToDevice => "Messages to devices and their feedback.",
             Self::Files => "Uploaded files.",
+            Self::ImportExport => "Jobs that import or export devices and modules.",
             Self::Policies => "Shared access policies.",
             Self::Authorities => "Certificate authorities.",
             Self::Faults => "Fault injection.",
@@ -133,6 +138,8 @@ struct Row {
 const REGISTRY_READ: &[&[Right]] = &[&[Right::RegistryRead]];
 const REGISTRY_WRITE: &[&[Right]] = &[&[Right::RegistryWrite]];
 const SERVICE_CONNECT: &[&[Right]] = &[&[Right::ServiceConnect]];
+/// An export contains keys, and an import replaces them.
+const REGISTRY_READ_WRITE: &[&[Right]] = &[&[Right::RegistryRead, Right::RegistryWrite]];
 const SERVICE_OR_REGISTRY: &[&[Right]] = &[&[Right::ServiceConnect], &[Right::RegistryWrite]];
 /// Only a policy with every right may change access control.
 const ALL_RIGHTS: &[&[Right]] = &[&Right::ALL];
@@ -325,6 +332,23 @@ operations! {
     GetBlob, "getBlob", Files, signed_url(&[BlobRight::Read]);
     /// Deletes the file of a signed URL.
     DeleteBlob, "deleteBlob", Files, signed_url(&[BlobRight::Delete]);
+
+    /// Returns the blobs of the container of a signed URL.
+    ListBlobs, "listBlobs", Files, signed_url(&[BlobRight::List]);
+
+    /// Begins to import devices and modules from a blob, or to export them to one.
+    CreateImportExportJob, "createImportExportJob", ImportExport, policies(REGISTRY_READ_WRITE),
+        entra(&["devices/read", "devices/write", "devices/delete", "twins/read", "twins/write"]);
+    /// Returns the jobs that import or export, newest first.
+    ListImportExportJobs, "listImportExportJobs", ImportExport, policies(REGISTRY_READ), entra(&["devices/read"]);
+    /// Returns a job that imports or exports.
+    GetImportExportJob, "getImportExportJob", ImportExport, policies(REGISTRY_READ), entra(&["devices/read"]);
+    /// Cancels a job that imports or exports.
+    CancelImportExportJob, "cancelImportExportJob", ImportExport,
+        policies(REGISTRY_READ_WRITE), entra(&["devices/write"]);
+    /// Returns a signed URL of the hub's own container for import and export.
+    CreateContainerUrl, "createContainerUrl", ImportExport, policies(REGISTRY_READ_WRITE),
+        entra(&["devices/read", "devices/write", "devices/delete", "twins/read", "twins/write"]);
 
     // Azure's resource manager does the rest; no data action covers it.
     /// Returns all shared access policies with their keys.

@@ -8,7 +8,7 @@
 
 mod change_group;
 
-pub use change_group::{Applied, Change, ChangeGroup, Refusal, Refused};
+pub use change_group::{Applied, Change, ChangeGroup, Outcomes, Refusal, Refused};
 
 pub use crate::store_error::StoreError;
 pub(crate) use crate::store_error::store_failed;
@@ -20,11 +20,15 @@ use crate::background::LeaseStore;
 use crate::cloud_to_device::MessageStore;
 use crate::connections::ConnectionStore;
 use crate::files::{BlobIndex, FileNotificationStore, SigningKeyStore, UploadStore};
+use crate::import_export::{ImportExportStore, JobProgress, JobRecord, JobRun};
 use crate::jobs::JobStore;
 use crate::policies::PolicyStore;
 use crate::queries::QueryStore;
 use crate::registry::RegistryStore;
 use crate::twins::TwinStore;
+
+/// Returns what a run of a job records, by the outcomes of the groups that are written with it.
+pub type RecordFn = Box<dyn FnOnce(&[Result<Applied, Refused>]) -> JobRecord + Send>;
 
 /// The persistent state of one hub.
 #[async_trait]
@@ -33,6 +37,7 @@ pub trait Store:
     + BlobIndex
     + ConnectionStore
     + FileNotificationStore
+    + ImportExportStore
     + JobStore
     + LeaseStore
     + MessageStore
@@ -45,7 +50,17 @@ pub trait Store:
 {
     /// Applies groups of changes in this order and in one commit. Each group is applied as a whole or not at all; a refused
     /// group does not affect the others. Returns an outcome for each group.
-    async fn apply(&self, groups: Vec<ChangeGroup>) -> Result<Vec<Result<Applied, Refused>>, StoreError>;
+    async fn apply(&self, groups: Vec<ChangeGroup>) -> Result<Outcomes, StoreError>;
+
+    /// Applies groups of changes like [`Store::apply`], and records in the same commit what the run of a job has done, as
+    /// `record` returns it. Returns the outcomes and the new progress; `None`, and writes nothing, if the job has ended or
+    /// has a newer run.
+    async fn apply_for_job(
+        &self,
+        groups: Vec<ChangeGroup>,
+        run: &JobRun,
+        record: RecordFn,
+    ) -> Result<Option<(Outcomes, JobProgress)>, StoreError>;
 
     /// Applies one group of changes.
     async fn apply_group(&self, group: ChangeGroup) -> Result<Result<Applied, Refused>, StoreError> {

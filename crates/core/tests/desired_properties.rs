@@ -145,6 +145,7 @@ impl World {
             clock: Arc::new(FixedClock),
             connections,
             files: None,
+            containers: None,
         };
         let hub = Hub::start(settings, ports, Metrics::register(&mut Registry::default())).await.unwrap();
         let resyncing = hub.clone();

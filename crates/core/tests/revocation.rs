@@ -145,6 +145,7 @@ impl World {
                 clock: Arc::new(PausingClock),
                 connections: connections.clone(),
                 files: None,
+                containers: None,
             };
             let metrics = Metrics::register(&mut Registry::default());
             let hub = Hub::start(settings, ports, metrics).await.unwrap();

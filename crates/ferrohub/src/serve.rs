@@ -111,6 +111,7 @@ impl Server {
         let ports = HubPorts {
             files: files::set_up(config, &local_addrs.https, blobs, &store, &clock, metrics.panics.clone())
                 .await?,
+            containers: files::containers(&config.files)?,
             events: Arc::new(events),
             bus: Arc::new(LocalBus::new(connections.clone())),
             store,
@@ -175,6 +176,8 @@ impl Server {
             let hub = reloading.clone();
             async move { stop.run(hub.run_reloads()).await }
         });
+        let running = hub.clone();
+        background.start("import and export", move |stop| running.clone().run_import_export_jobs(stop));
         background.start("twin resync", move |stop| {
             let hub = hub.clone();
             async move { stop.run(hub.run_twin_resync()).await }

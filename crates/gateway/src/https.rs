@@ -63,7 +63,7 @@ const WEBSOCKET_PATHS: [(&str, &[Subprotocol]); 2] = [
     ("/$servicebus/websocket", &[Subprotocol::Amqp]),
 ];
 /// Paths below these contain the name of a file, which is compared as it is.
-const FILE_PATHS: [&str; 2] = [blob::PATH, rest::FILES_PATH];
+const FILE_PATHS: [&str; 3] = [blob::PATH, blob::IMPORT_EXPORT_PATH, rest::FILES_PATH];
 
 /// Serves HTTPS connections. Every connection has a clone.
 #[derive(Clone)]

@@ -4,6 +4,7 @@ mod changes;
 mod connections;
 mod feedback;
 mod files;
+mod import_export;
 mod jobs;
 mod leases;
 mod messages;
@@ -16,7 +17,8 @@ mod state;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use ferrohub_core::store::{Applied, ChangeGroup, Refused, Store, StoreError};
+use ferrohub_core::import_export::{JobProgress, JobRun};
+use ferrohub_core::store::{ChangeGroup, Outcomes, RecordFn, Store, StoreError};
 use tokio::task::yield_now;
 
 use state::State;
@@ -74,8 +76,25 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn apply(&self, groups: Vec<ChangeGroup>) -> Result<Vec<Result<Applied, Refused>>, StoreError> {
+    async fn apply(&self, groups: Vec<ChangeGroup>) -> Result<Outcomes, StoreError> {
         self.write(|state| groups.into_iter().map(|group| state.apply(group)).collect()).await
+    }
+
+    async fn apply_for_job(
+        &self,
+        groups: Vec<ChangeGroup>,
+        run: &JobRun,
+        record: RecordFn,
+    ) -> Result<Option<(Outcomes, JobProgress)>, StoreError> {
+        self.write(|state| {
+            state.job_of_run(run)?;
+            let outcomes: Outcomes = groups.into_iter().map(|group| state.apply(group)).collect();
+            let record = record(&outcomes);
+            let progress = record.progress.clone();
+            state.record_run(run, record);
+            Some((outcomes, progress))
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

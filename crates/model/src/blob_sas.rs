@@ -42,12 +42,31 @@ pub enum BlobRight {
     Write,
     /// Delete the blob.
     Delete,
+    /// List the blobs of a container. Only the signature of a container grants it.
+    List,
+}
+
+/// What a signature is valid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resource {
+    Blob,
+    /// Every blob of the container.
+    Container,
+}
+
+impl Resource {
+    fn letter(self) -> &'static str {
+        match self {
+            Self::Blob => "b",
+            Self::Container => "c",
+        }
+    }
 }
 
 impl BlobRight {
     /// All rights with their letters, in the order of a token.
-    const ALL: [(Self, char); 4] =
-        [(Self::Read, 'r'), (Self::Create, 'c'), (Self::Write, 'w'), (Self::Delete, 'd')];
+    const ALL: [(Self, char); 5] =
+        [(Self::Read, 'r'), (Self::Create, 'c'), (Self::Write, 'w'), (Self::Delete, 'd'), (Self::List, 'l')];
 
     fn bit(self) -> u8 {
         match self {
@@ -55,6 +74,7 @@ impl BlobRight {
             Self::Create => 2,
             Self::Write => 4,
             Self::Delete => 8,
+            Self::List => 16,
         }
     }
 }
@@ -105,10 +125,37 @@ pub fn sign(
     https_only: bool,
     key: &SharedAccessKey,
 ) -> String {
+    signed_query(Resource::Blob, blob, rights, expiry, https_only, key)
+}
+
+/// Returns a signed query for all blobs of a container, like [`sign`].
+#[must_use]
+pub fn sign_container(
+    account: &str,
+    container: &str,
+    rights: BlobRights,
+    expiry: Timestamp,
+    https_only: bool,
+    key: &SharedAccessKey,
+) -> String {
+    let address = BlobAddress { account, container, blob: "" };
+    signed_query(Resource::Container, address, rights, expiry, https_only, key)
+}
+
+fn signed_query(
+    resource: Resource,
+    blob: BlobAddress<'_>,
+    rights: BlobRights,
+    expiry: Timestamp,
+    https_only: bool,
+    key: &SharedAccessKey,
+) -> String {
     let (rights, expiry) = (rights.to_string(), expiry_text(expiry));
     let protocol = if https_only { "https" } else { "" };
-    let signature = STANDARD.encode(key.sign(string_to_sign(blob, &rights, &expiry, protocol).as_bytes()));
-    let mut query = format!("?sv={SAS_VERSION}&sr=b&sp={rights}&se={}", percent::Encoded(&expiry));
+    let signed = string_to_sign(resource, blob, &rights, &expiry, protocol);
+    let signature = STANDARD.encode(key.sign(signed.as_bytes()));
+    let letter = resource.letter();
+    let mut query = format!("?sv={SAS_VERSION}&sr={letter}&sp={rights}&se={}", percent::Encoded(&expiry));
     if https_only {
         query.push_str("&spr=https");
     }
@@ -121,11 +168,22 @@ fn expiry_text(expiry: Timestamp) -> String {
     Timestamp::from_unix_seconds(expiry.unix_seconds()).to_string()
 }
 
-fn string_to_sign(blob: BlobAddress<'_>, rights: &str, expiry: &str, protocol: &str) -> String {
+fn string_to_sign(
+    resource: Resource,
+    blob: BlobAddress<'_>,
+    rights: &str,
+    expiry: &str,
+    protocol: &str,
+) -> String {
     let BlobAddress { account, container, blob } = blob;
+    let blob = match resource {
+        Resource::Blob => format!("/{blob}"),
+        Resource::Container => String::new(),
+    };
+    let letter = resource.letter();
     // Empty lines: start; identifier, address; snapshot, encryption scope, five response headers.
     format!(
-        "{rights}\n\n{expiry}\n/blob/{account}/{container}/{blob}\n\n\n{protocol}\n{SAS_VERSION}\nb\n\n\n\n\n\n\n"
+        "{rights}\n\n{expiry}\n/blob/{account}/{container}{blob}\n\n\n{protocol}\n{SAS_VERSION}\n{letter}\n\n\n\n\n\n\n"
     )
 }
 
@@ -159,6 +217,7 @@ const UNSUPPORTED_FIELDS: [&str; 24] = [
 /// A parsed query of a client. Do not trust its fields before [`BlobSasToken::is_signed_by`] has returned true.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BlobSasToken {
+    resource: Resource,
     rights: BlobRights,
     rights_text: String,
     expiry: Timestamp,
@@ -198,11 +257,16 @@ impl BlobSasToken {
         if sv.ok_or(BlobSasError::Missing("sv"))? != SAS_VERSION {
             return Err(BlobSasError::Malformed("sv"));
         }
-        if sr.ok_or(BlobSasError::Missing("sr"))? != "b" {
-            return Err(BlobSasError::Malformed("sr"));
-        }
+        let resource = match sr.ok_or(BlobSasError::Missing("sr"))?.as_str() {
+            "b" => Resource::Blob,
+            "c" => Resource::Container,
+            _ => return Err(BlobSasError::Malformed("sr")),
+        };
         let rights_text = sp.ok_or(BlobSasError::Missing("sp"))?;
         let rights = BlobRights::parse(&rights_text).ok_or(BlobSasError::Malformed("sp"))?;
+        if resource == Resource::Blob && rights.contains(BlobRight::List) {
+            return Err(BlobSasError::Malformed("sp"));
+        }
         let expiry_text = se.ok_or(BlobSasError::Missing("se"))?;
         let expiry = Timestamp::parse(&expiry_text).ok_or(BlobSasError::Malformed("se"))?;
         let protocol = match spr.as_deref() {
@@ -210,7 +274,7 @@ impl BlobSasToken {
             Some("https") => "https",
             Some(_) => return Err(BlobSasError::Malformed("spr")),
         };
-        Ok(Self { rights, rights_text, expiry, expiry_text, protocol, signature })
+        Ok(Self { resource, rights, rights_text, expiry, expiry_text, protocol, signature })
     }
 
     /// Returns whether a query contains a signature.
@@ -222,8 +286,15 @@ impl BlobSasToken {
     /// Returns whether `key` signed this query for `blob`. Takes constant time for a given query.
     #[must_use]
     pub fn is_signed_by(&self, key: &SharedAccessKey, blob: BlobAddress<'_>) -> bool {
-        let text = string_to_sign(blob, &self.rights_text, &self.expiry_text, self.protocol);
+        let text = string_to_sign(self.resource, blob, &self.rights_text, &self.expiry_text, self.protocol);
         key.verify(text.as_bytes(), &self.signature)
+    }
+
+    /// Returns whether the query is for every blob of a container. The name in the address of its blob then has no
+    /// effect on [`BlobSasToken::is_signed_by`].
+    #[must_use]
+    pub fn is_for_container(&self) -> bool {
+        self.resource == Resource::Container
     }
 
     /// Returns the expiry time.
@@ -283,6 +354,23 @@ mod tests {
     }
 
     #[test]
+    fn the_signature_of_a_container_is_for_each_of_its_blobs_and_no_other() {
+        let rights = BlobRights::of(&[BlobRight::Read, BlobRight::List]);
+        let until = Timestamp::from_unix_seconds(1_800_000_000);
+        let query = sign_container("a", "c", rights, until, true, &key());
+        let sas = parse(&query).unwrap();
+        assert!(sas.is_for_container() && sas.rights().contains(BlobRight::List), "{query}");
+        assert!(
+            sas.is_signed_by(&key(), BLOB) && sas.is_signed_by(&key(), BlobAddress { blob: "x", ..BLOB })
+        );
+        assert!(!sas.is_signed_by(&key(), BlobAddress { container: "d", ..BLOB }));
+        let as_blob = parse(&query.replace("sr=c", "sr=b").replace("sp=rl", "sp=r")).unwrap();
+        assert!(!as_blob.is_signed_by(&key(), BLOB));
+        let as_container = parse(&signed().replace("sr=b", "sr=c")).unwrap();
+        assert!(!as_container.is_signed_by(&key(), BLOB));
+    }
+
+    #[test]
     fn a_changed_grant_does_not_verify() {
         let query = signed();
         for (from, to) in [
@@ -314,7 +402,8 @@ mod tests {
         let query = signed();
         for (changed, error) in [
             (query.replace("sv=2020-12-06", "sv=2018-03-28"), BlobSasError::Malformed("sv")),
-            (query.replace("sr=b", "sr=c"), BlobSasError::Malformed("sr")),
+            (query.replace("sr=b", "sr=d"), BlobSasError::Malformed("sr")),
+            (query.replace("sp=rcw", "sp=rcwl"), BlobSasError::Malformed("sp")),
             (query.replace("sp=rcw", "sp=wcr"), BlobSasError::Malformed("sp")),
             (query.replace("sp=rcw", "sp="), BlobSasError::Malformed("sp")),
             (query.replace("sp=rcw&", ""), BlobSasError::Missing("sp")),

@@ -47,6 +47,8 @@ error_codes! {
     ArgumentNull = 400005;
     /// The body is not the expected JSON.
     IotHubFormatError = 400006;
+    /// A container of an import or export cannot be used.
+    BlobContainerValidationError = 400008;
     /// Two items of a request are about the same identity.
     DeviceDefinedMultipleTimes = 400011;
     /// No store for uploaded files is configured.
@@ -67,6 +69,8 @@ error_codes! {
     ConnectionForcefullyClosedOnFaultInjection = 400029;
     /// An injected fault refused the connection.
     ConnectionRejectedOnFaultInjection = 400030;
+    /// The hub has no identity of its own that could access a storage account.
+    ManagedIdentityNotEnabled = 400032;
     /// The token or the connection names another host than this hub.
     IotHubNotFound = 401001;
     /// The caller is not authenticated, or lacks the right.
@@ -77,6 +81,8 @@ error_codes! {
     GenericForbidden = 403000;
     /// A limit of the hub is reached.
     IotHubQuotaExceeded = 403002;
+    /// The hub has its maximum number of active jobs.
+    JobQuotaExceeded = 403003;
     /// The device's queue has its maximum number of messages.
     DeviceMaximumQueueDepthExceeded = 403004;
     /// The device has its maximum number of active uploads.

@@ -43,7 +43,11 @@ pub enum InvalidBlobName {
     Character(char),
 }
 
-/// The name of a blob: the device id, a slash, and the device's name for the file.
+/// Owns the blobs of the hub's own container for import and export, in place of a device id. No id contains this character.
+const CONTAINER_OWNER: &str = "~";
+
+/// The name of a blob: the device id, a slash, and the device's name for the file. Or a blob of the hub's own container
+/// for import and export, which belongs to no device.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlobName(Arc<str>);
 
@@ -53,10 +57,37 @@ impl BlobName {
         Self::parse(&format!("{device}/{name}"))
     }
 
-    /// Parses a complete blob name.
+    /// Parses a complete blob name, which begins with a device id.
     pub fn parse(text: &str) -> Result<Self, InvalidBlobName> {
-        let (device, name) = text.split_once('/').unwrap_or((text, ""));
-        DeviceId::new(device)?;
+        DeviceId::new(text.split_once('/').map_or(text, |(device, _)| device))?;
+        Self::check(text)
+    }
+
+    /// Returns the name of a blob of the hub's own container for import and export.
+    pub fn in_container(name: &str) -> Result<Self, InvalidBlobName> {
+        Self::check(&format!("{CONTAINER_OWNER}/{name}"))
+    }
+
+    /// Parses a name that [`BlobName::as_str`] has returned, of a device or of the container.
+    pub fn parse_stored(text: &str) -> Result<Self, InvalidBlobName> {
+        let in_container = text.strip_prefix(CONTAINER_OWNER).and_then(|rest| rest.strip_prefix('/'));
+        in_container.map_or_else(|| Self::parse(text), Self::in_container)
+    }
+
+    /// Returns the name in the hub's own container for import and export; `None` for the blob of a device.
+    #[must_use]
+    pub fn name_in_container(&self) -> Option<&str> {
+        self.0.strip_prefix(CONTAINER_OWNER)?.strip_prefix('/')
+    }
+
+    /// Returns the first segment of the stored names of the container's blobs.
+    #[must_use]
+    pub fn container_owner() -> &'static str {
+        CONTAINER_OWNER
+    }
+
+    fn check(text: &str) -> Result<Self, InvalidBlobName> {
+        let (_, name) = text.split_once('/').unwrap_or((text, ""));
         if name.is_empty() {
             return Err(InvalidBlobName::Empty);
         }
@@ -80,7 +111,7 @@ impl BlobName {
         &self.0
     }
 
-    /// Returns the id of the device that owns the file.
+    /// Returns the id of the device that owns the file; for a blob of the container, a text that is no id.
     #[must_use]
     pub fn device(&self) -> &str {
         self.0.split_once('/').map_or("", |(device, _)| device)
@@ -216,6 +247,16 @@ mod tests {
         ] {
             assert_eq!(BlobName::parse(invalid), Err(error), "{invalid:?}");
         }
+        let blob = BlobName::in_container("devices.txt").unwrap();
+        assert_eq!(blob.name_in_container(), Some("devices.txt"));
+        assert_eq!(BlobName::parse_stored(blob.as_str()), Ok(blob.clone()));
+        assert_eq!(
+            BlobName::parse(blob.as_str()),
+            Err(E::Device(InvalidId::Character('~'))),
+            "no device owns it"
+        );
+        assert!(BlobName::in_container("").is_err() && BlobName::in_container("../x").is_err());
+        assert_eq!(BlobName::parse_stored("d/f").unwrap().name_in_container(), None);
         assert_eq!(BlobName::new("d", &"x".repeat(1023)), Err(E::TooLong));
         assert!(BlobName::new("d", &"é".repeat(1022)).is_ok());
         assert_eq!(BlobName::new("d", &"x/".repeat(300)), Err(E::Segment));

@@ -19,6 +19,7 @@ pub mod file;
 mod guid;
 pub mod host_port;
 pub mod identity;
+pub mod import_export;
 pub mod job;
 pub mod json;
 pub mod key;

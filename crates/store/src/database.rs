@@ -22,8 +22,8 @@ pub(crate) struct DatabaseSpec {
     pub(crate) migrations: &'static [&'static str],
 }
 
-/// The hub's state: identities and what belongs to them, shared access policies, certificate authorities, leases, and the
-/// index of stored files.
+/// The hub's state: identities and what belongs to them, shared access policies, certificate authorities, leases, import and
+/// export jobs, and the index of stored files.
 pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
     file_name: "hub.db",
     application_id: u32::from_be_bytes(*b"FHub"),
@@ -36,7 +36,8 @@ pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
         include_str!("migrations/0006_instance.sql"),
         include_str!("migrations/0007_leases.sql"),
         include_str!("migrations/0008_queries.sql"),
-        include_str!("migrations/0009_jobs.sql"),
+        include_str!("migrations/0009_import_export.sql"),
+        include_str!("migrations/0010_jobs.sql"),
     ],
 };
 

@@ -5,12 +5,14 @@ use std::error::Error;
 use ferrohub_core::authorities::StoredAuthority;
 use ferrohub_core::cloud_to_device::{NewMessage, StoredFeedback, StoredMessage};
 use ferrohub_core::files::{Blob, StoredNotification, StoredSigningKey, Upload};
+use ferrohub_core::import_export::Job;
 use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
 use ferrohub_core::twins::{Section, TwinDocument};
 use ferrohub_model::device::Status;
 use ferrohub_model::file::{BlobName, FileNotification};
+use ferrohub_model::import_export::JobStatus;
 use ferrohub_model::message::{Ack, FeedbackRecord, FeedbackStatus, MessageProperties};
 use ferrohub_model::twin::Properties;
 use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
@@ -273,8 +275,25 @@ pub(crate) fn authority(row: &Row<'_>) -> rusqlite::Result<StoredAuthority> {
     })
 }
 
+/// Reads an import or export job from a row of id, status, times of creation and end, run, request, progress and failure.
+pub(crate) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+    let status = text(1)?;
+    let known = JobStatus::ALL.iter().find(|known| known.name() == status);
+    Ok(Job {
+        id: row.get(0)?,
+        status: *known.ok_or_else(|| conversion_error(1, format!("unknown status {status:?}")))?,
+        created: time(row, 2)?,
+        ended: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix_millis),
+        run: u64_column(row, 4)?,
+        request: serde_json::from_str(text(5)?).map_err(|error| conversion_error(5, error))?,
+        progress: serde_json::from_str(text(6)?).map_err(|error| conversion_error(6, error))?,
+        failure: row.get(7)?,
+    })
+}
+
 pub(crate) fn blob_name(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobName> {
-    BlobName::parse(row.get_ref(column)?.as_str()?).map_err(|error| conversion_error(column, error))
+    BlobName::parse_stored(row.get_ref(column)?.as_str()?).map_err(|error| conversion_error(column, error))
 }
 
 /// Reads a blob from a row of name, bytes, etag, modification time and properties.

@@ -2,6 +2,7 @@
 
 mod connections;
 mod files;
+mod import_export;
 mod jobs;
 mod leases;
 mod messages;
@@ -14,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use ferrohub_core::import_export::{JobProgress, JobRun};
 use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::queries::QueryLimits;
-use ferrohub_core::store::{Applied, Change, ChangeGroup, Refused, Store, StoreError};
+use ferrohub_core::store::{Change, ChangeGroup, Outcomes, RecordFn, Store, StoreError};
 use rusqlite::Connection;
 
 use crate::data_folder::DataFolder;
@@ -139,6 +141,18 @@ impl SqliteStore {
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Runs a write of groups of changes.
+    async fn write_groups<T, F>(&self, removes_messages: bool, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        match removes_messages {
+            true => self.write_messages(work).await,
+            false => self.writer.write(work).await,
+        }
+    }
+
     /// Runs a write that may change the number of messages, and sets the gauge once it is on disk.
     async fn write_messages<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -172,16 +186,36 @@ pub fn read_policies(folder: &Path) -> Result<Vec<StoredPolicy>, OpenError> {
     statements::policies(&connection).map_err(|source| database.open_error(source))
 }
 
+/// Returns whether one of the changes may remove messages.
+fn removes_messages(groups: &[ChangeGroup]) -> bool {
+    let is_delete = |change: &Change| matches!(change, Change::Delete { .. } | Change::EnsureNoModule(_));
+    groups.iter().flat_map(|group| &group.0).any(is_delete)
+}
+
 #[async_trait]
 impl Store for SqliteStore {
-    async fn apply(&self, groups: Vec<ChangeGroup>) -> Result<Vec<Result<Applied, Refused>>, StoreError> {
-        // Only these remove messages.
-        let is_delete = |change: &Change| matches!(change, Change::Delete { .. } | Change::EnsureNoModule(_));
-        if groups.iter().flat_map(|group| &group.0).any(is_delete) {
-            self.write_messages(|db| statements::apply(db, groups)).await
-        } else {
-            self.writer.write(|db| statements::apply(db, groups)).await
-        }
+    async fn apply(&self, groups: Vec<ChangeGroup>) -> Result<Outcomes, StoreError> {
+        self.write_groups(removes_messages(&groups), |db| statements::apply(db, groups)).await
+    }
+
+    async fn apply_for_job(
+        &self,
+        groups: Vec<ChangeGroup>,
+        run: &JobRun,
+        record: RecordFn,
+    ) -> Result<Option<(Outcomes, JobProgress)>, StoreError> {
+        let run = run.clone();
+        let removes = removes_messages(&groups);
+        self.write_groups(removes, move |db| {
+            if !statements::is_current_run(db, &run)? {
+                return Ok(None);
+            }
+            let outcomes = statements::apply(db, groups)?;
+            let record = record(&outcomes);
+            statements::record_run(db, &run, &record)?;
+            Ok(Some((outcomes, record.progress)))
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

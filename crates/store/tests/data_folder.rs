@@ -11,7 +11,6 @@ use ferrohub_conformance::samples::batch;
 use ferrohub_core::store::Store as _;
 use ferrohub_core::telemetry::EventLog as _;
 use ferrohub_store::{OpenError, SqliteEventLog, SqliteStore, StoreMetrics};
-use rusqlite::Connection;
 use tempfile::tempdir;
 
 /// Makes a data folder with an event and, if wanted, an uploaded file.
@@ -101,32 +100,28 @@ async fn events_and_files_of_another_hub_are_refused() {
 #[tokio::test]
 async fn a_folder_of_an_older_version_gets_a_common_id() {
     let data = tempdir().unwrap();
-    used_folder(data.path(), true, true).await;
-    let undo_migrations = [
-        ("hub.db", "DROP TABLE instance; DROP TABLE lease; DROP TABLE secret; PRAGMA user_version = 5"),
-        (
-            "events.db",
-            "DROP TABLE instance; ALTER TABLE event DROP COLUMN properties; \
-             ALTER TABLE event RENAME COLUMN property_bag TO properties; PRAGMA user_version = 1",
-        ),
-    ];
-    for (file, undo) in undo_migrations {
-        Connection::open(data.path().join(file)).unwrap().execute_batch(undo).unwrap();
-    }
-    fs::remove_file(data.path().join("blobs/instance")).unwrap();
+    let copy_fixture = |fixture: &str, file: &str| {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+        fs::copy(fixture, data.path().join(file)).unwrap();
+    };
+    // The last versions without a common id.
+    copy_fixture("hub-0005.db", "hub.db");
+    copy_fixture("events-0001.db", "events.db");
+    fs::create_dir_all(data.path().join("blobs/data")).unwrap();
+    fs::write(data.path().join("blobs/data/file"), "content").unwrap();
     for _ in 0..2 {
         let store = open(data.path());
-        let log = open_events(&store, 4);
+        let log = open_events(&store, 2);
         store.claim_blobs_folder().unwrap();
         store.close().await;
         log.close().await;
     }
     // A backup of the store from before the upgrade still belongs to the events and files.
-    let db = Connection::open(data.path().join("hub.db")).unwrap();
-    db.execute_batch("DROP TABLE instance; DROP TABLE lease; DROP TABLE secret; PRAGMA user_version = 5")
-        .unwrap();
-    drop(db);
+    for rest in ["hub.db-wal", "hub.db-shm"] {
+        let _ = fs::remove_file(data.path().join(rest));
+    }
+    copy_fixture("hub-0005.db", "hub.db");
     let store = open(data.path());
-    let _ = open_events(&store, 4);
+    let _ = open_events(&store, 2);
     store.claim_blobs_folder().unwrap();
 }

@@ -96,6 +96,11 @@ impl ServiceClient {
         self.0.request_timeout
     }
 
+    /// Sends a request to a URL that contains its own authorization. Waits for the head of the response.
+    pub(crate) async fn send_signed(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
+        self.0.http.send_streaming(request, self.0.request_timeout).await
+    }
+
     /// Begins a request. `query` is empty or ends with `&`; `api-version` follows it.
     pub(crate) fn request(&self, method: Method, path: &str, query: &str) -> ApiRequest<'_> {
         ApiRequest {

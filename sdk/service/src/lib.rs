@@ -27,6 +27,7 @@
 //! * [`ServiceClient::events`]: a stream of the events of devices.
 //! * [`receive_file_notification`](ServiceClient::receive_file_notification): notifications of uploaded files;
 //!   [`open_file`](ServiceClient::open_file) reads the files that a Ferrohub stores itself.
+//! * [`create_import_export_job`](ServiceClient::create_import_export_job): imports and exports of a whole fleet.
 //! * [`ServiceClient::from_token_credential`] with a [`ClientSecretCredential`] or another [`TokenCredential`]:
 //!   Microsoft Entra instead of a shared access policy.
 //! * [`ServiceClient::builder`]: certificate authorities, addresses and time-outs.
@@ -61,6 +62,7 @@ mod error;
 mod faults;
 mod files;
 mod http_client;
+mod import_export;
 mod jobs;
 mod management;
 mod methods;
@@ -87,9 +89,12 @@ pub use ferrohub_model::device::{
 };
 pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
 pub use ferrohub_model::file::FileNotification;
+pub use ferrohub_model::import_export::{
+    ContainerUrl, ImportExportJob, ImportExportRequest, JobStatus, JobType, StorageAuthentication,
+};
 pub use ferrohub_model::job::{
     DeviceJob, DeviceJobError, DeviceJobOutcome, DeviceJobStatistics, DeviceJobStatus, DeviceMethodResponse,
-    Job, JobStatus, JobType,
+    Job as ScheduledJob, JobStatus as ScheduledJobStatus, JobType as ScheduledJobType,
 };
 pub use ferrohub_model::message::{
     Ack, Destination, EnqueuedMessage, Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus,
@@ -100,6 +105,7 @@ pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, SectionChange, Twin, TwinChange, TwinProperties};
 pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, JobId, KeyChange, ModuleId, Timestamp};
 pub use files::{FileQuery, FileStream, LockedFileNotification, StoredFile};
+pub use import_export::{BlobContainer, RunningJob};
 pub use jobs::{JobHandle, JobQuery, NewJob};
 pub use management::Management;
 pub use methods::{MethodInvocation, MethodResponse};

@@ -30,7 +30,10 @@ mod suite;
 pub use blob_folder::{Chunks, NOW as BLOB_FOLDER_NOW};
 pub use fixture::Fixture;
 
-use store::{change_groups, connections, files, jobs, leases, messages, queries, registry, settings, twins};
+use store::{
+    change_groups, connections, files, import_export, jobs, leases, messages, queries, registry, settings,
+    twins,
+};
 
 suite::suite! { ($)
     /// Runs the suite of the port `EventLog`. Takes the path of a function that opens a log with a number of partitions.
@@ -97,6 +100,17 @@ suite::suite! { ($)
         a_signing_key_is_added_only_after_the_newest_one_that_its_node_knows
         blobs_are_written_replaced_listed_and_deleted
         only_the_newest_signing_keys_are_kept
+    }
+}
+
+suite::suite! { ($)
+    /// A part of [`store_suite`].
+    import_export_suite of import_export {
+        all_identities_are_read_in_pages_each_device_before_its_modules
+        errors_and_deferred_lines_are_kept_until_the_job_ends
+        identities_and_the_progress_of_a_job_are_one_commit
+        jobs_are_read_back_and_a_limited_number_is_active
+        only_the_present_run_of_a_job_writes
     }
 }
 
@@ -190,6 +204,9 @@ macro_rules! store_suite {
         }
         mod files {
             $crate::file_suite!(super::$open);
+        }
+        mod import_export {
+            $crate::import_export_suite!(super::$open);
         }
         mod jobs {
             $crate::job_suite!(super::$open);

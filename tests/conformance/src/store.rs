@@ -3,6 +3,7 @@
 pub(crate) mod change_groups;
 pub(crate) mod connections;
 pub(crate) mod files;
+pub(crate) mod import_export;
 pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod messages;

@@ -33,7 +33,7 @@ pub(super) const CRATES: &[Modules] = &[
             &["background"],
             &["files", "node", "queries"],
             &["bus", "jobs"],
-            &["cloud_to_device"],
+            &["cloud_to_device", "import_export"],
             &["store"],
             &["telemetry"],
             &["limits"],

@@ -10,10 +10,11 @@ use ferrohub_model::file::BlobName;
 use crate::files::BlobFolder;
 use crate::operations::Operation;
 
-/// The holder of a signed URL for one file of the hub's own folder.
+/// The holder of a signed URL for one file of the hub's own folder, or for the container for import and export.
 pub struct BlobCaller {
     folder: Arc<dyn BlobFolder>,
-    name: BlobName,
+    /// `None`: the container itself.
+    name: Option<BlobName>,
     rights: BlobRights,
     remaining: Duration,
 }
@@ -40,13 +41,32 @@ impl BlobCaller {
         rights: BlobRights,
         remaining: Duration,
     ) -> Self {
+        Self { folder, name: Some(name), rights, remaining }
+    }
+
+    /// The holder of a URL of the container for import and export, who asks for one of its blobs or, with `None`, for the
+    /// container itself.
+    pub(crate) fn of_container(
+        folder: Arc<dyn BlobFolder>,
+        name: Option<BlobName>,
+        rights: BlobRights,
+        remaining: Duration,
+    ) -> Self {
         Self { folder, name, rights, remaining }
     }
 
-    /// Returns the name of the file.
+    /// Returns the owner of the file: the id of a device, or a text that is no id for the container for import and export.
     #[must_use]
-    pub fn name(&self) -> &BlobName {
-        &self.name
+    pub fn owner(&self) -> &str {
+        match &self.name {
+            Some(name) => name.device(),
+            None => BlobName::container_owner(),
+        }
+    }
+
+    /// Returns the name of the file. Fails if the request is for the container itself.
+    pub(crate) fn name(&self) -> Result<&BlobName, BlobDenied> {
+        self.name.as_ref().ok_or(BlobDenied::MissingRight)
     }
 
     /// Returns the time until the URL expires.

@@ -41,7 +41,7 @@ impl BlobCaller {
         options: PutOptions,
         stream: &mut dyn ByteStream,
     ) -> Result<Blob, BlobOperationError> {
-        Ok(self.permit(Operation::PutBlob)?.put(self.name(), options, stream).await?)
+        Ok(self.permit(Operation::PutBlob)?.put(self.name()?, options, stream).await?)
     }
 
     /// Stores an uncommitted block and returns its MD5. The block is persisted when this returns.
@@ -51,7 +51,7 @@ impl BlobCaller {
         md5: Option<[u8; 16]>,
         stream: &mut dyn ByteStream,
     ) -> Result<[u8; 16], BlobOperationError> {
-        Ok(self.permit(Operation::PutBlob)?.put_block(self.name(), id, md5, stream).await?)
+        Ok(self.permit(Operation::PutBlob)?.put_block(self.name()?, id, md5, stream).await?)
     }
 
     /// Creates or replaces the file from uncommitted blocks, in the order of `ids`. Blocks not listed are discarded.
@@ -60,22 +60,31 @@ impl BlobCaller {
         ids: &[String],
         options: PutOptions,
     ) -> Result<Blob, BlobOperationError> {
-        Ok(self.permit(Operation::PutBlob)?.put_block_list(self.name(), ids, options).await?)
+        Ok(self.permit(Operation::PutBlob)?.put_block_list(self.name()?, ids, options).await?)
     }
 
     /// Returns the properties of the file, or `None` if it does not exist.
     pub async fn stat(&self) -> Result<Option<Blob>, BlobOperationError> {
-        Ok(self.permit(Operation::GetBlob)?.stat(self.name()).await?)
+        Ok(self.permit(Operation::GetBlob)?.stat(self.name()?).await?)
     }
 
     /// Opens the file for reading. A range that starts after its end yields no bytes.
     pub async fn open(&self, range: Option<ByteRange>) -> Result<OpenBlob, BlobOperationError> {
-        Ok(self.permit(Operation::GetBlob)?.open(self.name(), range).await?)
+        Ok(self.permit(Operation::GetBlob)?.open(self.name()?, range).await?)
+    }
+
+    /// Lists at most `top` blobs of the container for import and export in name order, starting after the name `after`.
+    /// The names are those in the container.
+    pub async fn list(&self, after: Option<&str>, top: usize) -> Result<Vec<Blob>, BlobOperationError> {
+        let folder = self.permit(Operation::ListBlobs)?;
+        let owner = BlobName::container_owner();
+        let after = after.map(|name| format!("{owner}/{name}"));
+        Ok(folder.list(Some(owner), after.as_deref(), top).await?)
     }
 
     /// Deletes the file.
     pub async fn delete(&self, condition: &Condition) -> Result<(), BlobOperationError> {
-        Ok(self.permit(Operation::DeleteBlob)?.delete(self.name(), condition).await?)
+        Ok(self.permit(Operation::DeleteBlob)?.delete(self.name()?, condition).await?)
     }
 }
 
@@ -113,6 +122,9 @@ impl Hub {
         let remaining = sas.expiry().unix_millis().saturating_sub(self.clock.now().unix_millis());
         let remaining = u64::try_from(remaining).ok().filter(|millis| *millis > 0);
         let remaining = Duration::from_millis(remaining.ok_or_else(|| denied("expired"))?);
+        if sas.is_for_container() {
+            return Err(denied("bad_signature"));
+        }
         let device = DeviceId::new(blob.device()).map_err(|_| denied("unknown_device"))?;
         let device = self.store.identity(&device.into()).await.map_err(|error| {
             store_failed(error);

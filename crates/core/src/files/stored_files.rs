@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::upload::blob_failed;
 use crate::callers::ServiceCaller;
-use crate::files::{Blob, BlobFolder, Condition, OpenBlob};
+use crate::files::{Blob, BlobError, BlobFolder, Condition, OpenBlob};
 use crate::hub::Hub;
 use crate::operations::Operation;
 
@@ -21,8 +21,17 @@ impl Hub {
     }
 }
 
+/// Refuses the blobs of the container for import and export, which need other rights.
+fn of_device(name: &BlobName) -> Result<&BlobName, HubError> {
+    match name.name_in_container() {
+        None => Ok(name),
+        Some(_) => Err(blob_failed(BlobError::NotFound)),
+    }
+}
+
 impl ServiceCaller {
-    /// Returns at most `top` files ordered by name, of one device or of all, starting after the name `after`.
+    /// Returns at most `top` files ordered by name, of one device or of all, starting after the name `after`. The container
+    /// for import and export belongs to no device: it contains keys, and needs other rights.
     pub async fn list_files(
         &self,
         device: Option<&str>,
@@ -30,19 +39,22 @@ impl ServiceCaller {
         top: usize,
     ) -> Result<Vec<Blob>, HubError> {
         let hub = self.permit(Operation::ListFiles)?;
-        hub.folder()?.list(device, after, top).await.map_err(blob_failed)
+        let mut files = hub.folder()?.list(device, after, top).await.map_err(blob_failed)?;
+        // They are the last ones, so the pages before are as long as requested.
+        files.retain(|blob| blob.name.name_in_container().is_none());
+        Ok(files)
     }
 
     /// Opens a file for reading.
     pub async fn open_file(&self, name: &BlobName) -> Result<OpenBlob, HubError> {
         let hub = self.permit(Operation::GetFile)?;
-        hub.folder()?.open(name, None).await.map_err(blob_failed)
+        hub.folder()?.open(of_device(name)?, None).await.map_err(blob_failed)
     }
 
     /// Deletes a file.
     pub async fn delete_file(&self, name: &BlobName) -> Result<(), HubError> {
         let hub = self.permit(Operation::DeleteFile)?;
-        hub.folder()?.delete(name, &Condition::default()).await.map_err(blob_failed)?;
+        hub.folder()?.delete(of_device(name)?, &Condition::default()).await.map_err(blob_failed)?;
         info!(device = name.device(), "file deleted");
         Ok(())
     }

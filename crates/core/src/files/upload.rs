@@ -62,7 +62,7 @@ impl Hub {
     }
 
     /// Returns the hub's own folder for files, or `None` if uploads are disabled or go to a storage account.
-    pub(super) fn blob_folder(&self) -> Option<&Arc<dyn BlobFolder>> {
+    pub(crate) fn blob_folder(&self) -> Option<&Arc<dyn BlobFolder>> {
         match &self.files {
             Some(FileStorage::Folder(folder)) => Some(folder),
             _ => None,

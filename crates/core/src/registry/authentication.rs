@@ -3,7 +3,7 @@
 use ferrohub_model::device::{self, AuthenticationType, SymmetricKeyPair, X509Thumbprints};
 use ferrohub_model::{ErrorCode, HubError, KeyChange, KeyFingerprint, SharedAccessKey};
 
-use super::{Authentication, Thumbprint};
+use super::{Authentication, Identity, Thumbprint};
 
 pub(super) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, message)
@@ -96,6 +96,11 @@ pub(crate) fn rotate_key(
     let removed = [primary, secondary].map(SharedAccessKey::fingerprint);
     let removed = removed.into_iter().filter(|key| !valid.contains(key)).collect();
     Ok((Authentication::Sas { primary: new_primary, secondary: new_secondary }, removed))
+}
+
+/// Returns how an identity authenticates, keys included.
+pub(crate) fn export_authentication(identity: &Identity) -> device::Authentication {
+    authentication_view(&identity.authentication)
 }
 
 /// Converts to the JSON form, keys included.

@@ -4,6 +4,7 @@
 //! first, then modules, which may belong to a device that the same request creates.
 
 mod apply;
+mod dependencies;
 mod item;
 mod keys;
 
@@ -14,7 +15,8 @@ use serde_json::Value;
 use crate::callers::ServiceCaller;
 use crate::operations::Operation;
 use crate::uncancelled::run_uncancelled;
-use item::Item;
+pub(crate) use apply::{CommitGroups, Settle, Settled};
+pub(crate) use item::Item;
 
 /// The maximum number of items in a request, as in Azure.
 const MAX_ITEMS: usize = 100;
@@ -33,7 +35,8 @@ impl ServiceCaller {
         let mut errors = Vec::new();
         let items: Vec<Item> = items
             .into_iter()
-            .filter_map(|item| Item::parse(item).map_err(|error| errors.push(error)).ok())
+            .enumerate()
+            .filter_map(|(number, item)| Item::parse(number, item).map_err(|error| errors.push(error)).ok())
             .collect();
         check_distinct(items.iter().map(|item| &item.id))?;
         let worker = hub.clone();

@@ -84,6 +84,9 @@ pub struct Applied {
     pub twins: Vec<(Identity, TwinDocument)>,
 }
 
+/// The outcome of each group of changes.
+pub type Outcomes = Vec<Result<Applied, Refused>>;
+
 /// Why a group is refused: one of its changes cannot be made. Nothing of the group was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refused {

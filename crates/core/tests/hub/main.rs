@@ -8,6 +8,7 @@ mod connection_events;
 mod deletion;
 mod feedback;
 mod file_notifications;
+mod import_export;
 mod jobs;
 mod messages;
 mod method_calls;

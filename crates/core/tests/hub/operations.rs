@@ -8,7 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::cloud_to_device::Settlement;
-use ferrohub_core::files::{BlobError, BlobOperationError, ByteStream, Condition, PutOptions};
+use ferrohub_core::files::{
+    BlobError, BlobFolder as _, BlobOperationError, ByteStream, Condition, PutOptions,
+};
 use ferrohub_core::jobs::{JobFilter, JobWork, NewJob};
 use ferrohub_core::methods::MethodCall;
 use ferrohub_core::node::RequestId;
@@ -26,6 +28,7 @@ use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
 use ferrohub_model::bulk::{BulkKeyRequest, KeyOwner, RenewedKey};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
+use ferrohub_model::import_export::{ContainerUrlRequest, ImportExportRequest};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::method::MethodName;
 use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, JobId, KeyChange, ModuleId, Right, sas};
@@ -100,6 +103,21 @@ impl World {
         let query = url.trim_start_matches('?');
         for operation in Operation::ALL {
             if let Ok(caller) = self.hub.authenticate_blob(query, &name, *operation).await {
+                return caller;
+            }
+        }
+        panic!("no operation for {rights:?}");
+    }
+
+    /// Returns the holder of a URL with these rights for the blob `f` of the container for import and export.
+    async fn container(&self, rights: &[BlobRight]) -> BlobCaller {
+        let key = self.store.signing_keys().await.unwrap().remove(0).key;
+        let rights = BlobRights::of(rights);
+        let url = blob_sas::sign_container("account", "ferrohub-import-export", rights, EXPIRY, true, &key);
+        let query = url.trim_start_matches('?');
+        let name = BlobName::in_container("f").unwrap();
+        for operation in Operation::ALL {
+            if let Ok(caller) = self.hub.authenticate_container(query, Some(name.clone()), *operation).await {
                 return caller;
             }
         }
@@ -226,6 +244,13 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         Operation::ListFiles => done(caller.list_files(None, None, 1).await),
         Operation::GetFile => done(caller.open_file(&file).await),
         Operation::DeleteFile => done(caller.delete_file(&file).await),
+        Operation::CreateImportExportJob => {
+            done(caller.create_import_export_job(&ImportExportRequest::default()).await)
+        }
+        Operation::ListImportExportJobs => done(caller.list_import_export_jobs().await),
+        Operation::GetImportExportJob => done(caller.get_import_export_job(name).await),
+        Operation::CancelImportExportJob => done(caller.cancel_import_export_job(name).await),
+        Operation::CreateContainerUrl => done(caller.create_container_url(&ContainerUrlRequest::default())),
         Operation::ListPolicies => done(caller.list_policies()),
         Operation::GetPolicy => done(caller.get_policy("service")),
         Operation::RegeneratePolicyKey => {
@@ -258,7 +283,8 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         | Operation::CompleteUpload
         | Operation::PutBlob
         | Operation::GetBlob
-        | Operation::DeleteBlob => None,
+        | Operation::DeleteBlob
+        | Operation::ListBlobs => None,
     }
 }
 
@@ -342,6 +368,12 @@ async fn call_as_identity(
         | Operation::PutBlob
         | Operation::GetBlob
         | Operation::DeleteBlob
+        | Operation::ListBlobs
+        | Operation::CreateImportExportJob
+        | Operation::ListImportExportJobs
+        | Operation::GetImportExportJob
+        | Operation::CancelImportExportJob
+        | Operation::CreateContainerUrl
         | Operation::ListPolicies
         | Operation::GetPolicy
         | Operation::RegeneratePolicyKey
@@ -440,8 +472,13 @@ async fn a_device_or_module_may_use_exactly_the_operations_of_its_kind() {
 async fn the_holder_of_a_url_may_use_exactly_the_operations_of_its_rights() {
     let world = World::new().await;
     let all = [BlobRight::Read, BlobRight::Create, BlobRight::Write, BlobRight::Delete];
+    let mut callers = Vec::new();
     for rights in all {
-        let caller = world.blob(&[rights]).await;
+        callers.push((rights, world.blob(&[rights]).await));
+        callers.push((rights, world.container(&[rights]).await));
+    }
+    callers.push((BlobRight::List, world.container(&[BlobRight::List]).await));
+    for (rights, caller) in callers {
         for operation in Operation::ALL {
             let options = PutOptions { md5: Some([0; 16]), ..PutOptions::default() };
             let result = match operation {
@@ -466,6 +503,7 @@ async fn the_holder_of_a_url_may_use_exactly_the_operations_of_its_rights() {
                     open
                 }
                 Operation::DeleteBlob => caller.delete(&Condition::default()).await,
+                Operation::ListBlobs => caller.list(None, 1).await.map(drop),
                 other => {
                     assert!(other.url_rights().is_empty(), "{other:?} is not called");
                     assert_eq!(caller.check(*other), Err(BlobDenied::MissingRight));
@@ -477,5 +515,5 @@ async fn the_holder_of_a_url_may_use_exactly_the_operations_of_its_rights() {
             assert_eq!(denied, !permitted, "{rights:?} {operation:?}: {result:?}");
         }
     }
-    assert!(world.owner.list_files(None, None, 10).await.unwrap().is_empty(), "nothing was written");
+    assert!(world.test.files.list(None, None, 10).await.unwrap().is_empty(), "nothing was written");
 }

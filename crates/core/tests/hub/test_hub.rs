@@ -36,6 +36,8 @@ pub(crate) struct TestHub {
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) events: Arc<MemoryEventLog>,
+    /// The files stay the same when the hub ends.
+    pub(crate) files: Arc<MemoryBlobFolder>,
     clock: VirtualClock,
     configure: fn(&mut HubSettings),
 }
@@ -50,12 +52,13 @@ impl TestHub {
     pub(crate) async fn start_with(configure: fn(&mut HubSettings)) -> Self {
         let (store, events) = (MemoryStore::default(), MemoryEventLog::new(4));
         let clock = VirtualClock::starting_at(START);
-        Self::start_over(Arc::new(store), Arc::new(events), clock, configure).await
+        Self::start_over(Arc::new(store), Arc::new(events), Arc::new(files(clock)), clock, configure).await
     }
 
     async fn start_over(
         store: Arc<MemoryStore>,
         events: Arc<MemoryEventLog>,
+        files: Arc<MemoryBlobFolder>,
         clock: VirtualClock,
         configure: fn(&mut HubSettings),
     ) -> Self {
@@ -76,11 +79,12 @@ impl TestHub {
             bus: Arc::new(LocalBus::new(connections.clone())),
             clock: Arc::new(clock),
             connections,
-            files: Some(FileStorage::Folder(Arc::new(files(clock)))),
+            files: Some(FileStorage::Folder(files.clone())),
+            containers: None,
         };
         let metrics = Metrics::register(&mut Registry::default());
         let hub = Hub::start(settings, ports, metrics).await.unwrap();
-        Self { hub, store, events, clock, configure }
+        Self { hub, store, events, files, clock, configure }
     }
 
     /// Ends the hub and starts it again.
@@ -93,7 +97,7 @@ impl TestHub {
     /// Starts a hub with what is stored now. The old one gets no chance to store anything.
     pub(crate) async fn crash(self) -> Self {
         let (store, events) = (Arc::new(self.store.reopened()), Arc::new(self.events.reopened()));
-        Self::start_over(store, events, self.clock, self.configure).await
+        Self::start_over(store, events, self.files.clone(), self.clock, self.configure).await
     }
 
     pub(crate) fn now(&self) -> Timestamp {

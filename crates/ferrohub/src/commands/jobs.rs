@@ -6,8 +6,9 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use ferrohub_model::{Guid, Timestamp};
 use ferrohub_service::{
-    DeviceJob, DeviceJobStatistics, DeviceJobStatus, Job, JobHandle, JobStatus, JobType, MethodInvocation,
-    NewJob, SectionChange, ServiceClient, TwinChange,
+    DeviceJob, DeviceJobStatistics, DeviceJobStatus, JobHandle, MethodInvocation, NewJob,
+    ScheduledJob as Job, ScheduledJobStatus as JobStatus, ScheduledJobType as JobType, SectionChange,
+    ServiceClient, TwinChange,
 };
 use serde_json::json;
 

@@ -3,6 +3,7 @@
 mod devices;
 mod identity;
 mod modules;
+mod transfer;
 
 pub(crate) use devices::DeviceCommand;
 pub(super) use devices::device_identity;

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use ferrohub_blobs::AllowedHost;
 use ferrohub_core::telemetry::EventSource;
 use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{Right, SharedAccessKey};
@@ -202,6 +203,8 @@ pub(crate) struct FilesConfig {
     pub(crate) notification_time_to_live_seconds: u64,
     pub(crate) notification_lock_seconds: u64,
     pub(crate) max_notification_deliveries: u32,
+    #[serde(deserialize_with = "import_hosts", serialize_with = "as_texts")]
+    pub(crate) import_hosts: Vec<AllowedHost>,
 }
 
 impl Default for FilesConfig {
@@ -224,6 +227,7 @@ impl Default for FilesConfig {
             notification_time_to_live_seconds: notifications.time_to_live.as_secs(),
             notification_lock_seconds: notifications.lock_duration.as_secs(),
             max_notification_deliveries: notifications.max_deliveries,
+            import_hosts: Vec::new(),
         }
     }
 }
@@ -237,6 +241,15 @@ fn storage_account<'de, D: serde::Deserializer<'de>>(
         return Ok(None);
     }
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn import_hosts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<AllowedHost>, D::Error> {
+    let hosts = Vec::<String>::deserialize(deserializer)?;
+    hosts.iter().map(|host| host.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+fn as_texts<S: Serializer>(hosts: &[AllowedHost], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(hosts.iter().map(ToString::to_string))
 }
 
 /// `[limits]`: maximum numbers, sizes and times.

@@ -108,6 +108,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("files.notification_lock_seconds", "Lock duration of a received file notification: 5 to 300."),
     key("files.max_notification_deliveries", "Maximum deliveries of a file notification: 1 to 100."),
     key(
+        "files.import_hosts",
+        "Hosts of storage that import and export jobs may reach, such as account.blob.core.windows.net; none but these. Without a scheme it is https.",
+    ),
+    key(
         "queries.indexed_paths",
         "Paths of twins that have an index, such as tags.building or properties.reported.firmware, at most 32. They make =, IN and STARTSWITH fast in queries on many twins.",
     ),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use ferrohub_blobs::{AzureBlobStore, Folder};
+use ferrohub_blobs::{AzureBlobStore, Folder, SignedContainers};
 use ferrohub_core::clock::Clock;
 use ferrohub_core::files::{BlobEndpoint, FileStorage, FolderLimits};
+use ferrohub_core::import_export::ExternalContainers;
 use ferrohub_core::metrics::Outcomes;
 use ferrohub_core::store::Store;
 use ferrohub_gateway::BLOB_CONTAINER;
@@ -72,4 +73,14 @@ pub(super) async fn set_up(
         .await
         .with_context(|| format!("cannot use the folder for files {}", path.display()))?;
     Ok(Some(FileStorage::Folder(Arc::new(folder))))
+}
+
+/// Returns the access to storage that import and export jobs may reach. `None` if they may reach none.
+pub(super) fn containers(files: &FilesConfig) -> anyhow::Result<Option<Arc<dyn ExternalContainers>>> {
+    if files.import_hosts.is_empty() {
+        return Ok(None);
+    }
+    let containers = SignedContainers::new(files.import_hosts.clone())
+        .context("cannot use TLS for the hosts in files.import_hosts")?;
+    Ok(Some(Arc::new(containers)))
 }

@@ -57,6 +57,7 @@ impl SetUp {
             clock: Arc::new(FixedClock),
             connections,
             files: None,
+            containers: None,
         };
         Self { settings, ports }
     }

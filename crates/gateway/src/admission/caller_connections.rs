@@ -42,7 +42,7 @@ impl From<&Caller> for CallerName {
 
 impl From<&BlobCaller> for CallerName {
     fn from(caller: &BlobCaller) -> Self {
-        Self::Device(caller.name().device().to_owned())
+        Self::Device(caller.owner().to_owned())
     }
 }
 

@@ -1,8 +1,8 @@
-//! `/ferrohub-uploads/{device}/{file}`: the blob endpoint. Serves the hub's file store like block blobs of Azure
-//! Storage.
+//! `/ferrohub-uploads/{device}/{file}` and `/ferrohub-import-export/{file}`: the blob endpoint. Serves the hub's file store
+//! like block blobs of Azure Storage: the files of devices, and the container for import and export.
 //!
-//! Supports only the operations that a device's storage client needs: Put Blob, Put Block, Put Block List, Get Blob,
-//! Get Blob Properties and Delete Blob, if the signature in the query (`ferrohub_model::blob_sas`) grants them. Bodies
+//! Supports only the operations that a storage client needs: Put Blob, Put Block, Put Block List, Get Blob, Get Blob
+//! Properties and Delete Blob, and List Blobs in the container for import and export, if the signature in the query (`ferrohub_model::blob_sas`) grants them. Bodies
 //! are streamed to and from the disk. The requests of an upload:
 //!
 //! * In one request: `PUT …/{blob}?{sas}` with `x-ms-blob-type: BlockBlob` and the bytes → 201.
@@ -14,6 +14,7 @@
 mod block_list;
 mod error;
 mod headers;
+mod list;
 mod transfer;
 
 use axum::body::Body;
@@ -40,6 +41,8 @@ use crate::http::{
 pub const CONTAINER: &str = "ferrohub-uploads";
 /// The path of the container.
 pub(crate) const PATH: &str = "/ferrohub-uploads";
+/// The path of the container for import and export.
+pub(crate) const IMPORT_EXPORT_PATH: &str = "/ferrohub-import-export";
 /// The storage API version of responses.
 const STORAGE_API_VERSION: &str = "2020-12-06";
 /// Maximum size of a block list: fits 50,000 ids with their tags.
@@ -54,7 +57,7 @@ pub(crate) async fn serve(
 ) -> (Option<Operation>, Response) {
     let client_id = parts.headers.get("x-ms-client-request-id").cloned();
     let mut body = UploadBody::new(body, context);
-    let (operation, result) = match operation(&parts.method, query(&parts.uri, "comp")) {
+    let (operation, result) = match operation(&parts.method, &parts.uri) {
         Ok(operation) => {
             (Some(operation), try_serve(context, connection, operation, &parts, &mut body).await)
         }
@@ -81,8 +84,10 @@ pub(crate) async fn serve(
 }
 
 /// Returns the operation that a request asks for.
-fn operation(method: &Method, comp: Option<&str>) -> Result<Operation, BlobApiError> {
-    match (method, comp) {
+fn operation(method: &Method, uri: &Uri) -> Result<Operation, BlobApiError> {
+    match (method, query(uri, "comp")) {
+        (&Method::GET, Some("list")) if is_container(uri.path()) => Ok(Operation::ListBlobs),
+        _ if is_container(uri.path()) => Err(BlobApiError::unknown_verb()),
         (&Method::PUT, None | Some("block" | "blocklist")) => Ok(Operation::PutBlob),
         (&Method::GET | &Method::HEAD, None) => Ok(Operation::GetBlob),
         (&Method::DELETE, None) => Ok(Operation::DeleteBlob),
@@ -101,9 +106,14 @@ async fn try_serve(
     body: &mut UploadBody,
 ) -> Result<Response, BlobApiError> {
     let Parts { method, uri, headers, .. } = parts;
-    let name = blob_name(uri)?;
+    let name = if is_container(uri.path()) { None } else { Some(blob_name(uri)?) };
     let sas = uri.query().unwrap_or_default();
-    let caller = context.hub.authenticate_blob(sas, &name, operation).await?;
+    let caller = match name {
+        Some(name) if name.name_in_container().is_none() => {
+            context.hub.authenticate_blob(sas, &name, operation).await?
+        }
+        name => context.hub.authenticate_container(sas, name, operation).await?,
+    };
     if !connection.is_authenticated() {
         connection.authenticate(&context.caller_connections, &caller)?;
     }
@@ -112,9 +122,10 @@ async fn try_serve(
     headers::refuse_unsupported(headers)?;
     let mut condition = headers::condition(headers)?;
     let permits = &context.transfer_permits;
-    let permit = permits.acquire_for_device(name.device()).map_err(BlobApiError::server_busy)?;
+    let permit = permits.acquire_for_device(caller.owner()).map_err(BlobApiError::server_busy)?;
     condition.create_only = operation == Operation::PutBlob && !caller.may_replace();
     match (method, query(uri, "comp")) {
+        (&Method::GET, Some("list")) => list::list(&caller, uri).await,
         (&Method::PUT, None) => {
             let (properties, md5) = (headers::properties(headers, true)?, headers::md5(headers, true)?);
             headers::require_block_blob(headers)?;
@@ -176,16 +187,28 @@ async fn put_block(
     Ok(response)
 }
 
-/// Returns whether a path is below the container.
+/// Returns whether a path is that of a blob, or of the container for import and export.
 pub(crate) fn is_below(path: &str) -> bool {
-    path.strip_prefix(PATH).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+    let is_blob_in = |container| {
+        path.strip_prefix(container).is_some_and(|rest: &str| rest.len() > 1 && rest.starts_with('/'))
+    };
+    is_container(path) || is_blob_in(PATH) || is_blob_in(IMPORT_EXPORT_PATH)
+}
+
+/// Returns whether a path is that of the container for import and export, and not of a blob there.
+fn is_container(path: &str) -> bool {
+    path.trim_end_matches('/') == IMPORT_EXPORT_PATH
 }
 
 /// Returns the name of the blob in a path.
 fn blob_name(uri: &Uri) -> Result<BlobName, BlobApiError> {
-    let path = uri.path().strip_prefix(PATH).and_then(|path| path.strip_prefix('/'));
-    let name = path.and_then(percent::decode).ok_or_else(BlobApiError::invalid_name)?;
-    BlobName::parse(&name).map_err(|_| BlobApiError::invalid_name())
+    let below = |container| uri.path().strip_prefix(container).and_then(|path| path.strip_prefix('/'));
+    let name = |path: Option<&str>| path.and_then(percent::decode).ok_or_else(BlobApiError::invalid_name);
+    let parsed = match below(IMPORT_EXPORT_PATH) {
+        Some(path) => BlobName::in_container(&name(Some(path))?),
+        None => BlobName::parse(&name(below(PATH))?),
+    };
+    parsed.map_err(|_| BlobApiError::invalid_name())
 }
 
 /// Builds a 201 response. `md5` is the MD5 of the request's body, which clients may compare with their own.

@@ -10,6 +10,7 @@ mod described;
 mod error;
 mod faults;
 mod files;
+mod import_export;
 mod jobs;
 mod message_headers;
 mod methods;

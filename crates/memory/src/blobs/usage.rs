@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferrohub_core::files::{BlobError, FolderLimits};
+use ferrohub_model::file::BlobName;
 
 /// The bytes of blobs, of uncommitted blocks and of uploads in progress, by device.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ impl Usage {
         if devices.values().sum::<u64>() + bytes > self.limits.total_bytes {
             return Err(BlobError::Full);
         }
-        if devices.get(device).copied().unwrap_or(0) + bytes > self.limits.device_bytes {
+        let has_limit = device != BlobName::container_owner();
+        if has_limit && devices.get(device).copied().unwrap_or(0) + bytes > self.limits.device_bytes {
             return Err(BlobError::DeviceFull(self.limits.device_bytes));
         }
         Ok(())

@@ -103,11 +103,14 @@ impl Job {
 impl State {
     /// Returns the job of a lease that is not lost.
     fn leased_job(&mut self, lease: JobLease) -> Option<&mut Job> {
-        self.jobs.rows.get_mut(&lease.number).filter(|job| job.fence == lease.fence && !job.holder.is_empty())
+        self.scheduled_jobs
+            .rows
+            .get_mut(&lease.number)
+            .filter(|job| job.fence == lease.fence && !job.holder.is_empty())
     }
 
     fn number_of(&self, id: &JobId) -> Option<u64> {
-        self.jobs.rows.iter().find(|(_, job)| job.definition.id == *id).map(|(number, _)| *number)
+        self.scheduled_jobs.rows.iter().find(|(_, job)| job.definition.id == *id).map(|(number, _)| *number)
     }
 
     fn open_row(&self, row: &Row) -> JobDevice {
@@ -141,7 +144,7 @@ impl State {
 
     /// Returns all rows of all jobs, in their order.
     pub(super) fn job_rows(&self) -> Vec<(StoredJob, JobRow)> {
-        let rows = self.jobs.rows.iter().flat_map(|(number, job)| {
+        let rows = self.scheduled_jobs.rows.iter().flat_map(|(number, job)| {
             let stored = job.stored(*number);
             job.rows.values().map(move |row| {
                 let read = JobRow {
@@ -164,7 +167,7 @@ impl JobStore for MemoryStore {
             if state.number_of(&job.id).is_some() {
                 return CreateJobOutcome::Exists;
             }
-            let active = state.jobs.rows.values().filter(|job| !job.phase.is_ended()).count();
+            let active = state.scheduled_jobs.rows.values().filter(|job| !job.phase.is_ended()).count();
             if active as u64 >= limit {
                 return CreateJobOutcome::Full;
             }
@@ -178,7 +181,7 @@ impl JobStore for MemoryStore {
                 expiry: Timestamp::MIN,
                 rows: BTreeMap::new(),
             };
-            let number = state.jobs.push(new.clone());
+            let number = state.scheduled_jobs.push(new.clone());
             CreateJobOutcome::Created(new.stored(number))
         })
         .await
@@ -187,7 +190,7 @@ impl JobStore for MemoryStore {
     async fn job(&self, id: &JobId) -> Result<Option<StoredJob>, StoreError> {
         self.read(|state| {
             let number = state.number_of(id)?;
-            Some(state.jobs.rows.get(&number)?.stored(number))
+            Some(state.scheduled_jobs.rows.get(&number)?.stored(number))
         })
         .await
     }
@@ -196,7 +199,7 @@ impl JobStore for MemoryStore {
         self.read(|state| {
             let mut found = FoundJobs::default();
             let mut bytes = 0;
-            for (number, job) in state.jobs.rows.iter().rev() {
+            for (number, job) in state.scheduled_jobs.rows.iter().rev() {
                 let definition = &job.definition;
                 let is_due = |(due, now): (bool, Timestamp)| {
                     job.phase != JobPhase::Waiting || due == (definition.start <= now)
@@ -226,7 +229,7 @@ impl JobStore for MemoryStore {
     async fn cancel_job(&self, id: &JobId, now: Timestamp) -> Result<Option<(StoredJob, bool)>, StoreError> {
         self.write(|state| {
             let number = state.number_of(id)?;
-            let job = state.jobs.rows.get_mut(&number)?;
+            let job = state.scheduled_jobs.rows.get_mut(&number)?;
             let is_first = !job.phase.is_ended();
             if is_first {
                 job.phase = JobPhase::Cancelled;
@@ -241,7 +244,7 @@ impl JobStore for MemoryStore {
         let TakeJobs { holder, held, now, expiry } = request;
         self.write(|state| {
             let mut taken = Vec::new();
-            for (number, job) in &mut state.jobs.rows {
+            for (number, job) in &mut state.scheduled_jobs.rows {
                 let is_free = job.holder.is_empty() || job.holder == *holder || job.expiry <= *now;
                 if held.contains(number) || !is_free || !job.has_work() || job.due() > *now {
                     continue;
@@ -284,8 +287,11 @@ impl JobStore for MemoryStore {
 
     async fn next_job(&self, holder: &str, held: &[u64]) -> Result<Option<Timestamp>, StoreError> {
         self.read(|state| {
-            let others =
-                state.jobs.rows.iter().filter(|(number, job)| !held.contains(number) && job.has_work());
+            let others = state
+                .scheduled_jobs
+                .rows
+                .iter()
+                .filter(|(number, job)| !held.contains(number) && job.has_work());
             let time = |job: &Job| match job.holder.is_empty() || job.holder == holder {
                 true => job.due(),
                 false => job.due().max(job.expiry),
@@ -331,7 +337,8 @@ impl JobStore for MemoryStore {
     }
 
     async fn last_job_device(&self, number: u64) -> Result<Option<IdentityId>, StoreError> {
-        self.read(|state| Some(state.jobs.rows.get(&number)?.rows.last_key_value()?.1.id.clone())).await
+        self.read(|state| Some(state.scheduled_jobs.rows.get(&number)?.rows.last_key_value()?.1.id.clone()))
+            .await
     }
 
     async fn open_job_devices(
@@ -342,7 +349,7 @@ impl JobStore for MemoryStore {
     ) -> Result<Vec<JobDevice>, StoreError> {
         let after = after.map(key);
         self.read(|state| {
-            let Some(job) = state.jobs.rows.get(&number) else { return Vec::new() };
+            let Some(job) = state.scheduled_jobs.rows.get(&number) else { return Vec::new() };
             let rows = job
                 .rows
                 .iter()
@@ -354,7 +361,7 @@ impl JobStore for MemoryStore {
 
     async fn open_jobs_of(&self, devices: &[DeviceId]) -> Result<Vec<(u64, JobDevice)>, StoreError> {
         self.read(|state| {
-            let jobs = state.jobs.rows.iter().filter(|(_, job)| job.phase == JobPhase::Running);
+            let jobs = state.scheduled_jobs.rows.iter().filter(|(_, job)| job.phase == JobPhase::Running);
             let rows = jobs.flat_map(|(number, job)| job.rows.values().map(move |row| (*number, row)));
             let is_of = |row: &Row| devices.iter().any(|device| device.as_str() == row.id.device_str());
             let open = rows.filter(|(_, row)| row.state.is_open() && is_of(row));
@@ -428,7 +435,8 @@ impl JobStore for MemoryStore {
     async fn remove_old_jobs(&self, ended_before: Timestamp, rows: usize) -> Result<u64, StoreError> {
         self.write(|state| {
             let is_old = |job: &Job| job.ended.is_some_and(|ended| ended < ended_before) && !job.has_work();
-            let Some((number, job)) = state.jobs.rows.iter_mut().find(|(_, job)| is_old(job)) else {
+            let Some((number, job)) = state.scheduled_jobs.rows.iter_mut().find(|(_, job)| is_old(job))
+            else {
                 return 0;
             };
             let number = *number;
@@ -437,7 +445,7 @@ impl JobStore for MemoryStore {
                 job.rows.pop_first();
             }
             if job.rows.is_empty() {
-                state.jobs.rows.remove(&number);
+                state.scheduled_jobs.rows.remove(&number);
                 return removed as u64 + 1;
             }
             removed as u64

@@ -12,6 +12,7 @@ use ferrohub_model::file::BlobName;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 
 use super::feedback::Feedback;
+use super::import_export::StoredJob;
 use super::jobs::Job;
 use super::leases::Lease;
 use super::messages::Message;
@@ -32,9 +33,11 @@ pub(super) struct State {
     pub(super) signing_keys: BTreeMap<Timestamp, SharedAccessKey>,
     pub(super) policies: BTreeMap<String, StoredPolicy>,
     pub(super) authorities: BTreeMap<String, StoredAuthority>,
+    /// Import and export jobs, oldest first.
+    pub(super) jobs: Vec<StoredJob>,
     pub(super) leases: BTreeMap<String, Lease>,
-    /// Jobs by number.
-    pub(super) jobs: Sequenced<Job>,
+    /// Jobs on many devices by number.
+    pub(super) scheduled_jobs: Sequenced<Job>,
     /// The key that signs continuation tokens of queries.
     pub(super) continuation_key: Option<SharedAccessKey>,
 }

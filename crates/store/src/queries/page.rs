@@ -15,7 +15,7 @@ use super::indexes::IndexedPath;
 use super::statement::{Statement, build};
 use super::{functions, stop};
 use crate::rows;
-use crate::statements::{JOB_COLUMNS, job_head, job_row};
+use crate::statements::jobs::{JOB_COLUMNS, job_head, job_row};
 
 /// Reads a page. The outer error is one of SQLite.
 pub(crate) fn read(

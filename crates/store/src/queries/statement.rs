@@ -9,7 +9,7 @@ use super::paths::Scope;
 use super::source::Source;
 use super::sql::{Parameters, join};
 use crate::rows::{self, IDENTITY_COLUMNS, TWIN_VALUES};
-use crate::statements::{JOB_COLUMNS, ROW_COLUMNS};
+use crate::statements::jobs::{JOB_COLUMNS, ROW_COLUMNS};
 
 /// A statement and its parameters.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use ferrohub_core::store::StoreError;
 use ferrohub_model::{DeviceId, IdentityId, JobId, Timestamp};
 
 use super::SqliteStore;
-use crate::statements;
+use crate::statements::jobs as statements;
 
 #[async_trait]
 impl JobStore for SqliteStore {

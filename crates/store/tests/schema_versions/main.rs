@@ -17,6 +17,7 @@ use ferrohub_core::session::Session;
 use ferrohub_core::store::Store;
 use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
+use ferrohub_model::import_export::JobStatus;
 use ferrohub_model::message::SystemProperty;
 use ferrohub_model::{DeviceId, IdentityId, JobId, Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
@@ -96,6 +97,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             leases_are_found(&store, hub).await;
             secrets_are_found(&store, hub).await;
             jobs_are_found(&store, hub).await;
+            scheduled_jobs_are_found(&store, hub).await;
             events_are_found(&log, events).await;
             store.close().await;
             log.close().await;
@@ -219,8 +221,24 @@ async fn secrets_are_found(store: &dyn Store, version: usize) {
 }
 
 async fn jobs_are_found(store: &dyn Store, version: usize) {
-    let job = store.job(&JobId::new("reboot-1").unwrap()).await.unwrap();
+    let jobs = store.import_export_jobs(10).await.unwrap();
     if version < 9 {
+        assert_eq!(jobs, []);
+        return;
+    }
+    let [running, failed] = &jobs[..] else { panic!("{jobs:?}") };
+    assert_eq!((running.status, failed.status), (JobStatus::Running, JobStatus::Failed));
+    assert_eq!((failed.run, failed.failure.as_deref()), (2, Some("The blob was changed.")));
+    assert_eq!((failed.ended, running.ended), (Some(time(1_700_000_060_000)), None));
+    assert_eq!((running.progress.offset, running.progress.settled), (50, [1, 0]));
+    assert_eq!(running.request.output_container, "https://a/c?sig=x");
+    assert_eq!(store.import_export_errors(&running.id, 0, 9).await.unwrap(), ["{\"deviceId\":\"d\"}"]);
+    assert_eq!(store.deferred_lines(&running.id, 0, 9).await.unwrap()[0].number, 2);
+}
+
+async fn scheduled_jobs_are_found(store: &dyn Store, version: usize) {
+    let job = store.job(&JobId::new("reboot-1").unwrap()).await.unwrap();
+    if version < 10 {
         assert_eq!(job, None);
         return;
     }

@@ -40,6 +40,10 @@ pub struct FileStream {
 }
 
 impl FileStream {
+    pub(crate) fn new(body: Incoming, timeout: Duration) -> Self {
+        Self { body: Some(body), timeout, timer: None }
+    }
+
     /// Waits for the next bytes. Returns `None` at the end of the file. The same as `StreamExt::next`, without the
     /// trait.
     ///
@@ -160,8 +164,7 @@ impl ServiceClient {
     /// any request.
     pub async fn open_file(&self, blob_name: &str) -> Result<FileStream, Error> {
         let response = self.request(Method::GET, &file_path(blob_name)?, "").send_streaming().await?;
-        let timeout = self.request_timeout();
-        Ok(FileStream { body: Some(response.into_body()), timeout, timer: None })
+        Ok(FileStream::new(response.into_body(), self.request_timeout()))
     }
 
     /// Deletes a file that a Ferrohub stores itself.

@@ -1,5 +1,6 @@
 //! Writes the items of a bulk request, and does what follows: connections, notifications, events.
 
+use async_trait::async_trait;
 use ferrohub_model::bulk::{BulkError, ImportMode};
 use ferrohub_model::{HubError, IdentityId};
 use futures_util::future::join_all;
@@ -10,7 +11,7 @@ use super::item::{Intent, Item};
 use crate::hub::Hub;
 use crate::registry::write_identity::{connections_to_close, system_module_changes};
 use crate::registry::{Identity, IfMatch, not_found};
-use crate::store::{Applied, Change, ChangeGroup, Refusal, Refused, store_failed};
+use crate::store::{Applied, Change, ChangeGroup, Outcomes, Refusal, Refused, Store, store_failed};
 use crate::twins::{ServiceUpdate, TwinDocument, UpdateMode};
 
 /// The maximum number of attempts of an item without a condition when concurrent writes conflict with it.
@@ -32,60 +33,116 @@ enum Outcome {
     TwinUpdated(ServiceUpdate),
 }
 
+/// Items of a page that are done or failed: their numbers, and the errors of those that failed.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) numbers: Vec<usize>,
+    pub(crate) errors: Vec<BulkError>,
+}
+
+impl Settled {
+    pub(crate) fn push_failed(&mut self, number: usize, error: BulkError) {
+        self.numbers.push(number);
+        self.errors.push(error);
+    }
+}
+
+/// Returns what a commit has settled, by the outcomes of its groups.
+pub(crate) type Settle = Box<dyn FnOnce(&[Result<Applied, Refused>]) -> Settled + Send>;
+
+/// How the groups of a page are written.
+#[async_trait]
+pub(crate) trait CommitGroups: Send {
+    /// Writes the groups in one commit, together with what `settle` returns if the writer keeps a record.
+    async fn commit(&mut self, groups: Vec<ChangeGroup>, settle: Settle) -> Result<Outcomes, HubError>;
+
+    /// Returns whether a commit also records the items that it refuses.
+    fn records_refusals(&self) -> bool;
+}
+
+/// Writes the groups alone.
+struct PlainCommit<'a>(&'a dyn Store);
+
+#[async_trait]
+impl CommitGroups for PlainCommit<'_> {
+    async fn commit(&mut self, groups: Vec<ChangeGroup>, _: Settle) -> Result<Outcomes, HubError> {
+        self.0.apply(groups).await.map_err(store_failed)
+    }
+
+    fn records_refusals(&self) -> bool {
+        false
+    }
+}
+
 impl Hub {
     /// Applies items, devices before modules. Returns the errors of those that failed.
     pub(super) async fn apply_items(&self, items: Vec<Item>) -> Vec<BulkError> {
         let (devices, modules) = items.into_iter().partition(|item| item.id.module_str().is_none());
-        let mut errors = self.apply_together(devices).await;
-        errors.extend(self.apply_together(modules).await);
+        let mut commit = PlainCommit(&*self.store);
+        let mut errors = self.apply_together(devices, &mut commit).await.errors;
+        errors.extend(self.apply_together(modules, &mut commit).await.errors);
         errors
     }
 
-    /// Applies items in one commit. Tries those again whose identity was changed by somebody else meanwhile.
-    async fn apply_together(&self, mut items: Vec<Item>) -> Vec<BulkError> {
-        let mut errors = Vec::new();
+    /// Applies items in one commit. Tries those again whose identity was changed by somebody else meanwhile. Returns the items
+    /// that failed, without those that a commit has recorded.
+    pub(crate) async fn apply_together(
+        &self,
+        mut items: Vec<Item>,
+        commit: &mut dyn CommitGroups,
+    ) -> Settled {
+        let mut settled = Settled::default();
         let ids: Vec<IdentityId> = items.iter().map(|item| item.id.clone()).collect();
         // Keeps the order of notifications and events, as for a single change.
         let _order_locks = self.identity_locks.lock_all(ids.iter()).await;
         for tries_left in (0..MAX_TRIES).rev() {
             let (mut outcomes, mut groups) = (Vec::new(), Vec::new());
             for item in std::mem::take(&mut items) {
+                let number = item.number;
                 match self.prepare(item).await {
                     Ok(Prepared { item, changes, outcome }) => {
                         groups.push(ChangeGroup(changes));
                         outcomes.push((item, outcome));
                     }
-                    Err(error) => errors.push(error),
+                    Err(error) => settled.push_failed(number, error),
                 }
             }
             if groups.is_empty() {
                 break;
             }
-            let written = match self.store.apply(groups).await.map_err(store_failed) {
+            let labels: Vec<Label> = outcomes.iter().map(|(item, _)| Label::of(item)).collect();
+            let settle = {
+                let labels = labels.clone();
+                Box::new(move |outcomes: &[Result<Applied, Refused>]| settle(&labels, outcomes, tries_left))
+            };
+            let written = match commit.commit(groups, settle).await {
                 Ok(written) => written,
                 Err(error) => {
-                    errors.extend(outcomes.iter().map(|(item, _)| failed(item, &error)));
+                    for label in &labels {
+                        settled.push_failed(label.number, label.failed(&error));
+                    }
                     break;
                 }
             };
             // Together, so that their events share commits.
             let mut finished = Vec::new();
-            for ((item, outcome), written) in outcomes.into_iter().zip(written) {
+            for (((item, outcome), label), written) in outcomes.into_iter().zip(labels).zip(written) {
                 match written {
                     Ok(applied) => finished.push(self.finish(item.id, outcome, applied)),
-                    Err(refused) if tries_left > 0 && is_outdated(&item, &refused) => items.push(item),
-                    Err(refused) => errors.push(failed(&item, &refused.into())),
+                    Err(refused) if tries_left > 0 && label.is_outdated(&refused) => items.push(item),
+                    Err(_) if commit.records_refusals() => {}
+                    Err(refused) => settled.push_failed(label.number, label.failed(&refused.into())),
                 }
             }
             join_all(finished).await;
         }
-        errors
+        settled
     }
 
     async fn prepare(&self, item: Item) -> Result<Prepared, BulkError> {
         match self.prepare_changes(&item).await {
             Ok((changes, outcome)) => Ok(Prepared { item, changes, outcome }),
-            Err(error) => Err(failed(&item, &error)),
+            Err(error) => Err(Label::of(&item).failed(&error)),
         }
     }
 
@@ -166,12 +223,41 @@ fn update_mode(mode: ImportMode) -> UpdateMode {
     }
 }
 
-/// Returns whether the item was refused because its identity changed after it was read.
-fn is_outdated(item: &Item, refused: &Refused) -> bool {
-    item.is_unconditional()
-        && matches!(refused.reason, Refusal::WrongEtag | Refusal::Exists | Refusal::NotFound)
+/// What an item is called in errors and records.
+#[derive(Debug, Clone)]
+struct Label {
+    number: usize,
+    id: IdentityId,
+    mode: ImportMode,
+    is_unconditional: bool,
 }
 
-fn failed(item: &Item, error: &HubError) -> BulkError {
-    bulk_error(&item.id, item.mode.name(), error)
+impl Label {
+    fn of(item: &Item) -> Self {
+        let Item { number, id, mode, .. } = item;
+        Self { number: *number, id: id.clone(), mode: *mode, is_unconditional: item.is_unconditional() }
+    }
+
+    /// Returns whether the item was refused because its identity changed after it was read.
+    fn is_outdated(&self, refused: &Refused) -> bool {
+        self.is_unconditional
+            && matches!(refused.reason, Refusal::WrongEtag | Refusal::Exists | Refusal::NotFound)
+    }
+
+    fn failed(&self, error: &HubError) -> BulkError {
+        bulk_error(&self.id, self.mode.name(), error)
+    }
+}
+
+/// Returns the items of a commit that are done or failed, and need no other try.
+fn settle(labels: &[Label], outcomes: &[Result<Applied, Refused>], tries_left: usize) -> Settled {
+    let mut settled = Settled::default();
+    for (label, outcome) in labels.iter().zip(outcomes) {
+        match outcome {
+            Ok(_) => settled.numbers.push(label.number),
+            Err(refused) if tries_left > 0 && label.is_outdated(refused) => {}
+            Err(refused) => settled.push_failed(label.number, label.failed(&refused.clone().into())),
+        }
+    }
+    settled
 }

@@ -16,10 +16,12 @@ use crate::registry::{
 
 /// An item whose ids are valid.
 #[derive(Debug)]
-pub(super) struct Item {
-    pub(super) id: IdentityId,
+pub(crate) struct Item {
+    /// Its number in the request or page.
+    pub(crate) number: usize,
+    pub(crate) id: IdentityId,
     pub(super) mode: ImportMode,
-    item: RegistryItem,
+    pub(super) item: RegistryItem,
 }
 
 /// What an item changes.
@@ -37,7 +39,7 @@ pub(super) enum Intent {
 
 impl Item {
     /// Reads an item. An item that cannot be read is an error of its own, so that it does not fail the others.
-    pub(super) fn parse(json: Value) -> Result<Self, BulkError> {
+    pub(crate) fn parse(number: usize, json: Value) -> Result<Self, BulkError> {
         let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
         let (device_id, module_id, operation) =
             (text("id").unwrap_or_default(), text("moduleId"), text("importMode"));
@@ -62,7 +64,7 @@ impl Item {
                 &ModuleId::new(module).map_err(|error| invalid("module", &error))?,
             ),
         };
-        Ok(Self { id, mode: item.import_mode.unwrap_or_default(), item })
+        Ok(Self { number, id, mode: item.import_mode.unwrap_or_default(), item })
     }
 
     /// Returns whether the mode depends on no etag of the request, so that an item whose identity was changed meanwhile can

@@ -1,7 +1,8 @@
-//! `ferrohub files`: the files that devices uploaded to the hub's file folder.
+//! `ferrohub files`: the files that devices uploaded to the hub's file folder, and the container for import and export.
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -45,6 +46,12 @@ enum Action {
         /// File to write to [default: standard output]
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
+    },
+    /// Print a signed URL of the hub's container for import and export jobs
+    ContainerUrl {
+        /// How long the URL is valid, in seconds: up to 604800, which is seven days
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+        expires_in: u64,
     },
     /// Delete a file
     Delete {
@@ -98,6 +105,12 @@ impl FilesCommand {
                     let report = json!({ "blobName": name, "bytes": total, "file": path });
                     let size = plural(total as u64, "byte");
                     self.output.done(&report, &format!("wrote {size} to {}", path.display()))
+                }
+                Action::ContainerUrl { expires_in } => {
+                    let validity = Duration::from_secs(expires_in);
+                    let container = client.create_container_url(Some(validity)).await?;
+                    let report = json!({ "url": container.url(), "expiryTimeUtc": container.expiry() });
+                    self.output.print_each(&report, |_| container.url().to_owned())
                 }
                 Action::Delete { name } => {
                     client.delete_file(&name).await?;

@@ -13,6 +13,7 @@ use super::identity::{
     CredentialArgs, KeyArg, KeyChangeArgs, KeyOperation, authentication_rows, authentication_type,
     connection_state, connection_string, connection_string_warning, print_connection_string, time_or_never,
 };
+use super::transfer::{Export, Import};
 use crate::commands::queries::print_devices;
 use crate::global_flags::GlobalFlags;
 use crate::login::Login;
@@ -61,6 +62,10 @@ enum Action {
         #[arg(long)]
         etag: Option<String>,
     },
+    /// Export all devices and modules with their twins to a file
+    Export(Export),
+    /// Import devices and modules with their twins from a file
+    Import(Import),
     /// Count the devices, and those that are connected
     Stats,
     /// Print the connection string of a device
@@ -227,6 +232,8 @@ impl DeviceCommand {
                         client.regenerate_device_key(&id, key.get()?.into(), etag.as_deref()).await?;
                     self.output.print(&device, show)
                 }
+                Action::Export(export) => export.run(client, self.output).await,
+                Action::Import(import) => import.run(client, self.output).await,
                 Action::Stats => {
                     let (registry, service) =
                         (client.get_registry_statistics().await?, client.get_service_statistics().await?);

@@ -26,7 +26,7 @@ const COMMAND_LINE: [&str; 2] = ["iotplatformcliextension", "azurecli"];
 impl RestRequest {
     /// Returns the job that the path names.
     fn job_id(&self) -> Result<JobId, HubError> {
-        JobId::new(&self.parameter("job")?).map_err(|error| {
+        JobId::new(&self.parameter("jobId")?).map_err(|error| {
             HubError::new(ErrorCode::ArgumentInvalid, format!("The job id is not valid: {error}."))
         })
     }

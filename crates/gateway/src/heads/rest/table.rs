@@ -7,7 +7,8 @@ use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
 use super::{
-    authorities, cloud_to_device, faults, files, jobs, methods, policies, queries, registry, telemetry, twins,
+    authorities, cloud_to_device, faults, files, import_export, jobs, methods, policies, queries, registry,
+    telemetry, twins,
 };
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
@@ -205,12 +206,12 @@ pub(super) static ROUTES: &[Route] = &[
         .returns("QueryRows")
         .with(&["x-ms-item-type", "x-ms-continuation"])
         .fails(&[429]),
-    Route::new(Op::CreateJob, Put, &["/jobs/v2/{job}"], service!(jobs::create))
+    Route::new(Op::CreateJob, Put, &["/jobs/v2/{jobId}"], service!(jobs::create))
         .body("JobRequest")
         .returns("Job")
         .fails(&[409, 413, 429]),
-    Route::new(Op::GetJob, Get, &["/jobs/v2/{job}"], service!(jobs::get)).returns("Job").fails(&[404]),
-    Route::new(Op::CancelJob, Post, &["/jobs/v2/{job}/cancel"], service!(jobs::cancel))
+    Route::new(Op::GetJob, Get, &["/jobs/v2/{jobId}"], service!(jobs::get)).returns("Job").fails(&[404]),
+    Route::new(Op::CancelJob, Post, &["/jobs/v2/{jobId}/cancel"], service!(jobs::cancel))
         .returns("Job")
         .fails(&[404]),
     Route::new(Op::ListJobs, Get, &["/jobs/v2/query"], service!(jobs::list))
@@ -344,6 +345,27 @@ pub(super) static ROUTES: &[Route] = &[
         .unversioned()
         .returns_nothing()
         .fails(&[404]),
+    Route::new(Op::CreateImportExportJob, Post, &["/jobs/create"], service!(import_export::create))
+        .body("ImportExportRequest")
+        .returns("ImportExportJob")
+        .fails(&[403]),
+    Route::new(Op::ListImportExportJobs, Get, &["/jobs"], service!(import_export::list))
+        .returns("ImportExportJobs"),
+    Route::new(Op::GetImportExportJob, Get, &["/jobs/{job}"], service!(import_export::get))
+        .returns("ImportExportJob")
+        .fails(&[404]),
+    Route::new(Op::CancelImportExportJob, Delete, &["/jobs/{job}"], service!(import_export::cancel))
+        .returns("ImportExportJob")
+        .fails(&[404]),
+    Route::new(
+        Op::CreateContainerUrl,
+        Post,
+        &["/ferrohub/import-export/container-url"],
+        service!(import_export::container_url),
+    )
+    .unversioned()
+    .body("ContainerUrlRequest")
+    .returns("ContainerUrl"),
     Route::new(Op::ListPolicies, Get, &["/ferrohub/policies"], service!(policies::list))
         .unversioned()
         .returns("Policies"),

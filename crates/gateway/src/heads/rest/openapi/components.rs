@@ -22,6 +22,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("telemetry", include_str!("../schemas/telemetry.json")),
     ("cloud_to_device", include_str!("../schemas/cloud_to_device.json")),
     ("files", include_str!("../schemas/files.json")),
+    ("import_export", include_str!("../schemas/import_export.json")),
     ("policies", include_str!("../schemas/policies.json")),
     ("authorities", include_str!("../schemas/authorities.json")),
     ("faults", include_str!("../schemas/faults.json")),
