@@ -40,6 +40,14 @@ serve({
   list_jobs: async () => body(await registry.listJobs()),
   get_job: async ({ job_id }) => body(await registry.getJob(job_id)),
   cancel_job: async ({ job_id }) => body(await registry.cancelJob(job_id)),
+  add_configuration: async ({ configuration }) => body(await registry.addConfiguration(configuration)),
+  get_configuration: async ({ id }) => body(await registry.getConfiguration(id)),
+  get_configurations: async () => body(await registry.getConfigurations()),
+  update_configuration: async ({ configuration, force }) =>
+    body(await registry.updateConfiguration(configuration, force)),
+  remove_configuration: async ({ id }) => void (await registry.removeConfiguration(id)),
+  apply_configuration: async ({ device_id, content }) =>
+    void (await registry.applyConfigurationContentOnDevice(device_id, content)),
 
   async get_twin({ device_id }) {
     const twin = body(await registry.getTwin(device_id));

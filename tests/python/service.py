@@ -12,8 +12,20 @@ import time
 import jwt
 import requests
 from azure.identity import ClientSecretCredential
-from azure.iot.hub import IoTHubHttpRuntimeManager, IoTHubJobManager, IoTHubRegistryManager
+from azure.iot.hub import (
+    IoTHubConfigurationManager,
+    IoTHubHttpRuntimeManager,
+    IoTHubJobManager,
+    IoTHubRegistryManager,
+)
 from azure.iot.hub.models import CloudToDeviceMethod, QuerySpecification, Twin, TwinProperties
+from azure.iot.hub.protocol.models import (
+    Configuration,
+    ConfigurationContent,
+    ConfigurationQueriesTestInput,
+    ExportImportDevice,
+    JobProperties,
+)
 from azure.iot.hub.protocol.models import ExportImportDevice, JobProperties, JobRequest
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
@@ -170,6 +182,39 @@ def main():
             change = manager.replace_module_twin if replace else manager.update_module_twin
             changed = change(device_id, module_id, twin, etag)
         return changed.serialize(keep_readonly=True)
+
+    def configurations():
+        if "connection_string" in config:
+            return IoTHubConfigurationManager.from_connection_string(config["connection_string"])
+        entra = config["entra"]
+        return IoTHubConfigurationManager.from_token_credential(entra["host"], entra_credential(entra))
+
+    def get_configuration(configuration_id):
+        return configurations().get_configuration(configuration_id).serialize(keep_readonly=True)
+
+    def get_configurations(max_count=None):
+        found = configurations().get_configurations(max_count)
+        return [configuration.serialize(keep_readonly=True) for configuration in found]
+
+    def create_configuration(configuration):
+        created = configurations().create_configuration(Configuration.from_dict(configuration))
+        return created.serialize(keep_readonly=True)
+
+    def update_configuration(configuration, etag):
+        """The etag is sent as it is: without quotes if the caller adds none."""
+        changed = configurations().update_configuration(Configuration.from_dict(configuration), etag)
+        return changed.serialize(keep_readonly=True)
+
+    def delete_configuration(configuration_id, etag=None):
+        configurations().delete_configuration(configuration_id, etag)
+
+    def test_configuration_queries(**queries):
+        result = configurations().test_configuration_queries(ConfigurationQueriesTestInput(**queries))
+        return result.serialize(keep_readonly=True)
+
+    def apply_configuration_on_edge_device(device_id, content):
+        content = ConfigurationContent.from_dict(content)
+        configurations().apply_configuration_on_edge_device(device_id, content)
 
     def runtime():
         return IoTHubHttpRuntimeManager.from_connection_string(config["connection_string"])
@@ -347,6 +392,13 @@ def main():
             "get_modules": get_modules,
             "delete_module": delete_module,
             "query": query,
+            "get_configuration": get_configuration,
+            "get_configurations": get_configurations,
+            "create_configuration": create_configuration,
+            "update_configuration": update_configuration,
+            "delete_configuration": delete_configuration,
+            "test_configuration_queries": test_configuration_queries,
+            "apply_configuration_on_edge_device": apply_configuration_on_edge_device,
             "get_twin": get_twin,
             "change_twin": change_twin,
             "http": http,

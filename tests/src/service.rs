@@ -240,6 +240,12 @@ impl Service {
         Identity::from_document(&self.hub, document)
     }
 
+    /// Returns the token of the policy, or an empty string.
+    #[must_use]
+    pub fn authorization(&self) -> &str {
+        &self.token
+    }
+
     /// Runs an operation of `tests/python/service.py`.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::close_reason::CloseReason;
 use crate::cloud_to_device::Queues;
+use crate::configurations::Configurations;
 use crate::connections::RecentActivity;
 use crate::delivery::PeekLock;
 use crate::faults::FaultInjector;
@@ -93,6 +94,9 @@ pub struct Hub {
     pub(crate) jobs: Arc<ActiveJobs>,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
+    pub(crate) configurations: Configurations,
+    /// Leases of work that must happen once in the hub.
+    pub(crate) leases: Leases,
     pub(crate) background: Background,
     pub(crate) fault_injector: Arc<FaultInjector>,
     /// Serializes changes of policies and certificate authorities, which are read-modify-write.
@@ -136,6 +140,7 @@ impl Hub {
         let query_slots = QuerySlots::new(&settings.limits.queries);
         let leases = Leases { store: store.clone(), clock: clock.clone(), node: settings.node.clone() };
         let job_worker = JobWorker::new(leases.of_task("import-export"));
+        let configurations = Configurations::new(settings.limits.configurations.clone());
         let jobs = Arc::new(ActiveJobs::new(&settings.limits.jobs));
         let hub = Self {
             host: settings.host,
@@ -161,6 +166,8 @@ impl Hub {
             jobs,
             recent_activity: Arc::default(),
             queues,
+            configurations,
+            leases,
             background,
             management: tokio::sync::Mutex::new(()),
             stopping: watch::Sender::new(false),
@@ -176,8 +183,9 @@ impl Hub {
         hub.load_policies(settings.policies).await?;
         hub.authorities.replace(hub.read_authorities(settings.authorities).await?);
         hub.load_url_keys().await?;
+        hub.read_configurations().await?;
         let hub = Arc::new(hub);
-        hub.start_tasks(leases);
+        hub.start_tasks();
         Ok(hub)
     }
 

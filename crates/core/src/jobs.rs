@@ -1,6 +1,6 @@
 //! Jobs: a method call, or a change of twins, on many devices or modules.
 //!
-//! `docs/jobs.md` describes them for users, `docs/decisions/0030-jobs.md` the reasons.
+//! `docs/jobs.md` describes them for users, `docs/decisions/0031-jobs.md` the reasons.
 //!
 //! * [`JobStore`] is the port. It keeps a job, and a row for each of its devices. The state of a row that no work was begun
 //!   on is also that of its job: when a job ends or is cancelled, nothing is written to these rows.

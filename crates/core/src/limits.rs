@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloud_to_device::MessageLimits;
+use crate::configurations::ConfigurationLimits;
 use crate::import_export::ImportExportLimits;
 use crate::jobs::JobLimits;
 use crate::queries::QueryLimits;
@@ -23,6 +24,8 @@ pub struct Limits {
     pub twins: TwinLimits,
     /// Limits of queries on twins.
     pub queries: QueryLimits,
+    /// Limits of configurations.
+    pub configurations: ConfigurationLimits,
     /// Limits of jobs.
     pub jobs: JobLimits,
     /// Limits of cloud-to-device messages and their feedback.
@@ -97,6 +100,7 @@ impl Default for Limits {
             method_payload_bytes: ferrohub_model::method::MAX_PAYLOAD_SIZE,
             twins: TwinLimits::default(),
             queries: QueryLimits::default(),
+            configurations: ConfigurationLimits::default(),
             jobs: JobLimits::default(),
             messages: MessageLimits::default(),
             files: FileLimits::default(),

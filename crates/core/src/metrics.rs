@@ -156,6 +156,52 @@ impl QueryMetrics {
     }
 }
 
+/// Metrics of configurations.
+#[derive(Debug, Clone)]
+pub struct ConfigurationMetrics {
+    /// Configurations of the hub.
+    pub count: Gauge<i64, AtomicI64>,
+    /// Evaluations of devices by outcome.
+    pub evaluations: Outcomes,
+    /// Evaluations of all devices by outcome.
+    pub sweeps: Outcomes,
+    /// Devices that wait to be evaluated.
+    pub waiting: Gauge<i64, AtomicI64>,
+    /// Duration of an evaluation of some devices with its write, in seconds.
+    pub seconds: Histogram,
+}
+
+impl ConfigurationMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let seconds =
+            Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
+        registry.register(
+            "ferrohub_configuration_evaluation_seconds",
+            "Duration of evaluations of some devices with their write in seconds",
+            seconds.clone(),
+        );
+        Self {
+            count: registered(registry, "ferrohub_configurations", "Configurations of the hub"),
+            evaluations: registered(
+                registry,
+                "ferrohub_configuration_evaluations",
+                "Evaluations of devices by outcome",
+            ),
+            sweeps: registered(
+                registry,
+                "ferrohub_configuration_sweeps",
+                "Evaluations of all devices by outcome",
+            ),
+            waiting: registered(
+                registry,
+                "ferrohub_configuration_devices_waiting",
+                "Devices that wait to be evaluated",
+            ),
+            seconds,
+        }
+    }
+}
+
 /// Counts a page of a query when it ends.
 #[derive(Debug)]
 pub(crate) struct QueryTimer<'a> {
@@ -237,6 +283,8 @@ pub struct Metrics {
     pub twin_operations: Outcomes,
     /// Metrics of queries.
     pub queries: QueryMetrics,
+    /// Metrics of configurations.
+    pub configurations: ConfigurationMetrics,
     /// Metrics of jobs.
     pub jobs: JobMetrics,
     /// Cloud-to-device messages by outcome.
@@ -272,6 +320,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let events = EventMetrics::register(registry);
         let queries = QueryMetrics::register(registry);
+        let configurations = ConfigurationMetrics::register(registry);
         let jobs = JobMetrics::register(registry);
         let method_calls = registered(registry, "ferrohub_method_calls", "Method calls by outcome");
         let method_call_seconds = Histogram::new([
@@ -310,6 +359,7 @@ impl Metrics {
             ),
             twin_operations: registered(registry, "ferrohub_twin_operations", "Twin operations by kind"),
             queries,
+            configurations,
             jobs,
             messages: registered(registry, "ferrohub_messages", "Cloud-to-device messages by outcome"),
             faults_active: registered(registry, "ferrohub_faults_active", "Active injected faults"),

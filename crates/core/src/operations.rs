@@ -44,6 +44,8 @@ pub enum OperationGroup {
     Twins,
     /// Queries on twins.
     Queries,
+    /// Configurations (automatic device management).
+    Configurations,
     /// Jobs on many devices.
     Jobs,
     /// Direct methods.
@@ -66,10 +68,11 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Registry,
         Self::Twins,
         Self::Queries,
+        Self::Configurations,
         Self::Jobs,
         Self::Methods,
         Self::Telemetry,
@@ -88,6 +91,7 @@ impl OperationGroup {
             Self::Registry => "registry",
             Self::Twins => "twins",
             Self::Queries => "queries",
+            Self::Configurations => "configurations",
             Self::Jobs => "jobs",
             Self::Methods => "methods",
             Self::Telemetry => "telemetry",
@@ -107,6 +111,7 @@ impl OperationGroup {
             Self::Registry => "Devices and modules.",
             Self::Twins => "Twins.",
             Self::Queries => "Queries on twins.",
+            Self::Configurations => "Configurations (automatic device management).",
             Self::Jobs => "Jobs on many devices.",
             Self::Methods => "Direct methods.",
             Self::Telemetry => "Telemetry and the event log.",
@@ -256,6 +261,24 @@ operations! {
     /// Returns a page of the result of a query on the twins of devices or modules.
     QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra(&["twins/read"]);
 
+    /// Returns the first configurations, ordered by id, with the results of their metrics.
+    ListConfigurations, "listConfigurations", Configurations,
+        policies(REGISTRY_READ), entra(&["configurations/read"]);
+    /// Returns a configuration with the results of its metrics.
+    GetConfiguration, "getConfiguration", Configurations,
+        policies(REGISTRY_READ), entra(&["configurations/read"]);
+    /// Creates a configuration, or changes its target condition, priority, labels and metrics.
+    PutConfiguration, "putConfiguration", Configurations,
+        policies(REGISTRY_WRITE), entra(&["configurations/write"]);
+    /// Deletes a configuration. What it has set is removed from the twins.
+    DeleteConfiguration, "deleteConfiguration", Configurations,
+        policies(REGISTRY_WRITE), entra(&["configurations/delete"]);
+    /// Tests a target condition and queries of metrics.
+    TestConfigurationQueries, "testConfigurationQueries", Configurations,
+        policies(REGISTRY_READ), entra(&["configurations/testQueries/action"]);
+    /// Sets desired properties of the modules of an edge device, and creates the modules that do not exist.
+    ApplyConfigurationContent, "applyConfigurationContent", Configurations,
+        policies(REGISTRY_WRITE), entra(&["configurations/applyToEdgeDevice/action"]);
     /// Creates a job that changes twins, or with the next right, one that calls a method.
     CreateJob, "createJob", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/write"]);
     // Not a request of its own. A policy that may not call a method may not let a job do it.

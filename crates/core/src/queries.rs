@@ -20,6 +20,7 @@ mod store;
 pub use in_memory::run_in_memory;
 pub use limits::{DEFAULT_PAGE_ROWS, QueryLimits};
 pub use live_state::LiveState;
+pub(crate) use run_query::parse_query;
 pub use run_query::{QueryItems, QueryPage, QueryRequest};
 pub(crate) use slots::QuerySlots;
 pub use store::{Page, PageItems, PageRequest, Position, QueryFailure, QueryStore};

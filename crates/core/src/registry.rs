@@ -19,7 +19,8 @@ pub(crate) use authentication::{export_authentication, rotate_key, thumbprints};
 pub(crate) use bulk::{CommitGroups, Item as RegistryChange, Settle, Settled};
 pub use device::{apply_device, to_device};
 pub(crate) use edge::{
-    MAX_EDGE_LEVELS, device_of_scope, invalid_scope, is_system_module, system_module_ids, system_modules,
+    MAX_EDGE_LEVELS, device_of_scope, edge_module, invalid_scope, is_system_module, system_module_ids,
+    system_modules,
 };
 pub use etag::IfMatch;
 pub(crate) use etag::fresh_etag;

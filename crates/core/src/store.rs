@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use crate::authorities::AuthorityStore;
 use crate::background::LeaseStore;
 use crate::cloud_to_device::MessageStore;
+use crate::configurations::ConfigurationStore;
 use crate::connections::ConnectionStore;
 use crate::files::{BlobIndex, FileNotificationStore, SigningKeyStore, UploadStore};
 use crate::import_export::{ImportExportStore, JobProgress, JobRecord, JobRun};
@@ -35,6 +36,7 @@ pub type RecordFn = Box<dyn FnOnce(&[Result<Applied, Refused>]) -> JobRecord + S
 pub trait Store:
     AuthorityStore
     + BlobIndex
+    + ConfigurationStore
     + ConnectionStore
     + FileNotificationStore
     + ImportExportStore

@@ -4,6 +4,7 @@
 //! identity. A twin that was never changed equals [`TwinDocument::default`] and takes no space in the store.
 
 mod change;
+mod configured;
 mod document;
 mod limits;
 mod report;
@@ -12,6 +13,7 @@ mod section;
 mod store;
 
 pub(crate) use change::{IdentityLocks, ServiceUpdate};
+pub use configured::Configured;
 pub use document::{TwinDocument, UpdateMode};
 pub use limits::TwinLimits;
 pub use section::Section;

@@ -48,6 +48,10 @@ enum Command {
     Twin(commands::twins::TwinCommand),
     /// Query twins of devices and modules
     Query(commands::queries::QueryCommand),
+    /// Manage configurations: desired properties for all devices or modules that match a condition
+    Configuration(commands::configurations::ConfigurationCommand),
+    /// Manage deployments of modules to edge devices
+    Deployment(commands::configurations::DeploymentCommand),
     /// Call a method, or change the twin, of many devices
     Job(commands::jobs::JobCommand),
     /// List, download and delete the files that devices uploaded
@@ -96,6 +100,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Module(module) => module.run(&global),
         Command::Twin(twin) => twin.run(&global),
         Command::Query(query) => query.run(&global),
+        Command::Configuration(configuration) => configuration.run(&global),
+        Command::Deployment(deployment) => deployment.run(&global),
         Command::Job(job) => job.run(&global),
         Command::C2d(c2d) => c2d.run(&global),
         Command::Files(files) => files.run(&global),

@@ -4,6 +4,7 @@ pub(crate) mod authorities;
 pub(crate) mod cloud_to_device;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod configurations;
 pub(crate) mod demo;
 mod device_client;
 pub(crate) mod env;

@@ -4,6 +4,7 @@
 //! file `tests/golden/configuration-keys.txt` with it. An unknown key is an error that suggests the nearest valid name.
 
 mod addresses;
+mod configurations;
 mod file;
 mod jobs;
 mod keys;

@@ -178,6 +178,8 @@ impl Server {
         });
         let running = hub.clone();
         background.start("import and export", move |stop| running.clone().run_import_export_jobs(stop));
+        let configuring = hub.clone();
+        background.start("configurations", move |stop| configuring.clone().run_configurations(stop));
         background.start("twin resync", move |stop| {
             let hub = hub.clone();
             async move { stop.run(hub.run_twin_resync()).await }

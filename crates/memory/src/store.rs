@@ -1,6 +1,7 @@
 //! The state of a hub in memory: the port `Store`, one file for each part of the port.
 
 mod changes;
+mod configurations;
 mod connections;
 mod feedback;
 mod files;

@@ -71,6 +71,14 @@ error_codes! {
     ConnectionRejectedOnFaultInjection = 400030;
     /// The hub has no identity of its own that could access a storage account.
     ManagedIdentityNotEnabled = 400032;
+    /// The target condition of a configuration is not valid.
+    InvalidConfigurationTargetCondition = 400401;
+    /// The content of a configuration is not valid.
+    InvalidConfigurationContent = 400402;
+    /// The content of a configuration cannot be changed.
+    CannotModifyImmutableConfigurationContent = 400403;
+    /// The metrics of a configuration are not valid.
+    InvalidConfigurationCustomMetricsQuery = 400404;
     /// The token or the connection names another host than this hub.
     IotHubNotFound = 401001;
     /// The caller is not authenticated, or lacks the right.
@@ -103,6 +111,8 @@ error_codes! {
     ModuleNotFound = 404010;
     /// The device is not connected, or has not subscribed to methods.
     DeviceNotOnline = 404103;
+    /// The configuration does not exist.
+    ConfigurationNotFound = 404301;
     /// The path does not support this HTTP method.
     GenericMethodNotAllowed = 405000;
     /// The name already exists.
@@ -113,6 +123,10 @@ error_codes! {
     JobAlreadyExists = 409104;
     /// The module already exists.
     ModuleAlreadyExistsOnDevice = 409301;
+    /// The configuration already exists.
+    ConfigurationAlreadyExists = 409401;
+    /// Another request applies content to the device.
+    ApplyConfigurationAlreadyInProgressOnDevice = 409402;
     /// `If-Match` does not match the etag.
     PreconditionFailed = 412001;
     /// The message's lock has expired, or has another owner.
@@ -125,6 +139,8 @@ error_codes! {
     TooManyDevices = 413002;
     /// The device has its maximum number of modules.
     TooManyModulesOnDevice = 413003;
+    /// The hub has its maximum number of configurations.
+    ConfigurationCountLimitExceeded = 413101;
     /// The body's media type or encoding is not supported.
     GenericUnsupportedMediaType = 415000;
     /// The caller sends too many requests.

@@ -29,7 +29,7 @@ pub enum ErrorKind {
     LockLost,
     /// The request or the message is larger than allowed (413).
     TooLarge,
-    /// A quota of the hub or of the device is exhausted (403002 to 403011, 403800, 413002, 413003).
+    /// A quota of the hub or of the device is exhausted (403002 to 403011, 403800, 413002, 413003, 413101).
     QuotaExceeded,
     /// Too many requests (429).
     Throttled,

@@ -125,7 +125,7 @@ impl ErrorResponse {
             (Some(404_103), _) => ErrorKind::DeviceNotOnline,
             (Some(400_027), _) => ErrorKind::TakenOver,
             (Some(412_002), _) => ErrorKind::LockLost,
-            (Some(403_002..=403_011 | 403_800 | 413_002 | 413_003), _) => ErrorKind::QuotaExceeded,
+            (Some(403_002..=403_011 | 403_800 | 413_002 | 413_003 | 413_101), _) => ErrorKind::QuotaExceeded,
             (_, 400 | 405 | 415) => ErrorKind::BadRequest,
             (_, 401 | 403) => ErrorKind::Unauthorized,
             (_, 404) => ErrorKind::NotFound,
@@ -225,6 +225,7 @@ mod tests {
             (403, 403_000, ErrorKind::Unauthorized),
             (412, 412_002, ErrorKind::LockLost),
             (413, 413_003, ErrorKind::QuotaExceeded),
+            (413, 413_101, ErrorKind::QuotaExceeded),
             (413, 413_001, ErrorKind::TooLarge),
         ] {
             let body = format!(r#"{{"errorCode":{code}}}"#);

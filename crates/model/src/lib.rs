@@ -8,6 +8,7 @@
 
 pub mod blob_sas;
 pub mod bulk;
+pub mod configuration;
 pub mod connection_string;
 pub mod device;
 pub mod error;

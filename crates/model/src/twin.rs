@@ -2,11 +2,14 @@
 
 mod properties;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::properties::{SectionChange, parse_properties};
 
+use crate::configuration::TwinConfiguration;
 use crate::device::{AuthenticationType, Capabilities, ConnectionState, Status, X509Thumbprints};
 use crate::timestamp::Timestamp;
 
@@ -79,6 +82,9 @@ pub struct Twin {
     /// Desired and reported properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<TwinProperties>,
+    /// The configurations whose condition the twin matches, by id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub configurations: BTreeMap<String, TwinConfiguration>,
     /// The capabilities of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,

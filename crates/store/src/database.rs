@@ -37,7 +37,8 @@ pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
         include_str!("migrations/0007_leases.sql"),
         include_str!("migrations/0008_queries.sql"),
         include_str!("migrations/0009_import_export.sql"),
-        include_str!("migrations/0010_jobs.sql"),
+        include_str!("migrations/0010_configurations.sql"),
+        include_str!("migrations/0011_jobs.sql"),
     ],
 };
 

@@ -9,7 +9,7 @@ use ferrohub_core::import_export::Job;
 use ferrohub_core::policies::StoredPolicy;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
 use ferrohub_core::session::Session;
-use ferrohub_core::twins::{Section, TwinDocument};
+use ferrohub_core::twins::{Configured, Section, TwinDocument};
 use ferrohub_model::device::Status;
 use ferrohub_model::file::{BlobName, FileNotification};
 use ferrohub_model::import_export::JobStatus;
@@ -18,6 +18,7 @@ use ferrohub_model::twin::Properties;
 use ferrohub_model::{IdentityId, Rights, SharedAccessKey, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::{Type, ValueRef};
+use serde::de::DeserializeOwned;
 
 /// The columns of an identity, in the order in which [`identity`] reads them.
 pub(crate) const IDENTITY_COLUMNS: &str = "device_id, module_id, generation_id, etag, disabled, status_reason, \
@@ -26,11 +27,12 @@ pub(crate) const IDENTITY_COLUMNS: &str = "device_id, module_id, generation_id, 
 
 /// The columns of a twin. [`twin`] reads [`TWIN_VALUES`] in this order after the columns of its identity.
 pub(crate) const TWIN_COLUMNS: &str = "updates, model_id, tags, desired, desired_metadata, desired_version, reported, \
-     reported_metadata, reported_version";
+     reported_metadata, reported_version, configurations, configured_paths";
 
 /// The same columns as expressions, in which JSON is text.
 pub(crate) const TWIN_VALUES: &str = "updates, model_id, json(tags), json(desired), json(desired_metadata), \
-     desired_version, json(reported), json(reported_metadata), reported_version";
+     desired_version, json(reported), json(reported_metadata), reported_version, json(configurations), \
+     json(configured_paths)";
 
 /// The columns of a message, in the order in which [`message`] reads them.
 pub(crate) const MESSAGE_COLUMNS: &str =
@@ -152,8 +154,19 @@ pub(crate) fn identity(row: &Row<'_>) -> rusqlite::Result<(Identity, Option<Sess
 
 /// Reads a twin from a row of [`IDENTITY_COLUMNS`] and [`TWIN_VALUES`]; `None` if it was never changed.
 pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
-    let [updates, model_id, tags, desired, desired_metadata, desired_version, reported, metadata, version] =
-        std::array::from_fn(|column| TWIN_COLUMNS_START + column);
+    let [
+        updates,
+        model_id,
+        tags,
+        desired,
+        desired_metadata,
+        desired_version,
+        reported,
+        metadata,
+        version,
+        configurations,
+        paths,
+    ] = std::array::from_fn(|column| TWIN_COLUMNS_START + column);
     if row.get::<_, Option<i64>>(updates)?.is_none() {
         return Ok(None);
     }
@@ -170,6 +183,10 @@ pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
         reported: section(reported, metadata, version)?,
         updates: row.get::<_, i64>(updates)?.unsigned_abs(),
         model_id: row.get(model_id)?,
+        configured: Configured {
+            configurations: json_or_default(row, configurations)?,
+            paths: json_or_default(row, paths)?,
+        },
     }))
 }
 
@@ -177,7 +194,7 @@ pub(crate) fn twin(row: &Row<'_>) -> rusqlite::Result<Option<TwinDocument>> {
 pub(crate) fn twin_bytes(row: &Row<'_>) -> rusqlite::Result<usize> {
     /// Members without the sections of the twin.
     const FIXED: usize = 800;
-    let sections = TWIN_COLUMNS_START + 2..TWIN_COLUMNS_START + 9;
+    let sections = TWIN_COLUMNS_START + 2..TWIN_COLUMNS_START + 11;
     sections.into_iter().try_fold(FIXED, |bytes, column| match row.get_ref(column)? {
         ValueRef::Text(text) => Ok(bytes + text.len()),
         _ => Ok(bytes),
@@ -248,6 +265,14 @@ pub(crate) fn feedback(row: &Row<'_>) -> rusqlite::Result<StoredFeedback> {
             time(row, 6)?,
         ),
     })
+}
+
+/// Reads a JSON text; the default if the column is `NULL`.
+fn json_or_default<T: DeserializeOwned + Default>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        None => Ok(T::default()),
+        Some(text) => serde_json::from_str(text).map_err(|error| conversion_error(column, error)),
+    }
 }
 
 fn object(row: &Row<'_>, column: usize) -> rusqlite::Result<Properties> {

@@ -1,5 +1,6 @@
 //! The SQLite store: opens the data folder and implements the `Store` port, one file for each part of the port.
 
+mod configurations;
 mod connections;
 mod files;
 mod import_export;

@@ -4,6 +4,7 @@
 
 mod blobs;
 mod changes;
+mod configurations;
 mod events;
 mod feedback;
 mod identities;
@@ -17,6 +18,7 @@ mod uploads;
 
 pub(crate) use blobs::*;
 pub(crate) use changes::apply;
+pub(crate) use configurations::*;
 pub(crate) use events::*;
 pub(crate) use feedback::*;
 pub(crate) use identities::*;

@@ -57,6 +57,7 @@ mod authorization;
 mod builder;
 mod client;
 mod cloud_to_device;
+mod configurations;
 mod credential;
 mod error;
 mod faults;
@@ -82,6 +83,10 @@ pub use error::{BoxError, Error, ErrorKind};
 pub use ferrohub_model::bulk::{
     BulkError, BulkKeyError, BulkKeyRequest, BulkKeyResult, BulkResult, BulkWarning, ImportMode,
     ItemProperties, KeyOwner, NewKeys, RegistryItem, RenewedKey,
+};
+pub use ferrohub_model::configuration::{
+    Configuration, ConfigurationContent, ConfigurationMetrics, ConfigurationQueries,
+    ConfigurationQueryErrors, ConfigurationStatus, Settings, TwinConfiguration,
 };
 pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,

@@ -31,8 +31,8 @@ pub use blob_folder::{Chunks, NOW as BLOB_FOLDER_NOW};
 pub use fixture::Fixture;
 
 use store::{
-    change_groups, connections, files, import_export, jobs, leases, messages, queries, registry, settings,
-    twins,
+    change_groups, configurations, connections, files, import_export, jobs, leases, messages, queries,
+    registry, settings, twins,
 };
 
 suite::suite! { ($)
@@ -80,6 +80,16 @@ suite::suite! { ($)
         an_update_needs_the_etag_and_keeps_session_and_activity
         deleting_a_device_also_deletes_its_modules_and_session
         limits_count_devices_and_the_modules_of_each
+    }
+}
+
+suite::suite! { ($)
+    /// A part of [`store_suite`].
+    configuration_suite of configurations {
+        a_configuration_is_written_only_at_the_expected_revision
+        configurations_are_read_back_in_the_order_of_their_ids
+        devices_are_read_with_their_modules_and_twins
+        the_position_of_a_sweep_is_kept
     }
 }
 
@@ -198,6 +208,9 @@ macro_rules! store_suite {
     ($open:ident) => {
         mod change_groups {
             $crate::change_group_suite!(super::$open);
+        }
+        mod configurations {
+            $crate::configuration_suite!(super::$open);
         }
         mod connections {
             $crate::connection_suite!(super::$open);

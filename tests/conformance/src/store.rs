@@ -1,6 +1,7 @@
 //! What every store does, one file for each part of the port. Each test gets a new store.
 
 pub(crate) mod change_groups;
+pub(crate) mod configurations;
 pub(crate) mod connections;
 pub(crate) mod files;
 pub(crate) mod import_export;

@@ -33,7 +33,7 @@ pub(super) const CRATES: &[Modules] = &[
             &["background"],
             &["files", "node", "queries"],
             &["bus", "jobs"],
-            &["cloud_to_device", "import_export"],
+            &["cloud_to_device", "configurations", "import_export"],
             &["store"],
             &["telemetry"],
             &["limits"],

@@ -38,6 +38,7 @@ impl Hub {
             What::Policies => self.reload_policies().await,
             What::Authorities => self.reload_authorities().await,
             What::SigningKeys => self.reload_url_keys().await,
+            What::Configurations => self.reload_configurations().await,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct ActiveJobs {
     ready: Mutex<HashSet<DeviceId>>,
     ready_notify: Notify,
     changed: Notify,
+    created: Notify,
     /// One permit for each device on which the node may work.
     pub(super) devices: Arc<Semaphore>,
 }
@@ -71,6 +72,7 @@ impl ActiveJobs {
             ready: Mutex::default(),
             ready_notify: Notify::new(),
             changed: Notify::new(),
+            created: Notify::new(),
             devices: Arc::new(Semaphore::new(devices)),
         }
     }
@@ -78,6 +80,12 @@ impl ActiveJobs {
     /// Wakes the runner: a job was created.
     pub(super) fn changed(&self) {
         self.changed.notify_one();
+        self.created.notify_one();
+    }
+
+    /// Waits until a job was created, for the task that removes old ones. Cancel-safe.
+    pub(super) async fn next_creation(&self) {
+        self.created.notified().await;
     }
 
     /// Waits until a job was created. Cancel-safe.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::active::ActiveJobs;
 use super::limits::JobLimits;
 use super::run::{Interruption, JobRun};
-use super::store::{HeldJob, JobEnd, JobLease, TakeJobs};
+use super::store::{HeldJob, JobEnd, JobLease, JobPhase, JobsRequest, TakeJobs};
 use crate::background::Stop;
 use crate::clock::Clock;
 use crate::hub::Hub;
@@ -104,6 +104,10 @@ async fn offer_ready_devices(node: Arc<JobNode>) {
 /// Removes jobs that ended long ago.
 async fn remove_old_jobs(node: Arc<JobNode>) {
     loop {
+        // A hub that has never had a job does not read its store again.
+        while matches!(has_jobs(&node).await, Ok(false)) {
+            node.active.next_creation().await;
+        }
         let kept = i64::try_from(node.limits.history.as_millis()).unwrap_or(i64::MAX);
         let ended_before = node.clock.now().plus_millis(kept.saturating_neg());
         let mut removed = 0;
@@ -123,6 +127,19 @@ async fn remove_old_jobs(node: Arc<JobNode>) {
         }
         sleep(HISTORY_INTERVAL).await;
     }
+}
+
+/// Returns whether there are jobs, ended or not.
+async fn has_jobs(node: &JobNode) -> Result<bool, StoreError> {
+    let newest = JobsRequest {
+        job_type: None,
+        phases: JobPhase::ALL.to_vec(),
+        due: None,
+        before: None,
+        top: 1,
+        bytes: 0,
+    };
+    Ok(!node.store.jobs(&newest).await?.jobs.is_empty())
 }
 
 /// A job that this node holds.
@@ -166,7 +183,7 @@ async fn run_jobs(node: Arc<JobNode>, stop: Stop) {
             Err(StoreError::Closed) => break,
             Err(error) => {
                 warn!(%error, "cannot take the jobs that are due; retrying");
-                Instant::now() + STORE_RETRY
+                Some(Instant::now() + STORE_RETRY)
             }
         };
         runner.wait(wake).await;
@@ -175,8 +192,8 @@ async fn run_jobs(node: Arc<JobNode>, stop: Stop) {
 }
 
 impl Runner {
-    /// Takes the jobs that are due, and renews leases. Returns when to do it again.
-    async fn take_and_renew(&mut self) -> Result<Instant, StoreError> {
+    /// Takes the jobs that are due, and renews leases. Returns when to do it again; `None` if there are no jobs.
+    async fn take_and_renew(&mut self) -> Result<Option<Instant>, StoreError> {
         let started = Instant::now();
         self.held.retain(|_, held| held.again.is_none_or(|again| again > started));
         let node = &self.node;
@@ -198,11 +215,15 @@ impl Runner {
         let held = self.held.keys().copied().collect::<Vec<_>>();
         let next = self.node.store.next_job(&self.node.name, &held).await?;
         let again = self.held.values().filter_map(|held| held.again).min();
+        if next.is_none() && held.is_empty() {
+            // A new job wakes the runner. A hub without jobs does not read its store.
+            return Ok(None);
+        }
         let mut wake = started + MAX_SLEEP;
         if let Some(next) = next {
             wake = wake.min(started + until(next, now));
         }
-        Ok(again.map_or(wake, |again| wake.min(again)))
+        Ok(Some(again.map_or(wake, |again| wake.min(again))))
     }
 
     /// Runs a job in a task of its own.
@@ -235,12 +256,12 @@ impl Runner {
     }
 
     /// Waits until it is time, a job is created, a run ends, or the runner must stop.
-    async fn wait(&mut self, wake: Instant) {
+    async fn wait(&mut self, wake: Option<Instant>) {
         let mut stop = self.stop.clone();
         let ended = tokio::select! {
             ended = self.tasks.join_next(), if !self.tasks.is_empty() => ended,
             () = self.node.active.next_change() => None,
-            () = sleep_until(wake) => None,
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => None,
             () = stop.requested() => None,
         };
         if let Some(ended) = ended {

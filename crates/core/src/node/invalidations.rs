@@ -13,11 +13,13 @@ pub enum What {
     Authorities,
     /// The keys that sign blob URLs of the hub's own folder.
     SigningKeys,
+    /// The configurations.
+    Configurations,
 }
 
 impl What {
     /// Everything that a node keeps in memory of the store.
-    pub const ALL: [Self; 3] = [Self::Policies, Self::Authorities, Self::SigningKeys];
+    pub const ALL: [Self; 4] = [Self::Policies, Self::Authorities, Self::SigningKeys, Self::Configurations];
 }
 
 /// How often each of [`What::ALL`] was requested or reloaded.

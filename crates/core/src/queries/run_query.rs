@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ferrohub_model::twin::Twin;
 use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, ModuleId};
-use ferrohub_query::plan::{Collection, ItemType, Root};
+use ferrohub_query::plan::{Aggregate, Collection, Column, ItemType, Output, Root};
 use ferrohub_query::{Dialect, Limits, Query};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -153,6 +153,48 @@ impl Hub {
         Ok(QueryPage { item_type, items, continuation })
     }
 
+    /// Returns the number of rows of a query.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServiceCaller::query_twins`].
+    pub(crate) async fn count_rows(&self, text: &str) -> Result<u64, HubError> {
+        let mut query = parse_query(text)?;
+        let top = query.top.take().unwrap_or(u64::MAX);
+        let mut position = None;
+        let mut rows = 0;
+        let counts = match query.output {
+            Output::Documents | Output::Columns(_) => {
+                query.output = Output::Totals(vec![Column { key: ROWS.to_owned(), value: Aggregate::Count }]);
+                true
+            }
+            Output::Totals(_) => return Ok(top.min(1)),
+            Output::Groups { .. } => false,
+        };
+        let query = Arc::new(query);
+        loop {
+            let _slot = self.query_slots.acquire(&self.limits.queries).await?;
+            let request = PageRequest {
+                query: query.clone(),
+                position,
+                rows: self.limits.queries.page_rows.max(1),
+                limits: self.limits.queries.clone(),
+                live: self.live_state(),
+            };
+            let page = self.store.run_query(request).await.map_err(|failure| self.query_failed(failure))?;
+            let PageItems::Rows(items) = page.items else { return Ok(0) };
+            if counts {
+                let row = items.first().and_then(|row| row.get(ROWS)?.as_u64());
+                return Ok(row.unwrap_or_default().min(top));
+            }
+            rows += items.len() as u64;
+            match page.next {
+                Some(next) => position = Some(next),
+                None => return Ok(rows.min(top)),
+            }
+        }
+    }
+
     /// Returns a page of the ids of a query whose columns begin with device id and module id, after an id; and the id after
     /// which the next page begins, if there is one.
     pub(crate) async fn select_ids(
@@ -208,6 +250,22 @@ fn no_items(item_type: ItemType) -> PageItems {
         ItemType::Twin => PageItems::Twins(Vec::new()),
         _ => PageItems::Rows(Vec::new()),
     }
+}
+
+/// The column of [`Hub::count_rows`].
+const ROWS: &str = "rows";
+
+/// Parses a query on twins.
+///
+/// # Errors
+///
+/// `ArgumentInvalid`; its message names the place and the reason.
+pub(crate) fn parse_query(text: &str) -> Result<Query, HubError> {
+    let query = parse(text)?;
+    if query.filter.collection == Collection::Jobs {
+        return Err(invalid("The query is not valid here: it must be on devices or devices.modules."));
+    }
+    Ok(query)
 }
 
 fn parse(text: &str) -> Result<Query, HubError> {

@@ -46,7 +46,12 @@ pub(crate) fn system_module_ids(device: &IdentityId) -> Vec<IdentityId> {
 
 /// Returns the system modules of a new edge device, with new keys.
 pub(crate) fn system_modules(device: &IdentityId, now: Timestamp) -> Vec<Identity> {
-    let module = |id| Identity {
+    system_module_ids(device).into_iter().map(|id| edge_module(id, now)).collect()
+}
+
+/// Returns a new module of an edge device, with new keys. The runtime of the edge device manages it.
+pub(crate) fn edge_module(id: IdentityId, now: Timestamp) -> Identity {
+    Identity {
         id,
         generation_id: fresh_generation_id(now),
         etag: fresh_etag(),
@@ -64,8 +69,7 @@ pub(crate) fn system_modules(device: &IdentityId, now: Timestamp) -> Vec<Identit
         connection_state_updated: Timestamp::NEVER,
         last_activity: Timestamp::NEVER,
         messages: 0,
-    };
-    system_module_ids(device).into_iter().map(module).collect()
+    }
 }
 
 /// `deviceScope` and `parentScopes` of a device.

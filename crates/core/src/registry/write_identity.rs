@@ -182,6 +182,7 @@ impl Hub {
         if let Err(refused) = self.store.apply_group(ChangeGroup(changes)).await.map_err(store_failed)? {
             return Ok(Err(refused));
         }
+        self.configurations.identity_changed(&new.id);
         self.close_connections(&new.id, to_close).await;
         Ok(Ok(new))
     }
@@ -235,9 +236,10 @@ impl Hub {
     }
 
     /// Logs the creation of an identity, and emits its event. The caller holds the lock of the identity.
-    pub(super) async fn identity_created(&self, identity: &Identity, twin: &TwinDocument) {
+    pub(crate) async fn identity_created(&self, identity: &Identity, twin: &TwinDocument) {
         let authentication = identity.authentication.kind().name();
         info!(device = %identity.id, authentication, "identity created");
+        self.configurations.identity_changed(&identity.id);
         self.emit(identity, HubEvent::Created, || self.twin_body(identity, twin)).await;
     }
 
@@ -261,6 +263,7 @@ impl Hub {
         self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
         self.jobs.device_changed(id);
         info!(device = %id, "identity deleted");
+        self.configurations.identity_changed(id);
         if let Some((identity, twin)) = last_state {
             self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
         }

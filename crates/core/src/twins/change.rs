@@ -176,16 +176,29 @@ impl Hub {
         identity: &Identity,
         twin: &TwinDocument,
     ) {
-        let id = &identity.id;
         let expanded = lock(&update.expanded).take();
         let change = expanded.as_ref().unwrap_or(&update.change);
         count(&self.metrics.twin_operations, "changed_by_service");
+        self.twin_changed(update.mode, change, identity, twin).await;
+        self.configurations.twin_changed(&identity.id, update.mode, change);
+    }
+
+    /// Notifies the device of a change that is persisted, and emits its event. `change` is expanded by the twin before the
+    /// change. The caller holds the lock of the identity.
+    pub(crate) async fn twin_changed(
+        &self,
+        mode: UpdateMode,
+        change: &TwinChange,
+        identity: &Identity,
+        twin: &TwinDocument,
+    ) {
+        let id = &identity.id;
         debug!(device = %id, version = twin.version(), "twin changed");
-        if let Some(patch) = twin.desired_notice(update.mode, change) {
+        if let Some(patch) = twin.desired_notice(mode, change) {
             let patch = serde_json::to_vec(&patch).unwrap_or_default().into();
             self.bus.notify_desired(id, DesiredNotice { version: twin.desired.version, patch }).await;
         }
-        match update.mode {
+        match mode {
             UpdateMode::Merge => {
                 self.emit(identity, HubEvent::TwinUpdated, || twin.change_event_body(change).into()).await;
             }

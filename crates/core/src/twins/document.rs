@@ -10,8 +10,8 @@ use ferrohub_model::twin::{
 use ferrohub_model::{ErrorCode, HubError, Timestamp, device};
 use serde_json::json;
 
-use super::TwinLimits;
 use super::section::{Section, merge_tags, versioned};
+use super::{Configured, TwinLimits};
 use crate::registry::{Identity, thumbprints};
 
 /// How a service's change is applied.
@@ -36,6 +36,8 @@ pub struct TwinDocument {
     pub updates: u64,
     /// The model id that the device announced; empty if it never announced one.
     pub model_id: String,
+    /// What configurations have done to the twin.
+    pub configured: Configured,
 }
 
 impl Default for TwinDocument {
@@ -46,6 +48,7 @@ impl Default for TwinDocument {
             reported: Section::default(),
             updates: 1,
             model_id: String::new(),
+            configured: Configured::default(),
         }
     }
 }
@@ -186,6 +189,28 @@ impl TwinDocument {
         [("version".to_owned(), self.version().into())].into_iter().collect()
     }
 
+    /// Returns the twin after configurations changed its desired properties by `patch`, and left `configured`. Without a
+    /// patch, neither its etag nor its versions change.
+    ///
+    /// # Errors
+    /// `ArgumentInvalid`; its message names the key or limit.
+    pub fn with_configured(
+        &self,
+        patch: &Properties,
+        configured: Configured,
+        now: Timestamp,
+        limits: &TwinLimits,
+    ) -> Result<Self, HubError> {
+        let mut new = Self { configured, ..self.clone() };
+        if !patch.is_empty() {
+            limits.check_change(DESIRED, patch)?;
+            new.desired.merge(patch, now, true);
+            limits.check_section(DESIRED, &new.desired.values, limits.desired_bytes)?;
+            new.updates += 1;
+        }
+        Ok(new)
+    }
+
     /// Returns the twin after the device changed its reported properties. `if_version` is the required current version
     /// of the reported properties; `None` accepts any.
     ///
@@ -240,6 +265,7 @@ impl TwinDocument {
                 desired: Some(self.desired.for_service()),
                 reported: Some(self.reported.for_service()),
             }),
+            configurations: self.configured.configurations.clone(),
             capabilities: is_device.then_some(device::Capabilities { iot_edge: identity.iot_edge }),
             device_scope: identity.device_scope.clone(),
             parent_scopes: is_device.then(|| identity.parent_scopes.clone()),

@@ -46,7 +46,20 @@ fn limit_error(section: &str, reason: impl std::fmt::Display) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, format!("{section}: {reason}."))
 }
 
+/// The desired properties, as messages name them.
+const DESIRED: &str = "properties.desired";
+
 impl TwinLimits {
+    /// Checks every key and value of a change of desired properties.
+    pub(crate) fn check_desired_change(&self, change: &Properties) -> Result<(), HubError> {
+        self.check_change(DESIRED, change)
+    }
+
+    /// Checks the depth and the size of desired properties.
+    pub(crate) fn check_desired(&self, values: &Properties) -> Result<(), HubError> {
+        self.check_section(DESIRED, values, self.desired_bytes)
+    }
+
     /// Checks every key and value of a change.
     pub(super) fn check_change(&self, section: &str, change: &Properties) -> Result<(), HubError> {
         for (key, value) in change {

@@ -69,6 +69,7 @@ impl Hub {
         };
         count(&self.metrics.twin_operations, "reported_by_device");
         debug!(device = %id, version = twin.reported.version, "reported properties updated");
+        self.configurations.reported(id, &patch);
         self.emit(&identity, HubEvent::TwinUpdated, || twin.reported_event_body(&patch).into()).await;
         Ok(twin.reported.version)
     }

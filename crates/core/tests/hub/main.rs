@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test ends by panicking")]
 
 mod bulk;
+mod configurations;
 mod connection_events;
 mod deletion;
 mod feedback;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::cloud_to_device::Settlement;
+use ferrohub_core::configurations::ConfigurationId;
 use ferrohub_core::files::{
     BlobError, BlobFolder as _, BlobOperationError, ByteStream, Condition, PutOptions,
 };
@@ -26,6 +27,7 @@ use ferrohub_core::{
 };
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
 use ferrohub_model::bulk::{BulkKeyRequest, KeyOwner, RenewedKey};
+use ferrohub_model::configuration::{Configuration, ConfigurationQueries};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::import_export::{ContainerUrlRequest, ImportExportRequest};
@@ -39,6 +41,15 @@ use crate::test_hub::{EXPIRY, HOST, TestHub, id, key, policy};
 /// The device that exists, and an id that does not: operations on it fail without a change.
 const DEVICE: &str = "d";
 const NOBODY: &str = "nobody";
+
+fn configuration_id(name: &str) -> ConfigurationId {
+    ConfigurationId::parse(name).unwrap()
+}
+
+fn configuration() -> Configuration {
+    let content = json!({ "deviceContent": { "properties.desired.a": 1 } });
+    Configuration::new("", serde_json::from_value(content).unwrap())
+}
 
 /// The name of the policy with these rights.
 fn policy_name(rights: &[Right]) -> String {
@@ -74,6 +85,7 @@ impl World {
         test.create(DEVICE).await;
         test.create("d/m").await;
         let (hub, store, owner) = (test.hub.clone(), test.store.clone(), test.service().await);
+        owner.put_configuration(&configuration_id(DEVICE), configuration(), None).await.unwrap();
         Self { test, hub, store, owner }
     }
 
@@ -130,7 +142,8 @@ impl World {
         let page = self.owner.list_devices(&DeviceFilter::default(), None, 10).await.unwrap();
         let modules = self.owner.list_modules(&device).await.unwrap();
         let twin = self.owner.get_twin(&id(DEVICE)).await.unwrap();
-        let identities: Value = json!([page.devices, page.total, modules, twin]);
+        let configurations = self.owner.list_configurations(10).await.unwrap();
+        let identities: Value = json!([page.devices, page.total, modules, twin, configurations]);
         let policies = self.owner.list_policies().unwrap();
         let authorities = self.owner.list_authorities().unwrap().len();
         let faults = self.owner.list_faults().unwrap();
@@ -210,6 +223,23 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         Operation::QueryTwins => {
             let text = "SELECT * FROM devices WHERE deviceId = 'nobody'".to_owned();
             done(caller.query_twins(QueryRequest { text, ..QueryRequest::default() }).await)
+        }
+        Operation::ListConfigurations => done(caller.list_configurations(10).await),
+        Operation::GetConfiguration => done(caller.get_configuration(&configuration_id(name)).await),
+        Operation::PutConfiguration => {
+            let changed = configuration().with_priority(1);
+            done(caller.put_configuration(&configuration_id(name), changed, Some(any)).await)
+        }
+        Operation::DeleteConfiguration => {
+            done(caller.delete_configuration(&configuration_id(name), &any).await)
+        }
+        Operation::TestConfigurationQueries => {
+            done(caller.test_configuration_queries(&ConfigurationQueries::default()).await)
+        }
+        Operation::ApplyConfigurationContent => {
+            let content = json!({ "modulesContent": { "m": { "properties.desired.a": 1 } } });
+            let content = serde_json::from_value(content).unwrap();
+            done(caller.apply_configuration_content(&device, &content).await)
         }
         Operation::CreateJob => {
             let work = JobWork::Twin(change());
@@ -345,6 +375,12 @@ async fn call_as_identity(
         | Operation::GetServiceStatistics
         | Operation::GetTwin
         | Operation::QueryTwins
+        | Operation::ListConfigurations
+        | Operation::GetConfiguration
+        | Operation::PutConfiguration
+        | Operation::DeleteConfiguration
+        | Operation::TestConfigurationQueries
+        | Operation::ApplyConfigurationContent
         | Operation::CreateJob
         | Operation::CreateMethodJob
         | Operation::GetJob

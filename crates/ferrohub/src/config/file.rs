@@ -12,6 +12,7 @@ use ferrohub_model::storage_account::StorageAccount;
 use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::configurations::ConfigurationsConfig;
 use super::jobs::JobsConfig;
 use super::messages::MessagesConfig;
 use super::queries::QueriesConfig;
@@ -31,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) events: EventsConfig,
     pub(crate) messages: MessagesConfig,
     pub(crate) queries: QueriesConfig,
+    pub(crate) configurations: ConfigurationsConfig,
     pub(crate) jobs: JobsConfig,
     pub(crate) entra: EntraConfig,
     /// Shared access policies besides those in the data folder.
@@ -55,6 +57,7 @@ impl Default for Config {
             events: EventsConfig::default(),
             messages: MessagesConfig::default(),
             queries: QueriesConfig::default(),
+            configurations: ConfigurationsConfig::default(),
             jobs: JobsConfig::default(),
             entra: EntraConfig::default(),
             policies: Vec::new(),

@@ -129,6 +129,17 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("queries.page_bytes", "Maximum size of a page: 1024 to 67108864. A larger page is split."),
     key("queries.max_groups", "Maximum number of groups of a query with GROUP BY: 1 to 1000000."),
+    key("configurations.max_count", "Maximum number of configurations: 0 to 1000. Azure allows 100."),
+    key("configurations.max_bytes", "Maximum size of a configuration in JSON: 1024 to 4194304."),
+    key("configurations.max_metrics", "Maximum number of metrics of a configuration: 0 to 20."),
+    key(
+        "configurations.sweep_seconds",
+        "How often all devices are compared with the configurations, beside what changes cause: 10 to 86400.",
+    ),
+    key(
+        "configurations.max_waiting_devices",
+        "Maximum number of changed devices that wait to be compared; if more change, all devices are.",
+    ),
     key(
         "jobs.max_active",
         "Maximum number of jobs that have not ended, those that start later included: 1 to 10000; more are refused with 429004.",

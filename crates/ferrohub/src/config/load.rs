@@ -178,6 +178,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     check_files(&config.files)?;
     config.messages.check()?;
     config.queries.check()?;
+    config.configurations.check()?;
     config.jobs.check()?;
     let mut names: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
     names.sort_unstable();

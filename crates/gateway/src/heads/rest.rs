@@ -6,6 +6,7 @@
 
 mod authorities;
 mod cloud_to_device;
+mod configurations;
 mod described;
 mod error;
 mod faults;

@@ -11,6 +11,7 @@ use ferrohub_core::twins::TwinDocument;
 use ferrohub_model::file::BlobName;
 use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 
+use super::configurations::StoredConfigurations;
 use super::feedback::Feedback;
 use super::import_export::StoredJob;
 use super::jobs::Job;
@@ -35,6 +36,7 @@ pub(super) struct State {
     pub(super) authorities: BTreeMap<String, StoredAuthority>,
     /// Import and export jobs, oldest first.
     pub(super) jobs: Vec<StoredJob>,
+    pub(super) configurations: StoredConfigurations,
     pub(super) leases: BTreeMap<String, Lease>,
     /// Jobs on many devices by number.
     pub(super) scheduled_jobs: Sequenced<Job>,

@@ -53,6 +53,9 @@ impl Scope<'_> {
             Root::Tags => self.object("tags", "{}", members),
             Root::Desired => self.section("desired", members),
             Root::Reported => self.section("reported", members),
+            // A twin that matches none has no such member.
+            Root::Configurations if whole => json("nullif(json(t.configurations), '{}')"),
+            Root::Configurations => self.member("t.configurations", members),
             Root::Properties if whole => self.properties(),
             Root::Capabilities => self.capabilities(members),
             Root::X509Thumbprint => self.thumbprints(members),

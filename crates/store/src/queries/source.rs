@@ -96,11 +96,16 @@ enum Table {
 impl Table {
     fn of(path: &Path) -> Self {
         match path.root() {
-            None | Some(Root::Configurations) => Self::None,
+            None => Self::None,
             Some(Root::DeviceId | Root::ModuleId) => Self::Both,
-            Some(Root::Tags | Root::Properties | Root::Desired | Root::Reported | Root::ModelId) => {
-                Self::Content
-            }
+            Some(
+                Root::Tags
+                | Root::Properties
+                | Root::Desired
+                | Root::Reported
+                | Root::ModelId
+                | Root::Configurations,
+            ) => Self::Content,
             Some(Root::Etag | Root::Version) => Self::Twin,
             Some(_) => Self::Identity,
         }

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use ferrohub_core::registry::Identity;
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_model::IdentityId;
-use ferrohub_model::twin::Properties;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use serde::Serialize;
 
 use crate::rows::{self, IDENTITY_COLUMNS, TWIN_COLUMNS, TWIN_VALUES, id_columns};
 
@@ -28,11 +28,12 @@ pub(super) fn save_twin(db: &Connection, id: &IdentityId, twin: &TwinDocument) -
         let excluded = excluded.join(", ");
         format!(
             "INSERT INTO twin (device_id, module_id, {TWIN_COLUMNS}) \
-             VALUES (?, ?, ?, ?, jsonb(?), jsonb(?), jsonb(?), ?, jsonb(?), jsonb(?), ?) \
+             VALUES (?, ?, ?, ?, jsonb(?), jsonb(?), jsonb(?), ?, jsonb(?), jsonb(?), ?, jsonb(?), jsonb(?)) \
              ON CONFLICT DO UPDATE SET ({TWIN_COLUMNS}) = ({excluded})"
         )
     });
     let (device, module) = id_columns(id);
+    let configured = Some(&twin.configured).filter(|configured| !configured.is_empty());
     db.prepare_cached(&SAVE)?.execute(params![
         device,
         module,
@@ -45,10 +46,12 @@ pub(super) fn save_twin(db: &Connection, id: &IdentityId, twin: &TwinDocument) -
         json(&twin.reported.values),
         json(&twin.reported.metadata),
         rows::signed(twin.reported.version),
+        configured.map(|configured| json(&configured.configurations)),
+        configured.map(|configured| json(&configured.paths)),
     ])?;
     Ok(())
 }
 
-fn json(object: &Properties) -> String {
+fn json(object: &impl Serialize) -> String {
     serde_json::to_string(object).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferrohub_core::queries::PageItems;
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
-use ferrohub_core::twins::{Section, TwinDocument};
+use ferrohub_core::twins::{Configured, Section, TwinDocument};
 use ferrohub_model::device::Status;
 use ferrohub_model::{SharedAccessKey, Timestamp};
 use ferrohub_query::plan::{Collection, Output};
@@ -75,6 +75,10 @@ fn stored(document: &Value) -> Stored {
         reported: section(&document["properties"]["reported"]),
         updates: etag.try_into().map_or(1, u64::from_be_bytes),
         model_id: text(document, "modelId").unwrap_or_default().to_owned(),
+        configured: Configured {
+            configurations: serde_json::from_value(document["configurations"].clone()).unwrap_or_default(),
+            ..Configured::default()
+        },
     };
     (identity, Some(twin))
 }
@@ -107,8 +111,7 @@ fn limited(items: PageItems, top: Option<u64>) -> PageItems {
 }
 
 /// Members of the documents that the hub derives from others or does not have, so that the fleet's are other ones.
-const DERIVED: [&str; 5] =
-    ["connectionState", "lastActivityTime", "version", "configurations", "cloudToDeviceMessageCount"];
+const DERIVED: [&str; 4] = ["connectionState", "lastActivityTime", "version", "cloudToDeviceMessageCount"];
 
 /// Conditions on what a twin in the store cannot be: without sections, and with a thumbprint of four digits.
 const IMPOSSIBLE: [&str; 4] = [

@@ -1,7 +1,8 @@
 //! Random queries on random twins.
 
 use ferrohub_core::registry::{Authentication, Identity, Thumbprint};
-use ferrohub_core::twins::{Section, TwinDocument};
+use ferrohub_core::twins::{Configured, Section, TwinDocument};
+use ferrohub_model::configuration::{ConfigurationStatus, TwinConfiguration};
 use ferrohub_model::device::Status;
 use ferrohub_model::{SharedAccessKey, Timestamp};
 use ferrohub_query::Query;
@@ -59,14 +60,25 @@ fn section() -> impl Strategy<Value = Section> {
     })
 }
 
+fn configured() -> impl Strategy<Value = Configured> {
+    let status = select(vec![ConfigurationStatus::Targeted, ConfigurationStatus::Applied]);
+    let configuration = status.prop_map(|status| TwinConfiguration { status });
+    let ids = select(vec!["a", "b", "fan-1", "it's"]).prop_map(str::to_owned);
+    let paths = btree_map(name(), ids.clone(), 0..3);
+    (btree_map(ids, configuration, 0..3), paths)
+        .prop_map(|(configurations, paths)| Configured { configurations, paths })
+}
+
 fn twin() -> impl Strategy<Value = TwinDocument> {
-    (object(), section(), section(), 1..300_u64, select(vec!["", "dtmi:a;1", "it's \"\\\0"])).prop_map(
-        |(tags, desired, reported, updates, model_id)| TwinDocument {
+    let model_id = select(vec!["", "dtmi:a;1", "it's \"\\\0"]);
+    (object(), section(), section(), 1..300_u64, model_id, configured()).prop_map(
+        |(tags, desired, reported, updates, model_id, configured)| TwinDocument {
             tags,
             desired,
             reported,
             updates,
             model_id: model_id.to_owned(),
+            configured,
         },
     )
 }

@@ -97,6 +97,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             leases_are_found(&store, hub).await;
             secrets_are_found(&store, hub).await;
             jobs_are_found(&store, hub).await;
+            configurations_are_found(&store, hub).await;
             scheduled_jobs_are_found(&store, hub).await;
             events_are_found(&log, events).await;
             store.close().await;
@@ -236,9 +237,25 @@ async fn jobs_are_found(store: &dyn Store, version: usize) {
     assert_eq!(store.deferred_lines(&running.id, 0, 9).await.unwrap()[0].number, 2);
 }
 
+async fn configurations_are_found(store: &dyn Store, version: usize) {
+    let configurations = store.configurations().await.unwrap();
+    let (_, twin) = store.twin(&id("pump-1")).await.unwrap().unwrap();
+    if version < 10 {
+        assert!(configurations.is_empty() && twin.configured.is_empty());
+        return;
+    }
+    let stored = &configurations[0];
+    assert_eq!((stored.id.as_str(), stored.number, stored.revision), ("fan-speed", 3, 4));
+    assert_eq!(
+        (stored.configuration.priority, twin.configured.paths["speed"].as_str()),
+        (Some(7), "fan-speed")
+    );
+    assert_eq!(store.sweep_position().await.unwrap(), DeviceId::new("pump-1").ok());
+}
+
 async fn scheduled_jobs_are_found(store: &dyn Store, version: usize) {
     let job = store.job(&JobId::new("reboot-1").unwrap()).await.unwrap();
-    if version < 10 {
+    if version < 11 {
         assert_eq!(job, None);
         return;
     }

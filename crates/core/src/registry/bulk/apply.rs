@@ -200,6 +200,7 @@ impl Hub {
             Outcome::Updated(identities, update) => {
                 let (old, new) = *identities;
                 info!(device = %id, status = new.status.name(), "identity changed");
+                self.configurations.identity_changed(&new.id);
                 self.close_connections(&new.id, connections_to_close(&old, &new)).await;
                 if let (Some(update), Some((identity, twin))) = (update, twin) {
                     self.updated_by_service(&update, &identity, &twin).await;

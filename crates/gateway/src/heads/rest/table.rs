@@ -7,8 +7,8 @@ use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
 use super::{
-    authorities, cloud_to_device, faults, files, import_export, jobs, methods, policies, queries, registry,
-    telemetry, twins,
+    authorities, cloud_to_device, configurations, faults, files, import_export, jobs, methods, policies,
+    queries, registry, telemetry, twins,
 };
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
@@ -58,6 +58,7 @@ impl Route {
 const TWIN: &[&str] = &["/twins/{id}", "/twins/{id}/modules/{module}"];
 const METHOD: &[&str] = &["/twins/{id}/methods", "/twins/{id}/modules/{module}/methods"];
 const MODULE: &[&str] = &["/devices/{id}/modules/{module}"];
+const CONFIGURATION: &[&str] = &["/configurations/{configuration}"];
 const EVENTS: &[&str] = &["/devices/{id}/messages/events", "/devices/{id}/modules/{module}/messages/events"];
 
 // Clients and Azure's documentation differ in the capitalisation of the queues' names.
@@ -206,6 +207,40 @@ pub(super) static ROUTES: &[Route] = &[
         .returns("QueryRows")
         .with(&["x-ms-item-type", "x-ms-continuation"])
         .fails(&[429]),
+    Route::new(Op::ListConfigurations, Get, &["/configurations"], service!(configurations::list))
+        .takes(&["top"])
+        .returns("Configurations"),
+    Route::new(Op::GetConfiguration, Get, CONFIGURATION, service!(configurations::get))
+        .returns("Configuration")
+        .with(&["ETag"])
+        .fails(&[404]),
+    Route::new(Op::PutConfiguration, Put, CONFIGURATION, service!(configurations::put))
+        .takes(&["If-Match"])
+        .body("ConfigurationRequest")
+        .returns("Configuration")
+        .with(&["ETag"])
+        .fails(&[404, 409, 412, 413]),
+    Route::new(Op::DeleteConfiguration, Delete, CONFIGURATION, service!(configurations::delete))
+        .takes(&["If-Match"])
+        .returns_nothing()
+        .fails(&[404, 412]),
+    Route::new(
+        Op::TestConfigurationQueries,
+        Post,
+        &["/configurations/testQueries"],
+        service!(configurations::test_queries),
+    )
+    .body("ConfigurationQueries")
+    .returns("ConfigurationQueryErrors"),
+    Route::new(
+        Op::ApplyConfigurationContent,
+        Post,
+        &["/devices/{id}/applyConfigurationContent"],
+        service!(configurations::apply_content),
+    )
+    .body("ConfigurationContentRequest")
+    .returns_nothing()
+    .fails(&[404, 409, 413]),
     Route::new(Op::CreateJob, Put, &["/jobs/v2/{jobId}"], service!(jobs::create))
         .body("JobRequest")
         .returns("Job")
