@@ -4,7 +4,7 @@
 'use strict';
 
 const { Message } = require('azure-iot-common');
-const { Client, Registry } = require('azure-iothub');
+const { Client, JobClient, Registry } = require('azure-iothub');
 const { Amqp } = require('azure-iothub/dist/amqp');
 const { AmqpWs } = require('azure-iothub/dist/amqp_ws');
 const { event, serve } = require('./json_lines');
@@ -17,6 +17,7 @@ const client = config.entra
       getToken: async () => ({ token: config.entra.token, expiresOnTimestamp: Date.now() + 3600000 }),
     }, Transport)
   : Client.fromConnectionString(config.connection_string, Transport);
+const jobs = JobClient.fromConnectionString(config.connection_string);
 client.on('disconnect', () => event('disconnected'));
 
 /** What a promise of the registry resolves to. */
@@ -102,6 +103,24 @@ serve({
         event('settled', { word });
       }
     });
+  },
+
+  schedule_method: async ({ job_id, condition, method, start, seconds }) =>
+    (await jobs.scheduleDeviceMethod(job_id, condition, method, start && new Date(start), seconds)).jobStatus,
+  schedule_twin: async ({ job_id, condition, patch, start, seconds }) =>
+    (await jobs.scheduleTwinUpdate(job_id, condition, patch, start && new Date(start), seconds)).jobStatus,
+  get_job: async ({ job_id }) => (await jobs.getJob(job_id)).jobStatus,
+  cancel_job: async ({ job_id }) => (await jobs.cancelJob(job_id)).jobStatus,
+
+  /** All pages of a list of jobs. */
+  async query_jobs({ type, status, page_size }) {
+    const pages = [];
+    const results = jobs.createQuery(type, status, page_size);
+    while (results.hasMoreResults) {
+      const { result, message } = await results.next(results.continuationToken);
+      pages.push({ items: result, type: message.headers['x-ms-item-type'] });
+    }
+    return pages;
   },
 
   async invoke({ device_id, module_id, method }) {

@@ -26,6 +26,7 @@ from azure.iot.hub.protocol.models import (
     ExportImportDevice,
     JobProperties,
 )
+from azure.iot.hub.protocol.models import ExportImportDevice, JobProperties, JobRequest
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -310,7 +311,12 @@ def main():
         return found
 
     def jobs():
-        return IoTHubJobManager.from_connection_string(config["connection_string"])
+        """Returns a manager of jobs with the credential of the other manager."""
+        if "connection_string" in config:
+            return IoTHubJobManager.from_connection_string(config["connection_string"])
+        return IoTHubJobManager.from_token_credential(
+            "https://" + config["entra"]["host"], entra_credential(config["entra"])
+        )
 
     def create_job(**properties):
         created = jobs().create_import_export_job(JobProperties(**properties))
@@ -325,6 +331,19 @@ def main():
 
     def cancel_job(job_id):
         return jobs().cancel_import_export_job(job_id)
+
+    def create_scheduled_job(job_id, job):
+        created = jobs().create_scheduled_job(job_id, JobRequest.deserialize(job))
+        return created.serialize(keep_readonly=True)
+
+    def get_scheduled_job(job_id):
+        return jobs().get_scheduled_job(job_id).serialize(keep_readonly=True)
+
+    def cancel_scheduled_job(job_id):
+        return jobs().cancel_scheduled_job(job_id).serialize(keep_readonly=True)
+
+    def query_scheduled_jobs(job_type=None, job_status=None):
+        return jobs().query_scheduled_jobs(job_type, job_status).serialize(keep_readonly=True)
 
     def entra_token(scope="https://iothubs.azure.net/.default"):
         """Returns the token that the service client would send."""
@@ -387,6 +406,10 @@ def main():
             "complete_feedback": complete_feedback,
             "abandon_feedback": abandon_feedback,
             "send_c2d_message": send_c2d_message,
+            "create_scheduled_job": create_scheduled_job,
+            "get_scheduled_job": get_scheduled_job,
+            "cancel_scheduled_job": cancel_scheduled_job,
+            "query_scheduled_jobs": query_scheduled_jobs,
             "entra_token": entra_token,
             "purge": purge,
             "create_until_failure": create_until_failure,

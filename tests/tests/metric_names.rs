@@ -45,6 +45,8 @@ fn the_metrics_of_a_running_hub_are_in_the_golden_file() {
         "ferrohub_file_uploads",
         "ferrohub_import_export_items",
         "ferrohub_import_export_jobs",
+        "ferrohub_job_devices",
+        "ferrohub_jobs",
         "ferrohub_log_lines_dropped",
         "ferrohub_messages",
         "ferrohub_panics",

@@ -124,5 +124,5 @@ pub(crate) async fn start() -> anyhow::Result<Started> {
     };
     let metrics = Metrics::register(&mut Registry::default());
     let hub = Hub::start(settings, ports, metrics).await?;
-    Ok(Started { hub: Arc::new(hub), connections, key, device })
+    Ok(Started { hub, connections, key, device })
 }

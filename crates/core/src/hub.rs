@@ -22,6 +22,7 @@ use crate::delivery::PeekLock;
 use crate::faults::FaultInjector;
 use crate::files::{FileStorage, NotificationQueue, UrlSigningKeys};
 use crate::import_export::{ExternalContainers, JobWorker};
+use crate::jobs::ActiveJobs;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::node::Connections;
@@ -90,6 +91,7 @@ pub struct Hub {
     pub(crate) notifications: Arc<PeekLock<NotificationQueue>>,
     pub(crate) identity_locks: IdentityLocks,
     pub(crate) query_slots: QuerySlots,
+    pub(crate) jobs: Arc<ActiveJobs>,
     pub(crate) recent_activity: Arc<RecentActivity>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) configurations: Configurations,
@@ -107,7 +109,11 @@ impl Hub {
     /// Starts a hub: loads policies, certificate authorities and URL signing keys, and starts the background tasks.
     ///
     /// Creates the default policies if the store has no policies.
-    pub async fn start(settings: HubSettings, ports: HubPorts, metrics: Metrics) -> Result<Self, StoreError> {
+    pub async fn start(
+        settings: HubSettings,
+        ports: HubPorts,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>, StoreError> {
         let HubPorts { store, events, bus, clock, connections, files, containers } = ports;
         let background = Background::new(metrics.failed_tasks.clone());
         let queues = Queues::new(
@@ -135,6 +141,7 @@ impl Hub {
         let leases = Leases { store: store.clone(), clock: clock.clone(), node: settings.node.clone() };
         let job_worker = JobWorker::new(leases.of_task("import-export"));
         let configurations = Configurations::new(settings.limits.configurations.clone());
+        let jobs = Arc::new(ActiveJobs::new(&settings.limits.jobs));
         let hub = Self {
             host: settings.host,
             fault_injector: Arc::new(FaultInjector::new(&settings.limits)),
@@ -156,6 +163,7 @@ impl Hub {
             notifications,
             identity_locks: IdentityLocks::default(),
             query_slots,
+            jobs,
             recent_activity: Arc::default(),
             queues,
             configurations,
@@ -176,6 +184,7 @@ impl Hub {
         hub.authorities.replace(hub.read_authorities(settings.authorities).await?);
         hub.load_url_keys().await?;
         hub.read_configurations().await?;
+        let hub = Arc::new(hub);
         hub.start_tasks();
         Ok(hub)
     }

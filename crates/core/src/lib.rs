@@ -4,8 +4,8 @@
 //! * [`ServiceCaller`], [`DeviceCaller`], [`ConnectedDevice`], [`BlobCaller`]: who asks. A protocol head proves it once, with
 //!   [`Hub::authenticate_service`] and the like. Operations are methods of these, and check their right themselves.
 //! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`queries`],
-//!   [`configurations`], [`telemetry`], [`cloud_to_device`], [`files`], [`import_export`], [`policies`], [`faults`],
-//!   [`connections`].
+//!   [`jobs`], [`configurations`], [`telemetry`], [`cloud_to_device`], [`files`], [`import_export`], [`policies`],
+//!   [`faults`], [`connections`].
 //! * [`node`]: what this process holds, the connections and the calls in flight.
 //! * The ports, which adapters implement: [`store::Store`] (persistent state), [`telemetry::EventLog`] (telemetry and hub
 //!   events), [`files::BlobStore`] (uploaded files), [`import_export::ExternalContainers`] (blobs of other storage), [`bus::Bus`] (access to a device's connection), [`clock::Clock`].
@@ -56,6 +56,7 @@ pub mod faults;
 pub mod files;
 mod hub;
 pub mod import_export;
+pub mod jobs;
 pub mod limits;
 pub mod log_limit;
 pub mod methods;

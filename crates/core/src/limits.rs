@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cloud_to_device::MessageLimits;
 use crate::configurations::ConfigurationLimits;
 use crate::import_export::ImportExportLimits;
+use crate::jobs::JobLimits;
 use crate::queries::QueryLimits;
 use crate::twins::TwinLimits;
 
@@ -25,6 +26,8 @@ pub struct Limits {
     pub queries: QueryLimits,
     /// Limits of configurations.
     pub configurations: ConfigurationLimits,
+    /// Limits of jobs.
+    pub jobs: JobLimits,
     /// Limits of cloud-to-device messages and their feedback.
     pub messages: MessageLimits,
     /// Limits of file uploads.
@@ -98,6 +101,7 @@ impl Default for Limits {
             twins: TwinLimits::default(),
             queries: QueryLimits::default(),
             configurations: ConfigurationLimits::default(),
+            jobs: JobLimits::default(),
             messages: MessageLimits::default(),
             files: FileLimits::default(),
             import_export: ImportExportLimits::default(),

@@ -4,3 +4,4 @@ mod answer_method;
 mod invoke_method;
 
 pub use invoke_method::MethodCall;
+pub(crate) use invoke_method::NotAnswered;

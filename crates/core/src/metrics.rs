@@ -225,6 +225,41 @@ impl Drop for QueryTimer<'_> {
     }
 }
 
+/// Metrics of jobs.
+#[derive(Debug, Clone)]
+pub struct JobMetrics {
+    /// Jobs that were created, and that ended, by outcome.
+    pub jobs: Outcomes,
+    /// Devices of jobs whose part has ended, by outcome.
+    pub devices: Outcomes,
+    /// Jobs that this node runs.
+    pub running: Gauge<i64, AtomicI64>,
+}
+
+impl JobMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        Self {
+            jobs: registered(registry, "ferrohub_jobs", "Jobs created and ended, by outcome"),
+            devices: registered(
+                registry,
+                "ferrohub_job_devices",
+                "Devices of jobs whose part has ended, by outcome",
+            ),
+            running: registered(registry, "ferrohub_jobs_running", "Jobs that this node runs"),
+        }
+    }
+
+    pub(crate) fn count_job(&self, outcome: &'static str) {
+        count(&self.jobs, outcome);
+    }
+
+    pub(crate) fn count_devices(&self, outcome: &'static str, devices: u64) {
+        if devices > 0 {
+            self.devices.get_or_create(&OutcomeLabel { outcome }).inc_by(devices);
+        }
+    }
+}
+
 /// All metrics of the hub core.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -250,6 +285,8 @@ pub struct Metrics {
     pub queries: QueryMetrics,
     /// Metrics of configurations.
     pub configurations: ConfigurationMetrics,
+    /// Metrics of jobs.
+    pub jobs: JobMetrics,
     /// Cloud-to-device messages by outcome.
     pub messages: Outcomes,
     /// Active injected faults.
@@ -284,6 +321,7 @@ impl Metrics {
         let events = EventMetrics::register(registry);
         let queries = QueryMetrics::register(registry);
         let configurations = ConfigurationMetrics::register(registry);
+        let jobs = JobMetrics::register(registry);
         let method_calls = registered(registry, "ferrohub_method_calls", "Method calls by outcome");
         let method_call_seconds = Histogram::new([
             0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -322,6 +360,7 @@ impl Metrics {
             twin_operations: registered(registry, "ferrohub_twin_operations", "Twin operations by kind"),
             queries,
             configurations,
+            jobs,
             messages: registered(registry, "ferrohub_messages", "Cloud-to-device messages by outcome"),
             faults_active: registered(registry, "ferrohub_faults_active", "Active injected faults"),
             fault_hits: registered(registry, "ferrohub_fault_hits", "Hits of injected faults, by kind"),

@@ -46,6 +46,8 @@ pub enum OperationGroup {
     Queries,
     /// Configurations (automatic device management).
     Configurations,
+    /// Jobs on many devices.
+    Jobs,
     /// Direct methods.
     Methods,
     /// Telemetry and the event log.
@@ -66,11 +68,12 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Registry,
         Self::Twins,
         Self::Queries,
         Self::Configurations,
+        Self::Jobs,
         Self::Methods,
         Self::Telemetry,
         Self::CloudToDevice,
@@ -89,6 +92,7 @@ impl OperationGroup {
             Self::Twins => "twins",
             Self::Queries => "queries",
             Self::Configurations => "configurations",
+            Self::Jobs => "jobs",
             Self::Methods => "methods",
             Self::Telemetry => "telemetry",
             Self::CloudToDevice => "cloud_to_device",
@@ -108,6 +112,7 @@ impl OperationGroup {
             Self::Twins => "Twins.",
             Self::Queries => "Queries on twins.",
             Self::Configurations => "Configurations (automatic device management).",
+            Self::Jobs => "Jobs on many devices.",
             Self::Methods => "Direct methods.",
             Self::Telemetry => "Telemetry and the event log.",
             Self::CloudToDevice => "Messages to devices and their feedback.",
@@ -140,6 +145,7 @@ const REGISTRY_WRITE: &[&[Right]] = &[&[Right::RegistryWrite]];
 const SERVICE_CONNECT: &[&[Right]] = &[&[Right::ServiceConnect]];
 /// An export contains keys, and an import replaces them.
 const REGISTRY_READ_WRITE: &[&[Right]] = &[&[Right::RegistryRead, Right::RegistryWrite]];
+const SERVICE_OR_REGISTRY: &[&[Right]] = &[&[Right::ServiceConnect], &[Right::RegistryWrite]];
 /// Only a policy with every right may change access control.
 const ALL_RIGHTS: &[&[Right]] = &[&Right::ALL];
 
@@ -273,6 +279,17 @@ operations! {
     /// Sets desired properties of the modules of an edge device, and creates the modules that do not exist.
     ApplyConfigurationContent, "applyConfigurationContent", Configurations,
         policies(REGISTRY_WRITE), entra(&["configurations/applyToEdgeDevice/action"]);
+    /// Creates a job that changes twins, or with the next right, one that calls a method.
+    CreateJob, "createJob", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/write"]);
+    // Not a request of its own. A policy that may not call a method may not let a job do it.
+    /// Creates a job that calls a method.
+    CreateMethodJob, "createMethodJob", Jobs, policies(SERVICE_CONNECT), entra(&["jobs/write"]);
+    /// Returns a job.
+    GetJob, "getJob", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/read"]);
+    /// Lists jobs, or with the right to query twins, what they did on each device.
+    ListJobs, "listJobs", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/read"]);
+    /// Cancels a job.
+    CancelJob, "cancelJob", Jobs, policies(SERVICE_OR_REGISTRY), entra(&["jobs/delete"]);
 
     /// Calls a method of a connected device or module and returns its response. A module may call its own device, and
     /// the devices in the scope of its edge device.

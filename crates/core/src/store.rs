@@ -22,6 +22,7 @@ use crate::configurations::ConfigurationStore;
 use crate::connections::ConnectionStore;
 use crate::files::{BlobIndex, FileNotificationStore, SigningKeyStore, UploadStore};
 use crate::import_export::{ImportExportStore, JobProgress, JobRecord, JobRun};
+use crate::jobs::JobStore;
 use crate::policies::PolicyStore;
 use crate::queries::QueryStore;
 use crate::registry::RegistryStore;
@@ -39,6 +40,7 @@ pub trait Store:
     + ConnectionStore
     + FileNotificationStore
     + ImportExportStore
+    + JobStore
     + LeaseStore
     + MessageStore
     + PolicyStore

@@ -148,7 +148,6 @@ impl World {
             containers: None,
         };
         let hub = Hub::start(settings, ports, Metrics::register(&mut Registry::default())).await.unwrap();
-        let hub = Arc::new(hub);
         let resyncing = hub.clone();
         tokio::spawn(async move { resyncing.run_twin_resync().await });
         let token = sas::sign(HOST, &key, Some("owner"), EXPIRY);

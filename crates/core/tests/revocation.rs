@@ -148,7 +148,7 @@ impl World {
                 containers: None,
             };
             let metrics = Metrics::register(&mut Registry::default());
-            let hub = Arc::new(Hub::start(settings, ports, metrics).await.unwrap());
+            let hub = Hub::start(settings, ports, metrics).await.unwrap();
             let reloading = hub.clone();
             tokio::spawn(async move { reloading.run_reloads().await });
             hub

@@ -52,6 +52,8 @@ enum Command {
     Configuration(commands::configurations::ConfigurationCommand),
     /// Manage deployments of modules to edge devices
     Deployment(commands::configurations::DeploymentCommand),
+    /// Call a method, or change the twin, of many devices
+    Job(commands::jobs::JobCommand),
     /// List, download and delete the files that devices uploaded
     Files(commands::files::FilesCommand),
     /// Call a method on a device
@@ -100,6 +102,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Query(query) => query.run(&global),
         Command::Configuration(configuration) => configuration.run(&global),
         Command::Deployment(deployment) => deployment.run(&global),
+        Command::Job(job) => job.run(&global),
         Command::C2d(c2d) => c2d.run(&global),
         Command::Files(files) => files.run(&global),
         Command::Monitor(monitor) => monitor.run(&global),

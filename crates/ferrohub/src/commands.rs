@@ -10,6 +10,7 @@ mod device_client;
 pub(crate) mod env;
 pub(crate) mod faults;
 pub(crate) mod files;
+pub(crate) mod jobs;
 pub(crate) mod methods;
 pub(crate) mod monitor;
 pub(crate) mod policies;

@@ -6,6 +6,7 @@
 mod addresses;
 mod configurations;
 mod file;
+mod jobs;
 mod keys;
 mod load;
 mod messages;

@@ -136,7 +136,7 @@ impl Server {
         endpoints.write(&config.data_dir)?;
         let limits = limits::gateway_limits(&config.limits, &config.files);
         let options = ServeOptions {
-            hub: Arc::new(hub),
+            hub,
             certificate: Arc::new(certificate),
             limits: file_budget.fit(limits, LimitsConfig::default().connections),
             metrics: gateway_metrics,

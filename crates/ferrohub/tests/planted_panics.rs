@@ -14,13 +14,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use ferrohub_core::clock::Clock;
+use ferrohub_core::jobs::{JobPhase, JobWork, NewJob};
 use ferrohub_core::metrics::counter;
 use ferrohub_core::store::{Store, StoreError};
 use ferrohub_core::telemetry::{Batch, EventLog, PartitionState, StoredEvent};
 use ferrohub_core::{Hub, ServiceCaller};
 use ferrohub_gateway::{AmqpLimits, GatewayLimits, GatewayMetrics, InMemoryGateway, MqttLimits};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
-use ferrohub_model::{IdentityId, Right, SharedAccessKey, Timestamp, sas};
+use ferrohub_model::{IdentityId, JobId, Right, SharedAccessKey, Timestamp, sas};
 use ferrohub_mqtt::{Connect, Packet, PacketId, Publish, QoS, Utf8};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
@@ -324,4 +325,36 @@ async fn a_message_expires_wherever_the_task_that_expires_it_panics() {
         failures += counter(&world.hub.metrics().failed_tasks, "message expiry").get();
     }
     assert!(failures > 1, "the clock was read while the task worked");
+}
+
+#[tokio::test]
+async fn a_job_ends_wherever_a_task_that_runs_it_panics() {
+    let mut failures = 0;
+    for reads in 0..12 {
+        let world = World::new().await;
+        let change = serde_json::from_value(serde_json::json!({ "tags": { "a": 1 } })).unwrap();
+        let job = NewJob {
+            id: JobId::new("j").unwrap(),
+            work: JobWork::Twin(change),
+            condition: "*".to_owned(),
+            start: None,
+            max_seconds: 60,
+        };
+        let id = job.id.clone();
+        world.owner.create_job(job).await.unwrap();
+        world.clock.reads_left.store(reads, Ordering::SeqCst);
+        world
+            .wait_until(async || {
+                let job = world.store.job(&id).await.unwrap().unwrap();
+                job.phase == JobPhase::Completed && job.counts.completed == 1
+            })
+            .await;
+        let (_, twin) = world.store.twin(&IdentityId::parse(DEVICE).unwrap()).await.unwrap().unwrap();
+        assert_eq!(
+            twin.updates, 2,
+            "one change, although a panic was planted after {reads} reads of the clock"
+        );
+        failures += world.panics("job") + counter(&world.hub.metrics().failed_tasks, "jobs").get();
+    }
+    assert!(failures > 3, "{failures}: the clock was read while the tasks worked");
 }

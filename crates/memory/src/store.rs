@@ -6,6 +6,7 @@ mod connections;
 mod feedback;
 mod files;
 mod import_export;
+mod jobs;
 mod leases;
 mod messages;
 mod notifications;

@@ -35,6 +35,8 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    /// The request is not valid.
+    GenericBadRequest = 400000;
     /// The api-version is missing or not supported.
     InvalidProtocolVersion = 400001;
     /// The operation is not possible in this form.
@@ -117,6 +119,8 @@ error_codes! {
     GenericConflict = 409000;
     /// The device already exists.
     DeviceAlreadyExists = 409001;
+    /// The job already exists.
+    JobAlreadyExists = 409104;
     /// The module already exists.
     ModuleAlreadyExistsOnDevice = 409301;
     /// The configuration already exists.
@@ -127,6 +131,8 @@ error_codes! {
     PreconditionFailed = 412001;
     /// The message's lock has expired, or has another owner.
     DeviceMessageLockLost = 412002;
+    /// A job ended before its work on the device began.
+    JobRunPreconditionFailed = 412003;
     /// The message or body is larger than the limit.
     MessageTooLarge = 413001;
     /// The hub has its maximum number of devices.
@@ -139,6 +145,8 @@ error_codes! {
     GenericUnsupportedMediaType = 415000;
     /// The caller sends too many requests.
     ThrottlingException = 429001;
+    /// The hub has its maximum number of active jobs.
+    ThrottlingMaxActiveJobCountExceeded = 429004;
     /// The hub failed; its log contains the reason.
     ServerError = 500001;
     /// The device's response is not valid.

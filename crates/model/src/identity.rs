@@ -108,6 +108,10 @@ id! {
     /// The name of a module on a device; same rules as [`DeviceId`].
     ModuleId
 }
+id! {
+    /// The name of a job in a hub; same rules as [`DeviceId`].
+    JobId
+}
 
 /// A device or a module: an identity that can authenticate, connect and receive method calls.
 ///

@@ -38,6 +38,7 @@ pub(crate) const HUB_DATABASE: DatabaseSpec = DatabaseSpec {
         include_str!("migrations/0008_queries.sql"),
         include_str!("migrations/0009_import_export.sql"),
         include_str!("migrations/0010_configurations.sql"),
+        include_str!("migrations/0011_jobs.sql"),
     ],
 };
 

@@ -6,7 +6,7 @@
 //! results are equal to those of the evaluator by construction, and SQLite decides with `AND`, `OR`, `NOT` and `NULL`,
 //! which are those of the language.
 //!
-//! * [`source`]: which tables are read. [`paths`]: the expression of a path. [`conditions`]: the expression of a condition.
+//! * [`source`]: which tables are read. [`paths`] and [`job_paths`]: the expression of a path. [`conditions`]: the expression of a condition.
 //! * [`functions`]: the SQL functions. [`indexes`]: the paths that the operator has declared.
 //! * [`statement`]: the whole statement. [`page`]: runs it and reads a page, within the limits.
 //!
@@ -17,6 +17,7 @@ mod conditions;
 mod continuation_key;
 mod functions;
 mod indexes;
+mod job_paths;
 mod page;
 mod paths;
 mod source;

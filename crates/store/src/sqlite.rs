@@ -4,6 +4,7 @@ mod configurations;
 mod connections;
 mod files;
 mod import_export;
+mod jobs;
 mod leases;
 mod messages;
 mod queries;

@@ -9,6 +9,7 @@ mod events;
 mod feedback;
 mod identities;
 mod import_export;
+pub(crate) mod jobs;
 mod leases;
 mod messages;
 mod settings;

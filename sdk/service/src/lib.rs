@@ -21,6 +21,8 @@
 //! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and others), modules
 //!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)), queries on twins
 //!   ([`query`](ServiceClient::query)) and method calls ([`invoke_method`](ServiceClient::invoke_method)).
+//! * [`ServiceClient::create_job`]: a method call or a change of twins on many devices, at a time; a [`JobHandle`] waits for
+//!   its end and reads what it did.
 //! * [`ServiceClient::send_message`]: messages to devices, and [`ServiceClient::feedback`] on them.
 //! * [`ServiceClient::events`]: a stream of the events of devices.
 //! * [`receive_file_notification`](ServiceClient::receive_file_notification): notifications of uploaded files;
@@ -62,6 +64,7 @@ mod faults;
 mod files;
 mod http_client;
 mod import_export;
+mod jobs;
 mod management;
 mod methods;
 mod paging;
@@ -94,6 +97,10 @@ pub use ferrohub_model::file::FileNotification;
 pub use ferrohub_model::import_export::{
     ContainerUrl, ImportExportJob, ImportExportRequest, JobStatus, JobType, StorageAuthentication,
 };
+pub use ferrohub_model::job::{
+    DeviceJob, DeviceJobError, DeviceJobOutcome, DeviceJobStatistics, DeviceJobStatus, DeviceMethodResponse,
+    Job as ScheduledJob, JobStatus as ScheduledJobStatus, JobType as ScheduledJobType,
+};
 pub use ferrohub_model::message::{
     Ack, Destination, EnqueuedMessage, Event, EventBody, EventLogInfo, FeedbackRecord, FeedbackStatus,
     Partition, PurgeResult,
@@ -101,9 +108,10 @@ pub use ferrohub_model::message::{
 pub use ferrohub_model::module::Module;
 pub use ferrohub_model::statistics::{RegistryStatistics, ServiceStatistics};
 pub use ferrohub_model::twin::{DesiredChange, Properties, SectionChange, Twin, TwinChange, TwinProperties};
-pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, KeyChange, ModuleId, Timestamp};
+pub use ferrohub_model::{DeviceId, IdentityId, InvalidId, JobId, KeyChange, ModuleId, Timestamp};
 pub use files::{FileQuery, FileStream, LockedFileNotification, StoredFile};
 pub use import_export::{BlobContainer, RunningJob};
+pub use jobs::{JobHandle, JobQuery, NewJob};
 pub use management::Management;
 pub use methods::{MethodInvocation, MethodResponse};
 pub use paging::PageStream;

@@ -61,6 +61,13 @@ impl MethodInvocation {
     }
 }
 
+impl MethodInvocation {
+    /// The JSON of the call.
+    pub(crate) fn body(&self) -> &MethodInvocationBody {
+        &self.0
+    }
+}
+
 impl fmt::Debug for MethodInvocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

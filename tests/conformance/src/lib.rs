@@ -31,8 +31,8 @@ pub use blob_folder::{Chunks, NOW as BLOB_FOLDER_NOW};
 pub use fixture::Fixture;
 
 use store::{
-    change_groups, configurations, connections, files, import_export, leases, messages, queries, registry,
-    settings, twins,
+    change_groups, configurations, connections, files, import_export, jobs, leases, messages, queries,
+    registry, settings, twins,
 };
 
 suite::suite! { ($)
@@ -126,6 +126,22 @@ suite::suite! { ($)
 
 suite::suite! { ($)
     /// A part of [`store_suite`].
+    job_suite of jobs {
+        a_job_is_read_back_as_it_was_created
+        a_job_is_taken_when_it_is_due_by_one_holder
+        a_row_begins_and_ends_once
+        a_twin_and_its_row_change_together_or_not_at_all
+        after_a_cancellation_nothing_begins_and_what_has_begun_ends
+        an_ended_job_with_running_rows_is_taken_until_they_have_ended
+        devices_are_selected_in_pages_and_each_has_one_row
+        jobs_are_listed_the_newest_first_and_bounded_by_number_and_size
+        old_jobs_are_removed_row_by_row_and_others_stay
+        writes_with_a_lost_lease_change_nothing
+    }
+}
+
+suite::suite! { ($)
+    /// A part of [`store_suite`].
     lease_suite of leases {
         a_holder_gets_its_own_lease_again_with_a_larger_fence
         a_lease_has_one_holder_until_it_expires
@@ -204,6 +220,9 @@ macro_rules! store_suite {
         }
         mod import_export {
             $crate::import_export_suite!(super::$open);
+        }
+        mod jobs {
+            $crate::job_suite!(super::$open);
         }
         mod leases {
             $crate::lease_suite!(super::$open);

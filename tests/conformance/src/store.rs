@@ -5,6 +5,7 @@ pub(crate) mod configurations;
 pub(crate) mod connections;
 pub(crate) mod files;
 pub(crate) mod import_export;
+pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod messages;
 pub(crate) mod queries;

@@ -32,7 +32,7 @@ pub(super) const CRATES: &[Modules] = &[
             &["auth", "connections", "twins"],
             &["background"],
             &["files", "node", "queries"],
-            &["bus"],
+            &["bus", "jobs"],
             &["cloud_to_device", "configurations", "import_export"],
             &["store"],
             &["telemetry"],

@@ -28,7 +28,7 @@ use crate::log_limited;
 use crate::metrics::count;
 use crate::node::Connection;
 use crate::registry::Identity;
-use crate::session::Session;
+use crate::session::{Session, Subscription};
 use crate::store::StoreError;
 use crate::telemetry::HubEvent;
 
@@ -97,6 +97,9 @@ impl ConnectedDevice {
             }
         }
         hub.connections.set_session(connection, session);
+        if session.has(Subscription::Methods) {
+            hub.jobs.device_changed(&connection.id);
+        }
         Ok(())
     }
 
@@ -266,6 +269,9 @@ impl AuthenticatedConnect<'_> {
         hub.record_connection_state(&connection, ConnectionState::Connected);
         // For messages queued while the device was not connected. From now on, a new message notifies the connection.
         connection.notify_messages();
+        if connection.listens_for_methods() {
+            hub.jobs.device_changed(request.id);
+        }
         hub.schedule_injected_disconnect(&connection);
         hub.bus.announce_connection(request.id).await;
         let session_present = session.is_some();

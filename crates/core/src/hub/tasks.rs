@@ -9,7 +9,7 @@ use crate::faults::run_fault_expiry;
 
 impl Hub {
     /// Starts the background tasks. None of them keeps the hub from being dropped.
-    pub(super) fn start_tasks(&self) {
+    pub(super) fn start_tasks(self: &Arc<Self>) {
         let leases = &self.leases;
         let (queues, lease) = (self.queues.clone(), Arc::new(leases.of_task("message-expiry")));
         self.background.start("message expiry", move |stop| run_expiry(queues.clone(), lease.clone(), stop));
@@ -31,6 +31,7 @@ impl Hub {
         self.background.start("activity writer", move |stop| writer.clone().run(stop));
         let maintenance = Arc::new(self.file_maintenance(leases.of_task("file-maintenance")));
         self.background.start("file maintenance", move |stop| maintenance.clone().run(stop));
+        self.start_jobs(leases.node.clone());
         let (injector, active) = (self.fault_injector.clone(), self.metrics.faults_active.clone());
         if injector.is_enabled() {
             self.background

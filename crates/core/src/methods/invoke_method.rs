@@ -129,7 +129,59 @@ fn is_in_scope(device: &Identity, scope: &str) -> bool {
     is_leaf_of || device.parent_scopes.iter().any(|parent| parent == scope)
 }
 
+/// Why a call of [`Hub::invoke_once`] has no response.
+pub(crate) enum NotAnswered {
+    /// The device did not get the call.
+    NotSent,
+    /// The device may have got the call.
+    MayHaveRun(HubError),
+    /// The response of the device is not valid.
+    BadReply(HubError),
+}
+
 impl Hub {
+    /// Calls a method of a device once. Unlike [`ServiceCaller::invoke_method`], it does not read the registry, and it says
+    /// whether the device may have the call.
+    pub(crate) async fn invoke_once(
+        &self,
+        target: &IdentityId,
+        call: OutgoingCall,
+    ) -> Result<MethodReply, NotAnswered> {
+        if self.is_stopping() {
+            return Err(NotAnswered::NotSent);
+        }
+        let mut call_metrics = CallMetrics::start(&self.metrics);
+        let response_timeout = u32::try_from(call.response_timeout.as_secs()).unwrap_or(u32::MAX);
+        let (outcome, result) = match self.call_device(target, call).await {
+            Err(CallEnd::NotOnline | CallEnd::NotSent) => ("not_online", Err(NotAnswered::NotSent)),
+            Err(CallEnd::TooManyInFlight) => ("refused", Err(NotAnswered::NotSent)),
+            Err(end @ CallEnd::InvalidStatus) => {
+                let (outcome, error) = call_error(end, 0, response_timeout);
+                (outcome, Err(NotAnswered::BadReply(error)))
+            }
+            Err(end) => {
+                let (outcome, error) = call_error(end, 0, response_timeout);
+                (outcome, Err(NotAnswered::MayHaveRun(error)))
+            }
+            Ok(reply) => match self.check_reply(&reply) {
+                Ok(()) => (ANSWERED, Ok(reply)),
+                Err(error) => ("bad_response", Err(NotAnswered::BadReply(error))),
+            },
+        };
+        let milliseconds = call_metrics.finish(outcome).as_millis() as u64;
+        debug!(device = %target, outcome, milliseconds, "method call of a job");
+        result
+    }
+
+    /// Passes a call to the device, unless a fault loses or delays it.
+    async fn call_device(&self, target: &IdentityId, call: OutgoingCall) -> Result<MethodReply, CallEnd> {
+        if self.has_fault(FaultPoint::MethodRequest) {
+            Box::pin(self.call_with_faults(target, call)).await
+        } else {
+            self.bus.call(target, call).await
+        }
+    }
+
     async fn invoke_method(&self, target: &IdentityId, call: MethodCall) -> Result<MethodReply, HubError> {
         let mut call_metrics = CallMetrics::start(&self.metrics);
         let name = call.name.clone();
@@ -179,12 +231,7 @@ impl Hub {
             connect_timeout: Duration::from_secs(call.connect_timeout.into()),
             response_timeout: Duration::from_secs(call.response_timeout.into()),
         };
-        let called = if self.has_fault(FaultPoint::MethodRequest) {
-            Box::pin(self.call_with_faults(target, outgoing)).await
-        } else {
-            self.bus.call(target, outgoing).await
-        };
-        let reply = match called {
+        let reply = match self.call_device(target, outgoing).await {
             Ok(reply) => reply,
             Err(end) => {
                 if end == CallEnd::NotOnline && !waits_for_connect {

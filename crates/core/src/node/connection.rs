@@ -307,7 +307,8 @@ impl Connection {
         }
     }
 
-    pub(super) fn listens_for_methods(&self) -> bool {
+    /// Returns whether the device is connected and subscribed to methods.
+    pub(crate) fn listens_for_methods(&self) -> bool {
         let state = self.lock();
         state.close_reason.is_none() && state.session.has(Subscription::Methods)
     }

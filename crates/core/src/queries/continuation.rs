@@ -16,6 +16,8 @@ const VERSION: u8 = 1;
 const AFTER: u8 = 0;
 /// The second byte: a page after a number of rows.
 const ROW: u8 = 1;
+/// The second byte: a page after the row of a job. The number of the job is before the id.
+const AFTER_JOB: u8 = 2;
 /// Length of the content before the id.
 const FIXED: usize = 10;
 /// Length of the MAC.
@@ -36,14 +38,15 @@ pub(super) struct Continuation {
 impl Continuation {
     /// Returns the token for a query, written in the normal form.
     pub(super) fn to_token(&self, query: &str, key: &SharedAccessKey) -> String {
-        let mut bytes = vec![VERSION];
-        let (kind, id) = match &self.position {
-            Position::After(id) => (AFTER, id.as_str()),
+        let (kind, job, id) = match &self.position {
+            Position::After(id) => (AFTER, None, id.as_str()),
+            Position::AfterJob { number, id } => (AFTER_JOB, Some(*number), id.as_str()),
             // All rows before were returned.
-            Position::Row(_) => (ROW, ""),
+            Position::Row(_) => (ROW, None, ""),
         };
-        bytes.push(kind);
+        let mut bytes = vec![VERSION, kind];
         bytes.extend_from_slice(&self.returned.to_be_bytes());
+        bytes.extend(job.iter().flat_map(|number| number.to_be_bytes()));
         bytes.extend_from_slice(id.as_bytes());
         let mac = key.sign(&signed(&bytes, query));
         bytes.extend_from_slice(&mac);
@@ -63,8 +66,13 @@ impl Continuation {
         let (fixed, id) = content.split_first_chunk::<FIXED>()?;
         let [version, kind, returned @ ..] = *fixed;
         let returned = u64::from_be_bytes(returned);
+        let parse = |id: &[u8]| IdentityId::parse(std::str::from_utf8(id).ok()?).ok();
         let position = match (version, kind) {
-            (VERSION, AFTER) => Position::After(IdentityId::parse(std::str::from_utf8(id).ok()?).ok()?),
+            (VERSION, AFTER) => Position::After(parse(id)?),
+            (VERSION, AFTER_JOB) => {
+                let (number, id) = id.split_first_chunk()?;
+                Position::AfterJob { number: u64::from_be_bytes(*number), id: parse(id)? }
+            }
             (VERSION, ROW) => Position::Row(returned),
             _ => return None,
         };
@@ -92,7 +100,9 @@ mod tests {
         let key = SharedAccessKey::generate();
         let longest = format!("{}/{}", "d".repeat(128), "m".repeat(128));
         let row = Continuation { position: Position::Row(1 << 40), returned: 1 << 40 };
-        for continuation in [after("d"), after("d/m"), after(&longest), row] {
+        let position = Position::AfterJob { number: 1 << 50, id: IdentityId::parse(&longest).unwrap() };
+        let job = Continuation { position, returned: 3 };
+        for continuation in [after("d"), after("d/m"), after(&longest), row, job] {
             let token = continuation.to_token(QUERY, &key);
             assert!(token.len() <= MAX_LENGTH, "{}", token.len());
             assert_eq!(Continuation::from_token(&token, QUERY, &key), Some(continuation));

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use ferrohub_model::twin::Twin;
-use ferrohub_model::{ErrorCode, HubError};
-use ferrohub_query::plan::{Aggregate, Collection, Column, ItemType, Output};
+use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, ModuleId};
+use ferrohub_query::plan::{Aggregate, Collection, Column, ItemType, Output, Root};
 use ferrohub_query::{Dialect, Limits, Query};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::debug;
 
 use super::continuation::Continuation;
-use super::{DEFAULT_PAGE_ROWS, Page, PageItems, PageRequest, QueryFailure};
+use super::{DEFAULT_PAGE_ROWS, Page, PageItems, PageRequest, Position, QueryFailure};
 use crate::callers::ServiceCaller;
 use crate::hub::Hub;
 use crate::metrics::count;
@@ -73,7 +73,7 @@ fn invalid(text: impl Into<String>) -> HubError {
 }
 
 impl ServiceCaller {
-    /// Answers a page of a query on twins.
+    /// Answers a page of a query on twins, or on the rows of jobs, which needs the right to list jobs too.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl ServiceCaller {
     pub async fn query_twins(&self, request: QueryRequest) -> Result<QueryPage, HubError> {
         let hub = self.permit(Operation::QueryTwins)?;
         let timer = hub.metrics.queries.start();
-        let result = hub.query_twins(request).await;
+        let result = hub.query_twins(self, request).await;
         let outcome = match &result {
             Ok(_) => "answered",
             Err(error) if error.code == ErrorCode::ArgumentInvalid => "invalid",
@@ -99,8 +99,15 @@ impl ServiceCaller {
 }
 
 impl Hub {
-    async fn query_twins(&self, request: QueryRequest) -> Result<QueryPage, HubError> {
-        let query = parse_query(&request.text)?;
+    async fn query_twins(
+        &self,
+        caller: &ServiceCaller,
+        request: QueryRequest,
+    ) -> Result<QueryPage, HubError> {
+        let query = parse(&request.text)?;
+        if query.filter.collection == Collection::Jobs {
+            caller.permit(Operation::ListJobs)?;
+        }
         let item_type = query.item_type();
         let normal_form = query.to_string();
         let key = self.query_slots.continuation_key(&*self.store).await?;
@@ -188,6 +195,38 @@ impl Hub {
         }
     }
 
+    /// Returns a page of the ids of a query whose columns begin with device id and module id, after an id; and the id after
+    /// which the next page begins, if there is one.
+    pub(crate) async fn select_ids(
+        &self,
+        query: &Arc<Query>,
+        after: Option<&IdentityId>,
+    ) -> Result<(Vec<IdentityId>, Option<IdentityId>), HubError> {
+        let _slot = self.query_slots.acquire(&self.limits.queries).await?;
+        let request = PageRequest {
+            query: query.clone(),
+            position: after.cloned().map(Position::After),
+            rows: self.limits.queries.page_rows.max(1),
+            limits: self.limits.queries.clone(),
+            live: self.live_state(),
+        };
+        let page = self.store.run_query(request).await.map_err(|failure| self.query_failed(failure))?;
+        let next = match page.next {
+            Some(Position::After(id)) => Some(id),
+            _ => None,
+        };
+        let PageItems::Rows(rows) = page.items else { return Ok((Vec::new(), next)) };
+        let id = |row: &Map<String, Value>| {
+            let text = |key: Root| row.get(key.as_str()).and_then(Value::as_str);
+            let device = DeviceId::new(text(Root::DeviceId)?).ok()?;
+            match text(Root::ModuleId) {
+                None => Some(IdentityId::device(&device)),
+                Some(module) => Some(IdentityId::module(&device, &ModuleId::new(module).ok()?)),
+            }
+        };
+        Ok((rows.iter().filter_map(id).collect(), next))
+    }
+
     fn query_failed(&self, failure: QueryFailure) -> HubError {
         let limits = &self.limits.queries;
         let text = match failure {
@@ -222,12 +261,14 @@ const ROWS: &str = "rows";
 ///
 /// `ArgumentInvalid`; its message names the place and the reason.
 pub(crate) fn parse_query(text: &str) -> Result<Query, HubError> {
-    let query = Query::parse(text, Dialect::Twins, &Limits::QUERY)
-        .map_err(|error| invalid(format!("The query is not valid. {error}")))?;
+    let query = parse(text)?;
     if query.filter.collection == Collection::Jobs {
-        return Err(invalid(
-            "The query is not valid. This hub has no jobs, so devices.jobs cannot be queried.",
-        ));
+        return Err(invalid("The query is not valid here: it must be on devices or devices.modules."));
     }
     Ok(query)
+}
+
+fn parse(text: &str) -> Result<Query, HubError> {
+    Query::parse(text, Dialect::Twins, &Limits::QUERY)
+        .map_err(|error| invalid(format!("The query is not valid. {error}")))
 }

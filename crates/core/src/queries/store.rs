@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ferrohub_model::{IdentityId, SharedAccessKey};
 use ferrohub_query::Query;
+use ferrohub_query::plan::Collection;
 use serde_json::{Map, Value};
 
 use super::{LiveState, QueryLimits};
@@ -17,6 +18,13 @@ use crate::twins::TwinDocument;
 pub enum Position {
     /// After the row of this identity. For queries that have a row for each twin.
     After(IdentityId),
+    /// After the row of this job and identity. For queries on the rows of jobs.
+    AfterJob {
+        /// The number of the job.
+        number: u64,
+        /// The identity.
+        id: IdentityId,
+    },
     /// After this number of rows. For queries with aggregates or groups.
     Row(u64),
 }
@@ -24,7 +32,7 @@ pub enum Position {
 /// A page to read.
 #[derive(Clone)]
 pub struct PageRequest {
-    /// The query, on `devices` or `devices.modules`. Its `TOP` counts over all pages, so an adapter does not use it.
+    /// The query. Its `TOP` counts over all pages, so an adapter does not use it.
     pub query: Arc<Query>,
     /// Where the page begins; `None` for the first page.
     pub position: Option<Position>,
@@ -34,6 +42,14 @@ pub struct PageRequest {
     pub limits: QueryLimits,
     /// The live state.
     pub live: Arc<dyn LiveState>,
+}
+
+impl PageRequest {
+    /// Returns whether the query is on the rows of jobs, and not on twins.
+    #[must_use]
+    pub fn is_on_jobs(&self) -> bool {
+        self.query.filter.collection == Collection::Jobs
+    }
 }
 
 /// A page of a query.
@@ -50,7 +66,7 @@ pub struct Page {
 pub enum PageItems {
     /// Whole twins, with the stored times of activity.
     Twins(Vec<(Identity, TwinDocument)>),
-    /// Rows of columns.
+    /// Rows of columns, or whole rows of jobs.
     Rows(Vec<Map<String, Value>>),
 }
 
@@ -71,8 +87,8 @@ pub enum QueryFailure {
 /// Runs queries.
 #[async_trait]
 pub trait QueryStore: Send + Sync + 'static {
-    /// Reads a page from one snapshot of the store. The result equals that of [`run_in_memory`](super::run_in_memory),
-    /// except that a page may be shorter where rows are large. If the caller is cancelled, so is the query.
+    /// Reads a page from one snapshot of the store. The result equals that of [`run_in_memory`](super::run_in_memory), or
+    /// for the rows of jobs that of [`run_jobs_in_memory`](crate::jobs::run_jobs_in_memory), except that a page may be shorter where rows are large. If the caller is cancelled, so is the query.
     ///
     /// A query must not delay other calls of the store.
     async fn run_query(&self, request: PageRequest) -> Result<Page, QueryFailure>;

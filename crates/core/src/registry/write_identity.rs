@@ -261,6 +261,7 @@ impl Hub {
         last_state: Option<(Identity, TwinDocument)>,
     ) {
         self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
+        self.jobs.device_changed(id);
         info!(device = %id, "identity deleted");
         self.configurations.identity_changed(id);
         if let Some((identity, twin)) = last_state {

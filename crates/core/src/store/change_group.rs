@@ -1,7 +1,8 @@
 //! Changes of identities and twins that are persisted together.
 
-use ferrohub_model::{ErrorCode, HubError, IdentityId};
+use ferrohub_model::{ErrorCode, HubError, IdentityId, Timestamp};
 
+use crate::jobs::JobLease;
 use crate::registry::{Identity, already_exists, not_found, wrong_etag};
 use crate::twins::{TwinChangeFn, TwinDocument};
 
@@ -39,6 +40,16 @@ pub enum Change {
         /// The function.
         change: TwinChangeFn,
     },
+    /// Ends the row of a job for this device or module as done, if the row is open, the job runs, the lease is not lost,
+    /// and the identity is of the generation that the job selected.
+    JobDevice {
+        /// The identity.
+        id: IdentityId,
+        /// The lease of the job.
+        lease: JobLease,
+        /// The current time.
+        now: Timestamp,
+    },
 }
 
 impl Change {
@@ -49,7 +60,10 @@ impl Change {
             Self::Create { identity, .. } | Self::EnsureModule(identity) | Self::Update { identity, .. } => {
                 &identity.id
             }
-            Self::Delete { id, .. } | Self::EnsureNoModule(id) | Self::Twin { id, .. } => id,
+            Self::Delete { id, .. }
+            | Self::EnsureNoModule(id)
+            | Self::Twin { id, .. }
+            | Self::JobDevice { id, .. } => id,
         }
     }
 }
@@ -100,6 +114,8 @@ pub enum Refusal {
     WrongEtag,
     /// The function returned this error.
     Twin(HubError),
+    /// The row of the job is not open, the job does not run, or its lease is lost.
+    JobDeviceNotOpen,
 }
 
 impl From<Refused> for HubError {
@@ -121,6 +137,10 @@ impl From<Refused> for HubError {
             Refusal::NotFound => not_found(&id),
             Refusal::WrongEtag => wrong_etag(),
             Refusal::Twin(error) => error,
+            Refusal::JobDeviceNotOpen => Self::new(
+                ErrorCode::JobRunPreconditionFailed,
+                format!("The job does not work on {id} any more."),
+            ),
         }
     }
 }

@@ -10,6 +10,7 @@ mod deletion;
 mod feedback;
 mod file_notifications;
 mod import_export;
+mod jobs;
 mod messages;
 mod method_calls;
 mod operations;

@@ -12,6 +12,7 @@ use ferrohub_core::configurations::ConfigurationId;
 use ferrohub_core::files::{
     BlobError, BlobFolder as _, BlobOperationError, ByteStream, Condition, PutOptions,
 };
+use ferrohub_core::jobs::{JobFilter, JobWork, NewJob};
 use ferrohub_core::methods::MethodCall;
 use ferrohub_core::node::RequestId;
 use ferrohub_core::operations::Identities;
@@ -32,7 +33,7 @@ use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::import_export::{ContainerUrlRequest, ImportExportRequest};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
 use ferrohub_model::method::MethodName;
-use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, KeyChange, ModuleId, Right, sas};
+use ferrohub_model::{DeviceId, ErrorCode, HubError, IdentityId, JobId, KeyChange, ModuleId, Right, sas};
 use serde_json::{Value, json};
 
 use crate::test_hub::{EXPIRY, HOST, TestHub, id, key, policy};
@@ -150,7 +151,8 @@ impl World {
         let events = self.owner.get_event_log().await.unwrap();
         let next: Vec<u64> = events.partitions.iter().map(|partition| partition.next).collect();
         let queued = self.store.queued_messages(&id(DEVICE)).await.unwrap().len();
-        format!("{identities}{policies:?}{authorities}{faults:?}{files:?}{next:?}{queued}")
+        let jobs = self.owner.list_jobs(&JobFilter::default()).await.unwrap().jobs.len();
+        format!("{identities}{policies:?}{authorities}{faults:?}{files:?}{next:?}{queued}{jobs}")
     }
 }
 
@@ -164,6 +166,12 @@ fn message_to(device: &str) -> MessageProperties {
     let mut properties = MessageProperties::default();
     properties.system.insert(SystemProperty::To, format!("/devices/{device}/messages/deviceBound"));
     properties
+}
+
+/// A job on a device that does not exist.
+fn new_job(id: &str, work: JobWork) -> NewJob {
+    let condition = "deviceId = 'nobody'".to_owned();
+    NewJob { id: JobId::new(id).unwrap(), work, condition, start: None, max_seconds: 60 }
 }
 
 fn method_call() -> MethodCall {
@@ -233,6 +241,17 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
             let content = serde_json::from_value(content).unwrap();
             done(caller.apply_configuration_content(&device, &content).await)
         }
+        Operation::CreateJob => {
+            let work = JobWork::Twin(change());
+            done(caller.create_job(new_job(name, work)).await)
+        }
+        Operation::CreateMethodJob => {
+            let work = JobWork::Method(method_call());
+            done(caller.create_job(new_job(&format!("{name}-method"), work)).await)
+        }
+        Operation::GetJob => done(caller.get_job(&JobId::new(name).unwrap()).await),
+        Operation::ListJobs => done(caller.list_jobs(&JobFilter::default()).await),
+        Operation::CancelJob => done(caller.cancel_job(&JobId::new(name).unwrap()).await),
         Operation::InvokeMethod => done(caller.invoke_method(&identity, method_call()).await),
         Operation::ReadEvents => {
             let request = ReadRequest {
@@ -362,6 +381,11 @@ async fn call_as_identity(
         | Operation::DeleteConfiguration
         | Operation::TestConfigurationQueries
         | Operation::ApplyConfigurationContent
+        | Operation::CreateJob
+        | Operation::CreateMethodJob
+        | Operation::GetJob
+        | Operation::ListJobs
+        | Operation::CancelJob
         | Operation::PatchTwin
         | Operation::PutTwin
         | Operation::ReadEvents

@@ -83,7 +83,7 @@ impl TestHub {
             containers: None,
         };
         let metrics = Metrics::register(&mut Registry::default());
-        let hub = Arc::new(Hub::start(settings, ports, metrics).await.unwrap());
+        let hub = Hub::start(settings, ports, metrics).await.unwrap();
         Self { hub, store, events, files, clock, configure }
     }
 

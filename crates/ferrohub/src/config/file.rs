@@ -13,6 +13,7 @@ use ferrohub_model::{Right, SharedAccessKey};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::configurations::ConfigurationsConfig;
+use super::jobs::JobsConfig;
 use super::messages::MessagesConfig;
 use super::queries::QueriesConfig;
 
@@ -32,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) messages: MessagesConfig,
     pub(crate) queries: QueriesConfig,
     pub(crate) configurations: ConfigurationsConfig,
+    pub(crate) jobs: JobsConfig,
     pub(crate) entra: EntraConfig,
     /// Shared access policies besides those in the data folder.
     #[serde(rename = "policy")]
@@ -56,6 +58,7 @@ impl Default for Config {
             messages: MessagesConfig::default(),
             queries: QueriesConfig::default(),
             configurations: ConfigurationsConfig::default(),
+            jobs: JobsConfig::default(),
             entra: EntraConfig::default(),
             policies: Vec::new(),
             device_cas: Vec::new(),

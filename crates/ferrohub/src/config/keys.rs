@@ -140,6 +140,16 @@ pub(crate) const KEYS: &[Key] = &[
         "configurations.max_waiting_devices",
         "Maximum number of changed devices that wait to be compared; if more change, all devices are.",
     ),
+    key(
+        "jobs.max_active",
+        "Maximum number of jobs that have not ended, those that start later included: 1 to 10000; more are refused with 429004.",
+    ),
+    key("jobs.max_devices", "Maximum number of devices on which a job works at the same time: 1 to 4096."),
+    key(
+        "jobs.max_devices_per_hub",
+        "Maximum number of devices on which all jobs work at the same time: 1 to 65536.",
+    ),
+    key("jobs.history_days", "How long a job and its rows are kept after its end: 1 to 3650 days."),
     key("limits.devices", "Maximum number of devices."),
     key("limits.modules_per_device", "Maximum number of modules per device."),
     key("limits.twin_tags_bytes", "Maximum size of the tags of a twin."),

@@ -179,6 +179,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     config.messages.check()?;
     config.queries.check()?;
     config.configurations.check()?;
+    config.jobs.check()?;
     let mut names: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
     names.sort_unstable();
     if let Some(name) =

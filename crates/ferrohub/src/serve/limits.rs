@@ -11,7 +11,7 @@ use ferrohub_gateway::{AmqpLimits, GatewayLimits, MqttLimits};
 use crate::config::{Config, EventsConfig, FilesConfig, LimitsConfig};
 
 pub(super) fn core_limits(config: &Config) -> Limits {
-    let Config { limits: config, messages, queries, configurations, files, faults, .. } = config;
+    let Config { limits: config, messages, queries, jobs, configurations, files, faults, .. } = config;
     Limits {
         devices: config.devices,
         modules_per_device: config.modules_per_device,
@@ -23,6 +23,7 @@ pub(super) fn core_limits(config: &Config) -> Limits {
         },
         queries: queries.limits(),
         configurations: configurations.limits(),
+        jobs: jobs.limits(),
         messages: messages.limits(),
         files: file_limits(files),
         in_flight_methods_per_device: config.in_flight_methods_per_device,

@@ -64,7 +64,7 @@ impl SetUp {
 
     pub(crate) async fn start(self) -> Arc<Hub> {
         let metrics = Metrics::register(&mut Registry::default());
-        Arc::new(Hub::start(self.settings, self.ports, metrics).await.unwrap())
+        Hub::start(self.settings, self.ports, metrics).await.unwrap()
     }
 }
 

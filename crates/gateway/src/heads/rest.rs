@@ -12,6 +12,7 @@ mod error;
 mod faults;
 mod files;
 mod import_export;
+mod jobs;
 mod message_headers;
 mod methods;
 mod openapi;

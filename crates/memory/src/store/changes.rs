@@ -41,6 +41,7 @@ impl State {
             Change::Update { identity, expected_etag } => self.update(identity, &expected_etag)?,
             Change::Delete { id, expected_etag } => self.delete(&id, expected_etag.as_deref())?,
             Change::EnsureNoModule(id) => self.remove_identities(|other| *other == id),
+            Change::JobDevice { id, lease, now } => self.end_job_device(&id, lease, now)?,
             Change::Twin { id, change } => return self.change_twin(&id, &change).map(Some),
         }
         Ok(None)

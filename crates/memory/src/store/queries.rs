@@ -1,15 +1,21 @@
 //! Queries on twins.
 
 use async_trait::async_trait;
+use ferrohub_core::jobs::run_jobs_in_memory;
 use ferrohub_core::queries::{Page, PageRequest, QueryFailure, QueryStore, run_in_memory};
 use ferrohub_core::store::StoreError;
 use ferrohub_model::SharedAccessKey;
 
 use super::MemoryStore;
+use super::state::State;
 
 #[async_trait]
 impl QueryStore for MemoryStore {
     async fn run_query(&self, request: PageRequest) -> Result<Page, QueryFailure> {
+        if request.is_on_jobs() {
+            let rows = self.read(State::job_rows).await?;
+            return Ok(run_jobs_in_memory(&request, rows));
+        }
         let twins: Vec<_> = self
             .read(|state| {
                 let ids: Vec<_> =

@@ -14,6 +14,7 @@ use ferrohub_model::{IdentityId, SharedAccessKey, Timestamp};
 use super::configurations::StoredConfigurations;
 use super::feedback::Feedback;
 use super::import_export::StoredJob;
+use super::jobs::Job;
 use super::leases::Lease;
 use super::messages::Message;
 use super::notifications::Notification;
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) jobs: Vec<StoredJob>,
     pub(super) configurations: StoredConfigurations,
     pub(super) leases: BTreeMap<String, Lease>,
+    /// Jobs on many devices by number.
+    pub(super) scheduled_jobs: Sequenced<Job>,
     /// The key that signs continuation tokens of queries.
     pub(super) continuation_key: Option<SharedAccessKey>,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use ferrohub_core::jobs::row_document;
 use ferrohub_core::queries::{Page, PageItems, PageRequest, Position, QueryFailure};
 use ferrohub_model::IdentityId;
 use ferrohub_query::plan::{Column, Output, Path};
@@ -14,6 +15,7 @@ use super::indexes::IndexedPath;
 use super::statement::{Statement, build};
 use super::{functions, stop};
 use crate::rows;
+use crate::statements::jobs::{JOB_COLUMNS, job_head, job_row};
 
 /// Reads a page. The outer error is one of SQLite.
 pub(crate) fn read(
@@ -32,6 +34,7 @@ pub(crate) fn read(
         match (Aggregation::new(&request.query.output), &request.query.output) {
             (Some(aggregation), _) => aggregate(request, aggregation, rows),
             (None, Output::Columns(columns)) => columns_page(request, columns, rows).map(Ok),
+            (None, _) if request.is_on_jobs() => jobs_page(request, rows).map(Ok),
             (None, _) => twins_page(request, rows).map(Ok),
         }
     });
@@ -106,6 +109,30 @@ fn twins_page(request: &PageRequest, mut rows: Rows<'_>) -> Result<Page> {
     };
     let (twins, next) = page.finish(has_more);
     Ok(Page { items: PageItems::Twins(twins), next })
+}
+
+fn jobs_page(request: &PageRequest, mut rows: Rows<'_>) -> Result<Page> {
+    let mut page = Collector::new(request);
+    let mut last = 0;
+    let has_more = loop {
+        let row = match next(&mut rows, !page.items.is_empty())? {
+            Next::End { has_more } => break has_more,
+            Next::Row(row) => row,
+        };
+        let (job, device) = (job_head(row)?, job_row(row, JOB_COLUMNS.len())?);
+        let document = row_document(&job, &device);
+        if !page.has_room(document.values().map(|value| value.to_string().len()).sum()) {
+            break true;
+        }
+        last = job.number;
+        page.push(device.id, document);
+    };
+    let (items, next) = page.finish(has_more);
+    let next = next.map(|position| match position {
+        Position::After(id) => Position::AfterJob { number: last, id },
+        other => other,
+    });
+    Ok(Page { items: PageItems::Rows(items), next })
 }
 
 fn columns_page(request: &PageRequest, columns: &[Column<Path>], mut rows: Rows<'_>) -> Result<Page> {

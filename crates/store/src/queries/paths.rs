@@ -45,6 +45,9 @@ impl Scope<'_> {
         if let Some(index) = self.indexed.iter().find(|indexed| indexed.is(path)) {
             return Expression::Json(format!("(t.{})", index.expression()));
         }
+        if self.source == Source::Jobs {
+            return self.job_path(*root, members);
+        }
         let whole = members.is_empty();
         match root {
             Root::Tags => self.object("tags", "{}", members),
@@ -136,7 +139,7 @@ impl Scope<'_> {
     }
 
     /// A value inside a column of JSON.
-    fn member(&mut self, column: &str, members: &[Member]) -> Expression {
+    pub(super) fn member(&mut self, column: &str, members: &[Member]) -> Expression {
         if members.is_empty() {
             return Expression::Json(format!("json({column})"));
         }

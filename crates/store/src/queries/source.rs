@@ -6,7 +6,7 @@
 
 use ferrohub_core::twins::TwinDocument;
 use ferrohub_query::Query;
-use ferrohub_query::plan::{Condition, Output, Path, Root};
+use ferrohub_query::plan::{Collection, Condition, Output, Path, Root};
 use serde_json::{Value, json};
 
 /// The tables of a query.
@@ -20,10 +20,15 @@ pub(super) enum Source {
     Twins,
     /// `twin` with `identity`.
     TwinsWithIdentities,
+    /// `job_device` with `job`.
+    Jobs,
 }
 
 impl Source {
     pub(super) fn of(query: &Query) -> Self {
+        if query.filter.collection == Collection::Jobs {
+            return Self::Jobs;
+        }
         let (mut identity, mut twin) = (false, false);
         if query.output == Output::Documents {
             (identity, twin) = (true, true);
@@ -53,6 +58,7 @@ impl Source {
             Self::TwinsWithIdentities => {
                 "twin AS t CROSS JOIN identity AS i ON i.device_id = t.device_id AND i.module_id = t.module_id"
             }
+            Self::Jobs => "job_device AS d JOIN job AS j ON j.number = d.job",
         }
     }
 
@@ -60,6 +66,7 @@ impl Source {
         match self {
             Self::Identities | Self::IdentitiesWithTwins => "i.device_id",
             Self::Twins | Self::TwinsWithIdentities => "t.device_id",
+            Self::Jobs => "d.device_id",
         }
     }
 
@@ -67,6 +74,7 @@ impl Source {
         match self {
             Self::Identities | Self::IdentitiesWithTwins => "i.module_id",
             Self::Twins | Self::TwinsWithIdentities => "t.module_id",
+            Self::Jobs => "d.module_id",
         }
     }
 }
@@ -153,6 +161,7 @@ mod tests {
                 "SELECT COUNT() FROM devices WHERE properties.desired.$version = 1",
                 Source::IdentitiesWithTwins,
             ),
+            ("SELECT * FROM devices.jobs WHERE status = 'failed'", Source::Jobs),
             ("SELECT COUNT() FROM devices WHERE other = 1", Source::Twins),
         ] {
             let parsed = Query::parse(query, Dialect::Twins, &Limits::QUERY).unwrap();

@@ -8,7 +8,8 @@ use super::indexes::IndexedPath;
 use super::paths::Scope;
 use super::source::Source;
 use super::sql::{Parameters, join};
-use crate::rows::{IDENTITY_COLUMNS, TWIN_VALUES};
+use crate::rows::{self, IDENTITY_COLUMNS, TWIN_VALUES};
+use crate::statements::jobs::{JOB_COLUMNS, ROW_COLUMNS};
 
 /// A statement and its parameters.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Statement {
 
 /// Builds the statement for a page.
 ///
-/// * For whole twins, its rows are the columns of identity and twin.
+/// * For whole twins, its rows are the columns of identity and twin; for the rows of jobs, those of job and row.
 /// * For columns: device id, module id, and the JSON text of each column.
 /// * For aggregates: the JSON text of each path of the aggregation, or only the number of rows if it only counts.
 pub(super) fn build(request: &PageRequest, indexed: &[IndexedPath]) -> Statement {
@@ -45,11 +46,13 @@ pub(super) fn build(request: &PageRequest, indexed: &[IndexedPath]) -> Statement
             let columns = values(&mut scope, columns.iter().map(|column| &column.value));
             [&ids[..], &[columns]].concat().join(", ")
         }
+        (None, _) if collection == Collection::Jobs => job_columns(),
         (None, _) => format!("{}, {TWIN_VALUES}", identity_columns()),
     };
     let mut conditions = vec![match collection {
         Collection::Modules => format!("{} > ''", source.module_id()),
-        Collection::Devices | Collection::Jobs => format!("{} = ''", source.module_id()),
+        Collection::Devices => format!("{} = ''", source.module_id()),
+        Collection::Jobs => "1".to_owned(),
     }];
     conditions.extend(query.filter.condition.as_ref().map(|condition| scope.is_true(condition)));
     if aggregation.is_none() {
@@ -59,7 +62,9 @@ pub(super) fn build(request: &PageRequest, indexed: &[IndexedPath]) -> Statement
     if aggregation.is_none() {
         // One more row tells whether there is another page.
         let rows = request.rows.saturating_add(1);
-        sql.push_str(&format!(" ORDER BY {}, {} LIMIT {rows}", source.device_id(), source.module_id()));
+        let first = if collection == Collection::Jobs { "d.job, " } else { "" };
+        let (device, module) = (source.device_id(), source.module_id());
+        sql.push_str(&format!(" ORDER BY {first}{device}, {module} LIMIT {rows}"));
     }
     let mut is_live = false;
     query.visit_paths(&mut |path: &Path| {
@@ -80,16 +85,33 @@ fn identity_columns() -> String {
     columns.join(", ")
 }
 
+/// Returns the columns of a job, and of its row.
+fn job_columns() -> String {
+    let job = JOB_COLUMNS.iter().map(|column| format!("j.{column}"));
+    let row = ROW_COLUMNS.iter().map(|column| format!("d.{column}"));
+    job.chain(row).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns the condition for rows after a position.
 fn after(scope: &mut Scope<'_>, position: Option<&Position>) -> Option<String> {
-    let Some(Position::After(id)) = position else { return None };
+    let (number, id) = match position? {
+        Position::After(id) => (None, id),
+        Position::AfterJob { number, id } => (Some(*number), id),
+        Position::Row(_) => return None,
+    };
     let (device_column, module_column) = (scope.source.device_id(), scope.source.module_id());
     let device = scope.parameters.bind(id.device_str());
     Some(match scope.collection {
+        Collection::Jobs => {
+            let module = scope.parameters.bind(id.module_str().unwrap_or_default());
+            // A number, and not a text as all parameters.
+            let number = rows::signed(number?);
+            format!("(d.job, {device_column}, {module_column}) > ({number}, {device}, {module})")
+        }
         Collection::Modules => {
             let module = scope.parameters.bind(id.module_str().unwrap_or_default());
             format!("({device_column}, {module_column}) > ({device}, {module})")
         }
-        Collection::Devices | Collection::Jobs => format!("{device_column} > {device}"),
+        Collection::Devices => format!("{device_column} > {device}"),
     })
 }

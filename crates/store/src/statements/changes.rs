@@ -7,6 +7,7 @@ use ferrohub_model::IdentityId;
 use ferrohub_model::device::Status;
 use rusqlite::{Connection, Result, params};
 
+use super::jobs::end_job_device;
 use super::twins::{save_twin, twin};
 use crate::rows::{self, IDENTITY_COLUMNS, id_columns};
 
@@ -44,6 +45,9 @@ fn apply_changes(db: &Connection, group: ChangeGroup) -> Result<std::result::Res
             Change::Delete { id, expected_etag } => delete(db, id, expected_etag.as_deref()),
             Change::EnsureNoModule(id) => delete(db, id, None).map(|_| Ok(None)),
             Change::Twin { id, change } => change_twin(db, id, change),
+            Change::JobDevice { id, lease, now } => {
+                end_job_device(db, id, *lease, *now).map(|ended| ended.map(|()| None))
+            }
         }?;
         match outcome {
             Ok(twin) => applied.twins.extend(twin),

@@ -9,3 +9,4 @@ mod generate;
 mod hostile;
 mod limits;
 mod random;
+mod random_jobs;

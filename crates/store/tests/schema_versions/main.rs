@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use ferrohub_core::background::{LeaseOutcome, LeaseRequest};
+use ferrohub_core::jobs::{JobCounts, JobPhase};
 use ferrohub_core::registry::{Authentication, DeviceCounts};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::Store;
@@ -18,7 +19,7 @@ use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEven
 use ferrohub_model::file::BlobName;
 use ferrohub_model::import_export::JobStatus;
 use ferrohub_model::message::SystemProperty;
-use ferrohub_model::{DeviceId, IdentityId, Rights, SharedAccessKey, Timestamp};
+use ferrohub_model::{DeviceId, IdentityId, JobId, Rights, SharedAccessKey, Timestamp};
 use ferrohub_store::{SqliteEventLog, SqliteStore, StoreMetrics};
 use fixture::{EVENTS, HUB, KINDS, Kind, row_count, schema, tables};
 use rusqlite::{Connection, OpenFlags};
@@ -97,6 +98,7 @@ async fn this_version_opens_every_earlier_pair_of_databases_and_finds_their_rows
             secrets_are_found(&store, hub).await;
             jobs_are_found(&store, hub).await;
             configurations_are_found(&store, hub).await;
+            scheduled_jobs_are_found(&store, hub).await;
             events_are_found(&log, events).await;
             store.close().await;
             log.close().await;
@@ -249,6 +251,22 @@ async fn configurations_are_found(store: &dyn Store, version: usize) {
         (Some(7), "fan-speed")
     );
     assert_eq!(store.sweep_position().await.unwrap(), DeviceId::new("pump-1").ok());
+}
+
+async fn scheduled_jobs_are_found(store: &dyn Store, version: usize) {
+    let job = store.job(&JobId::new("reboot-1").unwrap()).await.unwrap();
+    if version < 11 {
+        assert_eq!(job, None);
+        return;
+    }
+    let job = job.unwrap();
+    assert_eq!((job.number, job.phase, job.definition.condition.as_str()), (3, JobPhase::Running, "*"));
+    let counts = JobCounts { pending: 1, waiting: 0, running: 1, completed: 1, failed: 0 };
+    assert_eq!(job.counts, counts);
+    let open = store.open_job_devices(3, None, 9).await.unwrap();
+    assert_eq!(open.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["pump-1/filter"]);
+    assert_eq!(store.next_job("node-1", &[]).await.unwrap(), Some(time(0)));
+    assert_eq!(store.next_job("node-2", &[]).await.unwrap(), Some(time(1_800_000_000_000)));
 }
 
 async fn events_are_found(log: &SqliteEventLog, version: usize) {

@@ -49,7 +49,14 @@ pub(super) async fn invoke(caller: Caller, mut request: RestRequest) -> RestResu
 
 /// Parses the body of a call. The payload is a slice of the body, verbatim.
 fn read_call(body: &Bytes) -> Result<MethodCall, HubError> {
-    let invocation: MethodInvocation<'_> = from_object(body)?;
+    read_invocation(from_object(body)?, body)
+}
+
+/// Checks a call that was parsed from a body. The payload is a slice of the body, verbatim.
+pub(super) fn read_invocation(
+    invocation: MethodInvocation<'_>,
+    body: &Bytes,
+) -> Result<MethodCall, HubError> {
     let name = invocation
         .method_name
         .ok_or_else(|| HubError::new(ErrorCode::ArgumentNull, "methodName is required."))

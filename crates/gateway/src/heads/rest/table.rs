@@ -7,8 +7,8 @@ use super::described::Described;
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
 use super::{
-    authorities, cloud_to_device, configurations, faults, files, import_export, methods, policies, queries,
-    registry, telemetry, twins,
+    authorities, cloud_to_device, configurations, faults, files, import_export, jobs, methods, policies,
+    queries, registry, telemetry, twins,
 };
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
@@ -241,6 +241,18 @@ pub(super) static ROUTES: &[Route] = &[
     .body("ConfigurationContentRequest")
     .returns_nothing()
     .fails(&[404, 409, 413]),
+    Route::new(Op::CreateJob, Put, &["/jobs/v2/{jobId}"], service!(jobs::create))
+        .body("JobRequest")
+        .returns("Job")
+        .fails(&[409, 413, 429]),
+    Route::new(Op::GetJob, Get, &["/jobs/v2/{jobId}"], service!(jobs::get)).returns("Job").fails(&[404]),
+    Route::new(Op::CancelJob, Post, &["/jobs/v2/{jobId}/cancel"], service!(jobs::cancel))
+        .returns("Job")
+        .fails(&[404]),
+    Route::new(Op::ListJobs, Get, &["/jobs/v2/query"], service!(jobs::list))
+        .takes(&["jobType", "jobStatus", "x-ms-max-item-count", "x-ms-continuation"])
+        .returns("Jobs")
+        .with(&["x-ms-item-type", "x-ms-continuation"]),
     Route::new(Op::InvokeMethod, Post, METHOD, service_or_device!(methods::invoke, methods::calling_module))
         .nested()
         .takes(&["x-ms-edge-moduleId"])

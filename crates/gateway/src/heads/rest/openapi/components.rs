@@ -18,6 +18,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("twins", include_str!("../schemas/twins.json")),
     ("queries", include_str!("../schemas/queries.json")),
     ("configurations", include_str!("../schemas/configurations.json")),
+    ("jobs", include_str!("../schemas/jobs.json")),
     ("methods", include_str!("../schemas/methods.json")),
     ("telemetry", include_str!("../schemas/telemetry.json")),
     ("cloud_to_device", include_str!("../schemas/cloud_to_device.json")),
