@@ -121,6 +121,28 @@ fn localhost_commands_wait_for_a_hub_that_is_starting() {
     assert!(stopped.code == 1 && stopped.stderr.contains("the hub is not ready after 0 s"), "{stopped:?}");
 }
 
+#[test]
+fn localhost_the_guide_to_migrate_from_azure_can_be_pasted_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/how-to/migrate-from-azure.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let blocks = guide.split("```sh\n").skip(1).filter_map(|text| text.split("```").next());
+    let script = format!("set -e\n{}", blocks.collect::<String>());
+    let _leftover = Stop(folder.path().to_owned());
+    // The hub runs on after the script, so the output is a file: a pipe would not end.
+    let output = folder.path().join("out.log");
+    let file = File::create(&output).unwrap();
+    let mut command = shell_in(folder.path(), &script);
+    command.stdout(file.try_clone().unwrap()).stderr(file).process_group(0);
+    let status = command.spawn().unwrap().wait().unwrap();
+    let text = fs::read_to_string(&output).unwrap();
+    assert!(status.success(), "{status}: {text}");
+    for expected in ["imported 2 lines", "exported 4 lines", "4 exported.txt", "SharedAccessKey=AAECAwQFBgcICQoLDA0ODw=="] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!folder.path().join("devices.txt").exists());
+}
+
 /// Kills the hub of the folder on drop.
 struct Stop(PathBuf);
 
@@ -172,7 +194,7 @@ fn operations_that_are_not_there_yet_are_refused() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let token = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
-    for (method, path) in [("GET", "/jobs/v2/j"), ("PUT", "/jobs/v2/j"), ("GET", "/digitaltwins/d")] {
+    for (method, path) in [("GET", "/digitaltwins/d"), ("POST", "/getDevicesAndModulesInTargetDeviceScope")] {
         let answer =
             service.http(method, &format!("{path}?api-version=2021-04-12"), Some(&token), Some("{}"));
         assert!(answer.status == 404 || answer.status == 405, "{method} {path}: {answer:?}");

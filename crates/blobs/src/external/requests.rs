@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ferrohub_core::import_export::ContainerError;
 use ferrohub_model::{blob_sas, percent};
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;

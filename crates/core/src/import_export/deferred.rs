@@ -1,13 +1,15 @@
 //! Lines that name an edge device or a device that comes later in the blob. They are stored, and applied once the rest of the
 //! blob is: in rounds, because one may belong to another.
 
-use ferrohub_model::IdentityId;
+use std::collections::HashSet;
+
 use ferrohub_model::bulk::BulkError;
+use ferrohub_model::IdentityId;
 
 use super::DeferredLine;
 use super::failure::RunFailure;
 use super::import::{Import, PAGE_ITEMS, parse_line};
-use crate::registry::{RegistryChange, Settled};
+use crate::registry::RegistryChange;
 
 /// Reads the item of a deferred line. The number is that of the item in its page.
 fn parse(line: &DeferredLine, number: usize) -> Option<Result<RegistryChange, BulkError>> {
@@ -43,7 +45,7 @@ impl Import<'_> {
     async fn run_round(&mut self, job: &str, is_last: bool) -> Result<(), RunFailure> {
         let mut after = 0;
         // The lines of an identity keep their order: one that still waits holds those after it back.
-        let mut waiting = std::collections::HashSet::<IdentityId>::new();
+        let mut waiting = HashSet::<IdentityId>::new();
         loop {
             self.hub.keep_running(self.context).await?;
             let lines = self.hub.store.deferred_lines(job, after, PAGE_ITEMS).await?;
@@ -73,7 +75,7 @@ impl Import<'_> {
     async fn apply_deferred(&mut self, page: DeferredPage) -> Result<(), RunFailure> {
         let DeferredPage { numbers, devices, modules, .. } = page;
         for items in [devices, modules] {
-            let _recorded: Settled = self.apply(items, Some(numbers.clone())).await?;
+            self.apply(items, Some(numbers.clone())).await?;
         }
         Ok(())
     }
@@ -84,7 +86,7 @@ impl Import<'_> {
 struct DeferredPage {
     /// The numbers of the lines, by the numbers of the items.
     numbers: Vec<u64>,
-    ids: std::collections::HashSet<IdentityId>,
+    ids: HashSet<IdentityId>,
     devices: Vec<RegistryChange>,
     modules: Vec<RegistryChange>,
 }

@@ -13,7 +13,7 @@ use ferrohub_model::{ErrorCode, IdentityId};
 use super::container::ContainerLocation;
 use super::failure::RunFailure;
 use super::lines::{Line, LineError, Lines};
-use super::page::{PageCommit, log_lines};
+use super::page::log_lines;
 use super::worker::RunContext;
 use super::{DeferredLine, ERRORS_BLOB, Job, JobProgress, JobRecord};
 use crate::hub::Hub;
@@ -240,24 +240,8 @@ impl Import<'_> {
         items: Vec<RegistryChange>,
         deferred: Option<Vec<u64>>,
     ) -> Result<Settled, RunFailure> {
-        if items.is_empty() {
-            return Ok(Settled::default());
-        }
-        let mut commit = PageCommit {
-            store: &*self.hub.store,
-            run: &self.context.run,
-            progress: self.progress.clone(),
-            max_errors: self.hub.limits.import_export.errors,
-            deferred,
-            failure: None,
-        };
-        let failed = self.hub.apply_together(items, &mut commit).await;
-        let failure = commit.failure.take().or_else(|| store_failure(&failed));
-        if failure.is_none() && commit.deferred.is_some() {
-            commit.record_failed(&failed).await?;
-        }
-        self.progress = commit.progress;
-        failure.map_or(Ok(failed), Err)
+        let hub = self.hub;
+        hub.apply_for_job(items, &self.context.run, &mut self.progress, deferred).await
     }
 
     /// Records that all lines of a page are done or deferred.
@@ -278,12 +262,6 @@ impl Import<'_> {
             false => Err(RunFailure::Ended),
         }
     }
-}
-
-/// Returns the failure of the hub's store, if it made an item fail: the item is tried again.
-fn store_failure(failed: &Settled) -> Option<RunFailure> {
-    let is_of_store = |error: &&BulkError| error.error_code == ErrorCode::ServerError.name();
-    failed.errors.iter().find(is_of_store).map(|error| RunFailure::Storage(error.error_status.clone()))
 }
 
 /// Returns what a line says. `None` for a line that is no JSON object, such as an empty line or a comment. `number` is that of

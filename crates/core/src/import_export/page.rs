@@ -7,26 +7,65 @@ use serde_json::json;
 
 use super::failure::RunFailure;
 use super::{JobProgress, JobRecord, JobRun};
-use crate::registry::{CommitGroups, Settle, Settled};
+use crate::hub::Hub;
+use crate::registry::{CommitGroups, RegistryChange, Settle, Settled};
 use crate::store::{Applied, ChangeGroup, Outcomes, Refused, Store, StoreError};
 
+impl Hub {
+    /// Applies items in commits that also record in `progress` which of them are done. `deferred` has the numbers of their lines,
+    /// if they were deferred. Returns the items that failed and are not recorded yet; there are none of deferred lines.
+    pub(super) async fn apply_for_job(
+        &self,
+        items: Vec<RegistryChange>,
+        run: &JobRun,
+        progress: &mut JobProgress,
+        deferred: Option<Vec<u64>>,
+    ) -> Result<Settled, RunFailure> {
+        if items.is_empty() {
+            return Ok(Settled::default());
+        }
+        let mut commit = PageCommit {
+            store: &*self.store,
+            run,
+            progress: progress.clone(),
+            max_errors: self.limits.import_export.errors,
+            deferred,
+            failure: None,
+        };
+        let mut failed = self.apply_together(items, &mut commit).await;
+        let failure = commit.failure.take().or_else(|| store_failure(&failed));
+        if failure.is_none() && commit.deferred.is_some() {
+            commit.record_failed(&failed).await?;
+            failed = Settled::default();
+        }
+        *progress = commit.progress;
+        failure.map_or(Ok(failed), Err)
+    }
+}
+
+/// Returns the failure of the hub's store, if it made an item fail: the item is tried again.
+fn store_failure(failed: &Settled) -> Option<RunFailure> {
+    let is_of_store = |error: &&BulkError| error.error_code == ErrorCode::ServerError.name();
+    failed.errors.iter().find(is_of_store).map(|error| RunFailure::Storage(error.error_status.clone()))
+}
+
 /// The changes of a page are written with the progress of the job.
-pub(super) struct PageCommit<'a> {
-    pub(super) store: &'a dyn Store,
-    pub(super) run: &'a JobRun,
+struct PageCommit<'a> {
+    store: &'a dyn Store,
+    run: &'a JobRun,
     /// How far the job is, with the items of this page that are done.
-    pub(super) progress: JobProgress,
+    progress: JobProgress,
     /// The maximum number of errors in the log.
-    pub(super) max_errors: u64,
+    max_errors: u64,
     /// The numbers of the lines of the items, if the items are lines that were deferred.
-    pub(super) deferred: Option<Vec<u64>>,
+    deferred: Option<Vec<u64>>,
     /// Set when a commit failed. The errors of the items then have no meaning.
-    pub(super) failure: Option<RunFailure>,
+    failure: Option<RunFailure>,
 }
 
 impl PageCommit<'_> {
     /// Records items that failed before anything was written of them.
-    pub(super) async fn record_failed(&mut self, settled: &Settled) -> Result<(), RunFailure> {
+    async fn record_failed(&mut self, settled: &Settled) -> Result<(), RunFailure> {
         if settled.numbers.is_empty() {
             return Ok(());
         }

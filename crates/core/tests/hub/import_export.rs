@@ -182,26 +182,28 @@ async fn a_fleet_is_exported_and_imported_into_another_hub() {
     start_worker(&old);
     start_worker(&new);
     create_fleet(&old).await;
-    old.connect("plain").await.patch_reported(br#"{"seen":true}"#, None).await.unwrap();
+    old.create("reporting").await;
+    old.connect("reporting").await.patch_reported(br#"{"seen":true}"#, None).await.unwrap();
     let exported = run(&old, &export(&old).await).await;
     assert_eq!((exported.status, exported.progress), (JobStatus::Completed, 100));
-    assert_eq!((exported.items_done, exported.items_failed), (14, 0));
+    assert_eq!((exported.items_done, exported.items_failed), (15, 0));
     let text = read(&old, "devices.txt").await.unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 14);
+    assert_eq!(lines.len(), 15);
     let plain = lines.iter().position(|line| line["id"] == "plain").unwrap();
-    assert_eq!(lines[plain]["properties"]["reported"], json!({ "seen": true }));
+    let reporting = lines.iter().find(|line| line["id"] == "reporting").unwrap();
+    assert_eq!(reporting["properties"]["reported"], json!({ "seen": true }));
     assert_eq!(lines[plain + 1]["moduleId"], "m", "a module is the line after its device");
     assert!(!text.contains("$metadata"), "as in Azure");
 
     let (job, errors) = import_lines(&new, &text).await;
     assert_eq!((job.status, errors), (JobStatus::Completed, None));
-    assert_eq!((job.items_done, job.items_failed), (14, 0));
+    assert_eq!((job.items_done, job.items_failed), (15, 0));
     assert_eq!(fleet(&new).await, fleet(&old).await);
 
     // Once more: nothing changes.
     let (again, errors) = import_lines(&new, &text).await;
-    assert_eq!((again.items_done, errors), (14, None));
+    assert_eq!((again.items_done, errors), (15, None));
     assert_eq!(fleet(&new).await, fleet(&old).await);
 
     let without_keys = ImportExportRequest {
