@@ -137,7 +137,9 @@ fn localhost_the_guide_to_migrate_from_azure_can_be_pasted_as_it_stands() {
     let status = command.spawn().unwrap().wait().unwrap();
     let text = fs::read_to_string(&output).unwrap();
     assert!(status.success(), "{status}: {text}");
-    for expected in ["imported 2 lines", "exported 4 lines", "4 exported.txt", "SharedAccessKey=AAECAwQFBgcICQoLDA0ODw=="] {
+    for expected in
+        ["imported 2 lines", "exported 4 lines", "4 exported.txt", "SharedAccessKey=AAECAwQFBgcICQoLDA0ODw=="]
+    {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     assert!(!folder.path().join("devices.txt").exists());

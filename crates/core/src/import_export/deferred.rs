@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use ferrohub_model::bulk::BulkError;
 use ferrohub_model::IdentityId;
+use ferrohub_model::bulk::BulkError;
 
 use super::DeferredLine;
 use super::failure::RunFailure;
