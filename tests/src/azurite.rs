@@ -38,6 +38,8 @@ impl Azurite {
             .env("AZURITE_ACCOUNTS", format!("{NAME}:{KEY}"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            // Node would make the standard error of the test non-blocking.
+            .stderr(Stdio::null())
             .spawn()
             .expect("cannot start node");
         let azurite = Self { child, address, _folder: folder };

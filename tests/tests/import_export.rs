@@ -10,8 +10,10 @@ use ferrohub_service::{ErrorKind, ImportExportRequest, JobStatus, ServiceClient}
 use serde_json::{Value, json};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
-/// The number of lines of the large import.
-const LINES: usize = 20_000;
+/// The environment variable with the number of lines of the large import. `cargo xtask test --full` sets it.
+const LINES_VARIABLE: &str = "IMPORT_LINES";
+/// The number of lines in the gate.
+const LINES_IN_GATE: usize = 20_000;
 
 fn keys() -> Value {
     json!({ "type": "sas", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } })
@@ -37,9 +39,15 @@ fn job(service: &Service, token: &str, id: &str) -> Value {
     service.http("GET", &path, Some(token), None).json()
 }
 
+fn lines() -> usize {
+    let number = std::env::var(LINES_VARIABLE).ok();
+    number.map_or(LINES_IN_GATE, |number| number.parse().expect("a number of lines"))
+}
+
 /// Waits until a job has ended.
 fn ended(service: &Service, token: &str, id: &str) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(300);
+    // A slow machine in the debug build takes some milliseconds for a line.
+    let deadline = Instant::now() + Duration::from_secs(100) + Duration::from_millis(10) * lines() as u32;
     loop {
         let job = job(service, token, id);
         if !matches!(job["status"].as_str(), Some("enqueued" | "running")) {
@@ -357,9 +365,10 @@ fn a_killed_hub_continues_an_import_and_applies_no_line_twice() {
     let mut hub = Hub::start();
     let (service, storage, url, token) =
         (Service::owner(&hub), Storage::start(&hub), container_url(&hub), owner(&hub));
+    let lines = lines();
     // A mode that fails for a line that is applied again.
-    let lines = json!({ "container_url": url, "name": "devices.txt", "count": LINES, "mode": "create" });
-    storage.call("put_lines", &lines).unwrap();
+    let blob = json!({ "container_url": url, "name": "devices.txt", "count": lines, "mode": "create" });
+    storage.call("put_lines", &blob).unwrap();
     let created = create(&service, &token, &import_of(&url));
     assert_eq!(created.status, 200, "{}", created.body);
     let id = created.json()["jobId"].as_str().unwrap().to_owned();
@@ -380,33 +389,12 @@ fn a_killed_hub_continues_an_import_and_applies_no_line_twice() {
     let done = ended(&service, &token, &id);
     assert_eq!(
         (&done["status"], &done["itemsDone"], &done["itemsFailed"]),
-        (&json!("completed"), &json!(LINES), &json!(0))
+        (&json!("completed"), &json!(lines), &json!(0))
     );
     let counts = service.call("get_device_registry_statistics", &json!({})).unwrap();
-    assert_eq!(counts["totalDeviceCount"], LINES);
-    assert_eq!(hub.metric("ferrohub_import_export_jobs", "completed"), 1.0);
-}
-
-#[test]
-fn heavy_a_million_lines_are_imported() {
-    let hub = Hub::start();
-    let (service, storage, url, token) =
-        (Service::owner(&hub), Storage::start(&hub), container_url(&hub), owner(&hub));
-    let lines = json!({ "container_url": url, "name": "devices.txt", "count": 1_000_000, "mode": "create" });
-    storage.call("put_lines", &lines).unwrap();
-    let created = create(&service, &token, &import_of(&url)).json();
-    let id = created["jobId"].as_str().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(3 * 3600);
-    let done = loop {
-        let job = job(&service, &token, id);
-        if job["status"] != "running" && job["status"] != "enqueued" {
-            break job;
-        }
-        assert!(Instant::now() < deadline, "{job}");
-        sleep(Duration::from_secs(1));
-    };
-    assert_eq!((&done["status"], &done["itemsDone"]), (&json!("completed"), &json!(1_000_000)));
+    assert_eq!(counts["totalDeviceCount"], lines);
     assert!(hub.resident_kib() < 1024 * 1024, "{} KiB", hub.resident_kib());
+    assert_eq!(hub.metric("ferrohub_import_export_jobs", "completed"), 1.0);
 }
 
 #[test]

@@ -15,6 +15,9 @@ use steps::Steps;
 /// Number of seeds of each test in `tests/power-loss` with `--full`. The gate runs about a hundred.
 const FULL_POWER_LOSS_SEEDS: &str = "3000";
 
+/// Number of lines of a large import with `--full`. The gate imports 20,000.
+const FULL_IMPORT_LINES: &str = "1000000";
+
 struct Options {
     quick: bool,
     full: bool,
@@ -81,6 +84,14 @@ fn gate(options: &Options, steps: &mut Steps) -> Result<()> {
                 .args(["nextest", "run", "--package", "ferrohub-power-loss", "--cargo-quiet"])
                 .args(["--profile", "long"])
                 .env("POWER_LOSS_SEEDS", FULL_POWER_LOSS_SEEDS))
+        })?;
+        steps.step("large import", || {
+            let ports = PrivilegedPorts::detect()?;
+            run(ports
+                .cargo()
+                .args(["nextest", "run", "--package", "ferrohub-acceptance", "--cargo-quiet"])
+                .args(["--profile", "long", "--filterset", "test(a_killed_hub_continues_an_import)"])
+                .env("IMPORT_LINES", FULL_IMPORT_LINES))
         })?;
     }
     steps.step("examples in the documentation", || {
