@@ -40,6 +40,8 @@ fn metric_descriptions() -> String {
         &metrics.queries.pages,
         &metrics.configurations.evaluations,
         &metrics.configurations.sweeps,
+        &metrics.jobs.jobs,
+        &metrics.jobs.devices,
         &metrics.import_export_jobs,
         &metrics.import_export_items,
         &metrics.messages,
