@@ -78,14 +78,13 @@ pub(crate) fn record_run(db: &Connection, run: &JobRun, record: &JobRecord) -> R
     db.prepare_cached("UPDATE import_export_job SET progress = ? WHERE sequence = ?")?
         .execute(params![serde_json::to_string(&record.progress).unwrap_or_default(), job])?;
     if !record.errors.is_empty() {
-        let mut next: i64 = db
+        let first: i64 = db
             .prepare_cached("SELECT coalesce(max(number) + 1, 0) FROM import_export_error WHERE job = ?")?
             .query_row([job], |row| row.get(0))?;
         let mut insert =
             db.prepare_cached("INSERT INTO import_export_error (job, number, line) VALUES (?, ?, ?)")?;
-        for line in &record.errors {
-            insert.execute(params![job, next, line])?;
-            next += 1;
+        for (number, line) in (first..).zip(&record.errors) {
+            insert.execute(params![job, number, line])?;
         }
     }
     let mut insert = db.prepare_cached(
