@@ -15,4 +15,5 @@ pub(crate) use change::{IdentityLocks, ServiceUpdate};
 pub use document::{TwinDocument, UpdateMode};
 pub use limits::TwinLimits;
 pub use section::Section;
+pub(crate) use section::{LAST_UPDATED, LAST_UPDATED_VERSION};
 pub use store::{TwinChangeFn, TwinStore};

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 mod device_client;
+pub(crate) mod digital_twins;
 pub(crate) mod env;
 pub(crate) mod faults;
 pub(crate) mod files;

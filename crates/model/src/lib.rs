@@ -10,6 +10,7 @@ pub mod blob_sas;
 pub mod bulk;
 pub mod connection_string;
 pub mod device;
+pub mod digital_twin;
 pub mod error;
 pub mod error_kind;
 pub mod error_response;

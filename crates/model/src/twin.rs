@@ -5,7 +5,7 @@ mod properties;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::properties::{SectionChange, parse_properties};
+pub use self::properties::{SectionChange, parse_properties, parse_value};
 
 use crate::device::{AuthenticationType, Capabilities, ConnectionState, Status, X509Thumbprints};
 use crate::timestamp::Timestamp;

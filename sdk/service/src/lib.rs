@@ -20,7 +20,8 @@
 //!
 //! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and others), modules
 //!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)), queries on twins
-//!   ([`query`](ServiceClient::query)) and method calls ([`invoke_method`](ServiceClient::invoke_method)).
+//!   ([`query`](ServiceClient::query)), digital twins ([`get_digital_twin`](ServiceClient::get_digital_twin)) and method
+//!   calls ([`invoke_method`](ServiceClient::invoke_method)).
 //! * [`ServiceClient::send_message`]: messages to devices, and [`ServiceClient::feedback`] on them.
 //! * [`ServiceClient::events`]: a stream of the events of devices.
 //! * [`receive_file_notification`](ServiceClient::receive_file_notification): notifications of uploaded files;
@@ -55,6 +56,7 @@ mod builder;
 mod client;
 mod cloud_to_device;
 mod credential;
+mod digital_twins;
 mod error;
 mod faults;
 mod files;
@@ -73,6 +75,7 @@ pub use builder::Builder;
 pub use client::ServiceClient;
 pub use cloud_to_device::{CloudToDeviceMessage, FeedbackStream, LockedFeedback};
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
+pub use digital_twins::DigitalTwin;
 pub use error::{BoxError, Error, ErrorKind};
 pub use ferrohub_model::bulk::{
     BulkError, BulkKeyError, BulkKeyRequest, BulkKeyResult, BulkResult, BulkWarning, ImportMode,
@@ -82,6 +85,7 @@ pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
 };
+pub use ferrohub_model::digital_twin::{DigitalTwinPatch, InvalidPath, PatchOperation, PatchPath};
 pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
 pub use ferrohub_model::file::FileNotification;
 pub use ferrohub_model::message::{

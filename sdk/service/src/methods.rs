@@ -61,6 +61,12 @@ impl MethodInvocation {
     }
 }
 
+impl MethodInvocation {
+    pub(crate) fn body(&self) -> &MethodInvocationBody {
+        &self.0
+    }
+}
+
 impl fmt::Debug for MethodInvocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -80,6 +86,10 @@ fn null_payload() -> Box<RawValue> {
 }
 
 impl MethodResponse {
+    pub(crate) fn new(status: i32, payload: Box<RawValue>) -> Self {
+        Self { status, payload }
+    }
+
     /// Returns the status that the device chose.
     #[must_use]
     pub fn status(&self) -> i32 {

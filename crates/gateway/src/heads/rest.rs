@@ -7,6 +7,7 @@
 mod authorities;
 mod cloud_to_device;
 mod described;
+mod digital_twins;
 mod error;
 mod faults;
 mod files;

@@ -80,7 +80,7 @@ fn read_call(body: &Bytes) -> Result<MethodCall, HubError> {
     })
 }
 
-fn parse_timeout(
+pub(super) fn parse_timeout(
     name: &str,
     value: Option<Seconds>,
     range: &RangeInclusive<i64>,
