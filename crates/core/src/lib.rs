@@ -3,7 +3,7 @@
 //! * [`operations`]: the table of all operations, and the rights that permit each.
 //! * [`ServiceCaller`], [`DeviceCaller`], [`ConnectedDevice`], [`BlobCaller`]: who asks. A protocol head proves it once, with
 //!   [`Hub::authenticate_service`] and the like. Operations are methods of these, and check their right themselves.
-//! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`queries`],
+//! * A module per feature with its rules and operations: [`registry`], [`methods`], [`twins`], [`digital_twins`], [`queries`],
 //!   [`jobs`], [`configurations`], [`telemetry`], [`cloud_to_device`], [`files`], [`import_export`], [`policies`],
 //!   [`faults`], [`connections`].
 //! * [`node`]: what this process holds, the connections and the calls in flight.
@@ -52,6 +52,7 @@ pub mod cloud_to_device;
 pub mod configurations;
 pub mod connections;
 pub mod delivery;
+pub mod digital_twins;
 pub mod faults;
 pub mod files;
 mod hub;

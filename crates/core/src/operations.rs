@@ -42,6 +42,8 @@ pub enum OperationGroup {
     Registry,
     /// Twins.
     Twins,
+    /// Digital twins and commands.
+    DigitalTwins,
     /// Queries on twins.
     Queries,
     /// Configurations (automatic device management).
@@ -68,9 +70,10 @@ pub enum OperationGroup {
 
 impl OperationGroup {
     /// All groups.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Registry,
         Self::Twins,
+        Self::DigitalTwins,
         Self::Queries,
         Self::Configurations,
         Self::Jobs,
@@ -90,6 +93,7 @@ impl OperationGroup {
         match self {
             Self::Registry => "registry",
             Self::Twins => "twins",
+            Self::DigitalTwins => "digital_twins",
             Self::Queries => "queries",
             Self::Configurations => "configurations",
             Self::Jobs => "jobs",
@@ -110,6 +114,7 @@ impl OperationGroup {
         match self {
             Self::Registry => "Devices and modules.",
             Self::Twins => "Twins.",
+            Self::DigitalTwins => "Digital twins and commands of IoT Plug and Play.",
             Self::Queries => "Queries on twins.",
             Self::Configurations => "Configurations (automatic device management).",
             Self::Jobs => "Jobs on many devices.",
@@ -257,6 +262,14 @@ operations! {
     /// Merges reported properties into the twin of the device or module itself.
     PatchReportedProperties, "patchReportedProperties", Twins,
         identities(Identities::All), fault(FaultPoint::TwinResponse);
+
+    /// Returns the digital twin of a device.
+    GetDigitalTwin, "getDigitalTwin", DigitalTwins, policies(SERVICE_CONNECT), entra(&["twins/read"]);
+    /// Applies a JSON Patch to the digital twin of a device: a change of desired properties.
+    PatchDigitalTwin, "patchDigitalTwin", DigitalTwins, policies(SERVICE_CONNECT), entra(&["twins/write"]);
+    /// Calls a command of a connected device or of one of its components, and returns its response.
+    InvokeCommand, "invokeCommand", DigitalTwins,
+        policies(SERVICE_CONNECT), entra(&["directMethods/invoke/action"]), fault(FaultPoint::MethodRequest);
 
     /// Returns a page of the result of a query on the twins of devices or modules.
     QueryTwins, "queryTwins", Queries, policies(SERVICE_CONNECT), entra(&["twins/read"]);

@@ -17,4 +17,5 @@ pub use configured::Configured;
 pub use document::{TwinDocument, UpdateMode};
 pub use limits::TwinLimits;
 pub use section::Section;
+pub(crate) use section::{LAST_UPDATED, LAST_UPDATED_VERSION};
 pub use store::{TwinChangeFn, TwinStore};

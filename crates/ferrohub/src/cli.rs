@@ -16,8 +16,8 @@ const EXIT_USAGE: u8 = 2;
 
 /// A self-hosted IoT hub for devices and services written for Azure IoT Hub.
 ///
-/// Exit codes: 0 success; 1 failure, the message says why; 2 wrong command line; 3 (`invoke` only) the device returned
-/// a status of 400 or more; 141 the reader of the output ended first. With --output json, errors are JSON on standard
+/// Exit codes: 0 success; 1 failure, the message says why; 2 wrong command line; 3 (`invoke` and `digital-twin
+/// invoke-command` only) the device returned a status of 400 or more; 141 the reader of the output ended first. With --output json, errors are JSON on standard
 /// error.
 #[derive(Debug, Parser)]
 #[command(version, name = "ferrohub", max_term_width = 100)]
@@ -46,6 +46,8 @@ enum Command {
     Module(commands::registry::ModuleCommand),
     /// Read and change twins of devices and modules
     Twin(commands::twins::TwinCommand),
+    /// Read and change digital twins, and call commands (IoT Plug and Play)
+    DigitalTwin(commands::digital_twins::DigitalTwinCommand),
     /// Query twins of devices and modules
     Query(commands::queries::QueryCommand),
     /// Manage configurations: desired properties for all devices or modules that match a condition
@@ -115,6 +117,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Completions(completions) => completions.run(Cli::command()),
         // Its exit code depends on the status that the device returned.
         Command::Invoke(invoke) => match invoke.run(&global) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::DigitalTwin(digital_twin) => match digital_twin.run(&global) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },

@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod configurations;
 pub(crate) mod demo;
 mod device_client;
+pub(crate) mod digital_twins;
 pub(crate) mod env;
 pub(crate) mod faults;
 pub(crate) mod files;

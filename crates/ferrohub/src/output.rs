@@ -106,12 +106,12 @@ pub(crate) fn table<const N: usize>(headings: [&str; N]) -> Table {
 }
 
 /// Returns a table with one name and value per row.
-pub(crate) fn details(rows: impl IntoIterator<Item = (&'static str, String)>) -> Table {
+pub(crate) fn details<N: Into<String>>(rows: impl IntoIterator<Item = (N, String)>) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
     for (name, value) in rows {
-        table.add_row([name, &value]);
+        table.add_row([name.into(), value]);
     }
     table
 }

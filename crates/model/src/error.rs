@@ -79,6 +79,12 @@ error_codes! {
     CannotModifyImmutableConfigurationContent = 400403;
     /// The metrics of a configuration are not valid.
     InvalidConfigurationCustomMetricsQuery = 400404;
+    /// The body is not a JSON Patch, or has an operation that digital twins do not have.
+    InvalidDigitalTwinJsonPatch = 400505;
+    /// A value of a JSON Patch is none that a property or component of a digital twin may have.
+    InvalidDigitalTwinPatch = 400507;
+    /// A path of a JSON Patch names nothing that can be changed in the digital twin.
+    InvalidDigitalTwinPatchPath = 400508;
     /// The token or the connection names another host than this hub.
     IotHubNotFound = 401001;
     /// The caller is not authenticated, or lacks the right.

@@ -11,6 +11,7 @@ pub mod bulk;
 pub mod configuration;
 pub mod connection_string;
 pub mod device;
+pub mod digital_twin;
 pub mod error;
 pub mod error_kind;
 pub mod error_response;

@@ -133,6 +133,24 @@ impl MethodInvocationBody {
         &self.method_name
     }
 
+    /// The payload, if there is one.
+    #[must_use]
+    pub fn payload(&self) -> Option<&RawValue> {
+        self.payload.as_deref()
+    }
+
+    /// How long the device may take to respond, if it is set.
+    #[must_use]
+    pub fn response_timeout_in_seconds(&self) -> Option<u64> {
+        self.response_timeout_in_seconds
+    }
+
+    /// How long the hub waits for a device that is not connected, if it is set.
+    #[must_use]
+    pub fn connect_timeout_in_seconds(&self) -> Option<u64> {
+        self.connect_timeout_in_seconds
+    }
+
     /// Sets the payload.
     pub fn set_payload(&mut self, payload: Box<RawValue>) {
         self.payload = Some(payload);
@@ -181,6 +199,14 @@ pub enum Seconds {
     Invalid,
 }
 
+impl Seconds {
+    /// Parses text, which may have blanks around the number.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        text.trim().parse().map_or(Self::Invalid, Self::Valid)
+    }
+}
+
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct SecondsVisitor;
@@ -202,7 +228,7 @@ impl<'de> Deserialize<'de> for Seconds {
                 Ok(Seconds::Invalid)
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Seconds, E> {
-                Ok(value.trim().parse().map_or(Seconds::Invalid, Seconds::Valid))
+                Ok(Seconds::parse(value))
             }
         }
         deserializer.deserialize_any(SecondsVisitor)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::properties::{SectionChange, parse_properties};
+pub use self::properties::{SectionChange, parse_properties, parse_value};
 
 use crate::configuration::TwinConfiguration;
 use crate::device::{AuthenticationType, Capabilities, ConnectionState, Status, X509Thumbprints};

@@ -139,7 +139,7 @@ impl ApiRequest<'_> {
     }
 
     /// Sets a JSON body.
-    pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Error> {
+    pub(crate) fn json(mut self, body: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(|error| {
             let message = format!("the request cannot be written as JSON: {error}");
             Error::invalid_input(message).with_source(error)

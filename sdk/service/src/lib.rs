@@ -20,7 +20,8 @@
 //!
 //! * [`ServiceClient`]: devices ([`create_device`](ServiceClient::create_device) and others), modules
 //!   ([`create_module`](ServiceClient::create_module)), twins ([`get_twin`](ServiceClient::get_twin)), queries on twins
-//!   ([`query`](ServiceClient::query)) and method calls ([`invoke_method`](ServiceClient::invoke_method)).
+//!   ([`query`](ServiceClient::query)), digital twins ([`get_digital_twin`](ServiceClient::get_digital_twin)) and method
+//!   calls ([`invoke_method`](ServiceClient::invoke_method)).
 //! * [`ServiceClient::create_job`]: a method call or a change of twins on many devices, at a time; a [`JobHandle`] waits for
 //!   its end and reads what it did.
 //! * [`ServiceClient::send_message`]: messages to devices, and [`ServiceClient::feedback`] on them.
@@ -59,6 +60,7 @@ mod client;
 mod cloud_to_device;
 mod configurations;
 mod credential;
+mod digital_twins;
 mod error;
 mod faults;
 mod files;
@@ -79,6 +81,7 @@ pub use builder::Builder;
 pub use client::ServiceClient;
 pub use cloud_to_device::{CloudToDeviceMessage, FeedbackStream, LockedFeedback};
 pub use credential::{AccessToken, ClientSecretCredential, TokenCredential};
+pub use digital_twins::DigitalTwin;
 pub use error::{BoxError, Error, ErrorKind};
 pub use ferrohub_model::bulk::{
     BulkError, BulkKeyError, BulkKeyRequest, BulkKeyResult, BulkResult, BulkWarning, ImportMode,
@@ -92,6 +95,7 @@ pub use ferrohub_model::device::{
     Authentication, AuthenticationType, Capabilities, ConnectionState, Device, Status, SymmetricKeyPair,
     X509Thumbprints,
 };
+pub use ferrohub_model::digital_twin::{DigitalTwinPatch, InvalidPath, PatchOperation, PatchPath};
 pub use ferrohub_model::fault::{Fault, FaultKind, FaultRequest};
 pub use ferrohub_model::file::FileNotification;
 pub use ferrohub_model::import_export::{

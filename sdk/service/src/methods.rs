@@ -87,6 +87,10 @@ fn null_payload() -> Box<RawValue> {
 }
 
 impl MethodResponse {
+    pub(crate) fn new(status: i32, payload: Box<RawValue>) -> Self {
+        Self { status, payload }
+    }
+
     /// Returns the status that the device chose.
     #[must_use]
     pub fn status(&self) -> i32 {

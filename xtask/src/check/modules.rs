@@ -31,7 +31,7 @@ pub(super) const CRATES: &[Modules] = &[
             &["authorities", "delivery", "operations", "policies", "registry"],
             &["auth", "connections", "twins"],
             &["background"],
-            &["files", "node", "queries"],
+            &["digital_twins", "files", "node", "queries"],
             &["bus", "jobs"],
             &["cloud_to_device", "configurations", "import_export"],
             &["store"],

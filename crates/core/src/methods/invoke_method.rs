@@ -182,7 +182,11 @@ impl Hub {
         }
     }
 
-    async fn invoke_method(&self, target: &IdentityId, call: MethodCall) -> Result<MethodReply, HubError> {
+    pub(crate) async fn invoke_method(
+        &self,
+        target: &IdentityId,
+        call: MethodCall,
+    ) -> Result<MethodReply, HubError> {
         let mut call_metrics = CallMetrics::start(&self.metrics);
         let name = call.name.clone();
         trace!(device = %target, method = %name, payload = ?call.payload, "method request");

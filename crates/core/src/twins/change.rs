@@ -66,27 +66,75 @@ fn stripe(id: &IdentityId) -> usize {
 #[derive(Debug)]
 pub(crate) struct ServiceUpdate {
     mode: UpdateMode,
-    change: Arc<TwinChange>,
-    /// The change with the properties of cleared sections. Which ones they are is known only inside the transaction.
-    expanded: Arc<StdMutex<Option<TwinChange>>>,
+    change: ChangeSource,
+    /// The change as it was applied, if it is known only inside the transaction: with the properties of cleared sections, or
+    /// derived from the twin.
+    applied: Arc<StdMutex<Option<TwinChange>>>,
+}
+
+type DeriveChangeFn = dyn Fn(&TwinDocument) -> Result<TwinChange, HubError> + Send + Sync;
+
+/// Where the change of an update comes from.
+#[derive(Clone)]
+enum ChangeSource {
+    /// The request.
+    Request(Arc<TwinChange>),
+    /// The request and the twin.
+    Twin(Arc<DeriveChangeFn>),
+}
+
+impl std::fmt::Debug for ChangeSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Request(change) => change.fmt(f),
+            Self::Twin(_) => f.write_str("derived from the twin"),
+        }
+    }
+}
+
+impl ChangeSource {
+    /// Returns the change if it does not depend on the twin.
+    fn given(&self) -> Option<&TwinChange> {
+        match self {
+            Self::Request(change) => Some(change),
+            Self::Twin(_) => None,
+        }
+    }
+
+    fn change_of(&self, twin: &TwinDocument) -> Result<Cow<'_, TwinChange>, HubError> {
+        match self {
+            Self::Request(change) => Ok(Cow::Borrowed(change)),
+            Self::Twin(derive) => derive(twin).map(Cow::Owned),
+        }
+    }
 }
 
 impl ServiceUpdate {
     pub(crate) fn new(mode: UpdateMode, change: TwinChange) -> Self {
-        Self { mode, change: Arc::new(change), expanded: Arc::default() }
+        Self { mode, change: ChangeSource::Request(Arc::new(change)), applied: Arc::default() }
+    }
+
+    /// Returns a merge of what `derive` makes of the twin, in the transaction of the change.
+    pub(crate) fn derived(
+        derive: impl Fn(&TwinDocument) -> Result<TwinChange, HubError> + Send + Sync + 'static,
+    ) -> Self {
+        let change = ChangeSource::Twin(Arc::new(derive));
+        Self { mode: UpdateMode::Merge, change, applied: Arc::default() }
     }
 
     /// Returns the function that the store runs.
     pub(crate) fn change_fn(&self, if_match: IfMatch, now: Timestamp, limits: TwinLimits) -> TwinChangeFn {
-        let (mode, change, expanded) = (self.mode, self.change.clone(), self.expanded.clone());
+        let (mode, change, applied) = (self.mode, self.change.clone(), self.applied.clone());
         Box::new(move |twin| {
             if !if_match.matches(&twin.etag()) {
                 return Err(wrong_etag());
             }
+            let change = change.change_of(twin)?;
             let new = twin.with_change(mode, &change, now, &limits)?;
-            *lock(&expanded) = match twin.expanded(&change) {
-                Cow::Owned(change) => Some(change),
-                Cow::Borrowed(_) => None,
+            *lock(&applied) = match (twin.expanded(&change), &change) {
+                (Cow::Owned(expanded), _) => Some(expanded),
+                (Cow::Borrowed(_), Cow::Borrowed(_)) => None,
+                (Cow::Borrowed(_), Cow::Owned(derived)) => Some(derived.clone()),
             };
             Ok(new)
         })
@@ -120,7 +168,7 @@ impl ServiceCaller {
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
         let hub = self.permit(Operation::PatchTwin)?;
-        hub.change_twin(id, UpdateMode::Merge, change, if_match).await
+        hub.change_twin(id, ServiceUpdate::new(UpdateMode::Merge, change), if_match).await
     }
 
     /// Replaces the tags and desired properties of a twin, and notifies the device. Runs to completion even if the caller
@@ -132,37 +180,34 @@ impl ServiceCaller {
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
         let hub = self.permit(Operation::PutTwin)?;
-        hub.change_twin(id, UpdateMode::Replace, change, if_match).await
+        hub.change_twin(id, ServiceUpdate::new(UpdateMode::Replace, change), if_match).await
     }
 }
 
 impl Hub {
-    async fn change_twin(
+    /// Changes a twin, and notifies the device if its desired properties change. Runs to completion even if the caller is
+    /// cancelled.
+    pub(crate) async fn change_twin(
         self: &Arc<Self>,
         id: &IdentityId,
-        mode: UpdateMode,
-        change: TwinChange,
+        update: ServiceUpdate,
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
         let (hub, id) = (self.clone(), id.clone());
-        run_uncancelled(&self.metrics.panics, async move {
-            hub.change_and_emit(&id, mode, change, if_match).await
-        })
-        .await
+        run_uncancelled(&self.metrics.panics, async move { hub.change_and_emit(&id, update, if_match).await })
+            .await
     }
 
     async fn change_and_emit(
         &self,
         id: &IdentityId,
-        mode: UpdateMode,
-        change: TwinChange,
+        update: ServiceUpdate,
         if_match: IfMatch,
     ) -> Result<Twin, HubError> {
         let _order_lock = match self.identity_locks.get(id) {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
-        let update = ServiceUpdate::new(mode, change);
         let change = update.change_fn(if_match, self.clock.now(), self.limits.twins.clone());
         let (identity, twin) = self.change_document(id, change).await?;
         self.updated_by_service(&update, &identity, &twin).await;
@@ -176,8 +221,8 @@ impl Hub {
         identity: &Identity,
         twin: &TwinDocument,
     ) {
-        let expanded = lock(&update.expanded).take();
-        let change = expanded.as_ref().unwrap_or(&update.change);
+        let applied = lock(&update.applied).take();
+        let Some(change) = applied.as_ref().or(update.change.given()) else { return };
         count(&self.metrics.twin_operations, "changed_by_service");
         self.twin_changed(update.mode, change, identity, twin).await;
         self.configurations.twin_changed(&identity.id, update.mode, change);

@@ -4,8 +4,10 @@ use ferrohub_model::Timestamp;
 use ferrohub_model::twin::{METADATA, Properties, VERSION};
 use serde_json::Value;
 
-const LAST_UPDATED: &str = "$lastUpdated";
-const LAST_UPDATED_VERSION: &str = "$lastUpdatedVersion";
+/// Member of the metadata of a node: when it last changed.
+pub(crate) const LAST_UPDATED: &str = "$lastUpdated";
+/// Member of the metadata of a node of the desired properties: the version of that change.
+pub(crate) const LAST_UPDATED_VERSION: &str = "$lastUpdatedVersion";
 
 /// Desired or reported properties.
 #[derive(Debug, Clone, PartialEq)]

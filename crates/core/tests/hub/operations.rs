@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_core::cloud_to_device::Settlement;
 use ferrohub_core::configurations::ConfigurationId;
+use ferrohub_core::digital_twins::CommandCall;
 use ferrohub_core::files::{
     BlobError, BlobFolder as _, BlobOperationError, ByteStream, Condition, PutOptions,
 };
@@ -28,6 +29,7 @@ use ferrohub_core::{
 use ferrohub_model::blob_sas::{self, BlobAddress, BlobRight, BlobRights};
 use ferrohub_model::bulk::{BulkKeyRequest, KeyOwner, RenewedKey};
 use ferrohub_model::configuration::{Configuration, ConfigurationQueries};
+use ferrohub_model::digital_twin::{CommandName, DigitalTwinPatch};
 use ferrohub_model::fault::{FaultKind, FaultRequest};
 use ferrohub_model::file::{BlobName, FileUploadOutcome, FileUploadRequest};
 use ferrohub_model::import_export::{ContainerUrlRequest, ImportExportRequest};
@@ -220,6 +222,16 @@ async fn call_as_service(caller: &ServiceCaller, operation: Operation, name: &st
         Operation::GetTwin => done(caller.get_twin(&identity).await),
         Operation::PatchTwin => done(caller.patch_twin(&identity, change(), any).await),
         Operation::PutTwin => done(caller.put_twin(&identity, change(), any).await),
+        Operation::GetDigitalTwin => done(caller.get_digital_twin(&device).await),
+        Operation::PatchDigitalTwin => {
+            let patch = DigitalTwinPatch::new().add("/a", 1).unwrap();
+            done(caller.patch_digital_twin(&device, patch, any).await)
+        }
+        Operation::InvokeCommand => {
+            let name = CommandName::of_device("m").unwrap();
+            let call = CommandCall { name, payload: None, response_timeout: 5, connect_timeout: 0 };
+            done(caller.invoke_command(&device, call).await)
+        }
         Operation::QueryTwins => {
             let text = "SELECT * FROM devices WHERE deviceId = 'nobody'".to_owned();
             done(caller.query_twins(QueryRequest { text, ..QueryRequest::default() }).await)
@@ -374,6 +386,9 @@ async fn call_as_identity(
         | Operation::GetRegistryStatistics
         | Operation::GetServiceStatistics
         | Operation::GetTwin
+        | Operation::GetDigitalTwin
+        | Operation::PatchDigitalTwin
+        | Operation::InvokeCommand
         | Operation::QueryTwins
         | Operation::ListConfigurations
         | Operation::GetConfiguration

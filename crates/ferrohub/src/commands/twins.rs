@@ -104,7 +104,8 @@ fn parse_section(flag: &str, text: Option<&str>) -> anyhow::Result<Option<Sectio
     .transpose()
 }
 
-fn contents(file: &Path) -> anyhow::Result<String> {
+/// Reads a file, or standard input for `-`.
+pub(super) fn contents(file: &Path) -> anyhow::Result<String> {
     if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;

@@ -8,6 +8,7 @@ mod authorities;
 mod cloud_to_device;
 mod configurations;
 mod described;
+mod digital_twins;
 mod error;
 mod faults;
 mod files;

@@ -75,6 +75,14 @@ pub fn parse_properties(text: &[u8]) -> Result<Properties, serde_json::Error> {
     serde_json::from_slice(&saturate_integers(text))
 }
 
+/// Parses a value of a section from JSON text, with integers as [`parse_properties`] reads them.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn parse_value(text: &[u8]) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_slice(&saturate_integers(text))
+}
+
 /// Replaces integers outside the range of `i64` by `i64::MIN` or `i64::MAX`.
 fn saturate_integers(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();

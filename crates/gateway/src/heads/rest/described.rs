@@ -36,9 +36,11 @@ pub(super) struct Described {
     pub(super) result: Option<Content>,
     /// Further statuses of a response with this body, which tells what could not be done.
     pub(super) partial: &'static [u16],
+    /// Whether a response has status 202 and no body.
+    pub(super) is_accepted: bool,
     /// Whether a response may have status 204.
     pub(super) may_be_empty: bool,
-    /// Headers of a response with status 200.
+    /// Headers of a response with status 200 or 202.
     pub(super) headers: &'static [&'static str],
     /// Statuses of errors that follow from the operation. Every request may fail with others.
     pub(super) failures: &'static [u16],
@@ -50,6 +52,7 @@ impl Described {
         body: None,
         result: None,
         partial: &[],
+        is_accepted: false,
         may_be_empty: false,
         headers: &[],
         failures: &[],
@@ -58,7 +61,7 @@ impl Described {
     /// Returns whether the row says how a successful response looks.
     #[cfg(test)]
     fn has_response(&self) -> bool {
-        self.result.is_some() || self.may_be_empty
+        self.result.is_some() || self.is_accepted || self.may_be_empty
     }
 }
 
@@ -94,12 +97,17 @@ impl Route {
         Self { described: Described { partial, ..self.described }, ..self }
     }
 
+    /// Responses have status 202 and no body.
+    pub(super) const fn accepts(self) -> Self {
+        Self { described: Described { is_accepted: true, ..self.described }, ..self }
+    }
+
     /// Responses have status 204. After `returns`: they may have it, if there is nothing to return.
     pub(super) const fn returns_nothing(self) -> Self {
         Self { described: Described { may_be_empty: true, ..self.described }, ..self }
     }
 
-    /// Responses with status 200 have these headers.
+    /// Responses with status 200 or 202 have these headers.
     pub(super) const fn with(self, headers: &'static [&'static str]) -> Self {
         Self { described: Described { headers, ..self.described }, ..self }
     }
@@ -120,7 +128,8 @@ mod tests {
         assert!(!Described::NOTHING.has_response());
         for route in ROUTES {
             assert!(route.described.has_response(), "{:?}", route.operation);
-            assert!(route.described.headers.is_empty() || route.described.result.is_some());
+            let has_headers = route.described.result.is_some() || route.described.is_accepted;
+            assert!(route.described.headers.is_empty() || has_headers);
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn read_invocation(
     })
 }
 
-fn parse_timeout(
+pub(super) fn parse_timeout(
     name: &str,
     value: Option<Seconds>,
     range: &RangeInclusive<i64>,

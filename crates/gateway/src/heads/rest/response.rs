@@ -18,10 +18,15 @@ pub(super) fn json(value: &impl Serialize) -> Result<Response, HubError> {
 /// Builds a JSON response with status 200 and an `ETag` header. `etag` is without quotes.
 pub(super) fn json_with_etag(value: &impl Serialize, etag: Option<&str>) -> Result<Response, HubError> {
     let mut response = json(value)?;
-    if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
+    if let Some(etag) = etag.and_then(etag_header) {
         response.headers_mut().insert(header::ETAG, etag);
     }
     Ok(response)
+}
+
+/// Returns the value of the header `ETag`. `etag` is without quotes.
+pub(super) fn etag_header(etag: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("\"{etag}\"")).ok()
 }
 
 /// Builds a response with status 204.

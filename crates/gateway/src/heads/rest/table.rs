@@ -3,12 +3,12 @@
 use ferrohub_core::Operation as Op;
 use ferrohub_model::message::FEEDBACK_CONTENT_TYPE;
 
-use super::described::Described;
+use super::described::{Described, JSON};
 use super::error::ErrorFormat;
 use super::routes::{Handler, Route, Verb};
 use super::{
-    authorities, cloud_to_device, configurations, faults, files, import_export, jobs, methods, policies,
-    queries, registry, telemetry, twins,
+    authorities, cloud_to_device, configurations, digital_twins, faults, files, import_export, jobs, methods,
+    policies, queries, registry, telemetry, twins,
 };
 use Verb::{Delete, Get, Patch, Post, Put};
 use cloud_to_device::{device as device_messages, service as service_messages};
@@ -57,6 +57,10 @@ impl Route {
 
 const TWIN: &[&str] = &["/twins/{id}", "/twins/{id}/modules/{module}"];
 const METHOD: &[&str] = &["/twins/{id}/methods", "/twins/{id}/modules/{module}/methods"];
+const COMMAND: &[&str] = &[
+    "/digitaltwins/{id}/commands/{command}",
+    "/digitaltwins/{id}/components/{component}/commands/{command}",
+];
 const MODULE: &[&str] = &["/devices/{id}/modules/{module}"];
 const CONFIGURATION: &[&str] = &["/configurations/{configuration}"];
 const EVENTS: &[&str] = &["/devices/{id}/messages/events", "/devices/{id}/modules/{module}/messages/events"];
@@ -78,6 +82,12 @@ const DEVICE_MESSAGE: &[&str] = &[
 const FEEDBACK: &[&str] = &["/messages/serviceBound/feedback", "/messages/servicebound/feedback"];
 const FILE_NOTIFICATIONS: &[&str] =
     &["/messages/serviceBound/filenotifications", "/messages/servicebound/filenotifications"];
+
+/// Media types of a JSON Patch: the one of RFC 6902, and the one that some clients send.
+const JSON_PATCH: &[(&str, &str)] =
+    &[("application/json-patch+json", "DigitalTwinPatch"), (JSON, "DigitalTwinPatch")];
+/// The media type of the payload of a command, which may be missing.
+const COMMAND_PAYLOAD: &[(&str, &str)] = &[(JSON, "CommandPayload")];
 
 /// Media types of bodies that are any bytes.
 const BYTES: &[(&str, &str)] = &[("application/octet-stream", "Bytes")];
@@ -201,6 +211,25 @@ pub(super) static ROUTES: &[Route] = &[
         .returns("Twin")
         .with(&["ETag"])
         .fails(&[404, 412]),
+    Route::new(Op::GetDigitalTwin, Get, &["/digitaltwins/{id}"], service!(digital_twins::get))
+        .nested()
+        .returns("DigitalTwin")
+        .with(&["ETag"])
+        .fails(&[404]),
+    Route::new(Op::PatchDigitalTwin, Patch, &["/digitaltwins/{id}"], service!(digital_twins::patch))
+        .nested()
+        .takes(&["If-Match"])
+        .body_of(JSON_PATCH)
+        .accepts()
+        .with(&["ETag", "Location"])
+        .fails(&[404, 412]),
+    Route::new(Op::InvokeCommand, Post, COMMAND, service!(digital_twins::invoke))
+        .nested()
+        .takes(&["responseTimeoutInSeconds", "connectTimeoutInSeconds"])
+        .body_of(COMMAND_PAYLOAD)
+        .returns("CommandResult")
+        .with(&["x-ms-command-statuscode", "x-ms-request-id"])
+        .fails(&[403, 404, 413, 502, 504]),
     Route::new(Op::QueryTwins, Post, &["/devices/query"], service!(queries::query))
         .takes(&["x-ms-max-item-count", "x-ms-continuation"])
         .body("QueryRequest")

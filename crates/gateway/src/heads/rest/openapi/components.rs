@@ -16,6 +16,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("bulk", include_str!("../schemas/bulk.json")),
     ("registry", include_str!("../schemas/registry.json")),
     ("twins", include_str!("../schemas/twins.json")),
+    ("digital_twins", include_str!("../schemas/digital_twins.json")),
     ("queries", include_str!("../schemas/queries.json")),
     ("configurations", include_str!("../schemas/configurations.json")),
     ("jobs", include_str!("../schemas/jobs.json")),

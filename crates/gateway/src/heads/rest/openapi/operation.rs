@@ -88,6 +88,7 @@ fn operation_id(route: &Route, path: &str) -> String {
     match parameters(path).find(|parameter| !parameters(first).any(|known| known == *parameter)) {
         None => name.to_owned(),
         Some("module") => format!("{name}OfModule"),
+        Some("component") => format!("{name}OfComponent"),
         Some(_) => format!("{name}InPath"),
     }
 }
@@ -107,13 +108,12 @@ fn responses(route: &Route) -> Map<String, Value> {
     let described = &route.described;
     let mut responses = Map::new();
     if let Some(result) = described.result {
-        let mut response = json!({ "description": "The result.", "content": content(result) });
-        if let (Some(members), false) = (response.as_object_mut(), described.headers.is_empty()) {
-            let headers =
-                described.headers.iter().map(|name| ((*name).to_owned(), reference("headers", name)));
-            members.insert("headers".to_owned(), headers.collect::<Map<_, _>>().into());
-        }
-        responses.insert("200".to_owned(), response);
+        let response = json!({ "description": "The result.", "content": content(result) });
+        responses.insert("200".to_owned(), with_headers(response, described.headers));
+    }
+    if described.is_accepted {
+        let response = json!({ "description": "Done. The device is notified." });
+        responses.insert("202".to_owned(), with_headers(response, described.headers));
     }
     if described.may_be_empty {
         let text = if described.result.is_some() { "There is nothing to receive." } else { "Done." };
@@ -128,6 +128,15 @@ fn responses(route: &Route) -> Map<String, Value> {
     }
     responses.insert("default".to_owned(), reference("responses", &failure_name(route.errors, None)));
     responses
+}
+
+/// Adds headers to the description of a response.
+fn with_headers(mut response: Value, headers: &[&str]) -> Value {
+    if let (Some(members), false) = (response.as_object_mut(), headers.is_empty()) {
+        let headers = headers.iter().map(|name| ((*name).to_owned(), reference("headers", name)));
+        members.insert("headers".to_owned(), headers.collect::<Map<_, _>>().into());
+    }
+    response
 }
 
 /// Returns a response that has the body of the result. With the status of an error, it may also be an error of the whole request:
