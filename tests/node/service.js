@@ -4,7 +4,7 @@
 'use strict';
 
 const { Message } = require('azure-iot-common');
-const { Client, JobClient, Registry } = require('azure-iothub');
+const { Client, DigitalTwinClient, IoTHubTokenCredentials, JobClient, Registry } = require('azure-iothub');
 const { Amqp } = require('azure-iothub/dist/amqp');
 const { AmqpWs } = require('azure-iothub/dist/amqp_ws');
 const { event, serve } = require('./json_lines');
@@ -18,7 +18,12 @@ const client = config.entra
     }, Transport)
   : Client.fromConnectionString(config.connection_string, Transport);
 const jobs = JobClient.fromConnectionString(config.connection_string);
+const digitalTwins = new DigitalTwinClient(new IoTHubTokenCredentials(config.connection_string));
 client.on('disconnect', () => event('disconnected'));
+
+/** What a promise of the client for digital twins resolves to, without the whole response. */
+const fields = (result) =>
+  JSON.parse(JSON.stringify(result, (name, value) => (name === '_response' ? undefined : value)) ?? 'null');
 
 /** What a promise of the registry resolves to. */
 const body = (result) => result.responseBody;
@@ -49,6 +54,16 @@ serve({
   remove_configuration: async ({ id }) => void (await registry.removeConfiguration(id)),
   apply_configuration: async ({ device_id, content }) =>
     void (await registry.applyConfigurationContentOnDevice(device_id, content)),
+
+  get_digital_twin: async ({ device_id }) => fields(await digitalTwins.getDigitalTwin(device_id)),
+  update_digital_twin: async ({ device_id, patch, etag }) =>
+    fields(await digitalTwins.updateDigitalTwin(device_id, patch, etag)),
+  invoke_command: async ({ device_id, component, command, payload, options }) =>
+    fields(
+      component
+        ? await digitalTwins.invokeComponentCommand(device_id, component, command, payload, options)
+        : await digitalTwins.invokeCommand(device_id, command, payload, options)
+    ),
 
   async get_twin({ device_id }) {
     const twin = body(await registry.getTwin(device_id));

@@ -13,6 +13,7 @@ import jwt
 import requests
 from azure.identity import ClientSecretCredential
 from azure.iot.hub import (
+    DigitalTwinClient,
     IoTHubConfigurationManager,
     IoTHubHttpRuntimeManager,
     IoTHubJobManager,
@@ -25,8 +26,8 @@ from azure.iot.hub.protocol.models import (
     ConfigurationQueriesTestInput,
     ExportImportDevice,
     JobProperties,
+    JobRequest,
 )
-from azure.iot.hub.protocol.models import ExportImportDevice, JobProperties, JobRequest
 from uamqp import TransportType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -216,6 +217,28 @@ def main():
         content = ConfigurationContent.from_dict(content)
         configurations().apply_configuration_on_edge_device(device_id, content)
 
+    def digital_twins():
+        if "connection_string" in config:
+            return DigitalTwinClient.from_connection_string(config["connection_string"])
+        entra = config["entra"]
+        return DigitalTwinClient.from_token_credential(entra["host"], entra_credential(entra))
+
+    def get_digital_twin(device_id):
+        return digital_twins().get_digital_twin(device_id)
+
+    def update_digital_twin(device_id, patch, etag=None):
+        return digital_twins().update_digital_twin(device_id, patch, etag)
+
+    def invoke_command(
+        device_id, command, payload, component=None, connect_timeout=None, response_timeout=None
+    ):
+        timeouts = (connect_timeout, response_timeout)
+        if component is None:
+            return digital_twins().invoke_command(device_id, command, payload, *timeouts)
+        return digital_twins().invoke_component_command(
+            device_id, component, command, payload, *timeouts
+        )
+
     def runtime():
         return IoTHubHttpRuntimeManager.from_connection_string(config["connection_string"])
 
@@ -399,6 +422,9 @@ def main():
             "delete_configuration": delete_configuration,
             "test_configuration_queries": test_configuration_queries,
             "apply_configuration_on_edge_device": apply_configuration_on_edge_device,
+            "get_digital_twin": get_digital_twin,
+            "update_digital_twin": update_digital_twin,
+            "invoke_command": invoke_command,
             "get_twin": get_twin,
             "change_twin": change_twin,
             "http": http,
@@ -419,7 +445,6 @@ def main():
             "list_jobs": list_jobs,
             "get_job": get_job,
             "cancel_job": cancel_job,
-            "entra_token": entra_token,
             "read_token": read_token,
             "forge_token": forge_token,
             "new_key": new_key,

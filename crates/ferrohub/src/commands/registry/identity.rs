@@ -123,7 +123,7 @@ impl<K: ValueEnum + Send + Sync + 'static> KeyArg<K> {
 pub(crate) fn print_connection_string(output: Output, login: &DeviceConnectionString) -> anyhow::Result<()> {
     match output {
         Output::Table => print_line(&login.reveal()),
-        Output::Json => output.print(&json!({ "connectionString": login.reveal() }), |_| details([])),
+        Output::Json => output.print(&json!({ "connectionString": login.reveal() }), |_| details::<&str>([])),
     }
 }
 
