@@ -38,9 +38,9 @@ serve({
   // The methods of jobs, but for `listJobs`, resolve to the body itself.
   export_devices: async ({ container, exclude_keys }) => await registry.exportDevicesToBlob(container, exclude_keys),
   import_devices: async ({ input, output }) => await registry.importDevicesFromBlob(input, output),
-  list_jobs: async () => body(await registry.listJobs()),
-  get_job: async ({ job_id }) => await registry.getJob(job_id),
-  cancel_job: async ({ job_id }) => await registry.cancelJob(job_id),
+  list_import_export_jobs: async () => body(await registry.listJobs()),
+  get_import_export_job: async ({ job_id }) => await registry.getJob(job_id),
+  cancel_import_export_job: async ({ job_id }) => await registry.cancelJob(job_id),
   add_configuration: async ({ configuration }) => body(await registry.addConfiguration(configuration)),
   get_configuration: async ({ id }) => body(await registry.getConfiguration(id)),
   get_configurations: async () => body(await registry.getConfigurations()),

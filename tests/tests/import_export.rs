@@ -221,7 +221,7 @@ fn a_node_back_end_manages_jobs() {
     let wait = |job: &Value| {
         let id = job["jobId"].clone();
         loop {
-            let job = service.ok("get_job", &json!({ "job_id": id }));
+            let job = service.ok("get_import_export_job", &json!({ "job_id": id }));
             if job["status"] != "enqueued" && job["status"] != "running" {
                 return job;
             }
@@ -239,8 +239,8 @@ fn a_node_back_end_manages_jobs() {
     let imported = wait(&service.ok("import_devices", &json!({ "input": url, "output": url })));
     assert_eq!((&imported["type"], &imported["itemsDone"]), (&json!("import"), &json!(1)));
     service.ok("get_device", &json!({ "device_id": "a" }));
-    assert_eq!(service.ok("list_jobs", &json!({})), json!([imported, exported]));
-    assert_eq!(service.ok("cancel_job", &json!({ "job_id": imported["jobId"] })), imported);
+    assert_eq!(service.ok("list_import_export_jobs", &json!({})), json!([imported, exported]));
+    assert_eq!(service.ok("cancel_import_export_job", &json!({ "job_id": imported["jobId"] })), imported);
 }
 
 #[test]
@@ -312,6 +312,8 @@ fn the_azure_cli_exports_and_imports() {
     assert_eq!((&done["status"], &done["itemsDone"]), (&json!("completed"), &json!(1)));
     let listed = send("GET", "/jobs", None).json();
     assert_eq!(listed.as_array().unwrap().len(), 2);
+    let unknown = send("GET", &format!("/jobs/v2/{id}"), None).json();
+    assert_eq!(unknown, json!({ "jobId": id, "type": "export", "status": "unknown" }), "it asks here first");
     let shown = send("GET", &format!("/jobs/{id}"), None).json();
     assert_eq!((&shown["jobId"], &shown["type"]), (&json!(id), &json!("export")));
     let cancelled = send("DELETE", &format!("/jobs/{id}"), None);

@@ -111,7 +111,7 @@ impl Hub {
         if request.include_configurations == Some(true) {
             return Err(HubError::new(
                 ErrorCode::ArgumentInvalid,
-                "This hub cannot import or export configurations. Set includeConfigurations to false.",
+                "Jobs do not import or export configurations. Set includeConfigurations to false.",
             ));
         }
         let present = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());

@@ -245,7 +245,9 @@ pub(super) static ROUTES: &[Route] = &[
         .body("JobRequest")
         .returns("Job")
         .fails(&[409, 413, 429]),
-    Route::new(Op::GetJob, Get, &["/jobs/v2/{jobId}"], service!(jobs::get)).returns("Job").fails(&[404]),
+    Route::new(Op::GetJob, Get, &["/jobs/v2/{jobId}"], service!(jobs::get))
+        .returns("JobOrOtherJob")
+        .fails(&[404]),
     Route::new(Op::CancelJob, Post, &["/jobs/v2/{jobId}/cancel"], service!(jobs::cancel))
         .returns("Job")
         .fails(&[404]),
