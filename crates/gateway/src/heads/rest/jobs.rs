@@ -5,8 +5,8 @@
 mod create_body;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use ferrohub_core::{Operation, ServiceCaller};
 use ferrohub_core::jobs::{JobFilter, JobPage};
+use ferrohub_core::{Operation, ServiceCaller};
 use ferrohub_model::job::{Job, JobStatus, JobType};
 use ferrohub_model::{ErrorCode, HubError, JobId};
 use serde::Serialize;
@@ -42,9 +42,7 @@ pub(super) async fn create(caller: ServiceCaller, mut request: RestRequest) -> R
 pub(super) async fn get(caller: ServiceCaller, request: RestRequest) -> RestResult {
     let id = request.job_id()?;
     match caller.get_job(&id).await {
-        Err(error)
-            if error.code == ErrorCode::JobNotFound && caller.may(Operation::GetImportExportJob) =>
-        {
+        Err(error) if error.code == ErrorCode::JobNotFound && caller.may(Operation::GetImportExportJob) => {
             // The Azure CLI asks here first, and then, because the state is unknown, with `GET /jobs/{id}`.
             let job = caller.get_import_export_job(id.as_str()).await.map_err(|_| error)?;
             json(&json!({ "jobId": job.job_id, "type": job.kind, "status": "unknown" }))
