@@ -55,7 +55,10 @@ serve({
   apply_configuration: async ({ device_id, content }) =>
     void (await registry.applyConfigurationContentOnDevice(device_id, content)),
 
-  get_digital_twin: async ({ device_id }) => fields(await digitalTwins.getDigitalTwin(device_id)),
+  async get_digital_twin({ device_id }) {
+    const twin = await digitalTwins.getDigitalTwin(device_id);
+    return { body: fields(twin), etag: twin._response.headers.get('etag') };
+  },
   update_digital_twin: async ({ device_id, patch, etag }) =>
     fields(await digitalTwins.updateDigitalTwin(device_id, patch, etag)),
   invoke_command: async ({ device_id, component, command, payload, options }) =>

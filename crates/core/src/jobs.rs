@@ -4,11 +4,11 @@
 //!
 //! * [`JobStore`] is the port. It keeps a job, and a row for each of its devices. The state of a row that no work was begun
 //!   on is also that of its job: when a job ends or is cancelled, nothing is written to these rows.
-//! * A node takes the lease of a job that is due ([`runner`]), and then [runs](run) it: it [selects](select) the devices,
-//!   and does the work, a [method call](method_job) or a [change of the twin](twin_job).
+//! * A node takes the lease of a job that is due (`runner`), and then runs it (`run`): it selects the devices (`select`),
+//!   and does the work, a method call (`method_job`) or a change of the twin (`twin_job`).
 //! * Work on a device begins with a write that no other node and no later process can repeat ([`JobLease`]), so it is done
 //!   at most once. A call that a crash has cut ends as failed.
-//! * A device that is not connected is waited for: its connection wakes the job ([`ActiveJobs`]).
+//! * A device that is not connected is waited for: its connection wakes the job (`active`).
 
 mod active;
 mod cancel_job;
