@@ -13,7 +13,7 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 /// The environment variable with the number of lines of the large import. `cargo xtask test --full` sets it.
 const LINES_VARIABLE: &str = "IMPORT_LINES";
 /// The number of lines in the gate.
-const LINES_IN_GATE: usize = 20_000;
+const LINES_IN_GATE: usize = 100_000;
 
 fn keys() -> Value {
     json!({ "type": "sas", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } })

@@ -15,7 +15,7 @@ use steps::Steps;
 /// Number of seeds of each test in `tests/power-loss` with `--full`. The gate runs about a hundred.
 const FULL_POWER_LOSS_SEEDS: &str = "3000";
 
-/// Number of lines of a large import with `--full`. The gate imports 20,000.
+/// Number of lines of a large import with `--full`. The gate imports 100,000.
 const FULL_IMPORT_LINES: &str = "1000000";
 
 struct Options {
