@@ -71,7 +71,13 @@ impl Hub {
         counter(&self.metrics.import_export_items, "imported").inc_by(progress.done - before_done);
         counter(&self.metrics.import_export_items, "failed").inc_by(progress.failed - before_failed);
         imported?;
-        self.write_errors(&id, &output, import.progress.logged).await
+        let progress = import.progress;
+        self.write_errors(&id, &output, progress.logged).await?;
+        if request.include_configurations {
+            let blob = &request.configurations_blob;
+            self.import_configurations(&input, &output, blob, progress, context).await?;
+        }
+        Ok(())
     }
 
     /// Writes the log of errors, if there are any.
