@@ -428,6 +428,8 @@ fn a_killed_hub_continues_an_import_and_applies_no_line_twice() {
     assert_eq!(counts["totalDeviceCount"], lines);
     assert!(hub.resident_kib() < 1024 * 1024, "{} KiB", hub.resident_kib());
     assert_eq!(hub.metric("ferrohub_import_export_jobs", "completed"), 1.0);
+    let log = hub.log();
+    assert!(log.contains("import goes on") && !log.contains("identity created"), "{log}");
 }
 
 #[test]
