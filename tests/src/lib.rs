@@ -36,6 +36,7 @@ mod running_program;
 pub mod sas;
 mod script_process;
 mod service;
+mod service_credentials;
 mod storage;
 mod wait;
 
