@@ -377,18 +377,17 @@ fn by_id(keys: Vec<(Value, Value)>) -> BTreeMap<String, Value> {
 
 /// A condition that takes long on each twin.
 fn slow_condition() -> String {
-    vec!["CONTAINS(tags.text, tags.n + 1 = 2)"; 200].join(" OR ")
+    vec!["CONTAINS(tags,1=2)"; 360].join(" OR ")
 }
 
 #[test]
 fn a_query_that_takes_too_long_is_stopped_and_too_many_at_once_are_refused() {
-    let config = "[queries]\nmax_running = 1\nmax_waiting = 0\ntimeout_seconds = 2\n";
+    let config = "[queries]\nmax_running = 1\nmax_waiting = 0\ntimeout_seconds = 1\n";
     let hub = Hub::builder().config(config).start();
     let service = Service::owner(&hub);
-    let text = "x".repeat(4000);
-    let items: Vec<Value> = (0..2000)
-        .map(|n| json!({ "id": format!("d{n}"), "importMode": "create", "tags": { "n": n, "text": text } }))
-        .collect();
+    let tags = json!({ "a": "x".repeat(4000), "b": "y".repeat(4000) });
+    let items: Vec<Value> =
+        (0..1500).map(|n| json!({ "id": format!("d{n}"), "importMode": "create", "tags": tags })).collect();
     for items in items.chunks(100) {
         service.call("bulk", &json!({ "devices": items })).unwrap();
     }
@@ -408,9 +407,9 @@ fn a_query_that_takes_too_long_is_stopped_and_too_many_at_once_are_refused() {
         (&stopped["status"], &stopped["headers"]["iothub-errorcode"]),
         (&json!(400), &json!("InvalidOperation"))
     );
-    assert!(stopped["body"].as_str().unwrap().contains("stopped after 2 seconds"), "{stopped}");
+    assert!(stopped["body"].as_str().unwrap().contains("stopped after 1 seconds"), "{stopped}");
     // The hub is free again.
-    assert_eq!(rows(&hub, &service, "SELECT COUNT() AS n FROM devices"), json!([{ "n": 2000 }]));
+    assert_eq!(rows(&hub, &service, "SELECT COUNT() AS n FROM devices"), json!([{ "n": 1500 }]));
     for outcome in ["stopped", "throttled"] {
         assert_eq!(hub.metric("ferrohub_queries_total", &format!("outcome=\"{outcome}\"")), 1.0);
     }
@@ -502,8 +501,9 @@ fn the_command_line_prints_tables_and_json() {
     assert!(refused.stderr.contains("docs/query-language.md"), "the next step: {}", refused.stderr);
     let refused = hub.command(["device", "list", "--query", "tags.n ="]);
     assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
-    let text = "cannot run SELECT * FROM devices WHERE tags.n =: The query is not valid. Line 1, column ";
-    assert!(refused.stderr.contains(text), "{}", refused.stderr);
+    for text in ["cannot run SELECT * FROM devices WHERE tags.n =: ", "Line 1, column 37: "] {
+        assert!(refused.stderr.contains(text), "{}", refused.stderr);
+    }
     let refused = hub.command(["query", "SELECT", "--output", "json"]);
     let error: Value = serde_json::from_str(&refused.stderr).unwrap();
     assert_eq!(error["error"]["codeName"], "ArgumentInvalid", "{error}");
