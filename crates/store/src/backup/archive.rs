@@ -1,5 +1,6 @@
 //! Writes and reads the members of an archive.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
@@ -137,9 +138,11 @@ impl<'a> ArchiveReader<'a> {
         secrets: &'a [&'static str],
         members: &mut M,
     ) -> Result<Header, M::Error> {
-        let mut tar = tar::Archive::new(input);
+        let at_end = Cell::new(false);
+        let read_error = |error| read_error(error, at_end.get());
+        let mut tar = tar::Archive::new(NoticesEnd { input, at_end: &at_end });
         // Raw: extensions, such as long names, are members of other types, and are refused as such.
-        let entries = tar.entries().map_err(ArchiveError::Read)?.raw(true);
+        let entries = tar.entries().map_err(read_error)?.raw(true);
         let mut reader: Option<Self> = None;
         let mut expected = Context::new(&SHA256);
         let mut last: Option<Member> = None;
@@ -155,7 +158,7 @@ impl<'a> ArchiveReader<'a> {
             }
             let secrets = reader.as_ref().map_or(secrets, |reader| reader.secrets);
             let member = Member::from_name(&name, secrets);
-            let bytes = entry.header().entry_size().map_err(ArchiveError::Read)?;
+            let bytes = entry.header().entry_size().map_err(read_error)?;
             let Some(member) = member else {
                 return Err(match reader {
                     Some(_) => ArchiveError::UnknownMember(shown()),
@@ -213,11 +216,25 @@ impl<'a> ArchiveReader<'a> {
     }
 }
 
-/// Converts an error of reading. The end in the middle of a member is one of the most likely.
-fn read_error(error: io::Error) -> ArchiveError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => ArchiveError::Incomplete("in the middle of a member"),
-        _ => ArchiveError::Read(error),
+/// Notices the end of the input.
+struct NoticesEnd<'a, R> {
+    input: R,
+    at_end: &'a Cell<bool>,
+}
+
+impl<R: Read> Read for NoticesEnd<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.at_end.set(read == 0 && !buffer.is_empty());
+        Ok(read)
+    }
+}
+
+/// Converts an error of reading. Most likely, the archive was cut.
+fn read_error(error: io::Error, at_end: bool) -> ArchiveError {
+    match at_end {
+        true => ArchiveError::Incomplete("in the middle of a member"),
+        false => ArchiveError::Read(error),
     }
 }
 

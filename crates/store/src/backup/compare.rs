@@ -209,9 +209,9 @@ impl Both {
     /// Counts the events that the old log has after those of the backup.
     fn lost_events(&self) -> rusqlite::Result<u64> {
         let count = self.0.query_row(
-            "SELECT coalesce(sum(max(o.next - lost.first, 0)), 0) FROM old.partition o JOIN ( \
+            "SELECT count(*) FROM old.event e JOIN ( \
                  SELECT partition, max(first) AS first FROM main.lost_events GROUP BY partition \
-             ) lost ON lost.partition = o.id",
+             ) lost ON e.key >= (lost.partition << 56) + lost.first AND e.key < (lost.partition + 1) << 56",
             [],
             |row| row.get::<_, i64>(0),
         );
