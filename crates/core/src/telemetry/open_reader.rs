@@ -87,8 +87,7 @@ impl ServiceCaller {
                 ErrorCode::ArgumentInvalid,
                 format!(
                     "The position belongs to events of partition {} that the hub no longer has: it was restored at {} \
-                     from a backup of {}. Read from start, end or a time; the time of the backup repeats no event that the \
-                     backup contains.",
+                     from a backup of {}. Read from start, end or a time, such as that of the restore.",
                     lost.partition, lost.restored, lost.backup
                 ),
             ),

@@ -44,6 +44,8 @@ pub struct Restored {
     /// The header of the archive.
     #[serde(flatten)]
     pub header: Header,
+    /// When it was restored. Events that were lost are before, and new ones after this time.
+    pub restored: Timestamp,
     /// The number of devices.
     pub devices: u64,
     /// The number of modules.
@@ -199,7 +201,7 @@ fn complete(header: Header, target: &Target<'_>, restoring: &Path) -> Result<Res
     let change = events.unchecked_transaction().map_err(in_events)?;
     statements::skip_lost_events(&change, header.created, target.now).map_err(in_events)?;
     change.commit().map_err(in_events)?;
-    let restored = contents(header, &hub, &events).map_err(in_hub)?;
+    let restored = contents(header, target.now, &hub, &events).map_err(in_hub)?;
     if target.cancel_jobs {
         statements::jobs::cancel_all_jobs(&hub, target.now).map_err(in_hub)?;
     }
@@ -215,13 +217,7 @@ fn complete(header: Header, target: &Target<'_>, restoring: &Path) -> Result<Res
 fn open(folder: &Path, spec: &'static DatabaseSpec, version: u32) -> Result<Connection, BackupError> {
     let database = Database::new(folder, spec);
     let reader = database.open_reader()?;
-    let found = match schema::check(&reader, &database) {
-        Err(OpenError::Database { source, .. }) => {
-            let reason = source.to_string();
-            return Err(ArchiveError::Corrupt { file: spec.file_name, reason }.into());
-        }
-        found => found?,
-    };
+    let found = schema::check(&reader, &database).map_err(|error| schema_objects::corrupt(spec, error))?;
     if found != version || found == 0 {
         return Err(ArchiveError::Mixed("a database has another schema version than the header says").into());
     }
@@ -257,7 +253,12 @@ fn check_files(hub: &Connection, database: &Database<'_>, data: &Path) -> Result
     if found == in_catalogue { Ok(()) } else { Err(DIFFERENT.into()) }
 }
 
-fn contents(header: Header, hub: &Connection, events: &Connection) -> rusqlite::Result<Restored> {
+fn contents(
+    header: Header,
+    restored: Timestamp,
+    hub: &Connection,
+    events: &Connection,
+) -> rusqlite::Result<Restored> {
     let count = |db: &Connection, query: &str| {
         db.query_row(query, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
     };
@@ -271,6 +272,7 @@ fn contents(header: Header, hub: &Connection, events: &Connection) -> rusqlite::
         events: count(events, "SELECT count(*) FROM event")?,
         messages: count(hub, "SELECT messages FROM registry_size")?,
         unfinished_jobs,
+        restored,
         header,
     })
 }

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 
 use super::error::{ArchiveError, BackupError};
 use crate::OpenError;
-use crate::database::Database;
+use crate::database::{Database, DatabaseSpec};
+use crate::failures::Condition;
 use crate::{queries, schema};
 
 /// Tables of SQLite itself, which `ANALYZE` makes.
@@ -25,7 +26,7 @@ struct Object {
 
 /// Checks a database file with the schema version `version`, and its pages.
 pub(super) fn check(db: &Connection, database: &Database<'_>, version: u32) -> Result<(), BackupError> {
-    let failed = |source| database.open_error(source);
+    let failed = |source| corrupt(database.spec(), database.open_error(source));
     let file = database.spec().file_name;
     let found = objects(db).map_err(failed)?;
     let expected = expected(database, version)?;
@@ -37,12 +38,23 @@ pub(super) fn check(db: &Connection, database: &Database<'_>, version: u32) -> R
         let object = format!("no {} {}", missing.kind, missing.name);
         return Err(ArchiveError::Schema { file, object }.into());
     }
-    let reason: String =
-        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).unwrap_or_else(|error| error.to_string());
+    let reason: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     if reason != "ok" {
         return Err(ArchiveError::Corrupt { file, reason }.into());
     }
     Ok(())
+}
+
+/// Converts an error of a database from an archive: a corrupt one makes the archive one that cannot be restored.
+pub(super) fn corrupt(spec: &DatabaseSpec, error: OpenError) -> BackupError {
+    match error {
+        OpenError::Database { source, .. }
+            if matches!(Condition::of(&source), Condition::Corrupt | Condition::NotADatabase) =>
+        {
+            ArchiveError::Corrupt { file: spec.file_name, reason: source.to_string() }.into()
+        }
+        other => other.into(),
+    }
 }
 
 /// The indexes that the operator declares are created and dropped when the store opens.

@@ -27,10 +27,11 @@ pub(super) fn print(output: Output, report: &Report) -> anyhow::Result<()> {
             }
         }
     }
-    output.note(
-        "Readers of events that stored a position after the backup are refused: let them begin at its time. Devices read \
-         their twins again when they connect.",
-    );
+    output.note(&format!(
+        "Readers of events that stored a position after the backup are refused: let them begin at the time of the restore, {}. \
+         Devices read their twins again when they connect.",
+        report.restored.restored
+    ));
     Ok(())
 }
 
