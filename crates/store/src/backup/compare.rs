@@ -10,7 +10,7 @@ use crate::database::{Database, EVENTS_DATABASE, HUB_DATABASE};
 use crate::{OpenError, instance, schema};
 
 /// The names that are kept of each kind.
-pub const MAX_NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 /// Things of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]

@@ -63,10 +63,9 @@ pub(crate) async fn data_folder() -> TempDir {
 pub(crate) fn try_back_up(folder: &Path, now: i64) -> Result<(Created, Vec<u8>), BackupError> {
     let temporary = tempdir().unwrap();
     let source = Source { folder, secrets: &SECRETS, hub_version: "0.1.0", now: seconds(now) };
-    let backup = backup::create(&source, temporary.path(), Vec::new(), &mut |progress| {
+    backup::create(&source, temporary.path(), Vec::new(), &mut |progress| {
         assert!(progress.done <= progress.total, "{progress:?}");
-    });
-    backup
+    })
 }
 
 pub(crate) fn back_up(folder: &Path, now: i64) -> Vec<u8> {

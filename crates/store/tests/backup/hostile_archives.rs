@@ -286,9 +286,12 @@ proptest! {
     }
 }
 
+/// The names and contents of members.
+type Contents = Vec<(String, Vec<u8>)>;
+
 /// Reads all members of an archive.
-fn read_all(archive: &[u8]) -> Result<(Header, Vec<(String, Vec<u8>)>), ArchiveError> {
-    struct All(Vec<(String, Vec<u8>)>);
+fn read_all(archive: &[u8]) -> Result<(Header, Contents), ArchiveError> {
+    struct All(Contents);
     impl ferrohub_store::backup::Members for All {
         type Error = ArchiveError;
         fn header(&mut self, _: &Header) -> Result<(), ArchiveError> {
