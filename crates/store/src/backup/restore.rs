@@ -58,7 +58,7 @@ pub struct Restored {
     pub events: u64,
     /// Cloud-to-device messages that wait. Those that were delivered after the backup are delivered again.
     pub messages: u64,
-    /// Jobs on devices that had not ended. Unless they are cancelled, they go on, also with devices on which they have
+    /// Jobs that had not ended, also those that import or export. Unless they are cancelled, they go on, also with devices on which they have
     /// worked after the backup.
     pub unfinished_jobs: Vec<String>,
 }
@@ -204,6 +204,7 @@ fn complete(header: Header, target: &Target<'_>, restoring: &Path) -> Result<Res
     let restored = contents(header, target.now, &hub, &events).map_err(in_hub)?;
     if target.cancel_jobs {
         statements::jobs::cancel_all_jobs(&hub, target.now).map_err(in_hub)?;
+        statements::cancel_all_import_export_jobs(&hub, target.now).map_err(in_hub)?;
     }
     for (connection, database) in [(hub, &hub_database), (events, &events_database)] {
         let failed = |source| database.open_error(source);
@@ -262,7 +263,9 @@ fn contents(
     let count = |db: &Connection, query: &str| {
         db.query_row(query, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
     };
-    let mut jobs = hub.prepare("SELECT id FROM job WHERE phase < 3 ORDER BY number")?;
+    let mut jobs = hub.prepare(
+        "SELECT id FROM job WHERE phase < 3 UNION ALL SELECT id FROM import_export_job WHERE ended IS NULL",
+    )?;
     let unfinished_jobs = jobs.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok(Restored {
         devices: count(hub, "SELECT devices FROM registry_size")?,

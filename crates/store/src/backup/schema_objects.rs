@@ -20,7 +20,7 @@ struct Object {
     kind: String,
     name: String,
     table: String,
-    /// The statement of a trigger or view. Those of tables depend on how SQLite writes them.
+    /// The statement that created it; `None` if SQLite did.
     sql: Option<String>,
 }
 
@@ -75,7 +75,7 @@ fn expected(database: &Database<'_>, version: u32) -> Result<BTreeSet<Object>, O
 }
 
 fn objects(db: &Connection) -> rusqlite::Result<BTreeSet<Object>> {
-    db.prepare("SELECT type, name, tbl_name, iif(type IN ('trigger', 'view'), sql, NULL) FROM sqlite_schema")?
+    db.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?
         .query_map([], |row| {
             Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? })
         })?

@@ -93,7 +93,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Copies both databases to `to`. `now` is called once they are one moment.
+/// Copies both databases to `to`, as they are at one moment.
 pub(super) fn take(
     folder: &Path,
     to: &Path,

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ferrohub_store::backup::{self, Target};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::tempdir;
 
 use crate::common::{open, open_events};
-use crate::fixture::{back_up, restore};
+use crate::fixture::{SECRETS, back_up, restore, seconds};
 
 fn fixture(kind: &str, version: usize) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{kind}-{version:04}.db"))
@@ -31,6 +32,36 @@ fn rows(file: &Path) -> Vec<(String, i64)> {
         db.query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get(0)).unwrap()
     };
     tables.iter().map(|table| (table.clone(), count(table))).collect()
+}
+
+#[tokio::test]
+async fn leases_are_free_after_a_restore_and_unfinished_jobs_go_on_or_are_cancelled() {
+    let folder = tempdir().unwrap();
+    fs::copy(fixture("hub", newest("hub")), folder.path().join("hub.db")).unwrap();
+    fs::copy(fixture("events", newest("events")), folder.path().join("events.db")).unwrap();
+    fs::create_dir_all(folder.path().join("blobs/data")).unwrap();
+    fs::write(folder.path().join("blobs/data/0123456789abcdef0123456789abcdef"), "bytes").unwrap();
+    let archive = back_up(folder.path(), 1_800_000_000);
+    for cancel_jobs in [false, true] {
+        let target = tempdir().unwrap();
+        let restore_to = Target {
+            folder: target.path(),
+            secrets: &SECRETS,
+            now: seconds(1_800_000_001),
+            cancel_jobs,
+            bytes: None,
+        };
+        let restored = backup::restore(&archive[..], &restore_to, &mut |_| {}).unwrap();
+        assert_eq!(restored.unfinished_jobs, ["reboot-1", "0b3ae4f0-0000-4000-8000-000000000002"]);
+        let db = Connection::open(target.path().join("hub.db")).unwrap();
+        let text = |query: &str| db.query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
+        let lease = "SELECT name || ' ' || holder || ' ' || fence || ' ' || expiry FROM lease";
+        assert_eq!(text(lease), "file-maintenance  4 0", "the fence stays");
+        let job = "SELECT phase || ' ' || holder || ' ' || fence || ' ' || lease_expiry FROM job";
+        assert_eq!(text(job), if cancel_jobs { "5  5 0" } else { "2  5 0" });
+        let import = "SELECT status FROM import_export_job ORDER BY sequence DESC";
+        assert_eq!(text(import), if cancel_jobs { "cancelled" } else { "running" });
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -29,7 +29,11 @@ impl Partial {
         let folder = target.with_file_name(name);
         let cannot_write = || format!("cannot write {}", folder.display());
         match DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_private(&folder) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
+                "{} exists, and is not the folder of an earlier backup of this user; remove it, or choose another file",
+                folder.display()
+            ),
             created => created.with_context(cannot_write)?,
         }
         let lock = create_file(&folder.join("lock"), false).with_context(cannot_write)?;
@@ -99,6 +103,14 @@ impl Drop for Partial {
     }
 }
 
+/// Returns whether a folder is of this user and accessible to nobody else. In another one, links could lead elsewhere.
+fn is_private(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|found| {
+        let is_of_user = found.uid() == rustix::process::geteuid().as_raw();
+        found.is_dir() && is_of_user && found.mode() & 0o077 == 0
+    })
+}
+
 fn create_file(path: &Path, is_new: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
@@ -136,6 +148,9 @@ mod tests {
         let rest = folder.path().join("b.tar.partial");
         fs::create_dir(&rest).unwrap();
         fs::write(rest.join("archive"), "half").unwrap();
+        fs::set_permissions(&rest, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(Partial::create(&target).is_err_and(|error| error.to_string().contains("is not the folder")));
+        fs::set_permissions(&rest, fs::Permissions::from_mode(0o700)).unwrap();
         let partial = Partial::create(&target).unwrap();
         partial.create_archive().unwrap();
         drop(partial);
