@@ -15,6 +15,9 @@ use super::{SECRETS, is_stream, progress_bar};
 use crate::global_flags::GlobalFlags;
 use crate::output::{self, Output, OutputClosed, note, plural};
 
+/// Size of the pieces that are written.
+const BUFFER_BYTES: usize = 256 * 1024;
+
 /// Flags of `ferrohub backup`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -45,7 +48,7 @@ impl Backup {
         let file = &self.file;
         check_target(file, source.folder)?;
         let partial = Partial::create(file)?;
-        let archive = BufWriter::new(partial.create_archive()?);
+        let archive = BufWriter::with_capacity(BUFFER_BYTES, partial.create_archive()?);
         let (bar, mut progress) = progress_bar("backing up")?;
         let written = backup::create(source, partial.folder(), archive, &mut progress);
         bar.finish_and_clear();

@@ -2,7 +2,7 @@
 //! on the disk.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,32 @@ use rustix::io::Errno;
 
 /// The names of the files that a backup leaves in its folder if it is killed.
 const FILES: [&str; 7] = ["archive", "hub.db", "hub.db-wal", "hub.db-shm", "events.db", "SHA256SUMS", "lock"];
+
+/// Bytes after which the archive is synced. A sync of the whole archive at the end would make the commits of a hub on the
+/// same disk wait.
+const SYNC_BYTES: u64 = 32 << 20;
+
+/// The archive while it is written: it is synced piece by piece.
+pub(super) struct Archive {
+    file: File,
+    unsynced: u64,
+}
+
+impl Write for Archive {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced += written as u64;
+        if self.unsynced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
 
 /// The folder of a backup that is being written. Dropping it removes it.
 pub(super) struct Partial {
@@ -57,9 +83,10 @@ impl Partial {
     }
 
     /// Creates the file for the archive, accessible only to its owner.
-    pub(super) fn create_archive(&self) -> anyhow::Result<File> {
+    pub(super) fn create_archive(&self) -> anyhow::Result<Archive> {
         let path = self.archive();
-        create_file(&path, true).with_context(|| format!("cannot write {}", path.display()))
+        let file = create_file(&path, true).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Archive { file, unsynced: 0 })
     }
 
     fn archive(&self) -> PathBuf {
@@ -67,9 +94,9 @@ impl Partial {
     }
 
     /// Syncs the archive and gives it its name, unless there is a file of that name.
-    pub(super) fn complete(self, archive: File) -> anyhow::Result<()> {
+    pub(super) fn complete(self, archive: Archive) -> anyhow::Result<()> {
         let cannot_write = || format!("cannot write {}", self.target.display());
-        archive.sync_all().with_context(cannot_write)?;
+        archive.file.sync_all().with_context(cannot_write)?;
         match renameat_with(CWD, self.archive(), CWD, &self.target, RenameFlags::NOREPLACE) {
             // Some file systems cannot do both in one step.
             Err(Errno::INVAL | Errno::NOSYS) if !self.target.exists() => {
