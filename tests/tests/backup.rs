@@ -218,7 +218,7 @@ fn add_large_file(hub: &Hub, bytes: u64) {
 fn a_backup_that_is_killed_leaves_no_file_that_looks_whole() {
     const LARGE: u64 = 128 << 20;
     let mut hub = Hub::start();
-    Service::owner(&hub).create_device("dev1");
+    let _ = Service::owner(&hub).create_device("dev1");
     hub.stop();
     add_large_file(&hub, LARGE);
     hub.start_again();
@@ -276,7 +276,7 @@ fn a_backup_that_is_killed_leaves_no_file_that_looks_whole() {
 #[test]
 fn a_backup_of_a_stopped_hub_is_the_same_and_its_errors_name_the_remedy() {
     let mut hub = Hub::start();
-    Service::owner(&hub).create_device("dev1");
+    let _ = Service::owner(&hub).create_device("dev1");
     hub.stop();
     let archive = path(&hub, "b.tar");
     hub.command(["backup", text(&archive)]).success();
@@ -307,10 +307,17 @@ fn a_backup_of_a_stopped_hub_is_the_same_and_its_errors_name_the_remedy() {
     );
     CommandOutput::run(Command::new("sh").args(["-c", &pipe])).success();
     assert!(new.join("hub.db").exists());
-    if let Some(disk) = SmallDisk::mount(256) {
+    // No room for the copies of the databases, and for the archive.
+    add_large_file(&hub, 2 << 20);
+    let large = path(&hub, "large.tar");
+    hub.command(["backup", text(&large)]).success();
+    for kibibytes in [128, 1024] {
+        let Some(disk) = SmallDisk::mount(kibibytes) else { return };
         refused(&["backup", text(&disk.path().join("b.tar"))], "free space");
         assert!(files(disk.path()).is_empty());
-        refused(&["restore", text(&archive), "--data-dir", text(&disk.path().join("data"))], "free space");
+        let target = disk.path().join("data");
+        refused(&["restore", text(&large), "--data-dir", text(&target)], "free space");
+        assert_eq!(files(&target), ["hub.lock"]);
     }
 }
 
