@@ -51,10 +51,11 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Run {
     /// Rows to measure: p1 calls, p2 latency, p2-loss, p3 memory, p4 connects, p5 start, p6 registry, p7 telemetry, p8
-    /// twins, p9-calls, p9-memory, p9-get, p10 readers over AMQP, p11 queries, p12 messages over AMQP
+    /// twins, p9-calls, p9-memory, p9-get, p10 readers over AMQP, p11 queries, p12 messages over AMQP, p13
+    /// jobs, p14 configurations
     #[arg(default_values = [
         "p1", "p2", "p2-loss", "p3", "p4", "p5", "p6", "p7", "p8", "p9-calls", "p9-memory", "p9-get",
-        "p10", "p11", "p12"
+        "p10", "p11", "p12", "p13", "p14"
     ])]
     rows: Vec<String>,
     /// Servers to compare
@@ -176,6 +177,8 @@ async fn measure_row(
         "p10" => row::readers::readers(environment, scale, report).await,
         "p11" => row::queries::queries(environment, scale, report).await?,
         "p12" => row::messages::messages(environment, scale, report).await,
+        "p13" => row::jobs::jobs(environment, scale, report).await?,
+        "p14" => row::configurations::configurations(environment, scale, report).await?,
         _ => anyhow::bail!("unknown row; see --help"),
     }
     Ok(())

@@ -1,8 +1,11 @@
-//! The rows of the benchmark, P1 to P12: one file per kind of work.
+//! The rows of the benchmark, P1 to P14: one file per kind of work.
 
 pub(crate) mod calls;
+pub(crate) mod configurations;
 pub(crate) mod connects;
+mod fleet;
 pub(crate) mod idle;
+pub(crate) mod jobs;
 pub(crate) mod messages;
 pub(crate) mod queries;
 pub(crate) mod readers;

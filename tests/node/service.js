@@ -5,20 +5,25 @@
 
 const { Message } = require('azure-iot-common');
 const { Client, DigitalTwinClient, IoTHubTokenCredentials, JobClient, Registry } = require('azure-iothub');
+const { Query } = require('azure-iothub/dist/query');
 const { Amqp } = require('azure-iothub/dist/amqp');
 const { AmqpWs } = require('azure-iothub/dist/amqp_ws');
+const { recorded, recordedClass, report } = require('./call_recorder');
 const { event, serve } = require('./json_lines');
 
 const config = JSON.parse(process.argv[2]);
-const registry = Registry.fromConnectionString(config.connection_string);
+const [RecordedRegistry, RecordedJobClient] = [recordedClass(Registry), recordedClass(JobClient)];
+[DigitalTwinClient, Query].forEach(recordedClass);
+const registry = recorded('Registry', RecordedRegistry.fromConnectionString(config.connection_string));
 const Transport = config.transport === 'amqp_ws' ? AmqpWs : Amqp;
 const client = config.entra
   ? Client.fromTokenCredential(config.entra.host, {
       getToken: async () => ({ token: config.entra.token, expiresOnTimestamp: Date.now() + 3600000 }),
     }, Transport)
   : Client.fromConnectionString(config.connection_string, Transport);
-const jobs = JobClient.fromConnectionString(config.connection_string);
-const digitalTwins = new DigitalTwinClient(new IoTHubTokenCredentials(config.connection_string));
+const jobs = recorded('JobClient', RecordedJobClient.fromConnectionString(config.connection_string));
+const credentials = new IoTHubTokenCredentials(config.connection_string);
+const digitalTwins = recorded('DigitalTwinClient', new DigitalTwinClient(credentials));
 client.on('disconnect', () => event('disconnected'));
 
 /** What a promise of the client for digital twins resolves to, without the whole response. */
@@ -27,6 +32,10 @@ const fields = (result) =>
 
 /** What a promise of the registry resolves to. */
 const body = (result) => result.responseBody;
+
+/** A twin, or a list of twins, without the registry that belongs to it. */
+const twin = (found) =>
+  JSON.parse(JSON.stringify(found, (name, value) => (name === '_registry' ? undefined : value)));
 
 serve({
   list_devices: async () => body(await registry.list()),
@@ -38,11 +47,20 @@ serve({
   update_devices: async ({ devices, force }) => body(await registry.updateDevices(devices, force)),
   remove_devices: async ({ devices, force }) => body(await registry.removeDevices(devices, force)),
   create_module: async ({ module }) => body(await registry.addModule(module)),
+  get_module: async ({ device_id, module_id }) => body(await registry.getModule(device_id, module_id)),
+  update_module: async ({ module, force }) => body(await registry.updateModule(module, force)),
+  remove_module: async ({ device_id, module_id }) => void (await registry.removeModule(device_id, module_id)),
+  remove_module_if_unchanged: async ({ module }) => void (await registry.removeModule(module)),
+  registry_statistics: async () => body(await registry.getRegistryStatistics()),
   list_modules: async ({ device_id }) => body(await registry.getModulesOnDevice(device_id)),
 
   // The methods of jobs, but for `listJobs`, resolve to the body itself.
   export_devices: async ({ container, exclude_keys }) => await registry.exportDevicesToBlob(container, exclude_keys),
   import_devices: async ({ input, output }) => await registry.importDevicesFromBlob(input, output),
+  export_devices_by_identity: async ({ container, exclude_keys, identity }) =>
+    await registry.exportDevicesToBlobByIdentity(container, exclude_keys, identity),
+  import_devices_by_identity: async ({ input, output, identity }) =>
+    await registry.importDevicesFromBlobByIdentity(input, output, identity),
   list_import_export_jobs: async () => body(await registry.listJobs()),
   get_import_export_job: async ({ job_id }) => await registry.getJob(job_id),
   cancel_import_export_job: async ({ job_id }) => await registry.cancelJob(job_id),
@@ -68,29 +86,53 @@ serve({
         : await digitalTwins.invokeCommand(device_id, command, payload, options)
     ),
 
-  async get_twin({ device_id }) {
-    const twin = body(await registry.getTwin(device_id));
-    return JSON.parse(JSON.stringify(twin, (name, value) => (name === '_registry' ? undefined : value)));
+  get_twin: async ({ device_id, module_id }) =>
+    twin(body(await (module_id ? registry.getModuleTwin(device_id, module_id) : registry.getTwin(device_id)))),
+
+  /** Reads with the other credentials that the clients take: a SAS token, and a token of Entra. */
+  async read_with_tokens({ sas, entra }) {
+    const getToken = async () => ({ token: entra, expiresOnTimestamp: Date.now() + 3600000 });
+    const host = config.connection_string.match(/HostName=([^;]*)/)[1];
+    const found = [];
+    for (const other of [
+      RecordedRegistry.fromSharedAccessSignature(sas),
+      RecordedRegistry.fromTokenCredential(host, { getToken }),
+    ]) {
+      found.push(body(await other.list()).map((device) => device.deviceId));
+    }
+    for (const other of [
+      RecordedJobClient.fromSharedAccessSignature(sas),
+      RecordedJobClient.fromTokenCredential(host, { getToken }),
+    ]) {
+      found.push((await other.createQuery().next()).result.map((job) => job.jobId));
+    }
+    return found;
   },
+
+  /** The public methods of the classes, and those that were called. */
+  calls: async () => report(),
 
   /** All pages of a query, as the SDK's loops read them: as twins, or as they are. */
   async query({ query, page_size, as_twins }) {
     const pages = [];
-    const results = registry.createQuery(query, page_size);
+    const results = recorded('Query', registry.createQuery(query, page_size));
     while (results.hasMoreResults) {
       const { result, message } = as_twins
         ? await results.nextAsTwin()
         : await results.next(results.continuationToken);
-      const items = JSON.parse(JSON.stringify(result, (name, value) => (name === '_registry' ? undefined : value)));
-      pages.push({ items, type: message.headers['x-ms-item-type'] });
+      pages.push({ items: twin(result), type: message.headers['x-ms-item-type'] });
     }
     return pages;
   },
 
-  async patch_twin({ device_id, patch }) {
-    const twin = body(await registry.updateTwin(device_id, patch, '*'));
-    return JSON.parse(JSON.stringify(twin, (name, value) => (name === '_registry' ? undefined : value)));
-  },
+  patch_twin: async ({ device_id, module_id, patch, etag = '*' }) =>
+    twin(
+      body(
+        await (module_id
+          ? registry.updateModuleTwin(device_id, module_id, patch, etag)
+          : registry.updateTwin(device_id, patch, etag))
+      )
+    ),
 
   /** Sends a message over AMQP. The fields of `message` are those of the SDK's class. */
   async send_message({ device_id, body, message, properties }) {
@@ -134,7 +176,7 @@ serve({
   /** All pages of a list of jobs. */
   async query_jobs({ type, status, page_size }) {
     const pages = [];
-    const results = jobs.createQuery(type, status, page_size);
+    const results = recorded('Query', jobs.createQuery(type, status, page_size));
     while (results.hasMoreResults) {
       const { result, message } = await results.next(results.continuationToken);
       pages.push({ items: result, type: message.headers['x-ms-item-type'] });

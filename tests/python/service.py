@@ -1,7 +1,8 @@
 """A back end on Microsoft's service client, which runs the operations that the test requests.
 
 Argument: {"connection_string": ...} or {"entra": {"host", "tenant_id", "client_id",
-"client_secret", "authority"}}, with "transport": "amqp_ws" for messages over WebSocket.
+"client_secret", "authority"}}, with "transport": "amqp_ws" for messages over WebSocket, and with
+"record_calls": true for the operation `calls`, which returns the client's methods that were called.
 """
 
 import base64
@@ -33,6 +34,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import json_lines
+from call_recorder import CallRecorder
+
+CLIENT_CLASSES = [
+    DigitalTwinClient,
+    IoTHubConfigurationManager,
+    IoTHubHttpRuntimeManager,
+    IoTHubJobManager,
+    IoTHubRegistryManager,
+]
 
 
 def entra_credential(entra):
@@ -57,6 +67,9 @@ def create(config):
 
 def main():
     config = json.loads(sys.argv[1])
+    recorder = CallRecorder(CLIENT_CLASSES, __file__)
+    if config.get("record_calls"):
+        recorder.start()
     manager = create(config)
 
     def create_device_with_sas(device_id, primary_key=None, secondary_key=None, status="enabled"):
@@ -79,6 +92,18 @@ def main():
         device = manager.update_device_with_sas(
             device_id, etag, primary_key, secondary_key, status
         )
+        return device.serialize(keep_readonly=True)
+
+    def update_device_with_x509(
+        device_id, etag, primary_thumbprint, secondary_thumbprint, status="enabled"
+    ):
+        device = manager.update_device_with_x509(
+            device_id, etag, primary_thumbprint, secondary_thumbprint, status
+        )
+        return device.serialize(keep_readonly=True)
+
+    def update_device_with_certificate_authority(device_id, etag, status="enabled"):
+        device = manager.update_device_with_certificate_authority(device_id, etag, status)
         return device.serialize(keep_readonly=True)
 
     def get_service_statistics():
@@ -142,6 +167,24 @@ def main():
     ):
         module = manager.update_module_with_sas(
             device_id, module_id, managed_by, etag, primary_key, secondary_key
+        )
+        return module.serialize(keep_readonly=True)
+
+    def create_module_with_certificate_authority(device_id, module_id, managed_by=""):
+        module = manager.create_module_with_certificate_authority(device_id, module_id, managed_by)
+        return module.serialize(keep_readonly=True)
+
+    def update_module_with_x509(
+        device_id, module_id, etag, managed_by, primary_thumbprint, secondary_thumbprint
+    ):
+        module = manager.update_module_with_x509(
+            device_id, module_id, managed_by, etag, primary_thumbprint, secondary_thumbprint
+        )
+        return module.serialize(keep_readonly=True)
+
+    def update_module_with_certificate_authority(device_id, module_id, etag, managed_by):
+        module = manager.update_module_with_certificate_authority(
+            device_id, module_id, managed_by, etag
         )
         return module.serialize(keep_readonly=True)
 
@@ -256,6 +299,10 @@ def main():
             "lock_token": response.headers["etag"].strip('"'),
         }
 
+    def receive_feedback_notification():
+        """Returns what the manager returns: nothing, also if there is feedback."""
+        return runtime().receive_feedback_notification()
+
     def complete_feedback(lock_token):
         runtime().complete_feedback_notification(lock_token)
 
@@ -337,9 +384,8 @@ def main():
         """Returns a manager of jobs with the credential of the other manager."""
         if "connection_string" in config:
             return IoTHubJobManager.from_connection_string(config["connection_string"])
-        return IoTHubJobManager.from_token_credential(
-            "https://" + config["entra"]["host"], entra_credential(config["entra"])
-        )
+        entra = config["entra"]
+        return IoTHubJobManager.from_token_credential(entra["host"], entra_credential(entra))
 
     def create_job(**properties):
         created = jobs().create_import_export_job(JobProperties(**properties))
@@ -367,6 +413,24 @@ def main():
 
     def query_scheduled_jobs(job_type=None, job_status=None):
         return jobs().query_scheduled_jobs(job_type, job_status).serialize(keep_readonly=True)
+
+    def read_with_token_credentials():
+        """Creates each manager with a token credential, and returns what it reads."""
+        entra = config["entra"]
+        host, credential = entra["host"], entra_credential(entra)
+        registry = IoTHubRegistryManager.from_token_credential(host, credential)
+        configurations = IoTHubConfigurationManager.from_token_credential(host, credential)
+        jobs = IoTHubJobManager.from_token_credential(host, credential)
+        digital_twins = DigitalTwinClient.from_token_credential(host, credential)
+        runtime = IoTHubHttpRuntimeManager.from_token_credential(host, credential)
+        devices = [device.device_id for device in registry.get_devices()]
+        return {
+            "devices": devices,
+            "configurations": [found.id for found in configurations.get_configurations()],
+            "jobs": [job.job_id for job in jobs.get_import_export_jobs()],
+            "digital_twin": digital_twins.get_digital_twin(devices[0])["$dtId"],
+            "feedback": runtime.receive_feedback_notification(),
+        }
 
     def entra_token(scope="https://iothubs.azure.net/.default"):
         """Returns the token that the service client would send."""
@@ -398,6 +462,8 @@ def main():
             "create_device_with_x509": create_device_with_x509,
             "create_device_with_certificate_authority": create_device_with_certificate_authority,
             "update_device_with_sas": update_device_with_sas,
+            "update_device_with_x509": update_device_with_x509,
+            "update_device_with_certificate_authority": update_device_with_certificate_authority,
             "get_service_statistics": get_service_statistics,
             "get_device_registry_statistics": get_device_registry_statistics,
             "create_edge_device": create_edge_device,
@@ -411,6 +477,9 @@ def main():
             "create_module_with_sas": create_module_with_sas,
             "create_module_with_x509": create_module_with_x509,
             "update_module_with_sas": update_module_with_sas,
+            "create_module_with_certificate_authority": create_module_with_certificate_authority,
+            "update_module_with_x509": update_module_with_x509,
+            "update_module_with_certificate_authority": update_module_with_certificate_authority,
             "get_module": get_module,
             "get_modules": get_modules,
             "delete_module": delete_module,
@@ -429,6 +498,7 @@ def main():
             "change_twin": change_twin,
             "http": http,
             "receive_feedback": receive_feedback,
+            "receive_feedback_notification": receive_feedback_notification,
             "complete_feedback": complete_feedback,
             "abandon_feedback": abandon_feedback,
             "send_c2d_message": send_c2d_message,
@@ -436,6 +506,8 @@ def main():
             "get_scheduled_job": get_scheduled_job,
             "cancel_scheduled_job": cancel_scheduled_job,
             "query_scheduled_jobs": query_scheduled_jobs,
+            "read_with_token_credentials": read_with_token_credentials,
+            "calls": recorder.report,
             "entra_token": entra_token,
             "purge": purge,
             "create_until_failure": create_until_failure,

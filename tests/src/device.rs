@@ -237,6 +237,12 @@ impl Device {
         request(&self.0.event(EVENT_LIMIT, |event| event["event"] == "request"))
     }
 
+    /// Waits for a call of the method with this name. Other calls stay.
+    #[track_caller]
+    pub fn request_of(&self, name: &str) -> MethodRequest {
+        request(&self.0.event(EVENT_LIMIT, |event| event["event"] == "request" && event["name"] == name))
+    }
+
     /// Returns the received calls that were not returned before.
     #[must_use]
     pub fn requests(&self) -> Vec<MethodRequest> {

@@ -1,7 +1,8 @@
 //! Compares requests and responses with the description of the API, `tests/golden/openapi.json`.
 //!
 //! [`Service`](crate::Service) does so with every plain request. A response must have a status, a media type and a body
-//! that are described; so must the body of a request that succeeds. Paths that are not described, such as those of signed
+//! that are described; so must the body of a request that succeeds. One with status 429 or 503 must have the header
+//! `Retry-After`. Paths that are not described, such as those of signed
 //! URLs, are not compared.
 
 mod schemas;
@@ -30,6 +31,8 @@ pub(crate) struct Exchange<'a> {
     /// The media type of the response, or empty.
     pub(crate) received_type: &'a str,
     pub(crate) received: &'a str,
+    /// Whether the response has the header `Retry-After`.
+    pub(crate) has_retry_after: bool,
 }
 
 /// How an exchange differs from the description.
@@ -37,6 +40,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) enum Mismatch {
     #[error("status {0} is not described")]
     Status(u16),
+    #[error("status {0} has no header Retry-After")]
+    RetryAfter(u16),
     #[error("the {0} has a body, which is not described")]
     Body(Direction),
     #[error("the {0} has no body")]
@@ -89,6 +94,11 @@ impl Description {
             None => return Err(Mismatch::Status(exchange.status)),
         };
         let response = self.resolve(response);
+        if matches!(exchange.status, 429 | 503)
+            && response["headers"].get("Retry-After").is_some() != exchange.has_retry_after
+        {
+            return Err(Mismatch::RetryAfter(exchange.status));
+        }
         let body = exchange.received.as_bytes();
         let Some(content) = response.get("content") else {
             return if body.is_empty() { Ok(()) } else { Err(Mismatch::Body(Direction::Response)) };

@@ -191,6 +191,17 @@ impl Service {
         Self::start(hub, &entra(hub))
     }
 
+    /// Starts a back end with the policy `iothubowner` and the client secret of the hub's development issuer, which records
+    /// the methods of the client that are called. The operation `calls` returns them.
+    #[must_use]
+    #[track_caller]
+    pub fn recording(hub: &Hub) -> Self {
+        let mut config = entra(hub);
+        config["connection_string"] = hub.variable("IOTHUB_CONNECTION_STRING").into();
+        config["record_calls"] = true.into();
+        Self::start(hub, &config)
+    }
+
     /// Starts a back end that sends messages over AMQP and WebSocket: with the policy `service`, or with the client secret
     /// of the development issuer.
     #[must_use]
@@ -376,6 +387,7 @@ impl Service {
             status: response.status,
             received_type: response.header("content-type"),
             received: &response.body,
+            has_retry_after: !response.header("retry-after").is_empty(),
         };
         if let Err(mismatch) = openapi::check(&exchange) {
             panic!(

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use ferrohub_acceptance::{Device, Hub, NodeClient, Service, sas};
+use ferrohub_acceptance::{Device, Hub, Identity, NodeClient, Service, sas};
 use ferrohub_service::{
     BulkKeyRequest, ErrorKind, ImportMode, KeyOwner, RegistryItem, RenewedKey, ServiceClient,
 };
@@ -136,6 +136,49 @@ fn a_request_that_is_no_list_or_too_long_or_not_permitted_changes_nothing() {
     assert_eq!(post(&json!([{ "id": "d" }]), &reader).status, 401);
     assert_eq!(service.call("get_devices", &json!({})).unwrap(), json!([]));
     assert_eq!(post(&json!(many[..100]), &owner).status, 200);
+}
+
+#[test]
+fn only_callers_that_may_write_the_registry_change_identities_and_keys() {
+    let hub = Hub::builder().with_development_issuer().start();
+    let (service, entra) = (Service::owner(&hub), Service::with_entra(&hub));
+    let device = service.create_device("d");
+    let mut number = 0;
+    let mut status = |token: Option<&str>| {
+        number += 1;
+        let created = json!([{ "id": format!("new{number}"), "importMode": "create" }]).to_string();
+        let keys = json!({ "policyKey": "primaryKey", "devices": [{ "id": "d" }] }).to_string();
+        let bulk = service.http("POST", "/devices", token, Some(&created)).status;
+        let renewed = service.http("POST", "/devices/keys/regenerate", token, Some(&keys)).status;
+        assert_eq!(bulk, renewed);
+        bulk
+    };
+    for (policy, expected) in [
+        ("iothubowner", 200),
+        ("registryReadWrite", 200),
+        ("registryRead", 401),
+        ("service", 401),
+        ("device", 401),
+    ] {
+        assert_eq!(status(Some(&service.token_of_policy(&hub, policy))), expected, "{policy}");
+    }
+    for (role, expected) in [
+        ("IoT Hub Data Contributor", 200),
+        ("IoT Hub Registry Contributor", 200),
+        ("IoT Hub Twin Contributor", 401),
+        ("IoT Hub Data Reader", 401),
+    ] {
+        assert_eq!(status(Some(&entra.token_of_role(&hub, role))), expected, "{role}");
+    }
+    assert_eq!(status(None), 401);
+    let current = service.call("get_device", &json!({ "device_id": "d" })).unwrap();
+    let current = Identity::from_document(hub.name(), current);
+    assert_ne!(current.primary_key, device.primary_key);
+    assert_eq!(status(Some(&current.token())), 401, "a device");
+    let devices = service.call("get_devices", &json!({})).unwrap();
+    assert_eq!(devices.as_array().unwrap().len(), 1 + 4, "those of the four callers with the right");
+    let again = service.call("get_device", &json!({ "device_id": "d" })).unwrap();
+    assert_eq!(again, current.document);
 }
 
 #[tokio::test]

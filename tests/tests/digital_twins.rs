@@ -1,9 +1,11 @@
 //! Digital twins of IoT Plug and Play, as Microsoft's packages and the Azure CLI use them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+use std::fs;
 use std::time::Duration;
 
 use ferrohub_acceptance::{Device, Hub, NodeClient, Service, eventually, sas};
+use ferrohub_service::{DigitalTwinPatch, ErrorKind, MethodInvocation, ServiceClient};
 use serde_json::{Value, json};
 
 const MODEL: &str = "dtmi:com:example:TemperatureController;2";
@@ -87,17 +89,12 @@ fn every_method_of_the_python_digital_twin_client_works() {
         "device_id": "d1", "command": "echo", "payload": "now", "connect_timeout": 5, "response_timeout": 30,
     }));
     assert_eq!(answer, "now");
-    let request = device.requests();
-    assert_eq!(request.len(), 2);
+    let _ = (device.request_of("echo"), device.request_of("echo"));
     let answer = invoke(json!({
         "device_id": "d1", "component": "thermostat1", "command": "getMaxMinReport", "payload": "2026-01-01",
     }));
     assert_eq!(answer, json!({ "Response": "Unknown method" }), "the device's own answer");
-    let request = device.requests().pop().unwrap();
-    assert_eq!(
-        (request.name.as_str(), &request.payload),
-        ("thermostat1*getMaxMinReport", &json!("2026-01-01"))
-    );
+    assert_eq!(device.request_of("thermostat1*getMaxMinReport").payload, "2026-01-01");
 }
 
 #[test]
@@ -129,7 +126,7 @@ fn every_method_of_the_node_digital_twin_client_works() {
         &json!({ "device_id": "d1", "component": "thermostat1", "command": "reboot", "payload": 3 }),
     );
     assert_eq!(answer["xMsCommandStatuscode"], 404, "the status of the device");
-    assert_eq!(device.requests().pop().unwrap().name, "thermostat1*reboot");
+    let _ = device.request_of("thermostat1*reboot");
 }
 
 #[test]
@@ -205,19 +202,80 @@ fn what_is_not_a_change_of_a_digital_twin_is_refused() {
 }
 
 #[test]
+fn a_patch_is_applied_as_a_whole_or_not_at_all() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let device = device(&hub, &service);
+    device.watch_desired(true);
+    let token = service.authorization();
+    let patch = |operations: &[Value]| {
+        let body = json!(operations).to_string();
+        let answer = service.http("PATCH", PATH, Some(token), Some(&body));
+        (answer.status, answer.error_code().to_owned())
+    };
+    let refused = |code: &str| (400, code.to_owned());
+    let add = |path: &str, value: Value| json!({ "op": "add", "path": path, "value": value });
+    let good = add("/targetTemperature", json!(1));
+    let etag = || service.http("GET", PATH, Some(token), None).header("etag").to_owned();
+    let before = (desired(&service), etag());
+    for (bad, code) in [
+        (json!({ "op": "remove", "path": "/unknown" }), "InvalidDigitalTwinPatchPath"),
+        (json!({ "op": "test", "path": "/targetTemperature", "value": 1 }), "InvalidDigitalTwinJsonPatch"),
+        (add("/a.b", json!(1)), "ArgumentInvalid"),
+        (add("/text", json!("x".repeat(5000))), "ArgumentInvalid"),
+    ] {
+        assert_eq!(patch(&[good.clone(), bad.clone()]), refused(code), "{bad}");
+    }
+    assert_eq!(patch(&vec![good.clone(); 1001]), refused("InvalidDigitalTwinJsonPatch"));
+    // More than 32 KiB of desired properties.
+    let large: Vec<Value> = (0..9).map(|n| add(&format!("/text{n}"), json!("x".repeat(4000)))).collect();
+    assert_eq!(patch(&large), refused("ArgumentInvalid"));
+    assert_eq!((desired(&service), etag()), before);
+    assert_eq!(patch(&large[..8]).0, 202);
+    assert_eq!(device.next_desired()["text7"], "x".repeat(4000), "this is the first change");
+    let full = desired(&service);
+    assert_eq!(patch(&[good.clone(), large[8].clone()]), refused("ArgumentInvalid"));
+    assert_eq!(desired(&service), full);
+    assert_eq!(patch(&vec![good; 1000]).0, 202);
+    assert_eq!(desired(&service)["targetTemperature"], 1);
+}
+
+#[test]
+fn data_actions_are_those_of_twins_and_methods() {
+    let hub = Hub::builder().with_development_issuer().start();
+    let (service, entra) = (Service::owner(&hub), Service::with_entra(&hub));
+    let _device = device(&hub, &service);
+    let patch = r#"[{"op":"add","path":"/targetTemperature","value":1}]"#;
+    for (role, expected) in [
+        ("IoT Hub Data Contributor", [200, 202, 200, 404]),
+        ("IoT Hub Data Reader", [200, 401, 401, 401]),
+        ("IoT Hub Twin Contributor", [200, 202, 401, 401]),
+        ("IoT Hub Registry Contributor", [401, 401, 401, 401]),
+    ] {
+        let token = entra.token_of_role(&hub, role);
+        let statuses = [
+            ("GET", "", None),
+            ("PATCH", "", Some(patch)),
+            ("POST", "/commands/echo", Some("1")),
+            ("POST", "/components/c/commands/stop", Some("1")),
+        ]
+        .map(|(verb, below, body)| {
+            let path = format!("/digitaltwins/d1{below}?api-version=2021-04-12");
+            let answer = service.http(verb, &path, Some(&token), body);
+            // The device knows no command of components.
+            answer.header("x-ms-command-statuscode").parse().unwrap_or(answer.status)
+        });
+        assert_eq!(statuses, expected, "{role}");
+    }
+}
+
+#[test]
 fn rights_are_those_of_twins_and_methods() {
     let hub = Hub::start();
     let service = Service::owner(&hub);
     let _device = device(&hub, &service);
     let permitted = sas::policy_token(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"));
-    let policy = service
-        .http("GET", "/ferrohub/policies/registryReadWrite", Some(service.authorization()), None)
-        .json();
-    let registry = sas::policy_token(&format!(
-        "HostName={};SharedAccessKeyName=registryReadWrite;SharedAccessKey={}",
-        hub.name(),
-        policy["primaryKey"].as_str().unwrap()
-    ));
+    let registry = service.token_of_policy(&hub, "registryReadWrite");
     let patch = r#"[{"op":"add","path":"/targetTemperature","value":1}]"#;
     for (verb, path, body, expected) in [
         ("GET", PATH, None, 200),
@@ -227,6 +285,100 @@ fn rights_are_those_of_twins_and_methods() {
         assert_eq!(service.http(verb, path, Some(&permitted), body).status, expected, "{verb}");
         assert_eq!(service.http(verb, path, None, body).status, 401, "{verb}");
         assert_eq!(service.http(verb, path, Some(&registry), body).status, 401, "{verb}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_reads_changes_and_calls() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let device = device(&hub, &service);
+    let _ = service.create_device("offline");
+    let client =
+        ServiceClient::builder_from_connection_string(hub.variable("IOTHUB_SERVICE_CONNECTION_STRING"))
+            .unwrap()
+            .additional_root_certificates(fs::read(hub.variable("SSL_CERT_FILE")).unwrap())
+            .build()
+            .unwrap();
+    let twin = client.get_digital_twin("d1").await.unwrap();
+    assert_eq!((twin.model_id(), &twin.document["serialNumber"]), (Some(MODEL), &json!("abc")));
+    assert_eq!(client.get_digital_twin("offline").await.unwrap().model_id(), None);
+
+    let patch = DigitalTwinPatch::new().add("/thermostat1/targetTemperature", 21.5).unwrap();
+    let etag = client.update_digital_twin("d1", &patch, twin.etag.as_deref()).await.unwrap();
+    assert_eq!(desired(&service)["thermostat1"], json!({ "__t": "c", "targetTemperature": 21.5 }));
+    let changed = client.get_digital_twin("d1").await.unwrap();
+    assert_eq!(changed.etag, etag);
+    let metadata = &changed.document["thermostat1"]["$metadata"]["targetTemperature"];
+    assert_eq!(metadata["desiredValue"], 21.5, "{metadata}");
+    let stale = client.update_digital_twin("d1", &patch, twin.etag.as_deref()).await.unwrap_err();
+    assert_eq!(stale.kind(), ErrorKind::PreconditionFailed);
+    let unknown = DigitalTwinPatch::new().remove("/unknown").unwrap();
+    let refused = client.update_digital_twin("d1", &unknown, None).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::BadRequest);
+
+    let command = MethodInvocation::new("echo").payload(&json!([1])).unwrap();
+    let answer = client.invoke_command("d1", None, &command).await.unwrap();
+    assert_eq!((answer.status(), answer.payload_text()), (200, "[1]"));
+    let command = MethodInvocation::new("stop");
+    let answer = client.invoke_command("d1", Some("fan"), &command).await.unwrap();
+    assert_eq!(answer.status(), 404, "the status of the device");
+    let _ = device.request_of("fan*stop");
+    for (id, kind) in [("unknown", ErrorKind::NotFound), ("offline", ErrorKind::DeviceNotOnline)] {
+        assert_eq!(client.invoke_command(id, None, &command).await.unwrap_err().kind(), kind, "{id}");
+    }
+    assert_eq!(client.get_digital_twin("unknown").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn the_command_line_reads_files_and_has_exit_codes() {
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let _device = device(&hub, &service);
+    let _ = service.create_device("offline");
+    let file = hub.folder().join("patch.json");
+    let file = file.to_str().unwrap();
+    fs::write(file, r#"[{"op":"add","path":"/targetTemperature","value":5}]"#).unwrap();
+    let shown = hub.command(["digital-twin", "update", "d1", "--file", file]).success();
+    assert!(shown.contains(MODEL) && shown.contains("serialNumber"), "{shown}");
+    assert_eq!(desired(&service)["targetTemperature"], 5);
+
+    let invoke = |arguments: &[&'static str]| {
+        hub.command(["digital-twin", "invoke-command"].iter().chain(arguments).copied())
+    };
+    let failed = invoke(&["d1", "answer", "--payload", r#"{"status":503,"payload":{"busy":true}}"#]);
+    assert_eq!(failed.code, 3, "the device answered with 400 or more: {failed:?}");
+    assert!(failed.stdout.contains("busy"), "{failed:?}");
+    assert_eq!(invoke(&["d1", "stop", "--component", "fan"]).code, 3);
+
+    fs::write(file, "[{").unwrap();
+    for (arguments, text) in [
+        (vec!["digital-twin", "update", "d1", "--file", file], "is not a JSON Patch"),
+        (vec!["digital-twin", "update", "d1", "--file", "none.json"], "none.json"),
+        (vec!["digital-twin", "update", "d1", "--patch", r#"{"op":"add"}"#], "--patch is not a JSON Patch"),
+        (
+            vec!["digital-twin", "update", "d1", "--patch", r#"{"op":"remove","path":"/none"}"#],
+            "ferrohub digital-twin show DEVICE",
+        ),
+        (
+            vec![
+                "digital-twin",
+                "update",
+                "d1",
+                "--etag",
+                "stale",
+                "--patch",
+                r#"{"op":"add","path":"/a","value":1}"#,
+            ],
+            "PreconditionFailed",
+        ),
+        (vec!["digital-twin", "show", "unknown"], "DeviceNotFound"),
+        (vec!["digital-twin", "invoke-command", "offline", "echo"], "--connect-timeout"),
+        (vec!["digital-twin", "invoke-command", "d1", "a*b"], "command"),
+    ] {
+        let failed = hub.command(arguments.iter().copied());
+        assert_eq!((failed.code, failed.stdout.as_str()), (1, ""), "{arguments:?} {failed:?}");
+        assert!(failed.stderr.contains(text), "{arguments:?} {failed:?}");
     }
 }
 

@@ -274,7 +274,7 @@ fn the_service_client_gets_the_injected_errors() {
         &service,
         json!({
             "kind": "refuseRequest", "operation": "getDevice", "target": "dev1", "durationSeconds": 60, "count": 2,
-            "error": "ServiceUnavailable",
+            "error": "ServiceUnavailable", "retryAfterSeconds": 0,
         }),
     );
     service.call("get_device", &json!({ "device_id": "dev1" })).unwrap();

@@ -4,47 +4,13 @@
 use std::process::Command;
 
 use ferrohub_acceptance::raw_tls::RawTls;
-use ferrohub_acceptance::{Hub, Identity, Service, sas};
+use ferrohub_acceptance::{Hub, Identity, RawResponse, Service, sas};
 use ferrohub_service::{ErrorKind, MethodInvocation, ServiceClient};
 use serde_json::{Value, json};
 
-/// An HTTP/1.1 response.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
-    }
-
-    /// Checks that the response is an error in the format of the API, and returns its error name.
-    #[track_caller]
-    fn error_name(&self) -> &str {
-        assert_eq!(self.header("content-type"), Some("application/json; charset=utf-8"), "{self:?}");
-        let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
-        assert!(body["Message"].is_string() && body["ExceptionMessage"].is_string(), "{self:?}");
-        self.header("iothub-errorcode").unwrap_or_else(|| panic!("{self:?}"))
-    }
-}
-
-/// Sends the bytes of one request and reads the response.
 #[track_caller]
-fn send(hub: &Hub, request: &str) -> Answer {
-    let mut peer = RawTls::https(hub);
-    peer.send(request.as_bytes());
-    let text = peer.read_until("\r\n\r\n");
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
-    let mut answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
-    let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let rest = peer.read(length - answer.body.len());
-    answer.body.push_str(&String::from_utf8(rest).unwrap());
-    answer
+fn send(hub: &Hub, request: &str) -> RawResponse {
+    RawResponse::to(hub, request)
 }
 
 /// Builds a request without a body.
@@ -178,7 +144,7 @@ fn the_c_device_client_uploads_a_file() {
 
 /// What `@azure/storage-blob` 12.8.0 of `azure-iot-device` 1.18.4 sends (`blob_uploader.ts`), with one header more.
 #[track_caller]
-fn put_like_node(hub: &Hub, target: &str, header: &str, body: &str) -> Answer {
+fn put_like_node(hub: &Hub, target: &str, header: &str, body: &str) -> RawResponse {
     let request = format!(
         "PUT {target} HTTP/1.1\r\nx-ms-version: 2020-10-02\r\nContent-Length: {}\r\n{header}\
          Content-Type: application/octet-stream\r\nAccept: application/xml\r\n\

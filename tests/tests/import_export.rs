@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 use std::fs;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ferrohub_acceptance::{Azurite, Device, Hub, NodeClient, Service, Storage, sas};
+use ferrohub_acceptance::{Azurite, Device, Hub, NodeClient, Service, Storage, eventually, sas};
 use ferrohub_service::{ErrorKind, ImportExportRequest, JobStatus, ServiceClient};
 use serde_json::{Value, json};
 
+const LIMIT: Duration = Duration::from_secs(60);
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 /// The environment variable with the number of lines of the large import. `cargo xtask test --full` sets it.
 const LINES_VARIABLE: &str = "IMPORT_LINES";
@@ -47,15 +47,11 @@ fn lines() -> usize {
 /// Waits until a job has ended.
 fn ended(service: &Service, token: &str, id: &str) -> Value {
     // A slow machine in the debug build takes some milliseconds for a line.
-    let deadline = Instant::now() + Duration::from_secs(100) + Duration::from_millis(10) * lines() as u32;
-    loop {
+    let limit = Duration::from_secs(100) + Duration::from_millis(10) * lines() as u32;
+    eventually("the job ends", limit, || {
         let job = job(service, token, id);
-        if !matches!(job["status"].as_str(), Some("enqueued" | "running")) {
-            return job;
-        }
-        assert!(Instant::now() < deadline, "{job}");
-        sleep(Duration::from_millis(50));
-    }
+        (!matches!(job["status"].as_str(), Some("enqueued" | "running"))).then_some(job)
+    })
 }
 
 fn run(service: &Service, token: &str, body: &Value) -> Value {
@@ -84,15 +80,28 @@ fn a_fleet_moves_from_one_hub_to_another_with_its_keys() {
     );
     assert_eq!(created.unwrap()["isSuccessful"], true);
     let _module = from.create_module("plain", "m");
-    let file = old.folder().join("fleet.txt");
-    let file = file.to_str().unwrap();
-    let exported = old.command(["device", "export", file, "--output", "json"]).success();
-    assert_eq!(serde_json::from_str::<Value>(&exported).unwrap()["itemsDone"], 6, "with two system modules");
+    let content = r#"{"deviceContent":{"properties.desired.fan":1}}"#;
+    let arguments =
+        ["configuration", "create", "fans", "--target-condition", "tags.site = 'north'", "--content"];
+    old.command([&arguments[..], &[content]].concat()).success();
+    let [file, configurations] = ["fleet.txt", "configurations.txt"].map(|name| {
+        let path = old.folder().join(name);
+        path.to_str().unwrap().to_owned()
+    });
+    let (file, configurations) = (file.as_str(), configurations.as_str());
+    let arguments = ["device", "export", file, "--configurations", configurations, "--output", "json"];
+    let exported = old.command(arguments).success();
+    let exported: Value = serde_json::from_str(&exported).unwrap();
+    assert_eq!(exported["itemsDone"], 7, "with two system modules and a configuration");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "the file contains keys");
-    let imported = new.command(["device", "import", file]);
+    let imported = new.command(["device", "import", file, "--configurations", configurations]);
     assert_eq!(imported.code, 0, "{imported:?}");
-    assert!(imported.stderr.contains("imported 6 lines"), "{imported:?}");
+    assert!(imported.stderr.contains("imported 7 lines"), "{imported:?}");
+    eventually("the configuration works in the new hub", LIMIT, || {
+        let twin = to.call("get_twin", &json!({ "device_id": "plain" })).unwrap();
+        (twin["properties"]["desired"]["fan"] == 1).then_some(())
+    });
 
     for device in ["z-edge", "a-leaf", "plain"] {
         let [old, new] = [&from, &to].map(|hub| {
@@ -136,6 +145,9 @@ fn a_fleet_moves_from_one_hub_to_another_with_its_keys() {
     let failed = new.command(["device", "import", file]);
     assert_eq!(failed.code, 1, "{failed:?}");
     assert!(failed.stdout.contains("409001") && failed.stderr.contains("1 of 2 lines failed"), "{failed:?}");
+    fs::write(configurations, "{\"id\":\"Upper\"}\n").unwrap();
+    let failed = new.command(["device", "import", file, "--configurations", configurations]);
+    assert!(failed.stdout.contains("Upper") && failed.stderr.contains("2 of 3 lines failed"), "{failed:?}");
     fs::write(file, "nothing\n").unwrap();
     let failed = new.command(["device", "import", file]);
     assert!(failed.code == 1 && failed.stderr.contains("has no identities"), "{failed:?}");
@@ -200,15 +212,39 @@ fn a_python_back_end_manages_jobs() {
     assert_eq!(cancelled["status"], "completed", "an ended job stays as it is");
     assert_eq!(service.refusal("get_job", &json!({ "job_id": "x" })), (404, "JobNotFound".to_owned()));
 
-    let export = json!({ "type": "export", "output_blob_container_uri": url, "output_blob_name": "out.txt", "exclude_keys_in_export": true });
+    let new = json!({ "id": "c", "schemaVersion": "1.0", "targetCondition": "*", "priority": 1,
+        "content": { "deviceContent": { "properties.desired.fan": 1 } }, "importMode": "createOrUpdateIfMatchETag" });
+    let blob = json!({ "container_url": url, "name": "devices.txt", "text": "{\"id\":\"a\"}\n" });
+    storage.call("put_text", &blob).unwrap();
+    let blob = json!({ "container_url": url, "name": "some.txt", "text": format!("{new}\n") });
+    storage.call("put_text", &blob).unwrap();
+    let import = json!({ "type": "import", "input_blob_container_uri": url, "output_blob_container_uri": url,
+        "include_configurations": true, "configurations_blob_name": "some.txt" });
+    let created = service.call("create_job", &import).unwrap();
+    assert_eq!(
+        (&created["includeConfigurations"], &created["configurationsBlobName"]),
+        (&json!(true), &json!("some.txt"))
+    );
+    let done = ended(&service, &owner(&hub), created["jobId"].as_str().unwrap());
+    assert_eq!((&done["itemsDone"], &done["itemsFailed"]), (&json!(2), &json!(0)));
+
+    let export = json!({ "type": "export", "output_blob_container_uri": url, "output_blob_name": "out.txt",
+        "exclude_keys_in_export": true, "include_configurations": true });
     let created = service.call("create_job", &export).unwrap();
     assert_eq!(created["excludeKeysInExport"], true);
     let done = ended(&service, &owner(&hub), created["jobId"].as_str().unwrap());
-    assert_eq!((&done["status"], &done["itemsDone"]), (&json!("completed"), &json!(2)));
+    assert_eq!((&done["status"], &done["itemsDone"]), (&json!("completed"), &json!(3)));
+    let text =
+        storage.call("get_text", &json!({ "container_url": url, "name": "configurations.txt" })).unwrap();
+    let exported: Value = serde_json::from_str(text.as_str().unwrap().trim()).unwrap();
+    assert_eq!((&exported["id"], &exported["content"]), (&json!("c"), &new["content"]));
     let text = storage.call("get_text", &json!({ "container_url": url, "name": "out.txt" })).unwrap();
     assert!(!text.as_str().unwrap().contains("primaryKey\":\""), "{text}");
     let names = storage.call("list_names", &json!({ "container_url": url, "page": 2 })).unwrap();
-    assert_eq!(names, json!([["devices.txt", "importErrors.log"], ["out.txt"]]));
+    assert_eq!(
+        names,
+        json!([["configurations.txt", "devices.txt"], ["importErrors.log", "out.txt"], ["some.txt"]])
+    );
     let names = storage.call("list_names", &json!({ "container_url": url, "prefix": "imp" })).unwrap();
     assert_eq!(names.as_array().unwrap().concat_len(), 1, "{names}");
 }
@@ -220,13 +256,10 @@ fn a_node_back_end_manages_jobs() {
     let (url, storage) = (container_url(&hub), Storage::start(&hub));
     let wait = |job: &Value| {
         let id = job["jobId"].clone();
-        loop {
+        eventually("the job ends", LIMIT, || {
             let job = service.ok("get_import_export_job", &json!({ "job_id": id }));
-            if job["status"] != "enqueued" && job["status"] != "running" {
-                return job;
-            }
-            sleep(Duration::from_millis(50));
-        }
+            (job["status"] != "enqueued" && job["status"] != "running").then_some(job)
+        })
     };
     service.ok("create_device", &json!({ "device": { "deviceId": "a" } }));
     let created = service.ok("export_devices", &json!({ "container": url, "exclude_keys": false }));
@@ -377,14 +410,12 @@ fn a_killed_hub_continues_an_import_and_applies_no_line_twice() {
     let second = create(&service, &token, &import_of(&url));
     assert_eq!((second.status, second.error_code()), (403, "JobQuotaExceeded"));
     for part in [10, 25, 50] {
-        loop {
+        let limit = LIMIT + Duration::from_millis(10) * lines as u32;
+        eventually("a part is imported", limit, || {
             let job = job(&service, &token, &id);
             assert_eq!(job["failureReason"], Value::Null);
-            if job["progress"].as_u64().unwrap() >= part {
-                break;
-            }
-            sleep(Duration::from_millis(20));
-        }
+            (job["progress"].as_u64().unwrap() >= part).then_some(())
+        });
         hub.kill();
         hub.start_again();
     }
@@ -397,6 +428,8 @@ fn a_killed_hub_continues_an_import_and_applies_no_line_twice() {
     assert_eq!(counts["totalDeviceCount"], lines);
     assert!(hub.resident_kib() < 1024 * 1024, "{} KiB", hub.resident_kib());
     assert_eq!(hub.metric("ferrohub_import_export_jobs", "completed"), 1.0);
+    let log = hub.log();
+    assert!(log.contains("import goes on") && !log.contains("identity created"), "{log}");
 }
 
 #[test]

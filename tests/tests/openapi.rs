@@ -65,7 +65,7 @@ fn certificate_authorities_are_as_described() {
 
 #[test]
 fn modules_and_feedback_are_as_described() {
-    let hub = Hub::start();
+    let hub = Hub::builder().config("[messages]\nfeedback_delay_seconds = 1\n").start();
     let service = Service::owner(&hub);
     let send = |verb, path: &str, body| send(&hub, &service, verb, path, body);
     let device = service.create_device("d");

@@ -1,6 +1,7 @@
 //! Queries with Microsoft's packages and over plain HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -269,12 +270,7 @@ fn only_a_policy_that_may_connect_as_a_service_may_query() {
     let identity = service.create_device("query");
     let body = json!({ "query": "SELECT * FROM devices" }).to_string();
     let status = |token: Option<&str>| service.http("POST", QUERY, token, Some(&body)).status;
-    let policy = |name: &str| {
-        let owner = sas::policy_token(hub.variable("IOTHUB_CONNECTION_STRING"));
-        let policy = service.http("GET", &format!("/ferrohub/policies/{name}"), Some(&owner), None).json();
-        let (host, key) = (hub.name(), policy["primaryKey"].as_str().unwrap());
-        sas::policy_token(&format!("HostName={host};SharedAccessKeyName={name};SharedAccessKey={key}"))
-    };
+    let policy = |name: &str| service.token_of_policy(&hub, name);
     for (name, expected) in [
         ("iothubowner", 200),
         ("service", 200),
@@ -300,12 +296,6 @@ fn an_entra_principal_needs_the_data_action_of_reading_twins() {
     let service = Service::with_entra(&hub);
     let found = service.call("query", &json!({ "query": "SELECT * FROM devices" })).unwrap();
     assert_eq!(ids(&found["items"]), ["d1"]);
-    let valid = service.call("entra_token", &json!({})).unwrap();
-    let read = service.call("read_token", &json!({ "token": valid })).unwrap();
-    let state = fs::read_to_string(hub.folder().join("data/entra-development.json")).unwrap();
-    let state: Value = serde_json::from_str(&state).unwrap();
-    let key = state["signing_key"].as_str().unwrap();
-    let key = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
     let body = json!({ "query": "SELECT * FROM devices" }).to_string();
     for (role, status) in [
         ("IoT Hub Data Contributor", 200),
@@ -313,13 +303,112 @@ fn an_entra_principal_needs_the_data_action_of_reading_twins() {
         ("IoT Hub Twin Contributor", 200),
         ("IoT Hub Registry Contributor", 401),
     ] {
-        let mut claims = read["claims"].clone();
-        claims["roles"] = json!([role]);
-        let headers = json!({ "kid": read["header"]["kid"] });
-        let forged = json!({ "claims": claims, "algorithm": "ES256", "key": key, "headers": headers });
-        let token = service.call("forge_token", &forged).unwrap();
-        let bearer = format!("Bearer {}", token.as_str().unwrap());
+        let bearer = service.token_of_role(&hub, role);
         assert_eq!(service.http("POST", QUERY, Some(&bearer), Some(&body)).status, status, "{role}");
+    }
+}
+
+#[test]
+fn hostile_texts_in_ids_tags_and_queries_are_only_texts() {
+    const IDS: [&str; 5] = ["d'OR'1'='1", "d';--", "%27--", "$.a,:b", "?1)OR(1=1"];
+    const TEXTS: [&str; 5] =
+        ["' OR '1'='1", "'; DROP TABLE identity; --", "\"]} $.a", "\\' OR 1=1 /*", "%_?1"];
+    let hub = Hub::start();
+    let service = Service::owner(&hub);
+    let items: Vec<Value> = IDS
+        .iter()
+        .zip(TEXTS)
+        .map(
+            |(id, text)| json!({ "id": id, "importMode": "create", "tags": { "text": text, "o'k\"": text } }),
+        )
+        .collect();
+    assert_eq!(service.call("bulk", &json!({ "devices": items })).unwrap()["isSuccessful"], true);
+    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
+    let keys = || {
+        let devices = service.call("get_devices", &json!({})).unwrap();
+        let key = |device: &Value| device["authentication"]["symmetricKey"]["primaryKey"].clone();
+        devices.as_array().unwrap().iter().map(|device| (device["deviceId"].clone(), key(device))).collect()
+    };
+    for (id, text) in IDS.iter().zip(TEXTS) {
+        let (id_text, tag_text) = (quoted(id), quoted(text));
+        for condition in [
+            format!("deviceId = {id_text}"),
+            format!("STARTSWITH(deviceId, {id_text})"),
+            format!("tags.text = {tag_text}"),
+            format!("tags['o''k\"'] IN [{tag_text}]"),
+            format!("ENDSWITH(tags.text, {tag_text}) AND CONTAINS(deviceId, {id_text})"),
+        ] {
+            let query = format!("SELECT deviceId, tags['o''k\"'] AS text FROM devices WHERE {condition}");
+            let found = rows(&hub, &service, &query);
+            assert_eq!(found, json!([{ "deviceId": id, "text": text }]), "{query}");
+        }
+        let before: BTreeMap<String, Value> = by_id(keys());
+        let body = json!({ "policyKey": "primaryKey", "devices": [{ "id": id }] }).to_string();
+        let path = "/devices/keys/regenerate?api-version=2021-04-12";
+        let renewed = service.http("POST", path, Some(service.authorization()), Some(&body));
+        assert_eq!((renewed.status, &renewed.json()["rotatedKeys"][0]["id"]), (200, &json!(id)));
+        let after: BTreeMap<String, Value> = by_id(keys());
+        let changed: Vec<&String> = after.keys().filter(|other| before[*other] != after[*other]).collect();
+        assert_eq!(changed, [id]);
+    }
+    // The ids are in continuation tokens.
+    let (mut token, mut found) = (Value::Null, Vec::new());
+    loop {
+        let query = "SELECT * FROM devices";
+        let arguments = json!({ "query": query, "max_item_count": 1, "continuation_token": token });
+        let page = service.call("query", &arguments).unwrap();
+        found.extend(ids(&page["items"]).into_iter().map(str::to_owned));
+        token = page["continuation_token"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    let mut sorted = IDS;
+    sorted.sort_unstable();
+    assert_eq!(found, sorted);
+    let delete = json!({ "devices": [{ "id": IDS[0], "importMode": "delete" }] });
+    assert_eq!(service.call("bulk", &delete).unwrap()["isSuccessful"], true);
+    assert_eq!(rows(&hub, &service, "SELECT COUNT() AS n FROM devices"), json!([{ "n": 4 }]));
+}
+
+fn by_id(keys: Vec<(Value, Value)>) -> BTreeMap<String, Value> {
+    keys.into_iter().map(|(id, key)| (id.as_str().unwrap().to_owned(), key)).collect()
+}
+
+/// A condition that takes long on each twin.
+fn slow_condition() -> String {
+    vec!["CONTAINS(tags,tags)"; 350].join(" OR ")
+}
+
+#[test]
+fn a_query_that_takes_too_long_is_stopped_and_too_many_at_once_are_refused() {
+    let config = "[queries]\nmax_running = 1\nmax_waiting = 0\ntimeout_seconds = 2\n";
+    let hub = Hub::builder().config(config).start();
+    let service = Service::owner(&hub);
+    let tags = json!({ "a": "x".repeat(4000), "b": "y".repeat(4000) });
+    let items: Vec<Value> =
+        (0..2000).map(|n| json!({ "id": format!("d{n}"), "importMode": "create", "tags": tags })).collect();
+    for items in items.chunks(100) {
+        service.call("bulk", &json!({ "devices": items })).unwrap();
+    }
+    let slow = json!({ "query": format!("SELECT COUNT() AS n FROM devices WHERE {}", slow_condition()) });
+    let running = service.begin("query", &slow);
+    eventually("the query runs", Duration::from_secs(2), || {
+        (hub.metric("ferrohub_queries_running", "") == 1.0).then_some(())
+    });
+    let refused = post(&hub, &service, "SELECT TOP 1 deviceId FROM devices", json!({}));
+    assert_eq!((refused.status, refused.error_code()), (429, "ThrottlingException"));
+    assert_eq!(refused.header("retry-after"), "5");
+    let stopped = running.wait().unwrap_err().response.unwrap();
+    assert_eq!(
+        (&stopped["status"], &stopped["headers"]["iothub-errorcode"]),
+        (&json!(400), &json!("InvalidOperation"))
+    );
+    assert!(stopped["body"].as_str().unwrap().contains("stopped after 2 seconds"), "{stopped}");
+    // The hub is free again.
+    assert_eq!(rows(&hub, &service, "SELECT COUNT() AS n FROM devices"), json!([{ "n": 2000 }]));
+    for outcome in ["stopped", "throttled"] {
+        assert_eq!(hub.metric("ferrohub_queries_total", &format!("outcome=\"{outcome}\"")), 1.0);
     }
 }
 
@@ -406,4 +495,16 @@ fn the_command_line_prints_tables_and_json() {
     let refused = hub.command(["query", "SELECT * FORM devices"]);
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("Line 1, column 10: expected FROM"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("docs/query-language.md"), "the next step: {}", refused.stderr);
+    let refused = hub.command(["device", "list", "--query", "tags.n ="]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+    for text in ["cannot run SELECT * FROM devices WHERE tags.n =: ", "Line 1, column 37: "] {
+        assert!(refused.stderr.contains(text), "{}", refused.stderr);
+    }
+    let refused = hub.command(["query", "SELECT", "--output", "json"]);
+    let error: Value = serde_json::from_str(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["codeName"], "ArgumentInvalid", "{error}");
+    assert!(error["error"]["hint"].is_string(), "{error}");
+    let none = hub.command(["query", "SELECT * FROM devices WHERE tags.n = 9", "--output", "json"]);
+    assert_eq!(none.success().trim(), "[]");
 }

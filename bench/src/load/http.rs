@@ -24,15 +24,32 @@ impl HttpLink {
 
     /// Sends a request and returns the body of the response. A status other than 2xx is an error.
     pub(crate) async fn send(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        let request = Request::builder()
+        self.send_with(method, path, None, body).await
+    }
+
+    /// Changes what exists, in any version.
+    pub(crate) async fn update(&mut self, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+        self.send_with(Method::PUT, path, Some("*"), body).await
+    }
+
+    async fn send_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        if_match: Option<&str>,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, &self.token)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(if_match) = if_match {
+            request = request.header(header::IF_MATCH, if_match);
+        }
         self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
+        let response = self.sender.send_request(request.body(Full::new(body))?).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));

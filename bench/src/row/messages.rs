@@ -61,9 +61,11 @@ async fn open(name: &str, environment: &Environment) -> anyhow::Result<Bench> {
     ];
     let queue_links = [("/queue/idle-0", true), ("/queue/idle-1", false), ("/queue/idle-2", false)];
     let (dial, login, addresses, idle) = match &server.protocol {
-        Protocol::Hub { amqp: Some((address, login)), .. } => {
+        Protocol::Hub { amqp: Some((address, (policy, _))), token, host, .. } => {
             let dial = Dial { address: *address, tls: environment.pki.client(false)? };
-            (dial, login.clone(), vec!["/messages/devicebound".to_owned()], hub_links)
+            // The form of Microsoft's service clients. Readers of events log in with the key.
+            let login = (format!("{policy}@sas.root.{host}"), token.clone());
+            (dial, login, vec!["/messages/devicebound".to_owned()], hub_links)
         }
         Protocol::Broker { login: Some(login) } => {
             let addresses = (0..QUEUES).map(|queue| format!("/queue/messages-{queue}")).collect();

@@ -57,7 +57,11 @@ pub(crate) async fn run(flags: AmqpBaselineArgs) -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let acceptor = acceptor.clone();
-        tokio::spawn(async move { serve(&acceptor, stream).await });
+        tokio::spawn(async move {
+            if let Err(error) = serve(&acceptor, stream).await {
+                eprintln!("a connection ended: {error:#}");
+            }
+        });
     }
 }
 
@@ -86,7 +90,10 @@ async fn serve(acceptor: &TlsAcceptor, stream: TcpStream) -> anyhow::Result<()> 
 
 fn answer(machine: &mut Connection, event: Event) -> anyhow::Result<()> {
     match event {
-        Event::SaslInit(_) => machine.accept_sasl()?,
+        Event::SaslInit(_) => {
+            machine.accept_sasl()?;
+            machine.set_authenticated();
+        }
         Event::Attach { link, .. } => {
             machine.accept_link(link, &Grant { credit: CREDIT, ..Grant::default() })?;
         }

@@ -174,3 +174,102 @@ impl ByteStream for Empty {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Starts a storage that answers each request with the next of these responses, and then none. Returns its address.
+    async fn storage(responses: Vec<String>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            for response in responses {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(socket.read_u8().await.unwrap());
+                }
+                socket.write_all(response.as_bytes()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn response(status: &str, headers: &[&str], body: &str) -> String {
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        format!("HTTP/1.1 {status}\r\n{headers}Connection: close\r\n\r\n{body}")
+    }
+
+    async fn open(responses: Vec<String>, from: u64) -> Result<OpenContainerBlob, ContainerError> {
+        let address = storage(responses).await;
+        let containers = SignedContainers::new(vec![format!("http://{address}").parse().unwrap()]).unwrap();
+        containers.open(&format!("http://{address}/c?sig=secret"), "devices.txt", from).await
+    }
+
+    #[tokio::test]
+    async fn redirects_are_not_followed() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let location = format!("Location: http://{}/c?sig=secret", elsewhere.local_addr().unwrap());
+        for status in
+            ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"]
+        {
+            let redirect = response(status, &["Content-Length: 0", &location], "");
+            let error = open(vec![redirect], 0).await.err().unwrap().to_string();
+            assert!(error.contains("the hub follows no redirects") && !error.contains("secret"), "{error}");
+        }
+        let visited = tokio::time::timeout(Duration::from_millis(50), elsewhere.accept()).await;
+        assert!(visited.is_err(), "nothing was sent to the other host");
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_answers_something_else_is_refused() {
+        let head = |etag| response("200 OK", &["Content-Length: 10", etag], "");
+        let etag = "ETag: \"v1\"";
+        for (responses, from, expected) in [
+            (vec![response("200 OK", &[etag], "")], 0, "no size or no ETag"),
+            (vec![head("X: y")], 0, "no size or no ETag"),
+            (
+                vec![head(etag), response("200 OK", &["Content-Length: 9", etag], "123456789")],
+                0,
+                "not have the requested bytes",
+            ),
+            // Without the range that was asked for, the first bytes would be taken for later ones.
+            (
+                vec![head(etag), response("200 OK", &["Content-Length: 6", etag], "123456")],
+                4,
+                "not have the requested bytes",
+            ),
+            // The blob was replaced after its size was read.
+            (vec![head(etag), response("412 Precondition Failed", &["Content-Length: 0"], "")], 0, "412"),
+            (vec![response("404 Not Found", &["x-ms-error-code: BlobNotFound"], "")], 0, "it does not exist"),
+            (vec![response("503 Busy", &["Content-Length: 0"], "")], 0, "503"),
+        ] {
+            let error = open(responses, from).await.err().unwrap();
+            assert!(error.to_string().contains(expected), "{error} is not {expected}");
+            let is_temporary = matches!(error, ContainerError::Unavailable(_));
+            assert_eq!(is_temporary, expected == "503", "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_too_early_is_an_error() {
+        let etag = "ETag: \"v1\"";
+        let head = response("200 OK", &["Content-Length: 10", etag], "");
+        let body = response("200 OK", &["Content-Length: 10", etag], "123");
+        let mut stream = open(vec![head, body], 0).await.unwrap().stream;
+        let error = loop {
+            match stream.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the body is complete"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("the connection failed"), "{error}");
+    }
+}

@@ -32,6 +32,7 @@ mod set;
 mod store;
 mod sweep;
 mod test_queries;
+mod transfer;
 mod write;
 
 pub use condition::TargetCondition;

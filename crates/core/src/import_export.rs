@@ -1,4 +1,4 @@
-//! Jobs that import identities from a blob, and export them to one: how a fleet moves between hubs.
+//! Jobs that import identities and configurations from blobs, and export them: how a fleet moves between hubs.
 //!
 //! A job is stored, and one node runs it, under a lease. An import records with each commit of identities how far it is: a
 //! hub that is killed continues where it was, and no line is applied twice. An export starts again, because its blob
@@ -8,6 +8,7 @@
 //! `container` is where blobs are: the hub's own container, or storage that the operator allows
 //! ([`ExternalContainers`]).
 
+mod configurations;
 mod container;
 mod container_url;
 mod deferred;
@@ -36,5 +37,7 @@ pub const CONTAINER: &str = "ferrohub-import-export";
 const DEVICES_BLOB: &str = "devices.txt";
 /// The blob of what failed in an import.
 const ERRORS_BLOB: &str = "importErrors.log";
+/// The blob of configurations that failed in an import.
+const CONFIGURATION_ERRORS_BLOB: &str = "importConfigErrors.log";
 /// The blob of configurations, unless a request names another.
 const CONFIGURATIONS_BLOB: &str = "configurations.txt";

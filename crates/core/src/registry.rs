@@ -30,5 +30,5 @@ pub use manage_devices::DevicePage;
 pub(crate) use module::{apply_module, to_module};
 pub use store::{DeviceCounts, DeviceFilter, RegistryStore};
 pub(crate) use write_identity::{
-    CloseConnections, already_exists, not_found, system_module_error, wrong_etag,
+    CloseConnections, already_exists, log_created, not_found, system_module_error, wrong_etag,
 };

@@ -132,8 +132,8 @@ pub(crate) fn for_error(error: &anyhow::Error) -> Option<&'static str> {
         }
         ErrorKind::NotFound => return for_not_found(refused.code_name?, refused.message),
         ErrorKind::DeviceNotOnline => {
-            "The device is not connected, or has not subscribed to methods. `ferrohub invoke --connect-timeout \
-             SECONDS` waits for it; `ferrohub device show` prints its last activity time."
+            "The device is not connected, or has not subscribed to methods. --connect-timeout SECONDS waits for it; \
+             `ferrohub device show` prints its last activity time."
         }
         ErrorKind::DeviceTimeout => {
             "The device did not respond within --timeout. Pass a larger --timeout (up to 300)."
@@ -142,7 +142,21 @@ pub(crate) fn for_error(error: &anyhow::Error) -> Option<&'static str> {
             "The etag differs: the identity or twin was changed in the meantime. Read it again and repeat the \
              command."
         }
+        ErrorKind::BadRequest => return for_bad_request(refused.code_name?, refused.message),
+        ErrorKind::Throttled => "The hub has reached a limit for now. Repeat the command in some seconds.",
         ErrorKind::Unavailable => "The hub is starting or stopping; try again in a moment.",
+        _ => return None,
+    })
+}
+
+fn for_bad_request(code: &str, message: &str) -> Option<&'static str> {
+    Some(match code {
+        "ArgumentInvalid" if message.contains("The query is not valid") => {
+            "docs/query-language.md describes the language. Put the query in double quotes, and texts in it in single quotes."
+        }
+        "InvalidDigitalTwinPatchPath" => {
+            "Run `ferrohub digital-twin show DEVICE --output json` to see the properties and components of a device."
+        }
         _ => return None,
     })
 }
@@ -228,6 +242,13 @@ mod tests {
             assert_eq!(found.is_some(), hint.is_some(), "{message}");
             assert!(found.unwrap_or_default().contains(hint.unwrap_or_default()), "{message}: {found:?}");
         }
+        assert!(
+            for_bad_request("ArgumentInvalid", "The query is not valid. Line 1, column 1: x")
+                .unwrap()
+                .contains("query-language.md")
+        );
+        assert!(for_bad_request("InvalidDigitalTwinPatchPath", "x").unwrap().contains("digital-twin show"));
+        assert_eq!(for_bad_request("ArgumentInvalid", "The id is too long."), None);
         assert!(for_connection("tcp connect error: Connection refused").contains("serve"));
         assert!(for_connection("invalid peer certificate: UnknownIssuer").contains("SSL_CERT_FILE"));
         assert!(for_connection("dns error: failed to lookup").contains("DNS"));

@@ -7,6 +7,7 @@ mod query;
 mod request_body;
 mod request_id;
 mod request_path;
+mod retry_after;
 mod transfer_permits;
 mod websocket_upgrade;
 
@@ -27,6 +28,7 @@ pub(crate) use query::query;
 pub(crate) use request_body::RequestBody;
 pub(crate) use request_id::{REQUEST_ID, fresh_request_id, random_hex};
 pub(crate) use request_path::without_trailing_slash;
+pub(crate) use retry_after::set_retry_after;
 pub(crate) use transfer_permits::{TransferLimitReached, TransferPermit, TransferPermits};
 pub(crate) use websocket_upgrade::{Subprotocol, accept_upgrade};
 

@@ -8,6 +8,7 @@
 //! Start with [`SqliteStore`] and [`SqliteEventLog`], then `writer.rs`. The tables are in `migrations/`.
 #![forbid(unsafe_code)]
 
+mod background_readers;
 pub mod backup;
 mod data_folder;
 mod database;

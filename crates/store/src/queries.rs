@@ -15,6 +15,7 @@
 
 mod conditions;
 mod continuation_key;
+mod each_row;
 mod functions;
 mod indexes;
 mod job_paths;

@@ -100,10 +100,17 @@ fn run<T>(
     query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T, StoreError> {
     let connection = lock(idle).pop().ok_or(StoreError::Closed)?;
-    // Unwinding resets the query's statements, so the connection can be used again.
-    let answer = catch_unwind(AssertUnwindSafe(|| query(&connection)));
+    let answer = catch_panic(failures, || query(&connection));
     lock(idle).push(connection);
-    match answer {
+    answer
+}
+
+/// Runs `query`. Unwinding resets its statements, so the connection can be used again after a panic.
+pub(crate) fn catch_panic<T>(
+    failures: &Failures,
+    query: impl FnOnce() -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(query)) {
         Ok(answer) => answer.map_err(|error| failures.store_error(error)),
         Err(panic) => Err(failures.panicked(&*panic)),
     }

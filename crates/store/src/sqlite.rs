@@ -22,6 +22,7 @@ use ferrohub_core::queries::QueryLimits;
 use ferrohub_core::store::{Change, ChangeGroup, Outcomes, RecordFn, Store, StoreError};
 use rusqlite::Connection;
 
+use crate::background_readers::BackgroundReaders;
 use crate::data_folder::DataFolder;
 use crate::database::{Database, HUB_DATABASE};
 use crate::failures::Failures;
@@ -55,7 +56,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     /// Queries use connections of their own: other reads never wait for them.
-    query_readers: Readers,
+    query_readers: BackgroundReaders,
     indexed_paths: Arc<[IndexedPath]>,
     messages_waiting: MessagesWaiting,
     /// Keeps the data folder locked until the store is closed.
@@ -104,13 +105,16 @@ impl SqliteStore {
             crate::queries::prepare_reader(reader).map_err(|source| database.open_error(source))?;
         }
         let failures = Failures::new(database.file(), metrics.failures.clone());
-        let writer = Writer::start(connection, "store-writer", metrics, failures.clone())
-            .map_err(|source| OpenError::Folder { folder: folder.path().to_path_buf(), source })?;
+        let thread_error = |source| OpenError::Folder { folder: folder.path().to_path_buf(), source };
+        let writer =
+            Writer::start(connection, "store-writer", metrics, failures.clone()).map_err(thread_error)?;
+        let query_readers =
+            BackgroundReaders::start(query_readers, failures.clone()).map_err(thread_error)?;
         let folder = Mutex::new(Some(folder));
         Ok(Self {
             writer,
-            readers: Readers::new(readers, failures.clone()),
-            query_readers: Readers::new(query_readers, failures),
+            readers: Readers::new(readers, failures),
+            query_readers,
             indexed_paths: settings.indexed_paths.into(),
             messages_waiting,
             folder,

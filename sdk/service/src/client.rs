@@ -222,13 +222,16 @@ impl HttpResponse {
 }
 
 fn error(response: &HttpResponse) -> Error {
-    let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
-    let (code, id) = (header("iothub-errorcode"), header("x-ms-request-id"));
+    let text = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+    let (code, id) = (text("iothub-errorcode"), text("x-ms-request-id"));
     let status = response.status.as_u16();
+    // It may also be a date, which hubs do not send.
+    let retry_after = text(header::RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
     Error::from_response(
         "the hub refused the request",
         ErrorResponse::parse(status, code, id, &response.body),
     )
+    .with_retry_after(retry_after.map(Duration::from_secs))
 }
 
 #[cfg(test)]
@@ -261,6 +264,21 @@ mod tests {
             error.to_string(),
             "the hub refused the request: dev1 is not registered (DeviceNotFound 404001)"
         );
+    }
+
+    #[test]
+    fn an_error_says_when_the_hub_asks_to_repeat_the_request() {
+        for (value, expected) in [
+            (Some("5"), Some(Duration::from_secs(5))),
+            (Some("Fri, 27 Nov 2026 20:00:00 GMT"), None),
+            (Some("-1"), None),
+            (None, None),
+        ] {
+            let value = value.map(|value| (header::RETRY_AFTER, HeaderValue::from_static(value)));
+            let (status, body) = (http::StatusCode::TOO_MANY_REQUESTS, Bytes::new());
+            let error = error(&HttpResponse { status, headers: value.into_iter().collect(), body });
+            assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Throttled, expected));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use ferrohub_model::ErrorKind;
 use ferrohub_model::{ErrorResponse, InvalidHostPort, InvalidId};
@@ -25,12 +26,14 @@ struct Details {
     kind: ErrorKind,
     message: Cow<'static, str>,
     response: Option<ErrorResponse>,
+    retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Details { kind, message: message.into(), response: None, source: None }))
+        let message = message.into();
+        Self(Arc::new(Details { kind, message, response: None, retry_after: None, source: None }))
     }
 
     pub(crate) fn invalid_input(message: impl Into<Cow<'static, str>>) -> Self {
@@ -40,7 +43,14 @@ impl Error {
     /// The hub refused a request. `what` says what failed.
     pub(crate) fn from_response(what: &str, response: ErrorResponse) -> Self {
         let message = format!("{what}: {}", response.text()).into();
-        Self(Arc::new(Details { kind: response.kind(), message, response: Some(response), source: None }))
+        let kind = response.kind();
+        let response = Some(response);
+        Self(Arc::new(Details { kind, message, response, retry_after: None, source: None }))
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        Arc::make_mut(&mut self.0).retry_after = retry_after;
+        self
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
@@ -59,6 +69,13 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind().is_retryable()
+    }
+
+    /// Returns how long the hub asks to wait before the request is repeated: the header `Retry-After`. A hub sends it with the
+    /// kinds [`ErrorKind::Throttled`] and [`ErrorKind::Unavailable`].
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// Returns the text, without the codes of the hub.

@@ -5,7 +5,16 @@ use super::*;
 
 fn exchange<'a>(verb: &'a str, path: &'a str, status: u16, received: &'a str) -> Exchange<'a> {
     let received_type = if received.is_empty() { "" } else { "application/json; charset=utf-8" };
-    Exchange { verb, path, sent_type: "application/json", sent: b"", status, received_type, received }
+    Exchange {
+        verb,
+        path,
+        sent_type: "application/json",
+        sent: b"",
+        status,
+        received_type,
+        received,
+        has_retry_after: false,
+    }
 }
 
 #[track_caller]
@@ -44,7 +53,9 @@ fn a_response_as_described_is_accepted_and_any_other_is_not() {
 fn errors_have_the_format_of_their_path() {
     let registry = r#"{"Message":"ErrorCode:DeviceNotFound;x","ExceptionMessage":"Tracking ID:1"}"#;
     check(&exchange("GET", "/devices/d", 404, registry)).unwrap();
-    check(&exchange("GET", "/devices/d", 503, registry)).unwrap();
+    let stopping = exchange("GET", "/devices/d", 503, registry);
+    check(&Exchange { has_retry_after: true, ..stopping }).unwrap();
+    assert_mismatch(&stopping, "status 503 has no header Retry-After");
     assert_mismatch(&exchange("GET", "/twins/d", 404, registry), "NestedError");
     let details = json!({ "errorCode": 404_001, "trackingId": "1", "message": "x", "info": {},
         "timestampUtc": "2026-01-01T00:00:00Z" });

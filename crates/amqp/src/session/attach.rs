@@ -233,6 +233,10 @@ impl Session {
 
     fn insert(&mut self, link: Link, shared: &mut Shared<'_>) {
         if let Err(at) = self.position(link.id.handle) {
+            // Most sessions have up to three links, and keep them.
+            if self.links.len() < 3 {
+                self.links.reserve_exact(1);
+            }
             self.links.insert(at, link);
             shared.counters.links += 1;
         }

@@ -105,7 +105,8 @@ impl PeekLock<FeedbackQueue> {
         let FeedbackQueue { clock, waiters, .. } = self.queue();
         loop {
             let waiting = waiters.begin();
-            match self.try_receive().await? {
+            // Boxed: links wait for days, and need no memory for the attempt meanwhile.
+            match Box::pin(self.try_receive()).await? {
                 Attempt::Received(batch) => return Ok(batch),
                 Attempt::Nothing(ready) => waiting.wait(&**clock, ready).await,
             }

@@ -127,7 +127,7 @@ impl Hub {
         Ok(())
     }
 
-    async fn create_configuration(
+    pub(super) async fn create_configuration(
         &self,
         id: &ConfigurationId,
         request: Configuration,
@@ -166,7 +166,7 @@ impl Hub {
         self.presented(*created)
     }
 
-    async fn update_configuration(
+    pub(super) async fn update_configuration(
         &self,
         id: &ConfigurationId,
         request: Configuration,

@@ -11,7 +11,7 @@ use super::pending::lock;
 use super::{DevicePlan, TwinPlan};
 use crate::hub::Hub;
 use crate::metrics::count;
-use crate::registry::edge_module;
+use crate::registry::{edge_module, log_created};
 use crate::store::{Applied, Change, ChangeGroup, Refused, store_failed};
 use crate::twins::{TwinDocument, UpdateMode};
 
@@ -111,6 +111,7 @@ impl Hub {
     async fn twins_written(&self, prepared: &Prepared, applied: Applied) {
         for (identity, twin) in applied.twins {
             if prepared.created.contains(&identity.id) {
+                log_created(&identity);
                 self.identity_created(&identity, &twin).await;
             }
             let patch = prepared.patches.get(&identity.id).map(|patch| std::mem::take(&mut *lock(patch)));

@@ -198,7 +198,8 @@ impl ServiceCaller {
         loop {
             let hub = self.permit(Operation::ReceiveFileNotification)?;
             let waiting = hub.notifications.queue().waiters.begin();
-            match hub.notifications.try_receive().await.map_err(store_failed)? {
+            // Boxed: links wait for days, and need no memory for the attempt meanwhile.
+            match Box::pin(hub.notifications.try_receive()).await.map_err(store_failed)? {
                 Attempt::Received(notification) => return Ok(notification),
                 Attempt::Nothing(ready) => waiting.wait(&*hub.clock, ready).await,
             }

@@ -1,4 +1,4 @@
-//! Exports all identities to a blob, and the log of errors of an import: streams of lines that are read from the store as they
+//! Exports all identities to a blob, then the configurations if they are wanted, and the log of errors of an import: streams of lines that are read from the store as they
 //! are written.
 
 use std::sync::Arc;
@@ -50,7 +50,16 @@ impl Hub {
         if let Some(failure) = stream.failure {
             return Err(failure);
         }
-        written.map_err(|error: ContainerError| RunFailure::of_blob(&request.output_blob, error))
+        let mut progress = stream.progress;
+        written.map_err(|error: ContainerError| RunFailure::of_blob(&request.output_blob, error))?;
+        if request.include_configurations {
+            progress.done += self.export_configurations(&output, &request.configurations_blob).await?;
+            let record = JobRecord { progress, ..JobRecord::default() };
+            if !self.store.record_run(&context.run, &record).await? {
+                return Err(RunFailure::Ended);
+            }
+        }
+        Ok(())
     }
 }
 

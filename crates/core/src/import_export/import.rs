@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ferrohub_model::bulk::BulkError;
 use ferrohub_model::{ErrorCode, IdentityId};
+use tracing::info;
 
 use super::container::ContainerLocation;
 use super::failure::RunFailure;
@@ -28,6 +29,9 @@ const PAGE_LINES: usize = 1000;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// A blob whose first lines, so many, contain no identity is not a blob of identities.
 const MAX_LINES_WITHOUT_ITEM: u64 = 1000;
+
+/// How often an import logs how far it is.
+const LOGGED_PERCENT: u8 = 10;
 
 /// What belongs together while an import runs.
 pub(super) struct Import<'a> {
@@ -71,7 +75,13 @@ impl Hub {
         counter(&self.metrics.import_export_items, "imported").inc_by(progress.done - before_done);
         counter(&self.metrics.import_export_items, "failed").inc_by(progress.failed - before_failed);
         imported?;
-        self.write_errors(&id, &output, import.progress.logged).await
+        let progress = import.progress;
+        self.write_errors(&id, &output, progress.logged).await?;
+        if request.include_configurations {
+            let blob = &request.configurations_blob;
+            self.import_configurations(&input, &output, blob, progress, context).await?;
+        }
+        Ok(())
     }
 
     /// Writes the log of errors, if there are any.
@@ -252,7 +262,12 @@ impl Import<'_> {
         record.errors = log_lines(progress, self.hub.limits.import_export.errors, &invalid.errors);
         // One percent is left for what was deferred.
         let percent = progress.offset.saturating_mul(99) / progress.bytes.max(1);
-        progress.percent = u8::try_from(percent).unwrap_or(99);
+        let percent = u8::try_from(percent).unwrap_or(99);
+        if percent / LOGGED_PERCENT > progress.percent / LOGGED_PERCENT {
+            let JobProgress { done, failed, .. } = *progress;
+            info!(job = self.context.run.job, percent, done, failed, "import goes on");
+        }
+        progress.percent = percent;
         record.progress = progress.clone();
         if progress.items == 0 && progress.lines >= MAX_LINES_WITHOUT_ITEM {
             return Err(self.no_items());

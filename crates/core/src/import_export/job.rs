@@ -74,6 +74,8 @@ pub struct JobProgress {
     pub logged: u64,
     /// Lines that wait for others.
     pub deferred: u64,
+    /// Whether the configurations are imported.
+    pub configurations: bool,
     /// How much is done, in percent.
     pub percent: u8,
 }

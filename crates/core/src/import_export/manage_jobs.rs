@@ -31,6 +31,12 @@ impl ServiceCaller {
     ) -> Result<ImportExportJob, HubError> {
         let hub = self.permit(Operation::CreateImportExportJob)?;
         let request = hub.check_request(request)?;
+        if request.include_configurations {
+            self.permit(match request.kind {
+                JobType::Import => Operation::PutConfiguration,
+                JobType::Export => Operation::ListConfigurations,
+            })?;
+        }
         let job = Job {
             id: Guid::random().version_4().to_string(),
             request,
@@ -108,12 +114,6 @@ impl Hub {
                 "The hub has no managed identity. Use a container URI with a shared access signature.",
             ));
         }
-        if request.include_configurations == Some(true) {
-            return Err(HubError::new(
-                ErrorCode::ArgumentInvalid,
-                "Jobs do not import or export configurations. Set includeConfigurations to false.",
-            ));
-        }
         let present = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
         let missing = |name: &str| {
             let text =
@@ -133,7 +133,7 @@ impl Hub {
             input_blob: present(&request.input_blob_name).unwrap_or_else(|| DEVICES_BLOB.to_owned()),
             output_blob: present(&request.output_blob_name).unwrap_or_else(|| DEVICES_BLOB.to_owned()),
             exclude_keys: request.exclude_keys_in_export.unwrap_or(false),
-            include_configurations: false,
+            include_configurations: request.include_configurations.unwrap_or(false),
             configurations_blob: present(&request.configurations_blob_name)
                 .unwrap_or_else(|| CONFIGURATIONS_BLOB.to_owned()),
             input_container,

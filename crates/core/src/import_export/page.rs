@@ -102,6 +102,11 @@ impl CommitGroups for PageCommit<'_> {
     fn records_refusals(&self) -> bool {
         true
     }
+
+    /// An import of a million identities must not fill the log.
+    fn logs_items(&self) -> bool {
+        false
+    }
 }
 
 /// Adds items that are done or failed to what the job has done. Returns what to write.

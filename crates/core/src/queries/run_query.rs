@@ -8,9 +8,11 @@ use ferrohub_query::plan::{Aggregate, Collection, Column, ItemType, Output, Root
 use ferrohub_query::{Dialect, Limits, Query};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::task::spawn_blocking;
 use tracing::debug;
 
 use super::continuation::Continuation;
+use super::slots::QuerySlot;
 use super::{DEFAULT_PAGE_ROWS, Page, PageItems, PageRequest, Position, QueryFailure};
 use crate::callers::ServiceCaller;
 use crate::hub::Hub;
@@ -30,8 +32,8 @@ pub struct QueryRequest {
     pub continuation: Option<String>,
 }
 
-/// A page of the result of a query.
-#[derive(Debug, Clone, PartialEq)]
+/// A page of the result of a query. Until it is dropped, the query counts as one that runs: it may have megabytes.
+#[derive(Debug)]
 pub struct QueryPage {
     /// The type of the rows.
     pub item_type: ItemType,
@@ -39,6 +41,7 @@ pub struct QueryPage {
     pub items: QueryItems,
     /// The continuation token of the next page; `None` if there are no more rows.
     pub continuation: Option<String>,
+    _slot: Option<QuerySlot>,
 }
 
 /// The rows of a page. They serialize as an array.
@@ -100,7 +103,7 @@ impl ServiceCaller {
 
 impl Hub {
     async fn query_twins(
-        &self,
+        self: &Arc<Self>,
         caller: &ServiceCaller,
         request: QueryRequest,
     ) -> Result<QueryPage, HubError> {
@@ -124,10 +127,10 @@ impl Hub {
         let rows =
             request.max_rows.unwrap_or(DEFAULT_PAGE_ROWS).clamp(1, self.limits.queries.page_rows.max(1));
         let rows = left.map_or(rows, |left| rows.min(usize::try_from(left).unwrap_or(usize::MAX)));
-        let page = if rows == 0 {
-            Page { items: no_items(item_type), next: None }
+        let (page, slot) = if rows == 0 {
+            (Page { items: no_items(item_type), next: None }, None)
         } else {
-            let _slot = self.query_slots.acquire(&self.limits.queries).await?;
+            let slot = self.query_slots.acquire(&self.limits.queries).await?;
             let request = PageRequest {
                 query: Arc::new(query),
                 position: continuation.map(|continuation| continuation.position),
@@ -135,14 +138,10 @@ impl Hub {
                 limits: self.limits.queries.clone(),
                 live: self.live_state(),
             };
-            self.store.run_query(request).await.map_err(|failure| self.query_failed(failure))?
+            let page = self.store.run_query(request).await.map_err(|failure| self.query_failed(failure))?;
+            (page, Some(slot))
         };
-        let items = match page.items {
-            PageItems::Rows(rows) => QueryItems::Rows(rows),
-            PageItems::Twins(twins) => QueryItems::Twins(
-                twins.iter().map(|(identity, twin)| self.present_twin(identity, twin)).collect(),
-            ),
-        };
+        let (items, slot) = self.present(page.items, slot).await?;
         let returned = returned.saturating_add(items.len() as u64);
         let has_more = left.is_none_or(|left| left > items.len() as u64);
         let continuation = page.next.filter(|_| has_more).map(|position| {
@@ -150,7 +149,28 @@ impl Hub {
             next.to_token(&normal_form, key)
         });
         count(&self.metrics.twin_operations, "queried");
-        Ok(QueryPage { item_type, items, continuation })
+        Ok(QueryPage { item_type, items, continuation, _slot: slot })
+    }
+
+    /// Returns the rows as a service reads them. A page of twins is presented on a thread that may block: it may have
+    /// megabytes. The slot goes with it, so that the query also counts if its caller is gone.
+    async fn present(
+        self: &Arc<Self>,
+        items: PageItems,
+        slot: Option<QuerySlot>,
+    ) -> Result<(QueryItems, Option<QuerySlot>), HubError> {
+        let twins = match items {
+            PageItems::Rows(rows) => return Ok((QueryItems::Rows(rows), slot)),
+            PageItems::Twins(twins) => twins,
+        };
+        let hub = self.clone();
+        let presenting = spawn_blocking(move || {
+            let twins = twins.iter().map(|(identity, twin)| hub.present_twin(identity, twin)).collect();
+            (QueryItems::Twins(twins), slot)
+        });
+        presenting.await.map_err(|_| {
+            HubError::new(ErrorCode::ServerError, "The rows of the query could not be presented.")
+        })
     }
 
     /// Returns the number of rows of a query.

@@ -121,6 +121,7 @@ impl Hub {
         let mut changes = vec![Change::Create { identity: identity.clone(), limit }];
         changes.extend(system_module_changes(None, &identity, self.clock.now()));
         self.store.apply_group(ChangeGroup(changes)).await.map_err(store_failed)??;
+        log_created(&identity);
         self.identity_created(&identity, &TwinDocument::default()).await;
         Ok(identity)
     }
@@ -231,14 +232,13 @@ impl Hub {
         let last_state = self.last_state(id).await?;
         let delete = Change::Delete { id: id.clone(), expected_etag };
         self.store.apply_group(delete.into()).await.map_err(store_failed)??;
+        log_deleted(id);
         self.identity_deleted(id, last_state).await;
         Ok(())
     }
 
-    /// Logs the creation of an identity, and emits its event. The caller holds the lock of the identity.
+    /// Emits the event of a new identity. The caller holds the lock of the identity.
     pub(crate) async fn identity_created(&self, identity: &Identity, twin: &TwinDocument) {
-        let authentication = identity.authentication.kind().name();
-        info!(device = %identity.id, authentication, "identity created");
         self.configurations.identity_changed(&identity.id);
         self.emit(identity, HubEvent::Created, || self.twin_body(identity, twin)).await;
     }
@@ -262,10 +262,19 @@ impl Hub {
     ) {
         self.bus.disconnect(&Selector::with_modules(id), CloseReason::Deleted).await;
         self.jobs.device_changed(id);
-        info!(device = %id, "identity deleted");
         self.configurations.identity_changed(id);
         if let Some((identity, twin)) = last_state {
             self.emit(&identity, HubEvent::Deleted, || self.twin_body(&identity, &twin)).await;
         }
     }
+}
+/// Logs the creation of an identity. An import logs none of its identities.
+pub(crate) fn log_created(identity: &Identity) {
+    let authentication = identity.authentication.kind().name();
+    info!(device = %identity.id, authentication, "identity created");
+}
+
+/// Logs the deletion of an identity.
+pub(super) fn log_deleted(id: &IdentityId) {
+    info!(device = %id, "identity deleted");
 }

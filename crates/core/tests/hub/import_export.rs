@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ferrohub_core::configurations::ConfigurationId;
 use ferrohub_core::files::{BlobError, BlobFolder as _, ByteStream, Condition, PutOptions};
 use ferrohub_core::import_export::ImportExportStore as _;
 use ferrohub_core::registry::{Authentication, RegistryStore as _};
@@ -402,7 +403,6 @@ async fn a_request_that_cannot_work_is_refused_at_once() {
         (with_input(&url.replace("sp=rcwdl", "sp=rcw")), BadContainer),
         (with_input(&url.replace("ferrohub-import-export", "ferrohub-uploads")), BadContainer),
         (ImportExportRequest { input_blob_name: Some("../x".to_owned()), ..good.clone() }, ArgumentInvalid),
-        (ImportExportRequest { include_configurations: Some(true), ..good.clone() }, ArgumentInvalid),
         (
             ImportExportRequest {
                 storage_authentication_type: Some(StorageAuthentication::IdentityBased),
@@ -439,4 +439,132 @@ async fn a_service_cannot_read_exported_keys_as_a_file() {
     let blob = BlobName::in_container("devices.txt").unwrap();
     assert!(service.open_file(&blob).await.is_err() && service.delete_file(&blob).await.is_err());
     assert!(test.files.delete(&blob, &Condition::default()).await.is_ok());
+}
+
+fn configuration(id: &str, condition: &str) -> Value {
+    json!({ "id": id, "schemaVersion": "1.0", "labels": { "of": "test" }, "targetCondition": condition, "priority": 3,
+        "content": { "deviceContent": { "properties.desired.fan": 1 } },
+        "metrics": { "queries": { "all": "SELECT deviceId FROM devices" } } })
+}
+
+fn with_configurations(request: ImportExportRequest) -> ImportExportRequest {
+    ImportExportRequest { include_configurations: Some(true), ..request }
+}
+
+#[tokio::test(start_paused = true)]
+async fn configurations_move_with_the_devices() {
+    let old = TestHub::start().await;
+    start_worker(&old);
+    old.create("d").await;
+    let service = old.service().await;
+    for (id, condition) in [("b", "tags.site = 'north'"), ("a", "*")] {
+        let new = serde_json::from_value(configuration(id, condition)).unwrap();
+        let id = ConfigurationId::parse(id).unwrap();
+        service.put_configuration(&id, new, None).await.unwrap();
+    }
+    let exported = run(&old, &with_configurations(export(&old).await)).await;
+    assert_eq!((exported.status, exported.items_done), (JobStatus::Completed, 3));
+    assert_eq!(exported.configurations_blob_name.as_deref(), Some("configurations.txt"));
+    let text = read(&old, "configurations.txt").await.unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| &line["id"]).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(lines[1]["content"], configuration("b", "")["content"]);
+    assert_eq!(lines[1]["targetCondition"], "tags.site = 'north'");
+
+    let new = TestHub::start().await;
+    start_worker(&new);
+    write(&new, "devices.txt", read(&old, "devices.txt").await.unwrap().as_bytes()).await;
+    write(&new, "configurations.txt", text.as_bytes()).await;
+    let request = with_configurations(import(&new).await);
+    let imported = run(&new, &request).await;
+    assert_eq!((imported.status, imported.items_done, imported.items_failed), (JobStatus::Completed, 3, 0));
+    let service = new.service().await;
+    let all = service.list_configurations(10).await.unwrap();
+    for (stored, line) in all.iter().zip(&lines) {
+        let stored = serde_json::to_value(stored).unwrap();
+        for member in ["id", "schemaVersion", "labels", "content", "targetCondition", "priority", "metrics"] {
+            let results = if member == "metrics" { &stored[member]["queries"] } else { &stored[member] };
+            let expected = if member == "metrics" { &line[member]["queries"] } else { &line[member] };
+            assert_eq!(results, expected, "{member}");
+        }
+    }
+    // Once more: nothing changes, although the etags are those of the other hub.
+    let again = run(&new, &request).await;
+    assert_eq!((again.items_done, again.items_failed), (3, 0));
+    let etags = async || {
+        let all = service.list_configurations(10).await.unwrap();
+        all.into_iter().map(|configuration| configuration.etag).collect::<Vec<_>>()
+    };
+    assert_eq!(etags().await, all.iter().map(|configuration| configuration.etag.clone()).collect::<Vec<_>>());
+    // Without includeConfigurations, the blob is not looked at.
+    write(&new, "configurations.txt", b"{").await;
+    assert_eq!(run(&new, &import(&new).await).await.items_failed, 0);
+    assert_eq!(read(&new, "importConfigErrors.log").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_cannot_be_imported_leaves_a_line_in_a_log_of_its_own() {
+    let test = TestHub::start().await;
+    start_worker(&test);
+    write(&test, "devices.txt", br#"{"id":"d"}"#).await;
+    let line = |change: Value| {
+        let mut line = configuration("c", "*");
+        line.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        line.to_string()
+    };
+    let changed = json!({ "priority": 7, "importMode": "CreateOrUpdateIfMatchEtag" });
+    for (lines, done, expected) in [
+        (format!("{}\n\n", line(json!({}))), 2, json!([])),
+        (line(changed), 2, json!([])),
+        (line(json!({ "priority": 8, "etag": "*" })), 2, json!([])),
+        (
+            [
+                line(json!({ "priority": 9, "etag": "other" })),
+                line(json!({ "content": { "deviceContent": { "properties.desired.fan": 2 } } })),
+                line(json!({ "id": "Upper" })),
+                line(json!({ "id": "e", "importMode": "delete" })),
+                line(json!({ "id": "e", "targetCondition": "nonsense" })),
+                "{".to_owned(),
+                "[]".to_owned(),
+                line(json!({ "id": "good" })),
+            ]
+            .join("\n"),
+            2,
+            json!([
+                ["c", ErrorCode::PreconditionFailed.number()],
+                ["c", ErrorCode::CannotModifyImmutableConfigurationContent.number()],
+                ["Upper", ErrorCode::ArgumentInvalid.number()],
+                ["e", ErrorCode::IotHubFormatError.number()],
+                ["e", ErrorCode::InvalidConfigurationTargetCondition.number()],
+                ["", ErrorCode::IotHubFormatError.number()],
+                ["", ErrorCode::IotHubFormatError.number()],
+            ]),
+        ),
+    ] {
+        write(&test, "configurations.txt", lines.as_bytes()).await;
+        let job = run(&test, &with_configurations(import(&test).await)).await;
+        assert_eq!((job.status, job.items_done), (JobStatus::Completed, done), "{lines}");
+        let log = read(&test, "importConfigErrors.log").await.unwrap_or_default();
+        let logged: Vec<Value> = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|line| json!([line["configurationId"], line["errorCode"]]))
+            .collect();
+        assert_eq!((json!(logged), job.items_failed), (expected, logged.len() as u64), "{log}");
+    }
+    let c = test.service().await.get_configuration(&ConfigurationId::parse("c").unwrap()).await.unwrap();
+    assert_eq!(c.priority, Some(8));
+
+    let failed = async |lines: &str| {
+        write(&test, "configurations.txt", lines.as_bytes()).await;
+        let job = run(&test, &with_configurations(import(&test).await)).await;
+        assert_eq!(job.status, JobStatus::Failed);
+        job.failure_reason.unwrap()
+    };
+    assert!(failed(&"\n".repeat(1001)).await.contains("more than 1000 lines"));
+    let missing = ImportExportRequest {
+        configurations_blob_name: Some("missing.txt".to_owned()),
+        ..with_configurations(import(&test).await)
+    };
+    assert!(run(&test, &missing).await.failure_reason.unwrap().contains("missing.txt"));
 }

@@ -15,6 +15,7 @@ mod messages;
 mod method_calls;
 mod operations;
 mod presence;
+mod queries;
 mod retention;
 mod sessions;
 mod test_hub;

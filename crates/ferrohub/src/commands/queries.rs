@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Context as _;
 use clap::Args;
 use ferrohub_service::{ServiceClient, Twin};
 use serde_json::{Map, Value};
@@ -62,7 +63,8 @@ pub(crate) async fn print_devices(
     top: usize,
 ) -> anyhow::Result<()> {
     let query = format!("SELECT * FROM devices WHERE {condition}");
-    let found = read(client, &query, top).await?;
+    // The hub names places in the whole query.
+    let found = read(client, &query, top).await.with_context(|| format!("cannot run {query}"))?;
     output.print(&found.rows, |rows| twins(rows))?;
     if found.has_more {
         let shown = plural(found.rows.len() as u64, "device");

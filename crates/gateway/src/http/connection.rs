@@ -15,9 +15,6 @@ use crate::transport::tcp::ConnectionSlot;
 /// Maximum number of bodies that are discarded at a time on a connection that is not authenticated.
 const MAX_UNAUTHENTICATED_DISCARDS: usize = 8;
 
-/// Seconds after which a caller with too many connections may retry.
-const RETRY_AFTER: u64 = 5;
-
 /// Permits discarding the body of a refused request. An authenticated connection needs no permit of the semaphore.
 pub(crate) struct DiscardPermit(
     #[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>,
@@ -33,11 +30,9 @@ pub(crate) enum NotAdmitted {
 }
 
 impl TooManyConnections {
-    /// Completes the error response: the client may retry later, and the connection closes.
+    /// Completes the error response: the connection closes.
     pub(crate) fn close_connection(self, response: &mut Response) {
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

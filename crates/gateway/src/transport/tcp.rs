@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -33,6 +34,9 @@ const FIRST_BYTES: usize = 16;
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 /// How long a listener waits for the socket of an evicted connection.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The outcome of a handshake, which has a time-out.
+type HandshakeResult = Result<Result<TlsStream<TcpStream>, HandshakeError>, Elapsed>;
 
 /// State that all listeners share.
 #[derive(Debug, Clone)]
@@ -194,25 +198,35 @@ pub(crate) async fn accept<F>(
         let eviction = slot.eviction();
         let (tls, limit, serve) = (tls.clone(), context.handshake_timeout, serve.clone());
         let panics = context.panics.clone();
-        // Each future is boxed separately: a connection in its handshake needs no memory for `serve` and vice versa,
-        // and the task itself is little more than a pointer to the current future.
         let handshake = Box::pin(tokio::time::timeout(limit, handshake(socket, tls)));
-        let task = tasks.spawn(async move {
-            let result = handshake.await;
-            let Some(stream) = handshake_stream(result, limit, &slot.rejected, address, protocol) else {
-                return;
-            };
+        // Called after the handshake, and not inlined in the task: the task would keep the memory of each variable that
+        // is borrowed there, such as that of the stream.
+        let begin = move |result: HandshakeResult| {
+            let stream = handshake_stream(result, limit, &slot.rejected, address, protocol)?;
             let certificate = stream.peer_certificates().and_then(PeerCertificate::new);
             let peer = Peer { address, certificate, protocol };
-            let serving = serve(Accepted { stream, peer, slot });
             // A panic that no head has caught ends the connection.
-            let _ = Box::pin(catch_panic(panics, protocol, serving)).await;
-        });
+            Some(Box::pin(catch_panic(panics, protocol, serve(Accepted { stream, peer, slot }))))
+        };
+        let task = tasks.spawn(serve_after(handshake, begin));
         eviction.set_task(task);
     }
     // Closes the socket.
     *listener = None;
     while tasks.join_next().await.is_some() {}
+}
+
+/// Waits for the handshake, then for the connection that `begin` returns.
+///
+/// Each future is boxed separately: a connection in its handshake needs no memory for what follows and vice versa, and the
+/// task itself is little more than a pointer to the current future.
+async fn serve_after<R, F: Future>(
+    handshake: Pin<Box<impl Future<Output = R>>>,
+    begin: impl FnOnce(R) -> Option<Pin<Box<F>>>,
+) {
+    if let Some(serving) = begin(handshake.await) {
+        let _ = serving.await;
+    }
 }
 
 async fn handshake(
@@ -273,6 +287,20 @@ mod tests {
             assert!(self.0.fetch_add(1, Ordering::SeqCst) != 1, "planted");
             Self(self.0.clone())
         }
+    }
+
+    #[test]
+    fn a_task_holds_neither_the_stream_nor_the_connection() {
+        type Stream = [u8; 1000];
+        let begin = |stream: Stream| {
+            let length = stream.len();
+            Some(Box::pin(async move {
+                std::future::ready(()).await;
+                drop((stream, length));
+            }))
+        };
+        let task = serve_after(Box::pin(async { [0; 1000] }), begin);
+        assert!(size_of_val(&task) <= 64, "{}", size_of_val(&task));
     }
 
     #[tokio::test]

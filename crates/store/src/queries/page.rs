@@ -8,9 +8,10 @@ use ferrohub_core::queries::{Page, PageItems, PageRequest, Position, QueryFailur
 use ferrohub_model::IdentityId;
 use ferrohub_query::plan::{Column, Output, Path};
 use ferrohub_query::{Aggregation, Item};
-use rusqlite::{Connection, Result, Row, Rows, params_from_iter};
+use rusqlite::{Connection, Result, Row, params_from_iter};
 use serde_json::{Map, Value};
 
+use super::each_row::each_row;
 use super::indexes::IndexedPath;
 use super::statement::{Statement, build};
 use super::{functions, stop};
@@ -24,21 +25,19 @@ pub(crate) fn read(
     indexed: &[IndexedPath],
     cancelled: Arc<AtomicBool>,
 ) -> Result<std::result::Result<Page, QueryFailure>> {
-    let Statement { sql, parameters, is_live } = build(request, indexed);
-    if is_live {
+    let statement = build(request, indexed);
+    if statement.is_live {
         functions::register_live(db, &request.live)?;
     }
     let result = stop::run(db, request.limits.duration, cancelled, || {
-        let mut statement = db.prepare(&sql)?;
-        let rows = statement.query(params_from_iter(parameters.iter()))?;
         match (Aggregation::new(&request.query.output), &request.query.output) {
-            (Some(aggregation), _) => aggregate(request, aggregation, rows),
-            (None, Output::Columns(columns)) => columns_page(request, columns, rows).map(Ok),
-            (None, _) if request.is_on_jobs() => jobs_page(request, rows).map(Ok),
-            (None, _) => twins_page(request, rows).map(Ok),
+            (Some(aggregation), _) => aggregate(db, request, &statement, aggregation),
+            (None, Output::Columns(columns)) => columns_page(db, request, &statement, columns).map(Ok),
+            (None, _) if request.is_on_jobs() => jobs_page(db, request, &statement).map(Ok),
+            (None, _) => twins_page(db, request, &statement).map(Ok),
         }
     });
-    if is_live {
+    if statement.is_live {
         functions::remove_live(db)?;
     }
     match result {
@@ -78,55 +77,34 @@ impl<'a, T> Collector<'a, T> {
     }
 }
 
-/// Returns the next row. A page that has rows when its time is over ends there, and the next page continues.
-fn next<'a>(rows: &'a mut Rows<'_>, has_items: bool) -> Result<Next<'a>> {
-    match rows.next() {
-        Ok(Some(row)) => Ok(Next::Row(row)),
-        Ok(None) => Ok(Next::End { has_more: false }),
-        Err(error) if has_items && stop::is_stopped(&error) => Ok(Next::End { has_more: true }),
-        Err(error) => Err(error),
-    }
-}
-
-enum Next<'a> {
-    Row(&'a Row<'a>),
-    End { has_more: bool },
-}
-
-fn twins_page(request: &PageRequest, mut rows: Rows<'_>) -> Result<Page> {
+fn twins_page(db: &Connection, request: &PageRequest, statement: &Statement) -> Result<Page> {
     let mut page = Collector::new(request);
-    let has_more = loop {
-        let row = match next(&mut rows, !page.items.is_empty())? {
-            Next::End { has_more } => break has_more,
-            Next::Row(row) => row,
-        };
+    let has_more = each_row(db, statement, |row| {
         if !page.has_room(rows::twin_bytes(row)?) {
-            break true;
+            return Ok(false);
         }
         let (identity, _) = rows::identity(row)?;
         let twin = rows::twin(row)?.unwrap_or_default();
         page.push(identity.id.clone(), (identity, twin));
-    };
+        Ok(true)
+    })?;
     let (twins, next) = page.finish(has_more);
     Ok(Page { items: PageItems::Twins(twins), next })
 }
 
-fn jobs_page(request: &PageRequest, mut rows: Rows<'_>) -> Result<Page> {
+fn jobs_page(db: &Connection, request: &PageRequest, statement: &Statement) -> Result<Page> {
     let mut page = Collector::new(request);
     let mut last = 0;
-    let has_more = loop {
-        let row = match next(&mut rows, !page.items.is_empty())? {
-            Next::End { has_more } => break has_more,
-            Next::Row(row) => row,
-        };
+    let has_more = each_row(db, statement, |row| {
         let (job, device) = (job_head(row)?, job_row(row, JOB_COLUMNS.len())?);
         let document = row_document(&job, &device);
         if !page.has_room(document.values().map(|value| value.to_string().len()).sum()) {
-            break true;
+            return Ok(false);
         }
         last = job.number;
         page.push(device.id, document);
-    };
+        Ok(true)
+    })?;
     let (items, next) = page.finish(has_more);
     let next = next.map(|position| match position {
         Position::After(id) => Position::AfterJob { number: last, id },
@@ -135,13 +113,14 @@ fn jobs_page(request: &PageRequest, mut rows: Rows<'_>) -> Result<Page> {
     Ok(Page { items: PageItems::Rows(items), next })
 }
 
-fn columns_page(request: &PageRequest, columns: &[Column<Path>], mut rows: Rows<'_>) -> Result<Page> {
+fn columns_page(
+    db: &Connection,
+    request: &PageRequest,
+    statement: &Statement,
+    columns: &[Column<Path>],
+) -> Result<Page> {
     let mut page = Collector::new(request);
-    let has_more = loop {
-        let row = match next(&mut rows, !page.items.is_empty())? {
-            Next::End { has_more } => break has_more,
-            Next::Row(row) => row,
-        };
+    let has_more = each_row(db, statement, |row| {
         let mut bytes = 0;
         let mut item = Map::new();
         for (index, column) in columns.iter().enumerate() {
@@ -153,20 +132,24 @@ fn columns_page(request: &PageRequest, columns: &[Column<Path>], mut rows: Rows<
             }
         }
         if !page.has_room(bytes) {
-            break true;
+            return Ok(false);
         }
         page.push(rows::id(row, 0, 1)?, item);
-    };
+        Ok(true)
+    })?;
     let (items, next) = page.finish(has_more);
     Ok(Page { items: PageItems::Rows(items), next })
 }
 
 fn aggregate(
+    db: &Connection,
     request: &PageRequest,
+    statement: &Statement,
     mut aggregation: Aggregation<'_>,
-    mut rows: Rows<'_>,
 ) -> Result<std::result::Result<Page, QueryFailure>> {
     let paths = aggregation.paths().len();
+    let mut select = db.prepare(&statement.sql)?;
+    let mut rows = select.query(params_from_iter(&statement.parameters))?;
     while let Some(row) = rows.next()? {
         if aggregation.only_counts() {
             aggregation.count(rows::u64_column(row, 0)?);

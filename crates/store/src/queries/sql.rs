@@ -21,6 +21,12 @@ impl Parameters {
         format!("?{number}")
     }
 
+    /// Returns the SQL of a parameter of its own, whose value is given later. [`values`](Self::values) has an empty text.
+    pub(super) fn reserve(&mut self) -> String {
+        self.values.push(String::new());
+        format!("?{}", self.values.len())
+    }
+
     /// Returns the values in the order of their numbers.
     pub(super) fn values(&self) -> &[String] {
         &self.values
@@ -48,6 +54,7 @@ mod tests {
         let mut parameters = Parameters::default();
         assert_eq!(["a", "b", "a", "c"].map(|value| parameters.bind(value)), ["?1", "?2", "?1", "?3"]);
         assert_eq!(parameters.values(), ["a", "b", "c"]);
+        assert_eq!([parameters.reserve(), parameters.bind("")], ["?4", "?5"]);
     }
 
     #[test]

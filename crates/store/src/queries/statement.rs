@@ -1,8 +1,8 @@
 //! The whole statement of a page.
 
 use ferrohub_core::queries::{PageRequest, Position};
-use ferrohub_query::Aggregation;
 use ferrohub_query::plan::{Collection, Output, Path, Root};
+use ferrohub_query::{Aggregation, Query};
 
 use super::indexes::IndexedPath;
 use super::paths::Scope;
@@ -16,11 +16,25 @@ use crate::statements::jobs::{JOB_COLUMNS, ROW_COLUMNS};
 pub(super) struct Statement {
     pub(super) sql: String,
     pub(super) parameters: Vec<String>,
+    /// If this is given, `sql` reads only the ids of the rows, and this reads one row: by its device id and module id, which
+    /// are the first two parameters.
+    pub(super) row: Option<RowStatement>,
     /// Whether it calls the functions of the live state.
     pub(super) is_live: bool,
 }
 
+/// The statement that reads one row.
+#[derive(Debug)]
+pub(super) struct RowStatement {
+    pub(super) sql: String,
+    /// The parameters after the ids.
+    pub(super) parameters: Vec<String>,
+}
+
 /// Builds the statement for a page.
+///
+/// An index gives the rows in the order of its values, so that SQLite has to sort them, and copies each one for it. So a page
+/// whose condition has an indexed path reads the ids first: it keeps a thousand ids, and not a thousand twins.
 ///
 /// * For whole twins, its rows are the columns of identity and twin; for the rows of jobs, those of job and row.
 /// * For columns: device id, module id, and the JSON text of each column.
@@ -36,14 +50,23 @@ pub(super) fn build(request: &PageRequest, indexed: &[IndexedPath]) -> Statement
         && query.filter.collection == Collection::Devices
     {
         let sql = "SELECT devices FROM registry_size".to_owned();
-        return Statement { sql, parameters: Vec::new(), is_live: false };
+        return Statement { sql, parameters: Vec::new(), row: None, is_live: false };
     }
+    let reads_ids_first =
+        aggregation.is_none() && collection != Collection::Jobs && names_indexed(query, indexed);
+    let mut row_scope = Scope { source, collection, indexed, parameters: Parameters::default() };
+    let of_row = reads_ids_first.then(|| {
+        let ids = [source.device_id(), source.module_id()];
+        let bound = ids.map(|column| format!("{column} = {}", row_scope.parameters.reserve()));
+        join("AND", &bound)
+    });
     let values = match (&aggregation, &query.output) {
         (Some(aggregation), _) if aggregation.only_counts() => "count(*)".to_owned(),
         (Some(aggregation), _) => values(&mut scope, aggregation.paths()),
         (None, Output::Columns(columns)) => {
             let ids = [source.device_id(), source.module_id()].map(str::to_owned);
-            let columns = values(&mut scope, columns.iter().map(|column| &column.value));
+            let scope = if reads_ids_first { &mut row_scope } else { &mut scope };
+            let columns = values(scope, columns.iter().map(|column| &column.value));
             [&ids[..], &[columns]].concat().join(", ")
         }
         (None, _) if collection == Collection::Jobs => job_columns(),
@@ -58,7 +81,17 @@ pub(super) fn build(request: &PageRequest, indexed: &[IndexedPath]) -> Statement
     if aggregation.is_none() {
         conditions.extend(after(&mut scope, request.position.as_ref()));
     }
-    let mut sql = format!("SELECT {values} FROM {} WHERE {}", source.tables(), join("AND", &conditions));
+    let tables = source.tables();
+    let (values, row) = match of_row {
+        None => (values, None),
+        Some(of_row) => {
+            let sql = format!("SELECT {values} FROM {tables} WHERE {of_row}");
+            let parameters = row_scope.parameters.values().iter().skip(2).cloned().collect();
+            let ids = format!("{}, {}", source.device_id(), source.module_id());
+            (ids, Some(RowStatement { sql, parameters }))
+        }
+    };
+    let mut sql = format!("SELECT {values} FROM {tables} WHERE {}", join("AND", &conditions));
     if aggregation.is_none() {
         // One more row tells whether there is another page.
         let rows = request.rows.saturating_add(1);
@@ -70,7 +103,16 @@ pub(super) fn build(request: &PageRequest, indexed: &[IndexedPath]) -> Statement
     query.visit_paths(&mut |path: &Path| {
         is_live |= matches!(path.root(), Some(Root::ConnectionState | Root::LastActivityTime));
     });
-    Statement { sql, parameters: scope.parameters.values().to_vec(), is_live }
+    Statement { sql, parameters: scope.parameters.values().to_vec(), row, is_live }
+}
+
+/// Returns whether the condition has a path with an index.
+fn names_indexed(query: &Query, indexed: &[IndexedPath]) -> bool {
+    let mut names = false;
+    if let Some(condition) = &query.filter.condition {
+        condition.visit_paths(&mut |path| names |= indexed.iter().any(|indexed| indexed.is(path)));
+    }
+    names
 }
 
 /// Returns the JSON texts of paths as columns of the result.
@@ -114,4 +156,59 @@ fn after(scope: &mut Scope<'_>, position: Option<&Position>) -> Option<String> {
         }
         Collection::Devices => format!("{device_column} > {device}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ferrohub_core::queries::{LiveState, QueryLimits};
+    use ferrohub_model::{IdentityId, Timestamp};
+    use ferrohub_query::{Dialect, Limits};
+
+    use super::*;
+
+    struct Nobody;
+
+    impl LiveState for Nobody {
+        fn is_connected(&self, _: &IdentityId, _: &str) -> bool {
+            false
+        }
+
+        fn last_activity(&self, _: &IdentityId, _: &str, stored: Timestamp) -> Timestamp {
+            stored
+        }
+    }
+
+    fn statement(query: &str) -> Statement {
+        let request = PageRequest {
+            query: Arc::new(Query::parse(query, Dialect::Twins, &Limits::QUERY).unwrap()),
+            position: None,
+            rows: 10,
+            limits: QueryLimits::default(),
+            live: Arc::new(Nobody),
+        };
+        build(&request, &["tags.building".parse().unwrap()])
+    }
+
+    #[test]
+    fn only_ids_are_sorted_if_an_index_may_give_the_rows() {
+        let twins = statement("SELECT * FROM devices WHERE tags.building = 7");
+        assert!(twins.sql.starts_with("SELECT t.device_id, t.module_id FROM twin AS t "), "{}", twins.sql);
+        assert!(twins.sql.ends_with("ORDER BY t.device_id, t.module_id LIMIT 11"), "{}", twins.sql);
+        let row = twins.row.unwrap();
+        assert!(row.sql.ends_with("WHERE (t.device_id = ?1 AND t.module_id = ?2)"), "{}", row.sql);
+        assert_eq!(row.parameters, Vec::<String>::new());
+        let columns = statement("SELECT tags.other, tags FROM devices WHERE tags.building IN [1, 2]");
+        assert!(!columns.sql.contains("other"), "{}", columns.sql);
+        assert!(columns.row.is_some());
+        for other in [
+            "SELECT * FROM devices WHERE tags.other = 7",
+            "SELECT tags.building FROM devices",
+            "SELECT COUNT() FROM devices WHERE tags.building = 7",
+            "SELECT * FROM devices.jobs",
+        ] {
+            assert!(statement(other).row.is_none(), "{other}");
+        }
+    }
 }

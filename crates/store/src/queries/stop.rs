@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Error, ErrorCode, Result};
 
-/// Number of instructions of SQLite's virtual machine between two looks at the clock: less than a millisecond.
+/// Number of instructions of SQLite's virtual machine between two looks at the clock: less than a millisecond. As often,
+/// other threads get the processor.
 const INSTRUCTIONS: i32 = 4000;
 
 /// Runs `work`. The statements in it fail with an error that [`is_stopped`] tells from others after `duration`, and soon
@@ -19,7 +21,11 @@ pub(super) fn run<T>(
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let started = Instant::now();
-    let must_stop = move || cancelled.load(Ordering::Relaxed) || started.elapsed() >= duration;
+    let must_stop = move || {
+        // Otherwise a call that arrives on a busy processor waits until this thread's time slice ends: milliseconds.
+        thread::yield_now();
+        cancelled.load(Ordering::Relaxed) || started.elapsed() >= duration
+    };
     db.progress_handler(INSTRUCTIONS, Some(must_stop))?;
     let reset = ResetOnDrop(db);
     let result = work();

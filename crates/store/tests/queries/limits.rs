@@ -10,12 +10,8 @@ use serde_json::json;
 use crate::fixture::{Fleet, parse, stored};
 
 async fn fleet(count: usize) -> Fleet {
-    Fleet::new(
-        (0..count)
-            .map(|index| stored(&format!("d{index:05}"), json!({ "n": index, "text": "x".repeat(100) })))
-            .collect(),
-    )
-    .await
+    let tags = |index| json!({ "n": index, "text": "x".repeat(100), "kind": "lamp" });
+    Fleet::new((0..count).map(|index| stored(&format!("d{index:05}"), tags(index))).collect()).await
 }
 
 fn count(page: &Page) -> usize {
@@ -33,6 +29,9 @@ async fn a_page_has_at_most_its_bytes_and_at_least_one_row() {
         ("SELECT * FROM devices", 5000, 4),
         ("SELECT tags.text FROM devices", 1, 1),
         ("SELECT tags.text FROM devices", 1060, 10),
+        // The path has an index.
+        ("SELECT * FROM devices WHERE tags.kind = 'lamp'", 5000, 4),
+        ("SELECT tags.text FROM devices WHERE tags.kind = 'lamp'", 1060, 10),
         ("SELECT tags.n, COUNT() FROM devices GROUP BY tags.n", 1, 1),
     ] {
         let query = parse(query);

@@ -9,7 +9,9 @@ use tracing::info;
 use super::bulk_error;
 use super::item::{Intent, Item};
 use crate::hub::Hub;
-use crate::registry::write_identity::{connections_to_close, system_module_changes};
+use crate::registry::write_identity::{
+    connections_to_close, log_created, log_deleted, system_module_changes,
+};
 use crate::registry::{Identity, IfMatch, not_found};
 use crate::store::{Applied, Change, ChangeGroup, Outcomes, Refusal, Refused, Store, store_failed};
 use crate::twins::{ServiceUpdate, TwinDocument, UpdateMode};
@@ -31,6 +33,19 @@ enum Outcome {
     /// The last state, if an event is emitted.
     Deleted(Option<Box<(Identity, TwinDocument)>>),
     TwinUpdated(ServiceUpdate),
+}
+
+impl Outcome {
+    fn log(&self, id: &IdentityId) {
+        match self {
+            Self::Created(identity) => log_created(identity),
+            Self::Updated(identities, _) => {
+                info!(device = %id, status = identities.1.status.name(), "identity changed");
+            }
+            Self::Deleted(_) => log_deleted(id),
+            Self::TwinUpdated(_) => {}
+        }
+    }
 }
 
 /// Items of a page that are done or failed: their numbers, and the errors of those that failed.
@@ -58,6 +73,9 @@ pub(crate) trait CommitGroups: Send {
 
     /// Returns whether a commit also records the items that it refuses.
     fn records_refusals(&self) -> bool;
+
+    /// Returns whether each item is logged.
+    fn logs_items(&self) -> bool;
 }
 
 /// Writes the groups alone.
@@ -71,6 +89,10 @@ impl CommitGroups for PlainCommit<'_> {
 
     fn records_refusals(&self) -> bool {
         false
+    }
+
+    fn logs_items(&self) -> bool {
+        true
     }
 }
 
@@ -128,7 +150,12 @@ impl Hub {
             let mut finished = Vec::new();
             for (((item, outcome), label), written) in outcomes.into_iter().zip(labels).zip(written) {
                 match written {
-                    Ok(applied) => finished.push(self.finish(item.id, outcome, applied)),
+                    Ok(applied) => {
+                        if commit.logs_items() {
+                            outcome.log(&item.id);
+                        }
+                        finished.push(self.finish(item.id, outcome, applied));
+                    }
                     Err(refused) if tries_left > 0 && label.is_outdated(&refused) => items.push(item),
                     Err(_) if commit.records_refusals() => {}
                     Err(refused) => settled.push_failed(label.number, label.failed(&refused.into())),
@@ -199,7 +226,6 @@ impl Hub {
             }
             Outcome::Updated(identities, update) => {
                 let (old, new) = *identities;
-                info!(device = %id, status = new.status.name(), "identity changed");
                 self.configurations.identity_changed(&new.id);
                 self.close_connections(&new.id, connections_to_close(&old, &new)).await;
                 if let (Some(update), Some((identity, twin))) = (update, twin) {

@@ -1,4 +1,4 @@
-//! `ferrohub device export` and `ferrohub device import`: all devices and modules in a file.
+//! `ferrohub device export` and `ferrohub device import`: all devices and modules in a file, and all configurations in another.
 //!
 //! The hub does the work in a job, which reads or writes a blob of the hub's own container. The file goes to or comes from
 //! there.
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use crate::output::{Output, one_line, plural, table};
 
-/// The blob that the hub writes what failed to.
-const ERRORS_BLOB: &str = "importErrors.log";
+/// The blobs that the hub writes what failed to.
+const ERRORS_BLOBS: [&str; 2] = ["importErrors.log", "importConfigErrors.log"];
 /// The number of failed lines that a table shows.
 const MAX_SHOWN: usize = 20;
 
@@ -32,6 +32,9 @@ pub(super) struct Export {
     /// Leave out the keys
     #[arg(long)]
     exclude_keys: bool,
+    /// Export the configurations as well, to this file
+    #[arg(long, value_name = "FILE")]
+    configurations: Option<PathBuf>,
 }
 
 /// Flags of `ferrohub device import`.
@@ -39,6 +42,9 @@ pub(super) struct Export {
 pub(super) struct Import {
     /// File to read, as `export` or Azure IoT Hub writes it
     file: PathBuf,
+    /// Import the configurations in this file as well, after the devices
+    #[arg(long, value_name = "FILE")]
+    configurations: Option<PathBuf>,
 }
 
 /// The result of an import.
@@ -52,52 +58,60 @@ struct Imported {
 impl Export {
     pub(super) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
         let container = client.create_container_url(None).await?;
-        let blob = blob_name("export");
+        let (devices, configurations) = (blob_name("export"), blob_name("configurations"));
         let request = ImportExportRequest {
-            output_blob_name: Some(blob.clone()),
+            output_blob_name: Some(devices.clone()),
             exclude_keys_in_export: Some(self.exclude_keys),
+            include_configurations: Some(self.configurations.is_some()),
+            configurations_blob_name: Some(configurations.clone()),
             ..ImportExportRequest::export(container.url())
         };
         let exported = run_job(client, &request).await;
-        let saved = match &exported {
-            Ok(_) => save(&container, &blob, &self.file).await,
-            Err(_) => Ok(()),
-        };
-        // It contains keys.
-        let removed = remove(&container, &blob).await;
+        let mut saved = Ok(());
+        if exported.is_ok() {
+            saved = save(&container, &devices, &self.file).await;
+            if let (Ok(()), Some(file)) = (&saved, &self.configurations) {
+                saved = save(&container, &configurations, file).await;
+            }
+        }
+        // They contain keys, and what configurations set may be secret.
+        let removed = [remove(&container, &devices).await, remove(&container, &configurations).await];
         let job = exported?;
         saved?;
-        removed?;
+        removed.into_iter().collect::<anyhow::Result<()>>()?;
         let lines = plural(job.items_done, "line");
+        let files = match &self.configurations {
+            Some(configurations) => format!("{} and {}", self.file.display(), configurations.display()),
+            None => self.file.display().to_string(),
+        };
         output.done(
-            &json!({ "file": self.file, "itemsDone": job.items_done }),
-            &format!("exported {lines} to {}", self.file.display()),
+            &json!({ "file": self.file, "configurations": self.configurations, "itemsDone": job.items_done }),
+            &format!("exported {lines} to {files}"),
         )
     }
 }
 
 impl Import {
     pub(super) async fn run(self, client: &ServiceClient, output: Output) -> anyhow::Result<()> {
-        let cannot_read = || format!("cannot read {}", self.file.display());
-        let file = tokio::fs::File::open(&self.file).await.with_context(cannot_read)?;
-        let size = file.metadata().await.with_context(cannot_read)?.len();
         let container = client.create_container_url(None).await?;
-        let blob = blob_name("import");
-        let bar = ProgressBar::new(size).with_style(ProgressStyle::with_template(
-            "sending {bytes} of {total_bytes} {bar:30} {bytes_per_sec}",
-        )?);
-        let progress = bar.clone();
-        let sent = container.put_blob(&blob, file, move |bytes| progress.set_position(bytes)).await;
-        bar.finish_and_clear();
-        sent?;
+        let (devices, configurations) = (blob_name("import"), blob_name("configurations"));
+        let mut imported = send(&container, &devices, &self.file).await;
+        if let (Ok(()), Some(file)) = (&imported, &self.configurations) {
+            imported = send(&container, &configurations, file).await;
+        }
         let request = ImportExportRequest {
-            input_blob_name: Some(blob.clone()),
+            input_blob_name: Some(devices.clone()),
+            include_configurations: Some(self.configurations.is_some()),
+            configurations_blob_name: Some(configurations.clone()),
             ..ImportExportRequest::import(container.url(), container.url())
         };
-        let imported = run_job(client, &request).await;
-        let removed = remove(&container, &blob).await;
+        let imported = match imported {
+            Ok(()) => run_job(client, &request).await,
+            Err(error) => Err(error),
+        };
+        let removed = [remove(&container, &devices).await, remove(&container, &configurations).await];
         let job = imported?;
-        removed?;
+        removed.into_iter().collect::<anyhow::Result<()>>()?;
         let errors = if job.items_failed > 0 { read_errors(&container).await? } else { Vec::new() };
         let (done, failed) = (job.items_done, job.items_failed);
         report(output, Imported { job, errors })?;
@@ -111,6 +125,20 @@ impl Import {
 /// Returns a new name for a blob, so that two commands do not use the same one.
 fn blob_name(what: &str) -> String {
     format!("{what}-{}.txt", Guid::random())
+}
+
+/// Sends a file to a blob.
+async fn send(container: &BlobContainer, blob: &str, path: &Path) -> anyhow::Result<()> {
+    let cannot_read = || format!("cannot read {}", path.display());
+    let file = tokio::fs::File::open(path).await.with_context(cannot_read)?;
+    let size = file.metadata().await.with_context(cannot_read)?.len();
+    let bar = ProgressBar::new(size).with_style(ProgressStyle::with_template(
+        "sending {bytes} of {total_bytes} {bar:30} {bytes_per_sec}",
+    )?);
+    let progress = bar.clone();
+    let sent = container.put_blob(blob, file, move |bytes| progress.set_position(bytes)).await;
+    bar.finish_and_clear();
+    Ok(sent?)
 }
 
 /// Creates a job and waits until it has ended.
@@ -152,14 +180,19 @@ async fn remove(container: &BlobContainer, blob: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Reads what failed, and removes the blob.
+/// Reads what failed, and removes the blobs. Only those exist in which something failed.
 async fn read_errors(container: &BlobContainer) -> anyhow::Result<Vec<Value>> {
     let mut log = Vec::new();
-    let mut content = container.open_blob(ERRORS_BLOB).await?;
-    while let Some(bytes) = content.next().await {
-        log.extend_from_slice(&bytes?);
+    for blob in ERRORS_BLOBS {
+        let mut content = match container.open_blob(blob).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        while let Some(bytes) = content.next().await {
+            log.extend_from_slice(&bytes?);
+        }
+        container.delete_blob(blob).await?;
     }
-    container.delete_blob(ERRORS_BLOB).await?;
     let lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).context("the hub's log of errors cannot be read")).collect()
 }
@@ -180,12 +213,13 @@ fn report(output: Output, imported: Imported) -> anyhow::Result<()> {
 }
 
 fn failed_lines(errors: &[Value]) -> comfy_table::Table {
-    let mut table = table(["DEVICE", "MODULE", "ERROR", "REASON"]);
+    let mut table = table(["DEVICE", "MODULE", "CONFIGURATION", "ERROR", "REASON"]);
     let text = |error: &Value, name: &str| one_line(error[name].as_str().unwrap_or_default());
     for error in errors.iter().take(MAX_SHOWN) {
         table.add_row([
             text(error, "deviceId"),
             text(error, "moduleId"),
+            text(error, "configurationId"),
             error["errorCode"].to_string(),
             text(error, "errorStatus"),
         ]);

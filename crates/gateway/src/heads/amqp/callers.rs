@@ -89,7 +89,10 @@ impl Callers {
                 let text = format!("A connection has at most {MAX_CALLERS} callers.");
                 return Err(HubError::new(ErrorCode::ThrottlingException, text));
             }
-            self.permits.push((name.clone(), connections.acquire(name.clone())?));
+            let permit = connections.acquire(name.clone())?;
+            // Most connections have one caller.
+            self.permits.reserve_exact(1);
+            self.permits.push((name.clone(), permit));
         }
         let last = self.last.take().filter(|last| last.name == name);
         let id = match (known, last) {
@@ -103,6 +106,7 @@ impl Callers {
         let caller = Arc::new(caller);
         let watched = caller.clone();
         let revoked = Box::pin(async move { watched.revoked().await });
+        self.proven.reserve_exact(1);
         self.proven.push(Proven { id, name, caller, revoked });
         Ok(())
     }

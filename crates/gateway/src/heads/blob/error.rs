@@ -13,10 +13,9 @@ use rustix::io::Errno;
 use tracing::debug;
 
 use crate::admission::TooManyConnections;
-use crate::http::{CHALLENGE, NotAdmitted, REQUEST_ID, TransferLimitReached, fresh_request_id};
-
-/// Seconds after which a client may retry that got no transfer permit.
-const RETRY_AFTER: u64 = 5;
+use crate::http::{
+    CHALLENGE, NotAdmitted, REQUEST_ID, TransferLimitReached, fresh_request_id, set_retry_after,
+};
 
 /// An error response.
 #[derive(Debug)]
@@ -26,15 +25,13 @@ pub(crate) struct BlobApiError {
     message: String,
     /// Size of the blob, for a range that starts after its end.
     blob_size: Option<u64>,
-    /// Seconds after which the client may retry.
-    retry_after: Option<u64>,
     /// Set if the connection closes after the response.
     closes_connection: Option<TooManyConnections>,
 }
 
 fn blob_api_error(status: StatusCode, code: &'static str, message: impl Into<String>) -> BlobApiError {
     let message = message.into();
-    BlobApiError { status, code, message, blob_size: None, retry_after: None, closes_connection: None }
+    BlobApiError { status, code, message, blob_size: None, closes_connection: None }
 }
 
 impl BlobApiError {
@@ -131,8 +128,7 @@ impl BlobApiError {
                 "The maximum number of concurrent transfers of the device is reached (files.max_transfers_per_device)."
             }
         };
-        let error = blob_api_error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text);
-        Self { retry_after: Some(RETRY_AFTER), ..error }
+        blob_api_error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text)
     }
 
     fn store_failed() -> Self {
@@ -140,8 +136,7 @@ impl BlobApiError {
     }
 
     fn retry_later(text: &str) -> Self {
-        let error = blob_api_error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text);
-        Self { retry_after: Some(RETRY_AFTER), ..error }
+        blob_api_error(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text)
     }
 
     fn disk_full() -> Self {
@@ -334,9 +329,7 @@ impl IntoResponse for BlobApiError {
             }
             _ => {}
         }
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
+        set_retry_after(&mut response);
         if let Some(refusal) = self.closes_connection {
             refusal.close_connection(&mut response);
         }

@@ -21,18 +21,26 @@ pub(super) async fn list(caller: &BlobCaller, uri: &Uri) -> Result<Response, Blo
         Some(value) => percent::decode(value).map(Some).ok_or_else(|| BlobApiError::unknown_query(name)),
     };
     let (prefix, marker) = (text("prefix")?, text("marker")?);
-    let size = match query(uri, "maxresults") {
-        None => MAX_RESULTS,
+    let max_results = match query(uri, "maxresults") {
+        None => None,
         Some(number) => match number.parse::<usize>() {
-            Ok(number @ 1..) => number.min(MAX_RESULTS),
+            Ok(number @ 1..) => Some(number),
             _ => return Err(BlobApiError::unknown_query("maxresults")),
         },
     };
+    let size = max_results.unwrap_or(MAX_RESULTS).min(MAX_RESULTS);
     let blobs = caller.list(marker.as_deref(), size).await?;
     let next = if blobs.len() == size { blobs.last().map(name) } else { None };
     let prefix = prefix.unwrap_or_default();
     let listed = blobs.iter().filter(|blob| name(blob).starts_with(&prefix));
-    let mut body = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>");
+    let mut body = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults>");
+    // Python's client asks for the next page with the values of this one.
+    let _ = write!(body, "<Prefix>{}</Prefix>", escaped(&prefix));
+    let _ = write!(body, "<Marker>{}</Marker>", escaped(&marker.unwrap_or_default()));
+    if let Some(max_results) = max_results {
+        let _ = write!(body, "<MaxResults>{max_results}</MaxResults>");
+    }
+    body.push_str("<Blobs>");
     for blob in listed {
         let _ = write!(
             body,

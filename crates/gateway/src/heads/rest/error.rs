@@ -6,7 +6,7 @@ use ferrohub_model::HubError;
 use serde_json::{Value, json};
 
 use crate::error_details::{error_details, tracking_id};
-use crate::http::{CHALLENGE, REQUEST_ID, fresh_request_id};
+use crate::http::{CHALLENGE, REQUEST_ID, fresh_request_id, set_retry_after};
 
 /// The two formats of error bodies that Azure's clients parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,7 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
+        set_retry_after(&mut response);
         response
     }
 }
@@ -64,6 +65,16 @@ impl IntoResponse for ApiError {
 mod tests {
     use super::*;
     use ferrohub_model::ErrorCode;
+
+    #[test]
+    fn every_error_that_passes_says_when_to_retry_and_no_other_does() {
+        for code in ErrorCode::ALL {
+            let response = ApiError::new(HubError::new(*code, ""), ErrorFormat::Registry).into_response();
+            let retries = matches!(response.status().as_u16(), 429 | 503);
+            let header = response.headers().get(header::RETRY_AFTER);
+            assert_eq!(header.map(HeaderValue::as_bytes), retries.then_some(b"5".as_slice()), "{code}");
+        }
+    }
 
     #[test]
     fn both_formats_are_as_azure_clients_parse_them() {

@@ -2,14 +2,14 @@
 
 use axum::http::{HeaderName, HeaderValue};
 use ferrohub_core::ServiceCaller;
-use ferrohub_core::queries::{QueryPage, QueryRequest};
+use ferrohub_core::queries::QueryRequest;
 use ferrohub_model::{ErrorCode, HubError};
 use serde::Deserialize;
 
 use super::RestResult;
 use super::paging::CONTINUATION;
 use super::request::RestRequest;
-use super::response::json;
+use super::response::large_json;
 
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 
@@ -26,9 +26,9 @@ pub(super) async fn query(caller: ServiceCaller, mut request: RestRequest) -> Re
     let text = body.query.ok_or_else(|| {
         HubError::new(ErrorCode::ArgumentNull, "The body has no query. It must be {\"query\": \"SELECT …\"}.")
     })?;
-    let page = caller.query_twins(QueryRequest { text, max_rows, continuation }).await?;
-    let QueryPage { item_type, items, continuation } = page;
-    let mut response = json(&items)?;
+    let mut page = caller.query_twins(QueryRequest { text, max_rows, continuation }).await?;
+    let (item_type, continuation) = (page.item_type, page.continuation.take());
+    let mut response = large_json(page, |page| serde_json::to_vec(&page.items)).await?;
     let headers = response.headers_mut();
     headers.insert(ITEM_TYPE, HeaderValue::from_static(item_type.as_str()));
     // Clients ask for another page if the header is there, even if it is empty.

@@ -4,15 +4,26 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ferrohub_model::{ErrorCode, HubError};
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use crate::http::{REQUEST_ID, fresh_request_id};
 
 /// Builds a JSON response with status 200.
 pub(super) fn json(value: &impl Serialize) -> Result<Response, HubError> {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => Ok(json_bytes(bytes)),
-        Err(_) => Err(HubError::new(ErrorCode::ServerError, "The response cannot be serialised.")),
-    }
+    serde_json::to_vec(value).map(json_bytes).map_err(|_| not_serialised())
+}
+
+/// As [`json`], for a value that may have megabytes: it is serialised and dropped on a thread that may block.
+pub(super) async fn large_json<T: Send + 'static>(
+    value: T,
+    to_json: impl FnOnce(&T) -> serde_json::Result<Vec<u8>> + Send + 'static,
+) -> Result<Response, HubError> {
+    let bytes = spawn_blocking(move || to_json(&value)).await.map_err(|_| not_serialised())?;
+    bytes.map(json_bytes).map_err(|_| not_serialised())
+}
+
+fn not_serialised() -> HubError {
+    HubError::new(ErrorCode::ServerError, "The response cannot be serialised.")
 }
 
 /// Builds a JSON response with status 200 and an `ETag` header. `etag` is without quotes.

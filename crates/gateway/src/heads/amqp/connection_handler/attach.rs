@@ -70,6 +70,8 @@ impl ConnectionHandler {
             let settled = mode == Some(SenderSettleMode::Settled);
             self.receivers.add(link, ReceiverInfo { feed: *feed, caller, settled });
         }
+        // A client has few links, and keeps them.
+        self.links.reserve_exact(1);
         self.links.push(Link { id: link, session, purpose, caller, reply_address });
         true
     }
