@@ -61,7 +61,7 @@ def settings(config, checkpoints):
     arguments = {
         "consumer_group": config.get("group", "$Default"),
         "connection_verify": os.environ["SSL_CERT_FILE"],
-        "retry_total": 1,
+        "retry_total": config.get("retry_total", 1),
         "load_balancing_interval": 1,
     }
     if config.get("transport") == "amqp_ws":

@@ -145,6 +145,29 @@ fn localhost_the_guide_to_migrate_from_azure_can_be_pasted_as_it_stands() {
     assert!(!folder.path().join("devices.txt").exists());
 }
 
+#[test]
+fn localhost_the_guide_to_backups_can_be_pasted_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let guide = fs::read_to_string(Path::new(ROOT).join("docs/how-to/back-up-and-restore.md")).unwrap();
+    let blocks = guide.split("```sh\n").skip(1).filter_map(|text| text.split("```").next());
+    let script = format!("set -e\n{}", blocks.collect::<String>());
+    let _leftover = Stop(folder.path().to_owned());
+    let output = folder.path().join("out.log");
+    let file = File::create(&output).unwrap();
+    let mut command = shell_in(folder.path(), &script);
+    // The guide names the default data folder.
+    command.env("FERROHUB_DATA_DIR", folder.path().join("ferrohub-data"));
+    fs::create_dir(folder.path().join("ferrohub-data")).unwrap();
+    symlink("ferrohub-data", folder.path().join("data")).unwrap();
+    command.stdout(file.try_clone().unwrap()).stderr(file).process_group(0);
+    let status = command.spawn().unwrap().wait().unwrap();
+    let text = fs::read_to_string(&output).unwrap();
+    assert!(status.success(), "{status}: {text}");
+    for expected in ["backed up ", "restored ", "Nothing was revoked", "pump-1"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
 /// Kills the hub of the folder on drop.
 struct Stop(PathBuf);
 

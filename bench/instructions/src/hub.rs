@@ -12,7 +12,7 @@ use ferrohub_core::node::Connections;
 use ferrohub_core::policies::{Policy, PolicySource};
 use ferrohub_core::registry::{self, Authentication, Identity};
 use ferrohub_core::store::{Change, Store as _, StoreError};
-use ferrohub_core::telemetry::{Batch, EventLog, EventSettings, PartitionState, StoredEvent};
+use ferrohub_core::telemetry::{Batch, EventLog, EventSettings, LostEvents, PartitionState, StoredEvent};
 use ferrohub_core::{Hub, HubPorts, HubSettings};
 use ferrohub_memory::MemoryStore;
 use ferrohub_model::device::Device;
@@ -54,6 +54,9 @@ impl EventLog for NoLog {
     }
     fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {
         None
+    }
+    fn lost_events(&self) -> &[LostEvents] {
+        &[]
     }
     async fn read(&self, _: u16, _: u64, _: usize, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
         Ok(Vec::new())

@@ -32,7 +32,7 @@ mod stored_event;
 
 pub use auth_method::AuthMethod;
 pub use consumer_groups::Stolen;
-pub use log::{Batch, EVENT_OVERHEAD, EventIdentity, EventLog, NewEvent, PartitionState};
+pub use log::{Batch, EVENT_OVERHEAD, EventIdentity, EventLog, LostEvents, NewEvent, PartitionState};
 pub use open_reader::{EventLogState, ReadRequest};
 pub use position::{Position, StartPosition};
 pub use properties::{EventProperties, MalformedProperties, PropertyName, PropertyValue};

@@ -74,6 +74,10 @@ enum Command {
     Policy(commands::policies::PolicyCommand),
     /// Manage the certificate authorities that devices may authenticate with
     Ca(commands::authorities::CaCommand),
+    /// Back up the data folder to one file, also while the hub runs
+    Backup(commands::backup::Backup),
+    /// Make a data folder from a backup
+    Restore(commands::backup::Restore),
     /// Inject faults, for tests (needs faults.enabled)
     Fault(commands::faults::FaultCommand),
     /// Print the completion script for a shell
@@ -113,6 +117,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Simulate(simulate) => simulate.run(&global),
         Command::Policy(policy) => policy.run(&global),
         Command::Ca(ca) => ca.run(&global),
+        Command::Backup(backup) => backup.run(&global),
+        Command::Restore(restore) => restore.run(&global),
         Command::Fault(fault) => fault.run(&global),
         Command::Completions(completions) => completions.run(Cli::command()),
         // Its exit code depends on the status that the device returned.

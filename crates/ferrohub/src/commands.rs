@@ -1,6 +1,7 @@
 //! The commands. Those of a feature are in the module of that feature; the others are named as on the command line.
 
 pub(crate) mod authorities;
+pub(crate) mod backup;
 pub(crate) mod cloud_to_device;
 pub(crate) mod completions;
 pub(crate) mod config;

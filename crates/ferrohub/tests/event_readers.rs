@@ -161,7 +161,7 @@ async fn readers_start_at_offsets_sequence_numbers_and_times() {
     }
     let log = world.reading.get_event_log().await.unwrap();
     let state = log.partitions[usize::from(partition)];
-    assert_eq!((state.last_sequence(), state.last_enqueued, state.is_empty()), (Some(2), Some(NOW), false));
+    assert_eq!((state.last, state.last_enqueued, state.is_empty()), (Some(2), Some(NOW), false));
     let other = log.partitions[usize::from(partition + 1) % 4];
-    assert_eq!((other.last_sequence(), other.last_enqueued, other.is_empty()), (None, None, true));
+    assert_eq!((other.last, other.last_enqueued, other.is_empty()), (None, None, true));
 }

@@ -17,7 +17,7 @@ use ferrohub_core::clock::Clock;
 use ferrohub_core::jobs::{JobPhase, JobWork, NewJob};
 use ferrohub_core::metrics::counter;
 use ferrohub_core::store::{Store, StoreError};
-use ferrohub_core::telemetry::{Batch, EventLog, PartitionState, StoredEvent};
+use ferrohub_core::telemetry::{Batch, EventLog, LostEvents, PartitionState, StoredEvent};
 use ferrohub_core::{Hub, ServiceCaller};
 use ferrohub_gateway::{AmqpLimits, GatewayLimits, GatewayMetrics, InMemoryGateway, MqttLimits};
 use ferrohub_model::message::{MessageProperties, SystemProperty};
@@ -69,6 +69,9 @@ impl EventLog for PlantedLog {
     }
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
         self.log.head(partition)
+    }
+    fn lost_events(&self) -> &[LostEvents] {
+        self.log.lost_events()
     }
     async fn read(
         &self,

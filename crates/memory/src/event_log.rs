@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use ferrohub_core::store::StoreError;
-use ferrohub_core::telemetry::{Batch, EventLog, PartitionState, StoredEvent};
+use ferrohub_core::telemetry::{Batch, EventLog, LostEvents, PartitionState, StoredEvent};
 use ferrohub_model::Timestamp;
 use tokio::sync::watch;
 use tokio::task::yield_now;
@@ -111,6 +111,10 @@ impl EventLog for MemoryEventLog {
 
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
         self.heads.get(usize::from(partition)).map(watch::Sender::subscribe)
+    }
+
+    fn lost_events(&self) -> &[LostEvents] {
+        &[]
     }
 
     async fn read(

@@ -50,6 +50,7 @@ pub(crate) const EVENTS_DATABASE: DatabaseSpec = DatabaseSpec {
         include_str!("migrations/events/0001_log.sql"),
         include_str!("migrations/events/0002_instance.sql"),
         include_str!("migrations/events/0003_typed_properties.sql"),
+        include_str!("migrations/events/0004_lost_events.sql"),
     ],
 };
 

@@ -45,6 +45,15 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// A restore of the folder was interrupted.
+    #[error(
+        "the data folder {} has an unfinished restore; run `ferrohub restore` with the backup again, which begins anew",
+        .folder.display()
+    )]
+    UnfinishedRestore {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// The store is missing, but the folder contains data of an earlier hub.
     #[error(
         "the store hub.db in {} is missing or empty, but the folder contains {found} of an earlier hub; nothing was \

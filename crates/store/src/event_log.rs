@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ferrohub_core::store::StoreError;
-use ferrohub_core::telemetry::{Batch, EventLog, PartitionState, StoredEvent};
+use ferrohub_core::telemetry::{Batch, EventLog, LostEvents, PartitionState, StoredEvent};
 use ferrohub_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ pub struct SqliteEventLog {
     readers: Readers,
     /// The sequence number of the next event of each partition.
     heads: Arc<[watch::Sender<u64>]>,
+    /// What it lost when it was restored from backups.
+    lost: Vec<LostEvents>,
     /// Keeps the data folder locked until the log is closed.
     folder: Mutex<Option<Arc<DataFolder>>>,
 }
@@ -63,6 +65,7 @@ impl SqliteEventLog {
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
         create_partitions(&mut connection, &database, partitions)?;
         let states = statements::partition_states(&connection).map_err(failed)?;
+        let lost = statements::lost_events(&connection).map_err(failed)?;
         let readers = database.open_readers(READERS)?;
         let failures = Failures::new(database.file(), metrics.failures.clone());
         let writer = Writer::start(connection, "event-writer", metrics, failures.clone())
@@ -70,6 +73,7 @@ impl SqliteEventLog {
         Ok(Self {
             writer,
             readers: Readers::new(readers, failures),
+            lost,
             heads: states.iter().map(|state| watch::Sender::new(state.next)).collect(),
             folder: Mutex::new(Some(folder)),
         })
@@ -128,6 +132,10 @@ impl EventLog for SqliteEventLog {
 
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
         self.heads.get(usize::from(partition)).map(watch::Sender::subscribe)
+    }
+
+    fn lost_events(&self) -> &[LostEvents] {
+        &self.lost
     }
 
     async fn read(

@@ -112,7 +112,7 @@ fn read_file(file: &Path) -> io::Result<Option<String>> {
 }
 
 /// Returns the id in a database; `None` if it has none.
-fn read(db: &Connection) -> rusqlite::Result<Option<String>> {
+pub(crate) fn read(db: &Connection) -> rusqlite::Result<Option<String>> {
     let has_table: bool =
         db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'instance'", [], |row| row.get(0))?;
     if !has_table {

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod background_readers;
+pub mod backup;
 mod data_folder;
 mod database;
 mod error;

@@ -29,8 +29,8 @@ mod stop;
 use rusqlite::{Connection, Result};
 
 pub(crate) use continuation_key::get_or_insert as continuation_key;
-pub(crate) use indexes::create as create_indexes;
 pub use indexes::{IndexedPath, InvalidIndexedPath};
+pub(crate) use indexes::{create as create_indexes, is_path_index};
 pub(crate) use page::read as read_page;
 
 /// Size of the page cache of each connection for queries, in KiB. Scans of many twins read pages only once.

@@ -2,6 +2,8 @@
 
 mod functions;
 
+pub(crate) use functions::register as register_functions;
+
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::OpenError;

@@ -86,6 +86,7 @@ impl SqliteStore {
         settings: StoreSettings,
     ) -> Result<Self, OpenError> {
         let folder = Arc::new(DataFolder::open(folder)?);
+        crate::backup::check_finished(folder.path())?;
         let database = Database::new(folder.path(), &HUB_DATABASE);
         let is_new = database.is_new();
         if is_new {

@@ -78,7 +78,7 @@ async fn a_newer_or_foreign_file_is_refused() {
     let file = folder.path().join("events.db");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap_err();
-    assert!(matches!(error, OpenError::TooNew { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::TooNew { found: 99, known: 4, .. }), "{error}");
     fs::remove_file(&file).unwrap();
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
     let error = SqliteEventLog::open(&store, 4, StoreMetrics::default()).unwrap_err();

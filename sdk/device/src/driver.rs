@@ -247,7 +247,7 @@ impl Driver {
         self.subscriptions = std::mem::take(&mut connected.subscriptions);
         self.mode = Mode::Serving;
         self.shared.event_queue.connected();
-        self.desired.schedule_read(Instant::now());
+        self.desired.connected(Instant::now());
     }
 
     fn close(&mut self) {

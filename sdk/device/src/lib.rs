@@ -52,7 +52,8 @@
 //! * An event that [`send_event`](DeviceClient::send_event) queued is delivered at least once and in order, across
 //!   reconnects; otherwise the call returns an error.
 //! * A message stays at the hub until the application has completed it. It is delivered at least once.
-//! * The desired properties converge to those of the hub, and never go back to an older version.
+//! * The desired properties converge to those of the hub, and never go back to an older version, unless those of the hub
+//!   did: it was restored from a backup, or the device was created anew.
 //! * Tokens are renewed before they expire, if possible while no call is open, and without losing events, calls or
 //!   requests in flight.
 //! * Every queue is bounded. Excess method calls get a response with status 429; excess events are an error.

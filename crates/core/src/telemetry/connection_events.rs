@@ -198,8 +198,14 @@ mod tests {
         let numbers: Vec<u64> = pending.events.iter().map(|event| event.sequence_number).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         // Enqueue times in the log never decrease: the last event has the enqueue time of the one before it.
-        let partition =
-            PartitionState { begin: 0, next: 5, oldest: None, last_enqueued: Some(time(200)), bytes: 0 };
+        let partition = PartitionState {
+            begin: 0,
+            next: 5,
+            last: Some(4),
+            oldest: None,
+            last_enqueued: Some(time(200)),
+            bytes: 0,
+        };
         let again = PendingEvents::new(&[partition], time(10));
         assert!(again.last_sequence_number > *numbers.last().unwrap());
     }

@@ -7,7 +7,7 @@ use ferrohub_model::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
 use super::StoredEvent;
-use super::log::{Batch, EventLog, PartitionState};
+use super::log::{Batch, EventLog, LostEvents, PartitionState};
 use crate::store::StoreError;
 
 /// An event log whose writes each need one permit of `disk`.
@@ -15,11 +15,17 @@ pub(crate) struct SlowLog {
     pub(crate) disk: Semaphore,
     pub(crate) written: Mutex<Vec<Batch>>,
     head: watch::Sender<u64>,
+    lost: Vec<LostEvents>,
 }
 
 impl SlowLog {
     pub(crate) fn new() -> Self {
-        Self { disk: Semaphore::new(0), written: Mutex::default(), head: watch::Sender::new(0) }
+        Self::restored(0, Vec::new())
+    }
+
+    /// A log that was restored from a backup. The next event of each partition gets the number `next`.
+    pub(crate) fn restored(next: u64, lost: Vec<LostEvents>) -> Self {
+        Self { disk: Semaphore::new(0), written: Mutex::default(), head: watch::Sender::new(next), lost }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -42,6 +48,9 @@ impl EventLog for SlowLog {
     }
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>> {
         (partition < 2).then(|| self.head.subscribe())
+    }
+    fn lost_events(&self) -> &[LostEvents] {
+        &self.lost
     }
     async fn read(&self, _: u16, _: u64, _: usize, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
         Ok(Vec::new())

@@ -1,6 +1,8 @@
 //! The trait [`EventLog`], which the store implements: a persistent log of events, in the order in which the hub
 //! accepted them.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferrohub_model::{IdentityId, Timestamp};
@@ -68,6 +70,9 @@ pub struct PartitionState {
     pub begin: u64,
     /// Sequence number of the next event.
     pub next: u64,
+    /// Sequence number of the last event that was appended, even if retention has removed it since. `None` if there has
+    /// never been one.
+    pub last: Option<u64>,
     /// When the oldest event in the partition was appended. `None` if the partition is empty.
     pub oldest: Option<Timestamp>,
     /// When the last event was appended. `None` if there has never been one.
@@ -77,17 +82,33 @@ pub struct PartitionState {
 }
 
 impl PartitionState {
-    /// Returns the sequence number of the last event that was appended, even if retention has removed it since. `None` if
-    /// there has never been one.
-    #[must_use]
-    pub fn last_sequence(&self) -> Option<u64> {
-        self.next.checked_sub(1)
-    }
-
     /// Returns whether the partition contains no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.begin == self.next
+    }
+}
+
+/// Events that the log has lost because it was restored from a backup: those that were appended after the backup. The
+/// numbering continues after their sequence numbers, so a position among them can be recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostEvents {
+    /// The partition.
+    pub partition: u16,
+    /// Their sequence numbers. The end is larger than the number of any event that the log ever had.
+    pub sequences: Range<u64>,
+    /// When the backup was made.
+    pub backup: Timestamp,
+    /// When the log was restored.
+    pub restored: Timestamp,
+}
+
+impl LostEvents {
+    /// Returns whether a reader of the partition whose next event has this sequence number has read lost events. One that
+    /// has read exactly what the backup contains has not, nor has one that begins at the first event after the restore.
+    #[must_use]
+    pub fn contain(&self, next: u64) -> bool {
+        self.sequences.start < next && next < self.sequences.end
     }
 }
 
@@ -111,6 +132,9 @@ pub trait EventLog: Send + Sync + 'static {
     /// Watches the head of a partition: the sequence number that its next event will get, one more than that of its
     /// last event. It changes when appended events become readable. `None` if there is no such partition.
     fn head(&self, partition: u16) -> Option<watch::Receiver<u64>>;
+
+    /// Returns the events that the log has lost, of all partitions. They do not change while the log is open.
+    fn lost_events(&self) -> &[LostEvents];
 
     /// Reads the events of a partition from sequence number `from` on, or from the oldest one if `from` was removed.
     /// Returns at most `max_events`, and stops once their bodies and properties reach `max_bytes`.

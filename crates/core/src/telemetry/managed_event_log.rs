@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::clock_watch::ClockWatch;
 use super::consumer_groups::{ConsumerGroups, ReaderSlotError};
-use super::log::{Batch, EventIdentity, EventLog, NewEvent, PartitionState};
+use super::log::{Batch, EventIdentity, EventLog, LostEvents, NewEvent, PartitionState};
 use super::partition_of;
 use super::position::StartPosition;
 use super::reader::{Cursor, EventReader};
@@ -30,6 +30,8 @@ pub(crate) enum OpenReaderError {
     NoSlot(ReaderSlotError),
     #[error("the position is after the end of partition {0}")]
     PositionOutOfRange(u16),
+    #[error("the events before the position were lost")]
+    PositionLost(LostEvents),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -214,10 +216,21 @@ impl ManagedEventLog {
             if next > end {
                 return Err(OpenReaderError::PositionOutOfRange(*partition));
             }
+            if let StartPosition::After(_) = from
+                && let Some(lost) = self.lost_events_at(*partition, next)
+            {
+                return Err(OpenReaderError::PositionLost(lost.clone()));
+            }
             cursors.push(Cursor { partition: *partition, next, head });
         }
         let slot = self.groups.acquire(group, partitions, owner_level).map_err(OpenReaderError::NoSlot)?;
         Ok(EventReader::new(self.log.clone(), cursors, stopping, slot))
+    }
+
+    /// Returns the lost events that a reader at this position has read. To continue there would skip the events that the
+    /// log has under their sequence numbers, or wait for ever.
+    fn lost_events_at(&self, partition: u16, next: u64) -> Option<&LostEvents> {
+        self.log.lost_events().iter().find(|lost| lost.partition == partition && lost.contain(next))
     }
 
     /// Returns the state of each partition, in order.
@@ -318,6 +331,42 @@ mod tests {
                 }
                 Err(other) => panic!("{other}"),
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_position_among_lost_events_is_refused_and_others_are_not() {
+        let lost = LostEvents {
+            partition: 1,
+            sequences: 10..1000,
+            backup: Timestamp::from_unix_seconds(1),
+            restored: Timestamp::from_unix_seconds(2),
+        };
+        let log = managed_event_log(&Arc::new(SlowLog::restored(2000, vec![lost.clone()])));
+        let stopping = watch::Sender::new(false);
+        let group = ferrohub_model::message::DEFAULT_CONSUMER_GROUP;
+        let open = async |from: &StartPosition, partition| {
+            log.open_reader(group, from, partition, None, stopping.subscribe()).await.err()
+        };
+        // 10: has read what the backup contains. 1000: begins at the first event after the restore.
+        for (next, is_lost) in
+            [(0, false), (10, false), (11, true), (500, true), (999, true), (1000, false), (1500, false)]
+        {
+            let from = StartPosition::After(Position([(1, next)].into()));
+            for partition in [Some(1), None] {
+                match open(&from, partition).await {
+                    Some(OpenReaderError::PositionLost(found)) => assert!(is_lost && found == lost, "{next}"),
+                    None => assert!(!is_lost, "{next}"),
+                    Some(other) => panic!("{other}"),
+                }
+            }
+            let elsewhere = StartPosition::After(Position([(0, next)].into()));
+            assert!(open(&elsewhere, Some(0)).await.is_none(), "{next}");
+        }
+        for from in
+            [StartPosition::Start, StartPosition::End, StartPosition::Time(Timestamp::from_unix_seconds(1))]
+        {
+            assert!(open(&from, None).await.is_none(), "{from:?}");
         }
     }
 

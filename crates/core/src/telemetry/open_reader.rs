@@ -37,7 +37,7 @@ impl ServiceCaller {
     ///
     /// `GenericConflict` if a reader with a higher owner level reads a partition; `GenericNotFound` for an unknown
     /// partition or consumer group; `ThrottlingException` if the group has too many readers; `ArgumentInvalid` if the
-    /// position is after the end.
+    /// position is after the end, or among events that the log has lost.
     pub async fn read_events(&self, request: ReadRequest<'_>) -> Result<EventReader, HubError> {
         let hub = self.permit(Operation::ReadEvents)?;
         let ReadRequest { consumer_group, from, partition, owner_level } = request;
@@ -81,6 +81,14 @@ impl ServiceCaller {
                 format!(
                     "The position is after the end of partition {partition}; it belongs to another event log. Read \
                      from start, end or a time."
+                ),
+            ),
+            OpenReaderError::PositionLost(lost) => HubError::new(
+                ErrorCode::ArgumentInvalid,
+                format!(
+                    "The position belongs to events of partition {} that the hub no longer has: it was restored at {} \
+                     from a backup of {}. Read from start, end or a time, such as that of the restore.",
+                    lost.partition, lost.restored, lost.backup
                 ),
             ),
             OpenReaderError::Store(error) => store_failed(error),

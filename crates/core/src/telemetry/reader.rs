@@ -141,7 +141,7 @@ impl EventReader {
         let [Cursor { partition, .. }] = self.cursors.as_slice() else { return Ok(None) };
         let states = self.log.state().await?;
         let state = states.get(usize::from(*partition));
-        Ok(state.and_then(|state| Some((state.last_sequence()?, state.last_enqueued?))))
+        Ok(state.and_then(|state| Some((state.last?, state.last_enqueued?))))
     }
 
     fn check_not_ended(&self) -> Result<(), ReadError> {

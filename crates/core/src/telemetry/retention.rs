@@ -188,6 +188,9 @@ mod tests {
         fn head(&self, _: u16) -> Option<watch::Receiver<u64>> {
             None
         }
+        fn lost_events(&self) -> &[crate::telemetry::LostEvents] {
+            &[]
+        }
         async fn read(
             &self,
             _: u16,
@@ -246,8 +249,14 @@ mod tests {
         tokio::time::sleep(max_age * 10).await;
         assert_eq!(log.state_reads.load(Ordering::Relaxed), 1, "the log is empty");
         let now = clock.now();
-        *log.partition.lock().unwrap() =
-            PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
+        *log.partition.lock().unwrap() = PartitionState {
+            begin: 0,
+            next: 3,
+            last: Some(2),
+            oldest: Some(now),
+            last_enqueued: Some(now),
+            bytes: 300,
+        };
         retention.record_appended(300);
         tokio::time::sleep(max_age - Duration::from_secs(1)).await;
         assert_eq!((log.state_reads.load(Ordering::Relaxed), log.removals.load(Ordering::Relaxed)), (2, 0));
@@ -265,8 +274,14 @@ mod tests {
         let log = Arc::new(CountingLog::default());
         let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
         let now = clock.now();
-        *log.partition.lock().unwrap() =
-            PartitionState { begin: 0, next: 3, oldest: Some(now), last_enqueued: Some(now), bytes: 300 };
+        *log.partition.lock().unwrap() = PartitionState {
+            begin: 0,
+            next: 3,
+            last: Some(2),
+            oldest: Some(now),
+            last_enqueued: Some(now),
+            bytes: 300,
+        };
         tokio::time::sleep(EventSettings::default().retention * 2).await;
         let leases = leases(clock.clone());
         let on_node = |node: &str| RetentionJob {
@@ -294,8 +309,14 @@ mod tests {
             ..EventSettings::default()
         };
         let second = Timestamp::from_unix_seconds;
-        let empty =
-            PartitionState { begin: 7, next: 7, oldest: None, last_enqueued: Some(second(1)), bytes: 0 };
+        let empty = PartitionState {
+            begin: 7,
+            next: 7,
+            last: Some(6),
+            oldest: None,
+            last_enqueued: Some(second(1)),
+            bytes: 0,
+        };
         assert_eq!(next_run(&[empty], &settings, second(50)), NextRun { delay: None, appended_bytes: 1 });
         let partition_with =
             |oldest, bytes| PartitionState { begin: 6, oldest: Some(second(oldest)), bytes, ..empty };

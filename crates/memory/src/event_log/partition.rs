@@ -51,6 +51,7 @@ impl Partition {
         PartitionState {
             begin: self.events.front().map_or(self.next, |event| event.sequence),
             next: self.next,
+            last: self.next.checked_sub(1),
             oldest: self.events.front().map(|event| event.enqueued),
             last_enqueued: self.last_enqueued,
             bytes: self.bytes,

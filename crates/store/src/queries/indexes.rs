@@ -15,6 +15,11 @@ use super::paths::json_path;
 /// What the name of each of these indexes begins with.
 const PREFIX: &str = "twin_path:";
 
+/// Returns whether an index of this name is one for a declared path.
+pub(crate) fn is_path_index(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 /// A path that has an index: below `tags`, `properties.desired` or `properties.reported`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexedPath {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use ferrohub_core::telemetry::{
-    AuthMethod, Batch, EVENT_OVERHEAD, EventIdentity, EventProperties, EventSource, PartitionState,
-    StoredEvent,
+    AuthMethod, Batch, EVENT_OVERHEAD, EventIdentity, EventProperties, EventSource, LostEvents,
+    PartitionState, StoredEvent,
 };
 use ferrohub_model::message::MessageProperties;
 use ferrohub_model::{IdentityId, Timestamp};
@@ -13,6 +13,9 @@ use crate::rows::{self, id_columns};
 
 /// Maximum number of events that one call of [`remove_oldest_events`] removes, so that other writes do not wait long.
 const MAX_REMOVED_EVENTS: i64 = 500;
+
+/// How many sequence numbers a restore leaves for each millisecond in which the log may have got events.
+const NUMBERS_PER_MILLISECOND: u64 = 1024;
 
 /// Returns the key of a partition's first event. Each partition has 2^56 keys, more than a hub can ever use. A log has
 /// at most 32 partitions, so keys are never negative.
@@ -168,6 +171,65 @@ fn first_event_from(db: &Connection, partition: u16, from: u64) -> Result<Option
         .optional()
 }
 
+/// Returns the number after that of the last event: `next`, or a smaller number if there has been no event since the log
+/// was restored, possibly several times.
+fn last_before(db: &Connection, partition: u16, mut next: u64) -> Result<u64> {
+    let mut select =
+        db.prepare_cached("SELECT first FROM lost_events WHERE partition = ? AND next = ? AND first < next")?;
+    while let Some(first) =
+        select.query_row(params![partition, rows::signed(next)], |row| column_u64(row, 0)).optional()?
+    {
+        next = first;
+    }
+    Ok(next)
+}
+
+/// Returns the events that the log has lost.
+pub(crate) fn lost_events(db: &Connection) -> Result<Vec<LostEvents>> {
+    db.prepare("SELECT partition, first, next, backup, restored FROM lost_events ORDER BY partition, first")?
+        .query_map([], |row| {
+            Ok(LostEvents {
+                partition: row.get(0)?,
+                sequences: column_u64(row, 1)?..column_u64(row, 2)?,
+                backup: rows::time(row, 3)?,
+                restored: rows::time(row, 4)?,
+            })
+        })?
+        .collect()
+}
+
+/// Lets the numbering of each partition continue after all numbers that the log may ever have had, although the events
+/// since the backup are lost.
+///
+/// The new number is the time of the restore in milliseconds, multiplied by 1024. A log that gets no more than 1024 events
+/// a millisecond in one partition has never had a larger one, in whatever order it was backed up and restored. The numbers
+/// stay below 2^53, which JavaScript can represent, until the year 2248.
+pub(crate) fn skip_lost_events(db: &Connection, backup: Timestamp, restored: Timestamp) -> Result<()> {
+    // A clock that was set back must not lead to numbers that the log had before the backup.
+    let time = restored.max(backup);
+    let by_time = u64::try_from(time.unix_millis()).unwrap_or(0).saturating_mul(NUMBERS_PER_MILLISECOND);
+    let partitions: Vec<(u16, u64)> = db
+        .prepare("SELECT id, next FROM partition")?
+        .query_map([], |row| Ok((row.get(0)?, column_u64(row, 1)?)))?
+        .collect::<Result<_>>()?;
+    for (partition, first) in partitions {
+        // If the clock was set back, the numbers still increase.
+        let next = by_time.max(first + 1);
+        db.execute(
+            "INSERT INTO lost_events (partition, first, next, backup, restored) VALUES (?, ?, ?, ?, ?)",
+            params![
+                partition,
+                rows::signed(first),
+                rows::signed(next),
+                backup.unix_millis(),
+                restored.unix_millis()
+            ],
+        )?;
+        db.execute("UPDATE partition SET next = ? WHERE id = ?", params![rows::signed(next), partition])?;
+    }
+    Ok(())
+}
+
 /// Returns the state of each partition.
 pub(crate) fn partition_states(db: &Connection) -> Result<Vec<PartitionState>> {
     let mut select = db.prepare_cached("SELECT id, next, last_enqueued, bytes FROM partition ORDER BY id")?;
@@ -175,10 +237,13 @@ pub(crate) fn partition_states(db: &Connection) -> Result<Vec<PartitionState>> {
     let mut states = Vec::new();
     while let Some(row) = rows.next()? {
         let next_sequence = column_u64(row, 1)?;
+        // After a restore, the last event is the one before the events that were lost.
+        let last = last_before(db, row.get(0)?, next_sequence)?.checked_sub(1);
         let first_event = first_event_from(db, row.get(0)?, 0)?;
         states.push(PartitionState {
             begin: first_event.map_or(next_sequence, |(sequence, _)| sequence),
             next: next_sequence,
+            last,
             oldest: first_event.map(|(_, enqueued)| Timestamp::from_unix_millis(enqueued)),
             last_enqueued: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_unix_millis),
             bytes: column_u64(row, 3)?,
@@ -188,7 +253,7 @@ pub(crate) fn partition_states(db: &Connection) -> Result<Vec<PartitionState>> {
 }
 
 /// Returns the sequence number of the first event that was appended at `time` or later, or of the next event if there
-/// is none. Uses a binary search: within a partition, times never decrease and sequence numbers have no gaps.
+/// is none. Uses a binary search: within a partition, times never decrease. Lost events leave gaps in the numbers.
 pub(crate) fn first_since(db: &Connection, partition: u16, time: Timestamp) -> Result<u64> {
     let mut end = db
         .prepare_cached("SELECT next FROM partition WHERE id = ?")?

@@ -118,6 +118,15 @@ pub(crate) fn cancel_job(db: &Connection, id: &str, now: Timestamp) -> Result<Op
     job(db, id)
 }
 
+/// Cancels all jobs that have not ended.
+pub(crate) fn cancel_all_import_export_jobs(db: &Connection, now: Timestamp) -> Result<()> {
+    let active: Vec<i64> = db
+        .prepare("SELECT sequence FROM import_export_job WHERE ended IS NULL")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    active.into_iter().try_for_each(|job| end(db, job, JobStatus::Cancelled, None, now))
+}
+
 fn end(db: &Connection, job: i64, status: JobStatus, failure: Option<&str>, now: Timestamp) -> Result<()> {
     db.prepare_cached("UPDATE import_export_job SET status = ?, failure = ?, ended = ? WHERE sequence = ?")?
         .execute(params![status.name(), failure, now.unix_millis(), job])?;

@@ -201,6 +201,11 @@ pub(crate) fn cancel_job(db: &Connection, id: &JobId, now: Timestamp) -> Result<
     Ok(job(db, id)?.map(|job| (job, cancelled == 1)))
 }
 
+/// Cancels all jobs that have not ended.
+pub(crate) fn cancel_all_jobs(db: &Connection, now: Timestamp) -> Result<()> {
+    db.execute("UPDATE job SET phase = 5, ended = ? WHERE phase < 3", [now.unix_millis()]).map(drop)
+}
+
 /// When a job is due, and when it may be taken by `?1`.
 const DUE: &str = "iif(phase = 0, start, 0)";
 

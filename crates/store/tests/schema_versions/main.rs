@@ -15,7 +15,7 @@ use ferrohub_core::jobs::{JobCounts, JobPhase};
 use ferrohub_core::registry::{Authentication, DeviceCounts};
 use ferrohub_core::session::Session;
 use ferrohub_core::store::Store;
-use ferrohub_core::telemetry::{EventLog, PropertyName, PropertyValue, StoredEvent};
+use ferrohub_core::telemetry::{EventLog, LostEvents, PropertyName, PropertyValue, StoredEvent};
 use ferrohub_model::file::BlobName;
 use ferrohub_model::import_export::JobStatus;
 use ferrohub_model::message::SystemProperty;
@@ -287,6 +287,19 @@ async fn events_are_found(log: &SqliteEventLog, version: usize) {
     assert_eq!(typed(&second[2]), [message_id, (PropertyName::Application("n"), PropertyValue::Int(-2))]);
     assert_eq!((second.len(), second[2].sequence, &second[2].body[..]), (3, 3, &b"third"[..]));
     assert_eq!((states[0].bytes, states[1].bytes), (142, 422));
+    let lost: Vec<LostEvents> = if version < 4 {
+        Vec::new()
+    } else {
+        vec![LostEvents {
+            partition: 1,
+            sequences: 4..4096,
+            backup: time(1_700_000_000_004),
+            restored: time(1_700_000_000_005),
+        }]
+    };
+    assert_eq!(log.lost_events(), lost);
+    let next = if version < 4 { 4 } else { 4096 };
+    assert_eq!((states[1].last, states[1].next, *log.head(1).unwrap().borrow()), (Some(3), next, next));
 }
 
 fn typed(event: &StoredEvent) -> Vec<(PropertyName<'_>, PropertyValue<'_>)> {

@@ -92,8 +92,10 @@ impl DeviceClient {
     /// with the full section. So the application always receives the current state, and never an older version after a
     /// newer one. There is no need to call [`get_twin`](Self::get_twin) at the start or after a reconnect.
     ///
-    /// A second stream ends the first. If the identity is deleted and created again, its versions restart: open a new
-    /// stream then.
+    /// If the versions of the hub go back, because it was restored from a backup or the identity was deleted and created
+    /// again, the stream continues with the full section after the next connect.
+    ///
+    /// A second stream ends the first.
     ///
     /// ```no_run
     /// # use ferrohub_device::DeviceClient;

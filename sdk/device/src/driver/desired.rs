@@ -2,7 +2,9 @@
 //!
 //! The hub sends each patch once, to a connected and subscribed device; each patch increments the version by one. A gap
 //! in the versions shows missed patches (before the stream was opened, without a connection, or with a full queue).
-//! Reading the full section closes the gap. The application never receives an older version after a newer one.
+//! Reading the full section closes the gap. Within a connection, the application never receives an older version after a
+//! newer one. On a new connection, versions may have gone back: the hub was restored from a backup, or the device was
+//! created anew. The application then receives the full section.
 
 use std::time::Duration;
 
@@ -19,8 +21,10 @@ pub(super) struct DesiredTracker {
     delivered_version: Option<u64>,
     /// Whether that update was lost, because the queue was full.
     overflowed: bool,
-    /// The newest version that the hub has sent.
+    /// The newest version that the hub has sent as a patch on this connection.
     newest_version: u64,
+    /// Whether nothing on this connection has shown yet that its versions continue the delivered ones.
+    may_have_gone_back: bool,
     read_state: ReadState,
     /// Consecutive reads that did not close the gap.
     attempts: u32,
@@ -44,6 +48,13 @@ impl DesiredTracker {
             *self = Self { receiver, ..Self::default() };
             self.schedule_read(now);
         }
+    }
+
+    /// A new connection: patches may have been missed, and versions may have gone back.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.newest_version = 0;
+        self.may_have_gone_back = true;
+        self.schedule_read(now);
     }
 
     /// Schedules a read, because patches may have been missed.
@@ -82,14 +93,18 @@ impl DesiredTracker {
 
     /// Handles a patch. Returns whether to queue it for the application.
     pub(super) fn accept_patch(&mut self, version: u64, now: Instant) -> bool {
-        if self.receiver.is_none() || self.delivered_version.is_some_and(|delivered| version <= delivered) {
+        if self.receiver.is_none() {
             return false;
         }
         self.newest_version = self.newest_version.max(version);
+        if self.delivered_version.is_some_and(|delivered| version <= delivered) {
+            return false;
+        }
         let next = !self.overflowed
             && self.delivered_version.is_some_and(|delivered| delivered.checked_add(1) == Some(version));
         if next {
             self.delivered_version = Some(version);
+            self.may_have_gone_back = false;
         } else if self.read_state == ReadState::Idle {
             self.read_state = ReadState::Due(now);
         }
@@ -101,9 +116,19 @@ impl DesiredTracker {
         if self.receiver.is_none() {
             return false;
         }
-        let newer = self
-            .delivered_version
-            .is_none_or(|delivered| version > delivered || self.overflowed && version == delivered);
+        let is_older = self.delivered_version.is_some_and(|delivered| version < delivered);
+        if is_older && self.may_have_gone_back && version < self.newest_version {
+            // It is also older than a patch that arrived meanwhile.
+            self.read_state = ReadState::Due(now + self.retry_delay());
+            self.attempts += 1;
+            return false;
+        }
+        let has_gone_back = is_older && self.may_have_gone_back;
+        self.may_have_gone_back = false;
+        let newer = has_gone_back
+            || self
+                .delivered_version
+                .is_none_or(|delivered| version > delivered || self.overflowed && version == delivered);
         if newer {
             self.delivered_version = Some(version);
             self.overflowed = false;
@@ -193,6 +218,39 @@ mod tests {
             assert!(!desired.is_due(at), "the last read timed out");
             assert_eq!((desired.next_read_at().unwrap() - at).as_secs(), seconds);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn versions_that_went_back_on_a_new_connection_are_delivered() {
+        let now = Instant::now();
+        let mut desired = at_3(now);
+        // Not on the same connection: such a read was overtaken.
+        desired.schedule_read(now);
+        assert!(!desired.accept_full(1, now));
+
+        desired.connected(now);
+        assert!(desired.is_due(now));
+        desired.read_sent(now + TIMEOUT);
+        assert!(desired.accept_full(1, now), "the hub was restored from a backup");
+        assert!(desired.next_read_at().is_none());
+        assert!(!desired.accept_full(1, now) && desired.accept_patch(2, now) && !desired.accept_full(1, now));
+
+        // A patch arrives before a read that does not have it.
+        let mut desired = at_3(now);
+        desired.connected(now);
+        assert!(desired.is_due(now));
+        desired.read_sent(now + TIMEOUT);
+        assert!(!desired.accept_patch(2, now) && !desired.accept_full(1, now));
+        assert!(desired.is_due(now));
+        desired.read_sent(now + TIMEOUT);
+        assert!(desired.accept_full(2, now) && desired.next_read_at().is_none());
+
+        // A patch that continues what was delivered shows that nothing went back.
+        let mut desired = at_3(now);
+        desired.connected(now);
+        desired.read_sent(now + TIMEOUT);
+        assert!(desired.accept_patch(4, now) && !desired.accept_full(3, now));
+        assert!(desired.next_read_at().is_none());
     }
 
     #[tokio::test(start_paused = true)]

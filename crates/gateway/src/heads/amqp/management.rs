@@ -166,7 +166,7 @@ fn event_hub(map: &mut Encoder<'_>, entity: &str, log: &EventLogState, created: 
 
 /// An empty partition has the sequence number and the offset before its first event, and no time.
 fn state(map: &mut Encoder<'_>, entity: &str, id: u16, partition: &PartitionState) {
-    let last = partition.last_sequence();
+    let last = partition.last;
     map.string("name");
     map.string(entity);
     map.string("type");
@@ -240,6 +240,7 @@ mod tests {
         let partition = |begin, next| PartitionState {
             begin,
             next,
+            last: u64::checked_sub(next, 1),
             oldest: None,
             last_enqueued: (next > 0).then(|| Timestamp::from_unix_millis(1_700_000_000_000)),
             bytes: 0,
