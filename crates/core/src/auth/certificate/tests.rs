@@ -365,6 +365,35 @@ fn the_search_for_an_authority_is_bounded() {
     assert!(!accepted && signatures <= 5, "{signatures}");
 }
 
+#[test]
+fn authorities_are_found_listed_and_replaced() {
+    let authorities = Authorities::default();
+    let names = || authorities.all().iter().map(|authority| authority.name.to_string()).collect::<String>();
+    for name in ["b", "a"] {
+        authorities.insert(authority(name, &root(name)));
+    }
+    assert_eq!((names().as_str(), &*authorities.get("a").unwrap().name), ("ab", "a"));
+    assert!(authorities.get("c").is_none());
+    let generation = authorities.generation();
+    authorities.replace(vec![authority("c", &root("c"))]);
+    assert!(names() == "c" && authorities.get("a").is_none() && authorities.generation() > generation);
+}
+
+#[test]
+fn a_chain_may_have_the_maximum_number_of_intermediates() {
+    let root = root("Root");
+    let mut last = below(&root, ca_params("Middle 0"));
+    let mut chain = vec![last.der().clone()];
+    for n in 1..MAX_INTERMEDIATES {
+        last = below(&last, ca_params(&format!("Middle {n}")));
+        chain.push(last.der().clone());
+    }
+    chain.push(leaf(&last, params("dev-1")));
+    chain.reverse();
+    let chain: Vec<&Der> = chain.iter().collect();
+    assert!(verify(&chain, &[&authority("fleet", &root)]).is_ok());
+}
+
 #[tokio::test]
 async fn a_connection_verifies_its_chain_once() {
     let root = root("Root");
@@ -411,6 +440,9 @@ async fn a_remembered_result_ends_with_the_validity_of_the_chain() {
     authorities.insert(authority("fleet", &root));
     let peer = PeerCertificate::new(&[leaf(&root, params("dev-1"))]).unwrap();
     assert!(authorities.verify(&peer, "dev-1", now()).await.is_ok());
+    let end = Timestamp::from_unix_seconds(date_time_ymd(2040, 1, 1).unix_timestamp());
+    let _ = authorities.verify(&peer, "dev-1", end).await;
+    assert_eq!(authorities.verifications.load(Ordering::Relaxed), 2, "the result ends at that moment");
     let later = Timestamp::from_unix_seconds(date_time_ymd(2041, 1, 1).unix_timestamp());
     let refused = authorities.verify(&peer, "dev-1", later).await;
     assert_eq!(refused, Err(CertificateError::AuthorityValidity("fleet".into())));

@@ -118,6 +118,8 @@ async fn a_valid_token_yields_its_subject_and_actions() {
         let token = issuer.sign(&header(), &with_member(claims(), "aud", audience));
         assert!(verify(&entra, &token).await.is_ok());
     }
+    let from_now = issuer.sign(&header(), &with_member(claims(), "nbf", json!(NOW)));
+    assert!(verify(&entra, &from_now).await.is_ok(), "it is valid from that second on");
     let assigned =
         with_member(with_member(claims(), "roles", json!(["something else"])), "appid", json!("app-1"));
     let verified = verify(&entra, &issuer.sign(&header(), &assigned)).await.unwrap();
