@@ -284,6 +284,7 @@ fn jobs_end_as_they_should_although_the_hub_is_killed() {
     let _ = device.next_request();
     create(&service, &twin_job("twins", "STARTSWITH(deviceId, 't')"));
     for _ in 0..3 {
+        // A job over so many twins takes longer; a kill at each step is tested in core.
         std::thread::sleep(Duration::from_millis(20));
         hub.kill();
         hub.start_again();

@@ -173,15 +173,7 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<Configuration, HubError> {
         let editing_lock = self.configurations.editing.lock().await;
-        let old = self
-            .configurations
-            .set()
-            .get(id)
-            .map(|found| found.stored.clone())
-            .ok_or_else(|| not_found(id))?;
-        if !if_match.matches(&old.etag()) {
-            return Err(wrong_etag());
-        }
+        let old = self.configuration_to_edit(id, if_match)?;
         let Configuration { labels, content, target_condition, priority, metrics, .. } = request.clone();
         let has_content = !(content.device_content.is_empty()
             && content.module_content.is_empty()
@@ -211,15 +203,7 @@ impl Hub {
 
     async fn delete_configuration(&self, id: &ConfigurationId, if_match: &IfMatch) -> Result<(), HubError> {
         let editing_lock = self.configurations.editing.lock().await;
-        let old = self
-            .configurations
-            .set()
-            .get(id)
-            .map(|found| found.stored.clone())
-            .ok_or_else(|| not_found(id))?;
-        if !if_match.matches(&old.etag()) {
-            return Err(wrong_etag());
-        }
+        let old = self.configuration_to_edit(id, if_match)?;
         let expected = matches!(if_match, IfMatch::Etag(_)).then_some(old.revision);
         let written = self.store.delete_configuration(id, expected).await.map_err(store_failed)?;
         written_or_error(id, written)?;
@@ -228,6 +212,17 @@ impl Hub {
         info!(configuration = %id, "configuration deleted");
         self.bus.invalidate(What::Configurations).await;
         Ok(())
+    }
+
+    /// Returns a configuration that has this etag. The caller holds the lock of editing.
+    fn configuration_to_edit(
+        &self,
+        id: &ConfigurationId,
+        if_match: &IfMatch,
+    ) -> Result<StoredConfiguration, HubError> {
+        let set = self.configurations.set();
+        let found = &set.get(id).ok_or_else(|| not_found(id))?.stored;
+        if if_match.matches(&found.etag()) { Ok(found.clone()) } else { Err(wrong_etag()) }
     }
 
     fn presented(&self, stored: StoredConfiguration) -> Result<Configuration, HubError> {

@@ -76,7 +76,7 @@ impl ServiceCaller {
     /// `ThrottlingMaxActiveJobCountExceeded` if the hub has its maximum number of active jobs.
     pub async fn create_job(&self, job: NewJob) -> Result<Job, HubError> {
         let hub = self.permit(Operation::CreateJob)?;
-        // Whoever may not call a method may not let a job call it.
+        // A job calls a method only for a service that may call it.
         if matches!(job.work, JobWork::Method(_)) {
             self.permit(Operation::CreateMethodJob)?;
         }

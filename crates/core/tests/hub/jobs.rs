@@ -1,6 +1,7 @@
-//! Jobs: what each device and the job end as, whatever happens to the device, the job and the hub meanwhile.
+//! Jobs: the ends of a job and of its devices, in each state of the devices, the job and the hub.
 
 mod cancelling;
+mod clock;
 mod crashes;
 mod deadlines;
 mod limits;

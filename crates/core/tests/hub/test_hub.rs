@@ -38,7 +38,7 @@ pub(crate) struct TestHub {
     pub(crate) events: Arc<MemoryEventLog>,
     /// The files stay the same when the hub ends.
     pub(crate) files: Arc<MemoryBlobFolder>,
-    clock: VirtualClock,
+    pub(crate) clock: VirtualClock,
     configure: fn(&mut HubSettings),
 }
 
@@ -52,7 +52,8 @@ impl TestHub {
     pub(crate) async fn start_with(configure: fn(&mut HubSettings)) -> Self {
         let (store, events) = (MemoryStore::default(), MemoryEventLog::new(4));
         let clock = VirtualClock::starting_at(START);
-        Self::start_over(Arc::new(store), Arc::new(events), Arc::new(files(clock)), clock, configure).await
+        let files = files(clock.clone());
+        Self::start_over(Arc::new(store), Arc::new(events), Arc::new(files), clock, configure).await
     }
 
     async fn start_over(
@@ -77,7 +78,7 @@ impl TestHub {
             store: store.clone(),
             events: events.clone(),
             bus: Arc::new(LocalBus::new(connections.clone())),
-            clock: Arc::new(clock),
+            clock: Arc::new(clock.clone()),
             connections,
             files: Some(FileStorage::Folder(files.clone())),
             containers: None,
