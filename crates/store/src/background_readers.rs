@@ -3,12 +3,12 @@
 
 use std::io;
 use std::mem;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use ferrohub_core::store::StoreError;
 use rusqlite::Connection;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use crate::failures::Failures;
@@ -18,6 +18,9 @@ use crate::readers::catch_panic;
 /// another thread that also wants the processor. So a query makes progress on a busy machine.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
+
+/// Number of reads that wait for a connection. More wait for their turn to be queued.
+const QUEUE_CAPACITY: usize = 64;
 
 type Work = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -33,7 +36,7 @@ pub(crate) struct BackgroundReaders {
 impl BackgroundReaders {
     /// Starts the threads. They end after [`close`](Self::close), or when this is dropped.
     pub(crate) fn start(connections: Vec<Connection>, failures: Failures) -> io::Result<Self> {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = channel(QUEUE_CAPACITY);
         let receiver = Arc::new(Mutex::new(receiver));
         let spawn = |db: Connection| {
             let receiver = receiver.clone();
@@ -61,10 +64,9 @@ impl BackgroundReaders {
                 let _ = reply.send(catch_panic(&failures, || query(db)));
             }
         });
-        let queued = lock(&self.queue).as_ref().is_some_and(|queue| queue.send(work).is_ok());
-        if !queued {
-            return Err(StoreError::Closed);
-        }
+        let queue = lock(&self.queue).clone().ok_or(StoreError::Closed)?;
+        queue.send(work).await.map_err(|_| StoreError::Closed)?;
+        drop(queue);
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -85,10 +87,10 @@ fn run(db: &Connection, queue: &Mutex<Receiver<Work>>) {
     }
     loop {
         // One thread waits for the queue, and the others wait for it.
-        let next = lock(queue).recv();
+        let next = lock(queue).blocking_recv();
         match next {
-            Ok(work) => work(db),
-            Err(_) => return,
+            Some(work) => work(db),
+            None => return,
         }
     }
 }
@@ -127,7 +129,7 @@ mod tests {
     async fn close_waits_for_running_reads_and_refuses_later_ones() {
         let readers = Arc::new(readers(2));
         let (started, is_started) = oneshot::channel();
-        let (end, ended) = channel::<()>();
+        let (end, ended) = std::sync::mpsc::sync_channel::<()>(0);
         let running = tokio::spawn({
             let readers = readers.clone();
             async move {

@@ -296,7 +296,7 @@ mod tests {
             let length = stream.len();
             Some(Box::pin(async move {
                 std::future::ready(()).await;
-                drop((stream, length));
+                assert_eq!(stream.len(), length);
             }))
         };
         let task = serve_after(Box::pin(async { [0; 1000] }), begin);
