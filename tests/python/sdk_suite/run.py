@@ -11,6 +11,7 @@ of the package `certifi` then: the program adds that of the hub to the copy in i
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,9 @@ def count(results):
 
 def main():
     args = arguments()
+    missing = [tool for tool in ("iptables", "ip", "unshare") if shutil.which(tool) is None]
+    if missing:
+        raise SystemExit(f"these programs are missing: {', '.join(missing)}")
     if os.environ.get("SDK_SUITE_NETWORK") != "own":
         prepare()
         in_network_namespace()
