@@ -101,6 +101,7 @@ pub(crate) async fn configurations(
             add(&format!("until a twin that begins to match is changed, {what}, ms"), sample);
             eprintln!("{ROW} {what} until a twin is changed: {sample:.2} ms");
         }
+        hub.settle().await?;
         let plain = hub.calls(time).await?;
         let cpu = hub.server.cpu()?;
         let took = edit(&mut link, "tags.floor >= 0", twins).await?;

@@ -116,6 +116,12 @@ impl LargeFleet {
         HttpLink::open(&self.dial, &self.token).await
     }
 
+    /// Waits until the disk has what was written before, so that it does not slow down what is measured next.
+    pub(super) async fn settle(&self) -> anyhow::Result<()> {
+        ensure!(tokio::process::Command::new("sync").status().await?.success(), "sync failed");
+        Ok(())
+    }
+
     /// Makes 2,000 calls per second. Returns the 99th percentile in milliseconds. A call that fails is an error.
     pub(super) async fn calls(&mut self, time: Duration) -> anyhow::Result<f64> {
         let outcome = self.callers.run(Pace::Open(CALLS_PER_SECOND, time)).await?;

@@ -18,7 +18,7 @@ const DEVICES: usize = 100_000;
 /// Devices that are connected; a process may open 20,000 files. The others stay offline until the end of the job.
 const CONNECTED: usize = 15_000;
 /// Duration of a method job, in seconds. The connected devices answer in a part of it.
-const METHOD_JOB_SECONDS: u64 = 30;
+const METHOD_JOB_SECONDS: u64 = 12;
 /// How often the state of a job is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -137,6 +137,7 @@ pub(crate) async fn jobs(
     let mut ignored = Report::default();
     for round in 0..=scale.rounds {
         let report = if round == 0 { &mut ignored } else { &mut *report };
+        hub.settle().await?;
         let plain = hub.calls(time).await?;
         let id = start_twin_job(&mut link, 1000 + round).await?;
         let beside_twins = hub.calls(time).await?;
