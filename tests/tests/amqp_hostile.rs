@@ -1,6 +1,8 @@
 //! AMQP clients that no real client is: frames out of order, floods, and more of everything than there may be.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -455,6 +457,35 @@ fn half_open_connections_at_every_stage_are_evicted_for_new_ones() {
         held.push(peer);
     }
     assert!(hub.metric("ferrohub_rejected_sockets_total", "outcome=\"evicted\"") >= 100.0);
+    let mut client = AmqpClient::connect(&hub);
+    assert_eq!(client.put_token(&token(&hub)), 200);
+    client.attach_sender("/messages/devicebound").unwrap();
+    proven.attach_sender("/messages/devicebound").unwrap();
+}
+
+/// With the default limit. Some have sent nothing, some the begin of a TLS handshake, and each hundredth has completed it.
+#[test]
+fn heavy_ten_thousand_half_open_connections_leave_room_for_a_client() {
+    let hub = Hub::start();
+    let mut proven = AmqpClient::connect(&hub);
+    assert_eq!(proven.put_token(&token(&hub)), 200);
+    let before = hub.resident_kib();
+    let (mut sockets, mut handshakes) = (Vec::new(), Vec::new());
+    for number in 0..10_000 {
+        if number % 100 == 0 {
+            handshakes.push(RawAmqp::connect(&hub));
+            continue;
+        }
+        let mut socket = TcpStream::connect((hub.name(), 5671)).unwrap();
+        if number % 2 == 0 {
+            // The hub may have evicted it already.
+            let _ = socket.write_all(b"\x16\x03\x01\x02\x00\x01");
+        }
+        sockets.push(socket);
+    }
+    let grown = hub.resident_kib().saturating_sub(before);
+    assert!(grown < 32 * 1024, "{grown} KiB");
+    assert!(hub.metric("ferrohub_rejected_sockets_total", "outcome=\"evicted\"") >= 7000.0);
     let mut client = AmqpClient::connect(&hub);
     assert_eq!(client.put_token(&token(&hub)), 200);
     client.attach_sender("/messages/devicebound").unwrap();
